@@ -1,0 +1,2 @@
+//! The vipcast command.
+fn main() {}
