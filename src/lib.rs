@@ -1,1 +1,4 @@
 //! vipcast
+pub mod check;
+pub mod config;
+pub mod names;
