@@ -138,7 +138,7 @@ pub enum ConnectMode {
 }
 
 /// Explicit next hops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct NextHops {
     /// For IPv4 VIPs.
     pub v4: Option<Ipv4Addr>,
