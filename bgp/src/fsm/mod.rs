@@ -1,0 +1,513 @@
+//! One peer as a pure state machine: inputs and a clock reading in, outputs and a deadline out.
+//!
+//! ```text
+//!                      ┌──────────────── Peer ─────────────────┐
+//!   Start, Stop ──────►│  ours:   Dialling → OpenSent → …      │──► Dial, Send, Close
+//!   Advertise ────────►│  theirs:            OpenSent → …      │──► Event (Established, Down, Synced)
+//!   Dialled, Received ►│  retry + back-off,  desired routes    │
+//!   Sent, Closed, Tick►└───────────────────────────────────────┘──► deadline()
+//! ```
+//!
+//! A peer owns up to two connections, the one that we dialled and the one that we accepted. Every input names its
+//! connection by [`ConnId`], never by role: a late event of a connection that is gone finds nothing and is ignored.
+//! The machine has no clock, socket, task or random source; the same inputs at the same times give the same outputs.
+//!
+//! The run loop that drives it, in words: perform the outputs in their order; when [`Peer::deadline`] passes, read
+//! what the sockets still hold, then hand in [`Input::Tick`].
+
+mod collision;
+mod config;
+mod connection;
+mod jitter;
+mod negotiation;
+mod status;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use self::config::{ConnectMode, HoldTime, PeerConfig};
+use self::connection::{Connection, Expired, Phase, Side, keepalive_in};
+use self::jitter::{Backoff, Jitter};
+pub use self::negotiation::Session;
+use self::negotiation::{negotiate, our_open};
+pub use self::status::{Counters, DownReason, Endpoints, PeerStatus, State};
+use crate::adj_rib_out::{AdjRibOut, Egress};
+use crate::route::Routes;
+use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
+use crate::wire::{ErrorAction, Message, Notification, Open, RefreshKind, Update};
+
+/// Names one TCP connection for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(u64);
+
+/// Counts the desired sets that a peer was given; a later one has a higher number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+pub struct Version(pub u64);
+
+/// What happens to a peer.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Begin to connect and to accept.
+    Start,
+    /// End every connection with this NOTIFICATION, usually a Cease, and stay Idle.
+    Stop(Notification),
+    /// From now on announce exactly these routes.
+    Advertise(Version, Arc<Routes>),
+    /// The connection that [`Output::Dial`] asked for stands.
+    Dialled(ConnId, Endpoints),
+    /// It could not be made; the cause in words.
+    DialFailed(ConnId, String),
+    /// The peer has connected. The id comes from [`Peer::allocate`].
+    Accepted(ConnId, Endpoints),
+    /// Bytes came in.
+    Received(ConnId, Bytes),
+    /// The kernel took so many of the bytes that [`Output::Send`] gave.
+    Sent(ConnId, usize),
+    /// The connection is gone; the cause in words.
+    Closed(ConnId, String),
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Connect to the peer; answer with [`Input::Dialled`] or [`Input::DialFailed`].
+    Dial(ConnId),
+    /// Write these bytes behind those of earlier outputs; answer with [`Input::Sent`].
+    Send {
+        /// Where to.
+        conn: ConnId,
+        /// One message.
+        bytes: Bytes,
+    },
+    /// Close once everything sent was written, or after a second; no answer is wanted.
+    Close(ConnId),
+    /// For whoever runs the peer.
+    Event(PeerEvent),
+}
+
+/// What whoever runs a peer wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// The session is up.
+    Established(Session),
+    /// A connection ended.
+    Down {
+        /// Why.
+        reason: DownReason,
+        /// Whether it was Established; else an attempt failed.
+        was_established: bool,
+    },
+    /// The kernel has every UPDATE that makes the peer's view equal to this desired set.
+    Synced(Version),
+}
+
+/// One BGP peer. See the [module](self).
+#[derive(Debug, Clone)]
+pub struct Peer {
+    config: PeerConfig,
+    running: bool,
+    connections: Vec<Connection>,
+    next_id: u64,
+    retry_at: Option<Instant>,
+    /// After a refused OPEN the peer's own attempts are turned away until the back-off has passed, too.
+    refuse_until: Option<Instant>,
+    backoff: Backoff,
+    jitter: Jitter,
+    wanted: Arc<Routes>,
+    version: Version,
+    reported: Option<Version>,
+    state: (State, Option<Instant>),
+    last_down: Option<(DownReason, Instant)>,
+    counters: Counters,
+}
+
+impl Peer {
+    /// A peer that is Idle until [`Input::Start`].
+    pub fn new(config: PeerConfig) -> Self {
+        Self {
+            backoff: Backoff::new(config.connect_retry, PeerConfig::MAX_RETRY),
+            jitter: Jitter::new(config.seed),
+            config,
+            running: false,
+            connections: Vec::new(),
+            next_id: 0,
+            retry_at: None,
+            refuse_until: None,
+            wanted: Arc::default(),
+            version: Version::default(),
+            reported: None,
+            state: (State::Idle, None),
+            last_down: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &PeerConfig {
+        &self.config
+    }
+
+    /// A fresh id for a connection that was accepted.
+    pub fn allocate(&mut self) -> ConnId {
+        self.next_id += 1;
+        ConnId(self.next_id)
+    }
+
+    /// When [`Input::Tick`] is due; `None` only while nothing is awaited but the peer's or the operator's next move.
+    pub fn deadline(&self) -> Option<Instant> {
+        let connections = self.connections.iter().map(Connection::deadline);
+        connections.chain(self.retry_at).min()
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            Input::Start => {
+                self.running = true;
+                self.retry_at = self.config.mode.dials().then_some(now);
+                self.tick(now, &mut out);
+            }
+            Input::Stop(notification) => self.stop(notification, now, &mut out),
+            Input::Advertise(version, routes) => {
+                self.version = version;
+                self.wanted = routes;
+                if let Some(rib) = self.established_mut().and_then(Connection::rib_mut) {
+                    rib.set(&self.wanted);
+                }
+            }
+            Input::Dialled(conn, endpoints) => self.dialled(conn, endpoints, now, &mut out),
+            Input::DialFailed(conn, cause) => self.lost(conn, DownReason::DialFailed(cause), now, &mut out),
+            Input::Accepted(conn, endpoints) => self.accepted(conn, endpoints, now, &mut out),
+            Input::Received(conn, data) => self.received(conn, &data, now, &mut out),
+            Input::Sent(conn, bytes) => {
+                if let Some(connection) = self.connection(conn) {
+                    connection.sent(bytes, now);
+                }
+            }
+            Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
+            Input::Tick => self.tick(now, &mut out),
+        }
+        self.send_updates(now, &mut out);
+        self.note_state(now);
+        out
+    }
+
+    /// A snapshot of everything worth showing.
+    pub fn status(&self, now: Instant) -> PeerStatus {
+        let leading = self.connections.iter().max_by_key(|c| c.state());
+        let rib = leading.and_then(Connection::rib);
+        PeerStatus {
+            state: self.state.0,
+            since: self.state.1.unwrap_or(now),
+            session: leading.and_then(Connection::session).cloned(),
+            endpoints: leading.and_then(|c| c.endpoints.clone()),
+            last_down: self.last_down.clone(),
+            advertised: rib.map_or(0, AdjRibOut::sent_count),
+            withheld: rib.map(|rib| rib.withheld().clone()).unwrap_or_default(),
+            counters: self.counters,
+        }
+    }
+
+    fn dialled(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
+        let open = Message::Open(our_open(&self.config));
+        let Some(connection) = self.connection(conn) else {
+            out.push(Output::Close(conn));
+            return;
+        };
+        connection.endpoints = Some(endpoints);
+        connection.phase = Phase::open_sent(now);
+        let _fits = connection.send(&open, now, out);
+    }
+
+    fn accepted(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
+        let mut connection =
+            Connection::new(conn, Side::Theirs, Phase::open_sent(now), Some(endpoints), self.config.peering());
+        let refused = self.refuse_until.is_some_and(|until| now < until);
+        let earlier = self.connections.iter().find(|c| c.side == Side::Theirs).map(|c| (c.id, c.state()));
+        let subcode = if !self.running || !self.config.mode.accepts() || refused {
+            Some(cease::CONNECTION_REJECTED)
+        } else if self.established().is_some() || earlier.is_some_and(|(_, state)| state > State::OpenSent) {
+            // RFC 4271 §6.8: a session that stands, or is about to, wins over a newcomer.
+            Some(cease::CONNECTION_COLLISION_RESOLUTION)
+        } else {
+            None
+        };
+        if let Some(subcode) = subcode {
+            connection.notify(Notification::new(code::CEASE, subcode, Bytes::new()), now, out);
+            out.push(Output::Close(conn));
+            return;
+        }
+        if let Some((silent, _)) = earlier {
+            // The peer has begun anew and forgotten its earlier connection, which never delivered an OPEN.
+            self.collide(silent, now, out);
+        }
+        let _fits = connection.send(&Message::Open(our_open(&self.config)), now, out);
+        self.connections.push(connection);
+    }
+
+    fn received(&mut self, conn: ConnId, data: &[u8], now: Instant, out: &mut Vec<Output>) {
+        if let Some(connection) = self.connection(conn) {
+            connection.push(data);
+        }
+        // Each message may end the connection; then the rest of the bytes is nobody's.
+        while let Some(connection) = self.connection(conn) {
+            match connection.next_message() {
+                Ok(None) => break,
+                Ok(Some(message)) => self.message(conn, message, now, out),
+                Err(error) => self.refuse(conn, error.notification(), now, out),
+            }
+        }
+    }
+
+    fn message(&mut self, conn: ConnId, message: Message, now: Instant, out: &mut Vec<Output>) {
+        let Some(connection) = self.connection(conn) else { return };
+        match (connection.state(), message) {
+            (_, Message::Notification(notification)) => {
+                self.lost(conn, DownReason::Received(notification), now, out);
+            }
+            (State::OpenSent, Message::Open(open)) => self.opened(conn, &open, now, out),
+            (State::OpenConfirm, Message::Keepalive) => self.establish(conn, now, out),
+            (State::Established, Message::Keepalive) => connection.peer_is_alive(now),
+            (State::Established, Message::Update(update)) => {
+                connection.peer_is_alive(now);
+                self.count(&update);
+            }
+            (State::Established, Message::RouteRefresh(refresh)) => {
+                connection.peer_is_alive(now);
+                let wanted = Arc::clone(&self.wanted);
+                if let (RefreshKind::Normal, Some(rib)) =
+                    (refresh.subtype, self.connection(conn).and_then(Connection::rib_mut))
+                {
+                    rib.refresh(refresh.family, &wanted);
+                }
+            }
+            (state, _unexpected) => {
+                let subcode = match state {
+                    State::OpenSent => fsm_error::UNEXPECTED_MESSAGE_IN_OPEN_SENT,
+                    State::OpenConfirm => fsm_error::UNEXPECTED_MESSAGE_IN_OPEN_CONFIRM,
+                    State::Established => fsm_error::UNEXPECTED_MESSAGE_IN_ESTABLISHED,
+                    State::Idle | State::Active | State::Connect => code::UNSPECIFIC,
+                };
+                self.refuse(conn, Notification::new(code::FINITE_STATE_MACHINE, subcode, Bytes::new()), now, out);
+            }
+        }
+    }
+
+    fn opened(&mut self, conn: ConnId, open: &Open, now: Instant, out: &mut Vec<Output>) {
+        let session = match negotiate(&self.config, open) {
+            Ok(session) => session,
+            Err(notification) => return self.refuse(conn, notification, now, out),
+        };
+        let sibling = self.connections.iter().find(|c| c.id != conn && c.state() >= State::OpenConfirm);
+        if let Some(sibling) = sibling {
+            let ours = (self.config.router_id, self.config.local_as);
+            let winner = collision::survivor(ours, (session.peer_router_id, session.peer_as));
+            let sibling_wins = sibling.state() == State::Established || sibling.side == winner;
+            let loser = if sibling_wins { conn } else { sibling.id };
+            self.collide(loser, now, out);
+            if sibling_wins {
+                return;
+            }
+        }
+        let hold_until = now + Duration::from_secs(u64::from(session.hold_time));
+        let mut jitter = self.jitter.clone();
+        let keepalive_at = now + keepalive_in(&session, &mut jitter);
+        if let Some(connection) = self.connection(conn) {
+            connection.phase = Phase::OpenConfirm { session, hold_until, keepalive_at };
+            connection.keepalive(now, &mut jitter, out);
+        }
+        self.jitter = jitter;
+    }
+
+    fn establish(&mut self, conn: ConnId, now: Instant, out: &mut Vec<Output>) {
+        let (config, wanted) = (self.config.clone(), Arc::clone(&self.wanted));
+        let Some(connection) = self.connection(conn) else { return };
+        let Phase::OpenConfirm { session, keepalive_at, .. } = &connection.phase else { return };
+        let next_hops = connection.endpoints.as_ref().map(Endpoints::next_hops).unwrap_or_default();
+        let mut rib = Box::new(AdjRibOut::new(Egress {
+            families: session.families.clone(),
+            context: session.context(config.peering()),
+            local_as: config.local_as,
+            next_hops: config.next_hops.or(next_hops),
+        }));
+        rib.set(&wanted);
+        let (session, keepalive_at) = (session.clone(), *keepalive_at);
+        out.push(Output::Event(PeerEvent::Established(session.clone())));
+        connection.phase = Phase::Established { session, rib, since: now, hold_until: now, keepalive_at };
+        connection.peer_is_alive(now);
+        self.reported = None;
+        self.counters.established += 1;
+        self.retry_at = None;
+        // A dial under way would only make a connection that must be closed again.
+        if let Some(index) = self.connections.iter().position(|c| c.state() == State::Connect) {
+            let dialling = self.connections.remove(index);
+            out.push(Output::Close(dialling.id));
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        while let Some((conn, expired)) =
+            self.connections.iter().find_map(|c| c.expired(now).map(|expired| (c.id, expired)))
+        {
+            match expired {
+                Expired::Dial => {
+                    out.push(Output::Close(conn));
+                    self.lost(conn, DownReason::DialFailed("no answer to the connection request".to_owned()), now, out);
+                }
+                Expired::Hold => self.refuse(conn, Notification::hold_timer_expired(), now, out),
+                Expired::SendHold => {
+                    out.push(Output::Close(conn));
+                    self.lost(conn, DownReason::SendHoldTimerExpired, now, out);
+                }
+                Expired::Keepalive => {
+                    let mut jitter = self.jitter.clone();
+                    if let Some(connection) = self.connection(conn) {
+                        connection.keepalive(now, &mut jitter, out);
+                    }
+                    self.jitter = jitter;
+                }
+            }
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry(now, out);
+        }
+    }
+
+    /// Dials, unless a connection of ours is under way or one of the peer's has all but succeeded.
+    fn retry(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.connections.iter().any(|c| c.side == Side::Ours || c.state() >= State::OpenConfirm) {
+            self.retry_at = Some(now + self.jitter.percent(self.config.connect_retry, 75, 125));
+            return;
+        }
+        self.retry_at = None;
+        let conn = self.allocate();
+        let phase = Phase::dialling(now);
+        self.connections.push(Connection::new(conn, Side::Ours, phase, None, self.config.peering()));
+        out.push(Output::Dial(conn));
+    }
+
+    fn stop(&mut self, notification: Notification, now: Instant, out: &mut Vec<Output>) {
+        self.running = false;
+        self.retry_at = None;
+        self.refuse_until = None;
+        for mut connection in std::mem::take(&mut self.connections) {
+            connection.notify(notification.clone(), now, out);
+            out.push(Output::Close(connection.id));
+            let reason = DownReason::Stopped(notification.clone());
+            let was_established = connection.state() == State::Established;
+            self.last_down = Some((reason.clone(), now));
+            out.push(Output::Event(PeerEvent::Down { reason, was_established }));
+        }
+    }
+
+    /// Ends a connection with a NOTIFICATION because of what the peer sent, or did not.
+    fn refuse(&mut self, conn: ConnId, notification: Notification, now: Instant, out: &mut Vec<Output>) {
+        if let Some(connection) = self.connection(conn) {
+            connection.notify(notification.clone(), now, out);
+            out.push(Output::Close(conn));
+        }
+        self.lost(conn, DownReason::Sent(notification), now, out);
+    }
+
+    /// Ends the losing connection of a collision: no failure, so nothing is reported and nothing backs off.
+    fn collide(&mut self, loser: ConnId, now: Instant, out: &mut Vec<Output>) {
+        if let Some(mut connection) = self.take(loser) {
+            let notification =
+                Notification::new(code::CEASE, cease::CONNECTION_COLLISION_RESOLUTION, Bytes::new());
+            connection.notify(notification, now, out);
+            out.push(Output::Close(loser));
+        }
+    }
+
+    /// A connection is gone: reports it and arranges for the next.
+    fn lost(&mut self, conn: ConnId, reason: DownReason, now: Instant, out: &mut Vec<Output>) {
+        let Some(connection) = self.take(conn) else { return };
+        let was_established = connection.state() == State::Established;
+        if let DownReason::Received(_) | DownReason::Closed(_) = reason {
+            out.push(Output::Close(conn));
+        }
+        if let Phase::Established { session, since, .. } = &connection.phase
+            && now.duration_since(*since) >= Duration::from_secs(u64::from(session.hold_time))
+        {
+            self.backoff.reset();
+        }
+        // While its sibling goes on, the loss of a connection is the end of a collision that the peer resolved.
+        if self.running && self.connections.is_empty() {
+            let delay = self.backoff.next(&mut self.jitter);
+            self.retry_at = self.config.mode.dials().then_some(now + delay);
+            let refused = match &reason {
+                DownReason::Received(n) | DownReason::Sent(n) => n.code != code::CEASE && !was_established,
+                DownReason::Closed(_)
+                | DownReason::DialFailed(_)
+                | DownReason::SendHoldTimerExpired
+                | DownReason::Stopped(_) => false,
+            };
+            self.refuse_until = refused.then_some(now + delay);
+        } else if self.connections.iter().any(|c| c.state() >= State::OpenSent) && !was_established {
+            return;
+        }
+        self.last_down = Some((reason.clone(), now));
+        out.push(Output::Event(PeerEvent::Down { reason, was_established }));
+    }
+
+    /// Sends what is due, and reports when the kernel has it all.
+    fn send_updates(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut jitter = self.jitter.clone();
+        let Some(connection) = self.established_mut() else { return };
+        let updates = connection.send_updates(now, &mut jitter, out);
+        let synced = connection.is_synced();
+        self.jitter = jitter;
+        self.counters.updates_sent += updates;
+        if synced && self.reported != Some(self.version) {
+            self.reported = Some(self.version);
+            out.push(Output::Event(PeerEvent::Synced(self.version)));
+        }
+    }
+
+    /// Routes that are not ours are counted and dropped (invariant: nothing a peer sends makes us grow).
+    fn count(&mut self, update: &Update) {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        self.counters.updates_received += 1;
+        self.counters.updates_malformed += u64::from(update.action().is_some());
+        let (announced, withdrawn) = (count(update.announced().count()), count(update.withdrawn_prefixes().count()));
+        if update.action() == Some(ErrorAction::TreatAsWithdraw) {
+            self.counters.prefixes_withdrawn += announced + withdrawn;
+        } else {
+            self.counters.prefixes_received += announced;
+            self.counters.prefixes_withdrawn += withdrawn;
+        }
+    }
+
+    fn note_state(&mut self, now: Instant) {
+        let idle = if self.running && !self.config.mode.dials() { State::Active } else { State::Idle };
+        let state = self.connections.iter().map(Connection::state).max().unwrap_or(idle);
+        if self.state.0 != state || self.state.1.is_none() {
+            self.state = (state, Some(now));
+        }
+    }
+
+    fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|c| c.id == conn)
+    }
+
+    fn take(&mut self, conn: ConnId) -> Option<Connection> {
+        let index = self.connections.iter().position(|c| c.id == conn)?;
+        Some(self.connections.remove(index))
+    }
+
+    fn established(&self) -> Option<&Connection> {
+        self.connections.iter().find(|c| c.state() == State::Established)
+    }
+
+    fn established_mut(&mut self) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|c| c.state() == State::Established)
+    }
+}
+
+#[cfg(test)]
+mod tests;
