@@ -16,7 +16,9 @@ use super::jitter::Jitter;
 use super::negotiation::Session;
 use super::{ConnId, Endpoints, Output, State};
 use crate::adj_rib_out::AdjRibOut;
-use crate::wire::{AsWidth, DecodeError, EncodeError, Message, Notification, Peering, SessionContext, next_frame};
+use crate::wire::{
+    AsWidth, DecodeError, EncodeError, Message, Notification, Peering, SessionContext, next_frame,
+};
 
 /// How long a TCP connect may take: three SYNs.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,10 +53,24 @@ pub(super) struct Connection {
 
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
-    Dialling { until: Instant },
-    OpenSent { until: Instant },
-    OpenConfirm { session: Session, hold_until: Instant, keepalive_at: Instant },
-    Established { session: Session, rib: Box<AdjRibOut>, since: Instant, hold_until: Instant, keepalive_at: Instant },
+    Dialling {
+        until: Instant,
+    },
+    OpenSent {
+        until: Instant,
+    },
+    OpenConfirm {
+        session: Session,
+        hold_until: Instant,
+        keepalive_at: Instant,
+    },
+    Established {
+        session: Session,
+        rib: Box<AdjRibOut>,
+        since: Instant,
+        hold_until: Instant,
+        keepalive_at: Instant,
+    },
 }
 
 impl Phase {
@@ -141,7 +157,8 @@ impl Connection {
     pub(super) fn peer_is_alive(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::Dialling { .. } | Phase::OpenSent { .. } => {}
-            Phase::OpenConfirm { session, hold_until, .. } | Phase::Established { session, hold_until, .. } => {
+            Phase::OpenConfirm { session, hold_until, .. }
+            | Phase::Established { session, hold_until, .. } => {
                 *hold_until = now + Duration::from_secs(u64::from(session.hold_time));
             }
         }
@@ -149,7 +166,12 @@ impl Connection {
 
     /// # Errors
     /// The message does not fit into 4,096 bytes; nothing was sent.
-    pub(super) fn send(&mut self, message: &Message, now: Instant, out: &mut Vec<Output>) -> Result<(), EncodeError> {
+    pub(super) fn send(
+        &mut self,
+        message: &Message,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Result<(), EncodeError> {
         let bytes: Bytes = message.encode(&self.context())?;
         self.unsent += bytes.len();
         if self.send_hold_until.is_none() {
@@ -178,7 +200,8 @@ impl Connection {
     fn rearm_keepalive(&mut self, now: Instant, jitter: &mut Jitter) {
         match &mut self.phase {
             Phase::Dialling { .. } | Phase::OpenSent { .. } => {}
-            Phase::OpenConfirm { session, keepalive_at, .. } | Phase::Established { session, keepalive_at, .. } => {
+            Phase::OpenConfirm { session, keepalive_at, .. }
+            | Phase::Established { session, keepalive_at, .. } => {
                 *keepalive_at = now + keepalive_in(session, jitter);
             }
         }

@@ -175,10 +175,10 @@ impl Peer {
             Input::Stop(notification) => self.stop(notification, now, &mut out),
             Input::Advertise(version, routes) => {
                 self.version = version;
-                self.wanted = routes;
                 if let Some(rib) = self.established_mut().and_then(Connection::rib_mut) {
-                    rib.set(&self.wanted);
+                    rib.set(&routes);
                 }
+                self.wanted = routes;
             }
             Input::Dialled(conn, endpoints) => self.dialled(conn, endpoints, now, &mut out),
             Input::DialFailed(conn, cause) => self.lost(conn, DownReason::DialFailed(cause), now, &mut out),
@@ -225,15 +225,20 @@ impl Peer {
     }
 
     fn accepted(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
-        let mut connection =
-            Connection::new(conn, Side::Theirs, Phase::open_sent(now), Some(endpoints), self.config.peering());
+        let mut connection = Connection::new(
+            conn,
+            Side::Theirs,
+            Phase::open_sent(now),
+            Some(endpoints),
+            self.config.peering(),
+        );
         let refused = self.refuse_until.is_some_and(|until| now < until);
         let earlier = self.connections.iter().find(|c| c.side == Side::Theirs).map(|c| (c.id, c.state()));
         let subcode = if !self.running || !self.config.mode.accepts() || refused {
             Some(cease::CONNECTION_REJECTED)
         } else if self.established().is_some() || earlier.is_some_and(|(_, state)| state > State::OpenSent) {
             // RFC 4271 §6.8: a session that stands, or is about to, wins over a newcomer.
-            Some(cease::CONNECTION_COLLISION_RESOLUTION)
+            Some(cease::CONNECTION_COLLISION)
         } else {
             None
         };
@@ -293,7 +298,12 @@ impl Peer {
                     State::Established => fsm_error::UNEXPECTED_MESSAGE_IN_ESTABLISHED,
                     State::Idle | State::Active | State::Connect => code::UNSPECIFIC,
                 };
-                self.refuse(conn, Notification::new(code::FINITE_STATE_MACHINE, subcode, Bytes::new()), now, out);
+                self.refuse(
+                    conn,
+                    Notification::new(code::FINITE_STATE_MACHINE, subcode, Bytes::new()),
+                    now,
+                    out,
+                );
             }
         }
     }
@@ -357,7 +367,12 @@ impl Peer {
             match expired {
                 Expired::Dial => {
                     out.push(Output::Close(conn));
-                    self.lost(conn, DownReason::DialFailed("no answer to the connection request".to_owned()), now, out);
+                    self.lost(
+                        conn,
+                        DownReason::DialFailed("no answer to the connection request".to_owned()),
+                        now,
+                        out,
+                    );
                 }
                 Expired::Hold => self.refuse(conn, Notification::hold_timer_expired(), now, out),
                 Expired::SendHold => {
@@ -417,8 +432,7 @@ impl Peer {
     /// Ends the losing connection of a collision: no failure, so nothing is reported and nothing backs off.
     fn collide(&mut self, loser: ConnId, now: Instant, out: &mut Vec<Output>) {
         if let Some(mut connection) = self.take(loser) {
-            let notification =
-                Notification::new(code::CEASE, cease::CONNECTION_COLLISION_RESOLUTION, Bytes::new());
+            let notification = Notification::new(code::CEASE, cease::CONNECTION_COLLISION, Bytes::new());
             connection.notify(notification, now, out);
             out.push(Output::Close(loser));
         }
@@ -474,7 +488,8 @@ impl Peer {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         self.counters.updates_received += 1;
         self.counters.updates_malformed += u64::from(update.action().is_some());
-        let (announced, withdrawn) = (count(update.announced().count()), count(update.withdrawn_prefixes().count()));
+        let (announced, withdrawn) =
+            (count(update.announced().count()), count(update.withdrawn_prefixes().count()));
         if update.action() == Some(ErrorAction::TreatAsWithdraw) {
             self.counters.prefixes_withdrawn += announced + withdrawn;
         } else {

@@ -160,10 +160,11 @@ impl DownReason {
             (code::OPEN_MESSAGE, open::UNSUPPORTED_CAPABILITY) => {
                 Some("both sides must activate a common address family".to_owned())
             }
-            (code::OPEN_MESSAGE, open::UNACCEPTABLE_HOLD_TIME) => {
-                Some(format!("it must accept a hold time of {} s, and offer at least 3 s", config.hold_time.as_secs()))
-            }
-            (code::CEASE, cease::MAXIMUM_NUMBER_OF_PREFIXES_REACHED) => {
+            (code::OPEN_MESSAGE, open::UNACCEPTABLE_HOLD_TIME) => Some(format!(
+                "it must accept a hold time of {} s, and offer at least 3 s",
+                config.hold_time.as_secs()
+            )),
+            (code::CEASE, cease::MAXIMUM_PREFIXES) => {
                 Some("raise the maximum-prefix limit for us on the router".to_owned())
             }
             (code::CEASE, cease::PEER_DECONFIGURED | cease::CONNECTION_REJECTED) if theirs => {
