@@ -13,6 +13,8 @@
 //! them is short); what it does not read is bounded by the window of the machine. The desired routes travel in a
 //! `watch` channel, so the latest replaces those before it.
 
+#![expect(clippy::disallowed_methods, reason = "the drivers are where the clock is read")]
+
 mod driver;
 mod interfaces;
 mod link;
