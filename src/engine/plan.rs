@@ -1,0 +1,152 @@
+//! From what is wanted and what is so to what is to be done, in the one order that never blackholes:
+//!
+//! 1. bind what is missing; it is announced only once the kernel says that it is there,
+//! 2. advertise the whole set, if it differs from the last one,
+//! 3. unbind what is ours and no longer wanted, but only after its withdrawal was handed to every established peer
+//!    and the unbind delay has passed.
+//!
+//! Nothing else in the daemon knows this order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vipcast_bgp::{Routes, Version};
+
+use super::decide::is_host_address;
+use super::facts::{Address, Facts, Owner};
+
+/// What should be so.
+#[derive(Debug, Clone, Default)]
+pub struct Desired {
+    /// Addresses that should be on the host, and the interface for each.
+    pub addresses: BTreeMap<IpAddr, String>,
+    /// Routes that every peer should have from us.
+    pub routes: Arc<Routes>,
+}
+
+/// What was set in motion already.
+#[derive(Debug, Clone, Default)]
+pub struct Actual {
+    /// The last set that was advertised, and its number.
+    pub advertised: (Version, Arc<Routes>),
+    /// Addresses that were announced and no longer are.
+    pub retiring: BTreeMap<IpAddr, Retiring>,
+    /// Addresses that were asked to be bound or unbound, with no answer yet.
+    pub in_flight: BTreeSet<Address>,
+}
+
+/// An address whose withdrawal is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retiring {
+    /// The first version that lacks it.
+    pub version: Version,
+    /// When every established peer had that version.
+    pub settled_at: Option<Instant>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Put the address on the host.
+    Bind(Address),
+    /// Give every peer this whole set.
+    Advertise(Version, Arc<Routes>),
+    /// Take the address off the host.
+    Unbind(Address),
+}
+
+/// The steps from `actual` to `desired`, in order. Empty when there is nothing to do; planning twice changes nothing.
+pub fn plan(desired: &Desired, actual: &Actual, facts: &Facts, unbind_delay: Duration, now: Instant) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if facts.addresses_known {
+        let may_touch = |address: &Address| {
+            !actual.in_flight.contains(address)
+                && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
+        };
+        let missing = |ip: IpAddr, interface: &str| {
+            !facts.holders(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
+        };
+        let wanted = desired.addresses.iter().filter(|(ip, interface)| missing(**ip, interface));
+        let wanted = wanted.map(|(ip, interface)| Address { ip: *ip, interface: interface.clone() });
+        steps.extend(wanted.filter(may_touch).map(Step::Bind));
+        steps.extend(advertise(desired, actual));
+        let leaving = facts.ours().filter(|address| desired.addresses.get(&address.ip) != Some(&address.interface));
+        steps.extend(
+            leaving
+                .filter(|a| may_touch(a) && may_leave(a, desired, actual, facts, unbind_delay, now))
+                .cloned()
+                .map(Step::Unbind),
+        );
+    } else {
+        steps.extend(advertise(desired, actual));
+    }
+    steps
+}
+
+fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
+    let (Version(version), advertised) = &actual.advertised;
+    (desired.routes != *advertised).then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
+}
+
+/// Whether no router can still send us packets for it.
+fn may_leave(
+    address: &Address,
+    desired: &Desired,
+    actual: &Actual,
+    facts: &Facts,
+    unbind_delay: Duration,
+    now: Instant,
+) -> bool {
+    if let Some(elsewhere) = desired.addresses.get(&address.ip) {
+        // It only moves to another interface: it must be there first.
+        return facts.holders(address.ip).any(|(held, _)| held.interface == *elsewhere);
+    }
+    let announced = |routes: &Routes| routes.contains_key(&address.ip.into());
+    if announced(&desired.routes) || announced(&actual.advertised.1) {
+        return false;
+    }
+    match actual.retiring.get(&address.ip) {
+        Some(retiring) => retiring.settled_at.is_some_and(|at| at + unbind_delay <= now),
+        // Not announced since we started; whatever announced it before is dead, and its sessions with it.
+        None => true,
+    }
+}
+
+impl Actual {
+    /// Notes that `step` was set in motion.
+    pub fn begin(&mut self, step: &Step) {
+        match step {
+            Step::Bind(address) | Step::Unbind(address) => {
+                self.in_flight.insert(address.clone());
+            }
+            Step::Advertise(version, routes) => {
+                for gone in self.advertised.1.keys().filter(|vip| is_host_address(vip) && !routes.contains_key(*vip)) {
+                    self.retiring.insert(gone.addr(), Retiring { version: *version, settled_at: None });
+                }
+                self.retiring.retain(|ip, _| !routes.contains_key(&(*ip).into()));
+                self.advertised = (*version, Arc::clone(routes));
+            }
+        }
+    }
+
+    /// Notes which withdrawals every established peer now has, and forgets those that are long over.
+    pub fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
+        for retiring in self.retiring.values_mut() {
+            if retiring.settled_at.is_none() && facts.all_synced(retiring.version) {
+                retiring.settled_at = Some(now);
+            }
+        }
+        self.retiring.retain(|ip, retiring| {
+            facts.owner(*ip).is_some() || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
+        });
+    }
+
+    /// The next time at which something becomes possible that is not now.
+    pub fn deadline(&self, facts: &Facts, unbind_delay: Duration, now: Instant) -> Option<Instant> {
+        let settled = self.retiring.values().filter_map(|retiring| Some(retiring.settled_at? + unbind_delay));
+        let retries = facts.address_errors.values().map(|(_, retry_at)| *retry_at);
+        settled.chain(retries).filter(|at| *at > now).min()
+    }
+}

@@ -1,0 +1,245 @@
+//! The addresses of this host: what is there, put on, taken off, and watched.
+//!
+//! ```text
+//!  engine ── Bind, Unbind ──► binder task ── request ──► kernel
+//!  engine ◄── Addresses, AddressAdded, AddressRemoved, AddressFailed ── binder task ◄── notification ──┘
+//! ```
+//!
+//! One task owns the netlink socket. It may be dropped at any await: what it had asked the kernel for is seen by the
+//! next listing. Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), so that whoever comes after a
+//! crash knows them as ours; the kernel itself is the state file (I3).
+
+mod message;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::{Handle, MulticastGroup};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::engine::{Address, Event, Owner};
+
+/// Why the addresses of the host cannot be managed.
+#[derive(Debug, thiserror::Error)]
+pub enum VipError {
+    /// The netlink socket cannot be made.
+    #[error("cannot open a netlink socket")]
+    Socket(#[source] io::Error),
+    /// The kernel does not list what is there.
+    #[error("cannot list the host's addresses")]
+    List(#[source] rtnetlink::Error),
+}
+
+/// Puts addresses on the host and takes them off. Dropping it ends the task; the addresses stay.
+#[derive(Debug)]
+pub struct Binder {
+    requests: mpsc::UnboundedSender<Request>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+#[derive(Debug)]
+enum Request {
+    Bind(Address),
+    Unbind(Address),
+}
+
+type Notifications =
+    futures_channel::mpsc::UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, rtnetlink::sys::SocketAddr)>;
+
+impl Binder {
+    /// Starts the task. Its first event is [`Event::Addresses`].
+    ///
+    /// # Errors
+    /// There is no netlink here, which no Linux lacks.
+    pub async fn start(events: mpsc::UnboundedSender<Event>) -> Result<Self, VipError> {
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let (connection, handle, notifications) =
+            rtnetlink::new_multicast_connection(&groups).map_err(VipError::Socket)?;
+        let connection = tokio::spawn(connection);
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let mut task = Task { handle, events, links: BTreeMap::new() };
+        task.list().await?;
+        let task = tokio::spawn(task.run(receiver, notifications));
+        Ok(Self { requests, tasks: [connection, task] })
+    }
+
+    /// Puts an address on the host. The answer is [`Event::AddressAdded`] or [`Event::AddressFailed`].
+    pub fn bind(&self, address: Address) {
+        // The task ends only with the binder.
+        drop(self.requests.send(Request::Bind(address)));
+    }
+
+    /// Takes an address off the host. The answer is [`Event::AddressRemoved`] or [`Event::AddressFailed`].
+    pub fn unbind(&self, address: Address) {
+        drop(self.requests.send(Request::Unbind(address)));
+    }
+}
+
+impl Drop for Binder {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+struct Task {
+    handle: Handle,
+    events: mpsc::UnboundedSender<Event>,
+    /// Names of interfaces by index, as far as they were seen.
+    links: BTreeMap<u32, String>,
+}
+
+impl Task {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>, mut notifications: Notifications) {
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(request) => self.request(request).await,
+                    None => return,
+                },
+                notification = notifications.next() => match notification {
+                    Some((message, _)) => self.notified(message.payload).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listens only while the daemon ends.
+        drop(self.events.send(event));
+    }
+
+    async fn request(&mut self, request: Request) {
+        let (address, result, done) = match request {
+            Request::Bind(address) => {
+                let result = self.bind(&address).await;
+                let done = Event::AddressAdded(address.clone(), Owner::Us);
+                (address, result, done)
+            }
+            Request::Unbind(address) => {
+                let result = self.unbind(&address).await;
+                let done = Event::AddressRemoved(address.clone());
+                (address, result, done)
+            }
+        };
+        match result {
+            // The notification says the same a moment later; folding it twice changes nothing.
+            Ok(()) => self.tell(done),
+            Err(cause) => self.tell(Event::AddressFailed(address, cause)),
+        }
+    }
+
+    async fn bind(&mut self, address: &Address) -> Result<(), String> {
+        let index = self.index(&address.interface).await?;
+        let mut request = self.handle.address().add(index, address.ip, message::host_length(address.ip));
+        *request.message_mut() = message::ours(index, address.ip);
+        match request.execute().await {
+            Ok(()) => Ok(()),
+            // Someone was faster; the notification says who.
+            Err(error) if message::errno(&error) == Some(nix::errno::Errno::EEXIST) => Ok(()),
+            Err(error) => Err(in_words(&error)),
+        }
+    }
+
+    async fn unbind(&mut self, address: &Address) -> Result<(), String> {
+        let index = self.index(&address.interface).await?;
+        match self.handle.address().del(message::ours(index, address.ip)).execute().await {
+            Ok(()) => Ok(()),
+            // It is gone already.
+            Err(error) if message::errno(&error) == Some(nix::errno::Errno::EADDRNOTAVAIL) => Ok(()),
+            Err(error) => Err(in_words(&error)),
+        }
+    }
+
+    async fn index(&mut self, name: &str) -> Result<u32, String> {
+        if let Some((index, _)) = self.links.iter().find(|(_, known)| *known == name) {
+            return Ok(*index);
+        }
+        self.list_links().await.map_err(|error| in_words(&error))?;
+        let index = self.links.iter().find(|(_, known)| *known == name).map(|(index, _)| *index);
+        index.ok_or_else(|| format!("there is no interface {name:?}"))
+    }
+
+    async fn notified(&mut self, payload: NetlinkPayload<RouteNetlinkMessage>) {
+        match payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
+                if let Some((address, owner)) = self.parse(&message).await {
+                    self.tell(Event::AddressAdded(address, owner));
+                }
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => {
+                if let Some((address, _)) = self.parse(&message).await {
+                    self.tell(Event::AddressRemoved(address));
+                }
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => self.learn(&link),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+                self.links.remove(&link.header.index);
+            }
+            // The kernel had more to say than fitted: ask for everything anew.
+            NetlinkPayload::Overrun(_) => {
+                if let Err(error) = self.list().await {
+                    tracing::warn!(%error, "notifications of address changes were lost");
+                }
+            }
+            _other => {}
+        }
+    }
+
+    async fn parse(&mut self, message: &rtnetlink::packet_route::address::AddressMessage) -> Option<(Address, Owner)> {
+        if !self.links.contains_key(&message.header.index) {
+            // A new interface whose announcement is still behind this message. If it is gone again, so is the address.
+            self.list_links().await.ok()?;
+        }
+        let interface = self.links.get(&message.header.index)?.clone();
+        let (ip, owner) = message::parse(message)?;
+        Some((Address { ip, interface }, owner))
+    }
+
+    async fn list(&mut self) -> Result<(), VipError> {
+        self.list_links().await.map_err(VipError::List)?;
+        let mut addresses = BTreeMap::new();
+        let mut messages = self.handle.address().get().execute();
+        while let Some(message) = messages.try_next().await.map_err(VipError::List)? {
+            if let Some((address, owner)) = self.parse(&message).await {
+                addresses.insert(address, owner);
+            }
+        }
+        self.tell(Event::Addresses(addresses));
+        Ok(())
+    }
+
+    async fn list_links(&mut self) -> Result<(), rtnetlink::Error> {
+        let mut links = self.handle.link().get().execute();
+        while let Some(link) = links.try_next().await? {
+            self.learn(&link);
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, link: &LinkMessage) {
+        let name = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _other => None,
+        });
+        if let Some(name) = name {
+            self.links.insert(link.header.index, name);
+        }
+    }
+}
+
+/// The kernel's answer, with what an operator can do about the common one.
+fn in_words(error: &rtnetlink::Error) -> String {
+    match message::errno(error) {
+        Some(nix::errno::Errno::EPERM) => "not permitted: CAP_NET_ADMIN is needed".to_owned(),
+        Some(errno) => errno.desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}
