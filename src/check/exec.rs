@@ -33,7 +33,6 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
-use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -242,10 +241,10 @@ fn answer(tell: oneshot::Sender<Ended>, ended: Ended) {
 fn start(mut command: Command) -> Result<Child, String> {
     command.spawn().map_err(|error| {
         let program = command.get_program();
-        let cause = match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
-            Errno::ENOENT if Path::new(program).is_file() => "the interpreter in its first line is not there".into(),
-            Errno::EPERM => "not permitted to become that user".into(),
-            _ => words::io_error(&error),
+        let cause = if error.kind() == io::ErrorKind::NotFound && Path::new(program).is_file() {
+            "the interpreter in its first line is not there".into()
+        } else {
+            words::io_error(&error)
         };
         format!("cannot run {}: {cause}", Path::new(program).display())
     })
@@ -269,7 +268,6 @@ async fn reap(leader: Pid, children: &mut Children) -> Exit {
     while !has_exited(leader) {
         children.recv().await;
     }
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the other states are not asked for")]
     match waitpid(leader, Some(WaitPidFlag::WNOHANG)) {
         Ok(WaitStatus::Exited(_, code)) => Exit::Code(code),
         Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal),

@@ -105,9 +105,8 @@ fn load(options: &TlsOptions) -> Result<ClientConfig, String> {
 
 fn roots_of_file(path: &Path) -> Result<RootCertStore, String> {
     let cannot = |cause: String| format!("cannot read {}: {cause}", path.display());
-    let of_pem = |error: pem::Error| match error {
-        pem::Error::Io(error) => cannot(words::io_error(&error)),
-        other => cannot(other.to_string()),
+    let of_pem = |error: pem::Error| {
+        if let pem::Error::Io(error) = error { cannot(words::io_error(&error)) } else { cannot(error.to_string()) }
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(of_pem)? {

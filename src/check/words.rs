@@ -10,7 +10,8 @@ pub(super) const LINE: usize = 200;
 /// The first line of `text` that says something, without control characters and at most [`LINE`] characters long. What a
 /// server or a program wrote ends up on terminals, so it must not bring escape sequences along.
 pub(super) fn one_line(text: &str) -> String {
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    let line = text.lines().map(|line| line.trim_matches(blank)).find(|line| !line.is_empty()).unwrap_or_default();
     let mut printable = line.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut result: String = printable.by_ref().take(LINE).collect();
     if printable.next().is_some() {
