@@ -1,6 +1,7 @@
 //! What a program wrote: enough of it to quote, and the rest read and thrown away, so that the program does not block.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 
 use tokio::net::unix::pipe;
@@ -60,14 +61,16 @@ impl Capture {
 
     /// Takes what is there without waiting, and closes the pipe, whoever still holds the other end.
     pub(super) fn drain(&mut self) {
-        while self.wants_more() {
-            let before = self.read;
-            self.take();
-            if self.read == before {
-                break;
+        // Past tokio, which learns only at its next turn that there is something to read.
+        let Some(Ok(pipe)) = self.pipe.take().map(pipe::Receiver::into_nonblocking_fd) else { return };
+        let mut pipe = File::from(pipe);
+        let mut buffer = [0; KEPT];
+        while !self.is_cut() {
+            match pipe.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(length) => self.store(&buffer[..length]),
             }
         }
-        self.pipe = None;
     }
 
     /// The line to quote; `None` when the program wrote nothing.
@@ -85,16 +88,14 @@ impl Capture {
         let mut buffer = [0; KEPT];
         match pipe.try_read(&mut buffer) {
             Ok(0) => self.pipe = None,
-            Ok(length) => {
-                self.read += length;
-                self.store(&buffer[..length]);
-            }
+            Ok(length) => self.store(&buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => self.pipe = None,
         }
     }
 
     fn store(&mut self, bytes: &[u8]) {
+        self.read += bytes.len();
         match self.keep {
             Keep::First => {
                 let room = KEPT - self.kept.len();

@@ -166,7 +166,10 @@ fn certificate_in_words(cause: &CertificateError, host: &str) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "certificate not valid yet".into()
         }
-        CertificateError::UnknownIssuer => "certificate of an unknown authority".into(),
+        // A bad signature comes of an authority with a known name and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate not signed by a trusted authority".into()
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("certificate is not for \"{}\"", without_port(host))
         }

@@ -2,7 +2,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -20,6 +20,7 @@ struct Authority {
 impl Authority {
     fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name.split('-').next().unwrap());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let file = std::env::temp_dir().join(format!("vipcast-test-{}-{name}.pem", std::process::id()));
@@ -78,14 +79,16 @@ async fn a_valid_certificate_passes_by_name_with_port_and_by_address() {
 
 #[tokio::test]
 async fn bad_certificates_fail_in_words_and_pass_when_insecure() {
-    let (authority, stranger) = (Authority::new("bad"), Authority::new("stranger"));
+    let (authority, stranger, impostor) =
+        (Authority::new("bad"), Authority::new("stranger"), Authority::new("bad-impostor"));
     let address = authority.server(4000);
     let fail_with = |host, tls| fail(http(address, host, tls));
     assert_eq!(
         fail_with("other.example:8443", authority.trusted()).await,
         "certificate is not for \"other.example\""
     );
-    assert_eq!(fail_with("web.example", stranger.trusted()).await, "certificate of an unknown authority");
+    assert_eq!(fail_with("web.example", stranger.trusted()).await, "certificate not signed by a trusted authority");
+    assert_eq!(fail_with("web.example", impostor.trusted()).await, "certificate not signed by a trusted authority");
     let expired = authority.server(2002);
     assert_eq!(fail(http(expired, "web.example", authority.trusted())).await, "certificate expired");
 
@@ -98,7 +101,7 @@ async fn the_system_does_not_know_our_authority() {
     let authority = Authority::new("system");
     let detail = fail(http(authority.server(4000), "web.example", Some(TlsOptions::default()))).await;
     // A machine without ca-certificates has none at all.
-    let expected = ["certificate of an unknown authority", "no certificate authorities on this system; set ca_file"];
+    let expected = ["certificate not signed by a trusted authority", "no certificate authorities on this system; set ca_file"];
     assert!(expected.contains(&&*detail), "{detail}");
 }
 
