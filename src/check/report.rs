@@ -1,9 +1,11 @@
 //! What a check tells the engine.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::config::model::Check;
 use crate::names::CheckName;
 
 /// Where a check stands (DESIGN §5).
@@ -58,6 +60,9 @@ pub struct Outcome {
 pub struct CheckReport {
     /// Which check.
     pub check: CheckName,
+    /// The definition that was probed. A report of an earlier one may still be on its way when the configuration has
+    /// changed; it says nothing about the check that has the name now.
+    pub definition: Arc<Check>,
     /// Its state after this result.
     pub state: HealthState,
     /// When it entered that state.
