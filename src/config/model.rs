@@ -4,13 +4,15 @@
 //! holds one holds a valid one (STYLE 8).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use vipcast_bgp::wire::{Asn, Community, Family, LargeCommunity};
+pub use vipcast_bgp::{ConnectMode, NextHops};
 
 use crate::names::{CheckName, PeerName, ServiceName};
 
@@ -34,7 +36,7 @@ pub struct Config {
     /// The routers we talk to.
     pub peers: BTreeMap<PeerName, Peer>,
     /// The health checks, each run once however many services name it.
-    pub checks: BTreeMap<CheckName, Check>,
+    pub checks: BTreeMap<CheckName, Arc<Check>>,
     /// What is announced.
     pub services: BTreeMap<ServiceName, Service>,
 }
@@ -124,26 +126,6 @@ pub struct Peer {
     pub source_address: Option<IpAddr>,
     /// Next hops for the family that the session itself does not have.
     pub next_hop: NextHops,
-}
-
-/// Who opens the TCP connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectMode {
-    /// We dial and we accept (the default).
-    Both,
-    /// `passive: true`: we only accept.
-    Passive,
-    /// `active: true`: we only dial.
-    Active,
-}
-
-/// Explicit next hops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct NextHops {
-    /// For IPv4 VIPs.
-    pub v4: Option<Ipv4Addr>,
-    /// For IPv6 VIPs.
-    pub v6: Option<Ipv6Addr>,
 }
 
 /// One entry under `checks:`.

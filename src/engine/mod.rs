@@ -28,7 +28,7 @@ use self::plan::{Actual, Desired, Step, plan};
 pub use self::verdict::{Reason, Verdict};
 use crate::check::report::{CheckReport, HealthState};
 use crate::config::model::{Condition, Config, Service};
-use crate::names::{CheckName, ServiceName};
+use crate::names::{CheckName, PeerName, ServiceName};
 
 /// Pause before an address that could not be bound or unbound is tried again.
 const ADDRESS_RETRY: Duration = Duration::from_secs(1);
@@ -280,9 +280,9 @@ impl Engine {
     }
 
     fn fold_check(&mut self, report: CheckReport, records: &mut Vec<Effect>) -> Touched {
-        let CheckReport { check, mut state, mut since, outcome, at } = report;
-        // A late report of a check that a reload has removed.
-        if !self.config.checks.contains_key(&check) {
+        let CheckReport { check, definition, mut state, mut since, outcome, at } = report;
+        // A late report of a check that a reload has removed or changed.
+        if self.config.checks.get(&check) != Some(&definition) {
             return Touched::None;
         }
         let before = self.facts.checks.get(&check).map(|fact| (fact.state, fact.since));
@@ -301,7 +301,7 @@ impl Engine {
         self.users.get(&check).map_or(Touched::None, |users| Touched::Some(users.clone()))
     }
 
-    fn fold_peer(&mut self, peer: &str, now: PeerFact) -> Touched {
+    fn fold_peer(&mut self, peer: &PeerName, now: PeerFact) -> Touched {
         if let Some(fact) = self.facts.peers.get_mut(peer) {
             *fact = now;
         }

@@ -19,36 +19,36 @@ use super::facts::{Address, Facts, Owner};
 
 /// What should be so.
 #[derive(Debug, Clone, Default)]
-pub struct Desired {
+pub(super) struct Desired {
     /// Addresses that should be on the host, and the interface for each.
-    pub addresses: BTreeMap<IpAddr, String>,
+    pub(super) addresses: BTreeMap<IpAddr, String>,
     /// Routes that every peer should have from us.
-    pub routes: Arc<Routes>,
+    pub(super) routes: Arc<Routes>,
 }
 
 /// What was set in motion already.
 #[derive(Debug, Clone, Default)]
-pub struct Actual {
+pub(super) struct Actual {
     /// The last set that was advertised, and its number.
-    pub advertised: (Version, Arc<Routes>),
+    pub(super) advertised: (Version, Arc<Routes>),
     /// Addresses that were announced and no longer are.
-    pub retiring: BTreeMap<IpAddr, Retiring>,
+    pub(super) retiring: BTreeMap<IpAddr, Retiring>,
     /// Addresses that were asked to be bound or unbound, with no answer yet.
-    pub in_flight: BTreeSet<Address>,
+    pub(super) in_flight: BTreeSet<Address>,
 }
 
 /// An address whose withdrawal is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retiring {
+pub(super) struct Retiring {
     /// The first version that lacks it.
-    pub version: Version,
+    pub(super) version: Version,
     /// When every established peer had that version.
-    pub settled_at: Option<Instant>,
+    pub(super) settled_at: Option<Instant>,
 }
 
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Put the address on the host.
     Bind(Address),
     /// Give every peer this whole set.
@@ -58,7 +58,7 @@ pub enum Step {
 }
 
 /// The steps from `actual` to `desired`, in order. Empty when there is nothing to do; planning twice changes nothing.
-pub fn plan(desired: &Desired, actual: &Actual, facts: &Facts, unbind_delay: Duration, now: Instant) -> Vec<Step> {
+pub(super) fn plan(desired: &Desired, actual: &Actual, facts: &Facts, unbind_delay: Duration, now: Instant) -> Vec<Step> {
     let mut steps = Vec::new();
     if facts.addresses_known {
         let may_touch = |address: &Address| {
@@ -116,7 +116,7 @@ fn may_leave(
 
 impl Actual {
     /// Notes that `step` was set in motion.
-    pub fn begin(&mut self, step: &Step) {
+    pub(super) fn begin(&mut self, step: &Step) {
         match step {
             Step::Bind(address) | Step::Unbind(address) => {
                 self.in_flight.insert(address.clone());
@@ -132,7 +132,7 @@ impl Actual {
     }
 
     /// Notes which withdrawals every established peer now has, and forgets those that are long over.
-    pub fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
+    pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
         for retiring in self.retiring.values_mut() {
             if retiring.settled_at.is_none() && facts.all_synced(retiring.version) {
                 retiring.settled_at = Some(now);
@@ -144,7 +144,7 @@ impl Actual {
     }
 
     /// The next time at which something becomes possible that is not now.
-    pub fn deadline(&self, facts: &Facts, unbind_delay: Duration, now: Instant) -> Option<Instant> {
+    pub(super) fn deadline(&self, facts: &Facts, unbind_delay: Duration, now: Instant) -> Option<Instant> {
         let settled = self.retiring.values().filter_map(|retiring| Some(retiring.settled_at? + unbind_delay));
         let retries = facts.address_errors.values().map(|(_, retry_at)| *retry_at);
         settled.chain(retries).filter(|at| *at > now).min()
