@@ -1,1 +1,3 @@
 //! vipcast-bgp
+
+pub mod wire;
