@@ -1,0 +1,5 @@
+//! What an operator sees: diagnostics of a configuration, and the examples that people start from.
+
+mod config_errors;
+mod config_files;
+mod examples;
