@@ -54,6 +54,8 @@ pub struct Peers {
     stopping: BTreeMap<PeerId, PeerName>,
     wanted: BTreeMap<PeerName, Peer>,
     advertised: (Version, Arc<Routes>),
+    /// Stopped for good.
+    over: bool,
     stopped: mpsc::UnboundedSender<PeerId>,
 }
 
@@ -95,6 +97,7 @@ impl Peers {
             stopping: BTreeMap::new(),
             wanted: BTreeMap::new(),
             advertised: (Version::default(), Arc::default()),
+            over: false,
             stopped,
         };
         Ok((peers, PeerStreams { events, stopped: stopped_rx }))
@@ -136,6 +139,7 @@ impl Peers {
     /// Ends every session with Cease / Administrative Shutdown and `text` (RFC 9003), for good.
     pub fn stop_all(&mut self, text: &str) {
         self.wanted.clear();
+        self.over = true;
         for name in self.running.keys().cloned().collect::<Vec<_>>() {
             self.stop(&name, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, text));
         }
@@ -144,6 +148,11 @@ impl Peers {
     /// Whether no connection is left.
     pub fn all_stopped(&self) -> bool {
         self.running.is_empty() && self.stopping.is_empty()
+    }
+
+    /// Whether they were all stopped for good, and no connection is left.
+    pub fn is_over(&self) -> bool {
+        self.over && self.all_stopped()
     }
 
     /// What is known of every configured peer.

@@ -39,7 +39,9 @@ use std::path::{Path, PathBuf};
 
 pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
 use self::diagnostic::{FileId, Report};
+pub use self::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
 pub use self::model::Config;
+pub use self::value::{DurationError, parse_duration};
 use self::resolve::{Document, resolve};
 use self::tree::{Node, Value};
 

@@ -1,5 +1,6 @@
 //! From the trees of all files to one [`Config`]: what is said once, what names what, and that nothing is said twice.
 
+use std::sync::Arc;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -83,7 +84,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         listen: global.listen,
         interface: global.interface,
         peers: peers?,
-        checks: checks?,
+        checks: checks?.into_iter().map(|(name, check)| (name, Arc::new(check))).collect(),
         services: services?,
     })
 }

@@ -151,16 +151,21 @@ pub(super) fn duration(node: &Node, key: Span, least: Duration, report: &mut Rep
 }
 
 /// Why a text is not a duration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DurationError {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
     /// A bare number.
+    #[error("a duration needs a unit, like `3s`")]
     NoUnit,
     /// Anything else.
+    #[error("not a duration; write it like `500ms`, `3s`, `1m30s`, `2h` or `1d`")]
     NotADuration,
 }
 
-/// Numbers with units from the largest to the smallest, each at most once, nothing between.
-fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+/// Numbers with units from the largest to the smallest, each at most once, nothing between: `1m30s`.
+///
+/// # Errors
+/// It has no unit, or is no duration at all.
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     const UNITS: [(&str, u64); 5] =
         [("d", 24 * 60 * 60 * 1000), ("h", 60 * 60 * 1000), ("m", 60 * 1000), ("s", 1000), ("ms", 1)];
     if decimal::<u64>(text).is_some_and(|n| n > 0) {

@@ -72,7 +72,7 @@ pub fn explain(engine: &Engine, around: &Surroundings, prefix: IpNet, now: Insta
         }),
         address: address(engine, &prefix),
         condition: condition(&service.checks),
-        checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(name), now))).collect(),
+        checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
         drain: facts.drains.get(&standing.service).map(drain),
         peers: around
             .peers
