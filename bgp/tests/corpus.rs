@@ -4,6 +4,8 @@
 //! `VIPCAST_CORPUS` names a file with one JSON object a line: `hex`, the message with its header, and, for
 //! some, `json`, how ExaBGP decodes it. Without it the test says so and is skipped.
 
+#![expect(clippy::print_stdout, reason = "the counts are what somebody who runs this wants to see")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 

@@ -36,10 +36,10 @@ pub(super) fn update_frame(attributes: &[u8], nlri: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn decode_update(frame: &[u8], ctx: SessionContext) -> Result<Update, DecodeError> {
-    match Message::decode(frame, &ctx)? {
-        Message::Update(update) => Ok(update),
-        other => panic!("not an UPDATE: {other:?}"),
-    }
+    let Message::Update(update) = Message::decode(frame, &ctx)? else {
+        panic!("not an UPDATE: {frame:02x?}")
+    };
+    Ok(update)
 }
 
 /// `body` decodes to `message`, and `message` encodes to `body`.

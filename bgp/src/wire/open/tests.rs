@@ -5,10 +5,11 @@ use crate::wire::{Message, SessionContext, iana};
 const ROUTER_ID: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
 
 fn decode(body: &str) -> Result<Open, DecodeError> {
-    match Message::decode(&frame(iana::message_type::OPEN, &octets(body)), &SessionContext::default())? {
-        Message::Open(open) => Ok(open),
-        other => panic!("not an OPEN: {other:?}"),
-    }
+    let frame = frame(iana::message_type::OPEN, &octets(body));
+    let Message::Open(open) = Message::decode(&frame, &SessionContext::default())? else {
+        panic!("not an OPEN: {frame:02x?}")
+    };
+    Ok(open)
 }
 
 fn encode(open: &Open) -> Result<Vec<u8>, EncodeError> {
