@@ -10,8 +10,8 @@ use crate::engine::{Record, Verdict};
 pub fn log(record: &Record) {
     match record {
         Record::Vip { vip, service, from, to, cause } => {
-            let reason = to.as_ref().and_then(Verdict::reason).map(ToString::to_string).unwrap_or_default();
-            let cause = cause.as_deref().unwrap_or_default();
+            let reason = to.as_ref().and_then(Verdict::reason).map(ToString::to_string);
+            let (reason, cause) = (reason.as_deref(), cause.as_deref());
             let (was, now) = (verdict_word(from.as_ref()), verdict_word(to.as_ref()));
             match (from.as_ref().and_then(Verdict::attributes), to) {
                 // Before anything is settled every VIP is withheld; that is no news.
@@ -45,9 +45,8 @@ pub fn log(record: &Record) {
             warn!(address = %address.ip, interface = address.interface, error, "cannot change the address");
         }
         Record::Drain(service, Some(drain)) => {
-            let until = drain.until.map(|until| until.to_string()).unwrap_or_default();
-            let reason = drain.reason.as_deref().unwrap_or_default();
-            info!(%service, by = drain.by, reason, until, "drain begins");
+            let until = drain.until.map(|until| format!("{until:.0}"));
+            info!(%service, by = drain.by, reason = drain.reason, until, "drain begins");
         }
         Record::Drain(service, None) => info!(%service, "drain lifted"),
         Record::Shutdown(phase) => info!(phase = shutdown_word(*phase), "shutting down"),

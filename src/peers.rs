@@ -185,7 +185,7 @@ impl Peers {
                 Some(Event::PeerUp(name.clone()))
             }
             PeerEvent::Down { reason, was_established } => {
-                let hint = reason.hint(&running.bgp).unwrap_or_default();
+                let hint = reason.hint(&running.bgp);
                 if was_established {
                     warn!(peer = %name, %address, %reason, hint, "session down");
                 } else if running.complained.as_ref() == Some(&reason) {
@@ -227,7 +227,7 @@ impl Peers {
         tokio::spawn(async move {
             handle.stop(notification).await;
             // Nobody listens only while the daemon ends.
-            drop(stopped.send(id));
+            let _ending = stopped.send(id);
         });
     }
 }

@@ -26,7 +26,12 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
 fn render(explanation: &Explanation) -> String {
     let Explanation { vip: entry, attributes, address, condition, checks, drain, peers } = explanation;
     let why = entry.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    let mut text = format!("{} is {}{why}\n\n", vip(&entry.vip), entry.verdict);
+    let reach = if entry.verdict == "withheld" {
+        String::new()
+    } else {
+        format!(" to {} of {} peers", entry.sent_to, peers.len())
+    };
+    let mut text = format!("{} is {}{reach}{why}\n\n", vip(&entry.vip), entry.verdict);
     let mut line = |name: &str, value: &str| text += &format!("{name:<11}{value}\n");
     line("service", &entry.service);
     line("for", &age(entry.since_ms));
@@ -34,7 +39,7 @@ fn render(explanation: &Explanation) -> String {
     if let Some(attributes) = attributes {
         let mut parts = Vec::new();
         parts.extend(attributes.med.map(|med| format!("MED {med}")));
-        parts.extend(attributes.local_pref.map(|preference| format!("LOCAL_PREF {preference}")));
+        parts.extend(attributes.local_pref.map(|preference| format!("LOCAL_PREF {preference} (iBGP)")));
         if attributes.as_path_prepend > 0 {
             parts.push(format!("AS path prepended {} times", attributes.as_path_prepend));
         }

@@ -50,7 +50,7 @@ fn render(status: &Status) -> String {
             entry.service.clone(),
             entry.verdict.clone(),
             age(entry.since_ms),
-            format!("{}/{}", entry.peers, status.peers.len()),
+            format!("{}/{}", entry.sent_to, status.peers.len()),
             entry.why.clone().unwrap_or_default(),
         ]);
     }

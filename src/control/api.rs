@@ -90,7 +90,7 @@ pub struct Vip {
     /// Whether the address is on this host; always true for a wider prefix, which is not bound.
     pub bound: bool,
     /// Established peers that have it from us.
-    pub peers: usize,
+    pub sent_to: usize,
 }
 
 /// `GET /v1/explain/VIP`: the facts behind one verdict.

@@ -93,7 +93,7 @@ fn vip(engine: &Engine, around: &Surroundings, prefix: &IpNet, standing: &Standi
         reason: verdict.reason().map(|reason| reason.name().to_owned()),
         why: verdict.reason().map(|reason| why(engine, prefix, reason)),
         bound: !is_host(prefix) || engine.facts().owner(prefix.addr()).is_some(),
-        peers: around.peers.iter().filter(sent).count(),
+        sent_to: around.peers.iter().filter(sent).count(),
     }
 }
 

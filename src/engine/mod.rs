@@ -152,7 +152,7 @@ impl Engine {
         }
         self.decide(touched, now, &mut records);
         self.carry_out(now, &mut effects);
-        while self.advance_shutdown(now, &mut effects, &mut records) {
+        while self.advance_shutdown(now, &mut effects) {
             self.decide(Touched::All, now, &mut records);
             self.carry_out(now, &mut effects);
         }
@@ -264,7 +264,7 @@ impl Engine {
                 } else {
                     let phase = shutdown::begin(&self.config.shutdown, now);
                     self.facts.shutdown = Some(phase);
-                    records.push(Effect::Record(Record::Shutdown(phase)));
+                    effects.push(Effect::Record(Record::Shutdown(phase)));
                 }
                 Touched::All
             }
@@ -441,7 +441,7 @@ impl Engine {
     }
 
     /// Enters the next phase of a shutdown, if the present one is over.
-    fn advance_shutdown(&mut self, now: Instant, effects: &mut Vec<Effect>, records: &mut Vec<Effect>) -> bool {
+    fn advance_shutdown(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
         let Some(phase) = self.facts.shutdown else { return false };
         let (version, routes) = &self.actual.advertised;
         let advertised = (*version, routes.is_empty());
@@ -449,7 +449,7 @@ impl Engine {
             return false;
         };
         self.facts.shutdown = Some(next);
-        records.push(Effect::Record(Record::Shutdown(next)));
+        effects.push(Effect::Record(Record::Shutdown(next)));
         match next {
             Shutdown::Ceasing => effects.push(Effect::StopPeers),
             Shutdown::Done => effects.push(Effect::Exit),
@@ -461,8 +461,10 @@ impl Engine {
         true
     }
 
+    /// None in a hurry, and none once every session is closed: then no router has a route to us any more.
     fn unbind_delay(&self) -> Duration {
-        if self.facts.hurry { Duration::ZERO } else { self.config.shutdown.unbind_delay }
+        let closed = matches!(self.facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
+        if self.facts.hurry || closed { Duration::ZERO } else { self.config.shutdown.unbind_delay }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::words::in_words;
 use super::{PeerAddress, interfaces};
 use crate::fsm::{ConnId, Endpoints};
 
@@ -53,7 +54,7 @@ pub(super) async fn dial(conn: ConnId, address: PeerAddress, mut commands: Comma
             drop(events.send((conn, LinkEvent::Dialled(endpoints))).await);
             return run(conn, stream, commands, events).await;
         }
-        Err(error) => LinkEvent::DialFailed(error.to_string()),
+        Err(error) => LinkEvent::DialFailed(in_words(&error)),
     };
     drop(events.send((conn, event)).await);
 }
@@ -79,7 +80,7 @@ pub(super) fn endpoints(stream: &TcpStream) -> io::Result<Endpoints> {
 pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands, events: Events) {
     // Without it a KEEPALIVE could wait for the acknowledgement of the UPDATE before it.
     if let Err(error) = stream.set_nodelay(true) {
-        drop(events.send((conn, LinkEvent::Closed(error.to_string()))).await);
+        drop(events.send((conn, LinkEvent::Closed(in_words(&error)))).await);
         return;
     }
     let (mut reader, mut writer) = stream.into_split();
@@ -98,12 +99,12 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
             },
             written = writer.write_buf(&mut pending), if pending.has_remaining() => match written {
                 Ok(count) => LinkEvent::Sent(count),
-                Err(error) => LinkEvent::Closed(error.to_string()),
+                Err(error) => LinkEvent::Closed(in_words(&error)),
             },
             read = reader.read_buf(&mut received) => match read {
                 Ok(0) => LinkEvent::Closed("the peer closed it".to_owned()),
                 Ok(_) => LinkEvent::Received(received.split().freeze()),
-                Err(error) => LinkEvent::Closed(error.to_string()),
+                Err(error) => LinkEvent::Closed(in_words(&error)),
             },
         };
         let closed = matches!(event, LinkEvent::Closed(_));

@@ -19,6 +19,7 @@ mod driver;
 mod interfaces;
 mod link;
 mod listener;
+mod words;
 
 use std::collections::BTreeMap;
 use std::io;
