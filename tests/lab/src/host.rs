@@ -7,15 +7,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use ipnet::IpNet;
 
 use crate::addressing::{self, Address, Route};
 use crate::capture::Capture;
 use crate::lab::{Scene, run, unpoisoned};
 use crate::process::Process;
-use crate::remains;
+use crate::{agent, remains, wait};
 
 /// Set before the first interface exists, because interfaces copy `default`. The last two spread flows over equal
 /// routes by port and not only by address.
@@ -118,7 +119,24 @@ impl Host {
     /// # Errors
     /// When it cannot be started. A program that is missing shows only in the log, because `nsenter` starts it.
     pub fn spawn(&self, name: &str, command: Command) -> Result<Process> {
-        Process::spawn(&self.0.scene, &format!("{}-{name}", self.name()), command)
+        let process = Process::spawn(&self.0.scene, &format!("{}-{name}", self.name()), command)?;
+        // Until it is inside, nobody could find it by its namespace.
+        wait::until(format!("{} to enter its namespace", process.name()), Duration::from_secs(10), || {
+            let arrived = remains::is_inside(process.pid(), self.namespace()) || !process.is_running();
+            ensure!(arrived, "it is elsewhere; was the command made by Host::command?");
+            Ok(())
+        })?;
+        Ok(process)
+    }
+
+    /// Whether the host can reach an address: somebody there answers a TCP segment, if only with a reset.
+    ///
+    /// # Errors
+    /// When there is no answer within a second; a segment that is lost is not sent again before that.
+    pub fn reaches(&self, address: IpAddr) -> Result<()> {
+        let agent = agent::path()?;
+        let address = address.to_string();
+        self.run([agent.as_os_str(), OsStr::new("reach"), OsStr::new(&address)]).map(drop)
     }
 
     /// Runs a program to its end, for ten seconds at most, and returns its standard output.

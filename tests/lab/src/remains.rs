@@ -75,15 +75,7 @@ impl Claim {
 pub fn bury(prefix: &str) -> Result<()> {
     let namespaces = namespaces(prefix)?;
     let inodes = namespaces.iter().filter_map(|name| inode(&Path::new(NETNS).join(name))).collect();
-    wait::until(format!("the processes of {prefix} to die"), Duration::from_secs(5), || {
-        let alive = processes_in(&inodes)?;
-        for pid in &alive {
-            // It may be gone by now (ESRCH); the next look decides.
-            let _gone = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-        }
-        ensure!(alive.is_empty(), "still alive: {alive:?}");
-        Ok(())
-    })?;
+    kill_all(prefix, &inodes)?;
     for name in &namespaces {
         let output = Command::new("ip").args(["netns", "delete", name]).output().context("cannot run ip")?;
         let path = Path::new(NETNS).join(name);
@@ -91,12 +83,32 @@ pub fn bury(prefix: &str) -> Result<()> {
             bail!("cannot delete namespace {name}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
     }
+    // Once more, for one that was on its way in while the name was still there.
+    kill_all(prefix, &inodes)?;
     match fs::remove_dir_all(root().join(prefix)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove the directory of {prefix}"))
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+fn kill_all(prefix: &str, namespaces: &BTreeSet<(u64, u64)>) -> Result<()> {
+    wait::until(format!("the processes of {prefix} to die"), Duration::from_secs(5), || {
+        let alive = processes_in(namespaces)?;
+        for pid in &alive {
+            // It may be gone by now (ESRCH); the next look decides.
+            let _gone = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        ensure!(alive.is_empty(), "still alive: {alive:?}");
+        Ok(())
+    })
+}
+
+/// Whether the process is in the named namespace (yet).
+pub(crate) fn is_inside(pid: u32, namespace: &str) -> bool {
+    let inside = inode(Path::new(&format!("/proc/{pid}/ns/net")));
+    inside.is_some() && inside == inode(&Path::new(NETNS).join(namespace))
 }
 
 /// The pids of all live processes in the named namespace.

@@ -3,6 +3,7 @@
 //! ```text
 //! vipcast-lab-agent undertake PREFIX                            buries the lab when standard input ends
 //! vipcast-lab-agent client TARGET INTERVAL_US PORTS REPORT      sends datagrams until standard input ends
+//! vipcast-lab-agent reach ADDRESS                               fails when nobody is there
 //! vipcast-lab-agent server NAME UDP HEALTH_FILE [HTTP]          answers until it is killed
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the library reads them from the log")]
@@ -10,8 +11,10 @@
 mod client;
 mod server;
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -34,9 +37,10 @@ fn dispatch(words: &[&str]) -> Result<()> {
             vipcast_lab::remains::bury(prefix)
         }
         ["client", target, interval, ports, report] => {
-            let interval = std::time::Duration::from_micros(interval.parse()?);
+            let interval = Duration::from_micros(interval.parse()?);
             client::run(target.parse()?, interval, ports.parse()?, report.as_ref())
         }
+        ["reach", address] => reach(address.parse()?),
         ["server", name, udp, health] => server::run(name, udp.parse()?, health.into(), None),
         ["server", name, udp, health, http] => {
             server::run(name, udp.parse()?, health.into(), Some(http.parse()?))
@@ -48,4 +52,14 @@ fn dispatch(words: &[&str]) -> Result<()> {
 /// The other end of the pipe is held by the test alone, so it closes when the test ends, however it ends.
 fn wait_for_end_of_input() -> Result<()> {
     std::io::stdin().read_to_end(&mut Vec::new()).map(drop).context("cannot read standard input")
+}
+
+/// A refusal is an answer. The discard port: nobody listens there.
+fn reach(address: IpAddr) -> Result<()> {
+    match TcpStream::connect_timeout(&SocketAddr::new(address, 9), Duration::from_millis(900)) {
+        Err(error) if error.kind() != ErrorKind::ConnectionRefused => {
+            Err(error).with_context(|| format!("cannot reach {address}"))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
