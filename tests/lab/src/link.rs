@@ -87,12 +87,14 @@ impl Link {
         add.args(["link", "add", &first.interface, "netns", first.host.namespace(), "type", "veth"]);
         add.args(["peer", "name", &second.interface, "netns", second.host.namespace()]);
         run(&mut add).with_context(|| format!("cannot link {} and {}", a.0.name(), b.0.name()))?;
+        // Up first: an IPv6 address that is there when its link comes up answers no neighbour solicitation for the
+        // first second.
+        link.restore()?;
         for end in &link.ends {
             for address in &end.addresses {
                 end.host.add_address(&end.interface, *address)?;
             }
         }
-        link.restore()?;
         Ok(link)
     }
 
@@ -129,7 +131,7 @@ impl Link {
         self.ends.iter().try_for_each(|end| end.host.set_link(&end.interface, Toggle::Down))
     }
 
-    /// Plugs the cable in again.
+    /// Plugs the cable in again. IPv6 addresses may need a second until they answer.
     ///
     /// # Errors
     /// When `ip` fails.

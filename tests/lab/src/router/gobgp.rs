@@ -89,8 +89,12 @@ impl Router for GoBgp {
         bail!("GoBGP keeps what {neighbor} sent and never asks for it again: it sends no ROUTE-REFRESH")
     }
 
+    /// After `reset` alone it is idle for 30 s, whatever `idle-hold-time-after-reset` says; going down and up ends that.
     fn clear(&self, neighbor: IpAddr) -> Result<()> {
-        self.gobgp(&["neighbor", &neighbor.to_string(), "reset"]).map(drop)
+        let neighbor = neighbor.to_string();
+        ["reset", "disable", "enable"]
+            .into_iter()
+            .try_for_each(|order| self.gobgp(&["neighbor", &neighbor, order]).map(drop))
     }
 
     /// `shutdown` has the message but dials again after a second; `disable` has none but is for good.
@@ -157,11 +161,9 @@ fn session(neighbor: &Neighbor) -> String {
     if let Some(password) = &neighbor.password {
         text += &format!("auth-password = \"{password}\"\n");
     }
-    // idle-hold-time-after-reset is 30 s otherwise.
     text += &format!(
         "[neighbors.timers.config]\n\
          connect-retry = 1\n\
-         idle-hold-time-after-reset = 1\n\
          hold-time = {}\n\
          keepalive-interval = {}\n\
          [neighbors.transport.config]\n\

@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use ipnet::IpNet;
 
 use crate::host::Host;
@@ -500,7 +500,10 @@ pub struct Notification {
 }
 
 pub(crate) fn start(kind: RouterKind, host: &Host, config: &RouterConfig) -> Result<Arc<dyn Router>> {
-    kind.available().map_err(|reason| anyhow::anyhow!("no {kind}: {reason}"))?;
+    kind.available().map_err(|reason| anyhow!("no {kind}: {reason}"))?;
+    for password in config.neighbors.iter().filter_map(|neighbor| neighbor.password.as_ref()) {
+        ensure!(!password.contains(char::is_whitespace), "FRR ends a password at a space: {password:?}");
+    }
     let router: Arc<dyn Router> = match kind {
         RouterKind::Frr => Arc::new(frr::Frr::new(host, config)?),
         RouterKind::Bird => Arc::new(bird::Bird::new(host, config)?),

@@ -114,6 +114,8 @@ fn cut(lab: &Lab) -> Result<()> {
     link.cut()?;
     ensure!(a.routes(subnet)?.is_empty(), "{:?}", a.routes(subnet));
     link.restore()?;
-    a.reaches("fd00:1::2".parse()?)?;
+    for address in ["10.0.1.2", "fd00:1::2"] {
+        wait::until("the other end to answer", SOON, || a.reaches(address.parse()?))?;
+    }
     Ok(())
 }

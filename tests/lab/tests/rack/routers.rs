@@ -28,8 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         add("tells_the_shutdown_communication_it_receives", hears_shutdown);
         add("sends_a_shutdown_communication", sends_shutdown);
         add("asks_for_a_refresh_and_clears", refreshes);
-        add("signs_with_md5", md5);
-        add("checks_the_ttl", gtsm);
+        add("signs_with_md5_and_checks_the_ttl", md5_and_gtsm);
         add("waits_for_a_call_when_passive", passive);
         if kind.forwards() {
             add("installs_equal_routes_for_ecmp", ecmp);
@@ -243,13 +242,8 @@ fn refreshes(lab: &Lab, kind: RouterKind) -> Result<()> {
     pair.wait()
 }
 
-fn md5(lab: &Lab, kind: RouterKind) -> Result<()> {
-    let tune: Tune = |neighbor| neighbor.password("correct-horse-battery");
-    Pair::new(lab, kind, tune, tune)?.wait()
-}
-
-fn gtsm(lab: &Lab, kind: RouterKind) -> Result<()> {
-    let tune: Tune = |neighbor| neighbor.ttl_security(1);
+fn md5_and_gtsm(lab: &Lab, kind: RouterKind) -> Result<()> {
+    let tune: Tune = |neighbor| neighbor.password("correct-horse-battery").ttl_security(1);
     Pair::new(lab, kind, tune, tune)?.wait()
 }
 
