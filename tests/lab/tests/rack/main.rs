@@ -13,8 +13,8 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 use vipcast_lab::{Lab, RouterKind};
 
-/// More than anything here takes, on a busy machine too.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// More than anything here takes, on a busy machine too. The slowest is GoBGP: 30 s idle after a reset of its own.
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 fn main() -> ExitCode {
     if let Err(error) = clearing::be_the_victim() {
