@@ -30,6 +30,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         add("asks_for_a_refresh_and_clears", refreshes);
         add("signs_with_md5_and_checks_the_ttl", md5_and_gtsm);
         add("waits_for_a_call_when_passive", passive);
+        if kind != RouterKind::OpenBgpd {
+            add("carries_ipv4_over_an_ipv6_session", extended_next_hop);
+        }
         if kind.forwards() {
             add("installs_equal_routes_for_ecmp", ecmp);
         }
@@ -254,6 +257,30 @@ fn passive(lab: &Lab, kind: RouterKind) -> Result<()> {
     let sockets = pair.tried.host().run(["ss", "-Htn", &port])?;
     ensure!(sockets.lines().count() == 1, "it has dialled although it is passive: {sockets}");
     Ok(())
+}
+
+/// RFC 8950: the IPv6 session alone, with IPv4 routes over IPv6 next hops on it.
+fn extended_next_hop(lab: &Lab, kind: RouterKind) -> Result<()> {
+    let (a, b) = (lab.host("tried")?, lab.host("other")?);
+    let link = lab.link(&a, &b, Subnet::v6(1))?;
+    let prefix: IpNet = "198.51.100.2/32".parse()?;
+    let tried = RouterConfig::new(TRIED, Ipv4Addr::new(10, 0, 1, 1))
+        .neighbor(Neighbor::new(link.v6(&b)?, OTHER).extended_nexthop());
+    let other = RouterConfig::new(OTHER, Ipv4Addr::new(10, 0, 1, 2))
+        .neighbor(Neighbor::new(link.v6(&a)?, TRIED).extended_nexthop())
+        .announce(prefix);
+    let tried = lab.router(kind, &a, &tried)?;
+    let _other = lab.router(RouterKind::Frr, &b, &other)?;
+    wait::until("an IPv4 route with an IPv6 next hop", SOON, || {
+        let routes = tried.routes()?;
+        let paths = routes.get(&prefix).with_context(|| format!("{routes:?}"))?;
+        ensure!(paths.len() == 1 && paths[0].next_hop.is_ipv6() && paths[0].as_path == [OTHER], "{paths:?}");
+        if kind.forwards() {
+            let hops: Vec<_> = a.routes(prefix)?.into_iter().flat_map(|route| route.next_hops).collect();
+            ensure!(hops.len() == 1 && hops[0].gateway.is_some_and(|hop| hop.is_ipv6()), "{hops:?}");
+        }
+        Ok(())
+    })
 }
 
 /// Two FRRs announce the same prefix; the one that is tried gets two next hops into its kernel.
