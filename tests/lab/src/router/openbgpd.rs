@@ -24,19 +24,40 @@ const SOCKET: &str = "bgpd.sock";
 /// The home of its user, into which its children lock themselves. Debian makes it at boot, by systemd alone.
 const CHROOT: &str = "/run/openbgpd";
 
-/// OpenBGPD's words for a NOTIFICATION's code, and for the subcodes of some.
-const ERRORS: &[(&str, u8)] = &[
-    ("Header error", 1),
-    ("error in OPEN message", 2),
-    ("error in UPDATE message", 3),
-    ("HoldTimer expired", 4),
-    ("Finite State Machine error", 5),
-    ("Cease", 6),
-    ("error in ROUTE-REFRESH message", 7),
+/// OpenBGPD's words for a NOTIFICATION: its code, and its subcodes from 1 on.
+const ERRORS: &[(&str, u8, &[&str])] = &[
+    ("Header error", 1, &["synchronization error", "wrong length", "unknown message type"]),
+    ("error in OPEN message", 2, OPEN),
+    ("error in UPDATE message", 3, UPDATE),
+    ("HoldTimer expired", 4, &[]),
+    ("Finite State Machine error", 5, &[]),
+    ("Cease", 6, CEASE),
+    ("error in ROUTE-REFRESH message", 7, &[]),
+];
+const OPEN: &[&str] = &[
+    "version mismatch",
+    "AS unacceptable",
+    "BGPID invalid",
+    "optional parameter error",
+    "authentication error",
+    "unacceptable holdtime",
+    "unsupported capability",
+];
+const UPDATE: &[&str] = &[
+    "attribute list error",
+    "unknown well-known attribute",
+    "well-known attribute missing",
+    "attribute flags error",
+    "attribute length wrong",
+    "origin unacceptable",
+    "loop detected",
+    "nexthop unacceptable",
+    "optional attribute error",
+    "network unacceptable",
+    "AS-Path unacceptable",
 ];
 const CEASE: &[&str] = &[
-    "none",
-    "max-prefix exceeded",
+    "received max-prefix exceeded",
     "administratively down",
     "peer unconfigured",
     "administrative reset",
@@ -45,6 +66,7 @@ const CEASE: &[&str] = &[
     "collision",
     "resource exhaustion",
     "hard reset",
+    "sent max-prefix exceeded",
 ];
 
 /// A running OpenBGPD.
@@ -240,14 +262,14 @@ fn parse_path(path: &Value) -> Result<(IpNet, Path)> {
     Ok((prefix, path))
 }
 
-/// `Cease, administratively down`. The subcodes of other errors than Cease are left 0 when it has no number for them.
+/// `Cease, administratively down`. The subcode is 0 where it has no word for it.
 fn parse_notification(words: &str, text: Option<String>) -> Result<Notification> {
     let (error, detail) = words.split_once(", ").unwrap_or((words, ""));
-    let code = ERRORS.iter().find(|(name, _)| *name == error).map(|(_, code)| *code);
-    let code = code.with_context(|| format!("an unknown NOTIFICATION: {words:?}"))?;
-    let position = if code == 6 { CEASE.iter().position(|name| *name == detail) } else { None };
-    let subcode = u8::try_from(position.unwrap_or(0))?;
-    Ok(Notification { code, subcode, text })
+    let found = ERRORS.iter().find(|(name, _, _)| *name == error);
+    let (_, code, subcodes) = found.with_context(|| format!("an unknown NOTIFICATION: {words:?}"))?;
+    let subcode =
+        subcodes.iter().zip(1..).find(|(name, _)| **name == detail).map_or(0, |(_, subcode)| subcode);
+    Ok(Notification { code: *code, subcode, text })
 }
 
 #[cfg(test)]
@@ -255,8 +277,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cease_is_known_by_its_words() {
+    fn a_notification_is_known_by_its_words() {
         let told = parse_notification("Cease, administratively down", Some("bye".to_owned())).unwrap();
         assert_eq!(told, Notification { code: 6, subcode: 2, text: Some("bye".to_owned()) });
+        let told = parse_notification("error in OPEN message, AS unacceptable", None).unwrap();
+        assert_eq!(told, Notification { code: 2, subcode: 2, text: None });
+        let told = parse_notification("HoldTimer expired", None).unwrap();
+        assert_eq!(told, Notification { code: 4, subcode: 0, text: None });
     }
 }
