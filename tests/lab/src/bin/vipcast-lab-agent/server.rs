@@ -1,0 +1,58 @@
+//! Answers datagrams with a name, and HTTP requests with the health that a file tells.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, Result};
+
+pub(crate) fn run(name: &str, udp: SocketAddr, health: PathBuf, http: Option<SocketAddr>) -> Result<()> {
+    let socket = UdpSocket::bind(udp).with_context(|| format!("cannot bind UDP {udp}"))?;
+    if let Some(http) = http {
+        let listener = TcpListener::bind(http).with_context(|| format!("cannot bind TCP {http}"))?;
+        thread::spawn(move || serve(&listener, &health));
+    }
+    println!("ready");
+    let mut buffer = [0; 512];
+    loop {
+        let (length, client) = socket.recv_from(&mut buffer).context("cannot receive")?;
+        let answer = [name.as_bytes(), b" ", &buffer[..length]].concat();
+        // A client that cannot be reached counts the datagram as lost.
+        let _lost = socket.send_to(&answer, client);
+    }
+}
+
+fn serve(listener: &TcpListener, health: &Path) {
+    for stream in listener.incoming().flatten() {
+        let health = health.to_owned();
+        // A client that goes away in the middle is its own affair.
+        thread::spawn(move || answer(stream, &health).ok());
+    }
+}
+
+/// One request per connection. `hang` in the file: never answers, until the client gives up.
+fn answer(stream: TcpStream, health: &Path) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut request = String::new();
+    reader.read_line(&mut request)?;
+    let mut header = String::new();
+    while reader.read_line(&mut header)? > 0 && header.trim() != "" {
+        header.clear();
+    }
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let known = path == "/healthz" || path.starts_with("/healthz?");
+    let status = match fs::read_to_string(health)?.trim() {
+        _ if !known => "404 Not Found",
+        "hang" => {
+            reader.read_line(&mut header)?;
+            return Ok(());
+        }
+        "200" => "200 OK",
+        _ => "503 Service Unavailable",
+    };
+    let body = format!("{status}\n");
+    let mut stream = stream;
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}

@@ -1,0 +1,356 @@
+//! BIRD 2: one process, which also puts its routes into the kernel.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use ipnet::IpNet;
+
+use crate::host::Host;
+use crate::router::instance::{Instance, delegate_to_instance};
+use crate::router::{
+    Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Routes, as_path, community,
+};
+
+const CONFIG: &str = "bird.conf";
+const SOCKET: &str = "bird.ctl";
+
+/// BIRD's words for NOTIFICATIONs, and what is on the wire. A text that it does not know it shows as `Unknown
+/// error <code>.<subcode>`.
+const ERRORS: &[(&str, u8, u8)] = &[
+    ("Connection not synchronized", 1, 1),
+    ("Bad message length", 1, 2),
+    ("Bad message type", 1, 3),
+    ("Invalid OPEN message", 2, 0),
+    ("Unsupported version number", 2, 1),
+    ("Bad peer AS", 2, 2),
+    ("Bad BGP identifier", 2, 3),
+    ("Unsupported optional parameter", 2, 4),
+    ("Authentication failure", 2, 5),
+    ("Unacceptable hold time", 2, 6),
+    ("Required capability missing", 2, 7),
+    ("No supported AFI/SAFI", 2, 8),
+    ("Role mismatch", 2, 11),
+    ("Invalid UPDATE message", 3, 0),
+    ("Malformed attribute list", 3, 1),
+    ("Unknown well-known attribute", 3, 2),
+    ("Missing mandatory attribute", 3, 3),
+    ("Invalid attribute flags", 3, 4),
+    ("Invalid attribute length", 3, 5),
+    ("Invalid ORIGIN attribute", 3, 6),
+    ("AS routing loop", 3, 7),
+    ("Invalid NEXT_HOP attribute", 3, 8),
+    ("Optional attribute error", 3, 9),
+    ("Invalid network field", 3, 10),
+    ("Malformed AS_PATH", 3, 11),
+    ("Hold timer expired", 4, 0),
+    ("Finite state machine error", 5, 0),
+    ("Cease", 6, 0),
+    ("Maximum number of prefixes reached", 6, 1),
+    ("Administrative shutdown", 6, 2),
+    ("Peer de-configured", 6, 3),
+    ("Administrative reset", 6, 4),
+    ("Connection rejected", 6, 5),
+    ("Other configuration change", 6, 6),
+    ("Connection collision resolution", 6, 7),
+    ("Out of Resources", 6, 8),
+];
+
+/// A running BIRD.
+#[derive(Debug)]
+pub(crate) struct Bird {
+    instance: Instance,
+}
+
+impl Bird {
+    pub(crate) fn new(host: &Host, config: &RouterConfig) -> Result<Self> {
+        let instance = Instance::new(RouterKind::Bird, host, config)?;
+        instance.write(CONFIG, &config_text(config))?;
+        Ok(Self { instance })
+    }
+
+    /// The name of the protocol for a neighbour.
+    fn protocol(&self, neighbor: IpAddr) -> Result<String> {
+        let position = self.instance.config.neighbors.iter().position(|one| one.address == neighbor);
+        position.map(protocol).with_context(|| format!("{neighbor} is no neighbour"))
+    }
+
+    /// `birdc` reports success whatever BIRD answers, so the answer is looked at.
+    fn order(&self, command: &str, answer: &str) -> Result<()> {
+        let text = self.cli(command)?;
+        ensure!(text.contains(answer), "{command:?}: {text}");
+        Ok(())
+    }
+}
+
+impl Router for Bird {
+    delegate_to_instance!();
+
+    fn state(&self, neighbor: IpAddr) -> Result<String> {
+        let text = self.cli(&format!("show protocols all {}", self.protocol(neighbor)?))?;
+        let state = text.lines().find_map(|line| line.trim().strip_prefix("BGP state:"));
+        state.map(|state| state.trim().to_owned()).ok_or_else(|| anyhow!("no state of {neighbor} in {text}"))
+    }
+
+    fn routes(&self) -> Result<Routes> {
+        let peers: Vec<_> = self
+            .instance
+            .config
+            .neighbors
+            .iter()
+            .enumerate()
+            .map(|(i, n)| (protocol(i), n.address))
+            .collect();
+        parse_routes(&self.cli("show route all")?, &peers)
+    }
+
+    fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>> {
+        let protocol = self.protocol(neighbor)?;
+        Ok(self.log().lines().rev().find_map(|line| parse_notification(line, &protocol)))
+    }
+
+    fn refresh(&self, neighbor: IpAddr) -> Result<()> {
+        let protocol = self.protocol(neighbor)?;
+        self.order(&format!("reload in {protocol}"), "reloading")
+    }
+
+    fn clear(&self, neighbor: IpAddr) -> Result<()> {
+        let protocol = self.protocol(neighbor)?;
+        self.order(&format!("restart {protocol}"), "restarted")
+    }
+
+    fn shut(&self, neighbor: IpAddr, message: &str) -> Result<()> {
+        let protocol = self.protocol(neighbor)?;
+        self.order(&format!("disable {protocol} \"{message}\""), "disabled")
+    }
+
+    fn unshut(&self, neighbor: IpAddr) -> Result<()> {
+        let protocol = self.protocol(neighbor)?;
+        self.order(&format!("enable {protocol}"), "enabled")
+    }
+
+    fn cli(&self, command: &str) -> Result<String> {
+        let socket = self.instance.file(SOCKET);
+        let mut arguments = vec!["birdc".to_owned(), "-s".to_owned(), socket.to_string_lossy().into_owned()];
+        arguments.extend(command.split(' ').map(str::to_owned));
+        self.instance.host.run(arguments)
+    }
+
+    fn start(&self) -> Result<()> {
+        self.instance.expect_stopped()?;
+        // What a killed predecessor left would look like a daemon that is ready.
+        let _absent = fs::remove_file(self.instance.file(SOCKET));
+        let mut command = self.instance.host.command("bird");
+        command.arg("-f").arg("-c").arg(self.instance.file(CONFIG));
+        command.arg("-s").arg(self.instance.file(SOCKET)).arg("-P").arg(self.instance.file("bird.pid"));
+        // Its socket accepts before the configuration is read.
+        self.instance.launch("bird", command, || self.order("show status", "Daemon is up and running"))
+    }
+
+    fn dump(&self) -> String {
+        self.instance.dump(CONFIG, &["show protocols all", "show route all"], |command| self.cli(command))
+    }
+}
+
+fn protocol(index: usize) -> String {
+    format!("n{index}")
+}
+
+fn config_text(config: &RouterConfig) -> String {
+    let merge = if config.multipath { "merge paths on limit 16;" } else { "" };
+    let mut text =
+        format!("log stderr all;\nrouter id {};\nprotocol device {{ scan time 1; }}\n", config.router_id);
+    // What it announces itself is a black hole in BIRD; the kernel must not have that.
+    let mut attributes = String::new();
+    for family in Family::ALL {
+        let word = family.word();
+        text += &format!(
+            "protocol kernel kernel_{word} {{ {word} {{ import none; export where source = RTS_BGP; }}; {merge} }}\n\
+             protocol static own_{word} {{ {word};\n"
+        );
+        for own in config.announce.iter().filter(|own| Family::of(own.prefix.addr()) == family) {
+            text += &format!("  route {} blackhole;\n", own.prefix);
+            // MED does not survive the way from a static route to an eBGP neighbour; it is set at the exit.
+            let mut sets: String = own.med.iter().map(|med| format!(" bgp_med = {med};")).collect();
+            for community in &own.communities {
+                sets += &format!(" bgp_community.add(({}));", community.replace(':', ","));
+            }
+            attributes += &format!("  if net = {} then {{{sets} }}\n", own.prefix);
+        }
+        text += "}\n";
+    }
+    let others = if config.transit { "accept" } else { "reject" };
+    text += &format!(
+        "filter own_routes {{\n  if source != RTS_STATIC then {others};\n{attributes}  accept;\n}}\n{}",
+        config.neighbors.iter().enumerate().map(|(i, n)| session(i, n, config)).collect::<String>()
+    );
+    text + &config.extra
+}
+
+fn session(index: usize, neighbor: &Neighbor, config: &RouterConfig) -> String {
+    let mut text = format!("protocol bgp {} {{\n", protocol(index));
+    let mut line = |words: String| text += &format!("  {words};\n");
+    line(format!("local port {} as {}", config.port, config.asn));
+    line(format!("neighbor {} port {} as {}", neighbor.address, neighbor.port, neighbor.asn));
+    line(format!("hold time {}", neighbor.hold_time));
+    line(format!("keepalive time {}", neighbor.keepalive()));
+    line("connect delay time 0".to_owned());
+    line("connect retry time 1".to_owned());
+    line("error wait time 1, 2".to_owned());
+    // Otherwise it keeps the routes of a neighbour that asks for it.
+    line(format!("graceful restart {}", if neighbor.graceful_restart { "aware" } else { "off" }));
+    line("long lived graceful restart off".to_owned());
+    if neighbor.passive {
+        line("passive on".to_owned());
+    }
+    if let Some(password) = &neighbor.password {
+        line(format!("password \"{password}\""));
+    }
+    if neighbor.ttl_security.is_some() {
+        line("ttl security on".to_owned());
+    }
+    if let Some(hops) = neighbor.multihop.or(neighbor.ttl_security.filter(|hops| *hops > 1)) {
+        line(format!("multihop {hops}"));
+    }
+    for family in &neighbor.families {
+        let extended =
+            if neighbor.extended_nexthop && *family == Family::Ipv4 { " extended next hop on;" } else { "" };
+        line(format!("{} {{ import all; export filter own_routes;{extended} }}", family.word()));
+    }
+    text + &neighbor.extra + "}\n"
+}
+
+/// ```text
+/// 192.0.2.1/32         unicast [n0 12:47:03.279] * (100) [AS65001i]
+/// <tab>via 10.0.1.2 on to-a
+/// <tab>BGP.as_path: 65001
+///                      unicast [n1 12:47:03.280] (100) [AS65002i]      the next path to the same prefix
+/// ```
+fn parse_routes(text: &str, peers: &[(String, IpAddr)]) -> Result<Routes> {
+    let mut routes = Routes::new();
+    let mut prefix: Option<IpNet> = None;
+    for line in text.lines() {
+        if let Some(attribute) = line.strip_prefix('\t') {
+            let path = prefix.and_then(|prefix| routes.get_mut(&prefix)).and_then(|paths| paths.last_mut());
+            parse_attribute(
+                attribute,
+                path.with_context(|| format!("an attribute without a path: {line:?}"))?,
+            )
+            .with_context(|| format!("cannot read {attribute:?}"))?;
+            continue;
+        }
+        let Some((head, rest)) = line.split_once(" [") else { continue };
+        if let Some(first) = head.split_whitespace().next().filter(|_| !line.starts_with(' ')) {
+            let Ok(parsed) = first.parse() else { continue };
+            prefix = Some(parsed);
+        }
+        let prefix = prefix.with_context(|| format!("a path without a prefix: {line:?}"))?;
+        let protocol = rest.split([' ', ']']).next().unwrap_or_default();
+        let unspecified = match Family::of(prefix.addr()) {
+            Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        routes.entry(prefix).or_default().push(Path {
+            next_hop: unspecified,
+            as_path: Vec::new(),
+            med: None,
+            local_pref: None,
+            communities: Default::default(),
+            large_communities: Default::default(),
+            peer: peers.iter().find(|(name, _)| name == protocol).map(|(_, address)| *address),
+            best: rest.contains("] * ("),
+        });
+    }
+    Ok(routes)
+}
+
+/// `BGP.community: (65001,100) (65535,0)`, and so on; what is not known is passed over.
+fn parse_attribute(line: &str, path: &mut Path) -> Result<()> {
+    let Some((name, value)) = line.strip_prefix("BGP.").and_then(|line| line.split_once(": ")) else {
+        return Ok(());
+    };
+    let tuples = || {
+        value.split('(').filter_map(|tuple| tuple.split_once(')')).map(|(inner, _)| {
+            let inner: String = inner.chars().filter(|c| *c != ' ').collect();
+            community(&inner.replace(',', ":"))
+        })
+    };
+    match name {
+        // An IPv6 route may have a link-local next hop beside the global one.
+        "next_hop" => path.next_hop = value.split(' ').next().unwrap_or_default().parse()?,
+        "as_path" => path.as_path = as_path(value)?,
+        "med" => path.med = Some(value.trim().parse()?),
+        "local_pref" => path.local_pref = Some(value.trim().parse()?),
+        "community" => path.communities = tuples().collect(),
+        "large_community" => path.large_communities = tuples().collect(),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// `2026-11-22 12:49:01.774 <RMT> n1: Received: Administrative shutdown: "maintenance on edge1"`
+fn parse_notification(line: &str, protocol: &str) -> Option<Notification> {
+    let (_, rest) = line.split_once(&format!("<RMT> {protocol}: Received: "))?;
+    let (words, text) = match rest.split_once(": \"") {
+        Some((words, text)) => (words, text.strip_suffix('"')),
+        None => (rest.split(": ").next().unwrap_or(rest), None),
+    };
+    let known = ERRORS.iter().find(|(name, _, _)| *name == words).map(|(_, code, subcode)| (*code, *subcode));
+    let numbers = || {
+        let (code, subcode) = words.strip_prefix("Unknown error ")?.split_once('.')?;
+        Some((code.parse().ok()?, subcode.parse().ok()?))
+    };
+    let (code, subcode) = known.or_else(numbers)?;
+    Some(Notification { code, subcode, text: text.map(str::to_owned) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_with_two_paths_to_a_prefix_is_read() {
+        let text = "BIRD 2.0.12 ready.\nTable master4:\n\
+            192.0.2.1/32         unicast [n0 12:47:03.279] * (100) [AS65001i]\n\
+            \tvia 10.0.1.2 on to-a\n\tType: BGP univ\n\tBGP.origin: IGP\n\tBGP.as_path: 65001 65009\n\
+            \tBGP.next_hop: 10.0.1.2\n\tBGP.med: 77\n\tBGP.local_pref: 100\n\
+            \tBGP.community: (65001,100) (65535,0)\n\tBGP.large_community: (65001, 1, 2)\n\
+            \x20                    unicast [n1 12:47:03.280] (100) [AS65002i]\n\
+            \tBGP.as_path: 65002\n\tBGP.next_hop: 10.0.2.2\n\n\
+            Table master6:\n2001:db8::1/128      blackhole [own_ipv6 12:47:03.163] * (200)\n\tType: static univ\n";
+        let peers =
+            [("n0".to_owned(), "10.0.1.2".parse().unwrap()), ("n1".to_owned(), "10.0.2.2".parse().unwrap())];
+        let path = |address: &str, as_path: &[u32], best| Path {
+            next_hop: address.parse().unwrap(),
+            as_path: as_path.to_vec(),
+            med: None,
+            local_pref: None,
+            communities: Default::default(),
+            large_communities: Default::default(),
+            peer: Some(address.parse().unwrap()),
+            best,
+        };
+        let first = Path {
+            med: Some(77),
+            local_pref: Some(100),
+            communities: ["65001:100", "65535:0"].map(str::to_owned).into(),
+            large_communities: ["65001:1:2".to_owned()].into(),
+            ..path("10.0.1.2", &[65001, 65009], true)
+        };
+        let own = Path { peer: None, ..path("::", &[], true) };
+        let expected = Routes::from([
+            ("192.0.2.1/32".parse().unwrap(), vec![first, path("10.0.2.2", &[65002], false)]),
+            ("2001:db8::1/128".parse().unwrap(), vec![own]),
+        ]);
+        assert_eq!(parse_routes(text, &peers).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_notification_is_read_from_the_log_with_and_without_text() {
+        let line = r#"2026-11-22 12:49:01.774 <RMT> n1: Received: Administrative shutdown: "bye now""#;
+        let expected = Notification { code: 6, subcode: 2, text: Some("bye now".to_owned()) };
+        assert_eq!(parse_notification(line, "n1"), Some(expected));
+        let line = "2026-11-22 12:49:01.775 <RMT> n2: Received: Bad peer AS: fde9";
+        assert_eq!(parse_notification(line, "n2"), Some(Notification { code: 2, subcode: 2, text: None }));
+    }
+}

@@ -1,0 +1,295 @@
+//! Routers of four kinds behind one trait, so that a test can be written once and run against each.
+//!
+//! A kind is one file: it writes the configuration, starts the daemons, and reads their answers.
+//!
+//! | | FRR | BIRD | GoBGP | OpenBGPD |
+//! | --- | --- | --- | --- | --- |
+//! | routes reach the kernel | yes, ECMP | yes, ECMP | no | no |
+//! | MED that is absent | `None` | `None` | `None` | `Some(0)` |
+//! | extended next hop (RFC 8950) | yes | yes | yes | no |
+//! | port of a neighbour | yes | yes | yes | yes |
+//! | `ttl_security` above 1 | yes | yes | yes | no |
+
+mod bird;
+mod config;
+mod frr;
+mod gobgp;
+mod instance;
+mod openbgpd;
+
+pub use config::{Announcement, Family, Neighbor, RouterConfig};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use ipnet::IpNet;
+
+use crate::host::Host;
+use crate::{lab, wait};
+
+/// What the routes of a router are: by prefix, each with all paths, the best first where the router sorts them.
+pub type Routes = BTreeMap<IpNet, Vec<Path>>;
+
+/// A router that runs on a host.
+pub trait Router: Send + Sync + fmt::Debug {
+    /// Whose software it is.
+    fn kind(&self) -> RouterKind;
+
+    /// The host it runs on.
+    fn host(&self) -> &Host;
+
+    /// What it was configured with.
+    fn config(&self) -> &RouterConfig;
+
+    /// The state of the session in the router's own word.
+    ///
+    /// # Errors
+    /// When the router does not answer or does not know the neighbour.
+    fn state(&self, neighbor: IpAddr) -> Result<String>;
+
+    /// All routes of both families: those received and accepted, and its own.
+    ///
+    /// # Errors
+    /// When the router does not answer, or something that is not understood.
+    fn routes(&self) -> Result<Routes>;
+
+    /// The last NOTIFICATION that this neighbour sent since the router was started.
+    ///
+    /// # Errors
+    /// When the router does not answer, or something that is not understood.
+    fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>>;
+
+    /// Sends the neighbour a ROUTE-REFRESH for each family of the session.
+    ///
+    /// # Errors
+    /// When the router refuses, for example because the session is down.
+    fn refresh(&self, neighbor: IpAddr) -> Result<()>;
+
+    /// Resets the session, which then comes back by itself.
+    ///
+    /// # Errors
+    /// When the router refuses.
+    fn clear(&self, neighbor: IpAddr) -> Result<()>;
+
+    /// Shuts the session down for good, with a message for the neighbour (RFC 9003).
+    ///
+    /// # Errors
+    /// When the router refuses.
+    fn shut(&self, neighbor: IpAddr, message: &str) -> Result<()>;
+
+    /// Ends [`Router::shut`].
+    ///
+    /// # Errors
+    /// When the router refuses.
+    fn unshut(&self, neighbor: IpAddr) -> Result<()>;
+
+    /// Runs a command of the router's own command line (`vtysh -c`, `birdc`, `gobgp`, `bgpctl`).
+    ///
+    /// # Errors
+    /// When it fails; what it said is in the message.
+    fn cli(&self, command: &str) -> Result<String>;
+
+    /// Starts it again after [`Router::stop`] or [`Router::kill`], and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not, with its log.
+    fn start(&self) -> Result<()>;
+
+    /// Ends it as an operator would (`SIGTERM`); it may say goodbye to its neighbours.
+    ///
+    /// # Errors
+    /// When it does not end within ten seconds.
+    fn stop(&self) -> Result<()>;
+
+    /// Kills all its processes at once (`SIGKILL`), and waits for their end.
+    fn kill(&self);
+
+    /// The pid of the process that speaks BGP (to freeze it with `SIGSTOP`, say).
+    ///
+    /// # Errors
+    /// When it does not run.
+    fn pid(&self) -> Result<u32>;
+
+    /// What its processes have written since they were last started.
+    fn log(&self) -> String;
+
+    /// Everything useful: configuration, sessions, routes. The logs are in the dump of the lab.
+    fn dump(&self) -> String;
+
+    /// Whether the session is Established.
+    ///
+    /// # Errors
+    /// Those of [`Router::state`].
+    fn established(&self, neighbor: IpAddr) -> Result<bool> {
+        Ok(self.state(neighbor)?.eq_ignore_ascii_case("established"))
+    }
+
+    /// Kills it and starts it again.
+    ///
+    /// # Errors
+    /// Those of [`Router::start`].
+    fn restart(&self) -> Result<()> {
+        self.kill();
+        self.start()
+    }
+
+    /// Waits until the session is Established.
+    ///
+    /// # Errors
+    /// After `timeout`, with the last state.
+    fn wait_established(&self, neighbor: IpAddr, timeout: Duration) -> Result<()> {
+        wait::until(format!("{} to be established with {neighbor}", self.host().name()), timeout, || {
+            let state = self.state(neighbor)?;
+            ensure!(state.eq_ignore_ascii_case("established"), "{state}");
+            Ok(())
+        })
+    }
+}
+
+/// Whose software a router is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouterKind {
+    /// FRRouting: zebra and bgpd.
+    Frr,
+    /// BIRD 2.
+    Bird,
+    /// GoBGP.
+    GoBgp,
+    /// OpenBGPD, the portable one.
+    OpenBgpd,
+}
+
+impl RouterKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Frr, Self::Bird, Self::GoBgp, Self::OpenBgpd];
+
+    /// Whether it is installed, and if not, what to install.
+    ///
+    /// # Errors
+    /// Names what is missing and its Debian package.
+    pub fn available(self) -> Result<(), String> {
+        let (programs, package): (&[&str], &str) = match self {
+            Self::Frr => (&["/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "vtysh"], "frr"),
+            Self::Bird => (&["bird", "birdc"], "bird2"),
+            Self::GoBgp => (&["gobgpd", "gobgp"], "gobgpd"),
+            Self::OpenBgpd => (&["bgpd", "bgpctl"], "openbgpd"),
+        };
+        match programs.iter().find(|program| lab::find_program(program).is_none()) {
+            Some(missing) => Err(format!("{missing} is missing (Debian package {package})")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether its routes reach the kernel, so that it can forward.
+    pub fn forwards(self) -> bool {
+        match self {
+            Self::Frr | Self::Bird => true,
+            Self::GoBgp | Self::OpenBgpd => false,
+        }
+    }
+}
+
+impl fmt::Display for RouterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Frr => "frr",
+            Self::Bird => "bird",
+            Self::GoBgp => "gobgp",
+            Self::OpenBgpd => "openbgpd",
+        })
+    }
+}
+
+/// One path to a prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// The BGP next hop (the global one of two); unspecified for a route of the router's own.
+    pub next_hop: IpAddr,
+    /// The AS path, nearest first; members of sets are in it like the others.
+    pub as_path: Vec<u32>,
+    /// MULTI_EXIT_DISC. OpenBGPD shows an absent one as 0.
+    pub med: Option<u32>,
+    /// LOCAL_PREF, where the router shows one.
+    pub local_pref: Option<u32>,
+    /// Communities as numbers, `65535:0` for GRACEFUL_SHUTDOWN.
+    pub communities: BTreeSet<String>,
+    /// Large communities, `65001:1:2`.
+    pub large_communities: BTreeSet<String>,
+    /// The neighbour it came from; `None` for a route of the router's own.
+    pub peer: Option<IpAddr>,
+    /// Whether the router prefers it. With ECMP there is still only one best.
+    pub best: bool,
+}
+
+/// A NOTIFICATION that a router has received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The error code: 6 is Cease.
+    pub code: u8,
+    /// The subcode: 2 is Administrative Shutdown with code 6.
+    pub subcode: u8,
+    /// The shutdown communication (RFC 9003).
+    pub text: Option<String>,
+}
+
+pub(crate) fn start(kind: RouterKind, host: &Host, config: &RouterConfig) -> Result<Arc<dyn Router>> {
+    kind.available().map_err(|reason| anyhow!("no {kind}: {reason}"))?;
+    for password in config.neighbors.iter().filter_map(|neighbor| neighbor.password.as_ref()) {
+        ensure!(!password.contains(char::is_whitespace), "FRR ends a password at a space: {password:?}");
+    }
+    let router: Arc<dyn Router> = match kind {
+        RouterKind::Frr => Arc::new(frr::Frr::new(host, config)?),
+        RouterKind::Bird => Arc::new(bird::Bird::new(host, config)?),
+        RouterKind::GoBgp => Arc::new(gobgp::GoBgp::new(host, config)?),
+        RouterKind::OpenBgpd => Arc::new(openbgpd::OpenBgpd::new(host, config)?),
+    };
+    router.start()?;
+    Ok(router)
+}
+
+/// A community in numbers, whatever the router calls it (RFC 1997, RFC 7999, RFC 8326, RFC 9494).
+fn community(word: &str) -> String {
+    let plain: String = word.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    match plain.as_str() {
+        "gracefulshutdown" => "65535:0",
+        "acceptown" => "65535:1",
+        "llgrstale" => "65535:6",
+        "nollgr" => "65535:7",
+        "blackhole" => "65535:666",
+        "noexport" => "65535:65281",
+        "noadvertise" => "65535:65282",
+        "localas" | "noexportsubconfed" => "65535:65283",
+        "nopeer" => "65535:65284",
+        _ => word,
+    }
+    .to_owned()
+}
+
+/// The numbers in `65000 {65001 65002}`.
+fn as_path(text: &str) -> Result<Vec<u32>> {
+    let words = text.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
+    Ok(words.map(str::parse).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_known_communities_are_numbers_however_they_are_spelt() {
+        for word in ["gracefulShutdown", "graceful-shutdown", "GRACEFUL_SHUTDOWN"] {
+            assert_eq!(community(word), "65535:0");
+        }
+        assert_eq!(community("65001:100"), "65001:100");
+    }
+
+    #[test]
+    fn an_as_path_with_a_set_is_flattened() {
+        assert_eq!(as_path("65000 {65001,65002}").unwrap(), vec![65000, 65001, 65002]);
+        assert_eq!(as_path("").unwrap(), Vec::<u32>::new());
+    }
+}

@@ -1,0 +1,42 @@
+//! The lab, tried on itself. What this machine cannot run is listed and counted as ignored, not as passed.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test says so")]
+
+mod clearing;
+mod hosts;
+mod routers;
+mod traffic;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use vipcast_lab::{Lab, RouterKind};
+
+/// More than anything here takes, on a busy machine too. The slowest is GoBGP: 30 s idle after a reset of its own.
+pub(crate) const SOON: Duration = Duration::from_secs(90);
+
+fn main() -> ExitCode {
+    if let Err(error) = clearing::be_the_victim() {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
+    let arguments = Arguments::from_args();
+    let groups = [hosts::trials(), clearing::trials(), traffic::trials(), routers::trials()];
+    libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
+}
+
+/// A test that needs these routers. `test` gets the name for its lab.
+pub(crate) fn trial(
+    name: &str,
+    kinds: &[RouterKind],
+    test: impl FnOnce(&str) -> Result<()> + Send + 'static,
+) -> Trial {
+    let reason = Lab::available_with(kinds).err();
+    if let Some(reason) = &reason {
+        eprintln!("SKIPPED {name}: {reason}");
+    }
+    let lab = name.to_owned();
+    Trial::test(name, move || test(&lab).map_err(|error| Failed::from(format!("{error:#}"))))
+        .with_ignored_flag(reason.is_some())
+}
