@@ -58,6 +58,8 @@ fn kind(table: &mut Table<'_>, report: &mut Report) -> Option<CheckKind> {
     let exec = table.field("exec", report, exec);
     let given = usize::from(http.is_given()) + usize::from(tcp.is_given()) + usize::from(exec.is_given());
     match given {
+        // Then it is probably one of those.
+        0 if table.has_unknown() => None,
         0 => {
             report
                 .error(table.span, "the check has no kind")
@@ -87,7 +89,8 @@ struct Pace {
 impl Pace {
     /// `timeout` and `fast_interval` follow a short `interval` unless they are written.
     fn read(table: &mut Table<'_>, report: &mut Report) -> Option<Self> {
-        let least = |node: &Node, key, report: &mut Report| value::duration(node, key, LEAST_INTERVAL, report);
+        let least =
+            |node: &Node, key, report: &mut Report| value::duration(node, key, LEAST_INTERVAL, report);
         let interval = table.field("interval", report, least);
         let fast_interval = table.field("fast_interval", report, least);
         let timeout = table.field("timeout", report, least);
@@ -96,7 +99,8 @@ impl Pace {
         let mut bounded = |field: Field<Duration>, name: &str, default: Duration| match field {
             Field::Set(Placed { value, span }) if value > interval => {
                 let shown = value::show_duration(interval);
-                let diagnostic = report.error(span, format!("`{name}` is longer than `interval`, which is {shown}"));
+                let diagnostic =
+                    report.error(span, format!("`{name}` is longer than `interval`, which is {shown}"));
                 match written {
                     Some(interval) => diagnostic.also(interval.span, "the interval"),
                     None => diagnostic.label("the default interval is shorter"),
@@ -118,9 +122,8 @@ impl Pace {
 /// `rise` or `fall`.
 fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Option<NonZeroU32> {
     let what = format!("a number of results, 1 to {MOST_IN_A_ROW}");
-    let count = table.field(key, report, |node, key, report| {
-        value::integer(node, key, 1..=MOST_IN_A_ROW, &what, report)
-    });
+    let count = table
+        .field(key, report, |node, key, report| value::integer(node, key, 1..=MOST_IN_A_ROW, &what, report));
     NonZeroU32::new(count.or(defaults::RISE_FALL)?)
 }
 
@@ -129,7 +132,12 @@ fn tcp(node: &Node, key: Span, report: &mut Report) -> Option<CheckKind> {
     let target = match &node.value {
         Value::Map(_) => {
             let mut table = Table::open(node, Place::Tcp, "`tcp`", key, report)?;
-            let target = table.required("address", "whom to connect to: `address: \"127.0.0.1:8080\"`", report, target);
+            let target = table.required(
+                "address",
+                "whom to connect to: `address: \"127.0.0.1:8080\"`",
+                report,
+                target,
+            );
             table.finish(report);
             target?.value
         }
@@ -183,6 +191,11 @@ fn is_host(text: &str) -> bool {
 
 /// `exec: {command: [program, argument, …]}` or `exec: {shell: "…"}`.
 fn exec(node: &Node, key: Span, report: &mut Report) -> Option<CheckKind> {
+    if let Value::Scalar(line) = &node.value {
+        expected(node, key, "`exec` as a map of keys and values", report)
+            .hint(format!("write `exec: {{shell: \"{}\"}}`", short(line)));
+        return None;
+    }
     let mut table = Table::open(node, Place::Exec, "`exec`", key, report)?;
     let command = table.field("command", report, command);
     let shell = table.field("shell", report, shell);
@@ -212,8 +225,10 @@ fn command(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
     const WHAT: &str = "a list of a program and its arguments";
     if let Value::Scalar(line) = &node.value {
         let words = line.split_whitespace().collect::<Vec<_>>().join(", ");
-        expected(node, key, WHAT, report)
-            .hint(format!("write `command: [{}]`, or use `shell:` to run a line with /bin/sh", short(&words)));
+        expected(node, key, WHAT, report).hint(format!(
+            "write `command: [{}]`, or use `shell:` to run a line with /bin/sh",
+            short(&words)
+        ));
         return None;
     }
     let list = list_of(node, key, WHAT, report, |node, key, report| {

@@ -31,13 +31,10 @@ pub(super) struct Global {
 /// Takes its keys out of the top level.
 pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
     let state_dir = top.field("state_dir", report, value::absolute_path).or(defaults::STATE_DIR.into());
-    let control = top.field("control", report, control).or_else(|| Control {
-        socket: defaults::CONTROL_SOCKET.into(),
-        group: None,
-    });
-    let log = top
-        .field("log", report, log)
-        .or(Log { level: LogLevel::Info, format: LogFormat::Plain });
+    let control = top
+        .field("control", report, control)
+        .or_else(|| Control { socket: defaults::CONTROL_SOCKET.into(), group: None });
+    let log = top.field("log", report, log).or(Log { level: LogLevel::Info, format: LogFormat::Plain });
     let shutdown = top.field("shutdown", report, shutdown).or(Shutdown {
         drain_time: defaults::DRAIN_TIME,
         unbind_delay: defaults::UNBIND_DELAY,
@@ -135,11 +132,7 @@ fn shutdown(node: &Node, key: Span, report: &mut Report) -> Option<Shutdown> {
     let unbind_delay = table.field("unbind_delay", report, any).or(defaults::UNBIND_DELAY);
     let keep_addresses = table.field("keep_addresses", report, value::boolean).or(false);
     table.finish(report);
-    Some(Shutdown {
-        drain_time: drain_time?,
-        unbind_delay: unbind_delay?,
-        keep_addresses: keep_addresses?,
-    })
+    Some(Shutdown { drain_time: drain_time?, unbind_delay: unbind_delay?, keep_addresses: keep_addresses? })
 }
 
 fn listen(node: &Node, key: Span, report: &mut Report) -> Option<Listen> {

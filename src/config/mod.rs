@@ -33,6 +33,9 @@ mod services;
 mod tree;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -119,7 +122,7 @@ fn parse_file(file: FileId, report: &mut Report) -> Option<Document> {
 fn parse_main(file: FileId, report: &mut Report) -> Option<Document> {
     let document = parse_file(file, report)?;
     if let Node { value: Value::Null, .. } = document.root {
-        report.file_error(file, "the configuration is empty").hint("start from one of the files in examples/");
+        report.file_error(file, "the configuration is empty").hint("examples/ has some to start from");
         return None;
     }
     Some(document)
@@ -132,15 +135,12 @@ fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
         Ok(bytes) => bytes,
         Err(error) => {
             let file = report.add_file(&name, "");
-            let diagnostic = report.file_error(file, format!("cannot read `{name}`: {}", checks::io_cause(&error)));
-            match error.kind() {
-                ErrorKind::NotFound => {
-                    diagnostic.hint("name the file with `--config`, or start from one of the files in examples/");
-                }
-                ErrorKind::PermissionDenied => {
-                    diagnostic.hint("the user that vipcast runs as must be able to read it");
-                }
-                _ => {}
+            let diagnostic =
+                report.file_error(file, format!("cannot read `{name}`: {}", checks::io_cause(&error)));
+            if error.kind() == ErrorKind::NotFound {
+                diagnostic.hint("give the path of a configuration; examples/ has some to start from");
+            } else if error.kind() == ErrorKind::PermissionDenied {
+                diagnostic.hint("the user that vipcast runs as must be able to read it");
             }
             return None;
         }
@@ -182,8 +182,9 @@ fn add_text(name: &str, text: &str, report: &mut Report) -> Option<FileId> {
 /// The files beside the main one, by name. No such directory is no files.
 fn drop_in_paths(main: &Path, report: &mut Report) -> Vec<PathBuf> {
     let directory = main.parent().unwrap_or(Path::new("")).join(DROP_IN_DIRECTORY);
-    let listed = std::fs::read_dir(&directory)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
+    let listed = std::fs::read_dir(&directory).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+    });
     let mut paths = match listed {
         Ok(paths) => paths,
         Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),

@@ -116,7 +116,7 @@ pub struct Peer {
     pub peer_as: Asn,
     /// Hold time that we propose, whole seconds, 3 s to 65535 s.
     pub hold_time: Duration,
-    /// First delay between two attempts to connect; doubles up to 30 s.
+    /// First delay between two attempts to connect, 100 ms to 30 s; doubles up to 30 s.
     pub connect_retry: Duration,
     /// Who connects.
     pub mode: ConnectMode,
@@ -133,15 +133,15 @@ pub struct Peer {
 pub struct Check {
     /// What is asked.
     pub kind: CheckKind,
-    /// Between two probes in the steady state.
+    /// Between two probes in the steady state, 10 ms to 365 days.
     pub interval: Duration,
-    /// Between two probes while a result disagrees with the state.
+    /// Between two probes while a result disagrees with the state. Never longer than `interval`.
     pub fast_interval: Duration,
     /// A probe that takes longer has failed. Never longer than `interval`.
     pub timeout: Duration,
-    /// Successes in a row that raise the check.
+    /// Successes in a row that raise the check, 1 to 1000.
     pub rise: NonZeroU32,
-    /// Failures in a row that lower it.
+    /// Failures in a row that lower it, 1 to 1000.
     pub fall: NonZeroU32,
 }
 
@@ -163,7 +163,8 @@ pub struct HttpCheck {
     pub target: Target,
     /// Path and query, beginning with `/`.
     pub path: String,
-    /// The Host header (and the name that a certificate is checked for).
+    /// Whom we ask for: goes into the Host header, and a certificate is checked for it. A name or an address, with no
+    /// port and no brackets; the host of the URL unless `host:` says otherwise.
     pub host: String,
     /// `Some` for https.
     pub tls: Option<TlsOptions>,
@@ -239,11 +240,11 @@ pub enum Condition {
     /// One check.
     Check(CheckName),
     /// A list: all must pass; an empty one always does.
-    All(Vec<Condition>),
+    All(Vec<Self>),
     /// `{any: […]}`.
-    Any(Vec<Condition>),
+    Any(Vec<Self>),
     /// `{at_least: N, of: […]}`.
-    AtLeast(usize, Vec<Condition>),
+    AtLeast(usize, Vec<Self>),
 }
 
 /// `announce:`: the attributes of the routes.
@@ -268,7 +269,7 @@ pub struct Announce {
 pub enum OnDown {
     /// Not announced (the default).
     Withdraw,
-    /// Announced as the worst path there is, with these attributes instead of the healthy ones.
+    /// Announced as the worst path there is, with these attributes instead of the healthy ones, of which they differ.
     Demote(Announce),
 }
 

@@ -21,29 +21,34 @@ const LONGEST_HOLD_TIME: Duration = Duration::from_secs(65535);
 /// The delay between two attempts to connect doubles up to this, so it cannot start above it.
 const LONGEST_CONNECT_RETRY: Duration = Duration::from_secs(30);
 
-/// Reads every peer. `None` when one of them is wrong.
+/// Reads every peer. `None` when one of them is wrong, or there are none; `peer_defaults` is read in any case.
 pub(super) fn read(
-    entries: &[Entry],
+    entries: Option<&[Entry]>,
     defaults: Option<&Entry>,
     local_as: &Field<Asn>,
     report: &mut Report,
 ) -> Option<BTreeMap<PeerName, Peer>> {
     let shared = match defaults {
-        Some(entry) => match Table::open(&entry.value, Place::PeerDefaults, "`peer_defaults`", entry.key_span, report)
-        {
-            Some(table) => Written::read(table, report),
-            None => Written::broken(),
-        },
+        Some(entry) => {
+            match Table::open(&entry.value, Place::PeerDefaults, "`peer_defaults`", entry.key_span, report) {
+                Some(table) => Written::read(table, report),
+                None => Written::broken(),
+            }
+        }
         None => Written::absent(),
     };
     let mut seen: BTreeMap<(IpAddr, u16), Span> = BTreeMap::new();
-    let peers: Vec<Option<(PeerName, Peer)>> = entries
+    let peers: Vec<Option<(PeerName, Peer)>> = entries?
         .iter()
         .map(|entry| {
             let named = value::name(entry, "peer", report);
             let mut table = Table::open(&entry.value, Place::Peer, "a peer", entry.key_span, report)?;
-            let address =
-                table.required("address", "the address of the router: `address: 192.0.2.1`", report, peer_address);
+            let address = table.required(
+                "address",
+                "the address of the router: `address: 192.0.2.1`",
+                report,
+                peer_address,
+            );
             let mut written = Written::read(table, report);
             written.fill_in(&shared);
             let peer = written.resolve(address, entry, local_as, report)?;
@@ -174,7 +179,10 @@ impl Written {
             && source.value.is_ipv4() != address.value.is_ipv4()
         {
             report
-                .error(source.span, format!("an {} source cannot reach {}", family_word(source.value), address.value))
+                .error(
+                    source.span,
+                    format!("an {} source cannot reach {}", family_word(source.value), address.value),
+                )
                 .also(address.span, format!("an {} address", family_word(address.value)))
                 .hint("`source_address` and `address` must be of the same family");
         }
@@ -212,7 +220,7 @@ fn source_address(node: &Node, key: Span, report: &mut Report) -> Option<IpAddr>
 /// Whether a TCP connection can begin or end at this address.
 fn host_address(address: IpAddr, span: Span, whose: &str, report: &mut Report) -> Option<()> {
     if let Some(why) = value::not_a_host(address) {
-        let diagnostic = report.error(span, format!("{address} cannot be the address of {whose}: it is {why}"));
+        let diagnostic = report.error(span, format!("{whose} cannot have the address {address}, {why}"));
         if let IpAddr::V6(v6) = address
             && let Some(v4) = v6.to_ipv4_mapped()
         {
@@ -275,7 +283,9 @@ fn mode(table: &mut Table<'_>, report: &mut Report) -> Field<ConnectMode> {
         (Field::Set(Placed { value: true, span }), _) => {
             Field::Set(Placed { value: ConnectMode::Passive, span })
         }
-        (_, Field::Set(Placed { value: true, span })) => Field::Set(Placed { value: ConnectMode::Active, span }),
+        (_, Field::Set(Placed { value: true, span })) => {
+            Field::Set(Placed { value: ConnectMode::Active, span })
+        }
         (Field::Set(Placed { span, .. }), _) | (_, Field::Set(Placed { span, .. })) => {
             Field::Set(Placed { value: ConnectMode::Both, span })
         }

@@ -112,28 +112,28 @@ impl Place {
         }
     }
 
-    /// `under <this>`.
+    /// Where it is: `at the top level`, `under a peer`.
     fn name(self) -> &'static str {
         match self {
-            Self::Top => "the top level",
-            Self::DropIn => "the top level of a file in services.d",
-            Self::Control => "`control`",
-            Self::Log => "`log`",
-            Self::Shutdown => "`shutdown`",
-            Self::Listen => "`listen`",
-            Self::Peer => "a peer",
-            Self::PeerDefaults => "`peer_defaults`",
-            Self::NextHop => "`next_hop`",
-            Self::Check => "a check",
-            Self::Http => "`http`",
-            Self::Tls => "`tls`",
-            Self::Tcp => "`tcp`",
-            Self::Exec => "`exec`",
-            Self::Service => "a service",
-            Self::Condition => "the `checks` of a service",
-            Self::Announce => "`announce`",
-            Self::OnDown => "`on_down`",
-            Self::Demote => "`demote`",
+            Self::Top => "at the top level",
+            Self::DropIn => "in a file in services.d",
+            Self::Control => "under `control`",
+            Self::Log => "under `log`",
+            Self::Shutdown => "under `shutdown`",
+            Self::Listen => "under `listen`",
+            Self::Peer => "under a peer",
+            Self::PeerDefaults => "under `peer_defaults`",
+            Self::NextHop => "under `next_hop`",
+            Self::Check => "under a check",
+            Self::Http => "under `http`",
+            Self::Tls => "under `tls`",
+            Self::Tcp => "under `tcp`",
+            Self::Exec => "under `exec`",
+            Self::Service => "under a service",
+            Self::Condition => "under the `checks` of a service",
+            Self::Announce => "under `announce`",
+            Self::OnDown => "under `on_down`",
+            Self::Demote => "under `demote`",
         }
     }
 
@@ -154,31 +154,28 @@ impl Place {
         if let Some(key) = self.meant(unknown) {
             return format!("it is called `{key}` here");
         }
-        if let Some(place) = Self::ALL.into_iter().find(|place| place.keys().contains(&unknown)) {
-            return match place {
-                Self::Top => String::from("it belongs at the top level of the configuration"),
-                Self::DropIn
-                | Self::Control
-                | Self::Log
-                | Self::Shutdown
-                | Self::Listen
-                | Self::Peer
-                | Self::PeerDefaults
-                | Self::NextHop
-                | Self::Check
-                | Self::Http
-                | Self::Tls
-                | Self::Tcp
-                | Self::Exec
-                | Self::Service
-                | Self::Condition
-                | Self::Announce
-                | Self::OnDown
-                | Self::Demote => format!("it belongs under {}, not under {}", place.name(), self.name()),
-            };
+        if self == Self::PeerDefaults && unknown == "address" {
+            return String::from("each peer has an address of its own");
+        }
+        if self == Self::Tcp && unknown == "port" {
+            return String::from("host and port go together: `address: \"127.0.0.1:8080\"`");
+        }
+        if let Some(place) = self.elsewhere(unknown) {
+            return format!("it belongs {}, not {}", place.name(), self.name());
         }
         let keys = self.keys().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-        format!("{} knows {keys}", self.name())
+        format!("what can be given {}: {keys}", self.name())
+    }
+
+    /// The one other place that knows a key.
+    fn elsewhere(self, key: &str) -> Option<Self> {
+        // These are copies of the place before them, which is the one to name.
+        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demote];
+        let mut places = Self::ALL
+            .into_iter()
+            .filter(|place| *place != self && !copies.contains(place) && place.keys().contains(&key));
+        let place = places.next()?;
+        places.next().is_none().then_some(place)
     }
 }
 
@@ -212,13 +209,25 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         return None;
     }
     let folded = word.replace('-', "_").to_lowercase();
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let length = folded.chars().count();
+    let allowed = (length / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|key| (strsim::damerau_levenshtein(&folded, &key.to_lowercase()), key))
-        .filter(|(distance, key)| *distance <= allowed && *distance < key.chars().count())
+        // Most words are too different in length already, and to see that costs nothing.
+        .filter(|key| key.len().abs_diff(folded.len()) <= allowed || is_beginning(&folded, key))
+        .map(|key| (strsim::osa_distance(&folded, &key.replace('-', "_").to_lowercase()), key))
+        .filter(|(distance, key)| {
+            (*distance <= allowed && *distance < key.chars().count()) || is_beginning(&folded, key)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, key)| key)
+}
+
+/// Whether one of the words is the beginning of the other (`warning`, `tor` for `tor-a`).
+fn is_beginning(word: &str, key: &str) -> bool {
+    /// Shorter beginnings say nothing.
+    const LEAST: usize = 3;
+    word.len().min(key.len()) >= LEAST && (word.starts_with(key) || key.starts_with(word))
 }
 
 #[cfg(test)]
@@ -235,9 +244,9 @@ mod tests {
             (Place::Peer, "asn", "it is called `peer_as` here"),
             (Place::Service, "prefixes", "it is called `vips` here"),
             (Place::Service, "communities", "it belongs under `announce`, not under a service"),
-            (Place::Peer, "router_id", "it belongs at the top level of the configuration"),
+            (Place::Peer, "router_id", "it belongs at the top level, not under a peer"),
             (Place::Check, "type", "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`"),
-            (Place::Log, "colour", "`log` knows `level`, `format`"),
+            (Place::Log, "colour", "what can be given under `log`: `level`, `format`"),
         ];
         for (place, key, hint) in table {
             assert_eq!(place.hint(key), hint, "{key} in {place:?}");

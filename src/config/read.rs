@@ -92,15 +92,22 @@ impl<'t> Table<'t> {
     const LOOKED_AT: usize = 20;
 
     /// The table in a node, which `title` says in an error ("a peer").
-    pub(super) fn open(node: &'t Node, place: Place, title: &str, span: Span, report: &mut Report) -> Option<Self> {
+    pub(super) fn open(
+        node: &'t Node,
+        place: Place,
+        title: &str,
+        span: Span,
+        report: &mut Report,
+    ) -> Option<Self> {
         match &node.value {
             Value::Map(entries) => {
                 let unknown = entries.iter().filter(|entry| !place.keys().contains(&entry.key.as_str()));
-                let misspelt = unknown.take(Self::LOOKED_AT).filter_map(|entry| place.meant(&entry.key)).collect();
+                let misspelt =
+                    unknown.take(Self::LOOKED_AT).filter_map(|entry| place.meant(&entry.key)).collect();
                 Some(Self { place, span, left: entries.iter().collect(), misspelt })
             }
             Value::Null | Value::Scalar(_) | Value::List(_) => {
-                expected(node, span, &format!("{title} (a map of keys and values)"), report);
+                expected(node, span, &format!("{title} as a map of keys and values"), report);
                 None
             }
         }
@@ -171,16 +178,20 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Reports what nobody took, and says how much that was.
-    pub(super) fn finish(self, report: &mut Report) -> usize {
-        for entry in &self.left {
+    /// Whether there are keys that this place does not know.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.left.iter().any(|entry| !self.place.keys().contains(&entry.key.as_str()))
+    }
+
+    /// Reports what nobody took.
+    pub(super) fn finish(self, report: &mut Report) {
+        for entry in self.left {
             let crowded = report.is_crowded();
             let unknown = report.error(entry.key_span, format!("unknown key `{}`", short(&entry.key)));
             if !crowded {
                 unknown.hint(self.place.hint(&entry.key));
             }
         }
-        self.left.len()
     }
 }
 
@@ -250,6 +261,9 @@ pub(super) fn expected<'r>(
         Value::Null => report
             .error(key, format!("expected {what}, found nothing"))
             .hint("give it a value, or remove the key"),
+        Value::Scalar(text) if text.trim().is_empty() => {
+            report.error(node.span, format!("expected {what}, found an empty text"))
+        }
         Value::Scalar(text) => report.error(node.span, format!("expected {what}, found `{}`", short(text))),
         Value::List(_) => report.error(node.span, format!("expected {what}, found a list")),
         Value::Map(entries) => {

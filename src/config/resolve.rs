@@ -41,7 +41,8 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
             report.file_warning(document.file, "the file is empty").hint("remove it, or fill it in");
             continue;
         }
-        let opened = Table::open(&document.root, Place::DropIn, "a file with `services` and `checks`", whole, report);
+        let opened =
+            Table::open(&document.root, Place::DropIn, "a file with `services` and `checks`", whole, report);
         let Some(mut table) = opened else {
             service_entries.broken = true;
             continue;
@@ -51,7 +52,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         table.finish(report);
     }
 
-    let peers = peers::read(peer_entries.unwrap_or_default(), peer_defaults, &local_as, report);
+    let peers = peers::read(peer_entries, peer_defaults, &local_as, report);
     let checks = checks::read(&check_entries.list, report);
     let addresses = peer_addresses(peer_entries.unwrap_or_default());
     let around =
@@ -105,7 +106,8 @@ impl<'t> Merged<'t> {
 
     /// Adds what stands under `key` in one file.
     fn take(&mut self, table: &mut Table<'t>, key: &'static str, expected: &str, report: &mut Report) {
-        let entries = match table.field(key, report, |node, key, report| map_of(node, key, expected, report)) {
+        let entries = match table.field(key, report, |node, key, report| map_of(node, key, expected, report))
+        {
             Field::Absent => return,
             Field::Broken => {
                 self.broken = true;
@@ -116,7 +118,10 @@ impl<'t> Merged<'t> {
         for entry in entries {
             if let Some(first) = self.seen.get(entry.key.as_str()) {
                 report
-                    .error(entry.key_span, format!("a second {} has the name `{}`", self.what, short(&entry.key)))
+                    .error(
+                        entry.key_span,
+                        format!("a second {} has the name `{}`", self.what, short(&entry.key)),
+                    )
                     .also(*first, "the first is here")
                     .hint("rename or remove one of them");
             } else {
@@ -157,7 +162,7 @@ fn look_at_reach(
         ] {
             if used && !carried {
                 report
-                    .warning(entry.key_span, format!("`{name}` has {word} VIPs, and no peer has that family"))
+                    .warning(entry.key_span, format!("`{name}` has {word} VIPs, but no peer carries {word}"))
                     .hint(format!("add `{}` to the `families` of a peer", word.to_lowercase()));
             }
         }
@@ -165,7 +170,10 @@ fn look_at_reach(
             || matches!(&service.on_down, OnDown::Demote(announce) if announce.local_pref.is_some());
         if preferred && !internal {
             report
-                .warning(entry.key_span, format!("`{name}` has a `local_pref`, and every peer is in another AS"))
+                .warning(
+                    entry.key_span,
+                    format!("`{name}` has a `local_pref`, but every peer is in another AS"),
+                )
                 .hint("LOCAL_PREF stays within an AS; use `med`, `as_path_prepend` or a community");
         }
     }

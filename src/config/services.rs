@@ -13,7 +13,7 @@ pub(super) use self::condition::Checks;
 use super::diagnostic::{Report, Span};
 use super::model::{Announce, BindPolicy, Service};
 use super::places::Place;
-use super::read::{Placed, Table, list_of};
+use super::read::{Placed, Table, list_of, short};
 use super::tree::Entry;
 use super::value;
 use crate::names::ServiceName;
@@ -26,6 +26,9 @@ pub(super) struct Around<'a> {
     pub(super) peers: &'a BTreeMap<IpAddr, Span>,
 }
 
+/// The VIPs so far, each with its service and where it was written.
+type Seen<'a> = BTreeMap<IpNet, (&'a str, Span)>;
+
 /// Reads every service. `None` when one of them is wrong.
 pub(super) fn read(
     entries: &[&Entry],
@@ -33,7 +36,7 @@ pub(super) fn read(
     checks: &mut Checks<'_>,
     report: &mut Report,
 ) -> Option<BTreeMap<ServiceName, Service>> {
-    let mut seen: BTreeMap<IpNet, Span> = BTreeMap::new();
+    let mut seen = Seen::new();
     let services: Vec<Option<(ServiceName, Service)>> = entries
         .iter()
         .map(|entry| {
@@ -45,14 +48,15 @@ pub(super) fn read(
     services.into_iter().collect()
 }
 
-fn service(
-    entry: &Entry,
+fn service<'a>(
+    entry: &'a Entry,
     around: &Around<'_>,
     checks: &mut Checks<'_>,
-    seen: &mut BTreeMap<IpNet, Span>,
+    seen: &mut Seen<'a>,
     report: &mut Report,
 ) -> Option<Service> {
-    const BIND: [(&str, BindPolicy); 2] = [("always", BindPolicy::Always), ("announced", BindPolicy::Announced)];
+    const BIND: [(&str, BindPolicy); 2] =
+        [("always", BindPolicy::Always), ("announced", BindPolicy::Announced)];
     let mut table = Table::open(&entry.value, Place::Service, "a service", entry.key_span, report)?;
     let vips = table.required(
         "vips",
@@ -60,7 +64,7 @@ fn service(
         report,
         |node, key, report| list_of(node, key, "a list of addresses", report, vip::read),
     );
-    let vips = vips.and_then(|vips| own_vips(vips, around, seen, report));
+    let vips = vips.and_then(|vips| own_vips(&entry.key, vips, around, seen, report));
     let condition = table.required(
         "checks",
         "name the checks that must pass, or write `checks: []` to announce it unconditionally",
@@ -86,10 +90,11 @@ fn service(
 }
 
 /// The VIPs of one service, which no other has and no peer is reached at.
-fn own_vips(
+fn own_vips<'a>(
+    service: &'a str,
     vips: Placed<Vec<Placed<IpNet>>>,
     around: &Around<'_>,
-    seen: &mut BTreeMap<IpNet, Span>,
+    seen: &mut Seen<'a>,
     report: &mut Report,
 ) -> Option<BTreeSet<IpNet>> {
     if vips.value.is_empty() {
@@ -98,7 +103,7 @@ fn own_vips(
             .hint("list its addresses, or remove the service");
         return None;
     }
-    let mut own = BTreeSet::new();
+    let mut own = Some(BTreeSet::new());
     for vip in vips.value {
         let shown = vip::show(vip.value);
         if let Some(peer) = around.peers.get(&vip.value.addr()).filter(|_| vip::is_host(vip.value)) {
@@ -106,13 +111,20 @@ fn own_vips(
                 .error(vip.span, format!("{shown} is the address of a peer"))
                 .also(*peer, "the peer")
                 .hint("once it is bound here, the peer could not be reached any more");
-        } else if let Some(first) = seen.insert(vip.value, vip.span) {
-            report
-                .error(vip.span, format!("{shown} is given twice"))
-                .also(first, "first given here")
-                .hint("a VIP belongs to one service; give that service all the checks");
+            own = None;
+        } else if let Some((first, span)) = seen.insert(vip.value, (service, vip.span)) {
+            let diagnostic = if first == service {
+                report.error(vip.span, format!("{shown} is given twice")).hint("keep one of them")
+            } else {
+                report
+                    .error(vip.span, format!("{shown} is a VIP of `{}` already", short(first)))
+                    .hint("a VIP belongs to one service; give that service all the checks")
+            };
+            diagnostic.also(span, "first given here");
+            own = None;
+        } else if let Some(own) = &mut own {
+            own.insert(vip.value);
         }
-        own.insert(vip.value);
     }
-    Some(own)
+    own
 }

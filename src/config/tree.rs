@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Options, Spanned, UserMessageFormatter};
+use serde_yaml::{
+    DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Options, Spanned, UserMessageFormatter,
+};
 
 use super::diagnostic::{FileId, Report, Span};
 
@@ -83,34 +85,71 @@ fn options() -> Options {
 }
 
 fn syntax_error(file: FileId, text: &str, error: &serde_yaml::Error, report: &mut Report) {
-    let location = error.location();
     let rendered = error.without_snippet().render_with_formatter(&UserMessageFormatter);
     // The position is ours to show.
-    let message = rendered.rsplit_once(" at line ").map_or(rendered.as_str(), |(message, _)| message);
-    let Some(start) = location.map(|at| offset_of(text, at)) else {
-        report.file_error(file, message);
+    let said = rendered.split_once(" at line ").map_or(rendered.as_str(), |(said, _)| said);
+    let Some(start) = error.location().map(|at| offset_of(text, at)) else {
+        report.file_error(file, limit(error, said).unwrap_or_else(|| said.to_owned()));
         return;
     };
     let length = text[start..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
-    let diagnostic = report.error(Span { file, start, end: start + length }, message);
-    if let Some(hint) = syntax_hint(text, start, message) {
+    let span = Span { file, start, end: start + length };
+    if let Some(message) = limit(error, said) {
+        report.error(span, message).hint("make it flatter, or spread it over files in services.d");
+        return;
+    }
+    let diagnostic = report.error(span, said);
+    if let Some(hint) = syntax_hint(text, start, said) {
         diagnostic.hint(hint);
     }
+}
+
+/// Which of our limits a file goes beyond, if that is what is wrong with it.
+fn limit(error: &serde_yaml::Error, said: &str) -> Option<String> {
+    use serde_yaml::{Error, budget::BudgetBreach};
+    if let Error::AliasError { error, .. } = error {
+        limit(error, said)
+    } else if let Error::AliasReplayLimitExceeded { .. } = error {
+        Some(format!("aliases multiply this to more than {MAX_ALIASED} values"))
+    } else if said.starts_with("recursion limit") || is_too_deep(error) {
+        Some(format!("maps and lists are nested more than {MAX_DEPTH} deep"))
+    } else if let Error::Budget { breach: BudgetBreach::Events { .. } | BudgetBreach::Nodes { .. }, .. } =
+        error
+    {
+        Some(format!("there are more than {MAX_NODES} keys and values"))
+    } else {
+        None
+    }
+}
+
+fn is_too_deep(error: &serde_yaml::Error) -> bool {
+    matches!(error, serde_yaml::Error::Budget { breach: serde_yaml::budget::BudgetBreach::Depth { .. }, .. })
 }
 
 /// The usual causes of the usual syntax errors.
 fn syntax_hint(text: &str, at: usize, message: &str) -> Option<&'static str> {
     let here = &text[at..];
-    if message.contains("tab") || here.starts_with('\t') {
+    if message.contains("tabs disallowed") || here.starts_with('\t') {
         Some("indent with spaces, YAML allows no tabs there")
     } else if message.contains("mapping values are not allowed") {
-        Some("the indentation of this line does not fit the line above, or a text with `: ` in it needs quotes")
+        Some(
+            "the indentation of this line does not fit the line above, or a text with `: ` in it needs quotes",
+        )
+    } else if message.contains("unclosed quote") {
+        Some("the quote that begins here has no end")
+    } else if message.contains("unknown value") {
+        Some("`*name` stands for what `&name` marked further up; a text that begins with `*` needs quotes")
+    } else if message.contains("unsupported tag") {
+        Some("a text that begins with `!` needs quotes")
     } else if here.starts_with(['@', '%', '`', '|', '>', '*', '&', '!']) {
         Some("a text that begins with this character needs quotes")
-    } else if message.contains("expected key") || message.contains("illegal placement") {
-        Some("compare the indentation with the lines above, and look for a bracket or a quote that is not closed")
-    } else if message.contains("multiple") {
+    } else if message.contains("only single YAML document") {
         Some("a configuration is one document: remove the line `---`")
+    } else if message.contains("did not find expected") || message.contains("illegal placement") {
+        Some(
+            "look for a bracket or quote that is not closed, a line indented differently from its neighbours, or an \
+             IPv6 address that ends in `:` and needs quotes",
+        )
     } else {
         None
     }
@@ -133,8 +172,8 @@ enum Parsed {
     /// A number or a boolean: its text has to be taken from the source.
     Typed,
     Text(String),
-    List(Vec<Spanned<Parsed>>),
-    Map(Vec<(Spanned<Parsed>, Spanned<Parsed>)>),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<Self>, Spanned<Self>)>),
 }
 
 impl<'de> Deserialize<'de> for Parsed {
@@ -282,7 +321,7 @@ impl Builder<'_> {
 
     /// The offset, or the nearest before it that can be cut at.
     fn boundary(&self, offset: usize) -> usize {
-        self.text.floor_char_boundary(offset.min(self.text.len()))
+        (0..=offset.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or_default()
     }
 }
 

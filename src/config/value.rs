@@ -140,7 +140,7 @@ pub(super) fn duration(node: &Node, key: Span, least: Duration, report: &mut Rep
         Err(DurationError::NoUnit) => {
             report
                 .error(node.span, format!("`{}` has no unit", short(written)))
-                .hint(format!("write `{written}s`, or another of the units ms, s, m, h, d"));
+                .hint(format!("write `{written}s` (the units are ms, s, m, h and d)"));
             None
         }
         Err(DurationError::NotADuration) => {
@@ -253,11 +253,11 @@ pub(super) fn not_a_host(address: IpAddr) -> Option<&'static str> {
         IpAddr::V4(v4) if v4.is_unspecified() => Some("the unspecified address"),
         IpAddr::V4(v4) if v4.is_multicast() => Some("a multicast address"),
         IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("in 0.0.0.0/8, which no host may have"),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("an address in 0.0.0.0/8"),
         IpAddr::V4(_) => None,
         IpAddr::V6(v6) if v6.is_unspecified() => Some("the unspecified address"),
         IpAddr::V6(v6) if v6.is_multicast() => Some("a multicast address"),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4 address in IPv6 notation"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("IPv4 in IPv6 notation"),
         IpAddr::V6(_) => None,
     }
 }
@@ -301,13 +301,14 @@ pub(super) fn absolute_path(node: &Node, key: Span, report: &mut Report) -> Opti
 
 /// The name of a network interface: 1 to 15 bytes (IFNAMSIZ) with no blank and no `/`.
 pub(super) fn interface(node: &Node, key: Span, report: &mut Report) -> Option<String> {
-    const WHAT: &str = "the name of an interface, at most 15 characters";
+    const WHAT: &str = "the name of an interface";
     let name = text(node, key, WHAT, report)?;
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%');
     if (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(odd) {
         return Some(name.to_owned());
     }
-    expected(node, key, WHAT, report);
+    expected(node, key, WHAT, report)
+        .hint("the kernel allows 1 to 15 characters, no blank, no `/`, `:` or `%`");
     None
 }
 

@@ -1,11 +1,11 @@
-//! Every configuration that people start from is one that loads, without as much as a warning.
+//! Every configuration that people start from is one that loads.
 
 use std::path::Path;
 
 use vipcast::config;
 
 #[test]
-fn every_example_loads_without_a_warning() {
+fn every_example_loads() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut loaded = 0;
     for entry in std::fs::read_dir(directory).expect("examples can be listed") {
@@ -14,7 +14,10 @@ fn every_example_loads_without_a_warning() {
             continue;
         }
         let found = config::load(&path).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-        assert!(found.warnings.is_empty(), "{}", found.warnings);
+        for warning in &found.warnings {
+            // The programs of the examples are not on every machine.
+            assert!(warning.message.contains(" cannot be run: "), "{}", found.warnings);
+        }
         assert!(!found.config.services.is_empty(), "{} announces nothing", path.display());
         loaded += 1;
     }

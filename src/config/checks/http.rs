@@ -1,7 +1,7 @@
 //! The `http` kind: URL, Host header, TLS options, the status codes that pass.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use hyper::Uri;
@@ -22,7 +22,7 @@ pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<CheckK
     if let Value::Scalar(url) = &node.value
         && url.starts_with("http")
     {
-        expected(node, key, "`http` (a map of keys and values)", report)
+        expected(node, key, "`http` as a map of keys and values", report)
             .hint(format!("write `http: {{url: \"{}\"}}`", short(url)));
         return None;
     }
@@ -108,7 +108,13 @@ fn parse_url(written: &str) -> Result<Url, Refused> {
     }
     let host = authority.host();
     let port = match authority.as_str()[host.len()..].strip_prefix(':') {
-        None => if https { 443 } else { 80 },
+        None => {
+            if https {
+                443
+            } else {
+                80
+            }
+        }
         Some(port) => match port.parse::<u16>() {
             Ok(port) if port != 0 => port,
             Ok(_) | Err(_) => {
@@ -175,9 +181,10 @@ fn ca_file(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
             None
         }
         Err(error) => {
-            report
-                .error(node.span, format!("cannot read `{shown}`: {}", io_cause(&error)))
-                .hint("the daemon's user must be able to read it");
+            let diagnostic = report.error(node.span, format!("cannot read `{shown}`: {}", io_cause(&error)));
+            if error.kind() == ErrorKind::PermissionDenied {
+                diagnostic.hint("the user that vipcast runs as must be able to read it");
+            }
             None
         }
     }
@@ -279,7 +286,11 @@ mod tests {
             ("http://é/", "`http://é/` is not a URL: invalid uri character"),
         ];
         for (written, message) in table {
-            assert_eq!(parse_url(written).map_err(|refused| refused.message), Err(message.into()), "{written}");
+            assert_eq!(
+                parse_url(written).map_err(|refused| refused.message),
+                Err(message.into()),
+                "{written}"
+            );
         }
     }
 }

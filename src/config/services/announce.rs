@@ -25,7 +25,11 @@ pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<Announ
 
 /// Reads `on_down: withdraw`, `on_down: demote` or `on_down: {demote: {…}}`. `healthy` are the attributes of the
 /// service when it is not down; `None` when they are broken.
-pub(super) fn on_down(table: &mut Table<'_>, healthy: Option<&Announce>, report: &mut Report) -> Option<OnDown> {
+pub(super) fn on_down(
+    table: &mut Table<'_>,
+    healthy: Option<&Announce>,
+    report: &mut Report,
+) -> Option<OnDown> {
     let on_down = table.field("on_down", report, |node, key, report| match &node.value {
         Value::Map(_) => {
             let mut table = Table::open(node, Place::OnDown, "`on_down`", key, report)?;
@@ -33,10 +37,10 @@ pub(super) fn on_down(table: &mut Table<'_>, healthy: Option<&Announce>, report:
                 let table = Table::open(node, Place::Demote, "`demote`", key, report)?;
                 Some(Attributes::read(table, report))
             });
-            let unknown = table.finish(report);
-            if !demote.is_given() && unknown == 0 {
+            if !demote.is_given() && !table.has_unknown() {
                 expected(node, key, WHAT, report);
             }
+            table.finish(report);
             let attributes = demote.optional()??;
             demoted(attributes, healthy?, node.span, report)
         }
@@ -70,7 +74,7 @@ fn demoted(attributes: Attributes, healthy: &Announce, span: Span, report: &mut 
             .error(
                 prepend.unwrap_or(span),
                 format!(
-                    "the demoted path is shorter than the healthy one, which is prepended {} times",
+                    "demoted, the path is shorter than when healthy ({} prepended)",
                     healthy.as_path_prepend
                 ),
             )
@@ -79,8 +83,8 @@ fn demoted(attributes: Attributes, healthy: &Announce, span: Span, report: &mut 
     }
     if demoted == *healthy {
         report
-            .error(prepend.unwrap_or(span), "demoted, the service would be announced exactly as when it is healthy")
-            .hint("make `as_path_prepend` of `demote` larger than that of `announce`, or change `med`");
+            .error(prepend.unwrap_or(span), "demoted, the service would be announced as when it is healthy")
+            .hint("make the `as_path_prepend` of `demote` larger than that of `announce`");
         return None;
     }
     Some(OnDown::Demote(demoted))
@@ -118,10 +122,22 @@ impl Attributes {
                 u8::try_from(count).ok()
             }),
             communities: table.field("communities", report, |node, key, report| {
-                set_of(node, key, "a community", "communities are `65001:100` or names like `no-export`", report)
+                set_of(
+                    node,
+                    key,
+                    ["a list of communities", "a community"],
+                    "write it like `65001:100` or `no-export`",
+                    report,
+                )
             }),
             large_communities: table.field("large_communities", report, |node, key, report| {
-                set_of(node, key, "a large community", "large communities are `65001:1:2`", report)
+                set_of(
+                    node,
+                    key,
+                    ["a list of large communities", "a large community"],
+                    "write it like `65001:1:2`",
+                    report,
+                )
             }),
             next_hop: table.field("next_hop", report, next_hops),
         };
@@ -149,11 +165,17 @@ fn any_number(node: &Node, key: Span, report: &mut Report) -> Option<u32> {
 }
 
 /// A list of communities, none of them twice.
-fn set_of<T>(node: &Node, key: Span, what: &str, hint: &str, report: &mut Report) -> Option<BTreeSet<T>>
+fn set_of<T>(
+    node: &Node,
+    key: Span,
+    [all, what]: [&str; 2],
+    hint: &str,
+    report: &mut Report,
+) -> Option<BTreeSet<T>>
 where
     T: FromStr + Ord + Copy + fmt::Display,
 {
-    let list = list_of(node, key, &format!("a list, each {what}"), report, |node, key, report| {
+    let list = list_of(node, key, all, report, |node, key, report| {
         let written = value::text(node, key, what, report)?;
         // Routers write `no-export`, people also `no_export` and `NO_EXPORT`.
         match written.to_ascii_lowercase().replace('_', "-").parse::<T>() {

@@ -15,12 +15,17 @@ use crate::names::CheckName;
 pub(in crate::config) struct Checks<'t> {
     /// Where each name was defined, and whether it is used.
     known: BTreeMap<&'t str, (Span, bool)>,
+    /// How many more pairs of names may be compared to find what was meant.
+    comparisons: usize,
 }
 
 impl<'t> Checks<'t> {
     /// Nothing is used yet.
     pub(in crate::config) fn new(known: impl IntoIterator<Item = (&'t str, Span)>) -> Self {
-        Self { known: known.into_iter().map(|(name, span)| (name, (span, false))).collect() }
+        /// Enough for every name of a large configuration that somebody mistypes, and over in a moment.
+        const COMPARISONS: usize = 50_000;
+        let known = known.into_iter().map(|(name, span)| (name, (span, false))).collect();
+        Self { known, comparisons: COMPARISONS }
     }
 
     /// Warns about what nobody names.
@@ -39,11 +44,14 @@ impl<'t> Checks<'t> {
             *used = true;
             return Some(CheckName::from(name));
         }
-        let meant = if report.is_crowded() { None } else { nearest(name, self.known.keys().copied()) };
+        let meant = self.comparisons.checked_sub(self.known.len()).and_then(|left| {
+            self.comparisons = left;
+            nearest(name, self.known.keys().copied())
+        });
         let hint = match meant {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None if self.known.is_empty() => String::from("there are no checks: define it under `checks:` at the top"),
-            None => format!("define it under `checks:` at the top; there are {}", self.list()),
+            None if self.known.is_empty() => String::from("define it under `checks:` at the top level"),
+            None => format!("define it under `checks:` at the top level (defined: {})", self.list()),
         };
         report.error(span, format!("there is no check `{}`", short(name))).hint(hint);
         None
@@ -61,9 +69,17 @@ impl<'t> Checks<'t> {
     }
 }
 
+/// What to write where a group is meant.
+const GROUPS: &str = "a group is `{all: […]}`, `{any: […]}` or `{at_least: N, of: […]}`";
+
 /// Reads what stands under `checks:`. An empty list always passes.
-pub(super) fn read(node: &Node, key: Span, checks: &mut Checks<'_>, report: &mut Report) -> Option<Condition> {
-    const WHAT: &str = "a list of checks, or `{all: […]}`, `{any: […]}` or `{at_least: N, of: […]}`";
+pub(super) fn read(
+    node: &Node,
+    key: Span,
+    checks: &mut Checks<'_>,
+    report: &mut Report,
+) -> Option<Condition> {
+    const WHAT: &str = "a list of checks";
     match &node.value {
         Value::List(_) => Some(Condition::All(members(node, key, checks, report)?)),
         Value::Map(_) => group(node, key, checks, report),
@@ -84,7 +100,7 @@ fn members(node: &Node, key: Span, checks: &mut Checks<'_>, report: &mut Report)
         Value::Map(_) => group(node, key, checks, report),
         Value::Scalar(name) => checks.named(name, node.span, report).map(Condition::Check),
         Value::Null | Value::List(_) => {
-            expected(node, key, "the name of a check, or a map with `all`, `any` or `at_least`", report);
+            expected(node, key, "the name of a check", report).hint(GROUPS);
             None
         }
     })?;
@@ -119,13 +135,18 @@ fn group(node: &Node, key: Span, checks: &mut Checks<'_>, report: &mut Report) -
     let any = some("any", &mut table, report);
     let of = some("of", &mut table, report);
     let at_least = table.field("at_least", report, |node, key, report| {
-        value::integer(node, key, 1..=u32::MAX, "how many must pass, 1 or more", report)
+        value::integer(node, key, 1..=u32::MAX, "a number of checks, 1 or more", report)
     });
-    let unknown = table.finish(report);
+    let unknown = table.has_unknown();
+    table.finish(report);
     let groups = [all.is_given(), any.is_given(), of.is_given() || at_least.is_given()];
     match groups.into_iter().filter(|given| *given).count() {
         1 => {}
-        0 if unknown > 0 => return None,
+        0 if unknown => return None,
+        0 => {
+            report.error(node.span, "the condition is empty").hint(GROUPS);
+            return None;
+        }
         _ => {
             report
                 .error(node.span, "a condition is one of `all`, `any` and `at_least` with `of`")
@@ -156,9 +177,9 @@ fn at_least_of(count: Placed<u32>, of: Placed<Vec<Condition>>, report: &mut Repo
     let there_are = of.value.len();
     if number > there_are {
         report
-            .error(count.span, format!("{number} of {there_are} can never pass"))
+            .error(count.span, format!("`at_least` is {number}, but there are only {there_are} to pass"))
             .also(of.span, format!("{there_are} here"))
-            .hint(format!("write 1 to {there_are}"));
+            .hint(if there_are == 1 { String::from("write 1") } else { format!("write 1 to {there_are}") });
         return None;
     }
     Some(Condition::AtLeast(number, of.value))

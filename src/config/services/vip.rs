@@ -29,9 +29,12 @@ pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<IpNet>
         return None;
     };
     if vip.addr() != vip.network() {
-        report.error(node.span, format!("{vip} is not a prefix: it has bits set after the first {}", vip.prefix_len())).hint(
-            format!("write `{}`, or `{}` for the one address", vip.trunc(), vip.addr()),
-        );
+        report
+            .error(
+                node.span,
+                format!("{vip} is not a prefix: it has bits set after the first {}", vip.prefix_len()),
+            )
+            .hint(format!("write `{}`, or `{}` for the one address", vip.trunc(), vip.addr()));
         return None;
     }
     match why_not(vip) {

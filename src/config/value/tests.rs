@@ -69,7 +69,9 @@ fn as_numbers_are_plain_or_dotted() {
     for (text, expected) in table {
         assert_eq!(read(text, asn).map(|asn| asn.0), expected, "{text}");
     }
-    for text in ["0", "4294967295", "4294967296", "-1", "1.65536", "1.2.3", "65_001", "0xfde9", "065001", "1e3"] {
+    for text in
+        ["0", "4294967295", "4294967296", "-1", "1.65536", "1.2.3", "65_001", "0xfde9", "065001", "1e3"]
+    {
         let message = format!("expected an AS number, 1 to 4294967294, found `{text}` | -");
         assert_eq!(read(text, asn), Err(message), "{text}");
     }
