@@ -106,7 +106,11 @@ fn load(options: &TlsOptions) -> Result<ClientConfig, String> {
 fn roots_of_file(path: &Path) -> Result<RootCertStore, String> {
     let cannot = |cause: String| format!("cannot read {}: {cause}", path.display());
     let of_pem = |error: pem::Error| {
-        if let pem::Error::Io(error) = error { cannot(words::io_error(&error)) } else { cannot(error.to_string()) }
+        if let pem::Error::Io(error) = error {
+            cannot(words::io_error(&error))
+        } else {
+            cannot(error.to_string())
+        }
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(of_pem)? {
@@ -150,7 +154,10 @@ fn in_words(error: &io::Error, host: &str) -> (String, bool) {
         };
         return (cause, false);
     };
-    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls adds errors; its own words serve for the rest")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "rustls adds errors; its own words serve for the rest"
+    )]
     match inner {
         Error::InvalidCertificate(cause) => (certificate_in_words(cause, host), true),
         Error::InvalidMessage(_) => ("the server does not speak TLS on this port".into(), false),
@@ -160,7 +167,10 @@ fn in_words(error: &io::Error, host: &str) -> (String, bool) {
 }
 
 fn certificate_in_words(cause: &CertificateError, host: &str) -> String {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls adds errors; its own words serve for the rest")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "rustls adds errors; its own words serve for the rest"
+    )]
     match cause {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired".into(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
