@@ -205,7 +205,10 @@ fn the_runner_ends_while_its_reports_are_not_taken() {
 fn nobody_is_probed_when_nobody_listens() {
     let bench = Bench::new(1);
     let (asked, asks) = std::sync::mpsc::channel();
-    let address = server(move |stream| asked.send(wait_for_close(stream)).unwrap());
+    let address = server(move |stream| {
+        wait_for_close(stream);
+        asked.send(()).unwrap();
+    });
     let Bench { runner, reports, .. } = bench;
     drop(reports);
     let runner = runner.unwrap();
