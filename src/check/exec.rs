@@ -19,7 +19,7 @@
 //! check: the next probe fails until the last run is gone, instead of piling up processes.
 //!
 //! **Cancel safety.** The program belongs to the supervisor task and not to the probe. A dropped probe closes the
-//! channel between them, at which the supervisor kills the group and reaps it; [`Slots::drained`] waits for that.
+//! channel between them, at which the supervisor kills the group and reaps it; [`Drained`] waits for that.
 //! The start itself (`fork`, `exec`) is done on a blocking thread, because a dead NFS server can hold it up for ever.
 
 use std::io;
@@ -167,11 +167,18 @@ fn command(check: &ExecCheck, name: &CheckName) -> Command {
 
 /// Starts `command`, tells how it ended, and stays until everything of it is reaped. The slot is given back as soon as the
 /// group is killed.
-async fn supervise(command: Command, limit: Limit, slot: OwnedSemaphorePermit, mut tell: oneshot::Sender<Ended>) {
+async fn supervise(
+    command: Command,
+    limit: Limit,
+    slot: OwnedSemaphorePermit,
+    mut tell: oneshot::Sender<Ended>,
+) {
     // Before the start, so that no SIGCHLD is missed.
     let mut children = match signal(SignalKind::child()) {
         Ok(children) => children,
-        Err(error) => return answer(tell, Ended::NotStarted(format!("SIGCHLD: {}", words::io_error(&error)))),
+        Err(error) => {
+            return answer(tell, Ended::NotStarted(format!("SIGCHLD: {}", words::io_error(&error))));
+        }
     };
     let mut starting = tokio::task::spawn_blocking(move || start(command));
     let started = tokio::select! {
@@ -294,7 +301,9 @@ fn in_words(ended: Ended, timeout: Duration) -> Answer {
         Ended::NotStarted(cause) => Err(cause),
         Ended::Exited(Exit::Code(0), output) => Ok(with("exit code 0".into(), output.stdout.line())),
         Ended::Exited(Exit::Code(code), output) => Err(with(format!("exit code {code}"), output.complaint())),
-        Ended::Exited(Exit::Signal(signal), output) => Err(with(format!("killed by {signal}"), output.complaint())),
+        Ended::Exited(Exit::Signal(signal), output) => {
+            Err(with(format!("killed by {signal}"), output.complaint()))
+        }
         Ended::Exited(Exit::Unknown, output) => Err(with("exit code lost".into(), output.complaint())),
         Ended::TimedOut(output) => {
             let killed = format!("killed after {}", words::duration(timeout));

@@ -5,6 +5,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::Ipv6Addr;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -51,7 +52,7 @@ pub(super) async fn probe(check: &HttpCheck, limit: Limit, resolver: &Resolver, 
 /// Asks, and returns as soon as the head of the answer is there. Dropping it closes the connection.
 async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, check: &HttpCheck) -> Result<StatusCode, String> {
     let request = Request::get(&check.path)
-        .header(HOST, &check.host)
+        .header(HOST, host_header(check))
         .header(USER_AGENT, concat!("vipcast/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "*/*")
         .header(CONNECTION, "close")
@@ -73,6 +74,19 @@ async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, check: &HttpCheck) -> 
         _ = &mut connection => answer.await,
     };
     response.as_ref().map(Response::status).map_err(in_words)
+}
+
+/// RFC 9110 §7.2: an IPv6 address in brackets, and the port unless it is the scheme's own. A host that the operator
+/// chose instead of the target's is sent without a port, as clients do who come to the service's usual one.
+fn host_header(check: &HttpCheck) -> String {
+    let HttpCheck { target, host, tls, .. } = check;
+    let usual_port = if tls.is_some() { 443 } else { 80 };
+    let bracketed = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.clone() };
+    if *host == target.host && target.port != usual_port {
+        format!("{bracketed}:{}", target.port)
+    } else {
+        bracketed
+    }
 }
 
 fn in_words(error: &hyper::Error) -> String {

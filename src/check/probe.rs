@@ -45,7 +45,9 @@ pub(super) struct Prober {
 impl Prober {
     pub(super) fn new(name: CheckName, check: Arc<Check>, shared: Shared) -> Self {
         let system = match &check.kind {
-            CheckKind::Http(http) => http.tls.as_ref().is_some_and(|tls| tls.ca_file.is_none() && !tls.insecure),
+            CheckKind::Http(http) => {
+                http.tls.as_ref().is_some_and(|tls| tls.ca_file.is_none() && !tls.insecure)
+            }
             CheckKind::Tcp(_) | CheckKind::Exec(_) => false,
         };
         let trust = if system { shared.system_trust.clone() } else { Trust::default() };
@@ -133,11 +135,13 @@ impl Limit {
 async fn caught<T>(mut work: Pin<Box<impl Future<Output = T>>>) -> Result<T, String> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-            (Some(text), _) => (*text).into(),
-            (None, Some(text)) => text.clone(),
-            (None, None) => "without a message".into(),
-        })),
+        Err(panic) => {
+            Poll::Ready(Err(match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+                (Some(text), _) => (*text).into(),
+                (None, Some(text)) => text.clone(),
+                (None, None) => "without a message".into(),
+            }))
+        }
     })
     .await
 }

@@ -107,7 +107,10 @@ mod tests {
     #[tokio::test]
     async fn an_address_is_not_looked_up() {
         let resolver = Resolver::new(|_| panic!("looked up"));
-        assert_eq!(&*resolver.addresses("192.0.2.1").await.unwrap(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            &*resolver.addresses("192.0.2.1").await.unwrap(),
+            ["192.0.2.1".parse::<IpAddr>().unwrap()]
+        );
         assert_eq!(&*resolver.addresses("::1").await.unwrap(), ["::1".parse::<IpAddr>().unwrap()]);
     }
 

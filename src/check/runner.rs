@@ -18,11 +18,11 @@
 //! it, and asks again when it is handed over. So there is at most one waiting report per check, transitions are
 //! never dropped, and the channel is fair among checks.
 //!
-//! **Isolation.** A check is a task that shares with others only bounded things ([`Shared`]). A panic inside a probe is a
+//! **Isolation.** A check is a task that shares with others only bounded things (`probe::Shared`). A panic inside a probe is a
 //! failed probe; a panic outside ends that task, which is then begun anew, `Unknown`.
 //!
 //! **Cancel safety.** `keep_running` awaits only `watch::Receiver::changed` and `JoinSet::join_next_with_id`, which are
-//! cancel-safe. A check's task is aborted at any await: its probe is dropped (see [`super::probe`]), and a report that
+//! cancel-safe. A check's task is aborted at any await: its probe is dropped (see `probe`), and a report that
 //! was not handed over is gone with it.
 
 use std::collections::BTreeMap;

@@ -56,7 +56,7 @@ impl Trust {
     }
 }
 
-/// Speaks TLS on `stream` as a client of `host`, which may carry a port.
+/// Speaks TLS on `stream` as a client of `host`, a name or an address.
 ///
 /// # Errors
 /// In words: `certificate expired`.
@@ -67,7 +67,7 @@ pub(super) async fn handshake(
     trust: &mut Trust,
     limit: Limit,
 ) -> Result<TlsStream<TcpStream>, String> {
-    let name = ServerName::try_from(without_port(host).to_owned())
+    let name = ServerName::try_from(host.to_owned())
         .map_err(|_| format!("\"{host}\" is not a name that a certificate can have"))?;
     let config = limit
         .within(trust.config(options))
@@ -106,7 +106,11 @@ fn load(options: &TlsOptions) -> Result<ClientConfig, String> {
 fn roots_of_file(path: &Path) -> Result<RootCertStore, String> {
     let cannot = |cause: String| format!("cannot read {}: {cause}", path.display());
     let of_pem = |error: pem::Error| {
-        if let pem::Error::Io(error) = error { cannot(words::io_error(&error)) } else { cannot(error.to_string()) }
+        if let pem::Error::Io(error) = error {
+            cannot(words::io_error(&error))
+        } else {
+            cannot(error.to_string())
+        }
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(of_pem)? {
@@ -130,17 +134,6 @@ fn roots_of_system() -> Result<RootCertStore, String> {
     }
 }
 
-/// The name in `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn without_port(host: &str) -> &str {
-    if let Some(bracketed) = host.strip_prefix('[') {
-        return bracketed.split(']').next().unwrap_or(bracketed);
-    }
-    match host.split_once(':') {
-        Some((name, port)) if !port.contains(':') => name,
-        Some(_) | None => host,
-    }
-}
-
 /// Why the handshake failed, and whether it was for want of trust in the certificate.
 fn in_words(error: &io::Error, host: &str) -> (String, bool) {
     let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
@@ -150,7 +143,10 @@ fn in_words(error: &io::Error, host: &str) -> (String, bool) {
         };
         return (cause, false);
     };
-    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls adds errors; its own words serve for the rest")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "rustls adds errors; its own words serve for the rest"
+    )]
     match inner {
         Error::InvalidCertificate(cause) => (certificate_in_words(cause, host), true),
         Error::InvalidMessage(_) => ("the server does not speak TLS on this port".into(), false),
@@ -160,7 +156,10 @@ fn in_words(error: &io::Error, host: &str) -> (String, bool) {
 }
 
 fn certificate_in_words(cause: &CertificateError, host: &str) -> String {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls adds errors; its own words serve for the rest")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "rustls adds errors; its own words serve for the rest"
+    )]
     match cause {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired".into(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
@@ -171,7 +170,7 @@ fn certificate_in_words(cause: &CertificateError, host: &str) -> String {
             "certificate not signed by a trusted authority".into()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("certificate is not for \"{}\"", without_port(host))
+            format!("certificate is not for \"{host}\"")
         }
         CertificateError::Revoked => "certificate revoked".into(),
         other => format!("certificate not accepted: {other}"),

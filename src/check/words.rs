@@ -11,7 +11,8 @@ pub(super) const LINE: usize = 200;
 /// server or a program wrote ends up on terminals, so it must not bring escape sequences along.
 pub(super) fn one_line(text: &str) -> String {
     let blank = |c: char| c.is_whitespace() || c.is_control();
-    let line = text.lines().map(|line| line.trim_matches(blank)).find(|line| !line.is_empty()).unwrap_or_default();
+    let line =
+        text.lines().map(|line| line.trim_matches(blank)).find(|line| !line.is_empty()).unwrap_or_default();
     let mut printable = line.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut result: String = printable.by_ref().take(LINE).collect();
     if printable.next().is_some() {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::check::probe::Prober;
-use crate::check::probe::tests::{PATIENT, SHORT, check, eventually, fail, outcome, pass, sh, shared, time_out};
+use crate::check::probe::tests::{
+    PATIENT, SHORT, check, eventually, fail, outcome, pass, sh, shared, time_out,
+};
 use crate::config::model::{CheckKind, User};
 
 /// A directory of this test alone.
@@ -86,7 +88,10 @@ async fn what_cannot_be_run_is_named() {
     fs::set_permissions(&orphan, fs::Permissions::from_mode(0o755)).unwrap();
 
     assert_eq!(fail(program(&["/no/such"])).await, "cannot run /no/such: no such file or directory");
-    assert_eq!(fail(program(&["no-such-program"])).await, "cannot run no-such-program: no such file or directory");
+    assert_eq!(
+        fail(program(&["no-such-program"])).await,
+        "cannot run no-such-program: no such file or directory"
+    );
     assert_eq!(fail(program(&[&locked])).await, format!("cannot run {locked}: permission denied"));
     let interpreter = "the interpreter in its first line is not there";
     assert_eq!(fail(program(&[&orphan])).await, format!("cannot run {orphan}: {interpreter}"));
@@ -97,8 +102,11 @@ async fn the_environment_is_clean_and_stdin_is_empty() {
     let directory = Directory::new("environment");
     let file = directory.file("env");
     pass(sh(&format!("cat; env > {file}"))).await;
-    let mut names: Vec<_> =
-        fs::read_to_string(&file).unwrap().lines().map(|line| line.split('=').next().unwrap().to_owned()).collect();
+    let mut names: Vec<_> = fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .map(|line| line.split('=').next().unwrap().to_owned())
+        .collect();
     names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD", "LANG"].contains(&&**name));
     names.sort();
     assert_eq!(names, ["PATH", "VIPCAST_CHECK"]);
@@ -110,7 +118,8 @@ async fn much_output_is_thrown_away_and_endless_output_is_not_read() {
     let much = "echo first; yes | head -c 600000; yes | head -c 600000 >&2";
     assert_eq!(pass(sh(much)).await, "exit code 0: first");
     assert_eq!(fail(sh(&format!("{much}; echo last >&2; exit 1"))).await, "exit code 1: last");
-    assert_eq!(time_out(sh("yes")).await, "killed after 200 ms, having written more than we read");
+    let endless = outcome(sh("yes"), Duration::from_secs(1)).await;
+    assert_eq!(endless.detail, "killed after 1 s, having written more than we read");
     let line = fail(sh("yes | tr -d '\\n' | head -c 100000; exit 1")).await;
     assert_eq!(line.chars().count(), words::LINE);
 }
@@ -172,26 +181,32 @@ async fn i5_dropping_a_probe_kills_its_group_and_the_end_waits_for_it() {
 
 #[tokio::test]
 async fn i4_waiting_for_a_slot_is_no_failure_and_hanging_checks_do_not_keep_others_out() {
+    const SECOND: Duration = Duration::from_secs(1);
     let (shared, drained) = shared();
     let hanging: Vec<_> = (0..2 * RUNNING)
         .map(|number| {
             let name = format!("hanging-{number}");
-            let check = Arc::new(check(sh("sleep 1000"), SHORT));
+            let check = Arc::new(check(sh("sleep 1000"), SECOND));
             let mut prober = Prober::new(name.as_str().into(), check, shared.clone());
             tokio::spawn(async move { prober.probe().await })
         })
         .collect();
     tokio::task::yield_now().await;
-    // Third in line: two rounds of 16 hang before it, each for its time-out, longer than its own.
-    let mut healthy = Prober::new("healthy".into(), Arc::new(check(program(&["true"]), 2 * SHORT - SHORT / 10)), shared);
+    // Third in line: two rounds of 16 hang before it, a second each, together longer than its own time-out.
+    let last = Arc::new(check(program(&["true"]), SECOND * 3 / 2));
+    let mut healthy = Prober::new("healthy".into(), last, shared);
     let outcome = healthy.probe().await;
-    assert!(outcome.passed, "{}", outcome.detail);
-    assert!(outcome.detail.starts_with("after ") && outcome.detail.contains("ms in the queue"), "{}", outcome.detail);
-    assert!(outcome.took < 2 * SHORT, "{:?}", outcome.took);
+    assert!(outcome.passed && outcome.detail.starts_with("after "), "{}", outcome.detail);
+    assert!(
+        outcome.detail.ends_with(" s in the queue (16 run at a time): exit code 0"),
+        "{}",
+        outcome.detail
+    );
+    assert!(outcome.took < SECOND, "the queue counts: {:?}", outcome.took);
     for probe in hanging {
         let outcome = probe.await.unwrap();
-        assert!(outcome.detail.contains("killed after 200 ms"), "{}", outcome.detail);
-        assert!(outcome.took < 2 * SHORT + SHORT / 2, "its time did not run in the queue: {:?}", outcome.took);
+        assert!(outcome.detail.ends_with("killed after 1 s"), "{}", outcome.detail);
+        assert!(outcome.took < SECOND * 19 / 10, "the queue counts: {:?}", outcome.took);
     }
     drop(healthy);
     tokio::time::timeout(PATIENT, drained.wait()).await.unwrap();
@@ -225,6 +240,9 @@ async fn the_user_is_dropped_to_with_no_supplementary_groups() {
         CheckKind::Http(_) | CheckKind::Tcp(_) => unreachable!(),
     };
     assert_eq!(pass(as_nobody("echo $(id -u) $(id -g) $(id -G)")).await, "exit code 0: 65534 65534 65534");
-    assert_eq!(pass(as_nobody("grep CapEff /proc/self/status")).await, "exit code 0: CapEff: 0000000000000000");
+    assert_eq!(
+        pass(as_nobody("grep CapEff /proc/self/status")).await,
+        "exit code 0: CapEff: 0000000000000000"
+    );
     assert_eq!(time_out(as_nobody("sleep 1000")).await, "killed after 200 ms");
 }

@@ -88,8 +88,7 @@ fn since_is_when_the_state_was_entered() {
 #[test]
 fn first_probes_are_spread_and_then_leave_the_crowd() {
     let now = Instant::now();
-    let mut checks: Vec<_> =
-        (0..1000).map(|seed| Health::new(&check(1, 1), FAST, seed, now)).collect();
+    let mut checks: Vec<_> = (0..1000).map(|seed| Health::new(&check(1, 1), FAST, seed, now)).collect();
     let busiest = |checks: &[Health], window: Duration, slots: u32| {
         let mut buckets = vec![0; slots as usize];
         for health in checks {

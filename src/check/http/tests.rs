@@ -8,10 +8,10 @@ use super::*;
 use crate::check::probe::tests::{
     PATIENT, answer, closed_port, fail, http, pass, request, server, time_out, wait_for_close,
 };
-use crate::config::model::CheckKind;
+use crate::config::model::{CheckKind, Target, TlsOptions};
 
 fn plain(address: SocketAddr) -> CheckKind {
-    http(address, "web.example:8080", None)
+    http(address, "web.example", None)
 }
 
 fn answering(text: &'static str) -> CheckKind {
@@ -47,7 +47,7 @@ async fn a_200_passes_and_the_request_is_as_documented() {
     assert_eq!(
         requests.recv_timeout(PATIENT).unwrap(),
         format!(
-            "GET /healthz?full=1 HTTP/1.1\r\nhost: web.example:8080\r\nuser-agent: vipcast/{version}\r\n\
+            "GET /healthz?full=1 HTTP/1.1\r\nhost: web.example\r\nuser-agent: vipcast/{version}\r\n\
              accept: */*\r\nconnection: close\r\n\r\n"
         )
     );
@@ -148,4 +148,20 @@ async fn an_endless_body_is_not_read() {
 async fn a_request_that_cannot_be_made_fails_in_words() {
     let kind = http(server(wait_for_close), "bad\nhost", None);
     assert_eq!(fail(kind).await, "cannot ask for \"/healthz?full=1\": failed to parse header value");
+}
+
+#[test]
+fn the_host_header_has_brackets_and_a_port_where_it_needs_them() {
+    let header = |target: &str, port, host: &str, tls: bool| {
+        let target = Target { host: target.into(), port };
+        let tls = tls.then(TlsOptions::default);
+        host_header(&HttpCheck { target, path: "/".into(), host: host.into(), tls, status: vec![] })
+    };
+    assert_eq!(header("web", 80, "web", false), "web");
+    assert_eq!(header("web", 8080, "web", false), "web:8080");
+    assert_eq!(header("web", 80, "web", true), "web:80");
+    assert_eq!(header("web", 443, "web", true), "web");
+    assert_eq!(header("::1", 8080, "::1", false), "[::1]:8080");
+    assert_eq!(header("127.0.0.1", 8080, "web.example", false), "web.example");
+    assert_eq!(header("127.0.0.1", 8080, "2001:db8::1", false), "[2001:db8::1]");
 }
