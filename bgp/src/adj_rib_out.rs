@@ -12,6 +12,7 @@
 //! queue: however often the desired set changes meanwhile, what is sent in the end is the last one. Withdrawals go
 //! first. An [`AdjRibOut`] lives exactly as long as its session.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::route::{NextHops, RouteAttributes, Routes, family_of};
 use crate::wire::{
     AsPath, AsWidth, Asn, Attribute, Family, MAX_MESSAGE_LEN, Message, MpNextHop, MpNlri, MpReach, MpUnreach,
-    Origin, Peering, SessionContext, Update,
+    Origin, Peering, SessionContext, Update, encoded_prefix_len,
 };
 
 /// What the session adds to every route.
@@ -77,7 +78,11 @@ impl AdjRibOut {
     }
 
     /// Wants exactly `routes` from now on. What is wanted and was sent already is not sent again.
+    ///
+    /// Bits behind the prefix length do not count: on the wire `10.0.0.1/24` and `10.0.0.2/24` are one prefix, and the
+    /// first of the two is wanted.
     pub fn set(&mut self, routes: &Routes) {
+        let routes = &*canonical(routes);
         self.announce.clear();
         self.withheld.clear();
         self.withdraw = self.sent.keys().filter(|prefix| !routes.contains_key(*prefix)).copied().collect();
@@ -147,16 +152,21 @@ impl AdjRibOut {
                 continue;
             };
             let family = family_of(first);
-            let room = self.egress.room(&self.egress.reach(family, &attributes, &[]));
-            let Some(room) = room.filter(|room| *room > prefix_len(first)) else {
-                for prefix in group.remove() {
+            let room = self.egress.room(&self.egress.reach(family, &attributes, &[])).unwrap_or(0);
+            if room < encoded_prefix_len(first) {
+                // A shorter prefix of the same attributes may still fit.
+                let (unfit, fit): (BTreeSet<IpNet>, BTreeSet<IpNet>) = std::mem::take(group.get_mut())
+                    .into_iter()
+                    .partition(|p| family_of(p) == family && room < encoded_prefix_len(p));
+                *group.get_mut() = fit;
+                for prefix in unfit {
                     self.withhold(prefix, Withheld::AttributesTooLarge);
                 }
                 if let Some(update) = self.next_withdrawal() {
                     return Some(update);
                 }
                 continue;
-            };
+            }
             let batch = take(group.get_mut(), family, room);
             if group.get().is_empty() {
                 group.remove();
@@ -234,8 +244,9 @@ impl Egress {
     /// How many bytes of prefixes fit into an UPDATE that has the attributes of `empty`.
     fn room(&self, empty: &Update) -> Option<usize> {
         let used = Message::Update(empty.clone()).encode(&self.context).ok()?.len();
-        // One byte is kept for the attribute length that grows to two octets once prefixes are in it.
-        MAX_MESSAGE_LEN.checked_sub(used + 1)
+        // Where prefixes are inside an attribute, its length grows to two octets.
+        let growth = usize::from(empty.mp_reach().is_some() || empty.mp_unreach().is_some());
+        MAX_MESSAGE_LEN.checked_sub(used + growth)
     }
 }
 
@@ -251,11 +262,20 @@ fn unreach(family: Family, prefixes: &[IpNet]) -> Update {
     Update { withdrawn, attributes, nlri: Vec::new(), malformed: Vec::new() }
 }
 
-/// Removes from `prefixes` as many of `family` as fit into `room` bytes.
+/// `routes` with the bits behind the prefix lengths cleared; copied only if there are any.
+fn canonical(routes: &Routes) -> Cow<'_, Routes> {
+    if routes.keys().all(|prefix| prefix.trunc() == *prefix) {
+        return Cow::Borrowed(routes);
+    }
+    let reversed = routes.iter().rev().map(|(prefix, attributes)| (prefix.trunc(), Arc::clone(attributes)));
+    Cow::Owned(reversed.collect())
+}
+
+/// Removes from the front of `prefixes`, where those of `family` are, as many as fit into `room` bytes.
 fn take(prefixes: &mut BTreeSet<IpNet>, family: Family, mut room: usize) -> Vec<IpNet> {
     let mut batch = Vec::new();
-    for prefix in prefixes.iter().filter(|prefix| family_of(prefix) == family) {
-        let Some(rest) = room.checked_sub(prefix_len(prefix)) else { break };
+    for prefix in prefixes.iter().take_while(|prefix| family_of(prefix) == family) {
+        let Some(rest) = room.checked_sub(encoded_prefix_len(prefix)) else { break };
         room = rest;
         batch.push(*prefix);
     }
@@ -263,11 +283,6 @@ fn take(prefixes: &mut BTreeSet<IpNet>, family: Family, mut room: usize) -> Vec<
         prefixes.remove(prefix);
     }
     batch
-}
-
-/// Octets of a prefix on the wire (RFC 4271 §4.3).
-fn prefix_len(prefix: &IpNet) -> usize {
-    1 + usize::from(prefix.prefix_len().div_ceil(8))
 }
 
 fn v4(prefixes: &[IpNet]) -> Vec<Ipv4Net> {

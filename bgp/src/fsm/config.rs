@@ -18,7 +18,8 @@ pub struct PeerConfig {
     pub router_id: Ipv4Addr,
     /// The hold time that we propose (RFC 4271 §4.2).
     pub hold_time: HoldTime,
-    /// The first delay between two attempts to connect; it doubles up to [`Self::MAX_RETRY`].
+    /// The first delay between two attempts to connect; it doubles up to [`Self::MAX_RETRY`]. Taken as
+    /// [`Self::MIN_CONNECT_RETRY`] when it is less, and as [`Self::MAX_CONNECT_RETRY`] when it is more.
     pub connect_retry: Duration,
     /// Who opens the connection.
     pub mode: ConnectMode,
@@ -31,8 +32,14 @@ pub struct PeerConfig {
 }
 
 impl PeerConfig {
-    /// The longest delay between two attempts to connect, before jitter.
+    /// The longest delay between two attempts to connect, before jitter, unless [`Self::connect_retry`] is longer.
     pub const MAX_RETRY: Duration = Duration::from_secs(30);
+
+    /// The shortest first delay: with none at all, a peer that refuses would be dialled without a pause.
+    pub const MIN_CONNECT_RETRY: Duration = Duration::from_millis(10);
+
+    /// The longest first delay: 65,535 s, as in the MIB of BGP (RFC 4273).
+    pub const MAX_CONNECT_RETRY: Duration = Duration::from_secs(65_535);
 
     /// A peer with the defaults: hold time 9 s, retry 1 s, both sides dial, IPv4 and IPv6.
     pub fn new(local_as: Asn, peer_as: Asn, router_id: Ipv4Addr) -> Self {

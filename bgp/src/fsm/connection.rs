@@ -8,6 +8,7 @@
 //!
 //! A connection knows nothing of its sibling; whatever needs both (collisions, retries) is in the parent module.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -16,8 +17,11 @@ use super::jitter::Jitter;
 use super::negotiation::Session;
 use super::{ConnId, Endpoints, Output, State};
 use crate::adj_rib_out::AdjRibOut;
+use crate::route::Routes;
+use crate::wire::iana::message_type;
 use crate::wire::{
-    AsWidth, DecodeError, EncodeError, Message, Notification, Peering, SessionContext, next_frame,
+    AsWidth, DecodeError, EncodeError, Family, HEADER_LEN, Message, Notification, Peering, SessionContext,
+    next_frame,
 };
 
 /// How long a TCP connect may take: three SYNs.
@@ -27,6 +31,9 @@ const OPEN_HOLD: Duration = Duration::from_secs(240);
 /// UPDATEs are made only while fewer bytes than this wait for the kernel. One socket buffer's worth keeps the pipe
 /// full; more would only grow us when the peer does not read.
 const SEND_WINDOW: usize = 64 * 1024;
+
+/// All ones, at the front of every message.
+const MARKER_LEN: usize = 16;
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +52,9 @@ pub(super) struct Connection {
     pub(super) endpoints: Option<Endpoints>,
     peering: Peering,
     received: BytesMut,
+    /// Families that the peer wants once more (RFC 2918). They are resent when all that came in was read: a peer that
+    /// asks a thousand times in one segment makes us look through our routes once.
+    refresh: BTreeSet<Family>,
     /// Bytes given to the driver that the kernel has not taken yet.
     unsent: usize,
     /// When a peer that takes nothing is given up (RFC 9687).
@@ -100,8 +110,8 @@ impl Connection {
         endpoints: Option<Endpoints>,
         peering: Peering,
     ) -> Self {
-        let received = BytesMut::new();
-        Self { id, side, phase, endpoints, peering, received, unsent: 0, send_hold_until: None }
+        let (received, refresh) = (BytesMut::new(), BTreeSet::new());
+        Self { id, side, phase, endpoints, peering, received, refresh, unsent: 0, send_hold_until: None }
     }
 
     pub(super) fn state(&self) -> State {
@@ -150,6 +160,28 @@ impl Connection {
         match next_frame(&mut self.received)? {
             Some(frame) => Message::decode(&frame, &self.context()).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Whether what stands in front of the input, and could not be read, is a NOTIFICATION.
+    pub(super) fn reads_notification(&self) -> bool {
+        self.received.get(HEADER_LEN - 1) == Some(&message_type::NOTIFICATION)
+            && self.received.iter().take(MARKER_LEN).all(|octet| *octet == u8::MAX)
+    }
+
+    /// The peer asks for `family` again; ignored unless it is one of the session's (RFC 2918 §4).
+    pub(super) fn note_refresh(&mut self, family: Family) {
+        if self.session().is_some_and(|session| session.families.contains(&family)) {
+            self.refresh.insert(family);
+        }
+    }
+
+    /// Makes what the peer asked for again due.
+    pub(super) fn refresh(&mut self, wanted: &Routes) {
+        for family in std::mem::take(&mut self.refresh) {
+            if let Some(rib) = self.rib_mut() {
+                rib.refresh(family, wanted);
+            }
         }
     }
 

@@ -46,6 +46,11 @@ impl Backoff {
         jitter.percent(delay, 75, 125)
     }
 
+    /// From now on the longest delay.
+    pub(super) fn skip_to_longest(&mut self) {
+        self.next = self.max.max(self.first);
+    }
+
     pub(super) fn reset(&mut self) {
         self.next = self.first;
     }

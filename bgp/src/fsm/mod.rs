@@ -127,7 +127,9 @@ pub struct Peer {
 
 impl Peer {
     /// A peer that is Idle until [`Input::Start`].
-    pub fn new(config: PeerConfig) -> Self {
+    pub fn new(mut config: PeerConfig) -> Self {
+        config.connect_retry =
+            config.connect_retry.clamp(PeerConfig::MIN_CONNECT_RETRY, PeerConfig::MAX_CONNECT_RETRY);
         Self {
             backoff: Backoff::new(config.connect_retry, PeerConfig::MAX_RETRY),
             jitter: Jitter::new(config.seed),
@@ -167,6 +169,8 @@ impl Peer {
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
+            // RFC 4271 §8.2.2: a start is ignored in any state but Idle, or it would cut the back-off short.
+            Input::Start if self.running => {}
             Input::Start => {
                 self.running = true;
                 self.retry_at = self.config.mode.dials().then_some(now);
@@ -219,6 +223,9 @@ impl Peer {
             out.push(Output::Close(conn));
             return;
         };
+        if connection.state() != State::Connect {
+            return;
+        }
         connection.endpoints = Some(endpoints);
         connection.phase = Phase::open_sent(now);
         let _fits = connection.send(&open, now, out);
@@ -264,6 +271,10 @@ impl Peer {
             match connection.next_message() {
                 Ok(None) => break,
                 Ok(Some(message)) => self.message(conn, message, now, out),
+                // RFC 4271 §6.4: an error in a NOTIFICATION is not answered with another one.
+                Err(error) if connection.reads_notification() => {
+                    self.lost(conn, DownReason::Closed(format!("a bad NOTIFICATION: {error}")), now, out);
+                }
                 Err(error) => self.refuse(conn, error.notification(), now, out),
             }
         }
@@ -284,11 +295,8 @@ impl Peer {
             }
             (State::Established, Message::RouteRefresh(refresh)) => {
                 connection.peer_is_alive(now);
-                let wanted = Arc::clone(&self.wanted);
-                if let (RefreshKind::Normal, Some(rib)) =
-                    (refresh.subtype, self.connection(conn).and_then(Connection::rib_mut))
-                {
-                    rib.refresh(refresh.family, &wanted);
+                if refresh.subtype == RefreshKind::Normal {
+                    connection.note_refresh(refresh.family);
                 }
             }
             (state, _unexpected) => {
@@ -353,10 +361,11 @@ impl Peer {
         self.reported = None;
         self.counters.established += 1;
         self.retry_at = None;
-        // A dial under way would only make a connection that must be closed again.
-        if let Some(index) = self.connections.iter().position(|c| c.state() == State::Connect) {
-            let dialling = self.connections.remove(index);
-            out.push(Output::Close(dialling.id));
+        self.refuse_until = None;
+        // A sibling has delivered no OPEN, or the collision would have been decided: whatever becomes of it, it loses to
+        // a session that stands. If its host has died meanwhile it would linger for minutes.
+        if let Some(sibling) = self.connections.iter().find(|c| c.id != conn).map(|c| c.id) {
+            self.collide(sibling, now, out);
         }
     }
 
@@ -450,29 +459,58 @@ impl Peer {
         {
             self.backoff.reset();
         }
+        if self.running {
+            self.back_off(&reason, was_established, now);
+        }
         // While its sibling goes on, the loss of a connection is the end of a collision that the peer resolved.
-        if self.running && self.connections.is_empty() {
-            let delay = self.backoff.next(&mut self.jitter);
-            self.retry_at = self.config.mode.dials().then_some(now + delay);
-            let refused = match &reason {
-                DownReason::Received(n) | DownReason::Sent(n) => n.code != code::CEASE && !was_established,
-                DownReason::Closed(_)
-                | DownReason::DialFailed(_)
-                | DownReason::SendHoldTimerExpired
-                | DownReason::Stopped(_) => false,
-            };
-            self.refuse_until = refused.then_some(now + delay);
-        } else if self.connections.iter().any(|c| c.state() >= State::OpenSent) && !was_established {
+        if !was_established && self.connections.iter().any(|c| c.state() >= State::OpenSent) {
             return;
         }
         self.last_down = Some((reason.clone(), now));
         out.push(Output::Event(PeerEvent::Down { reason, was_established }));
     }
 
+    /// Arranges for the next attempt after a loss. Whatever the sibling is at, a dial that is due later must stay due: a
+    /// connection that the peer opened and abandoned keeps us from nothing.
+    fn back_off(&mut self, reason: &DownReason, was_established: bool, now: Instant) {
+        if let DownReason::Received(Notification {
+            code: code::CEASE,
+            subcode: cease::MAXIMUM_PREFIXES,
+            ..
+        }) = reason
+        {
+            // Only an operator can mend this.
+            self.backoff.skip_to_longest();
+        }
+        let refused = match reason {
+            DownReason::Received(n) | DownReason::Sent(n) => n.code != code::CEASE && !was_established,
+            DownReason::Closed(_)
+            | DownReason::DialFailed(_)
+            | DownReason::SendHoldTimerExpired
+            | DownReason::Stopped(_) => false,
+        };
+        // Both connections of one attempt are often refused for the same cause, which counts once.
+        if refused && self.refuse_until.is_none_or(|until| until <= now) {
+            self.refuse_until = Some(now + self.backoff.next(&mut self.jitter));
+        }
+        let dialling =
+            self.connections.iter().any(|c| c.side == Side::Ours || c.state() >= State::OpenConfirm);
+        if !self.config.mode.dials() || dialling {
+            return;
+        }
+        if refused {
+            self.retry_at = self.retry_at.max(self.refuse_until);
+        } else if self.retry_at.is_none() {
+            self.retry_at = Some(now + self.backoff.next(&mut self.jitter));
+        }
+    }
+
     /// Sends what is due, and reports when the kernel has it all.
     fn send_updates(&mut self, now: Instant, out: &mut Vec<Output>) {
         let mut jitter = self.jitter.clone();
+        let wanted = Arc::clone(&self.wanted);
         let Some(connection) = self.established_mut() else { return };
+        connection.refresh(&wanted);
         let updates = connection.send_updates(now, &mut jitter, out);
         let synced = connection.is_synced();
         self.jitter = jitter;

@@ -58,9 +58,18 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Next hops: our own address for its family, else an address of the same interface.
+    /// Next hops: our own address for its family, else an address of the same interface. A link-local address is none:
+    /// it may only stand behind a global one (RFC 2545 §3).
     pub fn next_hops(&self) -> NextHops {
-        std::iter::once(self.local.ip()).chain(self.interface_addresses.iter().copied()).collect()
+        let candidates = std::iter::once(self.local.ip()).chain(self.interface_addresses.iter().copied());
+        candidates.filter(|address| !is_link_local(*address) && !address.is_unspecified()).collect()
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }
 
