@@ -196,6 +196,8 @@ impl Peers {
                 running.complained = Some(reason);
                 was_established.then(|| Event::PeerDown(name.clone()))
             }
+            // Not asked for.
+            PeerEvent::Update(_) => None,
             PeerEvent::Synced(version) => {
                 debug!(peer = %name, version = version.0, "everything wanted was handed to the kernel");
                 Some(Event::PeerSynced(name.clone(), version))

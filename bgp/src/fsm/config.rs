@@ -27,6 +27,11 @@ pub struct PeerConfig {
     pub families: BTreeSet<Family>,
     /// Next hops that stand in for those of the session.
     pub next_hops: NextHops,
+    /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
+    /// host that only announces counts what it hears and drops it, so that no full table can make it grow.
+    ///
+    /// [`PeerEvent::Update`]: super::PeerEvent::Update
+    pub deliver_updates: bool,
     /// Seed of the timers' jitter. Two speakers with the same seed may collide in lockstep for ever.
     pub seed: u64,
 }
@@ -52,6 +57,7 @@ impl PeerConfig {
             mode: ConnectMode::Both,
             families: BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]),
             next_hops: NextHops::default(),
+            deliver_updates: false,
             seed: u64::from(u32::from(router_id)) << 32 | u64::from(local_as.0),
         }
     }

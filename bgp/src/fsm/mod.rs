@@ -101,6 +101,8 @@ pub enum PeerEvent {
         /// Whether it was Established; else an attempt failed.
         was_established: bool,
     },
+    /// The peer sent this; only with [`PeerConfig::deliver_updates`].
+    Update(Box<Update>),
     /// The kernel has every UPDATE that makes the peer's view equal to this desired set.
     Synced(Version),
 }
@@ -292,6 +294,9 @@ impl Peer {
             (State::Established, Message::Update(update)) => {
                 connection.peer_is_alive(now);
                 self.count(&update);
+                if self.config.deliver_updates {
+                    out.push(Output::Event(PeerEvent::Update(Box::new(update))));
+                }
             }
             (State::Established, Message::RouteRefresh(refresh)) => {
                 connection.peer_is_alive(now);
