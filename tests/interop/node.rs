@@ -12,9 +12,6 @@ use vipcast_lab::{Host, Lab, Process, Signal};
 /// The program under test.
 const VIPCAST: &str = env!("CARGO_BIN_EXE_vipcast");
 
-/// Our address protocol as `ip -j address` shows it.
-const OURS: &str = "86";
-
 /// A running daemon.
 pub(crate) struct Node {
     host: Host,
@@ -84,22 +81,20 @@ impl Node {
         })
     }
 
-    /// Whether an address is on the host, and if so whether it carries our mark.
+    /// Whether an address is on the host, and if so whether it looks like ours.
     pub(crate) fn address(&self, ip: IpAddr) -> Result<Option<bool>> {
         address(&self.host, ip)
     }
 }
 
-/// Whether an address is on the host, and if so whether it carries our mark.
+/// Whether an IPv4 address is on the host, and if so whether it looks like ours: scope host. (Our address protocol is
+/// what the daemon goes by; iproute2 shows it only from 6.3 on.)
 pub(crate) fn address(host: &Host, ip: IpAddr) -> Result<Option<bool>> {
     let listed: serde_json::Value = serde_json::from_str(&host.run(["ip", "-j", "address"])?)?;
     let entries = listed.as_array().into_iter().flatten();
     let addresses = entries.flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
     let found = addresses.filter(|address| address["local"].as_str() == Some(&ip.to_string())).next_back();
-    Ok(found.map(|address| {
-        let protocol = &address["protocol"];
-        protocol.as_str() == Some(OURS) || protocol.as_u64() == Some(86)
-    }))
+    Ok(found.map(|address| address["scope"].as_str() == Some("host")))
 }
 
 fn spawn(host: &Host, config: &std::path::Path) -> Result<Process> {
