@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -107,6 +108,7 @@ impl Daemon {
     /// # Errors
     /// Whatever is needed cannot be had; nothing stays behind.
     pub async fn start(config_path: PathBuf, config: Config) -> Result<Self, DaemonError> {
+        raise_descriptor_limit();
         let state = StateDir::open(&config.state_dir)?;
         let drains = with_clocks(state.drains()?);
         let (server, requests) = Server::start(&config.control)?;
@@ -114,6 +116,7 @@ impl Daemon {
         let (address_events, addresses) = mpsc::unbounded_channel();
         let (peers, peer_streams) = Peers::start(&config)?;
         let signal = |kind| signal(kind).map_err(DaemonError::Signals);
+        let binder = Binder::start(address_events, &config.state_dir).await?;
         Ok(Self {
             inputs: Inputs {
                 checks,
@@ -127,7 +130,7 @@ impl Daemon {
             engine: Engine::new(Arc::new(config), drains),
             peers,
             runner: Runner::start(reports).map_err(DaemonError::Checks)?,
-            binder: Binder::start(address_events).await?,
+            binder,
             state,
             config_path,
             started: Instant::now(),
@@ -348,6 +351,14 @@ impl Inputs {
             _ = self.hangup.recv() => Happening::Reload,
             Some(request) = self.requests.recv() => Happening::Request(request),
         }
+    }
+}
+
+/// Thousands of checks that hang hold thousands of sockets; the usual soft limit of 1,024 would fail the others (I4).
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    if let Err(error) = limit.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard)) {
+        warn!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -46,7 +46,7 @@ pub enum Event {
 }
 
 /// An address on an interface.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {
     /// The address.
     pub ip: IpAddr,

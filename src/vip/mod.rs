@@ -7,12 +7,14 @@
 //!
 //! One task owns the netlink socket. It may be dropped at any await: what it had asked the kernel for is seen by the
 //! next listing. Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), so that whoever comes after a
-//! crash knows them as ours; the kernel itself is the state file (I3).
+//! crash knows them as ours; the kernel itself is the state file (I3). Older kernels: a note in the state directory.
 
 mod message;
+mod note;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::{StreamExt, TryStreamExt};
@@ -24,6 +26,7 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use self::note::Note;
 use crate::engine::{Address, Event, Owner};
 
 /// Why the addresses of the host cannot be managed.
@@ -32,6 +35,9 @@ pub enum VipError {
     /// The netlink socket cannot be made.
     #[error("cannot open a netlink socket")]
     Socket(#[source] io::Error),
+    /// The note of an old kernel's addresses cannot be read.
+    #[error("cannot read which addresses are ours")]
+    Note(#[source] io::Error),
     /// The kernel does not list what is there.
     #[error("cannot list the host's addresses")]
     List(#[source] rtnetlink::Error),
@@ -57,14 +63,15 @@ impl Binder {
     /// Starts the task. Its first event is [`Event::Addresses`].
     ///
     /// # Errors
-    /// There is no netlink here, which no Linux lacks.
-    pub async fn start(events: mpsc::UnboundedSender<Event>) -> Result<Self, VipError> {
+    /// There is no netlink here, which no Linux lacks; or the note of an old kernel cannot be read.
+    pub async fn start(events: mpsc::UnboundedSender<Event>, state_dir: &Path) -> Result<Self, VipError> {
+        let note = Note::if_needed(state_dir).map_err(VipError::Note)?;
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let (connection, handle, notifications) =
             rtnetlink::new_multicast_connection(&groups).map_err(VipError::Socket)?;
         let connection = tokio::spawn(connection);
         let (requests, receiver) = mpsc::unbounded_channel();
-        let mut task = Task { handle, events, links: BTreeMap::new() };
+        let mut task = Task { handle, events, links: BTreeMap::new(), note };
         task.list().await?;
         let task = tokio::spawn(task.run(receiver, notifications));
         Ok(Self { requests, tasks: [connection, task] })
@@ -95,6 +102,8 @@ struct Task {
     events: mpsc::UnboundedSender<Event>,
     /// Names of interfaces by index, as far as they were seen.
     links: BTreeMap<u32, String>,
+    /// Only where the kernel does not remember whose an address is.
+    note: Option<Note>,
 }
 
 impl Task {
@@ -140,23 +149,34 @@ impl Task {
 
     async fn bind(&mut self, address: &Address) -> Result<(), String> {
         let index = self.index(&address.interface).await?;
+        if let Some(note) = &mut self.note {
+            note.insert(address).map_err(|error| format!("cannot note that it is ours: {error}"))?;
+        }
         let mut request = self.handle.address().add(index, address.ip, message::host_length(address.ip));
         *request.message_mut() = message::ours(index, address.ip);
         match request.execute().await {
             Ok(()) => Ok(()),
-            // Someone was faster; the notification says who.
-            Err(error) if message::errno(&error) == Some(nix::errno::Errno::EEXIST) => Ok(()),
-            Err(error) => Err(in_words(&error)),
+            // Also when someone was faster: then it is theirs, and the notification has said so.
+            Err(error) => {
+                if let Some(note) = &mut self.note {
+                    note.remove(address).map_err(|error| format!("cannot note that it is not ours: {error}"))?;
+                }
+                Err(in_words(&error))
+            }
         }
     }
 
     async fn unbind(&mut self, address: &Address) -> Result<(), String> {
         let index = self.index(&address.interface).await?;
         match self.handle.address().del(message::ours(index, address.ip)).execute().await {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             // It is gone already.
-            Err(error) if message::errno(&error) == Some(nix::errno::Errno::EADDRNOTAVAIL) => Ok(()),
-            Err(error) => Err(in_words(&error)),
+            Err(error) if message::errno(&error) == Some(nix::errno::Errno::EADDRNOTAVAIL) => {}
+            Err(error) => return Err(in_words(&error)),
+        }
+        match &mut self.note {
+            Some(note) => note.remove(address).map_err(|error| format!("cannot note that it is gone: {error}")),
+            None => Ok(()),
         }
     }
 
@@ -202,7 +222,9 @@ impl Task {
         }
         let interface = self.links.get(&message.header.index)?.clone();
         let (ip, owner) = message::parse(message)?;
-        Some((Address { ip, interface }, owner))
+        let address = Address { ip, interface };
+        let noted = self.note.as_ref().is_some_and(|note| note.contains(&address));
+        Some((address, if noted { Owner::Us } else { owner }))
     }
 
     async fn list(&mut self) -> Result<(), VipError> {
