@@ -50,7 +50,8 @@ pub struct PeerAddress {
 /// Peers by the address that they connect from.
 type Registry = BTreeMap<IpAddr, mpsc::Sender<TcpStream>>;
 
-/// A BGP speaker: its listeners and its peers. Dropping it closes all sessions at once, with no NOTIFICATION.
+/// A BGP speaker: its listeners, and what its peers share. Dropping it closes the listeners; each peer lives on for as
+/// long as its [`PeerHandle`].
 #[derive(Debug)]
 pub struct Speaker {
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
@@ -60,8 +61,9 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A speaker and the stream of what happens to its peers. The stream is unbounded, but what fills it is not: a
-    /// peer has a handful of events for each attempt to connect, and those are spaced by its back-off.
+    /// A speaker and the stream of what happens to its peers. The stream is unbounded and must be read: a peer has a
+    /// handful of events for each attempt to connect. Our attempts are spaced by the back-off, those of a peer whose
+    /// OPEN was refused, too; others come as fast as the peer connects.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<(PeerId, PeerEvent)>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let (registry, _) = watch::channel(Registry::new());
@@ -91,7 +93,7 @@ impl Speaker {
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
         let driver = Driver::new(peer, address, self.events.clone(), id, status_tx);
         let task = tokio::spawn(driver.run(desired, accepted, stopped));
-        let ip = address.remote.ip();
+        let ip = address.remote.ip().to_canonical();
         self.registry.send_modify(|registry| {
             registry.insert(ip, accepted_tx);
         });
