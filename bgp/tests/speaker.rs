@@ -1,6 +1,12 @@
 //! Two speakers, or one and a raw TCP peer, over loopback addresses. Every wait is for a condition, with a time-out
 //! that tells the last status.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests to us, not to clippy"
+)]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -30,7 +30,7 @@ pub enum Input {
     Dialled(ConnId, Endpoints),
     /// It could not be made; the cause in words.
     DialFailed(ConnId, String),
-    /// The peer has connected. The id comes from [`Peer::allocate`].
+    /// The peer has connected. The id comes from [`Peer::allocate`](super::Peer::allocate).
     Accepted(ConnId, Endpoints),
     /// Bytes came in.
     Received(ConnId, Bytes),

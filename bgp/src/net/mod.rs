@@ -1,4 +1,4 @@
-//! The tokio drivers: they perform what the pure [`Peer`](crate::fsm::Peer) asks for and tell it what happened.
+//! The tokio drivers: they perform what the pure [`Peer`] asks for and tell it what happened.
 //!
 //! ```text
 //!            ┌── peer task (one a peer) ──┐         ┌── link task (one a connection) ──┐
@@ -12,6 +12,29 @@
 //! is a closed connection. What a peer sends waits in the kernel while the peer task is busy (the channel between
 //! them is short); what it does not read is bounded by the window of the machine. The desired routes travel in a
 //! `watch` channel, so the latest replaces those before it.
+//!
+//! ```no_run
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use vipcast_bgp::net::{PeerAddress, Speaker};
+//! use vipcast_bgp::wire::Asn;
+//! use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Version};
+//!
+//! # async fn announce() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut speaker, mut events) = Speaker::new();
+//! let address = PeerAddress { remote: "10.0.0.1:179".parse()?, source: None };
+//! let peer = speaker.add_peer(address, PeerConfig::new(Asn(65001), Asn(65000), "10.0.0.2".parse()?));
+//! let routes = BTreeMap::from([("192.0.2.10/32".parse()?, Arc::new(RouteAttributes::default()))]);
+//! peer.advertise(Version(1), Arc::new(routes));
+//! while let Some((_, event)) = events.recv().await {
+//!     if event == PeerEvent::Synced(Version(1)) {
+//!         break; // the router has been told
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #![expect(clippy::disallowed_methods, reason = "the drivers are where the clock is read")]
 

@@ -7,6 +7,9 @@ use crate::fsm::{ConnId, ConnectMode, Input, Output, PeerConfig, State};
 use crate::wire::iana::notification::cease;
 use crate::wire::{Asn, Message, Notification, Open};
 
+/// What a peer does with a dial.
+type Answer = Box<dyn FnMut(&mut Bench, ConnId)>;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Runs `bench` for an hour against a peer that answers each dial as `answer` does; the number of dials.
@@ -40,7 +43,7 @@ const FEW: std::ops::RangeInclusive<usize> = 115..=165;
 #[test]
 fn a_peer_that_will_not_have_us_is_dialled_less_than_three_times_a_minute() {
     let bad_peer_as = Notification::new(2, 2, bytes::Bytes::new());
-    let answers: [(&str, Box<dyn FnMut(&mut Bench, ConnId)>); 6] = [
+    let answers: [(&str, Answer); 6] = [
         ("refuses the connection", Box::new(refuse)),
         ("never answers", Box::new(|_, _| {})),
         (

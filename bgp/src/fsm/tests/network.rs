@@ -191,25 +191,25 @@ impl World {
                 Reach::Refuses => self.schedule(wire, 1 - to, Due::Refused { wire, to: 1 - to }),
                 Reach::Drops => {}
             },
-            Due::SynAck { wire, to } => self.to_end(wire, to, |conn| Input::Dialled(conn, endpoints())),
+            Due::SynAck { wire, to } => self.deliver(wire, to, |conn| Input::Dialled(conn, endpoints())),
             Due::Refused { wire, to } => {
-                self.to_end(wire, to, |conn| Input::DialFailed(conn, "refused".to_owned()));
+                self.deliver(wire, to, |conn| Input::DialFailed(conn, "refused".to_owned()));
             }
             Due::Data { wire, to, bytes } => {
                 if self.wires[wire].open[to] {
                     apply(&bytes, &mut self.wires[wire].ribs[to]);
                 }
-                self.to_end(wire, to, |conn| Input::Received(conn, bytes));
+                self.deliver(wire, to, |conn| Input::Received(conn, bytes));
             }
             Due::Fin { wire, to } => {
-                self.to_end(wire, to, |conn| Input::Closed(conn, "end of file".to_owned()));
+                self.deliver(wire, to, |conn| Input::Closed(conn, "end of file".to_owned()));
                 self.wires[wire].open[to] = false;
             }
-            Due::Taken { wire, by, count } => self.to_end(wire, by, |conn| Input::Sent(conn, count)),
+            Due::Taken { wire, by, count } => self.deliver(wire, by, |conn| Input::Sent(conn, count)),
         }
     }
 
-    fn to_end(&mut self, wire: usize, side: usize, input: impl FnOnce(ConnId) -> Input) {
+    fn deliver(&mut self, wire: usize, side: usize, input: impl FnOnce(ConnId) -> Input) {
         if let (true, Some(conn)) = (self.wires[wire].open[side], self.wires[wire].ids[side]) {
             self.input(side, input(conn));
         }
