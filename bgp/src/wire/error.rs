@@ -1,5 +1,7 @@
 //! What can be wrong with a message, and the NOTIFICATION that says so.
 
+use std::fmt;
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -55,22 +57,22 @@ pub enum DecodeError {
     #[error("attribute {} is not expected from this peer", attribute_name(*.0))]
     UnexpectedAttribute(u8),
     /// UPDATE: an attribute marked well-known that is not known.
-    #[error("unrecognized well-known attribute {}", Hex(.0))]
+    #[error("unrecognized well-known attribute {}", Excerpt(.0))]
     UnrecognizedWellKnownAttribute(Bytes),
     /// UPDATE: routes without an attribute that they must have.
     #[error("attribute {} is missing", attribute_name(*.0))]
     MissingWellKnownAttribute(u8),
     /// UPDATE: the optional or transitive flag contradicts the attribute's type.
-    #[error("wrong flags on attribute {}", Hex(.0))]
+    #[error("wrong flags on attribute {}", Excerpt(.0))]
     AttributeFlags(Bytes),
     /// UPDATE: the attribute's length is impossible for its type.
-    #[error("wrong length of attribute {}", Hex(.0))]
+    #[error("wrong length of attribute {}", Excerpt(.0))]
     AttributeLength(Bytes),
     /// UPDATE: an ORIGIN other than IGP, EGP and INCOMPLETE.
-    #[error("invalid ORIGIN {}", Hex(.0))]
+    #[error("invalid ORIGIN {}", Excerpt(.0))]
     InvalidOrigin(Bytes),
     /// UPDATE: an optional attribute whose value makes no sense.
-    #[error("malformed optional attribute {}", Hex(.0))]
+    #[error("malformed optional attribute {}", Excerpt(.0))]
     OptionalAttribute(Bytes),
     /// UPDATE: prefixes that cannot be read.
     #[error("withdrawn routes or NLRI cannot be read")]
@@ -173,6 +175,22 @@ pub enum EncodeError {
 
 fn copy(octets: &[u8]) -> Bytes {
     Bytes::copy_from_slice(octets)
+}
+
+/// An attribute by name, with as many of its octets as a log line can take.
+struct Excerpt<'a>(&'a [u8]);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 32;
+        let code = self.0.get(1).copied().unwrap_or_default();
+        match self.0.get(..SHOWN) {
+            Some(shown) if shown.len() < self.0.len() => {
+                write!(f, "{}: {}… of {} octets", attribute_name(code), Hex(shown), self.0.len())
+            }
+            Some(_) | None => write!(f, "{}: {}", attribute_name(code), Hex(self.0)),
+        }
+    }
 }
 
 /// An attribute's name with its number, or the number alone.
