@@ -49,6 +49,8 @@ pub mod fsm;
 #[cfg(feature = "net")]
 pub mod net;
 mod route;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use fsm::{ConnectMode, HoldTime, PeerConfig, PeerEvent, PeerStatus, Session, State, Version};

@@ -356,7 +356,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+    #![proptest_config(crate::testing::cases(60))]
 
     #[test]
     fn a_peer_that_applies_every_update_ends_with_the_desired_set(

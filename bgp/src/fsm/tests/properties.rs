@@ -85,7 +85,7 @@ fn perform(world: &mut World, op: Op) {
 const AFTER_THE_FAULTS: Duration = Duration::from_secs(400);
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+    #![proptest_config(crate::testing::cases(200))]
 
     #[test]
     fn two_speakers_converge_when_the_faults_stop(
