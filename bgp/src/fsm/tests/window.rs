@@ -49,7 +49,7 @@ fn a_peer_that_takes_nothing_gets_a_window_and_then_exactly_the_last_set() {
     }
     let octets = sent_octets(&unread);
     assert!((60_000..=64 * 1024 + 4096).contains(&octets), "{octets} octets for a peer that reads nothing");
-    assert_eq!(synced(&unread), []);
+    assert_eq!(synced(&unread), [0_u64; 0]);
 
     let mut rib = BTreeMap::new();
     let all = bench.acknowledge(unread);
