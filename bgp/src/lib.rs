@@ -16,7 +16,7 @@
 //! * `net` (feature `net`, on by default): sockets, timers and tasks.
 //!
 //! Everything but `net` is pure: no socket, clock, task or random source, and no tokio in the dependency tree
-//! (`--no-default-features`). Embed [`net::Speaker`] to announce routes from a program; embed [`fsm::Peer`] to run a
+//! (`--no-default-features`). Embed `net::Speaker` to announce routes from a program; embed [`fsm::Peer`] to run a
 //! peer in your own event loop or in a simulation.
 //!
 //! # Standards
@@ -39,11 +39,18 @@
 //! | 8326 | graceful shutdown | the community; when to set it is the caller's decision |
 //! | 9687 | Send Hold Timer | yes, twice the hold time |
 
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub mod adj_rib_out;
 pub mod fsm;
 #[cfg(feature = "net")]
 pub mod net;
 mod route;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use fsm::{ConnectMode, HoldTime, PeerConfig, PeerEvent, PeerStatus, Session, State, Version};

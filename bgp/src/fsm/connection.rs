@@ -163,6 +163,12 @@ impl Connection {
         }
     }
 
+    /// What the input buffer holds on to, in octets.
+    #[cfg(test)]
+    pub(super) fn input_capacity(&self) -> usize {
+        self.received.capacity()
+    }
+
     /// Whether what stands in front of the input, and could not be read, is a NOTIFICATION.
     pub(super) fn reads_notification(&self) -> bool {
         self.received.get(HEADER_LEN - 1) == Some(&message_type::NOTIFICATION)

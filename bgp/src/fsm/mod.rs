@@ -18,6 +18,7 @@
 mod collision;
 mod config;
 mod connection;
+mod io;
 mod jitter;
 mod negotiation;
 mod status;
@@ -25,10 +26,9 @@ mod status;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 pub use self::config::{ConnectMode, HoldTime, PeerConfig};
 use self::connection::{Connection, Expired, Phase, Side, keepalive_in};
+pub use self::io::{ConnId, Input, Output, PeerEvent, Version};
 use self::jitter::{Backoff, Jitter};
 pub use self::negotiation::Session;
 use self::negotiation::{negotiate, our_open};
@@ -37,75 +37,6 @@ use crate::adj_rib_out::{AdjRibOut, Egress};
 use crate::route::Routes;
 use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
 use crate::wire::{ErrorAction, Message, Notification, Open, RefreshKind, Update};
-
-/// Names one TCP connection for as long as the process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(u64);
-
-/// Counts the desired sets that a peer was given; a later one has a higher number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
-pub struct Version(pub u64);
-
-/// What happens to a peer.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// Begin to connect and to accept.
-    Start,
-    /// End every connection with this NOTIFICATION, usually a Cease, and stay Idle.
-    Stop(Notification),
-    /// From now on announce exactly these routes.
-    Advertise(Version, Arc<Routes>),
-    /// The connection that [`Output::Dial`] asked for stands.
-    Dialled(ConnId, Endpoints),
-    /// It could not be made; the cause in words.
-    DialFailed(ConnId, String),
-    /// The peer has connected. The id comes from [`Peer::allocate`].
-    Accepted(ConnId, Endpoints),
-    /// Bytes came in.
-    Received(ConnId, Bytes),
-    /// The kernel took so many of the bytes that [`Output::Send`] gave.
-    Sent(ConnId, usize),
-    /// The connection is gone; the cause in words.
-    Closed(ConnId, String),
-    /// The deadline has passed.
-    Tick,
-}
-
-/// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Connect to the peer; answer with [`Input::Dialled`] or [`Input::DialFailed`].
-    Dial(ConnId),
-    /// Write these bytes behind those of earlier outputs; answer with [`Input::Sent`].
-    Send {
-        /// Where to.
-        conn: ConnId,
-        /// One message.
-        bytes: Bytes,
-    },
-    /// Close once everything sent was written, or after a second; no answer is wanted.
-    Close(ConnId),
-    /// For whoever runs the peer.
-    Event(PeerEvent),
-}
-
-/// What whoever runs a peer wants to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerEvent {
-    /// The session is up.
-    Established(Session),
-    /// A connection ended.
-    Down {
-        /// Why.
-        reason: DownReason,
-        /// Whether it was Established; else an attempt failed.
-        was_established: bool,
-    },
-    /// The peer sent this; only with [`PeerConfig::deliver_updates`].
-    Update(Box<Update>),
-    /// The kernel has every UPDATE that makes the peer's view equal to this desired set.
-    Synced(Version),
-}
 
 /// One BGP peer. See the [module](self).
 #[derive(Debug, Clone)]
@@ -187,7 +118,11 @@ impl Peer {
                 self.wanted = routes;
             }
             Input::Dialled(conn, endpoints) => self.dialled(conn, endpoints, now, &mut out),
-            Input::DialFailed(conn, cause) => self.lost(conn, DownReason::DialFailed(cause), now, &mut out),
+            Input::DialFailed(conn, cause) => {
+                if self.connection(conn).is_some_and(|c| c.state() == State::Connect) {
+                    self.lost(conn, DownReason::DialFailed(cause), now, &mut out);
+                }
+            }
             Input::Accepted(conn, endpoints) => self.accepted(conn, endpoints, now, &mut out),
             Input::Received(conn, data) => self.received(conn, &data, now, &mut out),
             Input::Sent(conn, bytes) => {
@@ -252,7 +187,7 @@ impl Peer {
             None
         };
         if let Some(subcode) = subcode {
-            connection.notify(Notification::new(code::CEASE, subcode, Bytes::new()), now, out);
+            connection.notify(Notification::cease(subcode, ""), now, out);
             out.push(Output::Close(conn));
             return;
         }
@@ -265,8 +200,10 @@ impl Peer {
     }
 
     fn received(&mut self, conn: ConnId, data: &[u8], now: Instant, out: &mut Vec<Output>) {
-        if let Some(connection) = self.connection(conn) {
-            connection.push(data);
+        match self.connection(conn) {
+            // Nothing comes out of a connection that does not stand yet.
+            Some(connection) if connection.state() > State::Connect => connection.push(data),
+            Some(_) | None => return,
         }
         // Each message may end the connection; then the rest of the bytes is nobody's.
         while let Some(connection) = self.connection(conn) {
@@ -311,12 +248,7 @@ impl Peer {
                     State::Established => fsm_error::UNEXPECTED_MESSAGE_IN_ESTABLISHED,
                     State::Idle | State::Active | State::Connect => code::UNSPECIFIC,
                 };
-                self.refuse(
-                    conn,
-                    Notification::new(code::FINITE_STATE_MACHINE, subcode, Bytes::new()),
-                    now,
-                    out,
-                );
+                self.refuse(conn, Notification::unexpected_message(subcode), now, out);
             }
         }
     }
@@ -446,7 +378,7 @@ impl Peer {
     /// Ends the losing connection of a collision: no failure, so nothing is reported and nothing backs off.
     fn collide(&mut self, loser: ConnId, now: Instant, out: &mut Vec<Output>) {
         if let Some(mut connection) = self.take(loser) {
-            let notification = Notification::new(code::CEASE, cease::CONNECTION_COLLISION, Bytes::new());
+            let notification = Notification::cease(cease::CONNECTION_COLLISION, "");
             connection.notify(notification, now, out);
             out.push(Output::Close(loser));
         }

@@ -136,7 +136,7 @@ impl fmt::Display for DownReason {
             Self::Closed(cause) => write!(f, "connection closed: {cause}"),
             Self::DialFailed(cause) => write!(f, "cannot connect: {cause}"),
             Self::SendHoldTimerExpired => f.write_str("the peer reads nothing: Send Hold Timer expired"),
-            Self::Stopped(notification) => write!(f, "stopped, we sent {notification}"),
+            Self::Stopped(notification) => write!(f, "stopped: {notification}"),
         }
     }
 }

@@ -70,9 +70,10 @@ impl Driver {
                     break;
                 }
                 Ok(()) = desired.changed() => self.advertise(&mut desired),
-                Some((conn, event)) = self.link_rx.recv() => self.link_event(conn, event),
-                Some(stream) = accepted.recv() => self.accept(stream),
+                // Before the links: a peer that floods us must not delay our KEEPALIVE to it.
                 () = timer => self.tick().await,
+                Some(stream) = accepted.recv() => self.accept(stream),
+                Some((conn, event)) = self.link_rx.recv() => self.link_event(conn, event),
                 // Reaps the tasks of links that ended.
                 Some(_) = self.tasks.join_next() => {}
             }
@@ -91,13 +92,19 @@ impl Driver {
     /// let the links read it first.
     async fn tick(&mut self) {
         tokio::task::yield_now().await;
-        while let Ok((conn, event)) = self.link_rx.try_recv() {
+        // As many as wait now, and not those that come in meanwhile: the timer is due.
+        for _ in 0..=LINK_EVENTS {
+            let Ok((conn, event)) = self.link_rx.try_recv() else { break };
             self.link_event(conn, event);
         }
         self.handle(Input::Tick);
     }
 
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
+        if matches!(event, LinkEvent::DialFailed(_)) {
+            // Its task has ended, and nobody will ask for a close.
+            self.links.remove(&conn);
+        }
         self.handle(match event {
             LinkEvent::Dialled(endpoints) => Input::Dialled(conn, endpoints),
             LinkEvent::DialFailed(cause) => Input::DialFailed(conn, cause),
@@ -119,7 +126,15 @@ impl Driver {
 
     fn handle(&mut self, input: Input) {
         let now = Instant::now();
-        for output in self.peer.handle(input, now) {
+        let outputs = self.peer.handle(input, now);
+        // First, so that whoever acts on an event sees a status that is no older.
+        let status = self.peer.status(now);
+        self.status.send_if_modified(|shown| {
+            let changed = *shown != status;
+            *shown = status;
+            changed
+        });
+        for output in outputs {
             match output {
                 Output::Dial(conn) => {
                     let (commands, receiver) = mpsc::unbounded_channel();
@@ -135,12 +150,6 @@ impl Driver {
                 Output::Event(event) => drop(self.events.send((self.id, event))),
             }
         }
-        let status = self.peer.status(now);
-        self.status.send_if_modified(|shown| {
-            let changed = *shown != status;
-            *shown = status;
-            changed
-        });
     }
 
     /// To a link that has ended meanwhile: its `Closed` is on the way.

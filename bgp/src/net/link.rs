@@ -86,12 +86,15 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
     let (mut reader, mut writer) = stream.into_split();
     let mut pending = BytesMut::new();
     let mut received = BytesMut::new();
+    let mut write_error: Option<io::Error> = None;
     loop {
         received.reserve(READ_BUFFER);
         let event = tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Send(bytes)) => {
-                    pending.extend_from_slice(&bytes);
+                    if write_error.is_none() {
+                        pending.extend_from_slice(&bytes);
+                    }
                     continue;
                 }
                 Some(Command::Close) => return close(reader, writer, pending).await,
@@ -99,12 +102,17 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
             },
             written = writer.write_buf(&mut pending), if pending.has_remaining() => match written {
                 Ok(count) => LinkEvent::Sent(count),
-                Err(error) => LinkEvent::Closed(in_words(&error)),
+                // The peer is gone, but its last words may still be in the socket: a NOTIFICATION tells more than this.
+                Err(error) => {
+                    pending.clear();
+                    write_error = Some(error);
+                    continue;
+                }
             },
             read = reader.read_buf(&mut received) => match read {
-                Ok(0) => LinkEvent::Closed("the peer closed it".to_owned()),
+                Ok(0) => LinkEvent::Closed(closed(write_error.take())),
                 Ok(_) => LinkEvent::Received(received.split().freeze()),
-                Err(error) => LinkEvent::Closed(in_words(&error)),
+                Err(error) => LinkEvent::Closed(in_words(&write_error.take().unwrap_or(error))),
             },
         };
         let closed = matches!(event, LinkEvent::Closed(_));
@@ -112,6 +120,11 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
             return wait_for_close(reader, writer, pending, commands, closed).await;
         }
     }
+}
+
+/// Why there is nothing more to read.
+fn closed(write_error: Option<io::Error>) -> String {
+    write_error.map_or_else(|| "the peer closed it".to_owned(), |error| in_words(&error))
 }
 
 /// The peer task is gone or knows that the connection is dead; all that is left is its `Close`.

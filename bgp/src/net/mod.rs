@@ -1,4 +1,4 @@
-//! The tokio drivers: they perform what the pure [`Peer`](crate::fsm::Peer) asks for and tell it what happened.
+//! The tokio drivers: they perform what the pure [`Peer`] asks for and tell it what happened.
 //!
 //! ```text
 //!            ┌── peer task (one a peer) ──┐         ┌── link task (one a connection) ──┐
@@ -12,6 +12,29 @@
 //! is a closed connection. What a peer sends waits in the kernel while the peer task is busy (the channel between
 //! them is short); what it does not read is bounded by the window of the machine. The desired routes travel in a
 //! `watch` channel, so the latest replaces those before it.
+//!
+//! ```no_run
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use vipcast_bgp::net::{PeerAddress, Speaker};
+//! use vipcast_bgp::wire::Asn;
+//! use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Version};
+//!
+//! # async fn announce() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut speaker, mut events) = Speaker::new();
+//! let address = PeerAddress { remote: "10.0.0.1:179".parse()?, source: None };
+//! let peer = speaker.add_peer(address, PeerConfig::new(Asn(65001), Asn(65000), "10.0.0.2".parse()?));
+//! let routes = BTreeMap::from([("192.0.2.10/32".parse()?, Arc::new(RouteAttributes::default()))]);
+//! peer.advertise(Version(1), Arc::new(routes));
+//! while let Some((_, event)) = events.recv().await {
+//!     if event == PeerEvent::Synced(Version(1)) {
+//!         break; // the router has been told
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #![expect(clippy::disallowed_methods, reason = "the drivers are where the clock is read")]
 
@@ -51,7 +74,8 @@ pub struct PeerAddress {
 /// Peers by the address that they connect from.
 type Registry = BTreeMap<IpAddr, mpsc::Sender<TcpStream>>;
 
-/// A BGP speaker: its listeners and its peers. Dropping it closes all sessions at once, with no NOTIFICATION.
+/// A BGP speaker: its listeners, and what its peers share. Dropping it closes the listeners; each peer lives on for as
+/// long as its [`PeerHandle`].
 #[derive(Debug)]
 pub struct Speaker {
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
@@ -61,8 +85,9 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A speaker and the stream of what happens to its peers. The stream is unbounded, but what fills it is not: a
-    /// peer has a handful of events for each attempt to connect, and those are spaced by its back-off.
+    /// A speaker and the stream of what happens to its peers. The stream is unbounded and must be read: a peer has a
+    /// handful of events for each attempt to connect. Our attempts are spaced by the back-off, those of a peer whose
+    /// OPEN was refused, too; others come as fast as the peer connects.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<(PeerId, PeerEvent)>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let (registry, _) = watch::channel(Registry::new());
@@ -92,7 +117,7 @@ impl Speaker {
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
         let driver = Driver::new(peer, address, self.events.clone(), id, status_tx);
         let task = tokio::spawn(driver.run(desired, accepted, stopped));
-        let ip = address.remote.ip();
+        let ip = address.remote.ip().to_canonical();
         self.registry.send_modify(|registry| {
             registry.insert(ip, accepted_tx);
         });
