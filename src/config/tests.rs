@@ -56,14 +56,14 @@ fn what_is_not_said_has_a_default() {
         .into(),
         checks: [(
             "up".into(),
-            Check {
+            std::sync::Arc::new(Check {
                 kind: CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port: 80 } }),
                 interval: Duration::from_secs(1),
                 fast_interval: Duration::from_millis(100),
                 timeout: Duration::from_millis(500),
                 rise: NonZeroU32::new(2).expect("not zero"),
                 fall: NonZeroU32::new(2).expect("not zero"),
-            },
+            }),
         )]
         .into(),
         services: [(
