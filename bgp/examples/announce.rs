@@ -32,6 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 println!("up: AS {}, hold time {} s", session.peer_as, session.hold_time)
             }
             PeerEvent::Synced(_) => println!("announced: {} of 1", peer.status().advertised),
+            // Only with `deliver_updates`.
+            PeerEvent::Update(_) => {}
             PeerEvent::Down { reason, .. } => {
                 let hint = reason.hint(&config).map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
                 println!("down: {reason}{hint}");
