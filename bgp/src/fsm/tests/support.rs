@@ -208,6 +208,7 @@ fn show_one(output: &Output) -> String {
         Output::Event(PeerEvent::Down { reason, was_established }) => {
             format!("Down{} ({reason})", if *was_established { "!" } else { "" })
         }
+        Output::Event(PeerEvent::Update(_)) => "Update".to_owned(),
         Output::Event(PeerEvent::Synced(version)) => format!("Synced {}", version.0),
     }
 }
