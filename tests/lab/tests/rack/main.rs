@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use vipcast_lab::{Lab, RouterKind};
 
 /// More than anything here takes, on a busy machine too. The slowest is GoBGP: 30 s idle after a reset of its own.
-pub(crate) const SOON: Duration = Duration::from_secs(90);
+pub(crate) const SOON: Duration = Duration::from_secs(45);
 
 fn main() -> ExitCode {
     if let Err(error) = clearing::be_the_victim() {
