@@ -178,7 +178,10 @@ impl Daemon {
                 Effect::Advertise(version, routes) => self.peers.advertise(version, &routes),
                 Effect::SaveDrains(drains) => {
                     if let Err(error) = self.state.save_drains(&drains) {
-                        error!(error = &error as &dyn std::error::Error, "a drain will not survive a restart");
+                        error!(
+                            error = &error as &dyn std::error::Error,
+                            "a drain will not survive a restart"
+                        );
                     }
                 }
                 Effect::StopPeers => {
@@ -237,9 +240,10 @@ impl Daemon {
         };
         let (since, lasts) = (Timestamp::now(), for_ms.map(Duration::from_millis));
         let until = lasts.map(|lasts| since.checked_add(lasts));
-        let (Ok(until), Some(lift_at)) =
-            (until.transpose(), lasts.map_or(Some(None), |lasts| Instant::now().checked_add(lasts).map(Some)))
-        else {
+        let (Ok(until), Some(lift_at)) = (
+            until.transpose(),
+            lasts.map_or(Some(None), |lasts| Instant::now().checked_add(lasts).map(Some)),
+        ) else {
             let hint = Some("leave `--for` out to drain until `undrain`".to_owned());
             return Answer::bad_request(&Refusal { error: "that is too long from now".to_owned(), hint });
         };
@@ -280,7 +284,10 @@ impl Daemon {
                 Some((name, _)) => Ok(vec![name.clone()]),
                 None => Err(Answer::not_found(&Refusal {
                     error: format!("there is no service {name:?}"),
-                    hint: Some(format!("services: {}", list(&configured.keys().cloned().collect::<Vec<_>>()))),
+                    hint: Some(format!(
+                        "services: {}",
+                        list(&configured.keys().cloned().collect::<Vec<_>>())
+                    )),
                 })),
             },
         }
@@ -298,7 +305,8 @@ impl Daemon {
 
     /// Follows the configuration file as it is now, or leaves everything as it was (I8).
     fn reload(&mut self) -> Result<String, Refusal> {
-        let Loaded { config, warnings } = config::load(&self.config_path).map_err(|diagnostics| broken(&diagnostics))?;
+        let Loaded { config, warnings } =
+            config::load(&self.config_path).map_err(|diagnostics| broken(&diagnostics))?;
         let running = self.engine.config();
         let fixed = [
             ("state_dir", config.state_dir != running.state_dir),
@@ -311,7 +319,9 @@ impl Daemon {
         if !changed.is_empty() {
             return Err(Refusal {
                 error: format!("a reload cannot change {}", changed.join(", ")),
-                hint: Some("restart vipcast, or put it back; nothing else of the file was applied".to_owned()),
+                hint: Some(
+                    "restart vipcast, or put it back; nothing else of the file was applied".to_owned(),
+                ),
             });
         }
         for warning in warnings.iter() {
@@ -370,7 +380,8 @@ fn with_clocks(
     let in_force = drains.into_iter().filter(|(_, drain)| drain.until.is_none_or(|until| until > now));
     let with_clock = in_force.map(|(service, mut drain)| {
         let left = drain.until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
-        drain.clock = DrainClock { withdraw_at: None, lift_at: left.and_then(|left| instant.checked_add(left)) };
+        drain.clock =
+            DrainClock { withdraw_at: None, lift_at: left.and_then(|left| instant.checked_add(left)) };
         (service, drain)
     });
     with_clock.collect()

@@ -261,7 +261,9 @@ fn listen(speaker: &mut Speaker, listen: &Listen) -> Result<(), PeersError> {
         match speaker.listen(address) {
             Ok(bound) => debug!(address = %bound, "listening for peers"),
             // A host without IPv6.
-            Err(error) if everywhere && ip.is_ipv6() && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {}
+            Err(error)
+                if everywhere && ip.is_ipv6() && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
+            }
             Err(source) => return Err(PeersError::Listen { address, source }),
         }
     }

@@ -94,9 +94,10 @@ impl StateDir {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(
-            failed,
-        )?;
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(failed)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -111,8 +112,9 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             Err(source) => return Err(StateError::Read { path, source }),
         };
-        let drains: BTreeMap<String, Drain> = serde_json::from_str(&text)
-            .map_err(|error| StateError::Read { path, source: io::Error::new(io::ErrorKind::InvalidData, error) })?;
+        let drains: BTreeMap<String, Drain> = serde_json::from_str(&text).map_err(|error| {
+            StateError::Read { path, source: io::Error::new(io::ErrorKind::InvalidData, error) }
+        })?;
         Ok(drains.into_iter().map(|(service, drain)| (ServiceName::from(service.as_str()), drain)).collect())
     }
 
@@ -180,7 +182,10 @@ mod tests {
         state.save_drains(&drains).unwrap();
         assert_eq!(state.drains().unwrap(), drains);
         fs::write(path.join("drains.json"), "{").unwrap();
-        assert!(matches!(state.drains(), Err(StateError::Read { .. })), "a broken file is never an empty one");
+        assert!(
+            matches!(state.drains(), Err(StateError::Read { .. })),
+            "a broken file is never an empty one"
+        );
         fs::remove_dir_all(path).unwrap();
     }
 }

@@ -46,7 +46,10 @@ fn render(explanation: &Explanation) -> String {
         if !attributes.communities.is_empty() {
             parts.push(format!("communities {}", attributes.communities.join(" ")));
         }
-        line("route", if parts.is_empty() { "no MED, no communities".to_owned() } else { parts.join(", ") }.as_str());
+        line(
+            "route",
+            if parts.is_empty() { "no MED, no communities".to_owned() } else { parts.join(", ") }.as_str(),
+        );
     }
     if let Some(drain) = drain {
         let until = drain.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();

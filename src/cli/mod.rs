@@ -132,6 +132,7 @@ fn report(failure: &Failure) -> ExitCode {
 
 /// Runs a future on this thread.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
     Ok(runtime.block_on(future))
 }

@@ -67,7 +67,11 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// A prefix as people write it: an address without its /32 or /128.
 pub(super) fn vip(prefix: &ipnet::IpNet) -> String {
-    if prefix.prefix_len() == prefix.max_prefix_len() { prefix.addr().to_string() } else { prefix.to_string() }
+    if prefix.prefix_len() == prefix.max_prefix_len() {
+        prefix.addr().to_string()
+    } else {
+        prefix.to_string()
+    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crate::daemon::Daemon;
 use crate::log;
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
-    let Loaded { config, warnings } =
-        config::load(&args.config).map_err(|diagnostics| Failure::Config(super::check::rendered(&diagnostics)))?;
+    let Loaded { config, warnings } = config::load(&args.config)
+        .map_err(|diagnostics| Failure::Config(super::check::rendered(&diagnostics)))?;
     log::init(config.log);
     for warning in warnings.iter() {
         tracing::warn!(message = warning.message, "configuration");

@@ -12,7 +12,8 @@ pub(super) fn status(args: &ClientArgs) -> Result<(), Failure> {
 
 fn render(status: &Status) -> String {
     let Status { version, router_id, config, .. } = status;
-    let mut text = format!("vipcast {version}, router id {router_id}, up {}, {config}\n", age(status.uptime_ms));
+    let mut text =
+        format!("vipcast {version}, router id {router_id}, up {}, {config}\n", age(status.uptime_ms));
     if let Some(phase) = &status.shutdown {
         text += &format!("shutting down: {phase}\n");
     }

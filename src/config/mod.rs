@@ -40,13 +40,13 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+pub use self::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
 pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
 use self::diagnostic::{FileId, Report};
-pub use self::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
 pub use self::model::Config;
-pub use self::value::{DurationError, parse_duration};
 use self::resolve::{Document, resolve};
 use self::tree::{Node, Value};
+pub use self::value::{DurationError, parse_duration};
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/vipcast/vipcast.yaml";

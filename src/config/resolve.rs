@@ -1,8 +1,8 @@
 //! From the trees of all files to one [`Config`]: what is said once, what names what, and that nothing is said twice.
 
-use std::sync::Arc;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use vipcast_bgp::wire::Family;
 

@@ -44,7 +44,9 @@ impl ClientError {
                 io::ErrorKind::PermissionDenied => {
                     "run as root, or set `control: {group: …}` and join that group".to_owned()
                 }
-                _other => "is `vipcast run` running? `--socket` or VIPCAST_SOCKET names another socket".to_owned(),
+                _other => {
+                    "is `vipcast run` running? `--socket` or VIPCAST_SOCKET names another socket".to_owned()
+                }
             }),
             Self::Refused(refusal) => refusal.hint.clone(),
             Self::Http(_) | Self::Decode(_) => None,
@@ -64,11 +66,20 @@ pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Cl
 ///
 /// # Errors
 /// See [`ClientError`].
-pub async fn post<T: DeserializeOwned>(socket: &Path, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+pub async fn post<T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, ClientError> {
     call(socket, Method::POST, path, serde_json::to_vec(body)?.into()).await
 }
 
-async fn call<T: DeserializeOwned>(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+async fn call<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<T, ClientError> {
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|source| ClientError::Connect { path: socket.to_owned(), source })?;
@@ -77,9 +88,7 @@ async fn call<T: DeserializeOwned>(socket: &Path, method: Method, path: &str, bo
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().unwrap_or_default();
-    request
-        .headers_mut()
-        .insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("vipcast"));
+    request.headers_mut().insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("vipcast"));
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();

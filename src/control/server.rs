@@ -160,7 +160,9 @@ fn remove_stale(path: &Path) -> Result<(), ServerError> {
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(ServerError::Taken { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
         Err(error) => Err(failed(error)),
     }
 }
@@ -234,11 +236,14 @@ async fn command(request: hyper::Request<Incoming>) -> Result<Command, Answer> {
         "/v1/undrain" if post => body(request).await.map(Command::Undrain),
         "/v1/reload" if post => Ok(Command::Reload),
         _ => match path.strip_prefix("/v1/explain/") {
-            Some(vip) if get => parse_vip(vip).map(Command::Explain).map_err(|refusal| Answer::bad_request(&refusal)),
+            Some(vip) if get => {
+                parse_vip(vip).map(Command::Explain).map_err(|refusal| Answer::bad_request(&refusal))
+            }
             _ => Err(Answer::not_found(&Refusal {
                 error: format!("there is no {method} {path}"),
                 hint: Some(
-                    "GET /v1/status, GET /v1/explain/VIP, POST /v1/drain, POST /v1/undrain, POST /v1/reload".to_owned(),
+                    "GET /v1/status, GET /v1/explain/VIP, POST /v1/drain, POST /v1/undrain, POST /v1/reload"
+                        .to_owned(),
                 ),
             })),
         },

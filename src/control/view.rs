@@ -49,12 +49,21 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
         shutdown: engine.facts().shutdown.map(|phase| shutdown_word(phase).to_owned()),
         peers: around.peers.iter().map(|(name, info)| (name.to_string(), peer(info, now))).collect(),
         checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
-        vips: engine.standing().iter().map(|(prefix, standing)| vip(engine, around, prefix, standing, now)).collect(),
+        vips: engine
+            .standing()
+            .iter()
+            .map(|(prefix, standing)| vip(engine, around, prefix, standing, now))
+            .collect(),
     }
 }
 
 /// The facts behind the verdict about one VIP; `None` when it is not configured.
-pub fn explain(engine: &Engine, around: &Surroundings, prefix: IpNet, now: Instant) -> Option<api::Explanation> {
+pub fn explain(
+    engine: &Engine,
+    around: &Surroundings,
+    prefix: IpNet,
+    now: Instant,
+) -> Option<api::Explanation> {
     let standing = engine.standing().get(&prefix)?;
     let service = engine.config().services.get(&standing.service)?;
     let mut names = Vec::new();
@@ -82,7 +91,13 @@ pub fn explain(engine: &Engine, around: &Surroundings, prefix: IpNet, now: Insta
     })
 }
 
-fn vip(engine: &Engine, around: &Surroundings, prefix: &IpNet, standing: &Standing, now: Instant) -> api::Vip {
+fn vip(
+    engine: &Engine,
+    around: &Surroundings,
+    prefix: &IpNet,
+    standing: &Standing,
+    now: Instant,
+) -> api::Vip {
     let verdict = &standing.decision.verdict;
     let sent = |(name, info): &(&PeerName, &PeerInfo)| peer_view(engine, name, info, prefix, standing).sent;
     api::Vip {

@@ -23,7 +23,12 @@ pub struct Decision {
 }
 
 /// Decides about every VIP of a service.
-pub(super) fn decide(name: &ServiceName, service: &Service, facts: &Facts, now: Instant) -> BTreeMap<IpNet, Decision> {
+pub(super) fn decide(
+    name: &ServiceName,
+    service: &Service,
+    facts: &Facts,
+    now: Instant,
+) -> BTreeMap<IpNet, Decision> {
     let intent = intent(name, service, facts, now);
     let bind = match facts.shutdown {
         Some(Shutdown::Unbinding { .. } | Shutdown::Done) => false,

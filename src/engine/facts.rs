@@ -190,7 +190,9 @@ impl Facts {
 
     /// Whether every established peer was handed `version` or a later one.
     pub fn all_synced(&self, version: Version) -> bool {
-        self.peers.values().all(|peer| !peer.established || peer.synced.is_some_and(|synced| synced >= version))
+        self.peers
+            .values()
+            .all(|peer| !peer.established || peer.synced.is_some_and(|synced| synced >= version))
     }
 
     /// Forgets what a new configuration no longer names.

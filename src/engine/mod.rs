@@ -162,7 +162,8 @@ impl Engine {
 
     /// When [`Event::Tick`] is due.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let drains = self.facts.drains.values().flat_map(|drain| [drain.clock.withdraw_at, drain.clock.lift_at]);
+        let drains =
+            self.facts.drains.values().flat_map(|drain| [drain.clock.withdraw_at, drain.clock.lift_at]);
         let shutdown = self.facts.shutdown.and_then(shutdown::deadline);
         let addresses = self.actual.deadline(&self.facts, self.unbind_delay(), now);
         drains.chain([shutdown, addresses]).flatten().min()
@@ -189,7 +190,13 @@ impl Engine {
     }
 
     /// Changes the facts, and says which services they touch.
-    fn fold(&mut self, event: Event, now: Instant, effects: &mut Vec<Effect>, records: &mut Vec<Effect>) -> Touched {
+    fn fold(
+        &mut self,
+        event: Event,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+        records: &mut Vec<Effect>,
+    ) -> Touched {
         match event {
             Event::Reload(config) => {
                 self.config = config;
@@ -317,7 +324,8 @@ impl Engine {
                 touched.insert(service.clone());
             }
         }
-        let lifted: BTreeMap<_, _> = self.facts.drains.extract_if(.., |_, drain| due(drain.clock.lift_at)).collect();
+        let lifted: BTreeMap<_, _> =
+            self.facts.drains.extract_if(.., |_, drain| due(drain.clock.lift_at)).collect();
         if !lifted.is_empty() {
             effects.push(Effect::SaveDrains(self.facts.drains.clone()));
         }
@@ -353,7 +361,8 @@ impl Engine {
             }
             Touched::All => {
                 let configured: BTreeSet<&IpNet> = config.services.values().flat_map(|s| &s.vips).collect();
-                let gone: Vec<IpNet> = self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
+                let gone: Vec<IpNet> =
+                    self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
                 for vip in gone {
                     self.forget(vip, records);
                 }
@@ -364,7 +373,13 @@ impl Engine {
         }
     }
 
-    fn decide_service(&mut self, name: &ServiceName, service: &Service, now: Instant, records: &mut Vec<Effect>) {
+    fn decide_service(
+        &mut self,
+        name: &ServiceName,
+        service: &Service,
+        now: Instant,
+        records: &mut Vec<Effect>,
+    ) {
         for (vip, decision) in decide(name, service, &self.facts, now) {
             let before = self.standing.get(&vip);
             if before.is_some_and(|before| before.decision == decision && before.service == *name)
@@ -410,7 +425,13 @@ impl Engine {
             self.desired.addresses.remove(&vip.addr());
         }
         let from = Some(standing.decision.verdict);
-        records.push(Effect::Record(Record::Vip { vip, service: standing.service, from, to: None, cause: None }));
+        records.push(Effect::Record(Record::Vip {
+            vip,
+            service: standing.service,
+            from,
+            to: None,
+            cause: None,
+        }));
     }
 
     /// What the check that is to blame said last.
@@ -470,7 +491,11 @@ impl Engine {
 
 /// Which services each check decides about.
 fn users(config: &Config) -> BTreeMap<CheckName, BTreeSet<ServiceName>> {
-    fn collect(condition: &Condition, service: &ServiceName, users: &mut BTreeMap<CheckName, BTreeSet<ServiceName>>) {
+    fn collect(
+        condition: &Condition,
+        service: &ServiceName,
+        users: &mut BTreeMap<CheckName, BTreeSet<ServiceName>>,
+    ) {
         match condition {
             Condition::Check(check) => {
                 users.entry(check.clone()).or_default().insert(service.clone());

@@ -58,7 +58,13 @@ pub(super) enum Step {
 }
 
 /// The steps from `actual` to `desired`, in order. Empty when there is nothing to do; planning twice changes nothing.
-pub(super) fn plan(desired: &Desired, actual: &Actual, facts: &Facts, unbind_delay: Duration, now: Instant) -> Vec<Step> {
+pub(super) fn plan(
+    desired: &Desired,
+    actual: &Actual,
+    facts: &Facts,
+    unbind_delay: Duration,
+    now: Instant,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     if facts.addresses_known {
         let may_touch = |address: &Address| {
@@ -72,7 +78,8 @@ pub(super) fn plan(desired: &Desired, actual: &Actual, facts: &Facts, unbind_del
         let wanted = wanted.map(|(ip, interface)| Address { ip: *ip, interface: interface.clone() });
         steps.extend(wanted.filter(may_touch).map(Step::Bind));
         steps.extend(advertise(desired, actual));
-        let leaving = facts.ours().filter(|address| desired.addresses.get(&address.ip) != Some(&address.interface));
+        let leaving =
+            facts.ours().filter(|address| desired.addresses.get(&address.ip) != Some(&address.interface));
         steps.extend(
             leaving
                 .filter(|a| may_touch(a) && may_leave(a, desired, actual, facts, unbind_delay, now))
@@ -87,7 +94,8 @@ pub(super) fn plan(desired: &Desired, actual: &Actual, facts: &Facts, unbind_del
 
 fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
     let (Version(version), advertised) = &actual.advertised;
-    (desired.routes != *advertised).then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
+    (desired.routes != *advertised)
+        .then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
 }
 
 /// Whether no router can still send us packets for it.
@@ -122,7 +130,9 @@ impl Actual {
                 self.in_flight.insert(address.clone());
             }
             Step::Advertise(version, routes) => {
-                for gone in self.advertised.1.keys().filter(|vip| is_host_address(vip) && !routes.contains_key(*vip)) {
+                for gone in
+                    self.advertised.1.keys().filter(|vip| is_host_address(vip) && !routes.contains_key(*vip))
+                {
                     self.retiring.insert(gone.addr(), Retiring { version: *version, settled_at: None });
                 }
                 self.retiring.retain(|ip, _| !routes.contains_key(&(*ip).into()));

@@ -39,7 +39,9 @@ pub(super) fn advance(
         Shutdown::Draining { until } if over(until) || alone || nothing_announced => {
             Some(Shutdown::Withdrawing { until: now + WITHDRAW_PATIENCE })
         }
-        Shutdown::Withdrawing { until } if (nothing_announced && facts.all_synced(version)) || until <= now => {
+        Shutdown::Withdrawing { until }
+            if (nothing_announced && facts.all_synced(version)) || until <= now =>
+        {
             let delay = if alone { Duration::ZERO } else { config.unbind_delay };
             Some(Shutdown::Settling { until: now + delay })
         }

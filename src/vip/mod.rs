@@ -56,8 +56,7 @@ enum Request {
     Unbind(Address),
 }
 
-type Notifications =
-    UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+type Notifications = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
 impl Binder {
     /// Starts the task. Its first event is [`Event::Addresses`].
@@ -159,7 +158,8 @@ impl Task {
             // Also when someone was faster: then it is theirs, and the notification has said so.
             Err(error) => {
                 if let Some(note) = &mut self.note {
-                    note.remove(address).map_err(|error| format!("cannot note that it is not ours: {error}"))?;
+                    note.remove(address)
+                        .map_err(|error| format!("cannot note that it is not ours: {error}"))?;
                 }
                 Err(in_words(&error))
             }
@@ -175,7 +175,9 @@ impl Task {
             Err(error) => return Err(in_words(&error)),
         }
         match &mut self.note {
-            Some(note) => note.remove(address).map_err(|error| format!("cannot note that it is gone: {error}")),
+            Some(note) => {
+                note.remove(address).map_err(|error| format!("cannot note that it is gone: {error}"))
+            }
             None => Ok(()),
         }
     }
@@ -215,7 +217,10 @@ impl Task {
         }
     }
 
-    async fn parse(&mut self, message: &rtnetlink::packet_route::address::AddressMessage) -> Option<(Address, Owner)> {
+    async fn parse(
+        &mut self,
+        message: &rtnetlink::packet_route::address::AddressMessage,
+    ) -> Option<(Address, Owner)> {
         if !self.links.contains_key(&message.header.index) {
             // A new interface whose announcement is still behind this message. If it is gone again, so is the address.
             self.list_links().await.ok()?;

@@ -68,7 +68,10 @@ impl Note {
     fn write(&self) -> io::Result<()> {
         let new = self.path.with_extension("json.new");
         let mut file = File::create(&new)?;
-        serde_json::to_writer(&mut file, &Written { boot: self.boot.clone(), addresses: self.addresses.clone() })?;
+        serde_json::to_writer(
+            &mut file,
+            &Written { boot: self.boot.clone(), addresses: self.addresses.clone() },
+        )?;
         file.flush()?;
         fs::rename(&new, &self.path)
     }

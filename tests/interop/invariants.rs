@@ -10,7 +10,9 @@ use ipnet::IpNet;
 use libtest_mimic::Trial;
 use vipcast_lab::traffic::Health;
 use vipcast_lab::wait::holds;
-use vipcast_lab::{Client, EchoServer, Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet};
+use vipcast_lab::{
+    Client, EchoServer, Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet,
+};
 
 use crate::node::{Node, address};
 use crate::{SOON, trial};
@@ -71,7 +73,8 @@ impl<'a> Site<'a> {
 
     /// The UPDATEs that the router has had from us since the session began.
     fn updates(&self) -> Result<u64> {
-        let shown: serde_json::Value = serde_json::from_str(&self.router.cli("show bgp neighbors 10.0.1.2 json")?)?;
+        let shown: serde_json::Value =
+            serde_json::from_str(&self.router.cli("show bgp neighbors 10.0.1.2 json")?)?;
         shown[EDGE]["messageStats"]["updatesRecv"].as_u64().context("no updatesRecv")
     }
 }
@@ -96,7 +99,8 @@ fn two_services() -> String {
 
 fn vanishing_address(lab: &Lab) -> Result<()> {
     let site = Site::new(lab)?;
-    let nowhere = "  a: {vips: [192.0.2.10], checks: [a]}\n  b: {vips: [192.0.2.20], checks: [b], interface: nope0}\n";
+    let nowhere =
+        "  a: {vips: [192.0.2.10], checks: [a]}\n  b: {vips: [192.0.2.20], checks: [b], interface: nope0}\n";
     let node = Node::start(lab, &site.edge, &config(nowhere))?;
     site.wait_route(A, true, SOON)?;
     // Healthy but not bound: never announced, and it says why.
@@ -284,7 +288,10 @@ fn reload(lab: &Lab) -> Result<()> {
     })?;
     holds("B to stay down", Duration::from_secs(1), || {
         let now = node.status()?;
-        ensure!(now.checks["b"].state == "down" && now.checks["b"].since_ms >= before.checks["b"].since_ms, "{now:?}");
+        ensure!(
+            now.checks["b"].state == "down" && now.checks["b"].since_ms >= before.checks["b"].since_ms,
+            "{now:?}"
+        );
         ensure!(!site.has_route(B)?, "a failed check came back as good");
         Ok(())
     })?;
@@ -324,9 +331,15 @@ fn broken_config(lab: &Lab) -> Result<()> {
     node.write_config(lab, &two_services().replace("checks: [a]", "checks: [aa]"))?;
     let refused = node.cli(&["reload"]).err().context("a broken config was taken")?;
     let refused = format!("{refused:#}");
-    ensure!(refused.contains("there is no check `aa`") && refused.contains("hint: define it under"), "{refused}");
+    ensure!(
+        refused.contains("there is no check `aa`") && refused.contains("hint: define it under"),
+        "{refused}"
+    );
     // A change that only a restart can make is refused whole, too.
-    node.write_config(lab, &format!("listen: {{port: 1179}}\n{}", config("  c: {vips: [192.0.2.30], checks: []}\n")))?;
+    node.write_config(
+        lab,
+        &format!("listen: {{port: 1179}}\n{}", config("  c: {vips: [192.0.2.30], checks: []}\n")),
+    )?;
     let refused = format!("{:#}", node.cli(&["reload"]).err().context("listen was reloaded")?);
     ensure!(refused.contains("a reload cannot change listen"), "{refused}");
     node.hang_up()?;
@@ -348,7 +361,8 @@ fn broken_config(lab: &Lab) -> Result<()> {
 
 fn second_sigterm(lab: &Lab) -> Result<()> {
     let site = Site::new(lab)?;
-    let slow = two_services().replace("drain_time: 2s, unbind_delay: 500ms", "drain_time: 10m, unbind_delay: 5m");
+    let slow =
+        two_services().replace("drain_time: 2s, unbind_delay: 500ms", "drain_time: 10m, unbind_delay: 5m");
     let node = Node::start(lab, &site.edge, &slow)?;
     site.wait_route(A, true, SOON)?;
     node.process.kill(Signal::SIGTERM)?;
@@ -382,9 +396,13 @@ fn drain_and_lock(lab: &Lab) -> Result<()> {
 
     let config = lab.directory().join("edge-vipcast.yaml");
     let config = config.to_str().context("path")?;
-    let second = site.edge.run([env!("CARGO_BIN_EXE_vipcast"), "run", "-c", config]).err().context("two daemons")?;
+    let second =
+        site.edge.run([env!("CARGO_BIN_EXE_vipcast"), "run", "-c", config]).err().context("two daemons")?;
     let (second, pid) = (format!("{second:#}"), node.process.pid());
-    ensure!(second.contains(&format!("another vipcast (process {pid}) runs with the state directory")), "{second}");
+    ensure!(
+        second.contains(&format!("another vipcast (process {pid}) runs with the state directory")),
+        "{second}"
+    );
 
     node.process.kill(Signal::SIGKILL)?;
     node.process.wait_exit(SOON)?;

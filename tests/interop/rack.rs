@@ -57,8 +57,10 @@ fn two_nodes(lab: &Lab) -> Result<()> {
     let hops = |wanted: &[IpAddr]| {
         lab.until(format_args!("the kernel of the router to have the next hops {wanted:?}"), SOON, || {
             let routes = router.host().routes(vip)?;
-            let mut hops: Vec<IpAddr> =
-                routes.iter().flat_map(|route| route.next_hops.iter().filter_map(|hop| hop.gateway)).collect();
+            let mut hops: Vec<IpAddr> = routes
+                .iter()
+                .flat_map(|route| route.next_hops.iter().filter_map(|hop| hop.gateway))
+                .collect();
             hops.sort();
             ensure!(hops == wanted, "{routes:?}");
             Ok(())

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
 use vipcast_lab::router::Routes;
-use vipcast_lab::{EchoServer, Host, Lab, Link, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Subnet};
+use vipcast_lab::{
+    EchoServer, Host, Lab, Link, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Subnet,
+};
 
 use crate::node::Node;
 use crate::{SOON, trial};
@@ -25,7 +27,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for kind in KINDS {
         let named = |what: &str| format!("{kind}::{what}");
-        trials.push(trial(&named("life_of_a_vip_over_our_dial"), &[kind], move |lab| life_of_a_vip(lab, kind)));
+        trials
+            .push(trial(&named("life_of_a_vip_over_our_dial"), &[kind], move |lab| life_of_a_vip(lab, kind)));
         trials.push(trial(&named("session_over_ipv6_from_the_routers_dial"), &[kind], move |lab| {
             routers_dial(lab, kind)
         }));
@@ -154,8 +157,7 @@ fn life_of_a_vip(lab: &Lab, kind: RouterKind) -> Result<()> {
     rack.wait_for_none(&*router, FAILOVER)?;
     let status = node.process.wait_exit(SOON)?;
     ensure!(status.success(), "vipcast ended with {status}");
-    let wanted =
-        Notification { code: 6, subcode: 2, text: Some("vipcast is shutting down".to_owned()) };
+    let wanted = Notification { code: 6, subcode: 2, text: Some("vipcast is shutting down".to_owned()) };
     lab.until("the Cease to be understood", SOON, || {
         let notification = router.received_notification(rack.edge4()?)?;
         ensure!(notification.as_ref() == Some(&wanted), "{notification:?}");

@@ -30,7 +30,8 @@ pub(super) fn enter() -> Result<()> {
         ),
         Err(error) => return Err(error).context("cannot make a user namespace"),
     }
-    let write = |file: &str, text: String| fs::write(file, text).with_context(|| format!("cannot write {file}"));
+    let write =
+        |file: &str, text: String| fs::write(file, text).with_context(|| format!("cannot write {file}"));
     write("/proc/self/setgroups", "deny".to_owned())?;
     write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     write("/proc/self/gid_map", format!("0 {gid} 1"))
@@ -38,10 +39,12 @@ pub(super) fn enter() -> Result<()> {
 
 /// Raises loopback and gives it the two addresses that the rack speaks between.
 pub(super) async fn prepare() -> Result<()> {
-    let (connection, handle, _notifications) = rtnetlink::new_connection().context("cannot open a netlink socket")?;
+    let (connection, handle, _notifications) =
+        rtnetlink::new_connection().context("cannot open a netlink socket")?;
     let connection = tokio::spawn(connection);
     let loopback = handle.link().get().match_name("lo".to_owned()).execute().try_next().await;
-    let index = loopback.context("cannot find the loopback interface")?.context("there is no loopback")?.header.index;
+    let index =
+        loopback.context("cannot find the loopback interface")?.context("there is no loopback")?.header.index;
     let up = rtnetlink::LinkUnspec::new_with_index(index).up().build();
     handle.link().set(up).execute().await.context(
         "cannot raise the loopback interface of the new namespace; \

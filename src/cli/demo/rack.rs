@@ -37,7 +37,12 @@ impl Edge {
             let log = File::create(directory.join("vipcast.log")).context("cannot create the log")?;
             let program = std::env::current_exe().context("cannot find our own program")?;
             let mut command = Command::new(program);
-            command.args(["run", "--config"]).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+            command
+                .args(["run", "--config"])
+                .arg(config)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log);
             command.env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET").kill_on_drop(true);
             command.spawn().context("cannot start the daemon")
         };
@@ -66,7 +71,9 @@ impl Edge {
 
     pub(super) async fn wait_exit(&mut self, patience: Duration) -> Result<ExitStatus> {
         let exited = timeout(patience, self.child.wait()).await;
-        exited.map_err(|_elapsed| anyhow!("the daemon did not exit within {patience:?}"))?.context("cannot wait")
+        exited
+            .map_err(|_elapsed| anyhow!("the daemon did not exit within {patience:?}"))?
+            .context("cannot wait")
     }
 }
 

@@ -54,7 +54,8 @@ async fn scenes(keep: bool, edge: &mut Option<Edge>) -> Result<()> {
     let vip = IpNet::from(VIP);
     let service = SocketAddr::new(VIP, 80);
     let narrator = Narrator { started: Instant::now() };
-    print("A rack in a network namespace: one router, one edge node, one web service.").context("cannot print")?;
+    print("A rack in a network namespace: one router, one edge node, one web service.")
+        .context("cannot print")?;
 
     Narrator::step("The daemon starts")?;
     let mut tor = Tor::start()?;
@@ -134,7 +135,8 @@ async fn wait_bound(wanted: bool) -> Result<()> {
 
 async fn drain(edge: &Edge) -> Result<Done> {
     let services = Services::Service("web".to_owned());
-    let request = DrainRequest { services, by: "demo".to_owned(), reason: Some("demo".to_owned()), for_ms: None };
+    let request =
+        DrainRequest { services, by: "demo".to_owned(), reason: Some("demo".to_owned()), for_ms: None };
     Ok(client::post(&edge.socket(), "/v1/drain", &request).await?)
 }
 

@@ -65,7 +65,8 @@ impl Tor {
         patience: Duration,
         fits: impl Fn(&Route) -> bool,
     ) -> Result<Route> {
-        self.wait("the route", patience, |tor| tor.routes.get(&vip).filter(|route| fits(route)).cloned()).await
+        self.wait("the route", patience, |tor| tor.routes.get(&vip).filter(|route| fits(route)).cloned())
+            .await
     }
 
     pub(super) async fn wait_withdrawn(&mut self, vip: IpNet, patience: Duration) -> Result<()> {
@@ -90,7 +91,8 @@ impl Tor {
                 return Ok(found);
             }
             let event = timeout_at(deadline.into(), self.events.recv()).await;
-            let event = event.map_err(|_elapsed| anyhow!("the router waited {patience:?} for {what} in vain"))?;
+            let event =
+                event.map_err(|_elapsed| anyhow!("the router waited {patience:?} for {what} in vain"))?;
             match event {
                 Some((_, event)) => self.fold(event),
                 None => bail!("the router has stopped"),

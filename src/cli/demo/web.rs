@@ -17,13 +17,16 @@ pub(super) struct Web(JoinHandle<()>);
 
 impl Web {
     pub(super) async fn start(address: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot serve on {address}"))?;
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("cannot serve on {address}"))?;
         Ok(Self(tokio::spawn(async move {
             let mut connections = JoinSet::new();
             // Ends when `accept` does; the check then says what is wrong.
             while let Ok((stream, _)) = listener.accept().await {
                 let answer = service_fn(|_request| async {
-                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello from the edge\n"))))
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(
+                        b"hello from the edge\n",
+                    ))))
                 });
                 let connection = hyper::server::conn::http1::Builder::new();
                 connections.spawn(connection.serve_connection(TokioIo::new(stream), answer));
@@ -44,7 +47,8 @@ pub(super) async fn ask(address: SocketAddr) -> Result<String> {
     let stream = TcpStream::connect(address).await.context("the VIP does not answer")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get("/").header(hyper::header::HOST, address.ip().to_string()).body(Empty::<Bytes>::new())?;
+    let request =
+        Request::get("/").header(hyper::header::HOST, address.ip().to_string()).body(Empty::<Bytes>::new())?;
     let body = sender.send_request(request).await?.into_body().collect().await?.to_bytes();
     connection.abort();
     Ok(String::from_utf8_lossy(&body).trim().to_owned())
