@@ -40,14 +40,12 @@ impl ClientError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Connect { source, .. } => Some(match source.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    "run as root, or set `control: {group: …}` and join that group".to_owned()
-                }
-                _other => {
-                    "is `vipcast run` running? `--socket` or VIPCAST_SOCKET names another socket".to_owned()
-                }
-            }),
+            Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("run as root, or set `control: {group: …}` and join that group".to_owned())
+            }
+            Self::Connect { .. } => {
+                Some("is `vipcast run` running? `--socket` or VIPCAST_SOCKET names another socket".to_owned())
+            }
             Self::Refused(refusal) => refusal.hint.clone(),
             Self::Http(_) | Self::Decode(_) => None,
         }

@@ -9,6 +9,8 @@
 //! next listing. Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), so that whoever comes after a
 //! crash knows them as ours; the kernel itself is the state file (I3). Older kernels: a note in the state directory.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the enums of netlink are the kernel's and grow with it")]
+
 mod message;
 mod note;
 

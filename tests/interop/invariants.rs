@@ -22,8 +22,10 @@ const B: &str = "192.0.2.20";
 const TOR: &str = "10.0.1.1";
 const EDGE: &str = "10.0.1.2";
 
+type Test = fn(&Lab) -> Result<()>;
+
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Lab) -> Result<()>); 9] = [
+    let tests: [(&str, Test); 9] = [
         ("i1_announced_only_while_bound_and_put_back_when_it_vanishes", vanishing_address),
         ("i2_i9_a_node_that_is_stopped_loses_no_datagram", stopped_node),
         ("i3_i10_kill_9_withdraws_at_once_and_the_successor_adopts", crash),

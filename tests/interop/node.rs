@@ -92,8 +92,8 @@ impl Node {
 pub(crate) fn address(host: &Host, ip: IpAddr) -> Result<Option<bool>> {
     let listed: serde_json::Value = serde_json::from_str(&host.run(["ip", "-j", "address"])?)?;
     let entries = listed.as_array().into_iter().flatten();
-    let addresses = entries.flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
-    let found = addresses.filter(|address| address["local"].as_str() == Some(&ip.to_string())).next_back();
+    let mut addresses = entries.flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
+    let found = addresses.rfind(|address| address["local"].as_str() == Some(&ip.to_string()));
     Ok(found.map(|address| address["scope"].as_str() == Some("host")))
 }
 
