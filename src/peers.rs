@@ -187,11 +187,11 @@ impl Peers {
             PeerEvent::Down { reason, was_established } => {
                 let hint = reason.hint(&running.bgp);
                 if was_established {
-                    warn!(peer = %name, %address, %reason, hint, "session down");
+                    warn!(peer = %name, %address, reason = reason.to_string(), hint, "session down");
                 } else if running.complained.as_ref() == Some(&reason) {
-                    debug!(peer = %name, %address, %reason, "still no session");
+                    debug!(peer = %name, %address, reason = reason.to_string(), "still no session");
                 } else {
-                    warn!(peer = %name, %address, %reason, hint, "no session");
+                    warn!(peer = %name, %address, reason = reason.to_string(), hint, "no session");
                 }
                 running.complained = Some(reason);
                 was_established.then(|| Event::PeerDown(name.clone()))
@@ -224,7 +224,7 @@ impl Peers {
     fn stop(&mut self, name: &PeerName, notification: Notification) {
         let Some(Running { handle, .. }) = self.running.remove(name) else { return };
         let (id, stopped) = (handle.id(), self.stopped.clone());
-        info!(peer = %name, reason = %notification, "session stopped");
+        info!(peer = %name, reason = notification.to_string(), "session stopped");
         self.stopping.insert(id, name.clone());
         tokio::spawn(async move {
             handle.stop(notification).await;

@@ -114,7 +114,7 @@ pub struct DrainClock {
     pub lift_at: Option<Instant>,
 }
 
-/// How far the shutdown has come. Each phase waits for its own condition; see [`super::shutdown`].
+/// How far the shutdown has come. Each phase waits for its own condition; drawn in `engine::shutdown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
     /// Announced with GRACEFUL_SHUTDOWN until then.
