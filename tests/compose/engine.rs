@@ -12,20 +12,28 @@ use vipcast_lab::{Host, Lab, Process, Signal};
 
 use crate::file::{Compose, Service};
 
-/// What a container has to itself, of the directories that its scripts write to.
+/// What a container has to itself, of the directories that its programs write to.
 pub(crate) const OWN_DIRECTORIES: [&str; 4] = ["/run", "/var/lib", "/var/log", "/etc/frr"];
 
-/// Runs `$2` as a container called `$1` would; what follows are the directories that it has to itself.
+/// Becomes the host `$1`, puts something empty over the directories `$2`, and runs what follows.
 const CONTAIN: &str = r#"
 set -eu
 echo "$1" > /proc/sys/kernel/hostname
-program=$2
-shift 2
-for directory; do
-    mount -t tmpfs -o mode=755 tmpfs "$directory"
+for directory in $2; do
+    [ ! -d "$directory" ] || mount -t tmpfs -o mode=755 tmpfs "$directory"
 done
-exec "$program"
+shift 2
+exec "$@"
 "#;
+
+/// A command that runs as in a container: in the network of `host`, with a name and a few directories of its own. The
+/// program follows as arguments.
+pub(crate) fn contained(host: &Host, hostname: &str) -> Result<Command> {
+    let mut command = host.command("unshare");
+    command.args(["--mount", "--uts", "sh", "-c", CONTAIN, "contain", hostname, &OWN_DIRECTORIES.join(" ")]);
+    command.env("PATH", path()?).env("TMPDIR", "/run").env_remove("VIPCAST_SOCKET");
+    Ok(command)
+}
 
 pub(crate) struct Rack {
     vip: IpNet,
@@ -87,12 +95,8 @@ impl Rack {
     pub(crate) fn start_service(&mut self, name: &str) -> Result<()> {
         let start = self.starts.get_mut(name).with_context(|| format!("there is no service {name}"))?;
         start.times += 1;
-        let mut command = start.host.command("unshare");
-        command
-            .args(["--mount", "--uts", "sh", "-c", CONTAIN, "contain", &start.hostname])
-            .arg(&start.script);
-        command.args(OWN_DIRECTORIES).env("TMPDIR", "/run");
-        command.envs(&start.environment).env("PATH", path()?).env_remove("VIPCAST_SOCKET");
+        let mut command = contained(&start.host, &start.hostname)?;
+        command.arg(&start.script).envs(&start.environment);
         let process = start.host.spawn(&format!("{name}-{}", start.times), command)?;
         self.processes.insert(name.to_owned(), process);
         Ok(())
@@ -115,12 +119,7 @@ impl Rack {
 
     /// Whether the router's kernel forwards packets for the VIP to these addresses, and to no others.
     pub(crate) fn has_next_hops(&self, router: &str, wanted: &[&str]) -> Result<()> {
-        let routes = self.hosts[router].routes(self.vip)?;
-        let next_hops: BTreeSet<IpAddr> =
-            routes.iter().flat_map(|route| &route.next_hops).filter_map(|hop| hop.gateway).collect();
-        let wanted = wanted.iter().map(|hop| hop.parse()).collect::<Result<BTreeSet<IpAddr>, _>>()?;
-        ensure!(next_hops == wanted, "{router} has {next_hops:?} and not {wanted:?}");
-        Ok(())
+        has_next_hops(&self.hosts[router], self.vip, wanted)
     }
 
     /// Starts `ask.sh` on the client, which goes on until the lab ends.
@@ -145,6 +144,16 @@ impl Rack {
     fn process(&self, name: &str) -> Result<&Process> {
         self.processes.get(name).with_context(|| format!("{name} was not started"))
     }
+}
+
+/// Whether a host's kernel forwards packets for a prefix to these addresses, and to no others.
+pub(crate) fn has_next_hops(host: &Host, prefix: IpNet, wanted: &[&str]) -> Result<()> {
+    let routes = host.routes(prefix)?;
+    let next_hops: BTreeSet<IpAddr> =
+        routes.iter().flat_map(|route| &route.next_hops).filter_map(|hop| hop.gateway).collect();
+    let wanted = wanted.iter().map(|hop| hop.parse()).collect::<Result<BTreeSet<IpAddr>, _>>()?;
+    ensure!(next_hops == wanted, "{} has {next_hops:?} and not {wanted:?}", host.name());
+    Ok(())
 }
 
 impl Start {

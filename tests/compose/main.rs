@@ -1,9 +1,15 @@
-//! The rack of `docker-compose.yml`, without a container engine: what the file says is read and played in the lab, with
-//! the same start scripts, router configurations and addresses. What this machine cannot run is counted as ignored.
+//! The racks that people are told to build, built as they are told:
+//!
+//! * that of `docker-compose.yml`, without a container engine: what the file says is read and played in the lab, with the
+//!   same start scripts, router configurations and addresses;
+//! * those of `docs/tor-recipes.md`: the router's configuration and the node's are the blocks of the page.
+//!
+//! What this machine cannot run is counted as ignored.
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod engine;
 mod file;
+mod recipes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -23,10 +29,14 @@ const SOON: Duration = Duration::from_secs(60);
 type Needs = fn() -> Result<(), String>;
 
 fn main() -> ExitCode {
-    let trials: [(&str, Needs, fn() -> Result<()>); 3] = [
+    let trials: [(&str, Needs, fn() -> Result<()>); 7] = [
         ("every_mount_script_and_configuration_exists", || Ok(()), everything_exists),
         ("frr_accepts_the_configuration_of_the_routers", || program("vtysh", "frr"), frr_accepts),
         ("the_rack_spreads_traffic_and_moves_it_when_a_service_dies", rack_available, rack_works),
+        ("the_recipe_for_frr_works", || available(RouterKind::Frr), recipes::frr),
+        ("the_recipe_for_bird_works", || available(RouterKind::Bird), recipes::bird),
+        ("the_recipe_for_gobgp_works", || available(RouterKind::GoBgp), recipes::gobgp),
+        ("the_recipe_for_openbgpd_works", || available(RouterKind::OpenBgpd), recipes::openbgpd),
     ];
     let trials = trials.into_iter().map(|(name, needs, test)| {
         let reason = needs().err();
@@ -51,8 +61,13 @@ fn program(name: &str, package: &str) -> Result<(), String> {
 }
 
 fn rack_available() -> Result<(), String> {
-    Lab::available_with(&[RouterKind::Frr])?;
-    [("busybox", "busybox"), ("curl", "curl"), ("unshare", "util-linux")]
+    available(RouterKind::Frr)?;
+    program("curl", "curl")
+}
+
+fn available(kind: RouterKind) -> Result<(), String> {
+    Lab::available_with(&[kind])?;
+    [("busybox", "busybox"), ("unshare", "util-linux")]
         .into_iter()
         .try_for_each(|(name, package)| program(name, package))?;
     let hidden = engine::OWN_DIRECTORIES.into_iter().find(|directory| {
@@ -116,7 +131,7 @@ fn rack_works() -> Result<()> {
         rack.start_service("web-a")?;
         lab.until("both nodes to answer again", SOON, || rack.last_answers(&["node-a", "node-b"]))?;
 
-        // With its local preference of 0 the path of a node that drains is there and not used.
+        // FRR obeys GRACEFUL_SHUTDOWN, and has another path; after the drain time there is no path of node-b left.
         let drained = rack.vipcast("node-b", &["drain", "web", "--reason", "a test"])?;
         ensure!(drained.contains("draining web"), "unexpected: {drained}");
         lab.until("tor-a to have node-a alone", SOON, || rack.has_next_hops("tor-a", &both[..1]))?;
