@@ -27,9 +27,10 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Whether a trial can run here, and if not, why.
 type Needs = fn() -> Result<(), String>;
+type Test = fn() -> Result<()>;
 
 fn main() -> ExitCode {
-    let trials: [(&str, Needs, fn() -> Result<()>); 7] = [
+    let trials: [(&str, Needs, Test); 7] = [
         ("every_mount_script_and_configuration_exists", || Ok(()), everything_exists),
         ("frr_accepts_the_configuration_of_the_routers", || program("vtysh", "frr"), frr_accepts),
         ("the_rack_spreads_traffic_and_moves_it_when_a_service_dies", rack_available, rack_works),
