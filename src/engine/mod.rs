@@ -15,6 +15,8 @@ mod decide;
 mod facts;
 mod plan;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
