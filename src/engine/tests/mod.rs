@@ -23,7 +23,7 @@ use vipcast_bgp::wire::{Asn, Community, Family, iana};
 use vipcast_bgp::{RouteAttributes, Routes};
 
 use super::*;
-use crate::check::report::Outcome;
+use crate::check::report::{CheckReport, Outcome};
 use crate::config::model::{
     self, Announce, BindPolicy, Check, CheckKind, ConnectMode, Control, Listen, Log, LogFormat, LogLevel,
     NextHops, OnDown, Peer, Target, TcpCheck,
