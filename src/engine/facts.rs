@@ -202,6 +202,11 @@ impl Facts {
         self.addresses.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
     }
 
+    /// Those of them that are `ip`.
+    pub(super) fn ours_of(&self, ip: IpAddr) -> impl Iterator<Item = &Address> {
+        self.holders(ip).filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
+    }
+
     /// Whether no address of ours is on the host, nor on its way there.
     pub(super) fn is_clean(&self) -> bool {
         self.addresses_known && self.asked.is_empty() && self.ours().next().is_none()

@@ -160,6 +160,8 @@ impl Engine {
         } else {
             records.extend(of_ours(&addresses, Record::AddressAdopted));
         }
+        let listed = self.facts.addresses.keys().chain(addresses.keys()).map(|address| address.ip);
+        self.actual.open.extend(listed.chain(self.desired.addresses.keys().copied()));
         self.facts.addresses = addresses;
         self.facts.addresses_known = true;
         Touched::All
@@ -269,7 +271,9 @@ impl Engine {
         self.facts.address_errors.remove(address).is_some()
     }
 
-    fn services_of(&self, address: &Address) -> Touched {
+    /// The service that has the address, which is looked at again.
+    fn services_of(&mut self, address: &Address) -> Touched {
+        self.actual.open.insert(address.ip);
         let standing = self.standing.get(&IpNet::from(address.ip));
         Touched::Services(standing.map(|standing| standing.service.clone()).into_iter().collect())
     }

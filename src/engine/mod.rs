@@ -249,6 +249,7 @@ impl Engine {
                 let cause = self.cause(&decision.verdict);
                 records.push(Effect::Record(Record::Vip { vip, service, from, to, cause }));
             }
+            self.actual.changed.insert(vip);
             match decision.verdict.attributes() {
                 Some(attributes) => {
                     Arc::make_mut(&mut self.desired.routes).insert(vip, Arc::clone(attributes));
@@ -258,10 +259,13 @@ impl Engine {
                 }
                 None => {}
             }
-            if decision.bind {
-                self.desired.addresses.insert(vip.addr(), service.interface.clone());
-            } else if is_host_address(&vip) {
-                self.desired.addresses.remove(&vip.addr());
+            if is_host_address(&vip) {
+                self.actual.open.insert(vip.addr());
+                if decision.bind {
+                    self.desired.addresses.insert(vip.addr(), service.interface.clone());
+                } else {
+                    self.desired.addresses.remove(&vip.addr());
+                }
             }
             self.standing.insert(vip, Standing { service: name.clone(), decision, since });
         }
@@ -275,7 +279,9 @@ impl Engine {
     fn forget(&mut self, vip: IpNet, records: &mut Vec<Effect>) {
         let Some(standing) = self.standing.remove(&vip) else { return };
         Arc::make_mut(&mut self.desired.routes).remove(&vip);
+        self.actual.changed.insert(vip);
         if is_host_address(&vip) {
+            self.actual.open.insert(vip.addr());
             self.desired.addresses.remove(&vip.addr());
         }
         let from = Some(standing.decision.verdict);
@@ -313,9 +319,10 @@ impl Engine {
             let again = steps.iter().any(|step| matches!(step, Step::Advertise(..)));
             effects.extend(steps.into_iter().map(|step| self.begin(step)));
             if !again {
-                return;
+                break;
             }
         }
+        self.actual.close(&self.desired, &self.facts);
     }
 
     fn begin(&mut self, step: Step) -> Effect {

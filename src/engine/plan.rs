@@ -5,13 +5,15 @@
 //! 3. unbind what is ours and no longer wanted, but only after its withdrawal was handed to every established peer
 //!    and the unbind delay has passed.
 //!
-//! Nothing else in the daemon knows this order.
+//! Nothing else in the daemon knows this order. Only what changed is looked at, so that one VIP of thousands costs no
+//! more than one of ten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use vipcast_bgp::{Routes, Version};
 
 use super::decide::is_host_address;
@@ -33,6 +35,10 @@ pub(super) struct Actual {
     pub(super) advertised: (Version, Arc<Routes>),
     /// Addresses that were announced and no longer are.
     pub(super) retiring: BTreeMap<IpAddr, Retiring>,
+    /// Addresses that are not as desired, or have changed since that was known.
+    pub(super) open: BTreeSet<IpAddr>,
+    /// VIPs whose route may be another one than was advertised.
+    pub(super) changed: BTreeSet<IpNet>,
 }
 
 /// An address whose withdrawal is under way.
@@ -63,37 +69,30 @@ pub(super) fn plan(
     unbind_delay: Duration,
     now: Instant,
 ) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if facts.addresses_known {
-        let may_touch = |address: &Address| {
-            !facts.asked.contains_key(address)
-                && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
-        };
-        let missing = |ip: IpAddr, interface: &str| {
-            !facts.lasting(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
-        };
-        let wanted = desired.addresses.iter().filter(|(ip, interface)| missing(**ip, interface));
-        let wanted = wanted.map(|(ip, interface)| Address { ip: *ip, interface: interface.clone() });
-        steps.extend(wanted.filter(may_touch).map(Step::Bind));
-        steps.extend(advertise(desired, actual));
-        let leaving =
-            facts.ours().filter(|address| desired.addresses.get(&address.ip) != Some(&address.interface));
-        steps.extend(
-            leaving
-                .filter(|a| may_touch(a) && may_leave(a, desired, actual, facts, unbind_delay, now))
-                .cloned()
-                .map(Step::Unbind),
-        );
-    } else {
-        steps.extend(advertise(desired, actual));
-    }
+    let may_touch = |address: &Address| {
+        !facts.asked.contains_key(address)
+            && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
+    };
+    let open = || actual.open.iter().filter(|_| facts.addresses_known);
+    let missing = open().filter_map(|ip| {
+        let interface = desired.addresses.get(ip)?;
+        let is_there =
+            |(held, owner): (&Address, &Owner)| held.interface == *interface || *owner == Owner::Other;
+        let missing = !facts.lasting(*ip).any(is_there);
+        missing.then(|| Address { ip: *ip, interface: interface.clone() })
+    });
+    let leaving = open().flat_map(|ip| facts.ours_of(*ip)).filter(|address| !desired.has(address));
+    let may_leave = |address: &&Address| may_leave(address, desired, actual, facts, unbind_delay, now);
+    let mut steps: Vec<Step> = missing.filter(&may_touch).map(Step::Bind).collect();
+    steps.extend(advertise(desired, actual));
+    steps.extend(leaving.filter(|address| may_touch(address)).filter(may_leave).cloned().map(Step::Unbind));
     steps
 }
 
 fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
     let (Version(version), advertised) = &actual.advertised;
-    (desired.routes != *advertised)
-        .then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
+    let differs = actual.changed.iter().any(|vip| desired.routes.get(vip) != advertised.get(vip));
+    differs.then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
 }
 
 /// Whether no router can still send us packets for it.
@@ -122,15 +121,39 @@ fn may_leave(
     }
 }
 
+impl Desired {
+    /// Whether an address of ours is where it belongs.
+    fn has(&self, address: &Address) -> bool {
+        self.addresses.get(&address.ip) == Some(&address.interface)
+    }
+
+    /// Whether `ip` is as it should be, and stays so until something happens to it.
+    fn is_met(&self, ip: IpAddr, facts: &Facts) -> bool {
+        let is_there = |interface: &String| {
+            facts.lasting(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
+        };
+        self.addresses.get(&ip).is_none_or(is_there) && facts.ours_of(ip).all(|address| self.has(address))
+    }
+}
+
 impl Actual {
     /// Notes that `routes` were given to every peer.
     pub(super) fn advertised(&mut self, version: Version, routes: &Arc<Routes>) {
-        for gone in self.advertised.1.keys().filter(|vip| is_host_address(vip) && !routes.contains_key(*vip))
-        {
-            self.retiring.insert(gone.addr(), Retiring { version, settled_at: None });
+        for vip in self.changed.iter().filter(|vip| is_host_address(vip)) {
+            if routes.contains_key(vip) {
+                self.retiring.remove(&vip.addr());
+            } else if self.advertised.1.contains_key(vip) {
+                self.retiring.insert(vip.addr(), Retiring { version, settled_at: None });
+            }
         }
-        self.retiring.retain(|ip, _| !routes.contains_key(&(*ip).into()));
+        self.changed.clear();
         self.advertised = (version, Arc::clone(routes));
+    }
+
+    /// Forgets what is as desired now.
+    pub(super) fn close(&mut self, desired: &Desired, facts: &Facts) {
+        self.open.retain(|ip| !facts.addresses_known || !desired.is_met(*ip, facts));
+        self.changed.retain(|vip| desired.routes.get(vip) != self.advertised.1.get(vip));
     }
 
     /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has

@@ -37,6 +37,8 @@ fn steps(case: Case<'_>) -> Vec<String> {
     let actual = Actual {
         advertised: (Version(4), routes(case.advertised)),
         retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
+        open: [vip].into(),
+        changed: [vip.into()].into(),
     };
     let mut facts = Facts { addresses_known: !case.unknown, ..Facts::default() };
     for held in case.held {
@@ -124,7 +126,10 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let owner = Owner::Us;
     let addresses = [(on("lo", "192.0.2.1"), owner), (on("lo", "192.0.2.3"), owner)].into();
     let facts = Facts { addresses, addresses_known: true, ..Facts::default() };
-    let steps = plan(&desired, &Actual::default(), &facts, SECOND, now);
+    let open = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip);
+    let changed = [net("192.0.2.1")].into();
+    let actual = Actual { open: open.into(), changed, ..Actual::default() };
+    let steps = plan(&desired, &actual, &facts, SECOND, now);
     let expected = [
         Step::Bind(on("lo", "192.0.2.2")),
         Step::Advertise(Version(1), Arc::clone(&desired.routes)),

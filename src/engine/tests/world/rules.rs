@@ -4,7 +4,7 @@ use super::*;
 
 impl World {
     /// Whether the engine may take it for bound.
-    pub(super) fn is_bound(&self, ip: IpAddr) -> bool {
+    pub(in crate::engine::tests) fn is_bound(&self, ip: IpAddr) -> bool {
         self.told.keys().any(|address| address.ip == ip && !self.leaving.contains(address))
     }
 
