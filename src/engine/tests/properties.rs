@@ -284,8 +284,11 @@ fn i9_shutdown(world: &mut World, end: &End) {
         .filter(|(_, standing)| matches!(standing.decision.verdict, Verdict::Announce(_)))
         .map(|(vip, _)| *vip)
         .collect();
-    let host: BTreeSet<IpAddr> =
-        world.kernel.keys().map(|address| address.ip).filter(|ip| world.is_bound(*ip)).collect();
+    let host: BTreeSet<IpAddr> = world
+        .bound()
+        .filter(|address| world.kernel.contains_key(*address))
+        .map(|address| address.ip)
+        .collect();
     world.never_closes = end.never_closes;
     world.terminate();
     while world.exited.is_none() {

@@ -59,6 +59,13 @@ pub(super) struct Router {
     pub(super) holds: Routes,
 }
 
+impl Router {
+    /// What it forwards to us, if the engine knows that the session is up.
+    fn known_to_hold(self) -> Routes {
+        if self.heard_of { self.holds } else { Routes::new() }
+    }
+}
+
 /// What an event may do to services other than its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Concerns<'a> {
@@ -365,7 +372,7 @@ impl World {
                     assert!(!self.stopping, "once");
                     self.stopping = true;
                     for (name, router) in std::mem::take(&mut self.routers) {
-                        self.closing.push((name, router.holds));
+                        self.closing.push((name, router.known_to_hold()));
                     }
                     if self.closing.is_empty() {
                         self.peers_say.push_back(Event::PeersStopped);
@@ -381,7 +388,7 @@ impl World {
 
     fn configure(&mut self, config: &Config) {
         for (name, router) in self.routers.extract_if(.., |name, _| !config.peers.contains_key(name)) {
-            self.closing.push((name, router.holds));
+            self.closing.push((name, router.known_to_hold()));
         }
         for name in config.peers.keys() {
             let wanted = self.advertised.clone();

@@ -3,9 +3,13 @@
 use super::*;
 
 impl World {
-    /// Whether the engine may take it for bound.
-    pub(in crate::engine::tests) fn is_bound(&self, ip: IpAddr) -> bool {
-        self.told.keys().any(|address| address.ip == ip && !self.leaving.contains(address))
+    /// What the engine may take for bound.
+    pub(in crate::engine::tests) fn bound(&self) -> impl Iterator<Item = &Address> {
+        self.told.keys().filter(|address| !self.leaving.contains(*address))
+    }
+
+    fn is_bound(&self, ip: IpAddr) -> bool {
+        self.bound().any(|address| address.ip == ip)
     }
 
     pub(super) fn i1_only_what_may_be_is_announced(&self) {
