@@ -242,7 +242,12 @@ fn ends() -> impl Strategy<Value = End> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+// Half of PROPTEST_CASES, of which 256 is the default: a few seconds in a debug build.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases / 2,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// I1, I2, I3, I4 and I7 on the way.
     #[test]
