@@ -107,7 +107,7 @@ fn vip(
         since_ms: ms(standing.since, now),
         reason: verdict.reason().map(|reason| reason.name().to_owned()),
         why: verdict.reason().map(|reason| why(engine, prefix, reason)),
-        bound: !is_host(prefix) || engine.facts().owner(prefix.addr()).is_some(),
+        bound: !is_host(prefix) || engine.facts().is_bound(prefix.addr()),
         sent_to: around.peers.iter().filter(sent).count(),
     }
 }
@@ -244,7 +244,7 @@ pub fn shutdown_word(phase: Shutdown) -> &'static str {
         Shutdown::Draining { .. } => "draining",
         Shutdown::Withdrawing { .. } => "withdrawing",
         Shutdown::Settling { .. } => "settling",
-        Shutdown::Ceasing => "ceasing",
+        Shutdown::Ceasing { .. } => "ceasing",
         Shutdown::Unbinding { .. } => "unbinding",
         Shutdown::Done => "done",
     }

@@ -36,7 +36,7 @@ pub(super) fn decide(
             Shutdown::Draining { .. }
             | Shutdown::Withdrawing { .. }
             | Shutdown::Settling { .. }
-            | Shutdown::Ceasing,
+            | Shutdown::Ceasing { .. },
         )
         | None => service.bind == BindPolicy::Always || !matches!(intent, Intent::Withhold(_)),
     };
@@ -44,7 +44,7 @@ pub(super) fn decide(
     let mut shared = BTreeMap::new();
     let decision = |vip: &IpNet| {
         let bind = bind && is_host_address(vip);
-        let bound = !is_host_address(vip) || facts.owner(vip.addr()).is_some();
+        let bound = !is_host_address(vip) || facts.is_bound(vip.addr());
         let mut attributes = |announce: &Announce, graceful| {
             let attributes =
                 shared.entry(family_of(vip)).or_insert_with(|| Arc::new(route(announce, vip, graceful)));

@@ -6,12 +6,17 @@
 //!              └─ time: deadline() ─► Event::Tick            └─ Actual: what was set in motion
 //! ```
 //!
+//! Events that are there at once are folded before anything is decided ([`Engine::handle_all`]): what five thousand
+//! addresses have in common is done once, and an address that vanished and is back makes no difference.
+//!
 //! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
 
 mod decide;
 mod facts;
 mod plan;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +28,9 @@ use vipcast_bgp::{Routes, Version};
 
 pub use self::decide::Decision;
 use self::decide::{decide, is_host_address};
-pub use self::facts::{Address, CheckFact, Drain, DrainClock, Event, Facts, Owner, PeerFact, Shutdown};
+pub use self::facts::{
+    Address, Asked, CheckFact, Drain, DrainClock, Event, Facts, Owner, PeerFact, Shutdown,
+};
 use self::plan::{Actual, Desired, Step, plan};
 pub use self::verdict::{Reason, Verdict};
 use crate::check::report::{CheckReport, HealthState};
@@ -112,13 +119,34 @@ pub struct Engine {
     actual: Actual,
     /// Which services each check decides about.
     users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
+    /// When it was last planned. What time alone made possible until then is under way.
+    acted_at: Option<Instant>,
 }
 
-/// The services that an event touches.
+/// What an event may change.
+#[derive(Debug, PartialEq, Eq)]
 enum Touched {
-    None,
-    Some(BTreeSet<ServiceName>),
+    /// Nothing that a decision or a plan rests on.
+    Nothing,
+    /// The plan, and the decisions about these services.
+    Services(BTreeSet<ServiceName>),
+    /// Everything.
     All,
+}
+
+impl Touched {
+    const PLAN: Self = Self::Services(BTreeSet::new());
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, touched) | (touched, Self::Nothing) => touched,
+            (Self::All, _) | (_, Self::All) => Self::All,
+            (Self::Services(mut services), Self::Services(others)) => {
+                services.extend(others);
+                Self::Services(services)
+            }
+        }
+    }
 }
 
 impl Engine {
@@ -128,7 +156,7 @@ impl Engine {
         facts.retain(&config);
         facts.peers = config.peers.keys().map(|peer| (peer.clone(), PeerFact::default())).collect();
         let (standing, desired, actual) = (BTreeMap::new(), Desired::default(), Actual::default());
-        Self { users: users(&config), config, facts, standing, desired, actual }
+        Self { users: users(&config), config, facts, standing, desired, actual, acted_at: None }
     }
 
     /// The first effects.
@@ -143,29 +171,42 @@ impl Engine {
 
     /// Takes one event.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        self.handle_all([event], now)
+    }
+
+    /// Takes events that happened in this order, and acts on what they come to.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Instant) -> Vec<Effect> {
         let (mut effects, mut records) = (Vec::new(), Vec::new());
-        let is_report = matches!(event, Event::Check(_));
-        let touched = self.fold(event, now, &mut effects, &mut records);
-        if is_report && matches!(touched, Touched::None) {
-            // By far the most frequent event, and nearly always the same result again: nothing can follow from it.
-            return records;
+        if self.facts.shutdown == Some(Shutdown::Done) {
+            return effects;
         }
-        self.decide(touched, now, &mut records);
-        self.carry_out(now, &mut effects);
-        while self.advance_shutdown(now, &mut effects) {
-            self.decide(Touched::All, now, &mut records);
+        let mut touched = Touched::Nothing;
+        for event in events {
+            touched = touched.and(self.fold(event, now, &mut effects, &mut records));
+        }
+        // By far the most frequent event is a check with the same result again: nothing can follow from it.
+        if touched != Touched::Nothing {
+            self.decide(touched, now, &mut records);
             self.carry_out(now, &mut effects);
+            while self.advance_shutdown(now, &mut effects) {
+                self.decide(Touched::All, now, &mut records);
+                self.carry_out(now, &mut effects);
+            }
         }
         effects.extend(records);
         effects
     }
 
-    /// When [`Event::Tick`] is due.
-    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+    /// When [`Event::Tick`] is due. It may have passed already.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.facts.shutdown == Some(Shutdown::Done) {
+            return None;
+        }
         let drains =
             self.facts.drains.values().flat_map(|drain| [drain.clock.withdraw_at, drain.clock.lift_at]);
         let shutdown = self.facts.shutdown.and_then(shutdown::deadline);
-        let addresses = self.actual.deadline(&self.facts, self.unbind_delay(), now);
+        let addresses =
+            self.acted_at.and_then(|at| self.actual.deadline(&self.facts, self.unbind_delay(), at));
         drains.chain([shutdown, addresses]).flatten().min()
     }
 
@@ -198,72 +239,51 @@ impl Engine {
         records: &mut Vec<Effect>,
     ) -> Touched {
         match event {
-            Event::Reload(config) => {
-                self.config = config;
-                let drains = self.facts.drains.len();
-                self.facts.retain(&self.config);
-                if self.facts.drains.len() != drains {
-                    effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-                }
-                for peer in self.config.peers.keys() {
-                    self.facts.peers.entry(peer.clone()).or_default();
-                }
-                self.users = users(&self.config);
-                effects.push(Effect::Configure(Arc::clone(&self.config)));
-                Touched::All
-            }
+            Event::Reload(config) => self.fold_config(config, effects, records),
             Event::Check(report) => self.fold_check(report, records),
-            Event::Addresses(addresses) => {
-                if !self.facts.addresses_known {
-                    let ours = addresses.iter().filter(|(_, owner)| **owner == Owner::Us);
-                    records.extend(ours.map(|(a, _)| Effect::Record(Record::AddressAdopted(a.clone()))));
-                }
-                self.facts.addresses = addresses;
-                self.facts.addresses_known = true;
-                Touched::All
-            }
+            Event::Addresses(addresses) => self.fold_addresses(addresses, records),
             Event::AddressAdded(address, owner) => {
-                self.answered(&address);
-                let touched = self.services_of(&address);
-                self.facts.addresses.insert(address, owner);
-                touched
+                let settled = self.answered(&address, Asked::Bind) | self.mended(&address);
+                if self.facts.addresses.insert(address.clone(), owner) == Some(owner) && !settled {
+                    return Touched::Nothing;
+                }
+                match self.services_of(&address) {
+                    // Someone else's business.
+                    touched if touched == Touched::PLAN && owner == Owner::Other && !settled => {
+                        Touched::Nothing
+                    }
+                    touched => touched,
+                }
             }
             Event::AddressRemoved(address) => {
-                let asked_for = self.actual.in_flight.contains(&address);
-                self.answered(&address);
-                if self.facts.addresses.remove(&address) == Some(Owner::Us) && !asked_for {
+                let answered = self.answered(&address, Asked::Unbind);
+                let mended = self.mended(&address);
+                let removed = self.facts.addresses.remove(&address);
+                if removed == Some(Owner::Us) && !answered {
                     records.push(Effect::Record(Record::AddressLost(address.clone())));
+                }
+                if removed.is_none() && !answered && !mended {
+                    return Touched::Nothing;
                 }
                 self.services_of(&address)
             }
-            Event::AddressFailed(address, error) => {
-                self.answered(&address);
-                records.push(Effect::Record(Record::AddressFailed(address.clone(), error.clone())));
-                self.facts.address_errors.insert(address, (error, now + ADDRESS_RETRY));
-                Touched::None
+            Event::AddressFailed(address, error) => self.fold_failure(address, error, now, records),
+            Event::PeerUp(peer) => {
+                self.fold_peer(peer, |fact| *fact = PeerFact { established: true, synced: None })
             }
-            Event::PeerUp(peer) => self.fold_peer(&peer, PeerFact { established: true, synced: None }),
-            Event::PeerDown(peer) => self.fold_peer(&peer, PeerFact::default()),
-            Event::PeerSynced(peer, version) => {
-                if let Some(fact) = self.facts.peers.get_mut(&peer) {
-                    fact.synced = Some(version);
-                }
-                Touched::None
+            Event::PeerDown(peer) if !self.config.peers.contains_key(&peer) => {
+                self.facts.peers.remove(&peer).map_or(Touched::Nothing, |_| Touched::PLAN)
             }
-            Event::Drain(service, mut drain) => {
-                let already = self.facts.drains.get(&service).map(|earlier| earlier.clock.withdraw_at);
-                drain.clock.withdraw_at = already.unwrap_or(Some(now + self.config.shutdown.drain_time));
-                records.push(Effect::Record(Record::Drain(service.clone(), Some(drain.clone()))));
-                self.facts.drains.insert(service.clone(), drain);
-                effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-                Touched::Some([service].into())
-            }
+            Event::PeerDown(peer) => self.fold_peer(peer, |fact| *fact = PeerFact::default()),
+            Event::PeerSynced(peer, version) => self.fold_peer(peer, |fact| fact.synced = Some(version)),
+            Event::Drain(service, drain) => self.fold_drain(service, drain, now, effects, records),
             Event::Undrain(service) => {
-                if self.facts.drains.remove(&service).is_some() {
-                    records.push(Effect::Record(Record::Drain(service.clone(), None)));
-                    effects.push(Effect::SaveDrains(self.facts.drains.clone()));
+                if self.facts.drains.remove(&service).is_none() {
+                    return Touched::Nothing;
                 }
-                Touched::Some([service].into())
+                records.push(Effect::Record(Record::Drain(service.clone(), None)));
+                effects.push(Effect::SaveDrains(self.facts.drains.clone()));
+                Touched::Services([service].into())
             }
             Event::Shutdown => {
                 if self.facts.shutdown.is_some() {
@@ -276,21 +296,108 @@ impl Engine {
                 Touched::All
             }
             Event::PeersStopped => {
-                for peer in self.facts.peers.values_mut() {
-                    *peer = PeerFact::default();
-                }
-                self.facts.shutdown = Some(shutdown::ceased(now));
-                Touched::All
+                self.facts.sessions_closed = true;
+                Touched::PLAN
             }
             Event::Tick => self.fold_time(now, effects, records),
         }
+    }
+
+    fn fold_config(
+        &mut self,
+        config: Arc<Config>,
+        effects: &mut Vec<Effect>,
+        records: &mut Vec<Effect>,
+    ) -> Touched {
+        // It would start the peers again that are being stopped.
+        if self.facts.shutdown.is_some() {
+            return Touched::Nothing;
+        }
+        self.config = config;
+        let drained: Vec<ServiceName> = self.facts.drains.keys().cloned().collect();
+        self.facts.retain(&self.config);
+        if self.facts.drains.len() != drained.len() {
+            effects.push(Effect::SaveDrains(self.facts.drains.clone()));
+        }
+        let lifted = drained.into_iter().filter(|service| !self.facts.drains.contains_key(service));
+        records.extend(lifted.map(|service| Effect::Record(Record::Drain(service, None))));
+        for peer in self.config.peers.keys() {
+            self.facts.peers.entry(peer.clone()).or_default();
+        }
+        // Whoever reloads may have mended what went wrong.
+        self.facts.address_errors.clear();
+        self.users = users(&self.config);
+        effects.push(Effect::Configure(Arc::clone(&self.config)));
+        Touched::All
+    }
+
+    fn fold_addresses(&mut self, addresses: BTreeMap<Address, Owner>, records: &mut Vec<Effect>) -> Touched {
+        if self.facts.addresses_known && self.facts.addresses == addresses {
+            return Touched::Nothing;
+        }
+        let of_ours = |addresses: &BTreeMap<Address, Owner>, record: fn(Address) -> Record| {
+            let ours = addresses.iter().filter(|(_, owner)| **owner == Owner::Us);
+            ours.map(|(address, _)| record(address.clone())).map(Effect::Record).collect::<Vec<_>>()
+        };
+        if self.facts.addresses_known {
+            let mut gone = self.facts.addresses.clone();
+            gone.retain(|address, _| {
+                !addresses.contains_key(address) && !self.facts.asked.contains_key(address)
+            });
+            records.extend(of_ours(&gone, Record::AddressLost));
+        } else {
+            records.extend(of_ours(&addresses, Record::AddressAdopted));
+        }
+        self.facts.addresses = addresses;
+        self.facts.addresses_known = true;
+        Touched::All
+    }
+
+    fn fold_failure(
+        &mut self,
+        address: Address,
+        error: String,
+        now: Instant,
+        records: &mut Vec<Effect>,
+    ) -> Touched {
+        let asked = self.facts.asked.remove(&address);
+        let touched = self.services_of(&address);
+        // Someone else was faster: it is there, and that was all we wanted.
+        if asked == Some(Asked::Bind) && self.facts.addresses.contains_key(&address) {
+            return touched;
+        }
+        let failed = (error.clone(), now + ADDRESS_RETRY);
+        let before = self.facts.address_errors.insert(address.clone(), failed);
+        if before.is_none_or(|(before, _)| before != error) {
+            records.push(Effect::Record(Record::AddressFailed(address, error)));
+        }
+        touched
+    }
+
+    fn fold_drain(
+        &mut self,
+        service: ServiceName,
+        mut drain: Drain,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+        records: &mut Vec<Effect>,
+    ) -> Touched {
+        if !self.config.services.contains_key(&service) {
+            return Touched::Nothing;
+        }
+        let already = self.facts.drains.get(&service).map(|earlier| earlier.clock.withdraw_at);
+        drain.clock.withdraw_at = already.unwrap_or(Some(now + self.config.shutdown.drain_time));
+        records.push(Effect::Record(Record::Drain(service.clone(), Some(drain.clone()))));
+        self.facts.drains.insert(service.clone(), drain);
+        effects.push(Effect::SaveDrains(self.facts.drains.clone()));
+        Touched::Services([service].into())
     }
 
     fn fold_check(&mut self, report: CheckReport, records: &mut Vec<Effect>) -> Touched {
         let CheckReport { check, definition, mut state, mut since, outcome, at } = report;
         // A late report of a check that a reload has removed or changed.
         if self.config.checks.get(&check) != Some(&definition) {
-            return Touched::None;
+            return Touched::Nothing;
         }
         let before = self.facts.checks.get(&check).map(|fact| (fact.state, fact.since));
         if let (HealthState::Unknown, Some((settled, entered))) = (state, before) {
@@ -303,16 +410,16 @@ impl Engine {
         }
         self.facts.checks.insert(check.clone(), CheckFact { state, since, outcome, at });
         if before.map(|(state, _)| state.verdict()) == Some(state.verdict()) {
-            return Touched::None;
+            return Touched::Nothing;
         }
-        self.users.get(&check).map_or(Touched::None, |users| Touched::Some(users.clone()))
+        self.users.get(&check).map_or(Touched::Nothing, |users| Touched::Services(users.clone()))
     }
 
-    fn fold_peer(&mut self, peer: &PeerName, now: PeerFact) -> Touched {
-        if let Some(fact) = self.facts.peers.get_mut(peer) {
-            *fact = now;
-        }
-        Touched::None
+    fn fold_peer(&mut self, peer: PeerName, change: impl FnOnce(&mut PeerFact)) -> Touched {
+        let Some(fact) = self.facts.peers.get_mut(&peer) else { return Touched::Nothing };
+        let before = *fact;
+        change(fact);
+        if *fact == before { Touched::Nothing } else { Touched::PLAN }
     }
 
     fn fold_time(&mut self, now: Instant, effects: &mut Vec<Effect>, records: &mut Vec<Effect>) -> Touched {
@@ -333,28 +440,34 @@ impl Engine {
             records.push(Effect::Record(Record::Drain(service.clone(), None)));
             touched.insert(service);
         }
-        Touched::Some(touched)
+        Touched::Services(touched)
     }
 
-    /// The kernel has said what became of an address: nothing is in flight any more, and no error stands.
-    fn answered(&mut self, address: &Address) {
-        self.actual.in_flight.remove(address);
-        self.facts.address_errors.remove(address);
+    /// Whether that answers `question` about an address. While another one is open, this is what happened before it.
+    fn answered(&mut self, address: &Address, question: Asked) -> bool {
+        let answered = self.facts.asked.get(address) == Some(&question);
+        if answered {
+            self.facts.asked.remove(address);
+        }
+        answered
+    }
+
+    /// Whether an address was in error: it has changed, so that stands no more.
+    fn mended(&mut self, address: &Address) -> bool {
+        self.facts.address_errors.remove(address).is_some()
     }
 
     fn services_of(&self, address: &Address) -> Touched {
-        match self.standing.get(&IpNet::from(address.ip)) {
-            Some(standing) => Touched::Some([standing.service.clone()].into()),
-            None => Touched::None,
-        }
+        let standing = self.standing.get(&IpNet::from(address.ip));
+        Touched::Services(standing.map(|standing| standing.service.clone()).into_iter().collect())
     }
 
     /// Decides again about the services touched, and writes down what changed.
     fn decide(&mut self, touched: Touched, now: Instant, records: &mut Vec<Effect>) {
         let config = Arc::clone(&self.config);
         match touched {
-            Touched::None => {}
-            Touched::Some(names) => {
+            Touched::Nothing => {}
+            Touched::Services(names) => {
                 for (name, service) in names.iter().filter_map(|name| config.services.get_key_value(name)) {
                     self.decide_service(name, service, now, records);
                 }
@@ -448,16 +561,36 @@ impl Engine {
         }
     }
 
+    /// Sets in motion whatever can be now; what is under way is not asked for again.
     fn carry_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let unbind_delay = self.unbind_delay();
-        self.actual.settle(&self.facts, unbind_delay, now);
-        for step in plan(&self.desired, &self.actual, &self.facts, unbind_delay, now) {
-            self.actual.begin(&step);
-            effects.push(match step {
-                Step::Bind(address) => Effect::Bind(address),
-                Step::Advertise(version, routes) => Effect::Advertise(version, routes),
-                Step::Unbind(address) => Effect::Unbind(address),
-            });
+        self.acted_at = Some(now);
+        loop {
+            self.actual.settle(&self.facts, unbind_delay, now);
+            let steps = plan(&self.desired, &self.actual, &self.facts, unbind_delay, now);
+            // A withdrawal that nobody has to be told of may be settled at once, and then something is left to do.
+            let again = steps.iter().any(|step| matches!(step, Step::Advertise(..)));
+            effects.extend(steps.into_iter().map(|step| self.begin(step)));
+            if !again {
+                return;
+            }
+        }
+    }
+
+    fn begin(&mut self, step: Step) -> Effect {
+        match step {
+            Step::Bind(address) => {
+                self.facts.asked.insert(address.clone(), Asked::Bind);
+                Effect::Bind(address)
+            }
+            Step::Unbind(address) => {
+                self.facts.asked.insert(address.clone(), Asked::Unbind);
+                Effect::Unbind(address)
+            }
+            Step::Advertise(version, routes) => {
+                self.actual.advertised(version, &routes);
+                Effect::Advertise(version, routes)
+            }
         }
     }
 
@@ -472,12 +605,16 @@ impl Engine {
         self.facts.shutdown = Some(next);
         effects.push(Effect::Record(Record::Shutdown(next)));
         match next {
-            Shutdown::Ceasing => effects.push(Effect::StopPeers),
-            Shutdown::Done => effects.push(Effect::Exit),
-            Shutdown::Draining { .. }
-            | Shutdown::Withdrawing { .. }
-            | Shutdown::Settling { .. }
-            | Shutdown::Unbinding { .. } => {}
+            Shutdown::Ceasing { .. } => effects.push(Effect::StopPeers),
+            // Also those whose end nobody reported: nothing is told to them any more.
+            Shutdown::Unbinding { .. } => {
+                self.facts.peers.values_mut().for_each(|fact| *fact = PeerFact::default())
+            }
+            Shutdown::Done => {
+                effects.push(Effect::Exit);
+                return false;
+            }
+            Shutdown::Draining { .. } | Shutdown::Withdrawing { .. } | Shutdown::Settling { .. } => {}
         }
         true
     }

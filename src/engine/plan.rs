@@ -7,7 +7,7 @@
 //!
 //! Nothing else in the daemon knows this order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,8 +33,6 @@ pub(super) struct Actual {
     pub(super) advertised: (Version, Arc<Routes>),
     /// Addresses that were announced and no longer are.
     pub(super) retiring: BTreeMap<IpAddr, Retiring>,
-    /// Addresses that were asked to be bound or unbound, with no answer yet.
-    pub(super) in_flight: BTreeSet<Address>,
 }
 
 /// An address whose withdrawal is under way.
@@ -68,11 +66,11 @@ pub(super) fn plan(
     let mut steps = Vec::new();
     if facts.addresses_known {
         let may_touch = |address: &Address| {
-            !actual.in_flight.contains(address)
+            !facts.asked.contains_key(address)
                 && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
         };
         let missing = |ip: IpAddr, interface: &str| {
-            !facts.holders(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
+            !facts.lasting(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
         };
         let wanted = desired.addresses.iter().filter(|(ip, interface)| missing(**ip, interface));
         let wanted = wanted.map(|(ip, interface)| Address { ip: *ip, interface: interface.clone() });
@@ -108,8 +106,10 @@ fn may_leave(
     now: Instant,
 ) -> bool {
     if let Some(elsewhere) = desired.addresses.get(&address.ip) {
-        // It only moves to another interface: it must be there first.
-        return facts.holders(address.ip).any(|(held, _)| held.interface == *elsewhere);
+        // It only moves to another interface, or to someone else: it must be there first.
+        return facts
+            .lasting(address.ip)
+            .any(|(held, owner)| held.interface == *elsewhere || *owner == Owner::Other);
     }
     let announced = |routes: &Routes| routes.contains_key(&address.ip.into());
     if announced(&desired.routes) || announced(&actual.advertised.1) {
@@ -123,40 +123,38 @@ fn may_leave(
 }
 
 impl Actual {
-    /// Notes that `step` was set in motion.
-    pub(super) fn begin(&mut self, step: &Step) {
-        match step {
-            Step::Bind(address) | Step::Unbind(address) => {
-                self.in_flight.insert(address.clone());
-            }
-            Step::Advertise(version, routes) => {
-                for gone in
-                    self.advertised.1.keys().filter(|vip| is_host_address(vip) && !routes.contains_key(*vip))
-                {
-                    self.retiring.insert(gone.addr(), Retiring { version: *version, settled_at: None });
-                }
-                self.retiring.retain(|ip, _| !routes.contains_key(&(*ip).into()));
-                self.advertised = (*version, Arc::clone(routes));
-            }
+    /// Notes that `routes` were given to every peer.
+    pub(super) fn advertised(&mut self, version: Version, routes: &Arc<Routes>) {
+        for gone in self.advertised.1.keys().filter(|vip| is_host_address(vip) && !routes.contains_key(*vip))
+        {
+            self.retiring.insert(gone.addr(), Retiring { version, settled_at: None });
         }
+        self.retiring.retain(|ip, _| !routes.contains_key(&(*ip).into()));
+        self.advertised = (version, Arc::clone(routes));
     }
 
-    /// Notes which withdrawals every established peer now has, and forgets those that are long over.
+    /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has
+    /// just come up may have begun with an earlier set, so it is waited for too.
     pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
         for retiring in self.retiring.values_mut() {
-            if retiring.settled_at.is_none() && facts.all_synced(retiring.version) {
-                retiring.settled_at = Some(now);
-            }
+            let settled = facts.all_synced(retiring.version);
+            retiring.settled_at = settled.then_some(retiring.settled_at.unwrap_or(now));
         }
         self.retiring.retain(|ip, retiring| {
-            facts.owner(*ip).is_some() || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
+            facts.holders(*ip).next().is_some()
+                || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
         });
     }
 
-    /// The next time at which something becomes possible that is not now.
-    pub(super) fn deadline(&self, facts: &Facts, unbind_delay: Duration, now: Instant) -> Option<Instant> {
+    /// The next time after `acted_at` at which something becomes possible that was not then.
+    pub(super) fn deadline(
+        &self,
+        facts: &Facts,
+        unbind_delay: Duration,
+        acted_at: Instant,
+    ) -> Option<Instant> {
         let settled = self.retiring.values().filter_map(|retiring| Some(retiring.settled_at? + unbind_delay));
         let retries = facts.address_errors.values().map(|(_, retry_at)| *retry_at);
-        settled.chain(retries).filter(|at| *at > now).min()
+        settled.chain(retries).filter(|at| *at > acted_at).min()
     }
 }
