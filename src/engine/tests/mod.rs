@@ -5,7 +5,6 @@
 
 mod decide;
 mod lifecycle;
-mod measure;
 mod operator;
 mod plan;
 mod properties;
