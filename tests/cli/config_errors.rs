@@ -14,7 +14,7 @@ fn said(text: &str) -> String {
     }
 }
 
-const FIVE_MISTAKES: &str = "\
+pub(crate) const FIVE_MISTAKES: &str = "\
 local_as: 65001
 
 peers:
