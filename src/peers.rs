@@ -242,6 +242,8 @@ fn bgp_config(peer: &Peer, router_id: Ipv4Addr) -> PeerConfig {
         mode: peer.mode,
         families: peer.families.clone(),
         next_hops: peer.next_hop,
+        // Only a session over IPv6 has use for it.
+        extended_next_hop: peer.address.is_ipv6(),
         seed: seed(),
         ..PeerConfig::new(peer.local_as, peer.peer_as, router_id)
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use vipcast_bgp::wire::{Asn, Community, Family, LargeCommunity};
+use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 use crate::names::{CheckName, PeerName, ServiceName};
@@ -258,6 +258,10 @@ pub struct Announce {
     pub as_path_prepend: u8,
     /// Standard communities (RFC 1997).
     pub communities: BTreeSet<Community>,
+    /// Extended communities (RFC 4360).
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
+    /// Bandwidth of the link to this node in octets per second, for routers that weigh paths by it.
+    pub link_bandwidth: Option<u64>,
     /// Large communities (RFC 8092).
     pub large_communities: BTreeSet<LargeCommunity>,
     /// Next hop for the VIPs of its own family, instead of what the session says.

@@ -105,9 +105,16 @@ impl Place {
             Self::Exec => &["command", "shell", "user"],
             Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
             Self::Condition => &["all", "any", "at_least", "of"],
-            Self::Announce | Self::Demote => {
-                &["med", "local_pref", "as_path_prepend", "communities", "large_communities", "next_hop"]
-            }
+            Self::Announce | Self::Demote => &[
+                "med",
+                "local_pref",
+                "as_path_prepend",
+                "communities",
+                "extended_communities",
+                "large_communities",
+                "link_bandwidth",
+                "next_hop",
+            ],
             Self::OnDown => &["demote"],
         }
     }
