@@ -103,8 +103,8 @@ fn refresh(lab: &Lab, kind: RouterKind) -> Result<()> {
     let (tor, edge) = (lab.host("tor")?, lab.host("edge")?);
     let link = lab.link(&tor, &edge, Subnet::dual(1))?;
     let (tor4, edge4) = (link.v4(&tor)?, link.v4(&edge)?);
-    let router =
-        RouterConfig::new(65000, Ipv4Addr::new(10, 0, 0, 1)).neighbor(Neighbor::new(edge4, 65001).both_families());
+    let router = RouterConfig::new(65000, Ipv4Addr::new(10, 0, 0, 1))
+        .neighbor(Neighbor::new(edge4, 65001).both_families());
     let router = lab.router(kind, &tor, &router)?;
     let peer = format!("address: {tor4}, peer_as: 65000, active: true");
     let node = Node::start(lab, &edge, &config(65001, &peer, ""))?;
@@ -170,7 +170,10 @@ fn link_bandwidth(lab: &Lab) -> Result<()> {
             .collect();
         weights.sort();
         ensure!(weights.len() == 2, "{routes:?}");
-        ensure!(weights[1].1 == 3 * weights[0].1 || weights[1].1.abs_diff(3 * weights[0].1) <= 2, "{weights:?}");
+        ensure!(
+            weights[1].1 == 3 * weights[0].1 || weights[1].1.abs_diff(3 * weights[0].1) <= 2,
+            "{weights:?}"
+        );
         Ok(weights)
     })?;
     println!("link bandwidth 1G and 3G: weights in the router's kernel {weights:?}");

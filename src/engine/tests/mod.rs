@@ -22,11 +22,12 @@ use vipcast_bgp::wire::{Asn, Community, Family, iana};
 use vipcast_bgp::{RouteAttributes, Routes};
 
 use super::*;
-use crate::check::report::Outcome;
+use crate::check::report::{CheckReport, HealthState, Outcome};
 use crate::config::model::{
-    self, Announce, BindPolicy, Check, CheckKind, ConnectMode, Control, Listen, Log, LogFormat, LogLevel,
-    NextHops, OnDown, Peer, Target, TcpCheck,
+    self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, Listen, Log, LogFormat,
+    LogLevel, NextHops, OnDown, Peer, Target, TcpCheck,
 };
+use crate::names::PeerName;
 
 const UP: HealthState = HealthState::Up;
 const DOWN: HealthState = HealthState::Down;
