@@ -200,15 +200,13 @@ impl Named {
         Self::variant(capability)
     }
 
-    /// Of an enum that serialises as `"name"` or `{"name": value}`.
-    fn variant(value: &impl Serialize) -> Result<Self, Error> {
-        Ok(match serde_json::to_value(value)? {
-            Value::Object(object) if object.len() == 1 => object
-                .into_iter()
-                .next()
-                .map_or_else(|| Self(String::new(), Value::Null), |(name, value)| Self(name, value)),
-            Value::String(name) => Self(name, Value::Bool(true)),
-            other => Self("value".to_owned(), other),
+    /// Of an enum, which serialises as `"name"` or `{"name": value}`.
+    fn variant(variant: &impl Serialize) -> Result<Self, Error> {
+        let variant = serde_json::to_value(variant)?;
+        let inner = variant.as_object().and_then(|object| object.iter().next());
+        Ok(match inner {
+            Some((name, value)) => Self(name.clone(), value.clone()),
+            None => Self(variant.as_str().unwrap_or_default().to_owned(), Value::Bool(true)),
         })
     }
 }

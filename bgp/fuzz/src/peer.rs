@@ -134,7 +134,7 @@ impl<'a> Arbitrary<'a> for Op<'a> {
             4 => Self::Accept,
             5 => Self::Dialled(input.arbitrary()?),
             6 => Self::DialFailed(input.arbitrary()?),
-            7 | 8 | 9 => {
+            7..=9 => {
                 let (conn, piece) = (input.arbitrary()?, Piece::arbitrary(input)?);
                 Self::Received(conn, piece)
             }
