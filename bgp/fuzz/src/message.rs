@@ -129,6 +129,8 @@ fn routes(update: &Update, length: usize) {
     assert_eq!(codes.len(), update.attributes.len(), "each type at most once");
     for malformed in &update.malformed {
         assert!(malformed.error.to_string().len() < 200);
+        let alike = update.malformed.iter().filter(|other| other.code == malformed.code).count();
+        assert!(alike <= 3, "one for itself, one for all its duplicates, one for being cut off");
     }
 }
 

@@ -427,6 +427,9 @@ impl Bench {
         if !self.running {
             assert!(self.live.is_empty() && deadline.is_none(), "a stopped peer rests");
         }
+        if self.session.is_some() {
+            assert_eq!(self.live.len(), 1, "a session that stands has no sibling");
+        }
         let status = self.peer.status(self.now);
         assert_eq!(status.state == State::Established, self.session.is_some());
         assert_eq!(status.session.is_some(), status.state >= State::OpenConfirm);
