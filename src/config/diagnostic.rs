@@ -272,9 +272,11 @@ impl Report {
     /// Puts stars in the place of what nobody may see. Offsets and lines stay where they are.
     pub(super) fn redact(&mut self, span: Span) {
         let source = &mut self.sources[span.file.0 as usize];
-        let (Some(before), Some(secret), Some(after)) =
-            (source.text.get(..span.start), source.text.get(span.start..span.end), source.text.get(span.end..))
-        else {
+        let (Some(before), Some(secret), Some(after)) = (
+            source.text.get(..span.start),
+            source.text.get(span.start..span.end),
+            source.text.get(span.end..),
+        ) else {
             return;
         };
         let stars = secret.split('\n').map(|line| "*".repeat(line.len())).collect::<Vec<_>>().join("\n");

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use vipcast_bgp::wire::{Asn, Community, Family, LargeCommunity};
 pub use vipcast_bgp::net::{Authentication, Reach};
+use vipcast_bgp::wire::{Asn, Community, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 use crate::names::{CheckName, PeerName, ServiceName};

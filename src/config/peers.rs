@@ -67,7 +67,9 @@ pub(super) fn read(
                 report
                     .error(at, format!("two peers at {} have different passwords", peer.address))
                     .also(*first, "the other is here")
-                    .hint("what comes in is checked by its address; give both the same, or use another address");
+                    .hint(
+                        "what comes in is checked by its address; give both the same, or use another address",
+                    );
                 return None;
             }
             named.then(|| (PeerName::from(entry.key.as_str()), peer))

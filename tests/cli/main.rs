@@ -3,3 +3,4 @@
 mod config_errors;
 mod config_files;
 mod examples;
+mod secrets;

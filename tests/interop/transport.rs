@@ -29,8 +29,12 @@ pub(crate) fn trials() -> Vec<Trial> {
         for (carried, v6) in [("ipv4", false), ("ipv6", true)] {
             for (dial, ours) in [("our_dial", true), ("the_routers_dial", false)] {
                 let way = Way { kind, v6, ours };
-                trials.push(trial(&format!("{kind}::md5_over_{carried}_by_{dial}"), &[kind], move |lab| md5(lab, way)));
-                trials.push(trial(&format!("{kind}::gtsm_over_{carried}_by_{dial}"), &[kind], move |lab| gtsm(lab, way)));
+                trials.push(trial(&format!("{kind}::md5_over_{carried}_by_{dial}"), &[kind], move |lab| {
+                    md5(lab, way)
+                }));
+                trials.push(trial(&format!("{kind}::gtsm_over_{carried}_by_{dial}"), &[kind], move |lab| {
+                    gtsm(lab, way)
+                }));
             }
         }
     }
@@ -87,7 +91,11 @@ impl<'a> Pair<'a> {
 
     /// A node whose only peer has these keys besides its address.
     fn node(&self, keys: &str) -> Result<Node> {
-        Node::start(self.lab, &self.edge, &config(&format!("tor: {{address: {}, peer_as: {TOR_AS}{keys}}}", self.tor4()?)))
+        Node::start(
+            self.lab,
+            &self.edge,
+            &config(&format!("tor: {{address: {}, peer_as: {TOR_AS}{keys}}}", self.tor4()?)),
+        )
     }
 
     /// Waits until the log has all of these words in one line, and returns the line.
@@ -224,15 +232,20 @@ fn wrong_as(lab: &Lab) -> Result<()> {
     let other = lab.host("other")?;
     let link = lab.link(&other, &pair.edge, Subnet::dual(2))?;
     let _tor = pair.frr(Neighbor::new(pair.edge4()?, 65099))?;
-    let _other = lab.router(RouterKind::Frr, &other, &router(Neighbor::new(link.v4(&pair.edge)?, EDGE_AS)))?;
+    let _other =
+        lab.router(RouterKind::Frr, &other, &router(Neighbor::new(link.v4(&pair.edge)?, EDGE_AS)))?;
     let peers = format!(
         "tor: {{address: {}, peer_as: {TOR_AS}}}\n  other: {{address: {}, peer_as: 65009}}",
         pair.tor4()?,
         link.v4(&other)?
     );
     let node = Node::start(lab, &pair.edge, &config(&peers))?;
-    pair.wait_logged(&node, &["peer=tor ", "it has another `remote-as` configured for us than our local_as 65001"])?;
-    pair.wait_logged(&node, &["peer=other ", "its ASN is not the peer_as 65009 that is configured here"]).map(drop)
+    pair.wait_logged(
+        &node,
+        &["peer=tor ", "it has another `remote-as` configured for us than our local_as 65001"],
+    )?;
+    pair.wait_logged(&node, &["peer=other ", "its ASN is not the peer_as 65009 that is configured here"])
+        .map(drop)
 }
 
 fn same_router_id(lab: &Lab) -> Result<()> {
@@ -281,7 +294,8 @@ fn interface(lab: &Lab) -> Result<()> {
     node.cli(&["reload"])?;
     node.wait_established(lab, "tor", SOON)?;
     router.wait_established(pair.edge4()?, SOON)?;
-    let sockets = pair.edge.run(["ss", "-Htn", "state", "established", "( sport = :179 or dport = :179 )"])?;
+    let sockets =
+        pair.edge.run(["ss", "-Htn", "state", "established", "( sport = :179 or dport = :179 )"])?;
     ensure!(sockets.contains(&format!("%{name}")), "not bound to {name}: {sockets}");
     Ok(())
 }
@@ -315,7 +329,10 @@ fn reload(lab: &Lab) -> Result<()> {
     holds("b to stay and a to be out", Duration::from_secs(4), || {
         let status = node.status()?;
         ensure!(status.peers["b"].state == "Established", "{:?}", status.peers["b"]);
-        ensure!(status.peers.get("a").is_none_or(|a| a.state != "Established"), "a is up with another password");
+        ensure!(
+            status.peers.get("a").is_none_or(|a| a.state != "Established"),
+            "a is up with another password"
+        );
         Ok(())
     })?;
     write_password(&sites[0].1, PASSWORD)?;
@@ -323,7 +340,8 @@ fn reload(lab: &Lab) -> Result<()> {
     node.wait_established(lab, "a", SOON)?;
     // A file that everyone may read is refused, and the sessions stay as they are.
     fs::set_permissions(&sites[0].1, fs::Permissions::from_mode(0o644)).context("chmod")?;
-    let refused = format!("{:#}", node.cli(&["reload"]).err().context("a world-readable password was taken")?);
+    let refused =
+        format!("{:#}", node.cli(&["reload"]).err().context("a world-readable password was taken")?);
     ensure!(refused.contains("everyone may read or write it"), "{refused}");
     let now = node.status()?.peers["b"].clone();
     ensure!(now.state == "Established" && now.since_ms > since + 4000, "b was touched: {now:?}");
@@ -340,7 +358,9 @@ fn stranger(lab: &Lab) -> Result<()> {
     let keys = format!(", passive: true, password_file: {}", file.display());
     let node = pair.node(&keys)?;
     lab.until("the daemon to answer", SOON, || node.status().map(drop))?;
-    let connect = |address: IpAddr| pair.tor.run(["timeout", "2", "bash", "-c", &format!("exec 3<>/dev/tcp/{address}/179")]);
+    let connect = |address: IpAddr| {
+        pair.tor.run(["timeout", "2", "bash", "-c", &format!("exec 3<>/dev/tcp/{address}/179")])
+    };
     let refused = connect(pair.edge4()?);
     ensure!(refused.is_err(), "a connection without a signature was made");
     let peer = format!("tor: {{address: {}, peer_as: {TOR_AS}, passive: true}}", pair.tor4()?);

@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::warn;
 
-use super::link::{self, Command, LinkEvent};
 use super::PeerId;
 use super::drops::Drops;
-use super::transport::Transport;
+use super::link::{self, Command, LinkEvent};
+use super::transport::{Transport, is_silence};
 use crate::fsm::{ConnId, Input, Output, Peer, PeerEvent, PeerStatus, State, Version};
 use crate::route::Routes;
 use crate::wire::Notification;
@@ -130,21 +130,31 @@ impl Driver {
         }
     }
 
+    /// What the kernel has dropped meanwhile, behind the cause of a connection that nobody answered.
+    fn explain(&mut self, cause: String) -> String {
+        if !is_silence(&cause) {
+            return cause;
+        }
+        // Without /proc there is nothing to tell.
+        let now = Drops::read().unwrap_or_default();
+        let dropped = now.cause_since(&self.drops, &self.transport);
+        self.drops = now;
+        dropped.map_or(cause.clone(), |dropped| format!("{cause}; {dropped}"))
+    }
+
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
-        if let LinkEvent::DialFailed(cause) = &event {
+        if matches!(event, LinkEvent::DialFailed(_)) {
             // Its task has ended, and nobody will ask for a close.
             self.links.remove(&conn);
-            if cause.starts_with(link::NO_ANSWER) {
-                self.drops = Drops::read().unwrap_or_default();
-            }
         }
-        self.handle(match event {
+        let input = match event {
             LinkEvent::Dialled(endpoints) => Input::Dialled(conn, endpoints),
-            LinkEvent::DialFailed(cause) => Input::DialFailed(conn, cause),
+            LinkEvent::DialFailed(cause) => Input::DialFailed(conn, self.explain(cause)),
             LinkEvent::Received(bytes) => Input::Received(conn, bytes),
             LinkEvent::Sent(count) => Input::Sent(conn, count),
-            LinkEvent::Closed(cause) => Input::Closed(conn, cause),
-        });
+            LinkEvent::Closed(cause) => Input::Closed(conn, self.explain(cause)),
+        };
+        self.handle(input);
     }
 
     fn accept(&mut self, stream: TcpStream) {
@@ -177,7 +187,7 @@ impl Driver {
                     let (commands, receiver) = mpsc::unbounded_channel();
                     self.links.insert(conn, commands);
                     let to = (Arc::clone(&self.transport), self.peer.config().peering());
-                    self.tasks.spawn(link::dial(conn, to, self.drops, receiver, self.link_tx.clone()));
+                    self.tasks.spawn(link::dial(conn, to, receiver, self.link_tx.clone()));
                 }
                 Output::Send { conn, bytes } => self.command(conn, Command::Send(bytes)),
                 Output::Close(conn) => {

@@ -55,13 +55,17 @@ impl Drops {
         if md5 && moved(|drops| drops.md5_wrong) {
             Some("segments with a wrong TCP MD5 signature came in and were dropped: the passwords differ")
         } else if md5 && moved(|drops| drops.md5_missing) {
-            Some("segments without a TCP MD5 signature came in and were dropped: the other side has no password")
+            Some(
+                "segments without a TCP MD5 signature came in and were dropped: the other side has no password",
+            )
         } else if ao && moved(|drops| drops.ao) {
             Some("segments with a wrong or no TCP-AO signature came in and were dropped: the keys differ")
         } else if transport.authentication.is_none() && moved(|drops| drops.md5_unexpected) {
             Some("segments with a TCP MD5 signature came in and were dropped: the other side has a password")
         } else if matches!(transport.reach, Reach::TtlSecurity(_)) && moved(|drops| drops.low_ttl) {
-            Some("packets with a low TTL came in and were dropped: the other side is farther away, or without TTL security")
+            Some(
+                "packets with a low TTL came in and were dropped: the other side is farther away, or without TTL security",
+            )
         } else {
             None
         }

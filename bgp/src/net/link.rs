@@ -13,7 +13,6 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::drops::Drops;
 use super::interfaces;
 use super::transport::{Transport, TransportError};
 use super::words::in_words;
@@ -25,10 +24,10 @@ const READ_BUFFER: usize = 16 * 1024;
 /// How long a closing connection may take to flush its NOTIFICATION, and then to see the peer close.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a TCP connect may take. A little less than the machine gives it, because only we can tell why there was no
-/// answer.
+/// How long a TCP connect may take. A little less than the machine gives it, so that its end comes by way of the peer
+/// task, which may know why there was no answer.
 const CONNECT: Duration = Duration::from_millis(4_900);
-/// What a connect that took too long is called; a cause may stand behind it.
+/// What a connect that took too long is called.
 pub(super) const NO_ANSWER: &str = "no answer to the connection request";
 
 /// What the peer task wants of a link.
@@ -53,12 +52,10 @@ pub(super) enum LinkEvent {
 type Commands = mpsc::UnboundedReceiver<Command>;
 type Events = mpsc::Sender<(ConnId, LinkEvent)>;
 
-/// Connects, then runs the connection. `drops` is what the kernel had dropped before: what came in since then may tell
-/// why there is no answer.
+/// Connects, then runs the connection.
 pub(super) async fn dial(
     conn: ConnId,
     (transport, peering): (Arc<Transport>, Peering),
-    drops: Drops,
     mut commands: Commands,
     events: Events,
 ) {
@@ -76,11 +73,7 @@ pub(super) async fn dial(
             Err(error) => in_words(&error),
         },
         Ok(Err(error)) => error.in_words(),
-        Err(_elapsed) => {
-            // No /proc: then there is nothing to tell.
-            let cause = Drops::read().ok().and_then(|now| now.cause_since(&drops, &transport));
-            cause.map_or_else(|| NO_ANSWER.to_owned(), |cause| format!("{NO_ANSWER}; {cause}"))
-        }
+        Err(_elapsed) => NO_ANSWER.to_owned(),
     };
     drop(events.send((conn, LinkEvent::DialFailed(failed))).await);
 }

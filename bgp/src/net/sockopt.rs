@@ -100,7 +100,11 @@ fn md5(socket: &SockRef<'_>, peer: IpAddr, octets: &[u8]) -> io::Result<()> {
 }
 
 /// Like [`set_md5_key`], with TCP-AO (RFC 5925). `ENOPROTOOPT`: the kernel has none.
-pub(super) fn add_ao_key(socket: &SockRef<'_>, peer: IpAddr, parameters: &AoParameters<'_>) -> io::Result<()> {
+pub(super) fn add_ao_key(
+    socket: &SockRef<'_>,
+    peer: IpAddr,
+    parameters: &AoParameters<'_>,
+) -> io::Result<()> {
     let (key, key_length) = padded(parameters.secret.octets())?;
     let mut algorithm = [0; 64];
     for (slot, octet) in algorithm.iter_mut().zip(parameters.algorithm.bytes()) {
@@ -125,7 +129,12 @@ pub(super) fn add_ao_key(socket: &SockRef<'_>, peer: IpAddr, parameters: &AoPara
 }
 
 /// Ends [`add_ao_key`].
-pub(super) fn delete_ao_key(socket: &SockRef<'_>, peer: IpAddr, send_id: u8, receive_id: u8) -> io::Result<()> {
+pub(super) fn delete_ao_key(
+    socket: &SockRef<'_>,
+    peer: IpAddr,
+    send_id: u8,
+    receive_id: u8,
+) -> io::Result<()> {
     let option = AoDelete {
         address: storage(socket, peer)?,
         interface: 0,
@@ -191,7 +200,8 @@ fn set<T>(socket: &SockRef<'_>, level: c_int, name: c_int, value: &T) -> io::Res
     let length = socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads `length` bytes from a
     // reference to exactly as many, none of them padding, and keeps no pointer.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(value).cast(), length) };
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

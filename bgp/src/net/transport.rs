@@ -213,12 +213,11 @@ impl Transport {
                     false => TransportError::Md5(error),
                 })
             }
-            Some(Authentication::Ao(key)) => {
-                sockopt::add_ao_key(socket, self.ip(), &key.parameters()).map_err(|error| match missing(&error) {
+            Some(Authentication::Ao(key)) => sockopt::add_ao_key(socket, self.ip(), &key.parameters())
+                .map_err(|error| match missing(&error) {
                     true => TransportError::NoAo,
                     false => TransportError::Ao(error),
-                })
-            }
+                }),
         }
     }
 
@@ -263,9 +262,9 @@ impl Transport {
     }
 }
 
-/// Whether the peer, or its kernel, has not answered.
-fn is_silence(cause: &str) -> bool {
-    cause.starts_with(super::link::NO_ANSWER) || cause == "connection timed out"
+/// Whether the peer, or its kernel, has not answered. What was dropped meanwhile may stand behind the cause.
+pub(super) fn is_silence(cause: &str) -> bool {
+    cause.starts_with(super::link::NO_ANSWER) || cause.starts_with("connection timed out")
 }
 
 #[cfg(test)]
@@ -295,7 +294,8 @@ mod tests {
     fn a_transport_does_not_show_its_key() {
         let address = PeerAddress { remote: "10.0.0.1:179".parse().unwrap(), source: None };
         let secret = Secret::new(b"hunter2").unwrap();
-        let ao = AoKey { secret: secret.clone(), send_id: 1, receive_id: 1, algorithm: AoAlgorithm::HmacSha1 };
+        let ao =
+            AoKey { secret: secret.clone(), send_id: 1, receive_id: 1, algorithm: AoAlgorithm::HmacSha1 };
         for key in [Authentication::Md5(secret), Authentication::Ao(ao)] {
             let shown = format!("{:?}", Transport { authentication: Some(key), ..address.into() });
             assert!(shown.contains("Secret(…)") && !shown.contains("hunter2"), "{shown}");
