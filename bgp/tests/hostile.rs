@@ -153,13 +153,14 @@ async fn hostile_peers_and_strangers_do_not_delay_a_keepalive_and_leave_nothing(
     let (slow_listener, slow_at) = listen(Ipv4Addr::new(127, 3, 0, 4));
     let flapper_at = Ipv4Addr::new(127, 3, 0, 5);
     let flapper = peer((flapper_at, 179).into(), ConnectMode::Passive, 9);
+    let routes = many_routes();
     let (fds, kib) = (descriptors(), memory());
     let begin = Instant::now();
 
     // One reads nothing, with 50,000 routes on the way to it. Its own KEEPALIVEs come.
     let deaf = peer(deaf_at, ConnectMode::Active, 3);
     let mut deaf_stream = accept(&deaf_listener, 3).await;
-    deaf.advertise(Version(1), many_routes());
+    deaf.advertise(Version(1), Arc::clone(&routes));
     let deaf_end = tokio::spawn(async move {
         loop {
             sleep(Duration::from_millis(900)).await;

@@ -24,11 +24,11 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// `password: …`. The file that it stands in is then a secret itself.
 pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Secret> {
+    report.redact(node.span);
     let Value::Scalar(text) = &node.value else {
         expected(node, key, "a password", report);
         return None;
     };
-    report.redact(node.span);
     if report.is_exposed(key.file) {
         report
             .error(key, "there is a password in this file, and everyone may read it")

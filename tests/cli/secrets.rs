@@ -145,7 +145,7 @@ fn a_credential_comes_from_the_directory_that_systemd_names() {
     let path = directory.write("vipcast.yaml", config("password_credential: tor-key").as_bytes(), 0o644);
     let check = |credentials: Option<&PathBuf>| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vipcast"));
-        command.args(["check", "--config", &path]).env_remove("CREDENTIALS_DIRECTORY");
+        command.args(["check", &path]).env_remove("CREDENTIALS_DIRECTORY");
         command.envs(credentials.map(|path| ("CREDENTIALS_DIRECTORY", path)));
         let output = command.output().expect("vipcast starts");
         let said = [output.stdout, output.stderr].concat();
