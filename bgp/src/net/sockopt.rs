@@ -177,7 +177,7 @@ pub(super) fn is_ipv6(socket: &SockRef<'_>) -> io::Result<bool> {
 fn storage(socket: &SockRef<'_>, peer: IpAddr) -> io::Result<SockAddrStorage> {
     let ip = match peer.to_canonical() {
         IpAddr::V4(v4) if is_ipv6(socket)? => v4.to_ipv6_mapped().into(),
-        other => other,
+        canonical @ (IpAddr::V4(_) | IpAddr::V6(_)) => canonical,
     };
     Ok(SockAddr::from(SocketAddr::new(ip, 0)).as_storage())
 }

@@ -23,6 +23,7 @@ use super::sockopt::{self, AoParameters};
 use super::words::in_words;
 use crate::fsm::DownReason;
 use crate::wire::Peering;
+use crate::wire::iana::notification::HOLD_TIMER_EXPIRED;
 
 /// Where a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,6 +237,13 @@ impl Transport {
     pub fn hint(&self, peering: Peering, reason: &DownReason) -> Option<String> {
         let cause = match reason {
             DownReason::DialFailed(cause) | DownReason::Closed(cause) => cause.as_str(),
+            // It lets the handshake pass, and then drops what has not come with TTL 255.
+            DownReason::Sent(notification) | DownReason::Received(notification)
+                if notification.code == HOLD_TIMER_EXPIRED
+                    && !matches!(self.reach, Reach::TtlSecurity(_)) =>
+            {
+                return Some("is it up? If it wants TTL security, set `ttl_security` here too".to_owned());
+            }
             DownReason::Received(_)
             | DownReason::Sent(_)
             | DownReason::SendHoldTimerExpired
