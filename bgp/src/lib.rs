@@ -25,11 +25,14 @@
 //! | --- | --- | --- |
 //! | 4271 | BGP-4 | an announcing host: routes are sent, what is received is counted and dropped |
 //! | 1997, 4360, 8092 | communities, extended and large ones, link bandwidth | sent; received opaque |
+//! | 2385 | TCP MD5 | yes, on dialled and accepted connections |
 //! | 2918 | route refresh | answered |
 //! | 4486, 9003 | Cease subcodes, shutdown communication | sent and shown |
 //! | 4724 | graceful restart | decoded; End-of-RIB sent |
 //! | 4760, 2545 | multiprotocol | IPv4 and IPv6 unicast; other families are decoded as opaque |
+//! | 5082 | GTSM (TTL security) | yes |
 //! | 5492, 9072 | capabilities, extended parameters | both decoded; 9072 never sent |
+//! | 5925, 5926 | TCP-AO | one key a session, set at its start; never run on a kernel that has it |
 //! | 6286 | AS-wide unique identifier | yes |
 //! | 6608 | FSM error subcodes | sent |
 //! | 6793 | four-octet AS numbers | yes, with two-octet peers too |

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
@@ -124,6 +125,12 @@ pub struct Peer {
     pub families: BTreeSet<Family>,
     /// Local address of the session; `None`: what the route to the peer says.
     pub source_address: Option<IpAddr>,
+    /// The interface that the session is bound to; `None`: any.
+    pub interface: Option<String>,
+    /// How far away the router may be.
+    pub reach: Reach,
+    /// What signs the session. The key itself is in here, so that a file with another one changes the peer.
+    pub authentication: Option<Authentication>,
     /// Next hops for the family that the session itself does not have.
     pub next_hop: NextHops,
 }

@@ -92,6 +92,9 @@ fn peer(last: u8) -> Peer {
         mode: ConnectMode::Both,
         families: [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into(),
         source_address: None,
+        authentication: None,
+        interface: None,
+        reach: model::Reach::default(),
         next_hop: NextHops::default(),
     }
 }
