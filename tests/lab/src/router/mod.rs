@@ -11,7 +11,7 @@
 //! | `ttl_security` above 1 | yes | yes | yes | no |
 //! | up again after it received a Cease | 1 s | 1 s | 5 s | 1 s, then 60 s, 120 s … |
 //! | … after its neighbour died without one | at once | at once | 5 s | at once |
-//! | … after [`Router::clear`] | 1 s | 1 s | 30 s | 5 s |
+//! | … after [`Router::clear`] | 2 s | 1 s | 30 s | 2 to 5 s |
 //!
 //! These times are measured, with neighbours that dial every second. While it waits, GoBGP and OpenBGPD close calls.
 //! OpenBGPD waits longer after each NOTIFICATION, a collision's included; [`Router::unshut`] makes it start at once.
