@@ -54,9 +54,9 @@ const OTHER: u32 = 65001;
 type Tune = fn(Neighbor) -> Neighbor;
 
 impl Pair {
-    /// FRR is up and waiting before the other one starts, and where it does not matter who dials it is passive. A call
-    /// that comes while its peer is still Idle, or crosses one of its own, may get a NOTIFICATION (5/0, 6/7); OpenBGPD
-    /// is idle for 1 s after the first of these, 60 s after the second, 120 s after the third.
+    /// FRR is up and waiting before the other one starts, and only one of them dials. A call that comes while FRR's
+    /// peer is still Idle, or crosses one of its own, may get a NOTIFICATION, and each of these makes OpenBGPD wait
+    /// twice as long, from 30 s on.
     fn new(lab: &Lab, kind: RouterKind, tune_tried: Tune, tune_other: Tune) -> Result<Self> {
         let (a, b) = (lab.host("tried")?, lab.host("other")?);
         let link = lab.link(&a, &b, Subnet::dual(1))?;
@@ -192,8 +192,9 @@ fn wait_for_message(router: &dyn Router, neighbor: IpAddr) -> Result<()> {
     })
 }
 
+/// FRR dials here: after a first NOTIFICATION, a call ends the wait of OpenBGPD.
 fn hears_shutdown(lab: &Lab, kind: RouterKind) -> Result<()> {
-    let pair = Pair::new(lab, kind, plain, Neighbor::passive)?;
+    let pair = Pair::new(lab, kind, Neighbor::passive, plain)?;
     pair.wait()?;
     for (tried, other) in pair.trieds()?.into_iter().zip(pair.others()?) {
         let before = pair.tried.received_notification(other)?;
