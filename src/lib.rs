@@ -1,1 +1,63 @@
-//! vipcast
+//! The vipcast daemon: announces service addresses (VIPs) over BGP for exactly as long as the service behind them is
+//! healthy. This page is the architecture.
+//!
+//! # One idea
+//!
+//! Everything that happens is an [`Event`](engine::Event). The [`Engine`](engine::Engine) folds it into
+//! [`Facts`](engine::Facts), decides again about the services it touches, and plans the [`Effect`](engine::Effect)s that
+//! lead from what is so to what should be. The engine is pure: time is an argument, and it owns no socket, task or clock.
+//!
+//! ```text
+//!  check::runner ──┐                                                 ┌─► vip      bind, unbind
+//!  peers ──────────┤  Event ─► fold ─► Facts ─► decide ─► Verdict    ├─► peers    advertise the whole set
+//!  vip (netlink) ──┤                              │                  ├─► control  status, explain
+//!  control ────────┤                           Desired ─► plan ──────┼─► journal  one line a transition
+//!  signals ────────┘                              ▲                  └─► state    drains that survive
+//!                                              Actual (what was set in motion)
+//! ```
+//!
+//! Reload, drain, drift, adoption after a crash and shutdown are facts like any other; none has a path of its own.
+//! The same shape holds for every machine here: [`engine::Engine`], [`check::health::Health`] and
+//! [`vipcast_bgp::fsm::Peer`] all have `handle(input, now) -> Vec<output>` and `deadline()`.
+//!
+//! # Threads
+//!
+//! | thread | runs | why |
+//! | --- | --- | --- |
+//! | main | [`daemon`]: engine, BGP sessions, netlink, control socket | one current-thread runtime, so no locks |
+//! | probes | [`check::runner`] | a thousand TLS handshakes or a stuck resolver cannot delay a KEEPALIVE |
+//!
+//! They meet only through channels.
+//!
+//! # Where to change what
+//!
+//! | to change … | see |
+//! | --- | --- |
+//! | a configuration key | [`config`]: its place in `places.rs`, its reader, its field in [`config::model`] |
+//! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
+//! | a kind of check | [`check`]: a variant of [`config::model::CheckKind`], a file, an arm in `probe` |
+//! | rise, fall, intervals | [`check::health`] |
+//! | what an event changes | `engine::fold` |
+//! | when a VIP is announced, and why not | `engine::decide`, [`engine::Reason`] |
+//! | the order of bind, announce, withdraw, unbind | `engine::plan`, and nowhere else |
+//! | what SIGTERM does | `engine::shutdown` |
+//! | how addresses are put on the host | [`vip`] |
+//! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
+//! | which peers run, and what is logged of them | [`peers`] |
+//! | a log line | [`journal`] for what the engine records, [`log`] for its form |
+//! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
+//! | a command | [`cli`]: one file each |
+//! | what must survive a restart | [`state`] |
+
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod engine;
+pub mod journal;
+pub mod log;
+pub mod names;
+pub mod peers;
+pub mod state;
+pub mod vip;

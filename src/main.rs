@@ -1,2 +1,7 @@
-//! The vipcast command.
-fn main() {}
+//! The `vipcast` command: parses the command line, runs the command, and exits with its code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vipcast::cli::main()
+}

@@ -1,1 +1,60 @@
-//! vipcast-bgp
+//! An embeddable BGP-4 speaker for hosts that announce routes: a pure core, and tokio drivers around it.
+//!
+//! ```text
+//!   your program ── Routes ──► net::Speaker ◄──── PeerEvent ── …
+//!                                  │ bytes, time
+//!                              fsm::Peer            one peer: connections, collision, timers, negotiation
+//!                                  │
+//!                          adj_rib_out, wire        what is sent; messages ↔ bytes
+//! ```
+//!
+//! # Layers
+//!
+//! * [`wire`]: messages to bytes and back. No state.
+//! * [`adj_rib_out`]: what a session was sent against what is wanted, packed into UPDATEs.
+//! * [`fsm`]: one peer as a state machine: [`fsm::Peer::handle`] and [`fsm::Peer::deadline`].
+//! * `net` (feature `net`, on by default): sockets, timers and tasks.
+//!
+//! Everything but `net` is pure: no socket, clock, task or random source, and no tokio in the dependency tree
+//! (`--no-default-features`). Embed `net::Speaker` to announce routes from a program; embed [`fsm::Peer`] to run a
+//! peer in your own event loop or in a simulation.
+//!
+//! # Standards
+//!
+//! | RFC | what | extent |
+//! | --- | --- | --- |
+//! | 4271 | BGP-4 | an announcing host: routes are sent, what is received is counted and dropped |
+//! | 1997, 4360, 8092 | communities, extended and large ones, link bandwidth | sent; received opaque |
+//! | 2918 | route refresh | answered |
+//! | 4486, 9003 | Cease subcodes, shutdown communication | sent and shown |
+//! | 4724 | graceful restart | decoded; End-of-RIB sent |
+//! | 4760, 2545 | multiprotocol | IPv4 and IPv6 unicast; other families are decoded as opaque |
+//! | 5492, 9072 | capabilities, extended parameters | both decoded; 9072 never sent |
+//! | 6286 | AS-wide unique identifier | yes |
+//! | 6608 | FSM error subcodes | sent |
+//! | 6793 | four-octet AS numbers | yes, with two-octet peers too |
+//! | 7313 | enhanced route refresh | answers are framed |
+//! | 7606 | revised error handling | yes |
+//! | 7607 | AS 0 | refused |
+//! | 8326 | graceful shutdown | the community; when to set it is the caller's decision |
+//! | 8950 | IPv4 routes with IPv6 next hops | sent, on sessions over IPv6 |
+//! | 9687 | Send Hold Timer | yes, twice the hold time |
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+pub mod adj_rib_out;
+pub mod fsm;
+#[cfg(feature = "net")]
+pub mod net;
+mod next_hop;
+mod route;
+#[cfg(test)]
+mod testing;
+pub mod wire;
+
+pub use fsm::{ConnectMode, HoldTime, PeerConfig, PeerEvent, PeerStatus, Session, State, Version};
+pub use next_hop::{NextHop, SessionNextHops};
+pub use route::{NextHops, RouteAttributes, Routes, family_of};

@@ -1,0 +1,308 @@
+//! What was sent on one session against what is wanted: the difference, packed into as few UPDATEs as it fits.
+//!
+//! ```text
+//!  set(&Routes) ─► wanted ─┐                       ┌─► withdraw ─┐
+//!                          ├─ difference by prefix ┤             ├─► next_update() ─► UPDATE
+//!                   sent ──┘                       └─► announce ─┘        │
+//!                     ▲                                                   │
+//!                     └──────────────── becomes sent ◄────────────────────┘
+//! ```
+//!
+//! An UPDATE is made only when the caller asks for it, so a peer that does not read costs the difference and no
+//! queue: however often the desired set changes meanwhile, what is sent in the end is the last one. Withdrawals go
+//! first. An [`AdjRibOut`] lives exactly as long as its session.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::next_hop::{NextHop, SessionNextHops};
+use crate::route::{RouteAttributes, Routes, family_of};
+use crate::wire::{
+    AsPath, AsWidth, Asn, Attribute, ExtendedCommunity, Family, MAX_MESSAGE_LEN, Message, MpNextHop, MpNlri,
+    MpReach, MpUnreach, Origin, Peering, SessionContext, Update, encoded_prefix_len,
+};
+
+/// What the session adds to every route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Egress {
+    /// Families that both sides offered.
+    pub families: BTreeSet<Family>,
+    /// How this session encodes.
+    pub context: SessionContext,
+    /// Our ASN towards this peer.
+    pub local_as: Asn,
+    /// Next hops by family, for routes that do not bring their own.
+    pub next_hops: SessionNextHops,
+}
+
+/// The routes of one Established session.
+#[derive(Debug, Clone)]
+pub struct AdjRibOut {
+    egress: Egress,
+    sent: BTreeMap<IpNet, Arc<RouteAttributes>>,
+    /// Sent, but asked for again.
+    resend: BTreeSet<IpNet>,
+    withdraw: BTreeSet<IpNet>,
+    announce: BTreeMap<Arc<RouteAttributes>, BTreeSet<IpNet>>,
+    withheld: BTreeMap<IpNet, Withheld>,
+    end_of_rib: BTreeSet<Family>,
+}
+
+/// Why a wanted route is not sent on this session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withheld {
+    /// The peer did not offer its family.
+    FamilyNotNegotiated,
+    /// The session has no next hop for its family, and a wrong one would blackhole.
+    NoNextHop,
+    /// Its attributes leave no room for a prefix in a 4,096-byte message.
+    AttributesTooLarge,
+}
+
+impl AdjRibOut {
+    /// Nothing sent yet; an End-of-RIB (RFC 4724 §2) is owed for every family.
+    pub fn new(egress: Egress) -> Self {
+        Self {
+            end_of_rib: egress.families.clone(),
+            egress,
+            sent: BTreeMap::new(),
+            resend: BTreeSet::new(),
+            withdraw: BTreeSet::new(),
+            announce: BTreeMap::new(),
+            withheld: BTreeMap::new(),
+        }
+    }
+
+    /// Wants exactly `routes` from now on. What is wanted and was sent already is not sent again.
+    ///
+    /// Bits behind the prefix length do not count: on the wire `10.0.0.1/24` and `10.0.0.2/24` are one prefix, and the
+    /// first of the two is wanted.
+    pub fn set(&mut self, routes: &Routes) {
+        let routes = &*canonical(routes);
+        self.announce.clear();
+        self.withheld.clear();
+        self.withdraw = self.sent.keys().filter(|prefix| !routes.contains_key(*prefix)).copied().collect();
+        for (prefix, attributes) in routes {
+            if let Some(reason) = self.egress.obstacle(prefix, attributes) {
+                self.withhold(*prefix, reason);
+            } else if self.resend.contains(prefix) || self.sent.get(prefix) != Some(attributes) {
+                self.announce.entry(Arc::clone(attributes)).or_default().insert(*prefix);
+            }
+        }
+    }
+
+    /// Sends everything of `family` again, though nothing changed (RFC 2918 §4). `routes` is what is wanted now.
+    pub fn refresh(&mut self, family: Family, routes: &Routes) {
+        self.resend.extend(self.sent.keys().filter(|prefix| family_of(prefix) == family));
+        self.set(routes);
+    }
+
+    /// The next UPDATE that is due, counted as sent from now on; `None` when the peer has all that is wanted.
+    pub fn next_update(&mut self) -> Option<Update> {
+        self.next_withdrawal().or_else(|| self.next_announcement()).or_else(|| {
+            let family = self.end_of_rib.pop_first()?;
+            Some(Update::new_end_of_rib(family))
+        })
+    }
+
+    /// Whether [`Self::next_update`] has nothing left.
+    pub fn is_synced(&self) -> bool {
+        self.withdraw.is_empty() && self.announce.is_empty() && self.end_of_rib.is_empty()
+    }
+
+    /// How many prefixes the peer has from us.
+    pub fn sent_count(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// The wanted routes that this session cannot carry, and why.
+    pub fn withheld(&self) -> &BTreeMap<IpNet, Withheld> {
+        &self.withheld
+    }
+
+    /// Not sent, and withdrawn if an earlier version of it was: the peer must not keep what is no longer true.
+    fn withhold(&mut self, prefix: IpNet, reason: Withheld) {
+        self.withheld.insert(prefix, reason);
+        if self.sent.contains_key(&prefix) {
+            self.withdraw.insert(prefix);
+        }
+    }
+
+    fn next_withdrawal(&mut self) -> Option<Update> {
+        let family = family_of(self.withdraw.first()?);
+        let room = self.egress.room(&unreach(family, &[]))?;
+        let batch = take(&mut self.withdraw, family, room);
+        for prefix in &batch {
+            self.sent.remove(prefix);
+            self.resend.remove(prefix);
+        }
+        Some(unreach(family, &batch))
+    }
+
+    fn next_announcement(&mut self) -> Option<Update> {
+        loop {
+            let mut group = self.announce.first_entry()?;
+            let attributes = Arc::clone(group.key());
+            let Some(first) = group.get().first() else {
+                group.remove();
+                continue;
+            };
+            let family = family_of(first);
+            let room = self.egress.room(&self.egress.reach(family, &attributes, &[])).unwrap_or(0);
+            if room < encoded_prefix_len(first) {
+                // A shorter prefix of the same attributes may still fit.
+                let (unfit, fit): (BTreeSet<IpNet>, BTreeSet<IpNet>) = std::mem::take(group.get_mut())
+                    .into_iter()
+                    .partition(|p| family_of(p) == family && room < encoded_prefix_len(p));
+                *group.get_mut() = fit;
+                for prefix in unfit {
+                    self.withhold(prefix, Withheld::AttributesTooLarge);
+                }
+                if let Some(update) = self.next_withdrawal() {
+                    return Some(update);
+                }
+                continue;
+            }
+            let batch = take(group.get_mut(), family, room);
+            if group.get().is_empty() {
+                group.remove();
+            }
+            for prefix in &batch {
+                self.sent.insert(*prefix, Arc::clone(&attributes));
+                self.resend.remove(prefix);
+            }
+            return Some(self.egress.reach(family, &attributes, &batch));
+        }
+    }
+}
+
+impl Egress {
+    fn obstacle(&self, prefix: &IpNet, attributes: &RouteAttributes) -> Option<Withheld> {
+        let family = family_of(prefix);
+        if !self.families.contains(&family) {
+            Some(Withheld::FamilyNotNegotiated)
+        } else if self.next_hop(family, attributes).is_none() {
+            Some(Withheld::NoNextHop)
+        } else {
+            None
+        }
+    }
+
+    /// The route's own next hop if it has one of the right family, else the session's.
+    fn next_hop(&self, family: Family, attributes: &RouteAttributes) -> Option<NextHop> {
+        let own = attributes.next_hop.filter(|address| family_of(&(*address).into()) == family);
+        own.map(NextHop::from).or_else(|| self.next_hops.of(family))
+    }
+
+    fn reach(&self, family: Family, route: &RouteAttributes, prefixes: &[IpNet]) -> Update {
+        let mut attributes = vec![Attribute::Origin(Origin::Igp), Attribute::AsPath(self.as_path(route))];
+        if let Some(med) = route.med {
+            attributes.push(Attribute::MultiExitDisc(med));
+        }
+        if self.context.peering == Peering::Internal {
+            attributes.push(Attribute::LocalPref(route.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)));
+        }
+        if !route.communities.is_empty() {
+            attributes.push(Attribute::Communities(route.communities.iter().copied().collect()));
+        }
+        let bandwidth =
+            route.link_bandwidth.map(|rate| ExtendedCommunity::link_bandwidth(self.local_as, rate));
+        if bandwidth.is_some() || !route.extended_communities.is_empty() {
+            let all = bandwidth.into_iter().chain(route.extended_communities.iter().copied());
+            attributes.push(Attribute::ExtendedCommunities(all.collect()));
+        }
+        if !route.large_communities.is_empty() {
+            attributes.push(Attribute::LargeCommunities(route.large_communities.iter().copied().collect()));
+        }
+        if self.context.as_width == AsWidth::Two
+            && !self.local_as.fits_two_octets()
+            && self.context.peering == Peering::External
+        {
+            attributes.push(Attribute::As4Path(self.as_path(route)));
+        }
+        let mut nlri = Vec::new();
+        match self.next_hop(family, route) {
+            Some(NextHop::V4(next_hop)) => {
+                attributes.push(Attribute::NextHop(next_hop));
+                nlri = v4(prefixes);
+            }
+            Some(NextHop::V6 { global, link_local }) => {
+                let next_hop = MpNextHop::Ipv6 { global, link_local };
+                let nlri = if family == Family::IPV4_UNICAST {
+                    MpNlri::Ipv4(v4(prefixes))
+                } else {
+                    MpNlri::Ipv6(v6(prefixes))
+                };
+                attributes.push(Attribute::MpReach(MpReach { family, next_hop, nlri }));
+            }
+            None => {}
+        }
+        Update { withdrawn: Vec::new(), attributes, nlri, malformed: Vec::new() }
+    }
+
+    fn as_path(&self, route: &RouteAttributes) -> AsPath {
+        let times = match self.context.peering {
+            Peering::External => 1 + usize::from(route.as_path_prepend),
+            Peering::Internal => 0,
+        };
+        AsPath::sequence(std::iter::repeat_n(self.local_as, times))
+    }
+
+    /// How many bytes of prefixes fit into an UPDATE that has the attributes of `empty`.
+    fn room(&self, empty: &Update) -> Option<usize> {
+        let used = Message::Update(empty.clone()).encode(&self.context).ok()?.len();
+        // Where prefixes are inside an attribute, its length grows to two octets.
+        let growth = usize::from(empty.mp_reach().is_some() || empty.mp_unreach().is_some());
+        MAX_MESSAGE_LEN.checked_sub(used + growth)
+    }
+}
+
+/// RFC 4271 §9.1.1 leaves the value open; this is what every implementation uses.
+const DEFAULT_LOCAL_PREF: u32 = 100;
+
+fn unreach(family: Family, prefixes: &[IpNet]) -> Update {
+    let (withdrawn, attributes) = if family == Family::IPV4_UNICAST {
+        (v4(prefixes), Vec::new())
+    } else {
+        (Vec::new(), vec![Attribute::MpUnreach(MpUnreach { family, nlri: MpNlri::Ipv6(v6(prefixes)) })])
+    };
+    Update { withdrawn, attributes, nlri: Vec::new(), malformed: Vec::new() }
+}
+
+/// `routes` with the bits behind the prefix lengths cleared; copied only if there are any.
+fn canonical(routes: &Routes) -> Cow<'_, Routes> {
+    if routes.keys().all(|prefix| prefix.trunc() == *prefix) {
+        return Cow::Borrowed(routes);
+    }
+    let reversed = routes.iter().rev().map(|(prefix, attributes)| (prefix.trunc(), Arc::clone(attributes)));
+    Cow::Owned(reversed.collect())
+}
+
+/// Removes from the front of `prefixes`, where those of `family` are, as many as fit into `room` bytes.
+fn take(prefixes: &mut BTreeSet<IpNet>, family: Family, mut room: usize) -> Vec<IpNet> {
+    let mut batch = Vec::new();
+    for prefix in prefixes.iter().take_while(|prefix| family_of(prefix) == family) {
+        let Some(rest) = room.checked_sub(encoded_prefix_len(prefix)) else { break };
+        room = rest;
+        batch.push(*prefix);
+    }
+    for prefix in &batch {
+        prefixes.remove(prefix);
+    }
+    batch
+}
+
+fn v4(prefixes: &[IpNet]) -> Vec<Ipv4Net> {
+    prefixes.iter().filter_map(|prefix| if let IpNet::V4(net) = prefix { Some(*net) } else { None }).collect()
+}
+
+fn v6(prefixes: &[IpNet]) -> Vec<Ipv6Net> {
+    prefixes.iter().filter_map(|prefix| if let IpNet::V6(net) = prefix { Some(*net) } else { None }).collect()
+}
+
+#[cfg(test)]
+mod tests;

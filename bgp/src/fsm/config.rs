@@ -1,0 +1,126 @@
+//! What a peer is told once, and keeps.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::route::NextHops;
+use crate::wire::{Asn, Family, Peering};
+
+/// The settings of one peer. A change of any of them makes a new session, so they never change in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Our ASN towards this peer.
+    pub local_as: Asn,
+    /// The ASN that the peer must have; equal to `local_as` for iBGP.
+    pub peer_as: Asn,
+    /// Our BGP identifier, not 0.0.0.0 (RFC 6286).
+    pub router_id: Ipv4Addr,
+    /// The hold time that we propose (RFC 4271 §4.2).
+    pub hold_time: HoldTime,
+    /// The first delay between two attempts to connect; it doubles up to [`Self::MAX_RETRY`]. Taken as
+    /// [`Self::MIN_CONNECT_RETRY`] when it is less, and as [`Self::MAX_CONNECT_RETRY`] when it is more.
+    pub connect_retry: Duration,
+    /// Who opens the connection.
+    pub mode: ConnectMode,
+    /// Families that we offer.
+    pub families: BTreeSet<Family>,
+    /// Next hops that stand in for those of the session.
+    pub next_hops: NextHops,
+    /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950). Used only where the peer offers it too and the session is over
+    /// IPv6.
+    pub extended_next_hop: bool,
+    /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
+    /// host that only announces counts what it hears and drops it, so that no full table can make it grow.
+    ///
+    /// [`PeerEvent::Update`]: super::PeerEvent::Update
+    pub deliver_updates: bool,
+    /// Seed of the timers' jitter. Two speakers with the same seed may collide in lockstep for ever.
+    pub seed: u64,
+}
+
+impl PeerConfig {
+    /// The longest delay between two attempts to connect, before jitter, unless [`Self::connect_retry`] is longer.
+    pub const MAX_RETRY: Duration = Duration::from_secs(30);
+
+    /// The shortest first delay: with none at all, a peer that refuses would be dialled without a pause.
+    pub const MIN_CONNECT_RETRY: Duration = Duration::from_millis(10);
+
+    /// The longest first delay: 65,535 s, as in the MIB of BGP (RFC 4273).
+    pub const MAX_CONNECT_RETRY: Duration = Duration::from_secs(65_535);
+
+    /// A peer with the defaults: hold time 9 s, retry 1 s, both sides dial, IPv4 and IPv6.
+    pub fn new(local_as: Asn, peer_as: Asn, router_id: Ipv4Addr) -> Self {
+        Self {
+            local_as,
+            peer_as,
+            router_id,
+            hold_time: HoldTime::DEFAULT,
+            connect_retry: Duration::from_secs(1),
+            mode: ConnectMode::Both,
+            families: BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]),
+            next_hops: NextHops::default(),
+            extended_next_hop: false,
+            deliver_updates: false,
+            seed: u64::from(u32::from(router_id)) << 32 | u64::from(local_as.0),
+        }
+    }
+
+    /// Whether this is an iBGP or an eBGP session.
+    pub fn peering(&self) -> Peering {
+        if self.local_as == self.peer_as { Peering::Internal } else { Peering::External }
+    }
+}
+
+/// Who opens the TCP connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectMode {
+    /// We dial and we accept.
+    Both,
+    /// We only accept.
+    Passive,
+    /// We only dial.
+    Active,
+}
+
+impl ConnectMode {
+    /// Whether we dial.
+    pub fn dials(self) -> bool {
+        matches!(self, Self::Both | Self::Active)
+    }
+
+    /// Whether we accept.
+    pub fn accepts(self) -> bool {
+        matches!(self, Self::Both | Self::Passive)
+    }
+}
+
+/// A hold time in whole seconds, at least 3 (RFC 4271 §4.2). Zero, which turns the timers off, is left out: without
+/// them a dead peer is never noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HoldTime(u16);
+
+impl HoldTime {
+    /// 9 s: a ToR that lost a host without a FIN forgets it within that time.
+    pub const DEFAULT: Self = Self(9);
+
+    /// `None` below 3 s.
+    pub fn from_secs(seconds: u16) -> Option<Self> {
+        (seconds >= 3).then_some(Self(seconds))
+    }
+
+    /// In seconds, as it stands in an OPEN.
+    pub fn as_secs(self) -> u16 {
+        self.0
+    }
+
+    /// As a duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
+    }
+
+    /// A third of it, the longest time between two KEEPALIVEs before jitter (RFC 4271 §4.4).
+    pub fn keepalive(self) -> Duration {
+        self.duration() / 3
+    }
+}

@@ -1,0 +1,337 @@
+//! One TCP connection of a peer: its phase, its timers, its bytes.
+//!
+//! ```text
+//!  Dialling ──► OpenSent ──► OpenConfirm ──► Established
+//!  (ours only)     ▲
+//!  accepted ───────┘
+//! ```
+//!
+//! A connection knows nothing of its sibling; whatever needs both (collisions, retries) is in the parent module.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::jitter::Jitter;
+use super::negotiation::Session;
+use super::{ConnId, Endpoints, Output, State};
+use crate::adj_rib_out::AdjRibOut;
+use crate::route::Routes;
+use crate::wire::iana::message_type;
+use crate::wire::{
+    AsWidth, DecodeError, EncodeError, Family, HEADER_LEN, Message, Notification, Peering, RefreshKind,
+    RouteRefresh, SessionContext, next_frame,
+};
+
+/// How long a TCP connect may take: three SYNs.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long we wait for the OPEN, and the KEEPALIVE that confirms it (RFC 4271 §8.2.2 suggests 4 minutes).
+const OPEN_HOLD: Duration = Duration::from_secs(240);
+/// UPDATEs are made only while fewer bytes than this wait for the kernel. One socket buffer's worth keeps the pipe
+/// full; more would only grow us when the peer does not read.
+const SEND_WINDOW: usize = 64 * 1024;
+
+/// All ones, at the front of every message.
+const MARKER_LEN: usize = 16;
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// We dialled.
+    Ours,
+    /// We accepted.
+    Theirs,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) side: Side,
+    pub(super) phase: Phase,
+    pub(super) endpoints: Option<Endpoints>,
+    peering: Peering,
+    received: BytesMut,
+    /// Families that the peer wants once more (RFC 2918). They are resent when all that came in was read: a peer that
+    /// asks a thousand times in one segment makes us look through our routes once.
+    refresh: BTreeSet<Family>,
+    /// Being sent again; the peer is told when that is all (RFC 7313 §4.1).
+    refreshing: BTreeSet<Family>,
+    /// Bytes given to the driver that the kernel has not taken yet.
+    unsent: usize,
+    /// When a peer that takes nothing is given up (RFC 9687).
+    send_hold_until: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    Dialling {
+        until: Instant,
+    },
+    OpenSent {
+        until: Instant,
+    },
+    OpenConfirm {
+        session: Session,
+        hold_until: Instant,
+        keepalive_at: Instant,
+    },
+    Established {
+        session: Session,
+        rib: Box<AdjRibOut>,
+        since: Instant,
+        hold_until: Instant,
+        keepalive_at: Instant,
+    },
+}
+
+impl Phase {
+    pub(super) fn dialling(now: Instant) -> Self {
+        Self::Dialling { until: now + DIAL_TIMEOUT }
+    }
+
+    pub(super) fn open_sent(now: Instant) -> Self {
+        Self::OpenSent { until: now + OPEN_HOLD }
+    }
+}
+
+/// A timer of a connection that ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expired {
+    Dial,
+    Hold,
+    SendHold,
+    Keepalive,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: ConnId,
+        side: Side,
+        phase: Phase,
+        endpoints: Option<Endpoints>,
+        peering: Peering,
+    ) -> Self {
+        Self {
+            id,
+            side,
+            phase,
+            endpoints,
+            peering,
+            received: BytesMut::new(),
+            refresh: BTreeSet::new(),
+            refreshing: BTreeSet::new(),
+            unsent: 0,
+            send_hold_until: None,
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.phase {
+            Phase::Dialling { .. } => State::Connect,
+            Phase::OpenSent { .. } => State::OpenSent,
+            Phase::OpenConfirm { .. } => State::OpenConfirm,
+            Phase::Established { .. } => State::Established,
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        match &self.phase {
+            Phase::Dialling { .. } | Phase::OpenSent { .. } => None,
+            Phase::OpenConfirm { session, .. } | Phase::Established { session, .. } => Some(session),
+        }
+    }
+
+    pub(super) fn rib(&self) -> Option<&AdjRibOut> {
+        match &self.phase {
+            Phase::Dialling { .. } | Phase::OpenSent { .. } | Phase::OpenConfirm { .. } => None,
+            Phase::Established { rib, .. } => Some(rib),
+        }
+    }
+
+    pub(super) fn rib_mut(&mut self) -> Option<&mut AdjRibOut> {
+        match &mut self.phase {
+            Phase::Dialling { .. } | Phase::OpenSent { .. } | Phase::OpenConfirm { .. } => None,
+            Phase::Established { rib, .. } => Some(rib),
+        }
+    }
+
+    fn context(&self) -> SessionContext {
+        // Before the OPENs are exchanged nothing depends on the width.
+        self.session().map_or(SessionContext { as_width: AsWidth::Four, peering: self.peering }, |session| {
+            session.context(self.peering)
+        })
+    }
+
+    pub(super) fn push(&mut self, data: &[u8]) {
+        self.received.extend_from_slice(data);
+    }
+
+    /// The next whole message that has come in.
+    pub(super) fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
+        match next_frame(&mut self.received)? {
+            Some(frame) => Message::decode(&frame, &self.context()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What the input buffer holds on to, in octets.
+    #[cfg(test)]
+    pub(super) fn input_capacity(&self) -> usize {
+        self.received.capacity()
+    }
+
+    /// Whether what stands in front of the input, and could not be read, is a NOTIFICATION.
+    pub(super) fn reads_notification(&self) -> bool {
+        self.received.get(HEADER_LEN - 1) == Some(&message_type::NOTIFICATION)
+            && self.received.iter().take(MARKER_LEN).all(|octet| *octet == u8::MAX)
+    }
+
+    /// The peer asks for `family` again; ignored unless it is one of the session's (RFC 2918 §4).
+    pub(super) fn note_refresh(&mut self, family: Family) {
+        if self.session().is_some_and(|session| session.families.contains(&family)) {
+            self.refresh.insert(family);
+        }
+    }
+
+    /// Makes what the peer asked for again due.
+    pub(super) fn refresh(&mut self, wanted: &Routes, now: Instant, out: &mut Vec<Output>) {
+        let framed = self.session().is_some_and(|session| session.enhanced_route_refresh);
+        for family in std::mem::take(&mut self.refresh) {
+            if framed && self.refreshing.insert(family) {
+                let _fits = self.send(&refresh_message(family, RefreshKind::Begin), now, out);
+            }
+            if let Some(rib) = self.rib_mut() {
+                rib.refresh(family, wanted);
+            }
+        }
+    }
+
+    /// Whatever arrives in order proves that the peer lives.
+    pub(super) fn peer_is_alive(&mut self, now: Instant) {
+        match &mut self.phase {
+            Phase::Dialling { .. } | Phase::OpenSent { .. } => {}
+            Phase::OpenConfirm { session, hold_until, .. }
+            | Phase::Established { session, hold_until, .. } => {
+                *hold_until = now + Duration::from_secs(u64::from(session.hold_time));
+            }
+        }
+    }
+
+    /// # Errors
+    /// The message does not fit into 4,096 bytes; nothing was sent.
+    pub(super) fn send(
+        &mut self,
+        message: &Message,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Result<(), EncodeError> {
+        let bytes: Bytes = message.encode(&self.context())?;
+        self.unsent += bytes.len();
+        if self.send_hold_until.is_none() {
+            self.send_hold_until = self.send_hold().map(|hold| now + hold);
+        }
+        out.push(Output::Send { conn: self.id, bytes });
+        Ok(())
+    }
+
+    pub(super) fn notify(&mut self, notification: Notification, now: Instant, out: &mut Vec<Output>) {
+        if matches!(self.phase, Phase::Dialling { .. }) {
+            return;
+        }
+        // Every NOTIFICATION that we make fits; one that did not would leave a plain close, which also ends the session.
+        let _fits = self.send(&Message::Notification(notification), now, out);
+    }
+
+    /// A KEEPALIVE, and the time of the next. None is queued behind a full window, where it would prove nothing.
+    pub(super) fn keepalive(&mut self, now: Instant, jitter: &mut Jitter, out: &mut Vec<Output>) {
+        if self.unsent < SEND_WINDOW {
+            let _fits = self.send(&Message::Keepalive, now, out);
+        }
+        self.rearm_keepalive(now, jitter);
+    }
+
+    fn rearm_keepalive(&mut self, now: Instant, jitter: &mut Jitter) {
+        match &mut self.phase {
+            Phase::Dialling { .. } | Phase::OpenSent { .. } => {}
+            Phase::OpenConfirm { session, keepalive_at, .. }
+            | Phase::Established { session, keepalive_at, .. } => {
+                *keepalive_at = now + keepalive_in(session, jitter);
+            }
+        }
+    }
+
+    /// Makes UPDATEs until all that is wanted was sent or the window is full. Returns how many.
+    pub(super) fn send_updates(&mut self, now: Instant, jitter: &mut Jitter, out: &mut Vec<Output>) -> u64 {
+        let mut count = 0;
+        while self.unsent < SEND_WINDOW {
+            let Some(update) = self.rib_mut().and_then(AdjRibOut::next_update) else { break };
+            // The rib packs to the size that fits.
+            if self.send(&Message::Update(update), now, out).is_ok() {
+                count += 1;
+            }
+        }
+        if self.rib().is_some_and(AdjRibOut::is_synced) {
+            for family in std::mem::take(&mut self.refreshing) {
+                let _fits = self.send(&refresh_message(family, RefreshKind::End), now, out);
+            }
+        }
+        if count > 0 {
+            self.rearm_keepalive(now, jitter);
+        }
+        count
+    }
+
+    /// The kernel took `bytes` of what was given to the driver.
+    pub(super) fn sent(&mut self, bytes: usize, now: Instant) {
+        self.unsent = self.unsent.saturating_sub(bytes);
+        self.send_hold_until = if self.unsent == 0 { None } else { self.send_hold().map(|hold| now + hold) };
+    }
+
+    /// Whether the kernel has all that is wanted.
+    pub(super) fn is_synced(&self) -> bool {
+        self.unsent == 0 && self.rib().is_some_and(AdjRibOut::is_synced)
+    }
+
+    /// Twice the hold time: long after the peer, had it run its own timer, would have closed (RFC 9687 §4).
+    fn send_hold(&self) -> Option<Duration> {
+        self.session().map(|session| Duration::from_secs(2 * u64::from(session.hold_time)))
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        let phase = match self.phase {
+            Phase::Dialling { until } | Phase::OpenSent { until } => until,
+            Phase::OpenConfirm { hold_until, keepalive_at, .. }
+            | Phase::Established { hold_until, keepalive_at, .. } => hold_until.min(keepalive_at),
+        };
+        self.send_hold_until.map_or(phase, |until| until.min(phase))
+    }
+
+    /// The timer that is due, the worst first.
+    pub(super) fn expired(&self, now: Instant) -> Option<Expired> {
+        if self.send_hold_until.is_some_and(|until| until <= now) {
+            return Some(Expired::SendHold);
+        }
+        match self.phase {
+            Phase::Dialling { until } => (until <= now).then_some(Expired::Dial),
+            Phase::OpenSent { until } => (until <= now).then_some(Expired::Hold),
+            Phase::OpenConfirm { hold_until, keepalive_at, .. }
+            | Phase::Established { hold_until, keepalive_at, .. } => {
+                if hold_until <= now {
+                    Some(Expired::Hold)
+                } else {
+                    (keepalive_at <= now).then_some(Expired::Keepalive)
+                }
+            }
+        }
+    }
+}
+
+fn refresh_message(family: Family, kind: RefreshKind) -> Message {
+    Message::RouteRefresh(RouteRefresh::new(family, kind))
+}
+
+/// A third of the hold time, 75–100 % of it (RFC 4271 §10).
+pub(super) fn keepalive_in(session: &Session, jitter: &mut Jitter) -> Duration {
+    jitter.percent(Duration::from_secs(u64::from(session.hold_time)) / 3, 75, 100)
+}

@@ -1,0 +1,79 @@
+//! What goes into the machine and what comes out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::negotiation::Session;
+use super::status::{DownReason, Endpoints};
+use crate::route::Routes;
+use crate::wire::{Notification, Update};
+
+/// Names one TCP connection for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub(super) u64);
+
+/// Counts the desired sets that a peer was given; a later one has a higher number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+pub struct Version(pub u64);
+
+/// What happens to a peer.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Begin to connect and to accept.
+    Start,
+    /// End every connection with this NOTIFICATION, usually a Cease, and stay Idle.
+    Stop(Notification),
+    /// From now on announce exactly these routes.
+    Advertise(Version, Arc<Routes>),
+    /// The connection that [`Output::Dial`] asked for stands.
+    Dialled(ConnId, Endpoints),
+    /// It could not be made; the cause in words.
+    DialFailed(ConnId, String),
+    /// The peer has connected. The id comes from [`Peer::allocate`](super::Peer::allocate).
+    Accepted(ConnId, Endpoints),
+    /// Bytes came in.
+    Received(ConnId, Bytes),
+    /// The kernel took so many of the bytes that [`Output::Send`] gave.
+    Sent(ConnId, usize),
+    /// The connection is gone; the cause in words.
+    Closed(ConnId, String),
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Connect to the peer; answer with [`Input::Dialled`] or [`Input::DialFailed`].
+    Dial(ConnId),
+    /// Write these bytes behind those of earlier outputs; answer with [`Input::Sent`].
+    Send {
+        /// Where to.
+        conn: ConnId,
+        /// One message.
+        bytes: Bytes,
+    },
+    /// Close once everything sent was written, or after a second; no answer is wanted.
+    Close(ConnId),
+    /// For whoever runs the peer.
+    Event(PeerEvent),
+}
+
+/// What whoever runs a peer wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// The session is up.
+    Established(Session),
+    /// A connection ended.
+    Down {
+        /// Why.
+        reason: DownReason,
+        /// Whether it was Established; else an attempt failed.
+        was_established: bool,
+    },
+    /// The peer sent this; only with [`PeerConfig::deliver_updates`](super::PeerConfig::deliver_updates).
+    Update(Box<Update>),
+    /// The kernel has every UPDATE that makes the peer's view equal to this desired set.
+    Synced(Version),
+}

@@ -1,0 +1,511 @@
+//! One peer as a pure state machine: inputs and a clock reading in, outputs and a deadline out.
+//!
+//! ```text
+//!                      ┌──────────────── Peer ─────────────────┐
+//!   Start, Stop ──────►│  ours:   Dialling → OpenSent → …      │──► Dial, Send, Close
+//!   Advertise ────────►│  theirs:            OpenSent → …      │──► Event (Established, Down, Synced)
+//!   Dialled, Received ►│  retry + back-off,  desired routes    │
+//!   Sent, Closed, Tick►└───────────────────────────────────────┘──► deadline()
+//! ```
+//!
+//! A peer owns up to two connections, the one that we dialled and the one that we accepted. Every input names its
+//! connection by [`ConnId`], never by role: a late event of a connection that is gone finds nothing and is ignored.
+//! The machine has no clock, socket, task or random source; the same inputs at the same times give the same outputs.
+//!
+//! The run loop that drives it, in words: perform the outputs in their order; when [`Peer::deadline`] passes, read
+//! what the sockets still hold, then hand in [`Input::Tick`].
+
+mod collision;
+mod config;
+mod connection;
+mod io;
+mod jitter;
+mod negotiation;
+mod status;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use self::config::{ConnectMode, HoldTime, PeerConfig};
+use self::connection::{Connection, Expired, Phase, Side, keepalive_in};
+pub use self::io::{ConnId, Input, Output, PeerEvent, Version};
+use self::jitter::{Backoff, Jitter};
+pub use self::negotiation::Session;
+use self::negotiation::{Offer, negotiate, our_open};
+pub use self::status::{Counters, DownReason, Endpoints, PeerStatus, State};
+use crate::adj_rib_out::{AdjRibOut, Egress};
+use crate::next_hop::SessionNextHops;
+use crate::route::Routes;
+use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
+use crate::wire::{ErrorAction, Message, Notification, Open, RefreshKind, Update};
+
+/// One BGP peer. See the [module](self).
+#[derive(Debug, Clone)]
+pub struct Peer {
+    config: PeerConfig,
+    running: bool,
+    connections: Vec<Connection>,
+    next_id: u64,
+    /// Less than everything once the peer has refused that.
+    offer: Offer,
+    retry_at: Option<Instant>,
+    /// After a refused OPEN the peer's own attempts are turned away until the back-off has passed, too.
+    refuse_until: Option<Instant>,
+    backoff: Backoff,
+    jitter: Jitter,
+    wanted: Arc<Routes>,
+    version: Version,
+    reported: Option<Version>,
+    state: (State, Option<Instant>),
+    last_down: Option<(DownReason, Instant)>,
+    counters: Counters,
+}
+
+impl Peer {
+    /// A peer that is Idle until [`Input::Start`].
+    pub fn new(mut config: PeerConfig) -> Self {
+        config.connect_retry =
+            config.connect_retry.clamp(PeerConfig::MIN_CONNECT_RETRY, PeerConfig::MAX_CONNECT_RETRY);
+        Self {
+            backoff: Backoff::new(config.connect_retry, PeerConfig::MAX_RETRY),
+            jitter: Jitter::new(config.seed),
+            config,
+            running: false,
+            connections: Vec::new(),
+            next_id: 0,
+            offer: Offer::default(),
+            retry_at: None,
+            refuse_until: None,
+            wanted: Arc::default(),
+            version: Version::default(),
+            reported: None,
+            state: (State::Idle, None),
+            last_down: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &PeerConfig {
+        &self.config
+    }
+
+    /// A fresh id for a connection that was accepted.
+    pub fn allocate(&mut self) -> ConnId {
+        self.next_id += 1;
+        ConnId(self.next_id)
+    }
+
+    /// When [`Input::Tick`] is due; `None` only while nothing is awaited but the peer's or the operator's next move.
+    pub fn deadline(&self) -> Option<Instant> {
+        let connections = self.connections.iter().map(Connection::deadline);
+        connections.chain(self.retry_at).min()
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            // RFC 4271 §8.2.2: a start is ignored in any state but Idle, or it would cut the back-off short.
+            Input::Start if self.running => {}
+            Input::Start => {
+                self.running = true;
+                self.retry_at = self.config.mode.dials().then_some(now);
+                self.tick(now, &mut out);
+            }
+            Input::Stop(notification) => self.stop(notification, now, &mut out),
+            Input::Advertise(version, routes) => {
+                self.version = version;
+                if let Some(rib) = self.established_mut().and_then(Connection::rib_mut) {
+                    rib.set(&routes);
+                }
+                self.wanted = routes;
+            }
+            Input::Dialled(conn, endpoints) => self.dialled(conn, endpoints, now, &mut out),
+            Input::DialFailed(conn, cause) => {
+                if self.connection(conn).is_some_and(|c| c.state() == State::Connect) {
+                    self.lost(conn, DownReason::DialFailed(cause), now, &mut out);
+                }
+            }
+            Input::Accepted(conn, endpoints) => self.accepted(conn, endpoints, now, &mut out),
+            Input::Received(conn, data) => self.received(conn, &data, now, &mut out),
+            Input::Sent(conn, bytes) => {
+                if let Some(connection) = self.connection(conn) {
+                    connection.sent(bytes, now);
+                }
+            }
+            Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
+            Input::Tick => self.tick(now, &mut out),
+        }
+        self.send_updates(now, &mut out);
+        self.note_state(now);
+        out
+    }
+
+    /// A snapshot of everything worth showing.
+    pub fn status(&self, now: Instant) -> PeerStatus {
+        let leading = self.connections.iter().max_by_key(|c| c.state());
+        let rib = leading.and_then(Connection::rib);
+        PeerStatus {
+            state: self.state.0,
+            since: self.state.1.unwrap_or(now),
+            session: leading.and_then(Connection::session).cloned(),
+            endpoints: leading.and_then(|c| c.endpoints.clone()),
+            last_down: self.last_down.clone(),
+            advertised: rib.map_or(0, AdjRibOut::sent_count),
+            withheld: rib.map(|rib| rib.withheld().clone()).unwrap_or_default(),
+            counters: self.counters,
+        }
+    }
+
+    fn dialled(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
+        let open = Message::Open(our_open(&self.config, self.offer));
+        let Some(connection) = self.connection(conn) else {
+            out.push(Output::Close(conn));
+            return;
+        };
+        if connection.state() != State::Connect {
+            return;
+        }
+        connection.endpoints = Some(endpoints);
+        connection.phase = Phase::open_sent(now);
+        let _fits = connection.send(&open, now, out);
+    }
+
+    fn accepted(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
+        let mut connection = Connection::new(
+            conn,
+            Side::Theirs,
+            Phase::open_sent(now),
+            Some(endpoints),
+            self.config.peering(),
+        );
+        let refused = self.refuse_until.is_some_and(|until| now < until);
+        let earlier = self.connections.iter().find(|c| c.side == Side::Theirs).map(|c| (c.id, c.state()));
+        let subcode = if !self.running || !self.config.mode.accepts() || refused {
+            Some(cease::CONNECTION_REJECTED)
+        } else if self.established().is_some() || earlier.is_some_and(|(_, state)| state > State::OpenSent) {
+            // RFC 4271 §6.8: a session that stands, or is about to, wins over a newcomer.
+            Some(cease::CONNECTION_COLLISION)
+        } else {
+            None
+        };
+        if let Some(subcode) = subcode {
+            connection.notify(Notification::cease(subcode, ""), now, out);
+            out.push(Output::Close(conn));
+            return;
+        }
+        if let Some((silent, _)) = earlier {
+            // The peer has begun anew and forgotten its earlier connection, which never delivered an OPEN.
+            self.collide(silent, now, out);
+        }
+        let _fits = connection.send(&Message::Open(our_open(&self.config, self.offer)), now, out);
+        self.connections.push(connection);
+    }
+
+    fn received(&mut self, conn: ConnId, data: &[u8], now: Instant, out: &mut Vec<Output>) {
+        match self.connection(conn) {
+            // Nothing comes out of a connection that does not stand yet.
+            Some(connection) if connection.state() > State::Connect => connection.push(data),
+            Some(_) | None => return,
+        }
+        // Each message may end the connection; then the rest of the bytes is nobody's.
+        while let Some(connection) = self.connection(conn) {
+            match connection.next_message() {
+                Ok(None) => break,
+                Ok(Some(message)) => self.message(conn, message, now, out),
+                // RFC 4271 §6.4: an error in a NOTIFICATION is not answered with another one.
+                Err(error) if connection.reads_notification() => {
+                    self.lost(conn, DownReason::Closed(format!("a bad NOTIFICATION: {error}")), now, out);
+                }
+                Err(error) => self.refuse(conn, error.notification(), now, out),
+            }
+        }
+    }
+
+    fn message(&mut self, conn: ConnId, message: Message, now: Instant, out: &mut Vec<Output>) {
+        let Some(connection) = self.connection(conn) else { return };
+        match (connection.state(), message) {
+            (_, Message::Notification(notification)) => {
+                self.lost(conn, DownReason::Received(notification), now, out);
+            }
+            (State::OpenSent, Message::Open(open)) => self.opened(conn, &open, now, out),
+            (State::OpenConfirm, Message::Keepalive) => self.establish(conn, now, out),
+            (State::Established, Message::Keepalive) => connection.peer_is_alive(now),
+            (State::Established, Message::Update(update)) => {
+                connection.peer_is_alive(now);
+                self.count(&update);
+                if self.config.deliver_updates {
+                    out.push(Output::Event(PeerEvent::Update(Box::new(update))));
+                }
+            }
+            (State::Established, Message::RouteRefresh(refresh)) => {
+                connection.peer_is_alive(now);
+                if refresh.subtype == RefreshKind::Normal {
+                    connection.note_refresh(refresh.family);
+                }
+            }
+            (state, _unexpected) => {
+                let subcode = match state {
+                    State::OpenSent => fsm_error::UNEXPECTED_MESSAGE_IN_OPEN_SENT,
+                    State::OpenConfirm => fsm_error::UNEXPECTED_MESSAGE_IN_OPEN_CONFIRM,
+                    State::Established => fsm_error::UNEXPECTED_MESSAGE_IN_ESTABLISHED,
+                    State::Idle | State::Active | State::Connect => code::UNSPECIFIC,
+                };
+                self.refuse(conn, Notification::unexpected_message(subcode), now, out);
+            }
+        }
+    }
+
+    fn opened(&mut self, conn: ConnId, open: &Open, now: Instant, out: &mut Vec<Output>) {
+        let session = match negotiate(&self.config, self.offer, open) {
+            Ok(session) => session,
+            Err(notification) => return self.refuse(conn, notification, now, out),
+        };
+        let sibling = self.connections.iter().find(|c| c.id != conn && c.state() >= State::OpenConfirm);
+        if let Some(sibling) = sibling {
+            let ours = (self.config.router_id, self.config.local_as);
+            let winner = collision::survivor(ours, (session.peer_router_id, session.peer_as));
+            let sibling_wins = sibling.state() == State::Established || sibling.side == winner;
+            let loser = if sibling_wins { conn } else { sibling.id };
+            self.collide(loser, now, out);
+            if sibling_wins {
+                return;
+            }
+        }
+        let hold_until = now + Duration::from_secs(u64::from(session.hold_time));
+        let mut jitter = self.jitter.clone();
+        let keepalive_at = now + keepalive_in(&session, &mut jitter);
+        if let Some(connection) = self.connection(conn) {
+            connection.phase = Phase::OpenConfirm { session, hold_until, keepalive_at };
+            connection.keepalive(now, &mut jitter, out);
+        }
+        self.jitter = jitter;
+    }
+
+    fn establish(&mut self, conn: ConnId, now: Instant, out: &mut Vec<Output>) {
+        let (config, wanted) = (self.config.clone(), Arc::clone(&self.wanted));
+        let Some(connection) = self.connection(conn) else { return };
+        let Phase::OpenConfirm { session, keepalive_at, .. } = &connection.phase else { return };
+        let resolve = |ends| SessionNextHops::resolve(ends, config.next_hops, session.extended_next_hop);
+        let next_hops = connection.endpoints.as_ref().map(resolve).unwrap_or_default();
+        let mut rib = Box::new(AdjRibOut::new(Egress {
+            families: session.families.clone(),
+            context: session.context(config.peering()),
+            local_as: config.local_as,
+            next_hops,
+        }));
+        rib.set(&wanted);
+        let (session, keepalive_at) = (session.clone(), *keepalive_at);
+        out.push(Output::Event(PeerEvent::Established(session.clone())));
+        connection.phase = Phase::Established { session, rib, since: now, hold_until: now, keepalive_at };
+        connection.peer_is_alive(now);
+        self.reported = None;
+        self.counters.established += 1;
+        self.retry_at = None;
+        self.refuse_until = None;
+        // A sibling has delivered no OPEN, or the collision would have been decided: whatever becomes of it, it loses to
+        // a session that stands. If its host has died meanwhile it would linger for minutes.
+        if let Some(sibling) = self.connections.iter().find(|c| c.id != conn).map(|c| c.id) {
+            self.collide(sibling, now, out);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        while let Some((conn, expired)) =
+            self.connections.iter().find_map(|c| c.expired(now).map(|expired| (c.id, expired)))
+        {
+            match expired {
+                Expired::Dial => {
+                    out.push(Output::Close(conn));
+                    self.lost(
+                        conn,
+                        DownReason::DialFailed("no answer to the connection request".to_owned()),
+                        now,
+                        out,
+                    );
+                }
+                Expired::Hold => self.refuse(conn, Notification::hold_timer_expired(), now, out),
+                Expired::SendHold => {
+                    out.push(Output::Close(conn));
+                    self.lost(conn, DownReason::SendHoldTimerExpired, now, out);
+                }
+                Expired::Keepalive => {
+                    let mut jitter = self.jitter.clone();
+                    if let Some(connection) = self.connection(conn) {
+                        connection.keepalive(now, &mut jitter, out);
+                    }
+                    self.jitter = jitter;
+                }
+            }
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry(now, out);
+        }
+    }
+
+    /// Dials, unless a connection of ours is under way or one of the peer's has all but succeeded.
+    fn retry(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.connections.iter().any(|c| c.side == Side::Ours || c.state() >= State::OpenConfirm) {
+            self.retry_at = Some(now + self.jitter.percent(self.config.connect_retry, 75, 125));
+            return;
+        }
+        self.retry_at = None;
+        let conn = self.allocate();
+        let phase = Phase::dialling(now);
+        self.connections.push(Connection::new(conn, Side::Ours, phase, None, self.config.peering()));
+        out.push(Output::Dial(conn));
+    }
+
+    fn stop(&mut self, notification: Notification, now: Instant, out: &mut Vec<Output>) {
+        self.running = false;
+        self.retry_at = None;
+        self.refuse_until = None;
+        for mut connection in std::mem::take(&mut self.connections) {
+            connection.notify(notification.clone(), now, out);
+            out.push(Output::Close(connection.id));
+            let reason = DownReason::Stopped(notification.clone());
+            let was_established = connection.state() == State::Established;
+            self.last_down = Some((reason.clone(), now));
+            out.push(Output::Event(PeerEvent::Down { reason, was_established }));
+        }
+    }
+
+    /// Ends a connection with a NOTIFICATION because of what the peer sent, or did not.
+    fn refuse(&mut self, conn: ConnId, notification: Notification, now: Instant, out: &mut Vec<Output>) {
+        if let Some(connection) = self.connection(conn) {
+            connection.notify(notification.clone(), now, out);
+            out.push(Output::Close(conn));
+        }
+        self.lost(conn, DownReason::Sent(notification), now, out);
+    }
+
+    /// Ends the losing connection of a collision: no failure, so nothing is reported and nothing backs off.
+    fn collide(&mut self, loser: ConnId, now: Instant, out: &mut Vec<Output>) {
+        if let Some(mut connection) = self.take(loser) {
+            let notification = Notification::cease(cease::CONNECTION_COLLISION, "");
+            connection.notify(notification, now, out);
+            out.push(Output::Close(loser));
+        }
+    }
+
+    /// A connection is gone: reports it and arranges for the next.
+    fn lost(&mut self, conn: ConnId, reason: DownReason, now: Instant, out: &mut Vec<Output>) {
+        let Some(connection) = self.take(conn) else { return };
+        let was_established = connection.state() == State::Established;
+        if let DownReason::Received(_) | DownReason::Closed(_) = reason {
+            out.push(Output::Close(conn));
+        }
+        if let Phase::Established { session, since, .. } = &connection.phase
+            && now.duration_since(*since) >= Duration::from_secs(u64::from(session.hold_time))
+        {
+            self.backoff.reset();
+        }
+        if let DownReason::Received(Notification { code: code::OPEN_MESSAGE, subcode, .. }) = &reason {
+            self.offer = self.offer.less(*subcode).unwrap_or(self.offer);
+        }
+        if self.running {
+            self.back_off(&reason, was_established, now);
+        }
+        // While its sibling goes on, the loss of a connection is the end of a collision that the peer resolved.
+        if !was_established && self.connections.iter().any(|c| c.state() >= State::OpenSent) {
+            return;
+        }
+        self.last_down = Some((reason.clone(), now));
+        out.push(Output::Event(PeerEvent::Down { reason, was_established }));
+    }
+
+    /// Arranges for the next attempt after a loss. Whatever the sibling is at, a dial that is due later must stay due: a
+    /// connection that the peer opened and abandoned keeps us from nothing.
+    fn back_off(&mut self, reason: &DownReason, was_established: bool, now: Instant) {
+        if let DownReason::Received(Notification {
+            code: code::CEASE,
+            subcode: cease::MAXIMUM_PREFIXES,
+            ..
+        }) = reason
+        {
+            // Only an operator can mend this.
+            self.backoff.skip_to_longest();
+        }
+        let refused = match reason {
+            DownReason::Received(n) | DownReason::Sent(n) => n.code != code::CEASE && !was_established,
+            DownReason::Closed(_)
+            | DownReason::DialFailed(_)
+            | DownReason::SendHoldTimerExpired
+            | DownReason::Stopped(_) => false,
+        };
+        // Both connections of one attempt are often refused for the same cause, which counts once.
+        if refused && self.refuse_until.is_none_or(|until| until <= now) {
+            self.refuse_until = Some(now + self.backoff.next(&mut self.jitter));
+        }
+        let dialling =
+            self.connections.iter().any(|c| c.side == Side::Ours || c.state() >= State::OpenConfirm);
+        if !self.config.mode.dials() || dialling {
+            return;
+        }
+        if refused {
+            self.retry_at = self.retry_at.max(self.refuse_until);
+        } else if self.retry_at.is_none() {
+            self.retry_at = Some(now + self.backoff.next(&mut self.jitter));
+        }
+    }
+
+    /// Sends what is due, and reports when the kernel has it all.
+    fn send_updates(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut jitter = self.jitter.clone();
+        let wanted = Arc::clone(&self.wanted);
+        let Some(connection) = self.established_mut() else { return };
+        connection.refresh(&wanted, now, out);
+        let updates = connection.send_updates(now, &mut jitter, out);
+        let synced = connection.is_synced();
+        self.jitter = jitter;
+        self.counters.updates_sent += updates;
+        if synced && self.reported != Some(self.version) {
+            self.reported = Some(self.version);
+            out.push(Output::Event(PeerEvent::Synced(self.version)));
+        }
+    }
+
+    /// Routes that are not ours are counted and dropped (invariant: nothing a peer sends makes us grow).
+    fn count(&mut self, update: &Update) {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        self.counters.updates_received += 1;
+        self.counters.updates_malformed += u64::from(update.action().is_some());
+        let (announced, withdrawn) =
+            (count(update.announced().count()), count(update.withdrawn_prefixes().count()));
+        if update.action() == Some(ErrorAction::TreatAsWithdraw) {
+            self.counters.prefixes_withdrawn += announced + withdrawn;
+        } else {
+            self.counters.prefixes_received += announced;
+            self.counters.prefixes_withdrawn += withdrawn;
+        }
+    }
+
+    fn note_state(&mut self, now: Instant) {
+        let idle = if self.running && !self.config.mode.dials() { State::Active } else { State::Idle };
+        let state = self.connections.iter().map(Connection::state).max().unwrap_or(idle);
+        if self.state.0 != state || self.state.1.is_none() {
+            self.state = (state, Some(now));
+        }
+    }
+
+    fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|c| c.id == conn)
+    }
+
+    fn take(&mut self, conn: ConnId) -> Option<Connection> {
+        let index = self.connections.iter().position(|c| c.id == conn)?;
+        Some(self.connections.remove(index))
+    }
+
+    fn established(&self) -> Option<&Connection> {
+        self.connections.iter().find(|c| c.state() == State::Established)
+    }
+
+    fn established_mut(&mut self) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|c| c.state() == State::Established)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! From two OPENs to one session.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::config::{HoldTime, PeerConfig};
+use crate::wire::{
+    Afi, AsWidth, Asn, Capability, ExtendedNextHop, Family, Notification, Open, Peering, SessionContext,
+    iana::notification::{OPEN_MESSAGE, open},
+};
+
+/// What both sides agreed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// The peer's BGP identifier.
+    pub peer_router_id: Ipv4Addr,
+    /// The peer's ASN.
+    pub peer_as: Asn,
+    /// The lower of the two hold times, in seconds.
+    pub hold_time: u16,
+    /// Families that both sides offered.
+    pub families: BTreeSet<Family>,
+    /// Whether AS numbers have four octets on this session (RFC 6793).
+    pub four_octet_as: bool,
+    /// Whether the peer understands ROUTE-REFRESH (RFC 2918); it may send us one either way.
+    pub route_refresh: bool,
+    /// Whether answers to it are framed by begin and end (RFC 7313).
+    pub enhanced_route_refresh: bool,
+    /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
+}
+
+impl Session {
+    /// How this session encodes.
+    pub fn context(&self, peering: Peering) -> SessionContext {
+        let as_width = if self.four_octet_as { AsWidth::Four } else { AsWidth::Two };
+        SessionContext { as_width, peering }
+    }
+}
+
+/// How much we offer. A peer that refuses what it does not know is asked again for less (RFC 5492 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Offer {
+    /// Everything.
+    #[default]
+    Full,
+    /// What the session cannot do without: the families and four-octet AS numbers.
+    Required,
+    /// No capability at all, for a speaker older than RFC 5492.
+    Nothing,
+}
+
+impl Offer {
+    /// What to offer after the peer refused this one with OPEN Message Error / `subcode`; `None`: it was not about that.
+    pub(super) fn less(self, subcode: u8) -> Option<Self> {
+        match (self, subcode) {
+            (Self::Full, open::UNSUPPORTED_CAPABILITY) => Some(Self::Required),
+            (Self::Full | Self::Required, open::UNSUPPORTED_OPTIONAL_PARAMETER) => Some(Self::Nothing),
+            // It was not that either: the next attempt is a fresh one.
+            (Self::Required | Self::Nothing, _) => Some(Self::Full),
+            (Self::Full, _) => None,
+        }
+    }
+
+    fn capabilities(self, config: &PeerConfig) -> Vec<Capability> {
+        let mut capabilities = Vec::new();
+        if self == Self::Nothing {
+            return capabilities;
+        }
+        capabilities.extend(config.families.iter().copied().map(Capability::Multiprotocol));
+        capabilities.push(Capability::FourOctetAs(config.local_as));
+        if self == Self::Full {
+            capabilities.push(Capability::RouteRefresh);
+            capabilities.push(Capability::EnhancedRouteRefresh);
+            if config.extended_next_hop && config.families.contains(&Family::IPV4_UNICAST) {
+                capabilities.push(Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]));
+            }
+        }
+        capabilities
+    }
+}
+
+/// RFC 8950 §4.
+const IPV4_OVER_IPV6: ExtendedNextHop = ExtendedNextHop { family: Family::IPV4_UNICAST, next_hop: Afi::IPV6 };
+
+/// The OPEN that we send.
+pub(super) fn our_open(config: &PeerConfig, offer: Offer) -> Open {
+    let capabilities = offer.capabilities(config);
+    Open::new(config.local_as, config.hold_time.as_secs(), config.router_id, capabilities)
+}
+
+/// What the peer's OPEN makes of ours, or the NOTIFICATION that refuses it (RFC 4271 §6.2).
+pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Result<Session, Notification> {
+    if theirs.asn != config.peer_as {
+        return Err(refusal(open::BAD_PEER_AS));
+    }
+    // RFC 6286 §2.2: only inside an AS must identifiers differ.
+    if config.peering() == Peering::Internal && theirs.router_id == config.router_id {
+        return Err(refusal(open::BAD_BGP_IDENTIFIER));
+    }
+    // The decoder has refused 1 and 2; 0 would turn off the timers that notice a dead peer.
+    let Some(hold_time) = HoldTime::from_secs(theirs.hold_time) else {
+        return Err(refusal(open::UNACCEPTABLE_HOLD_TIME));
+    };
+    let ours = offer.capabilities(config);
+    let both = |wanted: &Capability| ours.contains(wanted) && theirs.capabilities.contains(wanted);
+    let mut theirs_families: BTreeSet<Family> = theirs
+        .capabilities
+        .iter()
+        .filter_map(|c| if let Capability::Multiprotocol(family) = c { Some(*family) } else { None })
+        .collect();
+    if theirs_families.is_empty() {
+        // RFC 4760 §8: a speaker without the capability speaks IPv4 unicast.
+        theirs_families.insert(Family::IPV4_UNICAST);
+    }
+    let mut families: BTreeSet<Family> = config.families.intersection(&theirs_families).copied().collect();
+    if offer == Offer::Nothing {
+        families.retain(|family| *family == Family::IPV4_UNICAST);
+    }
+    if families.is_empty() {
+        let required: Vec<_> = config.families.iter().copied().map(Capability::Multiprotocol).collect();
+        return Err(Notification::unsupported_capability(&required)
+            .unwrap_or_else(|_too_many| refusal(open::UNSUPPORTED_CAPABILITY)));
+    }
+    Ok(Session {
+        peer_router_id: theirs.router_id,
+        peer_as: theirs.asn,
+        hold_time: hold_time.min(config.hold_time).as_secs(),
+        families,
+        four_octet_as: offer != Offer::Nothing && theirs.has_four_octet_as(),
+        route_refresh: theirs.capabilities.contains(&Capability::RouteRefresh),
+        enhanced_route_refresh: both(&Capability::EnhancedRouteRefresh),
+        extended_next_hop: [&ours, &theirs.capabilities].into_iter().all(|c| offers_ipv6_next_hops(c)),
+    })
+}
+
+/// The entry may stand among others.
+fn offers_ipv6_next_hops(capabilities: &[Capability]) -> bool {
+    capabilities.iter().any(|c| match c {
+        Capability::ExtendedNextHop(entries) => entries.contains(&IPV4_OVER_IPV6),
+        Capability::Multiprotocol(_)
+        | Capability::RouteRefresh
+        | Capability::EnhancedRouteRefresh
+        | Capability::GracefulRestart { .. }
+        | Capability::FourOctetAs(_)
+        | Capability::Unknown { .. } => false,
+    })
+}
+
+fn refusal(subcode: u8) -> Notification {
+    Notification::new(OPEN_MESSAGE, subcode, Bytes::new())
+}

@@ -1,0 +1,11 @@
+//! The machine against tables, a clock, and another machine.
+
+mod backoff;
+mod collision;
+mod network;
+mod open;
+mod properties;
+mod support;
+mod timers;
+mod transitions;
+mod window;

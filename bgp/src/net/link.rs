@@ -1,0 +1,163 @@
+//! The link task: one TCP connection, its socket and the bytes that wait for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::words::in_words;
+use super::{PeerAddress, interfaces};
+use crate::fsm::{ConnId, Endpoints};
+
+/// Read at a time. Enough for four full messages.
+const READ_BUFFER: usize = 16 * 1024;
+/// How long a closing connection may take to flush its NOTIFICATION, and then to see the peer close.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What the peer task wants of a link.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Write these bytes.
+    Send(Bytes),
+    /// Flush, then close.
+    Close,
+}
+
+/// What a link tells the peer task.
+#[derive(Debug)]
+pub(super) enum LinkEvent {
+    Dialled(Endpoints),
+    DialFailed(String),
+    Received(Bytes),
+    Sent(usize),
+    Closed(String),
+}
+
+type Commands = mpsc::UnboundedReceiver<Command>;
+type Events = mpsc::Sender<(ConnId, LinkEvent)>;
+
+/// Connects, then runs the connection.
+pub(super) async fn dial(conn: ConnId, address: PeerAddress, mut commands: Commands, events: Events) {
+    let connected = tokio::select! {
+        connected = connect(address) => connected,
+        // The only command there is before a connection: to give up.
+        _ = commands.recv() => return,
+    };
+    let event = match connected.and_then(|stream| Ok((endpoints(&stream)?, stream))) {
+        Ok((endpoints, stream)) => {
+            drop(events.send((conn, LinkEvent::Dialled(endpoints))).await);
+            return run(conn, stream, commands, events).await;
+        }
+        Err(error) => LinkEvent::DialFailed(in_words(&error)),
+    };
+    drop(events.send((conn, event)).await);
+}
+
+async fn connect(address: PeerAddress) -> io::Result<TcpStream> {
+    let socket = if address.remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = address.source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(address.remote).await
+}
+
+/// The two ends of `stream`, and what else its interface can be reached at.
+pub(super) fn endpoints(stream: &TcpStream) -> io::Result<Endpoints> {
+    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let local = canonical(stream.local_addr()?);
+    let remote = canonical(stream.peer_addr()?);
+    Ok(Endpoints { local, remote, interface_addresses: interfaces::beside(local.ip())? })
+}
+
+/// Runs a connection until either side closes it. Every branch of the select is cancel-safe: what was not read or
+/// written by a branch that lost is still in the socket or in `pending`.
+pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands, events: Events) {
+    // Without it a KEEPALIVE could wait for the acknowledgement of the UPDATE before it.
+    if let Err(error) = stream.set_nodelay(true) {
+        drop(events.send((conn, LinkEvent::Closed(in_words(&error)))).await);
+        return;
+    }
+    let (mut reader, mut writer) = stream.into_split();
+    let mut pending = BytesMut::new();
+    let mut received = BytesMut::new();
+    let mut write_error: Option<io::Error> = None;
+    loop {
+        received.reserve(READ_BUFFER);
+        let event = tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Send(bytes)) => {
+                    if write_error.is_none() {
+                        pending.extend_from_slice(&bytes);
+                    }
+                    continue;
+                }
+                Some(Command::Close) => return close(reader, writer, pending).await,
+                None => return,
+            },
+            written = writer.write_buf(&mut pending), if pending.has_remaining() => match written {
+                Ok(count) => LinkEvent::Sent(count),
+                // The peer is gone, but its last words may still be in the socket: a NOTIFICATION tells more than this.
+                Err(error) => {
+                    pending.clear();
+                    write_error = Some(error);
+                    continue;
+                }
+            },
+            read = reader.read_buf(&mut received) => match read {
+                Ok(0) => LinkEvent::Closed(closed(write_error.take())),
+                Ok(_) => LinkEvent::Received(received.split().freeze()),
+                Err(error) => LinkEvent::Closed(in_words(&write_error.take().unwrap_or(error))),
+            },
+        };
+        let closed = matches!(event, LinkEvent::Closed(_));
+        if events.send((conn, event)).await.is_err() || closed {
+            return wait_for_close(reader, writer, pending, commands, closed).await;
+        }
+    }
+}
+
+/// Why there is nothing more to read.
+fn closed(write_error: Option<io::Error>) -> String {
+    write_error.map_or_else(|| "the peer closed it".to_owned(), |error| in_words(&error))
+}
+
+/// The peer task is gone or knows that the connection is dead; all that is left is its `Close`.
+async fn wait_for_close(
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    mut pending: BytesMut,
+    mut commands: Commands,
+    dead: bool,
+) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Send(bytes) => pending.extend_from_slice(&bytes),
+            Command::Close if dead => return,
+            Command::Close => return close(reader, writer, pending).await,
+        }
+    }
+}
+
+/// Flushes, says that no more will come, and reads what the peer still sends: to close with unread bytes would send a
+/// RST, and a RST may overtake the NOTIFICATION.
+async fn close(mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf, mut pending: BytesMut) {
+    let flush = async {
+        writer.write_all_buf(&mut pending).await?;
+        writer.shutdown().await
+    };
+    if !matches!(timeout(LINGER, flush).await, Ok(Ok(()))) {
+        return;
+    }
+    let drain = async {
+        let mut discarded = [0; 4096];
+        while matches!(reader.read(&mut discarded).await, Ok(1..)) {}
+    };
+    // Whether the peer closed in time or not, we are done.
+    let _elapsed = timeout(LINGER, drain).await;
+}

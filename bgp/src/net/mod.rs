@@ -1,0 +1,180 @@
+//! The tokio drivers: they perform what the pure [`Peer`] asks for and tell it what happened.
+//!
+//! ```text
+//!            ┌── peer task (one a peer) ──┐         ┌── link task (one a connection) ──┐
+//!  handle ──►│ commands, timer ─► Peer    │── Send ►│ pending bytes ─► socket           │
+//!  events ◄──│ outputs  ◄─────────┘       │◄ events │ socket ─► at most 16 KiB a read   │
+//!            └──────────▲─────────────────┘         └───────────────────────────────────┘
+//!  listener task ── accepted socket, by the address it came from
+//! ```
+//!
+//! Every task may be dropped at any await: the peer task's state is whole between two inputs, and a link task's loss
+//! is a closed connection. What a peer sends waits in the kernel while the peer task is busy (the channel between
+//! them is short); what it does not read is bounded by the window of the machine. The desired routes travel in a
+//! `watch` channel, so the latest replaces those before it.
+//!
+//! ```no_run
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use vipcast_bgp::net::{PeerAddress, Speaker};
+//! use vipcast_bgp::wire::Asn;
+//! use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Version};
+//!
+//! # async fn announce() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut speaker, mut events) = Speaker::new();
+//! let address = PeerAddress { remote: "10.0.0.1:179".parse()?, source: None };
+//! let peer = speaker.add_peer(address, PeerConfig::new(Asn(65001), Asn(65000), "10.0.0.2".parse()?));
+//! let routes = BTreeMap::from([("192.0.2.10/32".parse()?, Arc::new(RouteAttributes::default()))]);
+//! peer.advertise(Version(1), Arc::new(routes));
+//! while let Some((_, event)) = events.recv().await {
+//!     if event == PeerEvent::Synced(Version(1)) {
+//!         break; // the router has been told
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![expect(clippy::disallowed_methods, reason = "the drivers are where the clock is read")]
+
+mod driver;
+mod interfaces;
+mod link;
+mod listener;
+mod words;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use self::driver::Driver;
+use crate::fsm::{Peer, PeerConfig, PeerEvent, PeerStatus, Version};
+use crate::route::Routes;
+use crate::wire::Notification;
+
+/// Names a peer among those of a [`Speaker`]; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(u64);
+
+/// Where a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Its address and the port that we dial. It may connect to us from any port.
+    pub remote: SocketAddr,
+    /// The local address that we dial from; `None`: what the route says.
+    pub source: Option<IpAddr>,
+}
+
+/// Peers by the address that they connect from.
+type Registry = BTreeMap<IpAddr, mpsc::Sender<TcpStream>>;
+
+/// A BGP speaker: its listeners, and what its peers share. Dropping it closes the listeners; each peer lives on for as
+/// long as its [`PeerHandle`].
+#[derive(Debug)]
+pub struct Speaker {
+    events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
+    registry: watch::Sender<Registry>,
+    listeners: Vec<JoinHandle<()>>,
+    next_id: u64,
+}
+
+impl Speaker {
+    /// A speaker and the stream of what happens to its peers. The stream is unbounded and must be read: a peer has a
+    /// handful of events for each attempt to connect. Our attempts are spaced by the back-off, those of a peer whose
+    /// OPEN was refused, too; others come as fast as the peer connects.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<(PeerId, PeerEvent)>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (registry, _) = watch::channel(Registry::new());
+        (Self { events, registry, listeners: Vec::new(), next_id: 0 }, receiver)
+    }
+
+    /// Accepts connections on `address`; those that come from no peer's address are closed. Returns the address bound,
+    /// which tells the port where 0 was asked for.
+    ///
+    /// # Errors
+    /// The address is in use, not ours, or its port is privileged.
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = listener::bind(address)?;
+        let bound = listener.local_addr()?;
+        self.listeners.push(tokio::spawn(listener::run(listener, self.registry.subscribe())));
+        Ok(bound)
+    }
+
+    /// Adds a peer and starts it. A second peer at the same IP address takes over the connections that come in.
+    pub fn add_peer(&mut self, address: PeerAddress, config: PeerConfig) -> PeerHandle {
+        self.next_id += 1;
+        let id = PeerId(self.next_id);
+        let (accepted_tx, accepted) = mpsc::channel(8);
+        let (stop, stopped) = oneshot::channel();
+        let (advertise, desired) = watch::channel((Version::default(), Arc::default()));
+        let peer = Peer::new(config);
+        let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
+        let driver = Driver::new(peer, address, self.events.clone(), id, status_tx);
+        let task = tokio::spawn(driver.run(desired, accepted, stopped));
+        let ip = address.remote.ip().to_canonical();
+        self.registry.send_modify(|registry| {
+            registry.insert(ip, accepted_tx);
+        });
+        PeerHandle { id, advertise, status, stop: Some(stop), task }
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        for listener in &self.listeners {
+            listener.abort();
+        }
+    }
+}
+
+/// One running peer. Dropping it closes its connections at once, with no NOTIFICATION; [`PeerHandle::stop`] is the
+/// polite way.
+#[derive(Debug)]
+pub struct PeerHandle {
+    id: PeerId,
+    advertise: watch::Sender<(Version, Arc<Routes>)>,
+    status: watch::Receiver<PeerStatus>,
+    stop: Option<oneshot::Sender<Notification>>,
+    task: JoinHandle<()>,
+}
+
+impl PeerHandle {
+    /// The id that its events carry.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Announces exactly `routes` from now on, across sessions. The caller numbers its sets; [`PeerEvent::Synced`]
+    /// with this version, or a later one, tells that the kernel has all UPDATEs of an Established session.
+    pub fn advertise(&self, version: Version, routes: Arc<Routes>) {
+        self.advertise.send_replace((version, routes));
+    }
+
+    /// What is known of the peer now.
+    pub fn status(&self) -> PeerStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Ends the session with `notification`, for example [`Notification::cease`], and waits until it was written and
+    /// the connection closed: two seconds at most.
+    pub async fn stop(mut self, notification: Notification) {
+        if let Some(stop) = self.stop.take()
+            && stop.send(notification).is_ok()
+        {
+            // An error says that the task is gone already, which is what was asked for.
+            let _gone = (&mut self.task).await;
+        }
+    }
+}
+
+impl Drop for PeerHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

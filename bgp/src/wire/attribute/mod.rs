@@ -1,0 +1,337 @@
+//! Path attributes: what an UPDATE says about its routes (RFC 4271 §5).
+//!
+//! ```text
+//! +-------+------+--------------+---------- - -
+//! | flags | type | length       | value
+//! +-------+------+--------------+---------- - -
+//!     1      1     1, or 2 with the extended-length flag
+//! ```
+
+mod decode;
+mod encode;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytes::Bytes;
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::Serialize;
+
+use super::iana::{attribute as code, origin};
+use super::{AsPath, Asn, Community, DecodeError, ExtendedCommunity, Family, LargeCommunity, parse};
+
+pub(super) use decode::{Decoded, decode_all};
+pub(super) use encode::encode_all;
+
+/// One path attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attribute {
+    /// How the route came into BGP. Mandatory.
+    Origin(Origin),
+    /// The ASes it came through. Mandatory.
+    AsPath(AsPath),
+    /// Where to send packets for the NLRI field. Mandatory with it.
+    NextHop(Ipv4Addr),
+    /// Which of several links into the AS to use: the lower, the better.
+    MultiExitDisc(u32),
+    /// The higher, the better; inside an AS only.
+    LocalPref(u32),
+    /// A less specific route was preferred somewhere.
+    AtomicAggregate,
+    /// Who aggregated the route.
+    Aggregator {
+        /// Its AS; [`Asn::TRANS`] from a two-octet peer may stand for another.
+        asn: Asn,
+        /// Its BGP identifier.
+        address: Ipv4Addr,
+    },
+    /// Tags (RFC 1997).
+    Communities(Vec<Community>),
+    /// The router that brought the route into the AS (RFC 4456).
+    OriginatorId(Ipv4Addr),
+    /// The route reflectors it came through (RFC 4456).
+    ClusterList(Vec<Ipv4Addr>),
+    /// Routes of a family (RFC 4760 §3).
+    MpReach(MpReach),
+    /// Withdrawn routes of a family (RFC 4760 §4).
+    MpUnreach(MpUnreach),
+    /// Typed tags (RFC 4360).
+    ExtendedCommunities(Vec<ExtendedCommunity>),
+    /// The far end of AS_PATH in four octets, from a two-octet peer only (RFC 6793).
+    As4Path(AsPath),
+    /// AGGREGATOR in four octets, from a two-octet peer only (RFC 6793).
+    As4Aggregator {
+        /// Its AS.
+        asn: Asn,
+        /// Its BGP identifier.
+        address: Ipv4Addr,
+    },
+    /// Tags with room for four-octet AS numbers (RFC 8092).
+    LargeCommunities(Vec<LargeCommunity>),
+    /// Any other optional attribute, not looked into.
+    Unknown {
+        /// As received.
+        flags: AttributeFlags,
+        /// The attribute type code.
+        code: u8,
+        /// The value.
+        #[serde(serialize_with = "parse::serialize_hex")]
+        data: Bytes,
+    },
+}
+
+/// The flags of an attribute that mean something: optional, transitive, partial (RFC 4271 §4.3).
+///
+/// Extended length is a matter of encoding, and the low four bits are ignored: neither is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct AttributeFlags(u8);
+
+impl AttributeFlags {
+    /// Well-known: everybody must understand it.
+    pub const WELL_KNOWN: Self = Self(0x40);
+    /// Optional, and not passed on by who does not understand it.
+    pub const OPTIONAL: Self = Self(0x80);
+    /// Optional, and passed on even by who does not understand it.
+    pub const OPTIONAL_TRANSITIVE: Self = Self(0xC0);
+    /// Optional transitive, and somebody on the way did not understand it.
+    pub const PARTIAL: Self = Self(0xE0);
+
+    const EXTENDED_LENGTH: u8 = 0x10;
+    const KEPT: u8 = 0xE0;
+    /// Optional and transitive: what RFC 7606 §3 c compares.
+    const CATEGORY: u8 = 0xC0;
+
+    /// From the octet on the wire.
+    #[must_use]
+    pub const fn from_octet(octet: u8) -> Self {
+        Self(octet & Self::KEPT)
+    }
+
+    /// Not well-known.
+    #[must_use]
+    pub const fn is_optional(self) -> bool {
+        self.0 & Self::OPTIONAL.0 != 0
+    }
+
+    /// Passed on.
+    #[must_use]
+    pub const fn is_transitive(self) -> bool {
+        self.0 & Self::WELL_KNOWN.0 != 0
+    }
+
+    /// Not understood by everybody on the way.
+    #[must_use]
+    pub const fn is_partial(self) -> bool {
+        self.0 & Self::PARTIAL.0 & !Self::OPTIONAL_TRANSITIVE.0 != 0
+    }
+
+    /// The flags that the definition of attribute `kind` gives it, `None` when it is opaque here.
+    const fn of(kind: u8) -> Option<Self> {
+        match kind {
+            code::ORIGIN | code::AS_PATH | code::NEXT_HOP | code::LOCAL_PREF | code::ATOMIC_AGGREGATE => {
+                Some(Self::WELL_KNOWN)
+            }
+            code::MULTI_EXIT_DISC
+            | code::ORIGINATOR_ID
+            | code::CLUSTER_LIST
+            | code::MP_REACH_NLRI
+            | code::MP_UNREACH_NLRI => Some(Self::OPTIONAL),
+            code::AGGREGATOR
+            | code::COMMUNITIES
+            | code::EXTENDED_COMMUNITIES
+            | code::AS4_PATH
+            | code::AS4_AGGREGATOR
+            | code::LARGE_COMMUNITIES => Some(Self::OPTIONAL_TRANSITIVE),
+            _ => None,
+        }
+    }
+}
+
+/// How a route came into BGP (RFC 4271 §5.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// From inside the AS; what an announcer uses.
+    Igp,
+    /// From EGP, the protocol before BGP.
+    Egp,
+    /// By other means, such as redistribution.
+    Incomplete,
+}
+
+impl Origin {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Igp => origin::IGP,
+            Self::Egp => origin::EGP,
+            Self::Incomplete => origin::INCOMPLETE,
+        }
+    }
+}
+
+/// Routes of one family, and their next hop (RFC 4760 §3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MpReach {
+    /// Of the routes.
+    pub family: Family,
+    /// Where to send packets; of another family than the routes with RFC 8950.
+    pub next_hop: MpNextHop,
+    /// The routes.
+    pub nlri: MpNlri,
+}
+
+/// Withdrawn routes of one family (RFC 4760 §4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MpUnreach {
+    /// Of the routes.
+    pub family: Family,
+    /// The routes; none at all is End-of-RIB when nothing else is in the UPDATE (RFC 4724 §2).
+    pub nlri: MpNlri,
+}
+
+/// The next hop in MP_REACH_NLRI.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MpNextHop {
+    /// 4 octets, for IPv4 unicast.
+    Ipv4(Ipv4Addr),
+    /// 16 or 32 octets, for IPv6 unicast (RFC 2545) and for IPv4 unicast (RFC 8950).
+    Ipv6 {
+        /// The global address.
+        global: Ipv6Addr,
+        /// The link-local address, on a shared link only.
+        link_local: Option<Ipv6Addr>,
+    },
+    /// That of a family which is not looked into.
+    #[serde(serialize_with = "parse::serialize_hex")]
+    Other(Bytes),
+}
+
+impl MpNextHop {
+    /// The address, the global one of two.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ipv4(address) => Some(IpAddr::V4(*address)),
+            Self::Ipv6 { global, .. } => Some(IpAddr::V6(*global)),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// The routes in MP_REACH_NLRI or MP_UNREACH_NLRI.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MpNlri {
+    /// Of IPv4 unicast.
+    Ipv4(Vec<Ipv4Net>),
+    /// Of IPv6 unicast.
+    Ipv6(Vec<Ipv6Net>),
+    /// Of any other family, not looked into.
+    #[serde(serialize_with = "parse::serialize_hex")]
+    Opaque(Bytes),
+}
+
+impl MpNlri {
+    /// No routes of `family`, in the form that decoding gives them.
+    #[must_use]
+    pub const fn empty(family: Family) -> Self {
+        match family {
+            Family::IPV4_UNICAST => Self::Ipv4(Vec::new()),
+            Family::IPV6_UNICAST => Self::Ipv6(Vec::new()),
+            Family { .. } => Self::Opaque(Bytes::new()),
+        }
+    }
+
+    /// Whether there are no routes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Ipv4(prefixes) => prefixes.is_empty(),
+            Self::Ipv6(prefixes) => prefixes.is_empty(),
+            Self::Opaque(octets) => octets.is_empty(),
+        }
+    }
+}
+
+/// What was done about a malformed attribute instead of ending the session, the weakest first (RFC 7606 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorAction {
+    /// The attribute is left out; the routes stand.
+    AttributeDiscard,
+    /// The routes of the UPDATE are withdrawn.
+    TreatAsWithdraw,
+}
+
+/// An attribute that could not be used, and what was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MalformedAttribute {
+    /// The attribute type code; 0 when not even that could be read.
+    pub code: u8,
+    /// What was done.
+    pub action: ErrorAction,
+    /// Why.
+    #[serde(serialize_with = "serialize_error")]
+    pub error: DecodeError,
+}
+
+impl Attribute {
+    /// The attribute type code.
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Origin(_) => code::ORIGIN,
+            Self::AsPath(_) => code::AS_PATH,
+            Self::NextHop(_) => code::NEXT_HOP,
+            Self::MultiExitDisc(_) => code::MULTI_EXIT_DISC,
+            Self::LocalPref(_) => code::LOCAL_PREF,
+            Self::AtomicAggregate => code::ATOMIC_AGGREGATE,
+            Self::Aggregator { .. } => code::AGGREGATOR,
+            Self::Communities(_) => code::COMMUNITIES,
+            Self::OriginatorId(_) => code::ORIGINATOR_ID,
+            Self::ClusterList(_) => code::CLUSTER_LIST,
+            Self::MpReach(_) => code::MP_REACH_NLRI,
+            Self::MpUnreach(_) => code::MP_UNREACH_NLRI,
+            Self::ExtendedCommunities(_) => code::EXTENDED_COMMUNITIES,
+            Self::As4Path(_) => code::AS4_PATH,
+            Self::As4Aggregator { .. } => code::AS4_AGGREGATOR,
+            Self::LargeCommunities(_) => code::LARGE_COMMUNITIES,
+            Self::Unknown { code, .. } => *code,
+        }
+    }
+
+    /// The flags it is sent with.
+    #[must_use]
+    pub fn flags(&self) -> AttributeFlags {
+        match self {
+            Self::Unknown { flags, .. } => *flags,
+            Self::Origin(_)
+            | Self::AsPath(_)
+            | Self::NextHop(_)
+            | Self::MultiExitDisc(_)
+            | Self::LocalPref(_)
+            | Self::AtomicAggregate
+            | Self::Aggregator { .. }
+            | Self::Communities(_)
+            | Self::OriginatorId(_)
+            | Self::ClusterList(_)
+            | Self::MpReach(_)
+            | Self::MpUnreach(_)
+            | Self::ExtendedCommunities(_)
+            | Self::As4Path(_)
+            | Self::As4Aggregator { .. }
+            | Self::LargeCommunities(_) => {
+                AttributeFlags::of(self.code()).unwrap_or(AttributeFlags::OPTIONAL_TRANSITIVE)
+            }
+        }
+    }
+}
+
+fn serialize_error<S: serde::Serializer>(error: &DecodeError, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! The wire codec: BGP messages to bytes and back, nothing else.
+//!
+//! ```text
+//!            next_frame              Message::decode
+//!  stream ─────────────► one frame ──────────────────► Message ──► the session
+//!  stream ◄──────────────────────────────────────────  Message ◄── the session
+//!                          Message::encode
+//! ```
+//!
+//! Everything here is a pure function of its arguments. Any input decodes or is refused with a
+//! [`DecodeError`] that knows its NOTIFICATION; none makes it panic or allocate more than a small multiple
+//! of the input. Errors inside an UPDATE that leave the session usable are contained as RFC 7606 tells
+//! (see [`Update::action`]).
+//!
+//! | to change | look at |
+//! | --- | --- |
+//! | a number that IANA assigned | [`iana`] |
+//! | where a message ends, header checks | [`next_frame`] |
+//! | OPEN, capabilities | [`Open`], [`Capability`] |
+//! | UPDATE, what is done about a bad one | [`Update`], [`Attribute`], [`ErrorAction`] |
+//! | which error is which NOTIFICATION | [`DecodeError::notification`] |
+//! | how a NOTIFICATION reads | [`Notification`] |
+
+mod as_path;
+mod attribute;
+mod capability;
+mod community;
+mod error;
+mod family;
+mod frame;
+pub mod iana;
+mod message;
+mod notification;
+mod open;
+mod parse;
+mod prefix;
+mod route_refresh;
+mod update;
+
+pub use as_path::{AsPath, AsSegment};
+pub use attribute::{
+    Attribute, AttributeFlags, ErrorAction, MalformedAttribute, MpNextHop, MpNlri, MpReach, MpUnreach, Origin,
+};
+pub use capability::{Capability, ExtendedNextHop, GracefulRestartFamily, MAX_RESTART_TIME};
+pub use community::{Community, ExtendedCommunity, LargeCommunity, ParseCommunityError};
+pub use error::{DecodeError, EncodeError};
+pub use family::{Afi, Asn, Family, RouterId, Safi};
+pub use frame::{HEADER_LEN, MAX_MESSAGE_LEN, next_frame};
+pub use message::{AsWidth, Message, Peering, SessionContext};
+pub use notification::{MAX_SHUTDOWN_COMMUNICATION, Notification};
+pub use open::{MIN_HOLD_TIME, Open};
+pub use prefix::encoded_prefix_len;
+pub use route_refresh::{RefreshKind, RouteRefresh};
+pub use update::Update;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What a program wrote: enough of it to quote, and the rest read and thrown away, so that the program does not block.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+
+use tokio::net::unix::pipe;
+
+use super::words;
+
+/// Kept of each stream, in bytes.
+const KEPT: usize = 4 * 1024;
+/// Read of each stream, in bytes; then the pipe is left to fill up. An endless `yes` must not keep this thread busy.
+const READ: usize = 1024 * 1024;
+
+/// Which part of the stream is kept, and which line of it is quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// The beginning, and the first line.
+    First,
+    /// The end, and the last line.
+    Last,
+}
+
+/// One stream of a program.
+#[derive(Debug)]
+pub(super) struct Capture {
+    pipe: Option<pipe::Receiver>,
+    keep: Keep,
+    kept: Vec<u8>,
+    read: usize,
+}
+
+impl Capture {
+    /// Reads from the reading end of a pipe.
+    ///
+    /// # Errors
+    /// When it cannot be registered with the runtime.
+    pub(super) fn new(pipe: OwnedFd, keep: Keep) -> io::Result<Self> {
+        Ok(Self { pipe: Some(pipe::Receiver::from_owned_fd(pipe)?), keep, kept: Vec::new(), read: 0 })
+    }
+
+    /// Whether there may be more to read, and it is to be read.
+    pub(super) fn wants_more(&self) -> bool {
+        self.pipe.is_some() && !self.is_cut()
+    }
+
+    /// Whether the program wrote more than is read.
+    pub(super) fn is_cut(&self) -> bool {
+        self.read >= READ
+    }
+
+    /// Waits until there is something, and takes it. Cancel-safe: nothing is taken before it is stored.
+    pub(super) async fn read(&mut self) {
+        let Some(pipe) = &self.pipe else { return };
+        match pipe.readable().await {
+            Ok(()) => self.take(),
+            Err(_) => self.pipe = None,
+        }
+    }
+
+    /// Takes what is there without waiting, and closes the pipe, whoever still holds the other end.
+    pub(super) fn drain(&mut self) {
+        // Past tokio, which learns only at its next turn that there is something to read.
+        let Some(Ok(pipe)) = self.pipe.take().map(pipe::Receiver::into_nonblocking_fd) else { return };
+        let mut pipe = File::from(pipe);
+        let mut buffer = [0; KEPT];
+        while !self.is_cut() {
+            match pipe.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(length) => self.store(&buffer[..length]),
+            }
+        }
+    }
+
+    /// The line to quote; `None` when the program wrote nothing.
+    pub(super) fn line(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.kept);
+        let mut lines = text.lines().map(words::one_line).filter(|line| !line.is_empty());
+        match self.keep {
+            Keep::First => lines.next(),
+            Keep::Last => lines.next_back(),
+        }
+    }
+
+    fn take(&mut self) {
+        let Some(pipe) = &self.pipe else { return };
+        let mut buffer = [0; KEPT];
+        match pipe.try_read(&mut buffer) {
+            Ok(0) => self.pipe = None,
+            Ok(length) => self.store(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.pipe = None,
+        }
+    }
+
+    fn store(&mut self, bytes: &[u8]) {
+        self.read += bytes.len();
+        match self.keep {
+            Keep::First => {
+                let room = KEPT - self.kept.len();
+                self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+            Keep::Last => {
+                self.kept.extend_from_slice(bytes);
+                self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+            }
+        }
+    }
+}

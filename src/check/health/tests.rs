@@ -1,0 +1,227 @@
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::{Health, Input, Output};
+use crate::check::report::{HealthState, HealthState::*, Outcome};
+use crate::config::model::{Check, CheckKind, Target, TcpCheck};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const FAST: Duration = Duration::from_millis(100);
+
+fn check(rise: u32, fall: u32) -> Check {
+    Check {
+        kind: CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port: 80 } }),
+        interval: INTERVAL,
+        fast_interval: FAST,
+        timeout: Duration::from_millis(500),
+        rise: NonZeroU32::new(rise).unwrap(),
+        fall: NonZeroU32::new(fall).unwrap(),
+    }
+}
+
+fn outcome(passed: bool) -> Outcome {
+    Outcome { passed, detail: String::new(), took: Duration::ZERO }
+}
+
+/// Runs the next probe at its deadline and hands in its result at once.
+fn probe(health: &mut Health, passed: bool) -> (Instant, HealthState, Instant) {
+    let now = health.deadline().unwrap();
+    assert_eq!(health.handle(Input::Tick, now), [Output::Probe]);
+    let [Output::Report { state, since }] = health.handle(Input::Finished(&outcome(passed)), now)[..] else {
+        panic!("a result is reported once")
+    };
+    (now, state, since)
+}
+
+#[test]
+fn every_transition() {
+    const P: bool = true;
+    const F: bool = false;
+    // Results that lead to a state, and what one pass and one failure make of it; rise 3, fall 2.
+    let table: &[(&[bool], HealthState, HealthState, HealthState)] = &[
+        (&[], Unknown, Unknown, Unknown),
+        (&[P], Unknown, Unknown, Unknown),
+        (&[P, P], Unknown, Up, Unknown),
+        (&[F], Unknown, Unknown, Down),
+        (&[P, P, F], Unknown, Unknown, Down),
+        (&[F, P, P], Unknown, Up, Unknown),
+        (&[P, P, P], Up, Up, Falling),
+        (&[P, P, P, F], Falling, Up, Down),
+        (&[P, P, P, F, P], Up, Up, Falling),
+        (&[F, F], Down, Rising, Down),
+        (&[F, F, P], Rising, Rising, Down),
+        (&[F, F, P, P], Rising, Up, Down),
+        (&[F, F, P, P, F], Down, Rising, Down),
+        (&[F, F, P, P, P], Up, Up, Falling),
+        (&[P, P, P, F, F], Down, Rising, Down),
+    ];
+    for (history, state, after_pass, after_fail) in table {
+        let mut health = Health::new(&check(3, 2), INTERVAL, 1, Instant::now());
+        for passed in *history {
+            probe(&mut health, *passed);
+        }
+        assert_eq!(health.state(), *state, "after {history:?}");
+        assert_eq!(probe(&mut health.clone(), P).1, *after_pass, "{history:?}, then a pass");
+        assert_eq!(probe(&mut health.clone(), F).1, *after_fail, "{history:?}, then a failure");
+    }
+}
+
+#[test]
+fn with_rise_1_and_fall_1_one_result_decides() {
+    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::now());
+    let states: Vec<_> = [true, false, true, false].map(|passed| probe(&mut health, passed).1).into();
+    assert_eq!(states, [Up, Down, Up, Down]);
+}
+
+#[test]
+fn since_is_when_the_state_was_entered() {
+    let mut health = Health::new(&check(2, 2), INTERVAL, 1, Instant::now());
+    probe(&mut health, true);
+    let (up, ..) = probe(&mut health, true);
+    assert_eq!(probe(&mut health, true).2, up);
+    let (falling, _, since) = probe(&mut health, false);
+    assert_eq!(since, falling);
+}
+
+#[test]
+fn first_probes_are_spread_and_then_leave_the_crowd() {
+    let now = Instant::now();
+    let mut checks: Vec<_> = (0..1000).map(|seed| Health::new(&check(1, 1), FAST, seed, now)).collect();
+    let busiest = |checks: &[Health], window: Duration, slots: u32| {
+        let mut buckets = vec![0; slots as usize];
+        for health in checks {
+            let offset = (health.deadline().unwrap() - now).as_nanos() % window.as_nanos();
+            buckets[(offset / (window / slots).as_nanos()).min(u128::from(slots - 1)) as usize] += 1;
+        }
+        buckets.into_iter().max().unwrap()
+    };
+    assert!(checks.iter().all(|health| health.deadline().unwrap() < now + FAST));
+    assert!(busiest(&checks, FAST, 10) < 150, "the first ones come in a crowd");
+    for health in &mut checks {
+        probe(health, true);
+    }
+    assert!(busiest(&checks, INTERVAL, 10) < 160, "once settled they are spread over the interval");
+    for _ in 0..50 {
+        for health in &mut checks {
+            probe(health, true);
+        }
+    }
+    assert!(busiest(&checks, INTERVAL, 10) < 160, "later they drift into lockstep");
+}
+
+#[test]
+fn a_check_alone_is_asked_at_once() {
+    let now = Instant::now();
+    let health = Health::new(&check(1, 1), Duration::ZERO, 7, now);
+    assert_eq!(health.deadline(), Some(now));
+}
+
+#[test]
+fn waking_late_starts_one_probe_and_no_burst() {
+    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::now());
+    probe(&mut health, true);
+    let late = health.deadline().unwrap() + 100 * INTERVAL;
+    assert_eq!(health.handle(Input::Tick, late), [Output::Probe]);
+    assert_eq!(health.handle(Input::Tick, late), []);
+    health.handle(Input::Finished(&outcome(true)), late);
+    assert!(health.deadline().unwrap() >= late + INTERVAL.mul_f64(0.95));
+}
+
+#[test]
+fn a_result_that_was_not_asked_for_changes_nothing() {
+    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::now());
+    let before = health.clone();
+    assert_eq!(health.handle(Input::Finished(&outcome(false)), Instant::now()), []);
+    assert_eq!(health, before);
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    AdvanceClock(Duration),
+    Pass,
+    Fail,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => (0u64..2500).prop_map(|ms| Op::AdvanceClock(Duration::from_millis(ms))),
+        2 => Just(Op::Pass),
+        2 => Just(Op::Fail),
+    ]
+}
+
+/// What the state is by definition: looked up in the whole history, instead of kept.
+fn state_of(history: &[bool], rise: usize, fall: usize) -> HealthState {
+    let ends_with = |prefix: &[bool], result: bool, count: usize| {
+        prefix.len() >= count && prefix[prefix.len() - count..].iter().all(|passed| *passed == result)
+    };
+    let verdict = (0..=history.len()).rev().find_map(|end| {
+        let prefix = &history[..end];
+        ends_with(prefix, true, rise).then_some(true).or(ends_with(prefix, false, fall).then_some(false))
+    });
+    match (verdict, history.last()) {
+        (None, _) | (_, None) => Unknown,
+        (Some(true), Some(true)) => Up,
+        (Some(true), Some(false)) => Falling,
+        (Some(false), Some(true)) => Rising,
+        (Some(false), Some(false)) => Down,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+    #[test]
+    fn behaves_as_the_model(
+        rise in 1u32..4, fall in 1u32..4, seed: u64, ops in prop::collection::vec(op(), 0..60),
+    ) {
+        let begin = Instant::now();
+        let mut now = begin;
+        let mut health = Health::new(&check(rise, fall), INTERVAL, seed, now);
+        let mut history = Vec::new();
+        let mut started: Option<Instant> = None;
+        let mut since = now;
+        prop_assert!(health.deadline().unwrap() < begin + INTERVAL);
+
+        for op in ops {
+            match op {
+                Op::AdvanceClock(by) => {
+                    now += by;
+                    let due = health.deadline().is_some_and(|due| due <= now);
+                    let outputs = health.handle(Input::Tick, now);
+                    prop_assert_eq!(outputs, if due { vec![Output::Probe] } else { vec![] });
+                    if due {
+                        prop_assert_eq!(started, None, "two probes at once");
+                        started = Some(now);
+                    }
+                }
+                Op::Pass | Op::Fail => {
+                    let passed = matches!(op, Op::Pass);
+                    let before = state_of(&history, rise as usize, fall as usize);
+                    let outputs = health.handle(Input::Finished(&outcome(passed)), now);
+                    let Some(start) = started.take() else {
+                        prop_assert_eq!(outputs, vec![]);
+                        continue;
+                    };
+                    history.push(passed);
+                    let state = state_of(&history, rise as usize, fall as usize);
+                    if state != before {
+                        since = now;
+                    }
+                    prop_assert_eq!(outputs, vec![Output::Report { state, since }]);
+                    let steady = |state| matches!(state, Up | Down);
+                    let (low, high) = match (steady(before), steady(state)) {
+                        (_, false) => (FAST.mul_f64(0.95), FAST.mul_f64(1.05)),
+                        (false, true) => (FAST, INTERVAL),
+                        (true, true) => (INTERVAL.mul_f64(0.95), INTERVAL.mul_f64(1.05)),
+                    };
+                    let next = health.deadline().unwrap();
+                    prop_assert!(next >= (start + low).max(now) && next <= (start + high).max(now));
+                }
+            }
+            prop_assert_eq!(health.deadline().is_none(), started.is_some());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What the tests of all kinds share, and the tests of what all kinds share.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::check::exec::Drained;
+use crate::config::model::{ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions};
+
+/// Long enough for a loaded machine, where the time-out is not what is tested.
+pub(in crate::check) const PATIENT: Duration = Duration::from_secs(20);
+/// Where it is.
+pub(in crate::check) const SHORT: Duration = Duration::from_millis(200);
+
+pub(in crate::check) fn check(kind: CheckKind, timeout: Duration) -> Check {
+    Check {
+        kind,
+        interval: Duration::from_millis(50),
+        fast_interval: Duration::from_millis(5),
+        timeout,
+        rise: NonZeroU32::MIN,
+        fall: NonZeroU32::MIN,
+    }
+}
+
+pub(in crate::check) fn target(address: SocketAddr) -> Target {
+    Target { host: address.ip().to_string(), port: address.port() }
+}
+
+pub(in crate::check) fn tcp(address: SocketAddr) -> CheckKind {
+    CheckKind::Tcp(TcpCheck { target: target(address) })
+}
+
+pub(in crate::check) fn http(address: SocketAddr, host: &str, tls: Option<TlsOptions>) -> CheckKind {
+    let (target, host) = (target(address), host.into());
+    CheckKind::Http(HttpCheck { target, path: "/healthz?full=1".into(), host, tls, status: vec![(200, 200)] })
+}
+
+pub(in crate::check) fn sh(script: &str) -> CheckKind {
+    CheckKind::Exec(ExecCheck { command: ["/bin/sh", "-c", script].map(String::from).into(), user: None })
+}
+
+pub(in crate::check) fn shared() -> (Shared, Drained) {
+    let (slots, drained) = Slots::new();
+    (Shared { resolver: Resolver::system(), system_trust: Trust::default(), slots }, drained)
+}
+
+/// One probe by itself.
+pub(in crate::check) async fn outcome(kind: CheckKind, timeout: Duration) -> Outcome {
+    let mut prober = Prober::new("web".into(), Arc::new(check(kind, timeout)), shared().0);
+    prober.probe().await
+}
+
+/// Asserts that a probe passes, and returns what it saw.
+pub(in crate::check) async fn pass(kind: CheckKind) -> String {
+    let outcome = outcome(kind, PATIENT).await;
+    assert!(outcome.passed, "{}", outcome.detail);
+    outcome.detail
+}
+
+/// Asserts that a probe fails long before its time-out, and returns why.
+pub(in crate::check) async fn fail(kind: CheckKind) -> String {
+    let outcome = outcome(kind, PATIENT).await;
+    assert!(!outcome.passed, "{}", outcome.detail);
+    assert!(outcome.took < PATIENT / 2, "{outcome:?}");
+    outcome.detail
+}
+
+/// Asserts that a probe fails at its time-out, and returns why.
+pub(in crate::check) async fn time_out(kind: CheckKind) -> String {
+    let outcome = outcome(kind, SHORT).await;
+    assert!(!outcome.passed, "{}", outcome.detail);
+    assert!(outcome.took >= SHORT && outcome.took < PATIENT / 2, "{outcome:?}");
+    outcome.detail
+}
+
+/// A server that treats every connection with `serve`, each on its own thread, for as long as the tests run.
+pub(in crate::check) fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(stream.unwrap()));
+        }
+    });
+    address
+}
+
+/// A port that nobody listens on.
+pub(in crate::check) fn closed_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Reads the head of a request.
+pub(in crate::check) fn request(stream: &mut impl std::io::Read) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length == 1) {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Answers one request.
+pub(in crate::check) fn answer(mut stream: TcpStream, answer: &str) {
+    request(&mut stream);
+    stream.write_all(answer.as_bytes()).unwrap();
+    wait_for_close(stream);
+}
+
+/// Keeps the connection until the client closes it.
+pub(in crate::check) fn wait_for_close(mut stream: TcpStream) {
+    let mut buffer = [0; 1024];
+    while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
+}
+
+/// Waits until `condition` returns `Ok`, and shows its last `Err` when it does not.
+pub(in crate::check) fn eventually<T>(mut condition: impl FnMut() -> Result<T, String>) -> T {
+    let begin = Instant::now();
+    loop {
+        match condition() {
+            Ok(value) => return value,
+            Err(status) => assert!(begin.elapsed() < PATIENT, "still not: {status}"),
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[tokio::test]
+async fn i4_a_panic_is_a_failed_probe_with_the_words_of_the_panic() {
+    let result: Result<(), String> = caught(Box::pin(async {
+        tokio::task::yield_now().await;
+        panic!("no {}", "luck")
+    }))
+    .await;
+    assert_eq!(result.unwrap_err(), "no luck");
+}
+
+#[tokio::test]
+async fn what_a_program_writes_is_cleaned_before_it_is_shown() {
+    let detail = pass(sh(r"printf '\n  \033[31mred\a\nsecond'")).await;
+    assert_eq!(detail, "exit code 0: [31mred");
+}

@@ -1,0 +1,74 @@
+//! What a check tells the engine.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::config::model::Check;
+use crate::names::CheckName;
+
+/// Where a check stands (DESIGN §5).
+///
+/// ```text
+///            pass × rise                 fail (1st)
+///  Unknown ───────────────► Up ◄──────────────────► Falling
+///     │  fail × fall         ▲        pass              │ fail × fall
+///     ▼                      │ pass × rise              ▼
+///   Down ◄────────────────► Rising                    Down
+///        fail / pass (1st)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// Nothing is settled since the check began.
+    Unknown,
+    /// Down, but the last results passed.
+    Rising,
+    /// Healthy.
+    Up,
+    /// Still healthy, but the last results failed.
+    Falling,
+    /// Not healthy.
+    Down,
+}
+
+impl HealthState {
+    /// Whether a service may be announced on it: `None` while nothing is settled.
+    pub fn verdict(self) -> Option<bool> {
+        match self {
+            Self::Unknown => None,
+            Self::Up | Self::Falling => Some(true),
+            Self::Down | Self::Rising => Some(false),
+        }
+    }
+}
+
+/// The result of one probe, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Whether it passed.
+    pub passed: bool,
+    /// What was seen, one line: `200 OK`, `connection refused`, `no answer within 500 ms`.
+    pub detail: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Sent after every probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Which check.
+    pub check: CheckName,
+    /// The definition that was probed. A report of an earlier one may still be on its way when the configuration has
+    /// changed; it says nothing about the check that has the name now.
+    pub definition: Arc<Check>,
+    /// Its state after this result.
+    pub state: HealthState,
+    /// When it entered that state.
+    pub since: Instant,
+    /// The result.
+    pub outcome: Outcome,
+    /// When the result came.
+    pub at: Instant,
+}

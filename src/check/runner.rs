@@ -1,0 +1,235 @@
+//! Runs the checks, on a thread of their own.
+//!
+//! ```text
+//!   main thread                │  thread "probes"
+//!                              │
+//!   Runner::set(checks) ─watch─┼─► keep_running: what is wanted vs what runs
+//!                              │      │ starts, aborts
+//!                              │      ▼
+//!                              │   one task per check: Health ◄──► Prober
+//!   engine ◄──────mpsc─────────┼──────┘ CheckReport
+//! ```
+//!
+//! **Desired state.** [`Runner::set`] says which checks there are to be. A check whose definition is what it was goes on
+//! as if nothing had happened; a changed or removed one ends at once, with its connection and its processes; a changed
+//! one begins anew. Only the newest wish counts: one that was replaced before it was looked at never was.
+//!
+//! **A slow receiver** holds a check back, but loses nothing: a check whose report does not fit into the channel waits with
+//! it, and asks again when it is handed over. So there is at most one waiting report per check, transitions are
+//! never dropped, and the channel is fair among checks.
+//!
+//! **Isolation.** A check is a task that shares with others only bounded things (`probe::Shared`). A panic inside a probe is a
+//! failed probe; a panic outside ends that task, which is then begun anew, `Unknown`.
+//!
+//! **Cancel safety.** `keep_running` awaits only `watch::Receiver::changed` and `JoinSet::join_next_with_id`, which are
+//! cancel-safe. A check's task is aborted at any await: its probe is dropped (see `probe`), and a report that
+//! was not handed over is gone with it.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+
+use super::exec::{RUNNING, Slots};
+use super::health::{Health, Input, Output};
+use super::probe::{Prober, Shared};
+use super::report::CheckReport;
+use super::resolve::{Resolver, SLOTS};
+use super::tls::Trust;
+use crate::config::model::Check;
+use crate::names::CheckName;
+
+#[cfg(test)]
+mod tests;
+
+/// How far apart the first probes of checks that begin together are on average: a thousand begin within a second.
+const APART: Duration = Duration::from_millis(1);
+/// But the first probe of none is later than this.
+const WITHIN: Duration = Duration::from_secs(1);
+/// How long the end waits for killed programs to go.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The checks that there are to be.
+type Wanted = BTreeMap<CheckName, Arc<Check>>;
+
+/// Runs checks and reports every result. Dropping it ends them all.
+#[derive(Debug)]
+pub struct Runner {
+    /// `None` once it has been told to end.
+    wanted: Option<watch::Sender<Wanted>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Starts the thread, with no check yet. Results go to `reports`; when its receiver is gone, nothing is probed.
+    ///
+    /// # Errors
+    /// When the system grants no thread, or no epoll instance.
+    pub fn start(reports: mpsc::Sender<CheckReport>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("probes-blocking")
+            // Every lookup and every start of a program that the bounds allow, and two to read certificates.
+            .max_blocking_threads(SLOTS + RUNNING + 2)
+            .build()?;
+        let (wanted, wishes) = watch::channel(Wanted::new());
+        let thread = thread::Builder::new().name("probes".into()).spawn(move || {
+            runtime.block_on(keep_running(wishes, reports));
+            // Not `drop`: a lookup that hangs on its blocking thread must not hold up the end.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { wanted: Some(wanted), thread: Some(thread) })
+    }
+
+    /// Says which checks there are to be from now on. Returns at once.
+    pub fn set(&self, checks: BTreeMap<CheckName, Arc<Check>>) {
+        if let Some(wanted) = &self.wanted {
+            wanted.send_replace(checks);
+        }
+    }
+
+    /// Ends every check, kills every program, and ends the thread. Blocks until that is done: a few milliseconds, and at most
+    /// a second when a program cannot be killed. Dropping the runner does the same.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.wanted = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the checks panicked");
+        }
+    }
+}
+
+/// One check that runs.
+struct Running {
+    definition: Arc<Check>,
+    task: AbortHandle,
+}
+
+/// Everything that happens on the thread, until the [`Runner`] is dropped.
+async fn keep_running(mut wishes: watch::Receiver<Wanted>, reports: mpsc::Sender<CheckReport>) {
+    let (slots, drained) = Slots::new();
+    let mut checks = Checks {
+        shared: Shared { resolver: Resolver::system(), system_trust: Trust::default(), slots },
+        reports,
+        seeds: RandomState::new(),
+        running: BTreeMap::new(),
+        tasks: JoinSet::new(),
+    };
+    loop {
+        tokio::select! {
+            changed = wishes.changed() => match changed {
+                Ok(()) => {
+                    let wanted = wishes.borrow_and_update().clone();
+                    checks.reconcile(wanted);
+                }
+                Err(_) => break,
+            },
+            Some(ended) = checks.tasks.join_next_with_id() => checks.ended(ended),
+        }
+    }
+    checks.tasks.shutdown().await;
+    drop(checks);
+    if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
+        tracing::warn!("a program of a check cannot be killed; it is left behind");
+    }
+}
+
+/// What runs.
+struct Checks {
+    shared: Shared,
+    reports: mpsc::Sender<CheckReport>,
+    seeds: RandomState,
+    running: BTreeMap<CheckName, Running>,
+    tasks: JoinSet<()>,
+}
+
+impl Checks {
+    /// Ends what is not wanted, or not wanted so, and begins what is missing.
+    fn reconcile(&mut self, wanted: Wanted) {
+        self.running.retain(|name, running| {
+            let keep = wanted.get(name) == Some(&running.definition);
+            if !keep {
+                running.task.abort();
+            }
+            keep
+        });
+        let missing: Vec<_> =
+            wanted.into_iter().filter(|(name, _)| !self.running.contains_key(name)).collect();
+        let spread = spread(missing.len());
+        for (name, definition) in missing {
+            self.begin(name, definition, spread);
+        }
+    }
+
+    fn begin(&mut self, name: CheckName, definition: Arc<Check>, spread: Duration) {
+        let now = Instant::now();
+        let health = Health::new(&definition, spread, self.seeds.hash_one((&name, now)), now);
+        let prober = Prober::new(name.clone(), Arc::clone(&definition), self.shared.clone());
+        let watch = watch_over(name.clone(), Arc::clone(&definition), health, prober, self.reports.clone());
+        let task = self.tasks.spawn(watch);
+        self.running.insert(name, Running { definition, task });
+    }
+
+    /// A task ends by being aborted, when nobody takes reports any more, or by a panic, which is a bug.
+    fn ended(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
+        let Err(error) = ended else { return };
+        let id = error.id();
+        let found = self.running.iter().find(|(_, running)| running.task.id() == id);
+        if let Some((name, running)) = found
+            && error.is_panic()
+        {
+            tracing::error!(check = %name, %error, "the check panicked and begins anew");
+            let (name, definition) = (name.clone(), Arc::clone(&running.definition));
+            self.begin(name, definition, WITHIN);
+        }
+    }
+}
+
+/// The time within which the first probes of `count` checks are started.
+fn spread(count: usize) -> Duration {
+    let others = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
+    APART.saturating_mul(others).min(WITHIN)
+}
+
+/// One check, until it is aborted or nobody takes its reports any more.
+async fn watch_over(
+    name: CheckName,
+    definition: Arc<Check>,
+    mut health: Health,
+    mut prober: Prober,
+    reports: mpsc::Sender<CheckReport>,
+) {
+    let mut result = None;
+    loop {
+        if let Some(due) = health.deadline() {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let now = Instant::now();
+        let outcome = result.take();
+        for output in health.handle(outcome.as_ref().map_or(Input::Tick, Input::Finished), now) {
+            match output {
+                Output::Probe => result = Some(prober.probe().await),
+                Output::Report { state, since } => {
+                    let Some(outcome) = outcome.clone() else { continue };
+                    let (check, definition) = (name.clone(), Arc::clone(&definition));
+                    let report = CheckReport { check, definition, state, since, outcome, at: now };
+                    if reports.send(report).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}

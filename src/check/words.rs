@@ -1,0 +1,78 @@
+//! Causes in the words that an operator reads in the log, in `explain` and in the API.
+
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+/// Longest [`one_line`], in characters.
+pub(super) const LINE: usize = 200;
+
+/// The first line of `text` that says something, without control characters and at most [`LINE`] characters long. What a
+/// server or a program wrote ends up on terminals, so it must not bring escape sequences along.
+pub(super) fn one_line(text: &str) -> String {
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    let line =
+        text.lines().map(|line| line.trim_matches(blank)).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut printable = line.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut result: String = printable.by_ref().take(LINE).collect();
+    if printable.next().is_some() {
+        result.pop();
+        result.push('…');
+    }
+    result
+}
+
+/// What the system said, as it would stand inside a sentence: `connection refused`.
+pub(super) fn io_error(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), second) if !second.is_some_and(char::is_uppercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        (_, _) => text.into(),
+    }
+}
+
+/// `500 ms`, `1.5 s`, `2 s`.
+pub(super) fn duration(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        return format!("{} ms", duration.as_millis());
+    }
+    let mut text = format!("{}", duration.as_secs());
+    let tenths = duration.subsec_millis() / 100;
+    if tenths > 0 {
+        let _infallible = write!(text, ".{tenths}");
+    }
+    text + " s"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_is_short_and_printable() {
+        assert_eq!(one_line("\n  \r\n  all well \r\nmore"), "all well");
+        assert_eq!(one_line("\x1b[31mred\x1b[0m\ttab"), "[31mred [0m tab");
+        assert_eq!(one_line(""), "");
+        let long = one_line(&"é".repeat(10_000));
+        assert_eq!(long.chars().count(), LINE);
+        assert!(long.ends_with("é…"));
+    }
+
+    #[test]
+    fn system_errors_read_as_part_of_a_sentence() {
+        assert_eq!(io_error(&io::Error::from_raw_os_error(111)), "connection refused");
+        assert_eq!(io_error(&io::Error::from_raw_os_error(24)), "too many open files");
+        assert_eq!(io_error(&io::Error::other("TLS is not spoken here")), "TLS is not spoken here");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(duration(Duration::from_millis(500)), "500 ms");
+        assert_eq!(duration(Duration::from_millis(1500)), "1.5 s");
+        assert_eq!(duration(Duration::from_secs(30)), "30 s");
+    }
+}

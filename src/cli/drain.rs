@@ -1,0 +1,79 @@
+//! `vipcast drain` and `vipcast undrain`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::output::{print, print_json};
+use super::{ClientArgs, Failure, block_on};
+use crate::config::parse_duration;
+use crate::control::api::{Done, DrainRequest, Services, UndrainRequest};
+use crate::control::client;
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ServiceArgs {
+    /// The service
+    service: Option<String>,
+    /// Every service
+    #[arg(long)]
+    all: bool,
+}
+
+impl ServiceArgs {
+    fn services(&self) -> Services {
+        match &self.service {
+            Some(service) => Services::Service(service.clone()),
+            None => Services::All,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrainArgs {
+    #[command(flatten)]
+    services: ServiceArgs,
+    /// End the drain by itself after this long, like 2h
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    lasts: Option<Duration>,
+    /// Why; shown by `status` and `explain`
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndrainArgs {
+    #[command(flatten)]
+    services: ServiceArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
+    let request = DrainRequest {
+        services: args.services.services(),
+        by: operator(),
+        reason: args.reason.clone(),
+        for_ms: args.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let done: Done = block_on(client::post(&args.client.socket, "/v1/drain", &request))??;
+    show(&args.client, &done)
+}
+
+pub(super) fn undrain(args: &UndrainArgs) -> Result<(), Failure> {
+    let request = UndrainRequest { services: args.services.services() };
+    let done: Done = block_on(client::post(&args.client.socket, "/v1/undrain", &request))??;
+    show(&args.client, &done)
+}
+
+pub(super) fn show(args: &ClientArgs, done: &Done) -> Result<(), Failure> {
+    if args.json { print_json(done) } else { print(&done.message) }
+}
+
+/// Who asks: behind sudo, the person and not root.
+fn operator() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()))
+}

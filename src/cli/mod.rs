@@ -1,0 +1,141 @@
+//! The command line: one file a command. A command prints its result on stdout and returns; what went wrong is printed
+//! here, on stderr, as `what failed: cause` with a `hint:` line where there is one.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage, 78 bad configuration.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where vipcast talks to people")]
+
+mod check;
+mod demo;
+mod drain;
+mod explain;
+mod output;
+mod reload;
+mod run;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config;
+use crate::control::client::ClientError;
+
+/// Announces service addresses (VIPs) over BGP for exactly as long as the service behind them is healthy
+#[derive(Debug, Parser)]
+#[command(name = "vipcast", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(ConfigArgs),
+    /// Validate a configuration; exits with 78 when it is broken
+    Check(check::CheckArgs),
+    /// Watch a VIP being announced and withdrawn: a rack on this machine, no root and no router needed
+    Demo(demo::DemoArgs),
+    /// Show peers, services and VIPs
+    Status(ClientArgs),
+    /// Say why a VIP is announced or not, with every fact behind it
+    Explain(explain::ExplainArgs),
+    /// Take a service out of traffic: GRACEFUL_SHUTDOWN first, then withdrawn, until `undrain`
+    Drain(drain::DrainArgs),
+    /// Put a drained service back into traffic
+    Undrain(drain::UndrainArgs),
+    /// Follow the configuration file as it is now; a broken one changes nothing
+    Reload(ClientArgs),
+    /// Print the version
+    Version,
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+/// How to reach the daemon.
+#[derive(Debug, Args)]
+struct ClientArgs {
+    /// Control socket of the daemon
+    #[arg(long, value_name = "PATH", env = "VIPCAST_SOCKET", default_value = config::DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The configuration is broken; this is the whole message.
+    #[error("{0}")]
+    Config(String),
+    /// The daemon did not answer, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Drain(args) => drain::drain(&args),
+        Command::Undrain(args) => drain::undrain(&args),
+        Command::Reload(args) => reload::reload(&args),
+        Command::Version => {
+            println!("vipcast {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+/// `EX_CONFIG` of sysexits.h; systemd shows it by that name.
+const EX_CONFIG: u8 = 78;
+
+fn report(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Config(diagnostics) => {
+            eprint!("{diagnostics}");
+            ExitCode::from(EX_CONFIG)
+        }
+        Failure::Client(error) => {
+            let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {
+                error.source()
+            });
+            eprintln!("error: {}", output::chain(causes));
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+        Failure::Other(error) => {
+            eprintln!("error: {}", output::chain(error.chain()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a future on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    Ok(runtime.block_on(future))
+}

@@ -1,0 +1,97 @@
+//! How things are written for people: durations, tables, causes.
+
+use std::error::Error;
+use std::io::{self, Write};
+
+use anyhow::Context;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::Failure;
+
+/// An error and its causes: `what failed: cause: its cause`.
+pub(super) fn chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
+    errors.into_iter().map(in_words).collect::<Vec<_>>().join(": ")
+}
+
+/// `no such file or directory` instead of `No such file or directory (os error 2)`.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}
+
+/// An age in the two units that matter: `340 ms`, `12 s`, `3 m 20 s`, `5 h 2 m`, `12 d 4 h`.
+pub(super) fn age(ms: u64) -> String {
+    let (seconds, minutes, hours, days) = (ms / 1000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
+    if ms < 1000 {
+        format!("{ms} ms")
+    } else if minutes == 0 {
+        format!("{seconds} s")
+    } else if hours == 0 {
+        format!("{minutes} m {} s", seconds % 60)
+    } else if days == 0 {
+        format!("{hours} h {} m", minutes % 60)
+    } else {
+        format!("{days} d {} h", hours % 24)
+    }
+}
+
+/// A table without lines, as wide as the terminal; 80 columns where there is none.
+pub(super) fn table(header: &[&str]) -> Table {
+    let width = terminal_size::terminal_size().map_or(80, |(width, _)| width.0);
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Prints to stdout. A reader that went away, as `head` does, is no error.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut text = text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    text.push('\n');
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to stdout").into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Prints JSON for programs.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&serde_json::to_string_pretty(value).context("cannot write JSON")?)
+}
+
+/// A prefix as people write it: an address without its /32 or /128.
+pub(super) fn vip(prefix: &ipnet::IpNet) -> String {
+    if prefix.prefix_len() == prefix.max_prefix_len() {
+        prefix.addr().to_string()
+    } else {
+        prefix.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::age;
+
+    #[test]
+    fn ages_have_at_most_two_units() {
+        let cases = [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (12_345, "12 s"),
+            (200_000, "3 m 20 s"),
+            (18_120_000, "5 h 2 m"),
+            (1_051_200_000, "12 d 4 h"),
+        ];
+        for (ms, want) in cases {
+            assert_eq!(age(ms), want);
+        }
+    }
+}

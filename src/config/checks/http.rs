@@ -1,0 +1,296 @@
+//! The `http` kind: URL, Host header, TLS options, the status codes that pass.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use hyper::Uri;
+
+use super::io_cause;
+use crate::config::diagnostic::{Report, Span};
+use crate::config::model::{CheckKind, HttpCheck, Target, TlsOptions};
+use crate::config::places::Place;
+use crate::config::read::{Field, Table, expected, short};
+use crate::config::tree::{Node, Value};
+use crate::config::{defaults, value};
+
+/// No bundle of certificates is larger.
+const LARGEST_CA_FILE: u64 = 16 << 20;
+
+/// Reads `http: {url: …}`.
+pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<CheckKind> {
+    if let Value::Scalar(url) = &node.value
+        && url.starts_with("http")
+    {
+        expected(node, key, "`http` as a map of keys and values", report)
+            .hint(format!("write `http: {{url: \"{}\"}}`", short(url)));
+        return None;
+    }
+    let mut table = Table::open(node, Place::Http, "`http`", key, report)?;
+    let url = table.required("url", "whom to ask: `url: \"http://127.0.0.1:8080/healthz\"`", report, url);
+    let host = table.field("host", report, host).optional();
+    let status = table.field("status", report, status).or_else(|| vec![defaults::HTTP_STATUS]);
+    let tls = table.field("tls", report, tls);
+    table.finish(report);
+    let url = url?;
+    if let Field::Set(tls) = &tls
+        && !url.value.https
+    {
+        report
+            .error(tls.span, "`tls` is for https, and the url is http")
+            .also(url.span, "not https")
+            .hint("write `https://` in the url, or remove `tls`");
+        return None;
+    }
+    let tls = tls.optional()?;
+    let url = url.value;
+    Some(CheckKind::Http(HttpCheck {
+        host: host?.unwrap_or_else(|| url.target.host.clone()),
+        target: url.target,
+        path: url.path,
+        tls: url.https.then(|| tls.unwrap_or_default()),
+        status: status?,
+    }))
+}
+
+/// The parts of a URL.
+#[derive(Debug, PartialEq, Eq)]
+struct Url {
+    https: bool,
+    target: Target,
+    path: String,
+}
+
+fn url(node: &Node, key: Span, report: &mut Report) -> Option<Url> {
+    let written = value::text(node, key, "a URL", report)?;
+    match parse_url(written) {
+        Ok(url) => Some(url),
+        Err(Refused { message, hint }) => {
+            report.error(node.span, message).hint(hint);
+            None
+        }
+    }
+}
+
+/// Why a text is not a URL for us.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused {
+    message: String,
+    hint: String,
+}
+
+fn refused(message: impl Into<String>, hint: impl Into<String>) -> Refused {
+    Refused { message: message.into(), hint: hint.into() }
+}
+
+fn parse_url(written: &str) -> Result<Url, Refused> {
+    const EXAMPLE: &str = "write it like `http://127.0.0.1:8080/healthz`";
+    let shown = short(written);
+    let https = match written.split_once("://") {
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => false,
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => true,
+        Some((scheme, _)) => {
+            let message = format!("`{}` is not a scheme that can be checked", short(scheme));
+            return Err(refused(message, "use http or https"));
+        }
+        None => return Err(refused(format!("`{shown}` is not a URL"), EXAMPLE)),
+    };
+    if written.contains('#') {
+        let hint = "remove the part from `#` on, it is never sent to a server";
+        return Err(refused("the url has a fragment", hint));
+    }
+    let uri: Uri =
+        written.parse().map_err(|error| refused(format!("`{shown}` is not a URL: {error}"), EXAMPLE))?;
+    let authority = uri.authority().ok_or_else(|| refused(format!("`{shown}` is not a URL"), EXAMPLE))?;
+    if authority.as_str().contains('@') {
+        let hint = "remove what is before the `@`: it would show in logs and on the network";
+        return Err(refused("the url has a user name or password in it", hint));
+    }
+    let host = authority.host();
+    let port = match authority.as_str()[host.len()..].strip_prefix(':') {
+        None => {
+            if https {
+                443
+            } else {
+                80
+            }
+        }
+        Some(port) => match port.parse::<u16>() {
+            Ok(port) if port != 0 => port,
+            Ok(_) | Err(_) => {
+                return Err(refused(format!("`{}` is not a port", short(port)), "a port is 1 to 65535"));
+            }
+        },
+    };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(literal) if literal.parse::<std::net::Ipv6Addr>().is_ok() => literal,
+        None if super::is_host(host) => host,
+        Some(_) | None => {
+            let message = format!("`{}` is neither an address nor a host name", short(host));
+            return Err(refused(message, EXAMPLE));
+        }
+    };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    Ok(Url { https, target: Target { host: host.to_owned(), port }, path })
+}
+
+/// The Host header: a host name or address, perhaps with a port.
+fn host(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+    const WHAT: &str = "a host name";
+    let written = value::text(node, key, WHAT, report)?;
+    let literal = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(written);
+    if super::is_host(written) || literal.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(literal.to_owned());
+    }
+    let diagnostic = expected(node, key, WHAT, report);
+    if let Some((host, _)) = written.rsplit_once(':')
+        && super::is_host(host)
+    {
+        diagnostic.hint(format!("write it without a port: `{host}`"));
+    }
+    None
+}
+
+fn tls(node: &Node, key: Span, report: &mut Report) -> Option<TlsOptions> {
+    let mut table = Table::open(node, Place::Tls, "`tls`", key, report)?;
+    let ca_file = table.field("ca_file", report, ca_file);
+    let insecure = table.field("insecure", report, value::boolean);
+    table.finish(report);
+    if let (Field::Set(ca_file), Field::Set(insecure)) = (&ca_file, &insecure)
+        && insecure.value
+    {
+        report
+            .error(insecure.span, "`insecure` accepts any certificate, so `ca_file` would not be used")
+            .also(ca_file.span, "the authorities to trust")
+            .hint("keep one of them");
+        return None;
+    }
+    Some(TlsOptions { ca_file: ca_file.optional()?, insecure: insecure.or(false)? })
+}
+
+fn ca_file(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
+    let path = value::absolute_path(node, key, report)?;
+    let shown = short(&path.display().to_string());
+    match read_pem(&path) {
+        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Some(path),
+        Ok(_) => {
+            report
+                .error(node.span, format!("`{shown}` holds no certificate"))
+                .hint("a PEM file with `-----BEGIN CERTIFICATE-----` in it is needed");
+            None
+        }
+        Err(error) => {
+            let diagnostic = report.error(node.span, format!("cannot read `{shown}`: {}", io_cause(&error)));
+            if error.kind() == ErrorKind::PermissionDenied {
+                diagnostic.hint("the user that vipcast runs as must be able to read it");
+            }
+            None
+        }
+    }
+}
+
+/// Reads a file that is really one: opening a pipe would wait for a writer.
+fn read_pem(path: &Path) -> std::io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST_CA_FILE).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `200`, `[200, 204]`, `"200-299"`, or a list of both.
+fn status(node: &Node, key: Span, report: &mut Report) -> Option<Vec<(u16, u16)>> {
+    let Value::List(list) = &node.value else {
+        return Some(vec![status_range(node, key, report)?]);
+    };
+    if list.is_empty() {
+        report
+            .error(node.span, "with no status the check never passes")
+            .hint("write `200`, or leave `status` out for the same");
+        return None;
+    }
+    let ranges: Vec<Option<(u16, u16)>> =
+        list.iter().map(|element| status_range(element, element.span, report)).collect();
+    ranges.into_iter().collect()
+}
+
+fn status_range(node: &Node, key: Span, report: &mut Report) -> Option<(u16, u16)> {
+    const WHAT: &str = "a status or a range of them, 100 to 599";
+    let written = value::text(node, key, WHAT, report)?;
+    let code = |text: &str| text.trim().parse::<u16>().ok().filter(|code| (100..=599).contains(code));
+    let range = match written.split_once('-') {
+        Some((first, last)) => code(first).zip(code(last)),
+        None => code(written).map(|code| (code, code)),
+    };
+    match range {
+        Some((first, last)) if first > last => {
+            report
+                .error(node.span, format!("the range `{}` is upside down", short(written)))
+                .hint(format!("write `{last}-{first}`"));
+            None
+        }
+        Some(range) => Some(range),
+        None => {
+            let diagnostic = expected(node, key, WHAT, report);
+            let class = written.chars().next().filter(|c| ('1'..='5').contains(c));
+            if let Some(class) = class
+                && written.to_ascii_lowercase().ends_with("xx")
+            {
+                diagnostic.hint(format!("write `{class}00-{class}99`"));
+            }
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(https: bool, host: &str, port: u16, path: &str) -> Url {
+        Url { https, target: Target { host: host.into(), port }, path: path.into() }
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let table = [
+            ("http://127.0.0.1:8080/healthz", url(false, "127.0.0.1", 8080, "/healthz")),
+            ("http://localhost", url(false, "localhost", 80, "/")),
+            ("HTTPS://a.example/x?y=1&z", url(true, "a.example", 443, "/x?y=1&z")),
+            ("http://[2001:db8::1]:81/", url(false, "2001:db8::1", 81, "/")),
+            ("https://[::1]", url(true, "::1", 443, "/")),
+            ("http://a?b", url(false, "a", 80, "/?b")),
+        ];
+        for (written, expected) in table {
+            assert_eq!(parse_url(written), Ok(expected), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_url_says_why() {
+        let table = [
+            ("127.0.0.1/", "`127.0.0.1/` is not a URL"),
+            ("ftp://a/", "`ftp` is not a scheme that can be checked"),
+            ("http://u:p@a/", "the url has a user name or password in it"),
+            ("http://a/#b", "the url has a fragment"),
+            ("http://a:0/", "`0` is not a port"),
+            ("http://a:65536/", "`65536` is not a port"),
+            ("http://a:/", "`` is not a port"),
+            ("http://[::1/", "`http://[::1/` is not a URL: invalid authority"),
+            ("http://[v1.x]/", "`[v1.x]` is neither an address nor a host name"),
+            ("http://10.0.0.256/", "`10.0.0.256` is neither an address nor a host name"),
+            ("http:///x", "`http:///x` is not a URL: invalid format"),
+            ("http://a b/", "`http://a b/` is not a URL: invalid uri character"),
+            ("http://é/", "`http://é/` is not a URL: invalid uri character"),
+        ];
+        for (written, message) in table {
+            assert_eq!(
+                parse_url(written).map_err(|refused| refused.message),
+                Err(message.into()),
+                "{written}"
+            );
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What is used where the configuration says nothing. Written down here and nowhere else.
+
+use std::time::Duration;
+
+/// `state_dir`.
+pub const STATE_DIR: &str = "/var/lib/vipcast";
+/// `control.socket`.
+pub const CONTROL_SOCKET: &str = "/run/vipcast/control.sock";
+/// `interface`: where VIPs are bound.
+pub const INTERFACE: &str = "lo";
+/// `port` of a peer and of `listen`.
+pub const BGP_PORT: u16 = 179;
+/// `hold_time` of a peer: a dead session is noticed in seconds, not in the minutes of RFC 4271.
+pub const HOLD_TIME: Duration = Duration::from_secs(9);
+/// `connect_retry` of a peer.
+pub const CONNECT_RETRY: Duration = Duration::from_secs(1);
+/// `interval` of a check.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+/// `fast_interval` of a check, or `interval` where that is shorter.
+pub const FAST_INTERVAL: Duration = Duration::from_millis(100);
+/// `timeout` of a check, or `interval` where that is shorter.
+pub const TIMEOUT: Duration = Duration::from_millis(500);
+/// `rise` and `fall` of a check.
+pub const RISE_FALL: u32 = 2;
+/// `status` of an http check.
+pub const HTTP_STATUS: (u16, u16) = (200, 200);
+/// How many more times than when healthy a demoted route carries our ASN.
+pub const DEMOTE_PREPEND: u8 = 3;
+/// `shutdown.drain_time`.
+pub const DRAIN_TIME: Duration = Duration::from_secs(3);
+/// `shutdown.unbind_delay`.
+pub const UNBIND_DELAY: Duration = Duration::from_secs(1);

@@ -1,0 +1,318 @@
+//! What is wrong with a configuration, where, and what to write instead.
+//!
+//! A [`Diagnostics`] keeps the text of the files beside the findings, so that it can be rendered long after they were
+//! read: `vipcast check` prints it, a refused reload sends it to whoever asked, and both show the same.
+
+mod render;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::ser::{Serialize, SerializeSeq, SerializeStruct, Serializer};
+
+/// One of the files that were read, by the order of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId(u32);
+
+/// A stretch of bytes in one of the files; empty where something is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// Which file.
+    pub file: FileId,
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Offset after the last byte.
+    pub end: usize,
+}
+
+/// Whether the configuration can be used all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can, but probably does not do what was meant.
+    Warning,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The file that it is about.
+    pub file: FileId,
+    /// The offending text; `None` when it is about the file as a whole.
+    pub span: Option<Span>,
+    /// What is wrong, one line, no final period.
+    pub message: String,
+    /// A few words under the offending text.
+    pub label: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Other places that have to do with it, each with a few words.
+    pub secondary: Vec<(Span, String)>,
+}
+
+impl Diagnostic {
+    /// Puts a few words under the offending text.
+    pub(super) fn label(&mut self, label: impl Into<String>) -> &mut Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Says what to do about it.
+    pub(super) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Shows another place that has to do with it, unless it is the same text (an alias used twice).
+    pub(super) fn also(&mut self, span: Span, label: impl Into<String>) -> &mut Self {
+        if self.span != Some(span) {
+            self.secondary.push((span, label.into()));
+        }
+        self
+    }
+}
+
+/// A file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) name: Arc<str>,
+    pub(super) text: Arc<str>,
+    /// Offsets of the line starts, so that a position costs a binary search.
+    line_starts: Arc<[usize]>,
+}
+
+impl Source {
+    /// Line and column of an offset, both from 1, the column in characters.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let start = self.line_starts[line - 1];
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
+        (line, column + 1)
+    }
+}
+
+/// The findings about a configuration, sorted by file and line, with the text they point into.
+///
+/// `Display` renders it without colour. It serialises as a list of objects with `severity`, `file`, `line`, `column`,
+/// `message`, `label`, `hint` and `related`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnostics {
+    sources: Vec<Source>,
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// The findings in the order of the files.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many findings are of a severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.list.iter().filter(|d| d.severity == severity).count()
+    }
+
+    /// The name of a file, as it was given to [`super::load`] or [`super::parse`].
+    pub fn file_name(&self, file: FileId) -> &str {
+        &self.source(file).name
+    }
+
+    /// The text of a file; empty if it could not be read.
+    pub fn text(&self, file: FileId) -> &str {
+        &self.source(file).text
+    }
+
+    /// Line and column where a span begins, both from 1, the column in characters.
+    pub fn position(&self, span: Span) -> (usize, usize) {
+        self.source(span.file).position(span.start)
+    }
+
+    /// The text for people, with the offending lines, ending in a line that counts (`5 errors in vipcast.yaml`).
+    /// With `colour`, ANSI escape sequences are put in; nothing is said by colour alone.
+    pub fn render(&self, colour: bool) -> String {
+        render::render(self, colour)
+    }
+
+    /// The last line of [`Self::render`]: how many of what in which file.
+    pub fn summary(&self) -> String {
+        let counted = [(Severity::Error, "error"), (Severity::Warning, "warning")]
+            .into_iter()
+            .filter_map(|(severity, word)| match self.count(severity) {
+                0 => None,
+                1 => Some(format!("1 {word}")),
+                n => Some(format!("{n} {word}s")),
+            })
+            .collect::<Vec<_>>();
+        if counted.is_empty() {
+            return String::from("no errors");
+        }
+        let files: BTreeSet<FileId> = self.list.iter().map(|d| d.file).collect();
+        let place = match files.first() {
+            Some(only) if files.len() == 1 => file_part(self.file_name(*only)).to_owned(),
+            _ => format!("{} files", files.len()),
+        };
+        format!("{} in {place}", counted.join(", "))
+    }
+
+    fn source(&self, file: FileId) -> &Source {
+        &self.sources[file.0 as usize]
+    }
+}
+
+/// `vipcast.yaml` of `/etc/vipcast/vipcast.yaml`.
+fn file_part(path: &str) -> &str {
+    path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path)
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Serialize for Diagnostics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.list.len()))?;
+        for diagnostic in self {
+            list.serialize_element(&Located(self, diagnostic))?;
+        }
+        list.end()
+    }
+}
+
+/// A finding with what is needed to say where it is.
+struct Located<'a>(&'a Diagnostics, &'a Diagnostic);
+
+/// An element of `related`.
+#[derive(serde::Serialize)]
+struct Related<'a> {
+    file: &'a str,
+    line: usize,
+    column: usize,
+    message: &'a str,
+}
+
+impl Serialize for Located<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(all, diagnostic) = self;
+        let position = diagnostic.span.map(|span| all.position(span));
+        let related: Vec<Related<'_>> = diagnostic
+            .secondary
+            .iter()
+            .map(|(span, message)| {
+                let (line, column) = all.position(*span);
+                Related { file: all.file_name(span.file), line, column, message }
+            })
+            .collect();
+        let mut object = serializer.serialize_struct("Diagnostic", 8)?;
+        object.serialize_field("severity", &diagnostic.severity)?;
+        object.serialize_field("file", all.file_name(diagnostic.file))?;
+        object.serialize_field("line", &position.map(|(line, _)| line))?;
+        object.serialize_field("column", &position.map(|(_, column)| column))?;
+        object.serialize_field("message", &diagnostic.message)?;
+        object.serialize_field("label", &diagnostic.label)?;
+        object.serialize_field("hint", &diagnostic.hint)?;
+        object.serialize_field("related", &related)?;
+        object.end()
+    }
+}
+
+/// Where the loader puts what it finds.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    sources: Vec<Source>,
+    list: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Makes a file known; its text must be what spans are offsets into.
+    pub(super) fn add_file(&mut self, name: &str, text: &str) -> FileId {
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.sources.push(Source { name: name.into(), text: text.into(), line_starts });
+        FileId(u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// The text of a file.
+    pub(super) fn text(&self, file: FileId) -> &str {
+        &self.sources[file.0 as usize].text
+    }
+
+    /// Something is wrong at `span`.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Error, span.file, Some(span), message.into())
+    }
+
+    /// Something is wrong with the file as a whole.
+    pub(super) fn file_error(&mut self, file: FileId, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Error, file, None, message.into())
+    }
+
+    /// Something at `span` is probably not what was meant.
+    pub(super) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Warning, span.file, Some(span), message.into())
+    }
+
+    /// Something about the file as a whole is probably not what was meant.
+    pub(super) fn file_warning(&mut self, file: FileId, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Warning, file, None, message.into())
+    }
+
+    /// Whether a configuration can be made of it.
+    pub(super) fn has_errors(&self) -> bool {
+        self.list.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Whether more findings than anybody reads have been made, so that costly hints can be left out.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.list.len() >= render::SHOWN
+    }
+
+    /// Sorted by file and place; what is about a whole file comes first in it.
+    pub(super) fn finish(self) -> Diagnostics {
+        let Self { sources, mut list } = self;
+        list.sort_by_key(|d| (d.file, d.span.map(|span| (span.start, span.end)), d.severity));
+        list.dedup();
+        Diagnostics { sources, list }
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        file: FileId,
+        span: Option<Span>,
+        message: String,
+    ) -> &mut Diagnostic {
+        self.list.push(Diagnostic {
+            severity,
+            file,
+            span,
+            message,
+            label: None,
+            hint: None,
+            secondary: Vec::new(),
+        });
+        let last = self.list.len() - 1;
+        &mut self.list[last]
+    }
+}

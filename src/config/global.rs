@@ -1,0 +1,157 @@
+//! What the daemon does as a whole: `state_dir`, `control`, `log`, `shutdown`, `listen`, `interface`, `router_id`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::unistd::Group;
+
+use super::diagnostic::{Report, Span};
+use super::model::{Control, Listen, Log, LogFormat, LogLevel, Shutdown};
+use super::places::Place;
+use super::read::{Table, list_of, short};
+use super::tree::Node;
+use super::{defaults, value};
+
+/// The longest path that fits in the address of a unix socket, its final NUL not counted (sun_path).
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// The keys of the top level that stand for themselves.
+#[derive(Debug)]
+pub(super) struct Global {
+    pub(super) state_dir: PathBuf,
+    pub(super) control: Control,
+    pub(super) log: Log,
+    pub(super) shutdown: Shutdown,
+    pub(super) listen: Listen,
+    pub(super) interface: String,
+    pub(super) router_id: Option<Ipv4Addr>,
+}
+
+/// Takes its keys out of the top level.
+pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
+    let state_dir = top.field("state_dir", report, value::absolute_path).or(defaults::STATE_DIR.into());
+    let control = top
+        .field("control", report, control)
+        .or_else(|| Control { socket: defaults::CONTROL_SOCKET.into(), group: None });
+    let log = top.field("log", report, log).or(Log { level: LogLevel::Info, format: LogFormat::Plain });
+    let shutdown = top.field("shutdown", report, shutdown).or(Shutdown {
+        drain_time: defaults::DRAIN_TIME,
+        unbind_delay: defaults::UNBIND_DELAY,
+        keep_addresses: false,
+    });
+    let listen = top
+        .field("listen", report, listen)
+        .or_else(|| Listen { addresses: Vec::new(), port: defaults::BGP_PORT });
+    let interface = top.field("interface", report, value::interface).or(defaults::INTERFACE.into());
+    let router_id = top.field("router_id", report, router_id).optional();
+    Some(Global {
+        state_dir: state_dir?,
+        control: control?,
+        log: log?,
+        shutdown: shutdown?,
+        listen: listen?,
+        interface: interface?,
+        router_id: router_id?,
+    })
+}
+
+/// A BGP identifier: any four octets but zero (RFC 6286).
+fn router_id(node: &Node, key: Span, report: &mut Report) -> Option<Ipv4Addr> {
+    let id = value::ipv4(node, key, report)?;
+    if id.is_unspecified() {
+        report
+            .error(node.span, "a router id of 0.0.0.0 is not valid (RFC 6286)")
+            .hint("leave `router_id` out to use the address towards the first peer");
+        return None;
+    }
+    Some(id)
+}
+
+fn control(node: &Node, key: Span, report: &mut Report) -> Option<Control> {
+    let mut table = Table::open(node, Place::Control, "`control`", key, report)?;
+    let socket = table.field("socket", report, socket).or(defaults::CONTROL_SOCKET.into());
+    let group = table.field("group", report, group).optional();
+    table.finish(report);
+    Some(Control { socket: socket?, group: group? })
+}
+
+fn socket(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
+    let path = value::absolute_path(node, key, report)?;
+    if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+        report
+            .error(node.span, "the path is too long for a unix socket")
+            .hint(format!("the kernel allows {LONGEST_SOCKET_PATH} bytes"));
+        return None;
+    }
+    Some(path)
+}
+
+fn group(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+    let name = value::text(node, key, "the name of a group", report)?;
+    match Group::from_name(name) {
+        Ok(Some(_)) => Some(name.to_owned()),
+        Ok(None) => {
+            report
+                .error(node.span, format!("there is no group `{}` on this host", short(name)))
+                .hint(format!("create it with `groupadd --system {}`, or name another", short(name)));
+            None
+        }
+        Err(errno) => {
+            let cause = errno.desc();
+            report.error(node.span, format!("cannot look up the group `{}`: {cause}", short(name)));
+            None
+        }
+    }
+}
+
+fn log(node: &Node, key: Span, report: &mut Report) -> Option<Log> {
+    const LEVELS: [(&str, LogLevel); 5] = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    const FORMATS: [(&str, LogFormat); 2] = [("plain", LogFormat::Plain), ("json", LogFormat::Json)];
+    let mut table = Table::open(node, Place::Log, "`log`", key, report)?;
+    let level = table
+        .field("level", report, |node, key, report| value::choice(node, key, &LEVELS, report))
+        .or(LogLevel::Info);
+    let format = table
+        .field("format", report, |node, key, report| value::choice(node, key, &FORMATS, report))
+        .or(LogFormat::Plain);
+    table.finish(report);
+    Some(Log { level: level?, format: format? })
+}
+
+fn shutdown(node: &Node, key: Span, report: &mut Report) -> Option<Shutdown> {
+    let any = |node: &Node, key, report: &mut Report| value::duration(node, key, Duration::ZERO, report);
+    let mut table = Table::open(node, Place::Shutdown, "`shutdown`", key, report)?;
+    let drain_time = table.field("drain_time", report, any).or(defaults::DRAIN_TIME);
+    let unbind_delay = table.field("unbind_delay", report, any).or(defaults::UNBIND_DELAY);
+    let keep_addresses = table.field("keep_addresses", report, value::boolean).or(false);
+    table.finish(report);
+    Some(Shutdown { drain_time: drain_time?, unbind_delay: unbind_delay?, keep_addresses: keep_addresses? })
+}
+
+fn listen(node: &Node, key: Span, report: &mut Report) -> Option<Listen> {
+    let mut table = Table::open(node, Place::Listen, "`listen`", key, report)?;
+    let addresses = table
+        .field("addresses", report, |node, key, report| {
+            list_of(node, key, "a list of addresses", report, value::address)
+        })
+        .or(Vec::new());
+    let port = table.field("port", report, value::port).or(defaults::BGP_PORT);
+    table.finish(report);
+    let addresses = addresses?;
+    for (at, address) in addresses.iter().enumerate() {
+        if let Some(first) = addresses[..at].iter().find(|first| first.value == address.value) {
+            report
+                .error(address.span, format!("{} is listed twice", address.value))
+                .also(first.span, "first listed here")
+                .hint("keep one of them");
+        }
+    }
+    Some(Listen { addresses: addresses.into_iter().map(|address| address.value).collect(), port: port? })
+}

@@ -1,0 +1,211 @@
+//! Configuration: what the operator typed → what the program needs.
+//!
+//! ```text
+//! files ─► tree ─► global, peers, checks, services ─► resolve ─► model::Config
+//!           │              │                             │
+//!           └──────────────┴── Report ───────────────────┴─────► Diagnostics
+//! ```
+//!
+//! * `tree` keeps every key and value with its place in the text. Only a syntax error ends the work there.
+//! * The readers take a tree apart, collect everything that is wrong with it, and know the defaults ([`defaults`]).
+//! * `resolve` puts files together and follows names. A [`model::Config`] is made only when there is no error, so whoever
+//!   holds one holds a valid one (I8).
+//!
+//! | to add … | change |
+//! | --- | --- |
+//! | a key | `places` (that it is known), the reader of its section, [`model`] |
+//! | a kind of check | `checks` (a file beside `checks/http.rs`), [`model::CheckKind`] |
+//! | a kind of value | `value` |
+//!
+//! Users, groups, programs and CA files are looked up while reading: a configuration is valid on the host it is for.
+
+pub mod defaults;
+pub mod diagnostic;
+pub mod model;
+
+mod checks;
+mod global;
+mod peers;
+mod places;
+mod read;
+mod resolve;
+mod services;
+mod tree;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+pub use self::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
+pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
+use self::diagnostic::{FileId, Report};
+pub use self::model::Config;
+use self::resolve::{Document, resolve};
+use self::tree::{Node, Value};
+pub use self::value::{DurationError, parse_duration};
+
+/// Where the configuration is unless the command line says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/vipcast/vipcast.yaml";
+
+/// The directory beside the main file whose `*.yaml` files hold more services and checks.
+const DROP_IN_DIRECTORY: &str = "services.d";
+
+/// Files that are larger are refused: 16 MiB.
+const LARGEST_FILE: usize = 16 << 20;
+
+/// A valid configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// What to do.
+    pub config: Config,
+    /// What was probably not meant; empty most of the time.
+    pub warnings: Diagnostics,
+}
+
+/// Reads a configuration file and `services.d/*.yaml` beside it.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, all at once, warnings included; after a syntax error in a file, nothing else of
+/// that file.
+pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
+    let mut report = Report::default();
+    let main = read_file(path, &mut report);
+    let mut drop_ins = Vec::new();
+    let mut readable = true;
+    for path in drop_in_paths(path, &mut report) {
+        match read_file(&path, &mut report).and_then(|file| parse_file(file, &mut report)) {
+            Some(document) => drop_ins.push(document),
+            None => readable = false,
+        }
+    }
+    let main = main.and_then(|file| parse_main(file, &mut report));
+    match main {
+        // With a file missing from the picture, names that it defines would be reported as unknown.
+        Some(main) if readable => finish(&main, &drop_ins, report),
+        Some(_) | None => Err(report.finish()),
+    }
+}
+
+/// Reads a configuration from text. `name` stands for the file in diagnostics.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
+    let mut report = Report::default();
+    let file = add_text(name, text, &mut report);
+    match file.and_then(|file| parse_main(file, &mut report)) {
+        Some(main) => finish(&main, &[], report),
+        None => Err(report.finish()),
+    }
+}
+
+fn finish(main: &Document, drop_ins: &[Document], mut report: Report) -> Result<Loaded, Diagnostics> {
+    let config = resolve(main, drop_ins, &mut report);
+    let found = report.finish();
+    match config {
+        Some(config) => Ok(Loaded { config, warnings: found }),
+        None => Err(found),
+    }
+}
+
+fn parse_file(file: FileId, report: &mut Report) -> Option<Document> {
+    let root = tree::parse(file, report)?;
+    Some(Document { file, root })
+}
+
+fn parse_main(file: FileId, report: &mut Report) -> Option<Document> {
+    let document = parse_file(file, report)?;
+    if let Node { value: Value::Null, .. } = document.root {
+        report.file_error(file, "the configuration is empty").hint("examples/ has some to start from");
+        return None;
+    }
+    Some(document)
+}
+
+/// Reads one file. What is wrong with it is reported under its name.
+fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
+    let name = path.display().to_string();
+    let bytes = match read_bytes(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let file = report.add_file(&name, "");
+            let diagnostic =
+                report.file_error(file, format!("cannot read `{name}`: {}", checks::io_cause(&error)));
+            if error.kind() == ErrorKind::NotFound {
+                diagnostic.hint("give the path of a configuration; examples/ has some to start from");
+            } else if error.kind() == ErrorKind::PermissionDenied {
+                diagnostic.hint("the user that vipcast runs as must be able to read it");
+            }
+            return None;
+        }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => add_text(&name, &text, report),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+            let file = report.add_file(&name, &text);
+            let line = text.matches('\n').count() + 1;
+            report
+                .file_error(file, format!("the file is not UTF-8: line {line} holds other bytes"))
+                .hint(format!("convert it, for example: `iconv -f latin1 -t utf-8 {name}`"));
+            None
+        }
+    }
+}
+
+fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed, to tell a file that fits from one that does not.
+    File::open(path)?.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn add_text(name: &str, text: &str, report: &mut Report) -> Option<FileId> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.len() > LARGEST_FILE {
+        let file = report.add_file(name, "");
+        report
+            .file_error(file, format!("the file is larger than {} MiB", LARGEST_FILE >> 20))
+            .hint("is it really a configuration?");
+        return None;
+    }
+    Some(report.add_file(name, text))
+}
+
+/// The files beside the main one, by name. No such directory is no files.
+fn drop_in_paths(main: &Path, report: &mut Report) -> Vec<PathBuf> {
+    let directory = main.parent().unwrap_or(Path::new("")).join(DROP_IN_DIRECTORY);
+    let listed = std::fs::read_dir(&directory).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+    });
+    let mut paths = match listed {
+        Ok(paths) => paths,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            let name = directory.display().to_string();
+            let file = report.add_file(&name, "");
+            report.file_error(file, format!("cannot read `{name}`: {}", checks::io_cause(&error)));
+            return Vec::new();
+        }
+    };
+    paths.sort();
+    paths.retain(|path| {
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if !hidden && matches!(extension, "yml" | "json") {
+            let file = report.add_file(&path.display().to_string(), "");
+            report
+                .file_warning(file, "the file is not read: its name does not end in `.yaml`")
+                .hint("rename it, or remove it");
+        }
+        !hidden && extension == "yaml"
+    });
+    paths
+}

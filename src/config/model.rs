@@ -1,0 +1,287 @@
+//! The configuration as the program needs it: every name resolved, every default filled in, every value in range.
+//!
+//! Nothing here knows about YAML. [`super::load`] is the only way to make a [`Config`] from a file, so whoever
+//! holds one holds a valid one (STYLE 8).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
+pub use vipcast_bgp::{ConnectMode, NextHops};
+
+use crate::names::{CheckName, PeerName, ServiceName};
+
+/// Everything the daemon was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where what must survive a restart is kept, and the lock that keeps a second daemon out.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub control: Control,
+    /// Logging.
+    pub log: Log,
+    /// What SIGTERM and `drain` do, and how long they take.
+    pub shutdown: Shutdown,
+    /// The BGP identifier; `None`: the IPv4 address that the host uses towards the first peer.
+    pub router_id: Option<Ipv4Addr>,
+    /// Where we accept connections from peers.
+    pub listen: Listen,
+    /// The interface that VIPs are bound on, unless the service names another.
+    pub interface: String,
+    /// The routers we talk to.
+    pub peers: BTreeMap<PeerName, Peer>,
+    /// The health checks, each run once however many services name it.
+    pub checks: BTreeMap<CheckName, Arc<Check>>,
+    /// What is announced.
+    pub services: BTreeMap<ServiceName, Service>,
+}
+
+/// `control:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Path of the unix socket.
+    pub socket: PathBuf,
+    /// Group that may use the socket besides root (mode 0660); `None`: only the daemon's own user (0600).
+    pub group: Option<String>,
+}
+
+/// `log:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// Events below this level are not logged.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// `log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What stops us from doing our job.
+    Error,
+    /// What may wake someone.
+    Warn,
+    /// State changes.
+    Info,
+    /// Decisions and their inputs.
+    Debug,
+    /// Every message.
+    Trace,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line for people; with a syslog priority in front where stderr is the journal.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `shutdown:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long VIPs are announced with GRACEFUL_SHUTDOWN (RFC 8326) before they are withdrawn.
+    pub drain_time: Duration,
+    /// How long an address stays bound after its withdrawal was handed to every peer.
+    pub unbind_delay: Duration,
+    /// Leave our addresses on the host when we exit.
+    pub keep_addresses: bool,
+}
+
+/// `listen:`. Not used while every peer is `active`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Local addresses; empty: every address of the host, IPv4 and IPv6.
+    pub addresses: Vec<IpAddr>,
+    /// TCP port, 179 by default.
+    pub port: u16,
+}
+
+/// One entry under `peers:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The router's address.
+    pub address: IpAddr,
+    /// The router's TCP port, 179 by default.
+    pub port: u16,
+    /// Our ASN towards this peer.
+    pub local_as: Asn,
+    /// The peer's ASN; equal to `local_as` for iBGP.
+    pub peer_as: Asn,
+    /// Hold time that we propose, whole seconds, 3 s to 65535 s.
+    pub hold_time: Duration,
+    /// First delay between two attempts to connect, 100 ms to 30 s; doubles up to 30 s.
+    pub connect_retry: Duration,
+    /// Who connects.
+    pub mode: ConnectMode,
+    /// Address families that we offer.
+    pub families: BTreeSet<Family>,
+    /// Local address of the session; `None`: what the route to the peer says.
+    pub source_address: Option<IpAddr>,
+    /// Next hops for the family that the session itself does not have.
+    pub next_hop: NextHops,
+}
+
+/// One entry under `checks:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// Between two probes in the steady state, 10 ms to 365 days.
+    pub interval: Duration,
+    /// Between two probes while a result disagrees with the state. Never longer than `interval`.
+    pub fast_interval: Duration,
+    /// A probe that takes longer has failed. Never longer than `interval`.
+    pub timeout: Duration,
+    /// Successes in a row that raise the check, 1 to 1000.
+    pub rise: NonZeroU32,
+    /// Failures in a row that lower it, 1 to 1000.
+    pub fall: NonZeroU32,
+}
+
+/// The kinds of check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckKind {
+    /// `http:`, with an `http://` or `https://` URL.
+    Http(HttpCheck),
+    /// `tcp:`: a connection that is accepted.
+    Tcp(TcpCheck),
+    /// `exec:`: a program that exits with 0.
+    Exec(ExecCheck),
+}
+
+/// `http: {url: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Whom we ask.
+    pub target: Target,
+    /// Path and query, beginning with `/`.
+    pub path: String,
+    /// Whom we ask for: goes into the Host header, and a certificate is checked for it. A name or an address, with no
+    /// port and no brackets; the host of the URL unless `host:` says otherwise.
+    pub host: String,
+    /// `Some` for https.
+    pub tls: Option<TlsOptions>,
+    /// Status codes that pass, as inclusive ranges; 200–399 is never assumed: the default is 200 alone.
+    pub status: Vec<(u16, u16)>,
+}
+
+/// `tls:` of an https check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsOptions {
+    /// PEM file with the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
+/// `tcp: host:port`, or `tcp: {address: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpCheck {
+    /// Whom we connect to.
+    pub target: Target,
+}
+
+/// Where a probe goes: an address, or a name that is looked up at every probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Address or host name, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// `exec: {command: […]}` or `exec: {shell: "…"}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecCheck {
+    /// Program and arguments; a `shell:` string is already wrapped as `/bin/sh -c …`.
+    pub command: Vec<String>,
+    /// Whom it runs as; `None`: as the daemon.
+    pub user: Option<User>,
+}
+
+/// A user of this host, looked up when the configuration is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// Numeric id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+}
+
+/// One entry under `services:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The prefixes announced; a /32 or /128 is also bound. No two services share one.
+    pub vips: BTreeSet<IpNet>,
+    /// When the service is healthy.
+    pub checks: Condition,
+    /// How it is announced.
+    pub announce: Announce,
+    /// What happens when it is not healthy.
+    pub on_down: OnDown,
+    /// When its addresses are on the host.
+    pub bind: BindPolicy,
+    /// The interface that carries its addresses.
+    pub interface: String,
+}
+
+/// `checks:` of a service, a tree over check names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// One check.
+    Check(CheckName),
+    /// A list: all must pass; an empty one always does.
+    All(Vec<Self>),
+    /// `{any: […]}`.
+    Any(Vec<Self>),
+    /// `{at_least: N, of: […]}`.
+    AtLeast(usize, Vec<Self>),
+}
+
+/// `announce:`: the attributes of the routes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Announce {
+    /// MULTI_EXIT_DISC; `None`: not sent.
+    pub med: Option<u32>,
+    /// LOCAL_PREF, iBGP only; `None`: 100.
+    pub local_pref: Option<u32>,
+    /// How many more times our ASN is put in front of the AS path, 0 to 16.
+    pub as_path_prepend: u8,
+    /// Standard communities (RFC 1997).
+    pub communities: BTreeSet<Community>,
+    /// Extended communities (RFC 4360).
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
+    /// Bandwidth of the link to this node in octets per second, for routers that weigh paths by it.
+    pub link_bandwidth: Option<u64>,
+    /// Large communities (RFC 8092).
+    pub large_communities: BTreeSet<LargeCommunity>,
+    /// Next hop for the VIPs of its own family, instead of what the session says.
+    pub next_hop: NextHops,
+}
+
+/// `on_down:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnDown {
+    /// Not announced (the default).
+    Withdraw,
+    /// Announced as the worst path there is, with these attributes instead of the healthy ones, of which they differ.
+    Demote(Announce),
+}
+
+/// `bind:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindPolicy {
+    /// From the start, healthy or not (the default).
+    Always,
+    /// Only while announced.
+    Announced,
+}

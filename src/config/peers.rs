@@ -1,0 +1,357 @@
+//! `peers:` and `peer_defaults:`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vipcast_bgp::wire::{Asn, Family};
+
+use super::diagnostic::{Report, Span};
+use super::model::{ConnectMode, NextHops, Peer};
+use super::places::Place;
+use super::read::{Field, Placed, Table, expected, list_of, map_of, short};
+use super::tree::{Entry, Node, Value};
+use super::{defaults, value};
+use crate::names::PeerName;
+
+/// The least hold time that BGP allows besides none at all (RFC 4271 §4.2).
+const LEAST_HOLD_TIME: Duration = Duration::from_secs(3);
+/// What fits in the field of the OPEN message.
+const LONGEST_HOLD_TIME: Duration = Duration::from_secs(65535);
+/// The delay between two attempts to connect doubles up to this, so it cannot start above it.
+const LONGEST_CONNECT_RETRY: Duration = Duration::from_secs(30);
+
+/// Reads every peer. `None` when one of them is wrong, or there are none; `peer_defaults` is read in any case.
+pub(super) fn read(
+    entries: Option<&[Entry]>,
+    defaults: Option<&Entry>,
+    local_as: &Field<Asn>,
+    report: &mut Report,
+) -> Option<BTreeMap<PeerName, Peer>> {
+    let shared = match defaults {
+        Some(entry) => {
+            match Table::open(&entry.value, Place::PeerDefaults, "`peer_defaults`", entry.key_span, report) {
+                Some(table) => Written::read(table, report),
+                None => Written::broken(),
+            }
+        }
+        None => Written::absent(),
+    };
+    let mut seen: BTreeMap<(IpAddr, u16), Span> = BTreeMap::new();
+    let peers: Vec<Option<(PeerName, Peer)>> = entries?
+        .iter()
+        .map(|entry| {
+            let named = value::name(entry, "peer", report);
+            let mut table = Table::open(&entry.value, Place::Peer, "a peer", entry.key_span, report)?;
+            let address = table.required(
+                "address",
+                "the address of the router: `address: 192.0.2.1`",
+                report,
+                peer_address,
+            );
+            let mut written = Written::read(table, report);
+            written.fill_in(&shared);
+            let peer = written.resolve(address, entry, local_as, report)?;
+            let at = address.map_or(entry.key_span, |address| address.span);
+            if let Some(first) = seen.insert((peer.address, peer.port), at) {
+                report
+                    .error(at, format!("two peers have the address {} and port {}", peer.address, peer.port))
+                    .also(first, "first given here")
+                    .hint("one router is one peer, with one session for both address families");
+                return None;
+            }
+            named.then(|| (PeerName::from(entry.key.as_str()), peer))
+        })
+        .collect();
+    peers.into_iter().collect()
+}
+
+/// What stands under `peers:`: at least one.
+pub(super) fn entries<'t>(top: &mut Table<'t>, report: &mut Report) -> Option<&'t [Entry]> {
+    const HINT: &str = "name the routers to talk to: `peers: {tor-a: {address: 192.0.2.1, peer_as: 65000}}`";
+    let entries = top.alias("peers", "neighbors", report, |node, key, report| {
+        let entries = map_of(node, key, "a map of peers by name", report)?;
+        if entries.is_empty() {
+            report.error(key, "there are no peers").hint(HINT);
+            return None;
+        }
+        Some(entries)
+    });
+    match entries {
+        Field::Absent => {
+            report.file_error(top.span.file, "`peers` is missing: there is nobody to announce to").hint(HINT);
+            None
+        }
+        Field::Broken => None,
+        Field::Set(entries) => Some(entries.value),
+    }
+}
+
+/// What was written for a peer, or in `peer_defaults`.
+#[derive(Debug, Clone)]
+struct Written {
+    port: Field<u16>,
+    peer_as: Field<Asn>,
+    local_as: Field<Asn>,
+    hold_time: Field<Duration>,
+    connect_retry: Field<Duration>,
+    mode: Field<ConnectMode>,
+    families: Field<BTreeSet<Family>>,
+    source_address: Field<IpAddr>,
+    next_hop: Field<NextHops>,
+}
+
+impl Written {
+    fn absent() -> Self {
+        Self {
+            port: Field::Absent,
+            peer_as: Field::Absent,
+            local_as: Field::Absent,
+            hold_time: Field::Absent,
+            connect_retry: Field::Absent,
+            mode: Field::Absent,
+            families: Field::Absent,
+            source_address: Field::Absent,
+            next_hop: Field::Absent,
+        }
+    }
+
+    /// Nothing can be said to be missing.
+    fn broken() -> Self {
+        Self { peer_as: Field::Broken, local_as: Field::Broken, ..Self::absent() }
+    }
+
+    fn read(mut table: Table<'_>, report: &mut Report) -> Self {
+        let written = Self {
+            port: table.field("port", report, value::port),
+            peer_as: table.alias("peer_as", "remote_as", report, value::asn),
+            local_as: table.field("local_as", report, value::asn),
+            hold_time: table.field("hold_time", report, hold_time),
+            connect_retry: table.field("connect_retry", report, connect_retry),
+            mode: mode(&mut table, report),
+            families: table.field("families", report, families),
+            source_address: table.field("source_address", report, source_address),
+            next_hop: table.field("next_hop", report, next_hops),
+        };
+        table.finish(report);
+        written
+    }
+
+    /// Takes from `peer_defaults` what this peer does not say itself.
+    fn fill_in(&mut self, shared: &Self) {
+        fn fill<T: Clone>(own: &mut Field<T>, shared: &Field<T>) {
+            if !own.is_given() {
+                own.clone_from(shared);
+            }
+        }
+        fill(&mut self.port, &shared.port);
+        fill(&mut self.peer_as, &shared.peer_as);
+        fill(&mut self.local_as, &shared.local_as);
+        fill(&mut self.hold_time, &shared.hold_time);
+        fill(&mut self.connect_retry, &shared.connect_retry);
+        fill(&mut self.mode, &shared.mode);
+        fill(&mut self.families, &shared.families);
+        fill(&mut self.source_address, &shared.source_address);
+        fill(&mut self.next_hop, &shared.next_hop);
+    }
+
+    fn resolve(
+        self,
+        address: Option<Placed<IpAddr>>,
+        entry: &Entry,
+        local_as: &Field<Asn>,
+        report: &mut Report,
+    ) -> Option<Peer> {
+        let name = short(&entry.key);
+        if !self.peer_as.is_given() {
+            report
+                .error(entry.key_span, format!("`peer_as` of `{name}` is missing"))
+                .hint("the AS number of the router: `peer_as: 65000`");
+        }
+        let local_as = self.local_as.or_field(local_as.clone());
+        if !local_as.is_given() {
+            report
+                .error(entry.key_span, format!("`local_as` of `{name}` is missing"))
+                .hint("give our own AS number once at the top level (`local_as: 65001`), or to each peer");
+        }
+        if let Some(source) = self.source_address.set()
+            && let Some(address) = address
+            && source.value.is_ipv4() != address.value.is_ipv4()
+        {
+            report
+                .error(
+                    source.span,
+                    format!("an {} source cannot reach {}", family_word(source.value), address.value),
+                )
+                .also(address.span, format!("an {} address", family_word(address.value)))
+                .hint("`source_address` and `address` must be of the same family");
+        }
+        Some(Peer {
+            address: address?.value,
+            port: self.port.or(defaults::BGP_PORT)?,
+            local_as: local_as.set()?.value,
+            peer_as: self.peer_as.set()?.value,
+            hold_time: self.hold_time.or(defaults::HOLD_TIME)?,
+            connect_retry: self.connect_retry.or(defaults::CONNECT_RETRY)?,
+            mode: self.mode.or(ConnectMode::Both)?,
+            families: self.families.or(BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]))?,
+            source_address: self.source_address.optional()?,
+            next_hop: self.next_hop.or(NextHops::default())?,
+        })
+    }
+}
+
+fn family_word(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+fn peer_address(node: &Node, key: Span, report: &mut Report) -> Option<IpAddr> {
+    let address = value::address(node, key, report)?;
+    host_address(address, node.span, "a peer", report)?;
+    Some(address)
+}
+
+fn source_address(node: &Node, key: Span, report: &mut Report) -> Option<IpAddr> {
+    let address = value::address(node, key, report)?;
+    host_address(address, node.span, "a session", report)?;
+    Some(address)
+}
+
+/// Whether a TCP connection can begin or end at this address.
+fn host_address(address: IpAddr, span: Span, whose: &str, report: &mut Report) -> Option<()> {
+    if let Some(why) = value::not_a_host(address) {
+        let diagnostic = report.error(span, format!("{whose} cannot have the address {address}, {why}"));
+        if let IpAddr::V6(v6) = address
+            && let Some(v4) = v6.to_ipv4_mapped()
+        {
+            diagnostic.hint(format!("write `{v4}`"));
+        }
+        return None;
+    }
+    if address.is_ipv6() && value::is_link_local(address) {
+        report
+            .error(span, format!("{address} is a link-local address, which needs an interface"))
+            .hint("link-local sessions are not supported, use a global address");
+        return None;
+    }
+    Some(())
+}
+
+fn hold_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    let time = value::duration(node, key, LEAST_HOLD_TIME, report)?;
+    if time.subsec_nanos() != 0 {
+        report
+            .error(node.span, "BGP has hold times of whole seconds only")
+            .hint(format!("write `{}s`", time.as_secs() + 1));
+        return None;
+    }
+    if time > LONGEST_HOLD_TIME {
+        report
+            .error(node.span, "the hold time does not fit in an OPEN message")
+            .hint(format!("the most is {}s", LONGEST_HOLD_TIME.as_secs()));
+        return None;
+    }
+    Some(time)
+}
+
+fn connect_retry(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    let delay = value::duration(node, key, Duration::from_millis(100), report)?;
+    if delay > LONGEST_CONNECT_RETRY {
+        report.error(node.span, "the first delay cannot be longer than the last").hint(format!(
+            "it doubles up to {}, which is the most",
+            value::show_duration(LONGEST_CONNECT_RETRY)
+        ));
+        return None;
+    }
+    Some(delay)
+}
+
+/// `passive` and `active` together say who connects.
+fn mode(table: &mut Table<'_>, report: &mut Report) -> Field<ConnectMode> {
+    let passive = table.field("passive", report, value::boolean);
+    let active = table.field("active", report, value::boolean);
+    match (passive, active) {
+        (Field::Absent, Field::Absent) => Field::Absent,
+        (Field::Broken, _) | (_, Field::Broken) => Field::Broken,
+        (Field::Set(Placed { value: true, span: first }), Field::Set(Placed { value: true, span })) => {
+            report
+                .error(span, "a peer cannot be both passive and active: nobody would connect")
+                .also(first, "here it only accepts")
+                .hint("leave both out: then we dial and accept");
+            Field::Broken
+        }
+        (Field::Set(Placed { value: true, span }), _) => {
+            Field::Set(Placed { value: ConnectMode::Passive, span })
+        }
+        (_, Field::Set(Placed { value: true, span })) => {
+            Field::Set(Placed { value: ConnectMode::Active, span })
+        }
+        (Field::Set(Placed { span, .. }), _) | (_, Field::Set(Placed { span, .. })) => {
+            Field::Set(Placed { value: ConnectMode::Both, span })
+        }
+    }
+}
+
+fn families(node: &Node, key: Span, report: &mut Report) -> Option<BTreeSet<Family>> {
+    const FAMILIES: [(&str, Family); 4] = [
+        ("ipv4", Family::IPV4_UNICAST),
+        ("ipv6", Family::IPV6_UNICAST),
+        ("ipv4-unicast", Family::IPV4_UNICAST),
+        ("ipv6-unicast", Family::IPV6_UNICAST),
+    ];
+    let list = list_of(node, key, "a list of address families", report, |node, key, report| {
+        value::choice(node, key, &FAMILIES, report)
+    })?;
+    if list.is_empty() {
+        report
+            .error(node.span, "a session without an address family carries nothing")
+            .hint("write `[ipv4, ipv6]`, or leave `families` out");
+        return None;
+    }
+    Some(list.into_iter().map(|family| family.value).collect())
+}
+
+/// `next_hop:` of a peer or an announcement: one address, or one for each family.
+pub(super) fn next_hops(node: &Node, key: Span, report: &mut Report) -> Option<NextHops> {
+    match &node.value {
+        Value::Scalar(_) => {
+            let hop = value::address(node, key, report)?;
+            next_hop(hop, node.span, report)?;
+            Some(match hop {
+                IpAddr::V4(v4) => NextHops { v4: Some(v4), v6: None },
+                IpAddr::V6(v6) => NextHops { v4: None, v6: Some(v6) },
+            })
+        }
+        Value::Map(_) => {
+            let mut table = Table::open(node, Place::NextHop, "`next_hop`", key, report)?;
+            let v4 = table.field("ipv4", report, |node, key, report| {
+                let v4 = value::ipv4(node, key, report)?;
+                next_hop(v4.into(), node.span, report).map(|()| v4)
+            });
+            let v6 = table.field("ipv6", report, |node, key, report| {
+                let v6 = value::ipv6(node, key, report)?;
+                next_hop(v6.into(), node.span, report).map(|()| v6)
+            });
+            table.finish(report);
+            Some(NextHops { v4: v4.optional()?, v6: v6.optional()? })
+        }
+        Value::Null | Value::List(_) => {
+            expected(node, key, "an IP address, or `{ipv4: …, ipv6: …}`", report);
+            None
+        }
+    }
+}
+
+/// Whether a router can forward to this address.
+fn next_hop(hop: IpAddr, span: Span, report: &mut Report) -> Option<()> {
+    let why = match value::not_a_host(hop) {
+        Some(why) => why,
+        None if hop.is_loopback() => "a loopback address",
+        None if hop.is_ipv6() && value::is_link_local(hop) => "a link-local address",
+        None => return Some(()),
+    };
+    report
+        .error(span, format!("{hop} cannot be a next hop: it is {why}"))
+        .hint("the next hop is an address of this host that the router can reach");
+    None
+}

@@ -1,0 +1,270 @@
+//! Every place in the configuration that holds keys, and the keys it holds: what unknown keys are compared with.
+
+/// A map with keys of our choosing (unlike `peers:`, whose keys are the operator's names).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Top,
+    DropIn,
+    Control,
+    Log,
+    Shutdown,
+    Listen,
+    Peer,
+    PeerDefaults,
+    NextHop,
+    Check,
+    Http,
+    Tls,
+    Tcp,
+    Exec,
+    Service,
+    Condition,
+    Announce,
+    OnDown,
+    Demote,
+}
+
+impl Place {
+    const ALL: [Self; 19] = [
+        Self::Top,
+        Self::DropIn,
+        Self::Control,
+        Self::Log,
+        Self::Shutdown,
+        Self::Listen,
+        Self::Peer,
+        Self::PeerDefaults,
+        Self::NextHop,
+        Self::Check,
+        Self::Http,
+        Self::Tls,
+        Self::Tcp,
+        Self::Exec,
+        Self::Service,
+        Self::Condition,
+        Self::Announce,
+        Self::OnDown,
+        Self::Demote,
+    ];
+
+    /// The keys that are known here; an alias stands behind the key that it is an alias of.
+    pub(super) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Top => &[
+                "local_as",
+                "router_id",
+                "peers",
+                "neighbors",
+                "peer_defaults",
+                "checks",
+                "services",
+                "interface",
+                "listen",
+                "control",
+                "log",
+                "shutdown",
+                "state_dir",
+            ],
+            Self::DropIn => &["services", "checks"],
+            Self::Control => &["socket", "group"],
+            Self::Log => &["level", "format"],
+            Self::Shutdown => &["drain_time", "unbind_delay", "keep_addresses"],
+            Self::Listen => &["addresses", "port"],
+            Self::Peer => &[
+                "address",
+                "port",
+                "peer_as",
+                "remote_as",
+                "local_as",
+                "hold_time",
+                "connect_retry",
+                "passive",
+                "active",
+                "families",
+                "source_address",
+                "next_hop",
+            ],
+            Self::PeerDefaults => &[
+                "port",
+                "peer_as",
+                "remote_as",
+                "local_as",
+                "hold_time",
+                "connect_retry",
+                "passive",
+                "active",
+                "families",
+                "source_address",
+                "next_hop",
+            ],
+            Self::NextHop => &["ipv4", "ipv6"],
+            Self::Check => &["http", "tcp", "exec", "interval", "fast_interval", "timeout", "rise", "fall"],
+            Self::Http => &["url", "host", "status", "tls"],
+            Self::Tls => &["ca_file", "insecure"],
+            Self::Tcp => &["address"],
+            Self::Exec => &["command", "shell", "user"],
+            Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
+            Self::Condition => &["all", "any", "at_least", "of"],
+            Self::Announce | Self::Demote => &[
+                "med",
+                "local_pref",
+                "as_path_prepend",
+                "communities",
+                "extended_communities",
+                "large_communities",
+                "link_bandwidth",
+                "next_hop",
+            ],
+            Self::OnDown => &["demote"],
+        }
+    }
+
+    /// Where it is: `at the top level`, `under a peer`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Top => "at the top level",
+            Self::DropIn => "in a file in services.d",
+            Self::Control => "under `control`",
+            Self::Log => "under `log`",
+            Self::Shutdown => "under `shutdown`",
+            Self::Listen => "under `listen`",
+            Self::Peer => "under a peer",
+            Self::PeerDefaults => "under `peer_defaults`",
+            Self::NextHop => "under `next_hop`",
+            Self::Check => "under a check",
+            Self::Http => "under `http`",
+            Self::Tls => "under `tls`",
+            Self::Tcp => "under `tcp`",
+            Self::Exec => "under `exec`",
+            Self::Service => "under a service",
+            Self::Condition => "under the `checks` of a service",
+            Self::Announce => "under `announce`",
+            Self::OnDown => "under `on_down`",
+            Self::Demote => "under `demote`",
+        }
+    }
+
+    /// The key of this place that an unknown one was probably meant to be.
+    pub(super) fn meant(self, unknown: &str) -> Option<&'static str> {
+        nearest(unknown, self.keys().iter().copied())
+            .or_else(|| other_words(unknown).filter(|key| self.keys().contains(key)))
+    }
+
+    /// What to write instead of a key that is not known here.
+    pub(super) fn hint(self, unknown: &str) -> String {
+        if let Some(key) = nearest(unknown, self.keys().iter().copied()) {
+            return format!("did you mean `{key}`?");
+        }
+        if matches!(unknown, "type" | "kind") && self == Self::Check {
+            return String::from("the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`");
+        }
+        if let Some(key) = self.meant(unknown) {
+            return format!("it is called `{key}` here");
+        }
+        if self == Self::PeerDefaults && unknown == "address" {
+            return String::from("each peer has an address of its own");
+        }
+        if self == Self::Tcp && unknown == "port" {
+            return String::from("host and port go together: `address: \"127.0.0.1:8080\"`");
+        }
+        if let Some(place) = self.elsewhere(unknown) {
+            return format!("it belongs {}, not {}", place.name(), self.name());
+        }
+        let keys = self.keys().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        format!("what can be given {}: {keys}", self.name())
+    }
+
+    /// The one other place that knows a key.
+    fn elsewhere(self, key: &str) -> Option<Self> {
+        // These are copies of the place before them, which is the one to name.
+        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demote];
+        let mut places = Self::ALL
+            .into_iter()
+            .filter(|place| *place != self && !copies.contains(place) && place.keys().contains(&key));
+        let place = places.next()?;
+        places.next().is_none().then_some(place)
+    }
+}
+
+/// What other daemons, or plain English, call our keys.
+fn other_words(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "addresses" | "prefix" | "prefixes" | "ip_prefix" | "routes" | "networks" => "vips",
+        "as" | "asn" | "peer_asn" | "remote_asn" | "neighbor_as" => "peer_as",
+        "check" | "healthcheck" | "health_check" | "health_checks" | "healthchecks" => "checks",
+        "cmd" | "program" | "script" => "command",
+        "host" | "ip" | "neighbor" | "remote_address" => "address",
+        "local_address" | "update_source" | "source" => "source_address",
+        "local_asn" | "my_as" => "local_as",
+        "metric" => "med",
+        "neighbour" | "neighbours" => "peers",
+        "prepend" => "as_path_prepend",
+        "period" | "every" => "interval",
+        "rise_count" | "success_threshold" | "healthy_threshold" => "rise",
+        "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",
+        "routerid" | "id" => "router_id",
+        "uri" | "endpoint" => "url",
+        _ => return None,
+    })
+}
+
+/// The word that was probably meant, if one is near enough.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Names are at most this long, and the work grows with the square of it.
+    const LONGEST: usize = 64;
+    if word.is_empty() || word.len() > LONGEST {
+        return None;
+    }
+    let folded = word.replace('-', "_").to_lowercase();
+    let length = folded.chars().count();
+    let allowed = (length / 3).clamp(1, 3);
+    known
+        .into_iter()
+        // Most words are too different in length already, and to see that costs nothing.
+        .filter(|key| key.len().abs_diff(folded.len()) <= allowed || is_beginning(&folded, key))
+        .map(|key| (strsim::osa_distance(&folded, &key.replace('-', "_").to_lowercase()), key))
+        .filter(|(distance, key)| {
+            (*distance <= allowed && *distance < key.chars().count()) || is_beginning(&folded, key)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, key)| key)
+}
+
+/// Whether one of the words is the beginning of the other (`warning`, `tor` for `tor-a`).
+fn is_beginning(word: &str, key: &str) -> bool {
+    /// Shorter beginnings say nothing.
+    const LEAST: usize = 3;
+    word.len().min(key.len()) >= LEAST && (word.starts_with(key) || key.starts_with(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_key_that_was_meant() {
+        let table = [
+            (Place::Peer, "adress", "did you mean `address`?"),
+            (Place::Peer, "peer-as", "did you mean `peer_as`?"),
+            (Place::Peer, "remoteAs", "did you mean `remote_as`?"),
+            (Place::Top, "service", "did you mean `services`?"),
+            (Place::Peer, "asn", "it is called `peer_as` here"),
+            (Place::Service, "prefixes", "it is called `vips` here"),
+            (Place::Service, "communities", "it belongs under `announce`, not under a service"),
+            (Place::Peer, "router_id", "it belongs at the top level, not under a peer"),
+            (Place::Check, "type", "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`"),
+            (Place::Log, "colour", "what can be given under `log`: `level`, `format`"),
+        ];
+        for (place, key, hint) in table {
+            assert_eq!(place.hint(key), hint, "{key} in {place:?}");
+        }
+    }
+
+    #[test]
+    fn short_words_are_not_all_alike() {
+        assert_eq!(nearest("x", ["a", "b"]), None);
+        assert_eq!(nearest("web", ["dns", "db"]), None);
+        assert_eq!(nearest("wbe", ["web", "db"]), Some("web"));
+        assert_eq!(nearest(&"w".repeat(1000), ["web"]), None);
+    }
+}

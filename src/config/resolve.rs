@@ -1,0 +1,180 @@
+//! From the trees of all files to one [`Config`]: what is said once, what names what, and that nothing is said twice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use vipcast_bgp::wire::Family;
+
+use super::diagnostic::{FileId, Report, Span};
+use super::model::{Config, OnDown, Peer, Service};
+use super::places::Place;
+use super::read::{Field, Table, map_of, short};
+use super::services::{Around, Checks};
+use super::tree::{Entry, Node, Value};
+use super::{checks, global, peers, services, value};
+use crate::names::{PeerName, ServiceName};
+
+/// A file and what is in it.
+pub(super) struct Document {
+    pub(super) file: FileId,
+    pub(super) root: Node,
+}
+
+/// Makes the configuration of the main file and the files of `services.d`. `None` when something is wrong, which was
+/// reported; so were warnings, in any case.
+pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Report) -> Option<Config> {
+    let whole = Span { file: main.file, start: 0, end: 0 };
+    let mut top = Table::open(&main.root, Place::Top, "a configuration", whole, report)?;
+    let local_as = top.field("local_as", report, value::asn);
+    let global = global::read(&mut top, report);
+    let peer_entries = peers::entries(&mut top, report);
+    let peer_defaults = top.entry("peer_defaults");
+    let mut check_entries = Merged::new("check");
+    let mut service_entries = Merged::new("service");
+    check_entries.take(&mut top, "checks", "a map of checks by name", report);
+    service_entries.take(&mut top, "services", "a map of services by name", report);
+    top.finish(report);
+    for document in drop_ins {
+        let whole = Span { file: document.file, start: 0, end: 0 };
+        if document.root.value == Value::Null {
+            report.file_warning(document.file, "the file is empty").hint("remove it, or fill it in");
+            continue;
+        }
+        let opened =
+            Table::open(&document.root, Place::DropIn, "a file with `services` and `checks`", whole, report);
+        let Some(mut table) = opened else {
+            service_entries.broken = true;
+            continue;
+        };
+        check_entries.take(&mut table, "checks", "a map of checks by name", report);
+        service_entries.take(&mut table, "services", "a map of services by name", report);
+        table.finish(report);
+    }
+
+    let peers = peers::read(peer_entries, peer_defaults, &local_as, report);
+    let checks = checks::read(&check_entries.list, report);
+    let addresses = peer_addresses(peer_entries.unwrap_or_default());
+    let around =
+        Around { interface: global.as_ref().map(|global| global.interface.as_str()), peers: &addresses };
+    let mut named = Checks::new(check_entries.list.iter().map(|entry| (entry.key.as_str(), entry.key_span)));
+    let services = services::read(&service_entries.list, &around, &mut named, report);
+    if services.is_some() && !service_entries.broken {
+        named.finish(report);
+    }
+    if service_entries.list.is_empty() && !service_entries.broken {
+        report
+            .file_warning(main.file, "there are no services: nothing will be announced")
+            .hint("describe them under `services:`, or in files in services.d beside this one");
+    }
+    if let (Some(peers), Some(services)) = (&peers, &services) {
+        look_at_reach(peers, services, &service_entries.list, report);
+    }
+
+    // Everything there is to say has been said; nothing is made of a configuration with an error in it.
+    if report.has_errors() {
+        return None;
+    }
+    let global = global?;
+    Some(Config {
+        state_dir: global.state_dir,
+        control: global.control,
+        log: global.log,
+        shutdown: global.shutdown,
+        router_id: global.router_id,
+        listen: global.listen,
+        interface: global.interface,
+        peers: peers?,
+        checks: checks?.into_iter().map(|(name, check)| (name, Arc::new(check))).collect(),
+        services: services?,
+    })
+}
+
+/// The entries of one kind from all files.
+struct Merged<'t> {
+    what: &'static str,
+    list: Vec<&'t Entry>,
+    seen: HashMap<&'t str, Span>,
+    /// Whether entries may be missing because something could not be read.
+    broken: bool,
+}
+
+impl<'t> Merged<'t> {
+    fn new(what: &'static str) -> Self {
+        Self { what, list: Vec::new(), seen: HashMap::new(), broken: false }
+    }
+
+    /// Adds what stands under `key` in one file.
+    fn take(&mut self, table: &mut Table<'t>, key: &'static str, expected: &str, report: &mut Report) {
+        let entries = match table.field(key, report, |node, key, report| map_of(node, key, expected, report))
+        {
+            Field::Absent => return,
+            Field::Broken => {
+                self.broken = true;
+                return;
+            }
+            Field::Set(entries) => entries.value,
+        };
+        for entry in entries {
+            if let Some(first) = self.seen.get(entry.key.as_str()) {
+                report
+                    .error(
+                        entry.key_span,
+                        format!("a second {} has the name `{}`", self.what, short(&entry.key)),
+                    )
+                    .also(*first, "the first is here")
+                    .hint("rename or remove one of them");
+            } else {
+                self.seen.insert(&entry.key, entry.key_span);
+                self.list.push(entry);
+            }
+        }
+    }
+}
+
+/// Where peers are, as far as that can be told without reporting anything: they are read elsewhere.
+fn peer_addresses(entries: &[Entry]) -> BTreeMap<IpAddr, Span> {
+    let address = |entry: &Entry| {
+        let Value::Map(keys) = &entry.value.value else { return None };
+        let address = &keys.iter().find(|key| key.key == "address")?.value;
+        let Value::Scalar(text) = &address.value else { return None };
+        Some((text.parse().ok()?, address.span))
+    };
+    entries.iter().filter_map(address).collect()
+}
+
+/// Warns about what no peer will be told.
+fn look_at_reach(
+    peers: &BTreeMap<PeerName, Peer>,
+    services: &BTreeMap<ServiceName, Service>,
+    entries: &[&Entry],
+    report: &mut Report,
+) {
+    let carries = |family| peers.values().any(|peer| peer.families.contains(&family));
+    let (ipv4, ipv6) = (carries(Family::IPV4_UNICAST), carries(Family::IPV6_UNICAST));
+    let internal = peers.values().any(|peer| peer.local_as == peer.peer_as);
+    for entry in entries {
+        let Some(service) = services.get(entry.key.as_str()) else { continue };
+        let name = short(&entry.key);
+        for (word, carried, used) in [
+            ("IPv4", ipv4, service.vips.iter().any(|vip| vip.addr().is_ipv4())),
+            ("IPv6", ipv6, service.vips.iter().any(|vip| vip.addr().is_ipv6())),
+        ] {
+            if used && !carried {
+                report
+                    .warning(entry.key_span, format!("`{name}` has {word} VIPs, but no peer carries {word}"))
+                    .hint(format!("add `{}` to the `families` of a peer", word.to_lowercase()));
+            }
+        }
+        let preferred = service.announce.local_pref.is_some()
+            || matches!(&service.on_down, OnDown::Demote(announce) if announce.local_pref.is_some());
+        if preferred && !internal {
+            report
+                .warning(
+                    entry.key_span,
+                    format!("`{name}` has a `local_pref`, but every peer is in another AS"),
+                )
+                .hint("LOCAL_PREF stays within an AS; use `med`, `as_path_prepend` or a community");
+        }
+    }
+}

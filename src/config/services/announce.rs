@@ -1,0 +1,214 @@
+//! `announce:` and `on_down:`: the attributes of a service's routes, healthy and not.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use vipcast_bgp::wire::{Community, ExtendedCommunity, LargeCommunity};
+
+use crate::config::diagnostic::{Report, Span};
+use crate::config::model::{Announce, NextHops, OnDown};
+use crate::config::peers::next_hops;
+use crate::config::places::Place;
+use crate::config::read::{Field, Table, expected, list_of, short};
+use crate::config::tree::{Node, Value};
+use crate::config::{defaults, value};
+
+/// A longer path helps nobody, and some routers refuse it.
+const MOST_PREPENDS: u8 = 16;
+
+/// Reads `announce: {…}`.
+pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<Announce> {
+    let table = Table::open(node, Place::Announce, "`announce`", key, report)?;
+    Attributes::read(table, report).over(&Announce::default())
+}
+
+/// Reads `on_down: withdraw`, `on_down: demote` or `on_down: {demote: {…}}`. `healthy` are the attributes of the
+/// service when it is not down; `None` when they are broken.
+pub(super) fn on_down(
+    table: &mut Table<'_>,
+    healthy: Option<&Announce>,
+    report: &mut Report,
+) -> Option<OnDown> {
+    let on_down = table.field("on_down", report, |node, key, report| match &node.value {
+        Value::Map(_) => {
+            let mut table = Table::open(node, Place::OnDown, "`on_down`", key, report)?;
+            let demote = table.field("demote", report, |node, key, report| {
+                let table = Table::open(node, Place::Demote, "`demote`", key, report)?;
+                Some(Attributes::read(table, report))
+            });
+            if !demote.is_given() && !table.has_unknown() {
+                expected(node, key, WHAT, report);
+            }
+            table.finish(report);
+            let attributes = demote.optional()??;
+            demoted(attributes, healthy?, node.span, report)
+        }
+        Value::Null | Value::Scalar(_) | Value::List(_) => match value::choice(node, key, &WORDS, report)? {
+            Word::Withdraw => Some(OnDown::Withdraw),
+            Word::Demote => demoted(Attributes::none(), healthy?, node.span, report),
+        },
+    });
+    on_down.or(OnDown::Withdraw)
+}
+
+const WHAT: &str = "`withdraw`, `demote` or `{demote: {…}}`";
+
+/// The words that `on_down` can be.
+#[derive(Debug, Clone, Copy)]
+enum Word {
+    Withdraw,
+    Demote,
+}
+
+const WORDS: [(&str, Word); 2] = [("withdraw", Word::Withdraw), ("demote", Word::Demote)];
+
+/// The healthy attributes with what `demote` says instead; the path is longer unless it says how long it is.
+fn demoted(attributes: Attributes, healthy: &Announce, span: Span, report: &mut Report) -> Option<OnDown> {
+    let longer = healthy.as_path_prepend.saturating_add(defaults::DEMOTE_PREPEND).min(MOST_PREPENDS);
+    let prepend = attributes.as_path_prepend.set().map(|prepend| prepend.span);
+    let base = Announce { as_path_prepend: longer, ..healthy.clone() };
+    let demoted = attributes.over(&base)?;
+    if demoted.as_path_prepend < healthy.as_path_prepend {
+        report
+            .error(
+                prepend.unwrap_or(span),
+                format!(
+                    "demoted, the path is shorter than when healthy ({} prepended)",
+                    healthy.as_path_prepend
+                ),
+            )
+            .hint(format!("routers would prefer this node while it is down: write {longer} or more"));
+        return None;
+    }
+    if demoted == *healthy {
+        report
+            .error(prepend.unwrap_or(span), "demoted, the service would be announced as when it is healthy")
+            .hint("make the `as_path_prepend` of `demote` larger than that of `announce`");
+        return None;
+    }
+    Some(OnDown::Demote(demoted))
+}
+
+/// What was written; what was not is taken from somewhere else.
+struct Attributes {
+    med: Field<u32>,
+    local_pref: Field<u32>,
+    as_path_prepend: Field<u8>,
+    communities: Field<BTreeSet<Community>>,
+    extended_communities: Field<BTreeSet<ExtendedCommunity>>,
+    large_communities: Field<BTreeSet<LargeCommunity>>,
+    link_bandwidth: Field<u64>,
+    next_hop: Field<NextHops>,
+}
+
+impl Attributes {
+    fn none() -> Self {
+        Self {
+            med: Field::Absent,
+            local_pref: Field::Absent,
+            as_path_prepend: Field::Absent,
+            communities: Field::Absent,
+            extended_communities: Field::Absent,
+            large_communities: Field::Absent,
+            link_bandwidth: Field::Absent,
+            next_hop: Field::Absent,
+        }
+    }
+
+    fn read(mut table: Table<'_>, report: &mut Report) -> Self {
+        let attributes = Self {
+            med: table.field("med", report, any_number),
+            local_pref: table.field("local_pref", report, any_number),
+            as_path_prepend: table.field("as_path_prepend", report, |node, key, report| {
+                let what = format!("a number of prepends, 0 to {MOST_PREPENDS}");
+                let count = value::integer(node, key, 0..=u32::from(MOST_PREPENDS), &what, report)?;
+                u8::try_from(count).ok()
+            }),
+            communities: table.field("communities", report, |node, key, report| {
+                set_of(
+                    node,
+                    key,
+                    ["a list of communities", "a community"],
+                    "write it like `65001:100` or `no-export`",
+                    report,
+                )
+            }),
+            extended_communities: table.field("extended_communities", report, |node, key, report| {
+                set_of(
+                    node,
+                    key,
+                    ["a list of extended communities", "an extended community"],
+                    "write it like `rt:65001:100` or `soo:65001:100`",
+                    report,
+                )
+            }),
+            link_bandwidth: table.field("link_bandwidth", report, value::bandwidth),
+            large_communities: table.field("large_communities", report, |node, key, report| {
+                set_of(
+                    node,
+                    key,
+                    ["a list of large communities", "a large community"],
+                    "write it like `65001:1:2`",
+                    report,
+                )
+            }),
+            next_hop: table.field("next_hop", report, next_hops),
+        };
+        table.finish(report);
+        attributes
+    }
+
+    /// These attributes, and those of `base` where nothing was written. `None` when one is broken.
+    fn over(self, base: &Announce) -> Option<Announce> {
+        let med = self.med.optional();
+        let local_pref = self.local_pref.optional();
+        Some(Announce {
+            med: med?.or(base.med),
+            local_pref: local_pref?.or(base.local_pref),
+            as_path_prepend: self.as_path_prepend.or(base.as_path_prepend)?,
+            communities: self.communities.or_else(|| base.communities.clone())?,
+            extended_communities: self.extended_communities.or_else(|| base.extended_communities.clone())?,
+            link_bandwidth: self.link_bandwidth.optional()?.or(base.link_bandwidth),
+            large_communities: self.large_communities.or_else(|| base.large_communities.clone())?,
+            next_hop: self.next_hop.or(base.next_hop)?,
+        })
+    }
+}
+
+fn any_number(node: &Node, key: Span, report: &mut Report) -> Option<u32> {
+    value::integer(node, key, 0..=u32::MAX, "a number, 0 to 4294967295", report)
+}
+
+/// A list of communities, none of them twice.
+fn set_of<T>(
+    node: &Node,
+    key: Span,
+    [all, what]: [&str; 2],
+    hint: &str,
+    report: &mut Report,
+) -> Option<BTreeSet<T>>
+where
+    T: FromStr + Ord + Copy + fmt::Display,
+{
+    let list = list_of(node, key, all, report, |node, key, report| {
+        let written = value::text(node, key, what, report)?;
+        // Routers write `no-export`, people also `no_export` and `NO_EXPORT`.
+        match written.to_ascii_lowercase().replace('_', "-").parse::<T>() {
+            Ok(community) => Some(community),
+            Err(_) => {
+                expected(node, key, what, report).hint(hint);
+                None
+            }
+        }
+    })?;
+    let mut set = BTreeSet::new();
+    for community in list {
+        if !set.insert(community.value) {
+            report
+                .error(community.span, format!("`{}` is listed twice", short(&community.value.to_string())))
+                .hint("keep one of them");
+        }
+    }
+    Some(set)
+}

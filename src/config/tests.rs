@@ -1,0 +1,236 @@
+//! What a text means: defaults, and what is taken from where.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use vipcast_bgp::wire::{Asn, Community, Family};
+
+use super::model::*;
+use super::{Config, Severity, parse};
+
+fn config(text: &str) -> Config {
+    parse("test.yaml", text).unwrap_or_else(|found| panic!("{found}")).config
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("the test has an address")
+}
+
+const SMALLEST: &str = "\
+peers: {tor: {address: 192.0.2.1, peer_as: 65000, local_as: 65001}}
+checks: {up: {tcp: \"127.0.0.1:80\"}}
+services: {web: {vips: [198.51.100.1], checks: [up]}}
+";
+
+#[test]
+fn what_is_not_said_has_a_default() {
+    let expected = Config {
+        state_dir: "/var/lib/vipcast".into(),
+        control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
+        log: Log { level: LogLevel::Info, format: LogFormat::Plain },
+        shutdown: Shutdown {
+            drain_time: Duration::from_secs(3),
+            unbind_delay: Duration::from_secs(1),
+            keep_addresses: false,
+        },
+        router_id: None,
+        listen: Listen { addresses: Vec::new(), port: 179 },
+        interface: "lo".into(),
+        peers: [(
+            "tor".into(),
+            Peer {
+                address: address("192.0.2.1"),
+                port: 179,
+                local_as: Asn(65001),
+                peer_as: Asn(65000),
+                hold_time: Duration::from_secs(9),
+                connect_retry: Duration::from_secs(1),
+                mode: ConnectMode::Both,
+                families: BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]),
+                source_address: None,
+                next_hop: NextHops::default(),
+            },
+        )]
+        .into(),
+        checks: [(
+            "up".into(),
+            std::sync::Arc::new(Check {
+                kind: CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port: 80 } }),
+                interval: Duration::from_secs(1),
+                fast_interval: Duration::from_millis(100),
+                timeout: Duration::from_millis(500),
+                rise: NonZeroU32::new(2).expect("not zero"),
+                fall: NonZeroU32::new(2).expect("not zero"),
+            }),
+        )]
+        .into(),
+        services: [(
+            "web".into(),
+            Service {
+                vips: BTreeSet::from([address("198.51.100.1").into()]),
+                checks: Condition::All(vec![Condition::Check("up".into())]),
+                announce: Announce::default(),
+                on_down: OnDown::Withdraw,
+                bind: BindPolicy::Always,
+                interface: "lo".into(),
+            },
+        )]
+        .into(),
+    };
+    assert_eq!(config(SMALLEST), expected);
+}
+
+#[test]
+fn a_peer_says_more_than_the_defaults_and_they_more_than_the_top() {
+    let config = config(
+        "local_as: 1.10
+peer_defaults: {remote_as: 65000, hold_time: 30s, active: true, next_hop: 192.0.2.9}
+neighbors:
+  a: {address: 192.0.2.1}
+  b: {address: 192.0.2.2, peer_as: 65009, local_as: 65002, hold_time: 3s, passive: true}
+  c: {address: \"2001:db8::1\", active: false, next_hop: {ipv6: \"2001:db8::9\"}, port: 1179}
+services: {web: {vips: [198.51.100.1], checks: []}}
+",
+    );
+    let peer = |name: &str| {
+        let peer = &config.peers[name];
+        (peer.local_as.0, peer.peer_as.0, peer.hold_time.as_secs(), peer.mode, peer.port)
+    };
+    assert_eq!(peer("a"), (65546, 65000, 30, ConnectMode::Active, 179));
+    assert_eq!(peer("b"), (65002, 65009, 3, ConnectMode::Passive, 179));
+    assert_eq!(peer("c"), (65546, 65000, 30, ConnectMode::Both, 1179));
+    assert_eq!(config.peers["a"].next_hop.v4, Some("192.0.2.9".parse().expect("an address")));
+    assert_eq!(
+        config.peers["c"].next_hop,
+        NextHops { v4: None, v6: Some("2001:db8::9".parse().expect("an address")) }
+    );
+}
+
+#[test]
+fn fast_interval_and_timeout_follow_a_short_interval() {
+    let pace = |keys: &str| {
+        let text = SMALLEST.replace("\"127.0.0.1:80\"", &format!("\"127.0.0.1:80\", {keys}"));
+        let check = &config(&text).checks["up"];
+        [check.interval, check.fast_interval, check.timeout].map(|duration| duration.as_millis())
+    };
+    assert_eq!(pace("interval: 10s"), [10_000, 100, 500]);
+    assert_eq!(pace("interval: 200ms"), [200, 100, 200]);
+    assert_eq!(pace("interval: 50ms"), [50, 50, 50]);
+    assert_eq!(pace("interval: 3s, timeout: 3s, fast_interval: 3s"), [3000, 3000, 3000]);
+}
+
+#[test]
+fn a_demoted_service_starts_from_what_it_announces() {
+    let on_down = |keys: &str| {
+        let text = SMALLEST.replace("checks: [up]", &format!("checks: [up], {keys}"));
+        config(&text).services["web"].on_down.clone()
+    };
+    let healthy = Announce {
+        med: Some(100),
+        as_path_prepend: 2,
+        communities: BTreeSet::from([Community::new(65001, 1)]),
+        ..Announce::default()
+    };
+    let announce = "announce: {med: 100, as_path_prepend: 2, communities: [65001:1]}";
+    let longer = Announce { as_path_prepend: 5, ..healthy.clone() };
+    assert_eq!(on_down(&format!("{announce}, on_down: demote")), OnDown::Demote(longer.clone()));
+    assert_eq!(on_down(&format!("{announce}, on_down: {{demote: {{}}}}")), OnDown::Demote(longer.clone()));
+    assert_eq!(
+        on_down(&format!("{announce}, on_down: {{demote: {{med: 200, communities: [NO_EXPORT]}}}}")),
+        OnDown::Demote(Announce {
+            med: Some(200),
+            communities: BTreeSet::from([Community::NO_EXPORT]),
+            ..longer
+        })
+    );
+    assert_eq!(
+        on_down(&format!("{announce}, on_down: {{demote: {{as_path_prepend: 2, med: 200}}}}")),
+        OnDown::Demote(Announce { med: Some(200), ..healthy })
+    );
+    assert_eq!(
+        on_down("announce: {as_path_prepend: 15}, on_down: demote"),
+        OnDown::Demote(Announce { as_path_prepend: 16, ..Announce::default() })
+    );
+    assert_eq!(on_down("on_down: withdraw"), OnDown::Withdraw);
+}
+
+#[test]
+fn conditions_nest() {
+    let condition = |written: &str| {
+        let text = SMALLEST
+            .replace("checks: [up]", &format!("checks: {written}"))
+            .replace("checks: {up", "checks: {a: {tcp: \"a:1\"}, b: {tcp: \"b:1\"}, up");
+        config(&text).services["web"].checks.clone()
+    };
+    let check = |name: &str| Condition::Check(name.into());
+    assert_eq!(condition("[]"), Condition::All(vec![]));
+    assert_eq!(condition("{all: [a, b]}"), Condition::All(vec![check("a"), check("b")]));
+    assert_eq!(
+        condition("[up, {any: [a, {all: [b, up]}]}]"),
+        Condition::All(vec![
+            check("up"),
+            Condition::Any(vec![check("a"), Condition::All(vec![check("b"), check("up")])])
+        ])
+    );
+    assert_eq!(
+        condition("{at_least: 2, of: [a, b, up]}"),
+        Condition::AtLeast(2, vec![check("a"), check("b"), check("up")])
+    );
+}
+
+#[test]
+fn every_kind_of_check_is_read() {
+    let kind = |written: &str| {
+        let text = SMALLEST.replace("tcp: \"127.0.0.1:80\"", written);
+        config(&text).checks["up"].kind.clone()
+    };
+    let target = |host: &str, port| Target { host: host.into(), port };
+    let http = HttpCheck {
+        target: target("::1", 8443),
+        path: "/x?y".into(),
+        host: "::1".into(),
+        tls: Some(TlsOptions::default()),
+        status: vec![(200, 200)],
+    };
+    assert_eq!(kind("http: {url: \"https://[::1]:8443/x?y\"}"), CheckKind::Http(http.clone()));
+    assert_eq!(
+        kind(
+            "http: {url: \"https://[::1]:8443/x?y\", host: a.example, tls: {insecure: true}, status: [204, 300-399]}"
+        ),
+        CheckKind::Http(HttpCheck {
+            host: "a.example".into(),
+            tls: Some(TlsOptions { ca_file: None, insecure: true }),
+            status: vec![(204, 204), (300, 399)],
+            ..http
+        })
+    );
+    assert_eq!(kind("tcp: {address: \"[::1]:53\"}"), CheckKind::Tcp(TcpCheck { target: target("::1", 53) }));
+    let exec = |command: &[&str], user| {
+        CheckKind::Exec(ExecCheck { command: command.iter().map(|word| String::from(*word)).collect(), user })
+    };
+    assert_eq!(kind("exec: {command: [/bin/sh, -c, 1, true]}"), exec(&["/bin/sh", "-c", "1", "true"], None));
+    let root = User { name: "root".into(), uid: 0, gid: 0 };
+    assert_eq!(kind("exec: {shell: \"a | b\", user: root}"), exec(&["/bin/sh", "-c", "a | b"], Some(root)));
+}
+
+#[test]
+fn a_thousand_dangling_names_among_thousands_of_services_do_not_take_for_ever() {
+    let mut text =
+        String::from("local_as: 65001\npeers: {tor: {address: 192.0.2.1, peer_as: 65000}}\nchecks:\n");
+    for n in 0..4000 {
+        text.push_str(&format!("  a-check-of-service-{n}: {{tcp: \"127.0.0.1:80\"}}\n"));
+    }
+    text.push_str("services:\n");
+    for n in 0..4000 {
+        let (high, low) = (n / 250, n % 250);
+        text.push_str(&format!(
+            "  service-{n}: {{vips: [198.18.{high}.{low}], checks: [the-check-of-service-{n}]}}\n"
+        ));
+    }
+    let begun = Instant::now();
+    let found = parse("test.yaml", &text).expect_err("no name is right");
+    assert_eq!(found.count(Severity::Error), 4000);
+    assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?}", begun.elapsed());
+}

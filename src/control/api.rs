@@ -1,0 +1,205 @@
+//! What the control socket says, as types that both ends share. Times are ages and delays in milliseconds, so that no
+//! clock needs to agree with another.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its BGP identifier.
+    pub router_id: std::net::Ipv4Addr,
+    /// How long it has run.
+    pub uptime_ms: u64,
+    /// The configuration file in force.
+    pub config: String,
+    /// Phase of the shutdown, while there is one.
+    pub shutdown: Option<String>,
+    /// Peers by name.
+    pub peers: BTreeMap<String, Peer>,
+    /// Checks by name.
+    pub checks: BTreeMap<String, Check>,
+    /// VIPs in order of address.
+    pub vips: Vec<Vip>,
+}
+
+/// A peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its ASN.
+    pub peer_as: u32,
+    /// `Established` or another state of RFC 4271 §8.2.2.
+    pub state: String,
+    /// How long it has been in that state.
+    pub since_ms: u64,
+    /// Hold time in seconds, once negotiated.
+    pub hold_time: Option<u16>,
+    /// Families in use, once negotiated.
+    pub families: Vec<String>,
+    /// Our address of the session.
+    pub local_address: Option<IpAddr>,
+    /// Prefixes that it has from us.
+    pub advertised: usize,
+    /// UPDATEs sent to it since start, End-of-RIB included.
+    pub updates_sent: u64,
+    /// Prefixes that it announced to us since start; counted and dropped.
+    pub received: u64,
+    /// Why the last session or attempt ended.
+    pub last_error: Option<String>,
+    /// What to look at then.
+    pub hint: Option<String>,
+    /// Prefixes that we announce and this session cannot carry, with the reason.
+    pub withheld: BTreeMap<IpNet, String>,
+}
+
+/// A check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// `up`, `down`, `rising`, `falling` or `unknown`.
+    pub state: String,
+    /// How long it has been in that state.
+    pub since_ms: Option<u64>,
+    /// What the last probe saw.
+    pub detail: Option<String>,
+    /// How long the last probe took.
+    pub took_ms: Option<u64>,
+    /// How long ago it ended.
+    pub ago_ms: Option<u64>,
+}
+
+/// A VIP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vip {
+    /// The prefix.
+    pub vip: IpNet,
+    /// Its service.
+    pub service: String,
+    /// `announced`, `demoted` or `withheld`.
+    pub verdict: String,
+    /// How long that has been so.
+    pub since_ms: u64,
+    /// Stable name of the reason, unless announced.
+    pub reason: Option<String>,
+    /// The reason in words, with what lies behind it.
+    pub why: Option<String>,
+    /// Whether the address is on this host; always true for a wider prefix, which is not bound.
+    pub bound: bool,
+    /// Established peers that have it from us.
+    pub sent_to: usize,
+}
+
+/// `GET /v1/explain/VIP`: the facts behind one verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The verdict.
+    #[serde(flatten)]
+    pub vip: Vip,
+    /// What the routes carry, if announced.
+    pub attributes: Option<Attributes>,
+    /// Where the address is and who put it there: `on lo, by vipcast`.
+    pub address: String,
+    /// How the service's checks combine: `all of web, listening`.
+    pub condition: String,
+    /// Those checks.
+    pub checks: BTreeMap<String, Check>,
+    /// The operator's drain, if there is one.
+    pub drain: Option<Drain>,
+    /// What each peer has of it.
+    pub peers: BTreeMap<String, PeerView>,
+}
+
+/// The attributes of an announced route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// MED, if sent.
+    pub med: Option<u32>,
+    /// LOCAL_PREF, if set (iBGP).
+    pub local_pref: Option<u32>,
+    /// Times our ASN is prepended.
+    pub as_path_prepend: u8,
+    /// Bandwidth of the link to this node, in octets per second.
+    pub link_bandwidth: Option<u64>,
+    /// Communities, extended and large ones included.
+    pub communities: Vec<String>,
+}
+
+/// A VIP as one peer has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// State of the session.
+    pub state: String,
+    /// Whether the peer was sent the route.
+    pub sent: bool,
+    /// Why not, where that is the session's doing.
+    pub why: Option<String>,
+}
+
+/// An operator's drain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when (RFC 3339).
+    pub since: String,
+    /// Until when, if it ends by itself.
+    pub until: Option<String>,
+}
+
+/// Which services a drain is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Services {
+    /// `--all`.
+    All,
+    /// One by name.
+    Service(String),
+}
+
+/// `POST /v1/drain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// Which.
+    pub services: Services,
+    /// Who asks.
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Ends by itself after so long.
+    #[serde(default)]
+    pub for_ms: Option<u64>,
+}
+
+/// `POST /v1/undrain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndrainRequest {
+    /// Which.
+    pub services: Services,
+}
+
+/// The answer to a command that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done, in words.
+    pub message: String,
+}
+
+/// The answer to what could not be answered, with a 4xx status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What is wrong.
+    pub error: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}

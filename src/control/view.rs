@@ -1,0 +1,287 @@
+//! Facts as answers: pure functions from what the engine and the peers know to what the control socket says.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use vipcast_bgp::adj_rib_out::Withheld;
+use vipcast_bgp::{PeerStatus, State, Version};
+
+use super::api;
+use crate::check::report::HealthState;
+use crate::config::model::{self, Condition};
+use crate::engine::{Address, CheckFact, Drain, Engine, Owner, Reason, Shutdown, Standing, Verdict};
+use crate::names::{CheckName, PeerName};
+
+/// A running peer as the view needs it.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    /// Its settings.
+    pub peer: model::Peer,
+    /// Its status.
+    pub status: PeerStatus,
+    /// What to look at, when it is down.
+    pub hint: Option<String>,
+}
+
+/// What the daemon knows beside the engine.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Running peers.
+    pub peers: BTreeMap<PeerName, PeerInfo>,
+    /// Our BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// When the daemon started.
+    pub started: Instant,
+    /// The configuration file.
+    pub config: String,
+}
+
+/// The whole status.
+pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Status {
+    let checks = engine.config().checks.keys();
+    api::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        router_id: around.router_id,
+        uptime_ms: ms(around.started, now),
+        config: around.config.clone(),
+        shutdown: engine.facts().shutdown.map(|phase| shutdown_word(phase).to_owned()),
+        peers: around.peers.iter().map(|(name, info)| (name.to_string(), peer(info, now))).collect(),
+        checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
+        vips: engine
+            .standing()
+            .iter()
+            .map(|(prefix, standing)| vip(engine, around, prefix, standing, now))
+            .collect(),
+    }
+}
+
+/// The facts behind the verdict about one VIP; `None` when it is not configured.
+pub fn explain(
+    engine: &Engine,
+    around: &Surroundings,
+    prefix: IpNet,
+    now: Instant,
+) -> Option<api::Explanation> {
+    let standing = engine.standing().get(&prefix)?;
+    let service = engine.config().services.get(&standing.service)?;
+    let mut names = Vec::new();
+    check_names(&service.checks, &mut names);
+    let facts = engine.facts();
+    Some(api::Explanation {
+        vip: vip(engine, around, &prefix, standing, now),
+        attributes: standing.decision.verdict.attributes().map(|route| api::Attributes {
+            med: route.med,
+            local_pref: route.local_pref,
+            as_path_prepend: route.as_path_prepend,
+            link_bandwidth: route.link_bandwidth,
+            communities: (route.communities.iter().map(ToString::to_string))
+                .chain(route.extended_communities.iter().map(ToString::to_string))
+                .chain(route.large_communities.iter().map(ToString::to_string))
+                .collect(),
+        }),
+        address: address(engine, &prefix),
+        condition: condition(&service.checks),
+        checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
+        drain: facts.drains.get(&standing.service).map(drain),
+        peers: around
+            .peers
+            .iter()
+            .map(|(name, info)| (name.to_string(), peer_view(engine, name, info, &prefix, standing)))
+            .collect(),
+    })
+}
+
+fn vip(
+    engine: &Engine,
+    around: &Surroundings,
+    prefix: &IpNet,
+    standing: &Standing,
+    now: Instant,
+) -> api::Vip {
+    let verdict = &standing.decision.verdict;
+    let sent = |(name, info): &(&PeerName, &PeerInfo)| peer_view(engine, name, info, prefix, standing).sent;
+    api::Vip {
+        vip: *prefix,
+        service: standing.service.to_string(),
+        verdict: verdict.word().to_owned(),
+        since_ms: ms(standing.since, now),
+        reason: verdict.reason().map(|reason| reason.name().to_owned()),
+        why: verdict.reason().map(|reason| why(engine, prefix, reason)),
+        bound: !is_host(prefix) || engine.facts().is_bound(prefix.addr()),
+        sent_to: around.peers.iter().filter(sent).count(),
+    }
+}
+
+/// The reason, and the fact that lies behind it.
+fn why(engine: &Engine, prefix: &IpNet, reason: &Reason) -> String {
+    let facts = engine.facts();
+    let behind = match reason {
+        Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
+            facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
+        }
+        Reason::NotBound => {
+            let error = facts.address_errors.iter().find(|(address, _)| address.ip == prefix.addr());
+            error.map(|(_, (error, _))| error.clone())
+        }
+        Reason::Draining | Reason::Drained => {
+            let standing = engine.standing().get(prefix);
+            standing.and_then(|standing| facts.drains.get(&standing.service)).map(drain_words)
+        }
+        Reason::ShuttingDown | Reason::Shutdown => None,
+    };
+    behind.map_or_else(|| reason.to_string(), |behind| format!("{reason}: {behind}"))
+}
+
+fn drain_words(drain: &Drain) -> String {
+    let reason = drain.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
+    let until = drain.until.map(|until| format!(", until {until:.0}")).unwrap_or_default();
+    format!("by {} since {:.0}{until}{reason}", drain.by, drain.since)
+}
+
+fn address(engine: &Engine, prefix: &IpNet) -> String {
+    if !is_host(prefix) {
+        return "a wider prefix: announced, never bound".to_owned();
+    }
+    let facts = engine.facts();
+    let held: Vec<String> = facts
+        .holders(prefix.addr())
+        .map(|(Address { interface, .. }, owner)| match owner {
+            Owner::Us => format!("on {interface}, by vipcast"),
+            Owner::Other => format!("on {interface}, not by vipcast, which will leave it there"),
+        })
+        .collect();
+    let error = facts.address_errors.iter().find(|(address, _)| address.ip == prefix.addr());
+    match (held.is_empty(), error) {
+        (false, _) => held.join("; "),
+        (true, Some((address, (error, _)))) => format!("cannot be bound on {}: {error}", address.interface),
+        (true, None) => "not on this host".to_owned(),
+    }
+}
+
+fn peer(info: &PeerInfo, now: Instant) -> api::Peer {
+    let PeerInfo { peer, status, hint } = info;
+    let down = status.state != State::Established;
+    api::Peer {
+        address: peer.address,
+        peer_as: peer.peer_as.0,
+        state: status.state.to_string(),
+        since_ms: ms(status.since, now),
+        hold_time: status.session.as_ref().map(|session| session.hold_time),
+        families: status.session.iter().flat_map(|s| &s.families).map(ToString::to_string).collect(),
+        local_address: status.endpoints.as_ref().map(|endpoints| endpoints.local.ip()),
+        advertised: status.advertised,
+        updates_sent: status.counters.updates_sent,
+        received: status.counters.prefixes_received,
+        last_error: status.last_down.as_ref().map(|(reason, _)| reason.to_string()),
+        hint: hint.clone().filter(|_| down),
+        withheld: status.withheld.iter().map(|(prefix, why)| (*prefix, withheld(*why).to_owned())).collect(),
+    }
+}
+
+fn peer_view(
+    engine: &Engine,
+    name: &PeerName,
+    info: &PeerInfo,
+    prefix: &IpNet,
+    standing: &Standing,
+) -> api::PeerView {
+    let status = &info.status;
+    let synced: Option<Version> = engine.facts().peers.get(name).and_then(|fact| fact.synced);
+    let announced = standing.decision.verdict.attributes().is_some();
+    let obstacle = status.withheld.get(prefix).map(|why| withheld(*why).to_owned());
+    let (sent, why) = if status.state != State::Established {
+        (false, status.last_down.as_ref().map(|(reason, _)| reason.to_string()))
+    } else if !announced || obstacle.is_some() {
+        (false, obstacle)
+    } else if synced >= Some(engine.version()) {
+        (true, None)
+    } else {
+        (false, Some("waiting for the peer to read".to_owned()))
+    };
+    api::PeerView { state: status.state.to_string(), sent, why }
+}
+
+fn withheld(why: Withheld) -> &'static str {
+    match why {
+        Withheld::FamilyNotNegotiated => "the peer has not activated this address family",
+        Withheld::NoNextHop => "no next hop of this family on the session's interface; set `next_hop`",
+        Withheld::AttributesTooLarge => "its communities do not fit into a BGP message",
+    }
+}
+
+fn check(fact: Option<&CheckFact>, now: Instant) -> api::Check {
+    let state = fact.map_or(HealthState::Unknown, |fact| fact.state);
+    api::Check {
+        state: state_word(state).to_owned(),
+        since_ms: fact.map(|fact| ms(fact.since, now)),
+        detail: fact.map(|fact| fact.outcome.detail.clone()),
+        took_ms: fact.map(|fact| u64::try_from(fact.outcome.took.as_millis()).unwrap_or(u64::MAX)),
+        ago_ms: fact.map(|fact| ms(fact.at, now)),
+    }
+}
+
+fn state_word(state: HealthState) -> &'static str {
+    match state {
+        HealthState::Unknown => "unknown",
+        HealthState::Rising => "rising",
+        HealthState::Up => "up",
+        HealthState::Falling => "falling",
+        HealthState::Down => "down",
+    }
+}
+
+fn drain(drain: &Drain) -> api::Drain {
+    api::Drain {
+        by: drain.by.clone(),
+        reason: drain.reason.clone(),
+        since: format!("{:.0}", drain.since),
+        until: drain.until.map(|until| format!("{until:.0}")),
+    }
+}
+
+/// The phase in a word.
+pub fn shutdown_word(phase: Shutdown) -> &'static str {
+    match phase {
+        Shutdown::Draining { .. } => "draining",
+        Shutdown::Withdrawing { .. } => "withdrawing",
+        Shutdown::Settling { .. } => "settling",
+        Shutdown::Ceasing { .. } => "ceasing",
+        Shutdown::Unbinding { .. } => "unbinding",
+        Shutdown::Done => "done",
+    }
+}
+
+fn condition(condition: &Condition) -> String {
+    let list = |of: &[Condition]| of.iter().map(self::condition).collect::<Vec<_>>().join(", ");
+    match condition {
+        Condition::Check(check) => check.to_string(),
+        Condition::All(of) if of.is_empty() => "none: always healthy".to_owned(),
+        Condition::All(of) => format!("all of ({})", list(of)),
+        Condition::Any(of) => format!("any of ({})", list(of)),
+        Condition::AtLeast(needed, of) => format!("at least {needed} of ({})", list(of)),
+    }
+}
+
+fn check_names<'a>(condition: &'a Condition, names: &mut Vec<&'a CheckName>) {
+    match condition {
+        Condition::Check(check) => names.push(check),
+        Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
+            of.iter().for_each(|part| check_names(part, names));
+        }
+    }
+}
+
+fn is_host(prefix: &IpNet) -> bool {
+    prefix.prefix_len() == prefix.max_prefix_len()
+}
+
+fn ms(from: Instant, now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a verdict says in a log line.
+pub fn verdict_word(verdict: Option<&Verdict>) -> &'static str {
+    verdict.map_or("not configured", Verdict::word)
+}

@@ -1,0 +1,224 @@
+//! What we know. Plain data, changed only by folding an [`Event`] into it; `explain` prints it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use vipcast_bgp::Version;
+
+use crate::check::report::{CheckReport, HealthState, Outcome};
+use crate::config::model::Config;
+use crate::names::{CheckName, PeerName, ServiceName};
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The configuration to follow from now on; the first one is given to [`Engine::new`](super::Engine::new).
+    Reload(Arc<Config>),
+    /// A probe has ended.
+    Check(CheckReport),
+    /// Every address of the host; at start, and whenever changes may have been missed.
+    Addresses(BTreeMap<Address, Owner>),
+    /// An address appeared or changed hands.
+    AddressAdded(Address, Owner),
+    /// An address is gone.
+    AddressRemoved(Address),
+    /// An address could not be bound or unbound; the cause in words.
+    AddressFailed(Address, String),
+    /// A session reached Established.
+    PeerUp(PeerName),
+    /// A session, or an attempt, ended.
+    PeerDown(PeerName),
+    /// The kernel has all UPDATEs of this version for this peer.
+    PeerSynced(PeerName, Version),
+    /// An operator drains a service.
+    Drain(ServiceName, Drain),
+    /// An operator lifts the drain.
+    Undrain(ServiceName),
+    /// SIGTERM. The second one is in a hurry.
+    Shutdown,
+    /// Every peer was stopped and its connection is closed.
+    PeersStopped,
+    /// The deadline has passed.
+    Tick,
+}
+
+/// An address on an interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// The interface's name.
+    pub interface: String,
+}
+
+/// Who put an address on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// We, or a predecessor that crashed: it carries our address protocol (IFA_PROTO).
+    Us,
+    /// Someone else. Used if it is a VIP, never touched.
+    Other,
+}
+
+/// What is known of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFact {
+    /// Its state.
+    pub state: HealthState,
+    /// Since when.
+    pub since: Instant,
+    /// The last result.
+    pub outcome: Outcome,
+    /// When that came.
+    pub at: Instant,
+}
+
+/// What is known of a peer, as far as decisions need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerFact {
+    /// Whether the session is up.
+    pub established: bool,
+    /// The last version that the kernel has in full.
+    pub synced: Option<Version>,
+}
+
+/// An operator's drain of a service. Survives a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When, on the wall clock.
+    pub since: jiff::Timestamp,
+    /// When it ends by itself, on the wall clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<jiff::Timestamp>,
+    /// The same two on the monotonic clock of this process.
+    #[serde(skip)]
+    pub clock: DrainClock,
+}
+
+/// The phases of a drain on the monotonic clock. After a restart `withdraw_at` is `None`: the drain is over its
+/// GRACEFUL_SHUTDOWN phase, because nothing was announced meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DrainClock {
+    /// When the GRACEFUL_SHUTDOWN phase ends and the VIPs are withdrawn.
+    pub withdraw_at: Option<Instant>,
+    /// When the drain is lifted.
+    pub lift_at: Option<Instant>,
+}
+
+/// How far the shutdown has come. Each phase waits for its own condition; drawn in `engine::shutdown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Announced with GRACEFUL_SHUTDOWN until then.
+    Draining {
+        /// End of the phase.
+        until: Instant,
+    },
+    /// Withdrawn; waits until every established peer was told, at most until then.
+    Withdrawing {
+        /// End of patience.
+        until: Instant,
+    },
+    /// Every peer was told; the addresses stay a little longer.
+    Settling {
+        /// End of the phase.
+        until: Instant,
+    },
+    /// Sessions are being closed, at most until then.
+    Ceasing {
+        /// End of patience.
+        until: Instant,
+    },
+    /// Addresses are being removed, at most until then.
+    Unbinding {
+        /// End of patience.
+        until: Instant,
+    },
+    /// Nothing is left to do.
+    Done,
+}
+
+/// Everything we know.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Checks that have reported.
+    pub checks: BTreeMap<CheckName, CheckFact>,
+    /// Configured peers.
+    pub peers: BTreeMap<PeerName, PeerFact>,
+    /// Addresses on the host.
+    pub addresses: BTreeMap<Address, Owner>,
+    /// Whether `addresses` was ever filled; before that nothing may be concluded from its emptiness.
+    pub addresses_known: bool,
+    /// What the kernel was asked to do with an address and has not answered yet.
+    pub asked: BTreeMap<Address, Asked>,
+    /// Addresses that could not be bound or unbound, why, and when it is tried again.
+    pub address_errors: BTreeMap<Address, (String, Instant)>,
+    /// Operators' drains.
+    pub drains: BTreeMap<ServiceName, Drain>,
+    /// Set once a shutdown has begun.
+    pub shutdown: Option<Shutdown>,
+    /// A second SIGTERM came.
+    pub hurry: bool,
+    /// Every session was closed for good.
+    pub sessions_closed: bool,
+}
+
+/// A request that the kernel has not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To put the address on the host.
+    Bind,
+    /// To take it off: it may be gone any moment, so nothing is announced that rests on it.
+    Unbind,
+}
+
+impl Facts {
+    /// Whether `ip` is on this host, on whichever interface and whoever put it there, and is not about to go.
+    pub fn is_bound(&self, ip: IpAddr) -> bool {
+        self.lasting(ip).next().is_some()
+    }
+
+    /// Where `ip` is bound and not about to go, and by whom.
+    pub(super) fn lasting(&self, ip: IpAddr) -> impl Iterator<Item = (&Address, &Owner)> {
+        self.holders(ip).filter(|(address, _)| self.asked.get(*address) != Some(&Asked::Unbind))
+    }
+
+    /// Where `ip` is bound, and by whom.
+    pub fn holders(&self, ip: IpAddr) -> impl Iterator<Item = (&Address, &Owner)> {
+        let first = Address { ip, interface: String::new() };
+        self.addresses.range(first..).take_while(move |(address, _)| address.ip == ip)
+    }
+
+    /// The addresses that are ours to remove.
+    pub fn ours(&self) -> impl Iterator<Item = &Address> {
+        self.addresses.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
+    }
+
+    /// Whether no address of ours is on the host, nor on its way there.
+    pub(super) fn is_clean(&self) -> bool {
+        self.addresses_known && self.asked.is_empty() && self.ours().next().is_none()
+    }
+
+    /// Whether every established peer was handed `version` or a later one.
+    pub fn all_synced(&self, version: Version) -> bool {
+        self.peers
+            .values()
+            .all(|peer| !peer.established || peer.synced.is_some_and(|synced| synced >= version))
+    }
+
+    /// Forgets what a new configuration no longer names; a peer only once its session is closed, because until then it
+    /// has our routes.
+    pub(super) fn retain(&mut self, config: &Config) {
+        self.checks.retain(|check, _| config.checks.contains_key(check));
+        self.peers.retain(|peer, fact| fact.established || config.peers.contains_key(peer));
+        self.drains.retain(|service, _| config.services.contains_key(service));
+    }
+}

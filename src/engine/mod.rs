@@ -1,0 +1,311 @@
+//! The engine: one pure machine that folds events into facts, decides about the services they touch, and plans.
+//!
+//! ```text
+//!  Event ─► fold ─► Facts ─► decide (touched services) ─► Desired ─► plan ─► Effect …
+//!              │                                             ▲
+//!              └─ time: deadline() ─► Event::Tick            └─ Actual: what was set in motion
+//! ```
+//!
+//! Events that are there at once are folded before anything is decided ([`Engine::handle_all`]): what five thousand
+//! addresses have in common is done once, and an address that vanished and is back makes no difference.
+//!
+//! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
+
+mod decide;
+mod effect;
+mod facts;
+mod fold;
+mod plan;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use vipcast_bgp::Version;
+
+pub use self::decide::Decision;
+use self::decide::{decide, is_host_address};
+pub use self::effect::{Effect, Record};
+pub use self::facts::{
+    Address, Asked, CheckFact, Drain, DrainClock, Event, Facts, Owner, PeerFact, Shutdown,
+};
+use self::fold::{Touched, users};
+use self::plan::{Actual, Desired, Step, plan};
+pub use self::verdict::{Reason, Verdict};
+use crate::config::model::{Config, Service};
+use crate::names::{CheckName, ServiceName};
+
+/// A decision in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The service that the VIP belongs to.
+    pub service: ServiceName,
+    /// What was decided.
+    pub decision: Decision,
+    /// When the verdict last changed.
+    pub since: Instant,
+}
+
+/// The engine. See the [module](self).
+#[derive(Debug, Clone)]
+pub struct Engine {
+    config: Arc<Config>,
+    facts: Facts,
+    standing: BTreeMap<IpNet, Standing>,
+    desired: Desired,
+    actual: Actual,
+    /// Which services each check decides about.
+    users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
+    /// When it was last planned. What time alone made possible until then is under way.
+    acted_at: Option<Instant>,
+}
+
+impl Engine {
+    /// An engine that knows its configuration and the drains that a predecessor left, and nothing else yet.
+    pub fn new(config: Arc<Config>, drains: BTreeMap<ServiceName, Drain>) -> Self {
+        let mut facts = Facts { drains, ..Facts::default() };
+        facts.retain(&config);
+        facts.peers = config.peers.keys().map(|peer| (peer.clone(), PeerFact::default())).collect();
+        let (standing, desired, actual) = (BTreeMap::new(), Desired::default(), Actual::default());
+        Self { users: users(&config), config, facts, standing, desired, actual, acted_at: None }
+    }
+
+    /// The first effects.
+    pub fn start(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = vec![Effect::Configure(Arc::clone(&self.config))];
+        let mut records = Vec::new();
+        self.decide(Touched::All, now, &mut records);
+        self.carry_out(now, &mut effects);
+        effects.extend(records);
+        effects
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        self.handle_all([event], now)
+    }
+
+    /// Takes events that happened in this order, and acts on what they come to.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Instant) -> Vec<Effect> {
+        let (mut effects, mut records) = (Vec::new(), Vec::new());
+        if self.facts.shutdown == Some(Shutdown::Done) {
+            return effects;
+        }
+        let mut touched = Touched::Nothing;
+        for event in events {
+            touched = touched.and(self.fold(event, now, &mut effects, &mut records));
+        }
+        // By far the most frequent event is a check with the same result again: nothing can follow from it.
+        if touched != Touched::Nothing {
+            self.decide(touched, now, &mut records);
+            self.carry_out(now, &mut effects);
+            while self.advance_shutdown(now, &mut effects) {
+                self.decide(Touched::All, now, &mut records);
+                self.carry_out(now, &mut effects);
+            }
+        }
+        effects.extend(records);
+        effects
+    }
+
+    /// When [`Event::Tick`] is due. It may have passed already.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.facts.shutdown == Some(Shutdown::Done) {
+            return None;
+        }
+        let drains =
+            self.facts.drains.values().flat_map(|drain| [drain.clock.withdraw_at, drain.clock.lift_at]);
+        let shutdown = self.facts.shutdown.and_then(shutdown::deadline);
+        let addresses =
+            self.acted_at.and_then(|at| self.actual.deadline(&self.facts, self.unbind_delay(), at));
+        drains.chain([shutdown, addresses]).flatten().min()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Everything known.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Every decision in force, by VIP.
+    pub fn standing(&self) -> &BTreeMap<IpNet, Standing> {
+        &self.standing
+    }
+
+    /// The last version advertised.
+    pub fn version(&self) -> Version {
+        self.actual.advertised.0
+    }
+
+    /// Decides again about the services touched, and writes down what changed.
+    fn decide(&mut self, touched: Touched, now: Instant, records: &mut Vec<Effect>) {
+        let config = Arc::clone(&self.config);
+        match touched {
+            Touched::Nothing => {}
+            Touched::Services(names) => {
+                for (name, service) in names.iter().filter_map(|name| config.services.get_key_value(name)) {
+                    self.decide_service(name, service, now, records);
+                }
+            }
+            Touched::All => {
+                let configured: BTreeSet<&IpNet> = config.services.values().flat_map(|s| &s.vips).collect();
+                let gone: Vec<IpNet> =
+                    self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
+                for vip in gone {
+                    self.forget(vip, records);
+                }
+                for (name, service) in &config.services {
+                    self.decide_service(name, service, now, records);
+                }
+            }
+        }
+    }
+
+    fn decide_service(
+        &mut self,
+        name: &ServiceName,
+        service: &Service,
+        now: Instant,
+        records: &mut Vec<Effect>,
+    ) {
+        for (vip, decision) in decide(name, service, &self.facts, now) {
+            let before = self.standing.get(&vip);
+            if before.is_some_and(|before| before.decision == decision && before.service == *name)
+                && self.is_bound_on(&vip, &service.interface)
+            {
+                continue;
+            }
+            let from = before.map(|before| before.decision.verdict.clone());
+            let mut since = before.map_or(now, |before| before.since);
+            if from.as_ref() != Some(&decision.verdict) {
+                since = now;
+                let (service, to) = (name.clone(), Some(decision.verdict.clone()));
+                let cause = self.cause(&decision.verdict);
+                records.push(Effect::Record(Record::Vip { vip, service, from, to, cause }));
+            }
+            match decision.verdict.attributes() {
+                Some(attributes) => {
+                    Arc::make_mut(&mut self.desired.routes).insert(vip, Arc::clone(attributes));
+                }
+                None if self.desired.routes.contains_key(&vip) => {
+                    Arc::make_mut(&mut self.desired.routes).remove(&vip);
+                }
+                None => {}
+            }
+            if decision.bind {
+                self.desired.addresses.insert(vip.addr(), service.interface.clone());
+            } else if is_host_address(&vip) {
+                self.desired.addresses.remove(&vip.addr());
+            }
+            self.standing.insert(vip, Standing { service: name.clone(), decision, since });
+        }
+    }
+
+    /// Whether a VIP that is to be bound is to be bound on `interface` already.
+    fn is_bound_on(&self, vip: &IpNet, interface: &str) -> bool {
+        self.desired.addresses.get(&vip.addr()).is_none_or(|bound_on| bound_on == interface)
+    }
+
+    fn forget(&mut self, vip: IpNet, records: &mut Vec<Effect>) {
+        let Some(standing) = self.standing.remove(&vip) else { return };
+        Arc::make_mut(&mut self.desired.routes).remove(&vip);
+        if is_host_address(&vip) {
+            self.desired.addresses.remove(&vip.addr());
+        }
+        let from = Some(standing.decision.verdict);
+        records.push(Effect::Record(Record::Vip {
+            vip,
+            service: standing.service,
+            from,
+            to: None,
+            cause: None,
+        }));
+    }
+
+    /// What the check that is to blame said last.
+    fn cause(&self, verdict: &Verdict) -> Option<String> {
+        match verdict.reason()? {
+            Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
+                self.facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
+            }
+            Reason::NotBound
+            | Reason::Draining
+            | Reason::Drained
+            | Reason::ShuttingDown
+            | Reason::Shutdown => None,
+        }
+    }
+
+    /// Sets in motion whatever can be now; what is under way is not asked for again.
+    fn carry_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let unbind_delay = self.unbind_delay();
+        self.acted_at = Some(now);
+        loop {
+            self.actual.settle(&self.facts, unbind_delay, now);
+            let steps = plan(&self.desired, &self.actual, &self.facts, unbind_delay, now);
+            // A withdrawal that nobody has to be told of may be settled at once, and then something is left to do.
+            let again = steps.iter().any(|step| matches!(step, Step::Advertise(..)));
+            effects.extend(steps.into_iter().map(|step| self.begin(step)));
+            if !again {
+                return;
+            }
+        }
+    }
+
+    fn begin(&mut self, step: Step) -> Effect {
+        match step {
+            Step::Bind(address) => {
+                self.facts.asked.insert(address.clone(), Asked::Bind);
+                Effect::Bind(address)
+            }
+            Step::Unbind(address) => {
+                self.facts.asked.insert(address.clone(), Asked::Unbind);
+                Effect::Unbind(address)
+            }
+            Step::Advertise(version, routes) => {
+                self.actual.advertised(version, &routes);
+                Effect::Advertise(version, routes)
+            }
+        }
+    }
+
+    /// Enters the next phase of a shutdown, if the present one is over.
+    fn advance_shutdown(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
+        let Some(phase) = self.facts.shutdown else { return false };
+        let (version, routes) = &self.actual.advertised;
+        let advertised = (*version, routes.is_empty());
+        let Some(next) = shutdown::advance(phase, &self.config.shutdown, &self.facts, advertised, now) else {
+            return false;
+        };
+        self.facts.shutdown = Some(next);
+        effects.push(Effect::Record(Record::Shutdown(next)));
+        match next {
+            Shutdown::Ceasing { .. } => effects.push(Effect::StopPeers),
+            // Also those whose end nobody reported: nothing is told to them any more.
+            Shutdown::Unbinding { .. } => {
+                self.facts.peers.values_mut().for_each(|fact| *fact = PeerFact::default())
+            }
+            Shutdown::Done => {
+                effects.push(Effect::Exit);
+                return false;
+            }
+            Shutdown::Draining { .. } | Shutdown::Withdrawing { .. } | Shutdown::Settling { .. } => {}
+        }
+        true
+    }
+
+    /// None in a hurry, and none once every session is closed: then no router has a route to us any more.
+    fn unbind_delay(&self) -> Duration {
+        let closed = matches!(self.facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
+        if self.facts.hurry || closed { Duration::ZERO } else { self.config.shutdown.unbind_delay }
+    }
+}

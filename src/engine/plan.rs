@@ -1,0 +1,160 @@
+//! From what is wanted and what is so to what is to be done, in the one order that never blackholes:
+//!
+//! 1. bind what is missing; it is announced only once the kernel says that it is there,
+//! 2. advertise the whole set, if it differs from the last one,
+//! 3. unbind what is ours and no longer wanted, but only after its withdrawal was handed to every established peer
+//!    and the unbind delay has passed.
+//!
+//! Nothing else in the daemon knows this order.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vipcast_bgp::{Routes, Version};
+
+use super::decide::is_host_address;
+use super::facts::{Address, Facts, Owner};
+
+/// What should be so.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Desired {
+    /// Addresses that should be on the host, and the interface for each.
+    pub(super) addresses: BTreeMap<IpAddr, String>,
+    /// Routes that every peer should have from us.
+    pub(super) routes: Arc<Routes>,
+}
+
+/// What was set in motion already.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Actual {
+    /// The last set that was advertised, and its number.
+    pub(super) advertised: (Version, Arc<Routes>),
+    /// Addresses that were announced and no longer are.
+    pub(super) retiring: BTreeMap<IpAddr, Retiring>,
+}
+
+/// An address whose withdrawal is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retiring {
+    /// The first version that lacks it.
+    pub(super) version: Version,
+    /// When every established peer had that version.
+    pub(super) settled_at: Option<Instant>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Put the address on the host.
+    Bind(Address),
+    /// Give every peer this whole set.
+    Advertise(Version, Arc<Routes>),
+    /// Take the address off the host.
+    Unbind(Address),
+}
+
+/// The steps from `actual` to `desired`, in order. Empty when there is nothing to do; planning twice changes nothing.
+pub(super) fn plan(
+    desired: &Desired,
+    actual: &Actual,
+    facts: &Facts,
+    unbind_delay: Duration,
+    now: Instant,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if facts.addresses_known {
+        let may_touch = |address: &Address| {
+            !facts.asked.contains_key(address)
+                && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
+        };
+        let missing = |ip: IpAddr, interface: &str| {
+            !facts.lasting(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
+        };
+        let wanted = desired.addresses.iter().filter(|(ip, interface)| missing(**ip, interface));
+        let wanted = wanted.map(|(ip, interface)| Address { ip: *ip, interface: interface.clone() });
+        steps.extend(wanted.filter(may_touch).map(Step::Bind));
+        steps.extend(advertise(desired, actual));
+        let leaving =
+            facts.ours().filter(|address| desired.addresses.get(&address.ip) != Some(&address.interface));
+        steps.extend(
+            leaving
+                .filter(|a| may_touch(a) && may_leave(a, desired, actual, facts, unbind_delay, now))
+                .cloned()
+                .map(Step::Unbind),
+        );
+    } else {
+        steps.extend(advertise(desired, actual));
+    }
+    steps
+}
+
+fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
+    let (Version(version), advertised) = &actual.advertised;
+    (desired.routes != *advertised)
+        .then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
+}
+
+/// Whether no router can still send us packets for it.
+fn may_leave(
+    address: &Address,
+    desired: &Desired,
+    actual: &Actual,
+    facts: &Facts,
+    unbind_delay: Duration,
+    now: Instant,
+) -> bool {
+    if let Some(elsewhere) = desired.addresses.get(&address.ip) {
+        // It only moves to another interface, or to someone else: it must be there first.
+        return facts
+            .lasting(address.ip)
+            .any(|(held, owner)| held.interface == *elsewhere || *owner == Owner::Other);
+    }
+    let announced = |routes: &Routes| routes.contains_key(&address.ip.into());
+    if announced(&desired.routes) || announced(&actual.advertised.1) {
+        return false;
+    }
+    match actual.retiring.get(&address.ip) {
+        Some(retiring) => retiring.settled_at.is_some_and(|at| at + unbind_delay <= now),
+        // Not announced since we started; whatever announced it before is dead, and its sessions with it.
+        None => true,
+    }
+}
+
+impl Actual {
+    /// Notes that `routes` were given to every peer.
+    pub(super) fn advertised(&mut self, version: Version, routes: &Arc<Routes>) {
+        for gone in self.advertised.1.keys().filter(|vip| is_host_address(vip) && !routes.contains_key(*vip))
+        {
+            self.retiring.insert(gone.addr(), Retiring { version, settled_at: None });
+        }
+        self.retiring.retain(|ip, _| !routes.contains_key(&(*ip).into()));
+        self.advertised = (version, Arc::clone(routes));
+    }
+
+    /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has
+    /// just come up may have begun with an earlier set, so it is waited for too.
+    pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
+        for retiring in self.retiring.values_mut() {
+            let settled = facts.all_synced(retiring.version);
+            retiring.settled_at = settled.then_some(retiring.settled_at.unwrap_or(now));
+        }
+        self.retiring.retain(|ip, retiring| {
+            facts.holders(*ip).next().is_some()
+                || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
+        });
+    }
+
+    /// The next time after `acted_at` at which something becomes possible that was not then.
+    pub(super) fn deadline(
+        &self,
+        facts: &Facts,
+        unbind_delay: Duration,
+        acted_at: Instant,
+    ) -> Option<Instant> {
+        let settled = self.retiring.values().filter_map(|retiring| Some(retiring.settled_at? + unbind_delay));
+        let retries = facts.address_errors.values().map(|(_, retry_at)| *retry_at);
+        settled.chain(retries).filter(|at| *at > acted_at).min()
+    }
+}

@@ -1,0 +1,81 @@
+//! SIGTERM is a drain (I9), told as phases of which each waits for a fact:
+//!
+//! ```text
+//!  Draining ───────► Withdrawing ───────► Settling ─────► Ceasing ──────► Unbinding ──────► Done
+//!  GRACEFUL_SHUTDOWN  every peer was told   unbind_delay   Cease/2 is out   no address of ours
+//!  for drain_time     (or its patience ends)               on every session
+//! ```
+//!
+//! Addresses that are to be kept need no unbinding, so Ceasing is followed by Done. A second SIGTERM takes the waiting
+//! out, never a step. Nothing waits for ever: whoever does not answer is given up.
+
+use std::time::{Duration, Instant};
+
+use vipcast_bgp::Version;
+
+use super::facts::{Facts, Shutdown};
+use crate::config::model;
+
+/// How long a peer that reads nothing may hold up the end.
+const WITHDRAW_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a connection that does not close; a link gives its own up after two seconds.
+const CEASE_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for the kernel, which answers at once.
+const UNBIND_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The first phase.
+pub(super) fn begin(config: &model::Shutdown, now: Instant) -> Shutdown {
+    Shutdown::Draining { until: now + config.drain_time }
+}
+
+/// The phase that follows, if the present one is over. `advertised` is the last version and whether it is empty.
+pub(super) fn advance(
+    phase: Shutdown,
+    config: &model::Shutdown,
+    facts: &Facts,
+    (version, nothing_announced): (Version, bool),
+    now: Instant,
+) -> Option<Shutdown> {
+    let over = |until: Instant| facts.hurry || until <= now;
+    let alone = !facts.peers.values().any(|peer| peer.established);
+    match phase {
+        Shutdown::Draining { until } if over(until) || alone || nothing_announced => {
+            Some(Shutdown::Withdrawing { until: now + WITHDRAW_PATIENCE })
+        }
+        Shutdown::Withdrawing { until }
+            if (nothing_announced && facts.all_synced(version)) || until <= now =>
+        {
+            let delay = if alone { Duration::ZERO } else { config.unbind_delay };
+            Some(Shutdown::Settling { until: now + delay })
+        }
+        Shutdown::Settling { until } if over(until) => {
+            Some(Shutdown::Ceasing { until: now + CEASE_PATIENCE })
+        }
+        Shutdown::Ceasing { until } if facts.sessions_closed || until <= now => {
+            Some(if config.keep_addresses {
+                Shutdown::Done
+            } else {
+                Shutdown::Unbinding { until: now + UNBIND_PATIENCE }
+            })
+        }
+        Shutdown::Unbinding { until } if facts.is_clean() || until <= now => Some(Shutdown::Done),
+        Shutdown::Draining { .. }
+        | Shutdown::Withdrawing { .. }
+        | Shutdown::Settling { .. }
+        | Shutdown::Ceasing { .. }
+        | Shutdown::Unbinding { .. }
+        | Shutdown::Done => None,
+    }
+}
+
+/// When the phase ends by itself.
+pub(super) fn deadline(phase: Shutdown) -> Option<Instant> {
+    match phase {
+        Shutdown::Draining { until }
+        | Shutdown::Withdrawing { until }
+        | Shutdown::Settling { until }
+        | Shutdown::Ceasing { until }
+        | Shutdown::Unbinding { until } => Some(until),
+        Shutdown::Done => None,
+    }
+}

@@ -1,0 +1,103 @@
+//! What is decided about a VIP, and why. The one place where a "no" gets its name: the log line, `explain`, the API
+//! and the metric label all come from [`Reason`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use vipcast_bgp::RouteAttributes;
+
+use crate::names::CheckName;
+
+/// The decision about one VIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Announced as configured.
+    Announce(Arc<RouteAttributes>),
+    /// Announced, but as a worse path than it could be.
+    Demote(Arc<RouteAttributes>, Reason),
+    /// Not announced.
+    Withhold(Reason),
+}
+
+impl Verdict {
+    /// What is announced, if anything is.
+    pub fn attributes(&self) -> Option<&Arc<RouteAttributes>> {
+        match self {
+            Self::Announce(attributes) | Self::Demote(attributes, _) => Some(attributes),
+            Self::Withhold(_) => None,
+        }
+    }
+
+    /// Why it is less than a plain announcement.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Announce(_) => None,
+            Self::Demote(_, reason) | Self::Withhold(reason) => Some(reason),
+        }
+    }
+
+    /// One word for tables and labels.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Announce(_) => "announced",
+            Self::Demote(..) => "demoted",
+            Self::Withhold(_) => "withheld",
+        }
+    }
+}
+
+/// Why a VIP is withheld or demoted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// A check that decides has no settled state yet.
+    CheckUnknown {
+        /// The first such check.
+        check: CheckName,
+    },
+    /// Checks that decide are down.
+    CheckDown {
+        /// The first such check.
+        check: CheckName,
+    },
+    /// The address is not on this host (yet, or any more).
+    NotBound,
+    /// An operator drains the service: announced with GRACEFUL_SHUTDOWN until the drain time is over.
+    Draining,
+    /// An operator has drained the service.
+    Drained,
+    /// The daemon is about to stop: announced with GRACEFUL_SHUTDOWN until the drain time is over.
+    ShuttingDown,
+    /// The daemon stops.
+    Shutdown,
+}
+
+impl Reason {
+    /// The stable name, as in JSON and in metric labels.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CheckUnknown { .. } => "check_unknown",
+            Self::CheckDown { .. } => "check_down",
+            Self::NotBound => "not_bound",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+            Self::ShuttingDown => "shutting_down",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CheckUnknown { check } => write!(f, "check {check} has not settled yet"),
+            Self::CheckDown { check } => write!(f, "check {check} is down"),
+            Self::NotBound => f.write_str("the address is not on this host"),
+            Self::Draining => f.write_str("being drained by an operator, GRACEFUL_SHUTDOWN is set"),
+            Self::Drained => f.write_str("drained by an operator"),
+            Self::ShuttingDown => f.write_str("vipcast is about to stop, GRACEFUL_SHUTDOWN is set"),
+            Self::Shutdown => f.write_str("vipcast is stopping"),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the engine records, as log lines: one an event, the values as fields, each with its cause.
+
+use tracing::{debug, info, warn};
+
+use crate::check::report::HealthState;
+use crate::control::view::{shutdown_word, verdict_word};
+use crate::engine::{Record, Verdict};
+
+/// Writes a record to the log.
+pub fn log(record: &Record) {
+    match record {
+        Record::Vip { vip, service, from, to, cause } => {
+            let reason = to.as_ref().and_then(Verdict::reason).map(ToString::to_string);
+            let (reason, cause) = (reason.as_deref(), cause.as_deref());
+            let (was, now) = (verdict_word(from.as_ref()), verdict_word(to.as_ref()));
+            match (from.as_ref().and_then(Verdict::attributes), to) {
+                // Before anything is settled every VIP is withheld; that is no news.
+                (None, Some(Verdict::Withhold(_))) => {
+                    debug!(%vip, %service, was, now, reason, cause, "VIP withheld");
+                }
+                (Some(_), Some(Verdict::Withhold(_))) => {
+                    warn!(%vip, %service, was, now, reason, cause, "VIP withdrawn");
+                }
+                (_, Some(Verdict::Announce(_))) => info!(%vip, %service, was, now, "VIP announced"),
+                (_, Some(Verdict::Demote(..))) => {
+                    warn!(%vip, %service, was, now, reason, cause, "VIP demoted");
+                }
+                (_, None) => info!(%vip, %service, was, now, "VIP no longer configured"),
+            }
+        }
+        Record::Check { check, state, detail } => match state {
+            HealthState::Up => info!(%check, detail, "check up"),
+            HealthState::Down => warn!(%check, detail, "check down"),
+            HealthState::Rising => debug!(%check, detail, "check rising"),
+            HealthState::Falling => debug!(%check, detail, "check falling"),
+            HealthState::Unknown => debug!(%check, detail, "check not settled yet"),
+        },
+        Record::AddressLost(address) => {
+            warn!(address = %address.ip, interface = address.interface, "address vanished");
+        }
+        Record::AddressAdopted(address) => {
+            info!(address = %address.ip, interface = address.interface, "address of an earlier run found");
+        }
+        Record::AddressFailed(address, error) => {
+            warn!(address = %address.ip, interface = address.interface, error, "cannot change the address");
+        }
+        Record::Drain(service, Some(drain)) => {
+            let until = drain.until.map(|until| format!("{until:.0}"));
+            info!(%service, by = drain.by, reason = drain.reason, until, "drain begins");
+        }
+        Record::Drain(service, None) => info!(%service, "drain lifted"),
+        Record::Shutdown(phase) => info!(phase = shutdown_word(*phase), "shutting down"),
+    }
+}

@@ -1,0 +1,303 @@
+//! The peers as the configuration names them: starts, replaces and stops the speaker's peers, hands them the desired
+//! routes, and says in the log what happens to them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use nix::errno::Errno;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+use vipcast_bgp::fsm::DownReason;
+use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker};
+use vipcast_bgp::wire::Notification;
+use vipcast_bgp::wire::iana::notification::{CEASE, cease};
+use vipcast_bgp::{HoldTime, PeerConfig, PeerEvent, PeerStatus, Routes, Version};
+
+use crate::config::model::{Config, ConnectMode, Listen, Peer};
+use crate::engine::Event;
+use crate::names::PeerName;
+
+/// Why BGP cannot be spoken at all.
+#[derive(Debug, thiserror::Error)]
+pub enum PeersError {
+    /// No router id is configured, and the host has no IPv4 route that would tell one.
+    #[error("cannot tell our router_id from the route to {peer}; write `router_id:` in the configuration")]
+    RouterId {
+        /// The first peer with an IPv4 address, or the first one.
+        peer: IpAddr,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The BGP port cannot be had.
+    #[error("cannot listen on {address}; is another BGP daemon running, or CAP_NET_BIND_SERVICE missing?")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The running peers.
+#[derive(Debug)]
+pub struct Peers {
+    speaker: Speaker,
+    router_id: Ipv4Addr,
+    running: BTreeMap<PeerName, Running>,
+    /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
+    stopping: BTreeMap<PeerId, PeerName>,
+    wanted: BTreeMap<PeerName, Peer>,
+    advertised: (Version, Arc<Routes>),
+    /// Stopped for good.
+    over: bool,
+    stopped: mpsc::UnboundedSender<PeerId>,
+}
+
+#[derive(Debug)]
+struct Running {
+    peer: Peer,
+    bgp: PeerConfig,
+    handle: PeerHandle,
+    /// The last failure that was logged, so that a peer that is down for a day is one line and not thousands.
+    complained: Option<DownReason>,
+}
+
+/// The streams that [`Peers`] reports on; the daemon selects over them.
+#[derive(Debug)]
+pub struct PeerStreams {
+    /// What happens to sessions.
+    pub events: mpsc::UnboundedReceiver<(PeerId, PeerEvent)>,
+    /// Peers whose connection is closed after they were stopped.
+    pub stopped: mpsc::UnboundedReceiver<PeerId>,
+}
+
+impl Peers {
+    /// Listens, if any peer may connect to us.
+    ///
+    /// # Errors
+    /// See [`PeersError`].
+    pub fn start(config: &Config) -> Result<(Self, PeerStreams), PeersError> {
+        let router_id = router_id(config)?;
+        let (mut speaker, events) = Speaker::new();
+        if config.peers.values().any(|peer| peer.mode != ConnectMode::Active) {
+            listen(&mut speaker, &config.listen)?;
+        }
+        info!(%router_id, "BGP speaker started");
+        let (stopped, stopped_rx) = mpsc::unbounded_channel();
+        let peers = Self {
+            speaker,
+            router_id,
+            running: BTreeMap::new(),
+            stopping: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            advertised: (Version::default(), Arc::default()),
+            over: false,
+            stopped,
+        };
+        Ok((peers, PeerStreams { events, stopped: stopped_rx }))
+    }
+
+    /// The BGP identifier in use.
+    pub fn router_id(&self) -> Ipv4Addr {
+        self.router_id
+    }
+
+    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7).
+    pub fn configure(&mut self, config: &Config) {
+        self.wanted = config.peers.clone();
+        let changed: Vec<PeerName> = self
+            .running
+            .iter()
+            .filter(|(name, running)| self.wanted.get(*name) != Some(&running.peer))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in changed {
+            let subcode = if self.wanted.contains_key(&name) {
+                cease::OTHER_CONFIGURATION_CHANGE
+            } else {
+                cease::PEER_DECONFIGURED
+            };
+            self.stop(&name, Notification::new(CEASE, subcode, Bytes::new()));
+        }
+        self.start_missing();
+    }
+
+    /// Gives every peer the whole desired set, those that start later too.
+    pub fn advertise(&mut self, version: Version, routes: &Arc<Routes>) {
+        self.advertised = (version, Arc::clone(routes));
+        for running in self.running.values() {
+            running.handle.advertise(version, Arc::clone(routes));
+        }
+    }
+
+    /// Ends every session with Cease / Administrative Shutdown and `text` (RFC 9003), for good.
+    pub fn stop_all(&mut self, text: &str) {
+        self.wanted.clear();
+        self.over = true;
+        for name in self.running.keys().cloned().collect::<Vec<_>>() {
+            self.stop(&name, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, text));
+        }
+    }
+
+    /// Whether no connection is left.
+    pub fn all_stopped(&self) -> bool {
+        self.running.is_empty() && self.stopping.is_empty()
+    }
+
+    /// Whether they were all stopped for good, and no connection is left.
+    pub fn is_over(&self) -> bool {
+        self.over && self.all_stopped()
+    }
+
+    /// What is known of every configured peer.
+    pub fn status(&self) -> impl Iterator<Item = (&PeerName, &Peer, PeerStatus)> {
+        self.running.iter().map(|(name, running)| (name, &running.peer, running.handle.status()))
+    }
+
+    /// What an operator should look at, for a peer that is down.
+    pub fn hint(&self, name: &PeerName, reason: &DownReason) -> Option<String> {
+        self.running.get(name).and_then(|running| reason.hint(&running.bgp))
+    }
+
+    /// A peer that was stopped is closed; if it only changed, it starts anew.
+    pub fn stopped(&mut self, id: PeerId) -> Option<Event> {
+        let name = self.stopping.remove(&id)?;
+        self.start_missing();
+        Some(Event::PeerDown(name))
+    }
+
+    /// Logs an event of a session, and tells what of it concerns the engine.
+    pub fn event(&mut self, id: PeerId, event: PeerEvent) -> Option<Event> {
+        let (name, running) = self.running.iter_mut().find(|(_, running)| running.handle.id() == id)?;
+        let address = running.peer.address;
+        match event {
+            PeerEvent::Established(session) => {
+                running.complained = None;
+                let families: Vec<String> = session.families.iter().map(ToString::to_string).collect();
+                info!(peer = %name, %address, peer_as = %session.peer_as, hold_time = session.hold_time,
+                    families = families.join(","), "session established");
+                Some(Event::PeerUp(name.clone()))
+            }
+            PeerEvent::Down { reason, was_established } => {
+                let hint = reason.hint(&running.bgp);
+                if was_established {
+                    warn!(peer = %name, %address, reason = reason.to_string(), hint, "session down");
+                } else if running.complained.as_ref() == Some(&reason) {
+                    debug!(peer = %name, %address, reason = reason.to_string(), "still no session");
+                } else {
+                    warn!(peer = %name, %address, reason = reason.to_string(), hint, "no session");
+                }
+                running.complained = Some(reason);
+                was_established.then(|| Event::PeerDown(name.clone()))
+            }
+            // Not asked for.
+            PeerEvent::Update(_) => None,
+            PeerEvent::Synced(version) => {
+                debug!(peer = %name, version = version.0, "everything wanted was handed to the kernel");
+                Some(Event::PeerSynced(name.clone(), version))
+            }
+        }
+    }
+
+    fn start_missing(&mut self) {
+        for (name, peer) in &self.wanted {
+            let is_ending = self.stopping.values().any(|stopping| stopping == name);
+            if is_ending || self.running.contains_key(name) {
+                continue;
+            }
+            let bgp = bgp_config(peer, self.router_id);
+            let remote = SocketAddr::new(peer.address, peer.port);
+            let address = PeerAddress { remote, source: peer.source_address };
+            let handle = self.speaker.add_peer(address, bgp.clone());
+            let (version, routes) = &self.advertised;
+            handle.advertise(*version, Arc::clone(routes));
+            self.running.insert(name.clone(), Running { peer: peer.clone(), bgp, handle, complained: None });
+        }
+    }
+
+    fn stop(&mut self, name: &PeerName, notification: Notification) {
+        let Some(Running { handle, .. }) = self.running.remove(name) else { return };
+        let (id, stopped) = (handle.id(), self.stopped.clone());
+        info!(peer = %name, reason = notification.to_string(), "session stopped");
+        self.stopping.insert(id, name.clone());
+        tokio::spawn(async move {
+            handle.stop(notification).await;
+            // Nobody listens only while the daemon ends.
+            let _ending = stopped.send(id);
+        });
+    }
+}
+
+fn bgp_config(peer: &Peer, router_id: Ipv4Addr) -> PeerConfig {
+    let seconds = u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX);
+    PeerConfig {
+        hold_time: HoldTime::from_secs(seconds).unwrap_or(HoldTime::DEFAULT),
+        connect_retry: peer.connect_retry,
+        mode: peer.mode,
+        families: peer.families.clone(),
+        next_hops: peer.next_hop,
+        // Only a session over IPv6 has use for it.
+        extended_next_hop: peer.address.is_ipv6(),
+        seed: seed(),
+        ..PeerConfig::new(peer.local_as, peer.peer_as, router_id)
+    }
+}
+
+/// Two speakers must not share it, or they collide in lockstep.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(Instant::now())
+}
+
+fn listen(speaker: &mut Speaker, listen: &Listen) -> Result<(), PeersError> {
+    let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let everywhere = listen.addresses.is_empty();
+    for ip in if everywhere { &all[..] } else { &listen.addresses } {
+        let address = SocketAddr::new(*ip, listen.port);
+        match speaker.listen(address) {
+            Ok(bound) => debug!(address = %bound, "listening for peers"),
+            // A host without IPv6.
+            Err(error)
+                if everywhere && ip.is_ipv6() && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
+            }
+            Err(source) => return Err(PeersError::Listen { address, source }),
+        }
+    }
+    Ok(())
+}
+
+/// The configured one, or the address that the host uses towards the first IPv4 peer. Nothing is sent to find out.
+fn router_id(config: &Config) -> Result<Ipv4Addr, PeersError> {
+    if let Some(router_id) = config.router_id {
+        return Ok(router_id);
+    }
+    let peers = || config.peers.values();
+    let Some(peer) = peers().find(|peer| peer.address.is_ipv4()).or_else(|| peers().next()) else {
+        return Ok(Ipv4Addr::LOCALHOST);
+    };
+    let local = || -> io::Result<IpAddr> {
+        if let Some(source) = peer.source_address {
+            return Ok(source);
+        }
+        let socket = UdpSocket::bind(match peer.address {
+            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        })?;
+        socket.connect(SocketAddr::new(peer.address, peer.port))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    match local() {
+        Ok(IpAddr::V4(router_id)) => Ok(router_id),
+        Ok(IpAddr::V6(_)) => Err(PeersError::RouterId {
+            peer: peer.address,
+            source: io::Error::other("every peer has an IPv6 address, and a router id is an IPv4 one"),
+        }),
+        Err(source) => Err(PeersError::RouterId { peer: peer.address, source }),
+    }
+}

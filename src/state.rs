@@ -1,0 +1,191 @@
+//! The state directory: the lock that keeps a second daemon out, and the drains that must survive a restart (I12).
+//!
+//! ```text
+//! state_dir/lock          locked as long as the daemon lives; holds its process id, for people
+//! state_dir/drains.json   service -> drain; replaced as a whole, never half-written
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::engine::Drain;
+use crate::names::ServiceName;
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It cannot be made.
+    #[error("cannot create the state directory {}", path.display())]
+    Create {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The lock file cannot be opened or locked.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another daemon has it.
+    #[error("another vipcast (process {pid}) runs with the state directory {}", path.display())]
+    Taken {
+        /// The state directory.
+        path: PathBuf,
+        /// What the other daemon wrote into the lock file.
+        pid: String,
+    },
+    /// The drains cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// The drains cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The state directory, locked for as long as this value lives.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Creates the directory if need be, and locks it.
+    ///
+    /// # Errors
+    /// [`StateError::Taken`] when another daemon has it, and whatever the file system refuses.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        fs::create_dir_all(path).map_err(|source| StateError::Create { path: path.to_owned(), source })?;
+        let lock_path = path.join("lock");
+        let failed = |source| StateError::Lock { path: lock_path.clone(), source };
+        let mut lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                lock.read_to_string(&mut pid).map_err(failed)?;
+                return Err(StateError::Taken { path: path.to_owned(), pid: pid.trim().to_owned() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(failed)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The drains that were saved last.
+    ///
+    /// # Errors
+    /// The file is there but cannot be read or understood. An operator's override is never dropped silently.
+    pub fn drains(&self) -> Result<BTreeMap<ServiceName, Drain>, StateError> {
+        let path = self.drains_path();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(source) => return Err(StateError::Read { path, source }),
+        };
+        let drains: BTreeMap<String, Drain> = serde_json::from_str(&text).map_err(|error| {
+            StateError::Read { path, source: io::Error::new(io::ErrorKind::InvalidData, error) }
+        })?;
+        Ok(drains.into_iter().map(|(service, drain)| (ServiceName::from(service.as_str()), drain)).collect())
+    }
+
+    /// Saves the drains: after this returns they survive a power cut.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn save_drains(&self, drains: &BTreeMap<ServiceName, Drain>) -> Result<(), StateError> {
+        let path = self.drains_path();
+        let new = path.with_extension("json.new");
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&new)?;
+            serde_json::to_writer_pretty(&mut file, drains)?;
+            writeln!(file)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|source| StateError::Write { path, source })
+    }
+
+    fn drains_path(&self) -> PathBuf {
+        self.path.join("drains.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("vipcast-state-{}-{name}", std::process::id()));
+        drop(fs::remove_dir_all(&path));
+        path
+    }
+
+    #[test]
+    fn a_second_daemon_is_refused_and_told_who_has_it() {
+        let path = scratch("lock");
+        let first = StateDir::open(&path).unwrap();
+        let error = StateDir::open(&path).unwrap_err();
+        let pid = std::process::id();
+        assert_eq!(
+            error.to_string(),
+            format!("another vipcast (process {pid}) runs with the state directory {}", path.display())
+        );
+        drop(first);
+        StateDir::open(&path).unwrap();
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn i12_drains_come_back_as_they_were_saved() {
+        let path = scratch("drains");
+        let state = StateDir::open(&path).unwrap();
+        assert_eq!(state.drains().unwrap(), BTreeMap::new());
+        let drain = Drain {
+            by: "alice".to_owned(),
+            reason: Some("kernel update".to_owned()),
+            since: "2026-11-22T12:00:00Z".parse().unwrap(),
+            until: Some("2026-11-22T14:00:00Z".parse().unwrap()),
+            clock: crate::engine::DrainClock::default(),
+        };
+        let drains = BTreeMap::from([(ServiceName::from("web"), drain)]);
+        state.save_drains(&drains).unwrap();
+        assert_eq!(state.drains().unwrap(), drains);
+        fs::write(path.join("drains.json"), "{").unwrap();
+        assert!(
+            matches!(state.drains(), Err(StateError::Read { .. })),
+            "a broken file is never an empty one"
+        );
+        fs::remove_dir_all(path).unwrap();
+    }
+}

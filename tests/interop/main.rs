@@ -1,0 +1,49 @@
+//! The daemon against real routers, in a rack of network namespaces with real client traffic.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `sessions` | every kind of router: who dials, collision, attributes, fail-over, restart, goodbye |
+//! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
+//! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
+//! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
+//! | `node` | a vipcast daemon on a lab host |
+//!
+//! Without root, or without a router's package, the tests that need it are counted as ignored and named.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test and a measurement say so")]
+
+mod capabilities;
+mod invariants;
+mod node;
+mod rack;
+mod sessions;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use vipcast_lab::{Lab, RouterKind};
+
+/// More than anything here takes, on a busy machine too.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let groups = [sessions::trials(), capabilities::trials(), rack::trials(), invariants::trials()];
+    libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
+}
+
+/// A test in a lab of its own that needs these routers.
+pub(crate) fn trial(
+    name: &str,
+    kinds: &[RouterKind],
+    test: impl FnOnce(&Lab) -> Result<()> + Send + 'static,
+) -> Trial {
+    let reason = Lab::available_with(kinds).err();
+    if let Some(reason) = &reason {
+        eprintln!("SKIPPED {name}: {reason}");
+    }
+    let lab = name.to_owned();
+    Trial::test(name, move || Lab::run(&lab, test).map_err(|error| Failed::from(format!("{error:#}"))))
+        .with_ignored_flag(reason.is_some())
+}

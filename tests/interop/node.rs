@@ -1,0 +1,117 @@
+//! A vipcast daemon on a lab host: its configuration, its process, what it says of itself.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use vipcast::control::api::{Explanation, Status};
+use vipcast_lab::{Host, Lab, Process, Signal};
+
+/// The program under test.
+const VIPCAST: &str = env!("CARGO_BIN_EXE_vipcast");
+
+/// A running daemon.
+pub(crate) struct Node {
+    host: Host,
+    config: PathBuf,
+    socket: PathBuf,
+    pub(crate) process: Process,
+}
+
+impl Node {
+    /// Starts `vipcast run` on `host`. `config` lacks only what belongs to the lab: the state directory and the socket.
+    pub(crate) fn start(lab: &Lab, host: &Host, config: &str) -> Result<Self> {
+        let path = host.write_file("vipcast.yaml", &complete(lab, host, config))?;
+        let process = spawn(host, &path)?;
+        let socket = socket(lab, host);
+        Ok(Self { host: host.clone(), config: path, socket, process })
+    }
+
+    /// Starts it again after it ended, with the configuration as it is now.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.process = spawn(&self.host, &self.config)?;
+        Ok(())
+    }
+
+    /// Changes the configuration file; nothing is reloaded.
+    pub(crate) fn write_config(&self, lab: &Lab, config: &str) -> Result<()> {
+        fs::write(&self.config, complete(lab, &self.host, config)).context("cannot write the configuration")
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) -> Result<()> {
+        self.process.kill(Signal::SIGHUP)
+    }
+
+    /// Runs a command against the daemon, as an operator would.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Result<String> {
+        let socket = self.socket.to_string_lossy().into_owned();
+        let mut command = vec![VIPCAST];
+        command.extend_from_slice(arguments);
+        command.extend_from_slice(&["--socket", &socket]);
+        self.host.run(command)
+    }
+
+    pub(crate) fn status(&self) -> Result<Status> {
+        serde_json::from_str(&self.cli(&["status", "--json"])?).context("status --json")
+    }
+
+    pub(crate) fn explain(&self, vip: IpAddr) -> Result<Explanation> {
+        serde_json::from_str(&self.cli(&["explain", &vip.to_string(), "--json"])?).context("explain --json")
+    }
+
+    /// Waits until the session with `peer` is up, as we see it.
+    pub(crate) fn wait_established(&self, lab: &Lab, peer: &str, timeout: Duration) -> Result<()> {
+        lab.until(format_args!("{} to see {peer} Established", self.host.name()), timeout, || {
+            let status = self.status()?;
+            let peer = status.peers.get(peer).with_context(|| format!("no peer {peer}"))?;
+            ensure!(peer.state == "Established", "{peer:?}");
+            Ok(())
+        })
+    }
+
+    /// Waits until the verdict about `vip` is this word.
+    pub(crate) fn wait_verdict(&self, lab: &Lab, vip: IpAddr, word: &str, timeout: Duration) -> Result<()> {
+        lab.until(format_args!("{vip} to be {word}"), timeout, || {
+            let explanation = self.explain(vip)?;
+            ensure!(explanation.vip.verdict == word, "{:?}", explanation.vip);
+            Ok(())
+        })
+    }
+
+    /// Whether an address is on the host, and if so whether it looks like ours.
+    pub(crate) fn address(&self, ip: IpAddr) -> Result<Option<bool>> {
+        address(&self.host, ip)
+    }
+}
+
+/// Whether an IPv4 address is on the host, and if so whether it looks like ours: scope host. (Our address protocol is
+/// what the daemon goes by; iproute2 shows it only from 6.3 on.)
+pub(crate) fn address(host: &Host, ip: IpAddr) -> Result<Option<bool>> {
+    let listed: serde_json::Value = serde_json::from_str(&host.run(["ip", "-j", "address"])?)?;
+    let entries = listed.as_array().into_iter().flatten();
+    let mut addresses = entries.flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
+    let found = addresses.rfind(|address| address["local"].as_str() == Some(&ip.to_string()));
+    Ok(found.map(|address| address["scope"].as_str() == Some("host")))
+}
+
+fn spawn(host: &Host, config: &std::path::Path) -> Result<Process> {
+    let mut command = host.command(VIPCAST);
+    command.args(["run", "--config"]).arg(config);
+    host.spawn("vipcast", command)
+}
+
+fn socket(lab: &Lab, host: &Host) -> PathBuf {
+    lab.directory().join(format!("{}.sock", host.name()))
+}
+
+fn complete(lab: &Lab, host: &Host, config: &str) -> String {
+    let state = lab.directory().join(format!("{}-state", host.name()));
+    format!(
+        "state_dir: {}\ncontrol: {{socket: {}}}\nlog: {{level: debug}}\n{config}",
+        state.display(),
+        socket(lab, host).display()
+    )
+}
