@@ -86,6 +86,20 @@ impl End {
     }
 }
 
+impl End {
+    /// Waits until no address is tentative. Without DAD one is so for a moment all the same, until the kernel's worker
+    /// has run, and a solicitation for it is dropped.
+    fn wait_usable(&self) -> Result<()> {
+        let what = format!("the addresses of {} of {} to be usable", self.interface, self.host.name());
+        wait::until(what, Duration::from_secs(10), || {
+            let show = ["ip", "-6", "-oneline", "address", "show", "dev", &self.interface, "tentative"];
+            let tentative = self.host.run(show)?;
+            ensure!(tentative.is_empty(), "tentative: {tentative}");
+            Ok(())
+        })
+    }
+}
+
 impl Link {
     pub(crate) fn with_subnet(a: &Host, b: &Host, subnet: Subnet) -> Result<Self> {
         Self::with_addresses((a, &subnet.addresses(1)), (b, &subnet.addresses(2)))
@@ -112,6 +126,9 @@ impl Link {
             for address in &end.addresses {
                 end.host.add_address(&end.interface, *address)?;
             }
+        }
+        for end in &link.ends {
+            end.wait_usable()?;
         }
         Ok(link)
     }
