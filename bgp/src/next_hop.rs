@@ -104,11 +104,13 @@ mod tests {
         }
     }
 
+    type Case = (&'static str, &'static [&'static str], NextHops, bool, &'static str, &'static str);
+
     #[test]
     fn every_combination_of_session_family_and_configuration_has_the_next_hop_of_the_table() {
         let none = NextHops::default();
         let set = NextHops { v4: Some([10, 9, 9, 9].into()), v6: Some("2001:db8:9::9".parse().unwrap()) };
-        let cases: [(&str, &[&str], NextHops, bool, &str, &str); 13] = [
+        let cases: [Case; 13] = [
             // Local end, other addresses of the interface, configured, RFC 8950: for IPv4, for IPv6.
             ("10.0.0.2", &["2001:db8::2"], none, false, "10.0.0.2", "2001:db8::2"),
             ("10.0.0.2", &["2001:db8::2"], none, true, "10.0.0.2", "2001:db8::2"),

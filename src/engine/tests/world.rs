@@ -319,7 +319,16 @@ impl World {
             Event::AddressFailed(address, _) => {
                 self.leaving.remove(address);
             }
-            other => unreachable!("not of the kernel: {other:?}"),
+            Event::Reload(_)
+            | Event::Check(_)
+            | Event::PeerUp(_)
+            | Event::PeerDown(_)
+            | Event::PeerSynced(..)
+            | Event::Drain(..)
+            | Event::Undrain(_)
+            | Event::Shutdown
+            | Event::PeersStopped
+            | Event::Tick => unreachable!("not of the kernel: {event:?}"),
         }
     }
 
@@ -532,7 +541,11 @@ impl World {
                         "I4: routes for an event of {service} alone"
                     );
                 }
-                _ => {}
+                Effect::Configure(_)
+                | Effect::SaveDrains(_)
+                | Effect::StopPeers
+                | Effect::Record(_)
+                | Effect::Exit => {}
             }
         }
     }
