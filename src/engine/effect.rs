@@ -25,7 +25,8 @@ pub enum Effect {
     Unbind(Address),
     /// Keep these drains across a restart.
     SaveDrains(BTreeMap<ServiceName, Drain>),
-    /// Close every session with Cease / Administrative Shutdown; answer with [`Event::PeersStopped`].
+    /// Close every session with Cease / Administrative Shutdown; answer with
+    /// [`Event::PeersStopped`](super::Event::PeersStopped).
     StopPeers,
     /// Write it down.
     Record(Record),
