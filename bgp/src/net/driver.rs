@@ -22,7 +22,7 @@ use crate::wire::Notification;
 /// Events that a link may be ahead of the peer task; beyond it, bytes wait in the kernel.
 const LINK_EVENTS: usize = 8;
 
-/// Between two looks at what the kernel has dropped, while a peer that we do not dial is not here.
+/// Between two looks at what the kernel has dropped, while there is no session.
 const LOOK: Duration = Duration::from_secs(5);
 /// Links at once, those that linger to close included. A peer that connects faster than they close is closed at once.
 const MOST_LINKS: usize = 16;
@@ -66,7 +66,6 @@ impl Driver {
     ) {
         self.advertise(&mut desired);
         self.handle(Input::Start);
-        let passive = !self.peer.config().mode.dials();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -90,7 +89,7 @@ impl Driver {
                 () = timer => self.tick().await,
                 Some(stream) = accepted.recv() => self.accept(stream),
                 Some((conn, event)) = self.link_rx.recv() => self.link_event(conn, event),
-                _ = look.tick(), if passive => self.look_for_drops(),
+                _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of links that ended.
                 Some(_) = self.tasks.join_next() => {}
             }
@@ -117,16 +116,24 @@ impl Driver {
         self.handle(Input::Tick);
     }
 
-    /// A peer that we do not dial, and that the kernel turns away, leaves no trace but this.
+    /// A peer that we do not dial, and that the kernel turns away, leaves no trace but this; nor does one whose handshake
+    /// passes and whose OPEN does not (FRR sends its SYN-ACK with TTL 255, and the rest with 1). What happens to a dial
+    /// stands in its cause.
     fn look_for_drops(&mut self) {
+        let state = self.status.borrow().state;
+        if matches!(state, State::Idle | State::Connect) {
+            return;
+        }
         let now = Drops::read().unwrap_or_default();
         let cause = now.cause_since(&self.drops, &self.transport);
         self.drops = now;
-        if self.status.borrow().state != State::Active {
+        if state == State::Established {
             self.told = None;
-        } else if let Some(cause) = cause.filter(|cause| self.told != Some(cause)) {
+            return;
+        }
+        if let Some(cause) = cause.filter(|cause| self.told != Some(cause)) {
             self.told = Some(cause);
-            warn!(peer = %self.transport.ip(), cause, "no connection from this peer");
+            warn!(peer = %self.transport.ip(), cause, "no session with this peer");
         }
     }
 
