@@ -127,7 +127,7 @@ services:
       large_communities: [\"65001:1:2\"]
       med: 77
       as_path_prepend: 1
-shutdown: {{drain_time: 2s, unbind_delay: 200ms}}
+shutdown: {{drain_time: 6s, unbind_delay: 200ms}}
 "
     )
 }
