@@ -157,6 +157,8 @@ fn route(announce: &Announce, vip: &IpNet, graceful: bool) -> RouteAttributes {
         // RFC 8326 §4.1: inside an AS the community alone moves nothing; the lowest preference does.
         local_pref: if graceful { Some(0) } else { announce.local_pref },
         communities,
+        extended_communities: announce.extended_communities.clone(),
+        link_bandwidth: announce.link_bandwidth,
         large_communities: announce.large_communities.clone(),
         next_hop: announce.next_hop.of(family_of(vip)),
     }

@@ -1,4 +1,4 @@
-//! What an event does to the facts, and what it may change. Nothing is decided here.
+//! Events into facts: what each changes, what has to be saved or written down with it, and what it may change further on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use super::effect::{Effect, Record};
 use super::facts::{Address, Asked, CheckFact, Drain, Event, Owner, PeerFact};
-use super::{Effect, Engine, Record, shutdown, users};
+use super::{Engine, shutdown};
 use crate::check::report::{CheckReport, HealthState};
-use crate::config::model::Config;
-use crate::names::{PeerName, ServiceName};
+use crate::config::model::{Condition, Config};
+use crate::names::{CheckName, PeerName, ServiceName};
 
 /// Pause before an address that could not be bound or unbound is tried again.
 const ADDRESS_RETRY: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ pub(super) enum Touched {
 }
 
 impl Touched {
-    pub(super) const PLAN: Self = Self::Services(BTreeSet::new());
+    const PLAN: Self = Self::Services(BTreeSet::new());
 
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -277,4 +278,29 @@ impl Engine {
         let standing = self.standing.get(&IpNet::from(address.ip));
         Touched::Services(standing.map(|standing| standing.service.clone()).into_iter().collect())
     }
+}
+
+/// Which services each check decides about.
+pub(super) fn users(config: &Config) -> BTreeMap<CheckName, BTreeSet<ServiceName>> {
+    fn collect(
+        condition: &Condition,
+        service: &ServiceName,
+        users: &mut BTreeMap<CheckName, BTreeSet<ServiceName>>,
+    ) {
+        match condition {
+            Condition::Check(check) => {
+                users.entry(check.clone()).or_default().insert(service.clone());
+            }
+            Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
+                for part in of {
+                    collect(part, service, users);
+                }
+            }
+        }
+    }
+    let mut users = BTreeMap::new();
+    for (name, service) in &config.services {
+        collect(&service.checks, name, &mut users);
+    }
+    users
 }

@@ -12,6 +12,7 @@
 //! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
 
 mod decide;
+mod effect;
 mod facts;
 mod fold;
 mod plan;
@@ -25,77 +26,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use vipcast_bgp::{Routes, Version};
+use vipcast_bgp::Version;
 
 pub use self::decide::Decision;
 use self::decide::{decide, is_host_address};
+pub use self::effect::{Effect, Record};
 pub use self::facts::{
     Address, Asked, CheckFact, Drain, DrainClock, Event, Facts, Owner, PeerFact, Shutdown,
 };
-use self::fold::Touched;
+use self::fold::{Touched, users};
 use self::plan::{Actual, Desired, Step, plan};
 pub use self::verdict::{Reason, Verdict};
-use crate::check::report::HealthState;
-use crate::config::model::{Condition, Config, Service};
+use crate::config::model::{Config, Service};
 use crate::names::{CheckName, ServiceName};
-
-/// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Run exactly the checks and peers of this configuration.
-    Configure(Arc<Config>),
-    /// Put the address on the host.
-    Bind(Address),
-    /// Give every peer this whole set.
-    Advertise(Version, Arc<Routes>),
-    /// Take the address off the host.
-    Unbind(Address),
-    /// Keep these drains across a restart.
-    SaveDrains(BTreeMap<ServiceName, Drain>),
-    /// Close every session with Cease / Administrative Shutdown; answer with [`Event::PeersStopped`].
-    StopPeers,
-    /// Write it down.
-    Record(Record),
-    /// End the process.
-    Exit,
-}
-
-/// What is worth writing down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// The decision about a VIP changed.
-    Vip {
-        /// Which.
-        vip: IpNet,
-        /// Its service.
-        service: ServiceName,
-        /// The decision before, if there was one.
-        from: Option<Verdict>,
-        /// The decision now; `None`: no longer configured.
-        to: Option<Verdict>,
-        /// The fact behind the reason, in words.
-        cause: Option<String>,
-    },
-    /// A check changed its state.
-    Check {
-        /// Which.
-        check: CheckName,
-        /// The state now.
-        state: HealthState,
-        /// The result that brought it about.
-        detail: String,
-    },
-    /// One of our addresses vanished and is put back.
-    AddressLost(Address),
-    /// An address of a predecessor was found.
-    AddressAdopted(Address),
-    /// An address could not be bound or unbound.
-    AddressFailed(Address, String),
-    /// An operator's drain began (`Some`) or ended.
-    Drain(ServiceName, Option<Drain>),
-    /// The shutdown entered a phase.
-    Shutdown(Shutdown),
-}
 
 /// A decision in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -372,29 +315,4 @@ impl Engine {
         let closed = matches!(self.facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
         if self.facts.hurry || closed { Duration::ZERO } else { self.config.shutdown.unbind_delay }
     }
-}
-
-/// Which services each check decides about.
-fn users(config: &Config) -> BTreeMap<CheckName, BTreeSet<ServiceName>> {
-    fn collect(
-        condition: &Condition,
-        service: &ServiceName,
-        users: &mut BTreeMap<CheckName, BTreeSet<ServiceName>>,
-    ) {
-        match condition {
-            Condition::Check(check) => {
-                users.entry(check.clone()).or_default().insert(service.clone());
-            }
-            Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
-                for part in of {
-                    collect(part, service, users);
-                }
-            }
-        }
-    }
-    let mut users = BTreeMap::new();
-    for (name, service) in &config.services {
-        collect(&service.checks, name, &mut users);
-    }
-    users
 }

@@ -1,6 +1,7 @@
 //! Every configuration that people start from is one that loads: the files, and the blocks of the documentation.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use vipcast::config::{self, Diagnostics, Loaded};
@@ -83,13 +84,25 @@ fn completed(block: &str) -> (String, bool) {
     (block.to_owned() + &missing.concat(), missing.is_empty())
 }
 
+/// The password file that the documentation speaks of, which this host does not have.
+const PASSWORD_FILE: &str = "/etc/vipcast/tor-a.key";
+
+/// One that it has.
+fn password_file() -> String {
+    let path = std::env::temp_dir().join(format!("vipcast-docs-{}.key", std::process::id()));
+    fs::write(&path, "secret\n").expect("the temporary directory takes files");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("they are ours");
+    path.display().to_string()
+}
+
 /// Loads every block of a page, and returns how many there are.
 fn load_blocks(page: &Path) -> usize {
     let name = page.strip_prefix(root()).unwrap_or(page).display();
     let text = fs::read_to_string(page).unwrap_or_else(|error| panic!("cannot read {name}: {error}"));
     let blocks = yaml_blocks(&text);
+    let password_file = password_file();
     for (line, block) in &blocks {
-        let (text, whole) = completed(block);
+        let (text, whole) = completed(&block.replace(PASSWORD_FILE, &password_file));
         let loaded = config::parse(&format!("{name}, the block on line {line}"), &text);
         let Loaded { warnings, .. } = loaded.unwrap_or_else(|found| panic!("{found}"));
         // A part may name a check that nobody uses.
@@ -119,7 +132,7 @@ fn the_configuration_reference_has_every_key() {
     let page = fs::read_to_string(root().join("docs/config.md")).expect("the reference is there");
     let places = include_str!("../../src/config/places.rs");
     let keys = places
-        .split_once("fn keys(")
+        .split_once("const PEER: ")
         .and_then(|(_, rest)| rest.split_once("\n    }\n"))
         .expect("the list of keys")
         .0;

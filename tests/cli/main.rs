@@ -4,3 +4,4 @@ mod commands;
 mod config_errors;
 mod config_files;
 mod examples;
+mod secrets;

@@ -182,6 +182,8 @@ fn a_route_carries_what_is_configured_and_prefixes_of_a_family_share_it() {
         local_pref: Some(200),
         as_path_prepend: 1,
         communities: [Community(0xFDE9_0064)].into(),
+        extended_communities: BTreeSet::from(["rt:65001:7".parse().unwrap()]),
+        link_bandwidth: Some(125_000_000),
         large_communities: [].into(),
         next_hop: NextHops { v4: Some(Ipv4Addr::new(10, 0, 1, 9)), v6: None },
     };
@@ -192,6 +194,8 @@ fn a_route_carries_what_is_configured_and_prefixes_of_a_family_share_it() {
         med: Some(100),
         local_pref: Some(200),
         communities: [Community(0xFDE9_0064)].into(),
+        extended_communities: BTreeSet::from(["rt:65001:7".parse().unwrap()]),
+        link_bandwidth: Some(125_000_000),
         large_communities: [].into(),
         next_hop: Some(ip("10.0.1.9")),
     };

@@ -5,7 +5,6 @@
 
 mod decide;
 mod lifecycle;
-mod measure;
 mod operator;
 mod plan;
 mod properties;
@@ -23,11 +22,12 @@ use vipcast_bgp::wire::{Asn, Community, Family, iana};
 use vipcast_bgp::{RouteAttributes, Routes};
 
 use super::*;
-use crate::check::report::{CheckReport, Outcome};
+use crate::check::report::{CheckReport, HealthState, Outcome};
 use crate::config::model::{
-    self, Announce, BindPolicy, Check, CheckKind, ConnectMode, Control, Listen, Log, LogFormat, LogLevel,
-    NextHops, OnDown, Peer, Target, TcpCheck,
+    self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, Listen, Log, LogFormat,
+    LogLevel, NextHops, OnDown, Peer, Target, TcpCheck,
 };
+use crate::names::PeerName;
 
 const UP: HealthState = HealthState::Up;
 const DOWN: HealthState = HealthState::Down;
@@ -92,6 +92,9 @@ fn peer(last: u8) -> Peer {
         mode: ConnectMode::Both,
         families: [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into(),
         source_address: None,
+        authentication: None,
+        interface: None,
+        reach: model::Reach::default(),
         next_hop: NextHops::default(),
     }
 }

@@ -14,7 +14,6 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
-use crate::names::PeerName;
 
 pub(super) struct World {
     pub(super) engine: Engine,

@@ -17,12 +17,27 @@ fn update(attributes: &str, nlri: &str) -> Result<Update, Notification> {
     decode_update(&frame, SessionContext::external()).map_err(|error| error.notification())
 }
 
+/// Not spoken here, so it is accepted whatever it holds (RFC 4271 §9), and the route beside it stands.
 fn kept_opaque(attribute: &str) {
-    let update = update(attribute, "").unwrap();
+    let beside = format!("400101 00 4002 00 400304 0a000102 {attribute}");
+    let update = update(&beside, "20 c000020a").unwrap();
     let octets = octets(attribute);
     let flags = AttributeFlags::from_octet(octets[0]);
     let expected = Attribute::Unknown { flags, code: octets[1], data: octets[3..].to_vec().into() };
-    assert_eq!((update.attributes, update.malformed), (vec![expected], vec![]));
+    assert_eq!((update.attributes.last(), update.malformed.as_slice()), (Some(&expected), &[][..]));
+    assert_eq!(update.announced().collect::<Vec<_>>(), [v4("192.0.2.10/32").into()]);
+}
+
+/// Not looked into, so that nothing inside can be wrong (RFC 5492 §3).
+fn ignored_capability(parameters: &str) {
+    let body = [octets("04 fde9 0009 0a000102"), octets(parameters)].concat();
+    let Ok(Message::Open(open)) =
+        Message::decode(&frame(message_type::OPEN, &body), &SessionContext::default())
+    else {
+        panic!("{parameters} is not an OPEN")
+    };
+    let expected = Capability::Unknown { code: body[12], data: body[14..].to_vec().into() };
+    assert_eq!(open.capabilities, [expected]);
 }
 
 #[test]
@@ -44,11 +59,18 @@ fn truncated_extended_optional_parameters() {
 #[test]
 fn fqdn_capability_longer_than_its_parameter() {
     assert_eq!(open_error("05 02 03 49 ff 41"), malformed_open());
+    // It ends where the next parameter does.
+    assert_eq!(open_error("09 02 03 49 05 41 02 02 02 00"), malformed_open());
+    // The host name is longer than the capability, and the domain name is missing.
+    ignored_capability("06 02 04 49 02 ff 41");
+    ignored_capability("06 02 04 49 02 01 41");
 }
 
 #[test]
 fn software_version_capability_longer_than_its_parameter() {
     assert_eq!(open_error("04 02 02 4b 10"), malformed_open());
+    ignored_capability("05 02 03 4b 01 ff");
+    ignored_capability("04 02 02 4b 00");
 }
 
 #[test]
@@ -139,6 +161,7 @@ fn short_next_hop() {
     let update = update("400101 00 4002 00 400303 0a0001", "20 c000020a").unwrap();
     assert_eq!(update.action(), Some(ErrorAction::TreatAsWithdraw));
     assert_eq!(update.next_hop(), None);
+    assert_eq!(update.withdrawn_prefixes().collect::<Vec<_>>(), [v4("192.0.2.10/32").into()]);
 }
 
 #[test]
@@ -198,4 +221,10 @@ fn orf_inside_route_refresh() {
     let refresh =
         RouteRefresh { family: Family::IPV4_UNICAST, subtype: RefreshKind::Normal, trailing: bytes(orf) };
     both_ways(&format!("0001 00 01 {orf}"), &Message::RouteRefresh(refresh));
+    // Cut off, longer than the message, an entry of a prefix with 255 bits.
+    for garbage in ["01", "01 40 ffff 00", "01 40 0002 00", "01 40 0007 00 00000005 00 20 ff"] {
+        let trailing = bytes(garbage);
+        let refresh = RouteRefresh { family: Family::IPV4_UNICAST, subtype: RefreshKind::Normal, trailing };
+        both_ways(&format!("0001 00 01 {garbage}"), &Message::RouteRefresh(refresh));
+    }
 }

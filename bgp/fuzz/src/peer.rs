@@ -1,0 +1,516 @@
+//! A whole peer, driven with bytes, time, connection events and desired sets.
+//!
+//! ```text
+//!   input ─► settings, then one Op after another ─► Input ─► fsm::Peer ─► Output ─► Bench: what holds, always
+//!                                                                                     sides, window, deadlines,
+//!                                                                                     and the peer's view of us
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use bytes::Bytes;
+use ipnet::IpNet;
+use vipcast_bgp::fsm::{ConnId, Endpoints, Input, Output, Peer};
+use vipcast_bgp::wire::{
+    AsPath, AsWidth, Asn, Attribute, Capability, Family, HEADER_LEN, MAX_MESSAGE_LEN, Message, Notification,
+    Open, Origin, RefreshKind, RouteRefresh, SessionContext, Update,
+};
+use vipcast_bgp::{
+    ConnectMode, HoldTime, NextHops, PeerConfig, PeerEvent, RouteAttributes, Routes, State, Version,
+};
+
+use super::wrap;
+
+/// More than that teaches nothing and costs speed.
+const MAX_OPS: usize = 200;
+
+/// Nothing but a NOTIFICATION is sent while so much waits for the kernel (`SEND_WINDOW` in `fsm/connection.rs`).
+const WINDOW: usize = 64 * 1024;
+
+const OUR_ID: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+/// Settings and operations, in the order of the octets.
+pub fn peer(data: &[u8]) {
+    let mut input = Unstructured::new(data);
+    let Ok(config) = settings(&mut input) else { return };
+    let mut bench = Bench::new(config);
+    for _ in 0..MAX_OPS {
+        if input.is_empty() {
+            break;
+        }
+        let Ok(op) = Op::arbitrary(&mut input) else { break };
+        bench.perform(op);
+    }
+}
+
+pub(crate) fn from_message(message: &[u8]) -> Vec<Vec<u8>> {
+    // Accept, OPEN, KEEPALIVE, then this.
+    let mut inputs = Vec::new();
+    if let Some((kind, body)) = wrap::kind_and_body(message)
+        && let Ok(length) = u8::try_from(body.len())
+    {
+        inputs.push([&[0, 0, 0, 3, 4, 8, 0, 0x7F, 9, 0, 7, 0, kind, length], body].concat());
+    }
+    inputs
+}
+
+fn settings(input: &mut Unstructured<'_>) -> Result<PeerConfig> {
+    let [flags, times]: [u8; 2] = input.arbitrary()?;
+    let flag = |bit: u8| flags & 1 << bit != 0;
+    let local_as = Asn(if flag(0) { 70000 } else { 65001 });
+    let peer_as = if flag(1) { local_as } else { Asn(65000) };
+    let hold_time = [9, 3, 90, u16::MAX][usize::from(times % 4)];
+    let retry = [1000, 0, 30_000, u64::MAX][usize::from(times / 4 % 4)];
+    let families: &[Family] = match (flag(2), flag(3)) {
+        (false, false) => &[Family::IPV4_UNICAST, Family::IPV6_UNICAST],
+        (true, false) => &[Family::IPV4_UNICAST],
+        (false, true) => &[Family::IPV6_UNICAST],
+        (true, true) => &[],
+    };
+    Ok(PeerConfig {
+        hold_time: HoldTime::from_secs(hold_time).expect("3 and more"),
+        connect_retry: Duration::from_millis(retry),
+        mode: match (flag(4), flag(5)) {
+            (false, _) => ConnectMode::Both,
+            (true, false) => ConnectMode::Passive,
+            (true, true) => ConnectMode::Active,
+        },
+        families: families.iter().copied().collect(),
+        next_hops: NextHops { v4: flag(6).then_some(OUR_ID), v6: None },
+        deliver_updates: flag(7),
+        seed: u64::from(times),
+        ..PeerConfig::new(local_as, peer_as, OUR_ID)
+    })
+}
+
+/// What the world does. Connections are chosen among all that ever were, modulo their number.
+#[derive(Debug)]
+enum Op<'a> {
+    Advance(Duration),
+    /// To the deadline and not a moment longer.
+    Deadline,
+    Tick,
+    Start,
+    Stop,
+    Accept,
+    Dialled(u8),
+    DialFailed(u8),
+    Received(u8, Piece<'a>),
+    Split(u8, Piece<'a>, u8),
+    Sent(u8, usize),
+    SentAll,
+    Closed(u8),
+    Advertise {
+        count: u16,
+        med: u8,
+        flags: u8,
+    },
+}
+
+/// What comes in from the peer.
+#[derive(Debug)]
+enum Piece<'a> {
+    Raw(&'a [u8]),
+    /// With a good header.
+    Body(u8, &'a [u8]),
+    Open(u8),
+    Keepalive,
+    Update(u8),
+    Refresh(u8),
+    Notification(u8, u8),
+}
+
+impl<'a> Arbitrary<'a> for Op<'a> {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match input.arbitrary::<u8>()? % 16 {
+            0 => Self::Advance(Duration::from_millis(u64::from(input.arbitrary::<u16>()?))),
+            1 => Self::Advance(Duration::from_secs(u64::from(input.arbitrary::<u8>()?))),
+            2 => Self::Tick,
+            3 => Self::Start,
+            4 => Self::Accept,
+            5 => Self::Dialled(input.arbitrary()?),
+            6 => Self::DialFailed(input.arbitrary()?),
+            7..=9 => {
+                let (conn, piece) = (input.arbitrary()?, Piece::arbitrary(input)?);
+                Self::Received(conn, piece)
+            }
+            10 => Self::Split(input.arbitrary()?, Piece::arbitrary(input)?, input.arbitrary()?),
+            11 => Self::Sent(input.arbitrary()?, usize::from(input.arbitrary::<u16>()?)),
+            12 => Self::SentAll,
+            13 => Self::Closed(input.arbitrary()?),
+            14 => Self::Advertise {
+                // Now and then more than a window holds.
+                count: match input.arbitrary::<u8>()? {
+                    u8::MAX => 1500,
+                    count => u16::from(count % 64),
+                },
+                med: input.arbitrary()?,
+                flags: input.arbitrary()?,
+            },
+            _ => match input.arbitrary::<u8>()? % 4 {
+                0 => Self::Stop,
+                _ => Self::Deadline,
+            },
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Piece<'a> {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match input.arbitrary::<u8>()? % 8 {
+            0 => Self::Open(input.arbitrary()?),
+            1 => Self::Keepalive,
+            2 => Self::Update(input.arbitrary()?),
+            3 => Self::Refresh(input.arbitrary()?),
+            4 => Self::Notification(input.arbitrary()?, input.arbitrary()?),
+            5 => Self::Raw(octets(input)?),
+            _ => Self::Body(input.arbitrary()?, octets(input)?),
+        })
+    }
+}
+
+/// Behind a length of one octet.
+fn octets<'a>(input: &mut Unstructured<'a>) -> Result<&'a [u8]> {
+    let length = usize::from(input.arbitrary::<u8>()?);
+    input.bytes(length.min(input.len()))
+}
+
+/// The peer, and what an onlooker knows about it.
+struct Bench {
+    peer: Peer,
+    now: Instant,
+    running: bool,
+    /// All that ever were, so that late events of those that are gone can be made.
+    seen: Vec<ConnId>,
+    live: BTreeMap<ConnId, Live>,
+    /// The connection and the context of the session, and the routes that it has been told.
+    session: Option<(ConnId, SessionContext, BTreeMap<IpNet, u32>)>,
+    wanted: Arc<Routes>,
+    version: u64,
+}
+
+struct Live {
+    ours: bool,
+    dialling: bool,
+    /// Given to the kernel and not yet taken by it.
+    unsent: usize,
+}
+
+impl Bench {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "there is no other way to make an Instant; only differences count"
+    )]
+    fn new(config: PeerConfig) -> Self {
+        Self {
+            peer: Peer::new(config),
+            now: Instant::now(),
+            running: false,
+            seen: Vec::new(),
+            live: BTreeMap::new(),
+            session: None,
+            wanted: Arc::default(),
+            version: 0,
+        }
+    }
+
+    fn perform(&mut self, op: Op<'_>) {
+        match op {
+            Op::Advance(by) => self.now += by,
+            Op::Deadline => {
+                if let Some(deadline) = self.peer.deadline() {
+                    self.now = self.now.max(deadline);
+                    self.tick();
+                }
+            }
+            Op::Tick => self.tick(),
+            Op::Start => {
+                self.running = true;
+                self.input(Input::Start);
+            }
+            Op::Stop => {
+                self.running = false;
+                self.input(Input::Stop(Notification::cease(2, "enough")));
+                assert!(self.live.is_empty(), "a stopped peer has no connection");
+            }
+            Op::Accept => {
+                let conn = self.peer.allocate();
+                self.live.insert(conn, Live { ours: false, dialling: false, unsent: 0 });
+                self.seen.push(conn);
+                self.input(Input::Accepted(conn, endpoints()));
+            }
+            Op::Dialled(which) => self.named(which, |conn| Input::Dialled(conn, endpoints())),
+            Op::DialFailed(which) => self.named(which, |conn| Input::DialFailed(conn, "refused".to_owned())),
+            Op::Closed(which) => self.named(which, |conn| Input::Closed(conn, "end of file".to_owned())),
+            Op::Received(which, piece) => {
+                let bytes = self.encode(&piece);
+                self.named(which, |conn| Input::Received(conn, bytes.clone()));
+            }
+            Op::Split(which, piece, at) => {
+                let bytes = self.encode(&piece);
+                let at = usize::from(at).min(bytes.len());
+                self.named(which, |conn| Input::Received(conn, bytes.slice(..at)));
+                self.named(which, |conn| Input::Received(conn, bytes.slice(at..)));
+            }
+            Op::Sent(which, bytes) => self.named(which, |conn| Input::Sent(conn, bytes)),
+            Op::SentAll => {
+                while let Some((&conn, live)) = self.live.iter().find(|(_, live)| live.unsent > 0) {
+                    let bytes = live.unsent;
+                    self.input(Input::Sent(conn, bytes));
+                }
+            }
+            Op::Advertise { count, med, flags } => {
+                self.version += 1;
+                self.wanted = routes(count, med, flags);
+                self.input(Input::Advertise(Version(self.version), Arc::clone(&self.wanted)));
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.input(Input::Tick);
+        assert!(
+            self.peer.deadline().is_none_or(|at| at > self.now),
+            "a Tick that leaves work is a busy loop"
+        );
+    }
+
+    /// An input for one of the connections there ever were. One that is gone is ignored.
+    fn named(&mut self, which: u8, input: impl Fn(ConnId) -> Input) {
+        let Some(index) = usize::from(which).checked_rem(self.seen.len()) else { return };
+        let conn = self.seen[index];
+        if self.live.contains_key(&conn) {
+            return self.input(input(conn));
+        }
+        let before = (self.peer.status(self.now), self.peer.deadline());
+        let outputs = self.peer.handle(input(conn), self.now);
+        // A connection that came to be too late is to be closed.
+        assert!(outputs.is_empty() || outputs == [Output::Close(conn)], "{outputs:?}");
+        assert_eq!((self.peer.status(self.now), self.peer.deadline()), before);
+    }
+
+    fn input(&mut self, input: Input) {
+        let received = match &input {
+            Input::Received(_, bytes) => bytes.len(),
+            Input::Sent(conn, bytes) => {
+                if let Some(live) = self.live.get_mut(conn) {
+                    live.unsent = live.unsent.saturating_sub(*bytes);
+                }
+                0
+            }
+            Input::Dialled(conn, _) => {
+                if let Some(live) = self.live.get_mut(conn) {
+                    live.dialling = false;
+                }
+                0
+            }
+            Input::DialFailed(conn, _) => {
+                if self.live.get(conn).is_some_and(|live| live.dialling) {
+                    self.live.remove(conn);
+                }
+                0
+            }
+            Input::Start
+            | Input::Stop(_)
+            | Input::Advertise(..)
+            | Input::Accepted(..)
+            | Input::Closed(..)
+            | Input::Tick => 0,
+        };
+        let outputs = self.peer.handle(input, self.now);
+        // What comes in as messages, with what was left from before, and what goes out in one window.
+        let limit =
+            8 + (received + MAX_MESSAGE_LEN) / HEADER_LEN + 2 * (WINDOW + MAX_MESSAGE_LEN) / HEADER_LEN;
+        assert!(outputs.len() <= limit, "{} outputs", outputs.len());
+        for output in outputs {
+            self.output(output);
+        }
+        self.at_rest();
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Dial(conn) => {
+                assert!(self.running && self.peer.config().mode.dials());
+                let known = self.live.insert(conn, Live { ours: true, dialling: true, unsent: 0 });
+                assert!(known.is_none(), "an id names one connection");
+                self.seen.push(conn);
+            }
+            Output::Close(conn) => {
+                self.live.remove(&conn).expect("a connection is closed once");
+                // The routes are gone with the session, whether or not it was reported yet.
+            }
+            Output::Send { conn, bytes } => self.sent(conn, &bytes),
+            Output::Event(PeerEvent::Established(session)) => {
+                assert!(self.session.is_none(), "one session at a time");
+                let context = session.context(self.peer.config().peering());
+                let conns: Vec<ConnId> =
+                    self.live.iter().filter(|(_, live)| !live.dialling).map(|(c, _)| *c).collect();
+                // Which one it is shows with its first UPDATE, and it has one: End-of-RIB.
+                let conn = *conns.last().expect("a session has a connection");
+                self.session = Some((conn, context, BTreeMap::new()));
+            }
+            Output::Event(PeerEvent::Down { was_established, reason }) => {
+                assert_eq!(self.session.is_some() && was_established, was_established, "{reason}");
+                if was_established {
+                    self.session = None;
+                }
+                assert!(!reason.to_string().is_empty());
+                let _hint = reason.hint(self.peer.config());
+            }
+            Output::Event(PeerEvent::Update(update)) => {
+                assert!(self.peer.config().deliver_updates);
+                assert!(update.announced().count() <= MAX_MESSAGE_LEN);
+            }
+            Output::Event(PeerEvent::Synced(version)) => self.synced(version),
+        }
+    }
+
+    /// One whole message, to a connection that stands, within the window.
+    fn sent(&mut self, conn: ConnId, bytes: &[u8]) {
+        let live = self.live.get_mut(&conn).expect("nothing is sent on a connection that is gone");
+        assert!(!live.dialling, "nothing is sent on a connection that does not stand yet");
+        let context = self.session.as_ref().map_or(SessionContext::default(), |(_, context, _)| *context);
+        let message =
+            Message::decode(bytes, &context).unwrap_or_else(|error| panic!("we send {bytes:02x?}: {error}"));
+        let room = live.unsent < WINDOW;
+        live.unsent += bytes.len();
+        match message {
+            Message::Notification(_) => {}
+            Message::Open(_) | Message::Keepalive => assert!(room, "the window is full"),
+            Message::Update(update) => {
+                assert!(room, "the window is full");
+                assert_eq!(update.malformed, []);
+                let (session, _, routes) = self.session.as_mut().expect("UPDATEs come after Established");
+                *session = conn;
+                let med = update.attributes.iter().find_map(|attribute| {
+                    if let Attribute::MultiExitDisc(med) = attribute { Some(*med) } else { None }
+                });
+                for prefix in update.withdrawn_prefixes() {
+                    assert!(routes.remove(&prefix).is_some(), "{prefix} is withdrawn but was not announced");
+                }
+                routes.extend(update.announced().map(|prefix| (prefix, med.expect("every route has one"))));
+            }
+            Message::RouteRefresh(_) => panic!("we ask for nothing"),
+        }
+    }
+
+    /// The peer has what we want, but for what is withheld with a reason.
+    fn synced(&self, version: Version) {
+        assert_eq!(version, Version(self.version));
+        let status = self.peer.status(self.now);
+        let (conn, _, routes) = self.session.as_ref().expect("only a session has a view of us");
+        assert_eq!(self.live.get(conn).map(|live| live.unsent), Some(0), "the kernel has it all");
+        let carried = self.wanted.iter().filter(|(prefix, _)| !status.withheld.contains_key(*prefix));
+        let expected: BTreeMap<IpNet, u32> = carried
+            .map(|(prefix, attributes)| (*prefix, attributes.med.expect("every route has one")))
+            .collect();
+        assert_eq!(routes, &expected);
+        assert_eq!(status.advertised, expected.len());
+    }
+
+    /// What holds between any two inputs.
+    fn at_rest(&self) {
+        for ours in [true, false] {
+            let count = self.live.values().filter(|live| live.ours == ours).count();
+            assert!(count <= 1, "{count} connections of one side");
+        }
+        let deadline = self.peer.deadline();
+        assert!(self.live.is_empty() || deadline.is_some(), "a connection without a deadline is for ever");
+        if self.running && self.peer.config().mode.dials() {
+            assert!(deadline.is_some(), "a peer that dials and awaits nothing has given up");
+        }
+        if !self.running {
+            assert!(self.live.is_empty() && deadline.is_none(), "a stopped peer rests");
+        }
+        if self.session.is_some() {
+            assert_eq!(self.live.len(), 1, "a session that stands has no sibling");
+        }
+        let status = self.peer.status(self.now);
+        assert_eq!(status.state == State::Established, self.session.is_some());
+        assert_eq!(status.session.is_some(), status.state >= State::OpenConfirm);
+        let most = WINDOW + 2 * MAX_MESSAGE_LEN;
+        assert!(self.live.values().all(|live| live.unsent <= most), "more than a window is queued");
+    }
+
+    fn encode(&self, piece: &Piece<'_>) -> Bytes {
+        let config = self.peer.config();
+        let message = match *piece {
+            Piece::Raw(octets) => return Bytes::copy_from_slice(octets),
+            Piece::Body(kind, body) => return wrap::frame(kind, body).into(),
+            Piece::Open(flags) => Message::Open(their_open(config, flags)),
+            Piece::Keepalive => Message::Keepalive,
+            Piece::Update(octet) => Message::Update(Update {
+                withdrawn: vec![Ipv4Addr::new(198, 51, 100, octet).into()],
+                attributes: vec![
+                    Attribute::Origin(Origin::Igp),
+                    Attribute::AsPath(AsPath::sequence([config.peer_as])),
+                    Attribute::NextHop(Ipv4Addr::new(10, 0, 0, 1)),
+                ],
+                nlri: (0..=octet % 4).map(|last| Ipv4Addr::new(203, 0, 113, last).into()).collect(),
+                malformed: Vec::new(),
+            }),
+            Piece::Refresh(flags) => {
+                let family = if flags & 1 == 0 { Family::IPV4_UNICAST } else { Family::IPV6_UNICAST };
+                Message::RouteRefresh(RouteRefresh::new(family, RefreshKind::from(flags >> 1)))
+            }
+            Piece::Notification(code, subcode) => {
+                Message::Notification(Notification::new(code, subcode, Bytes::from_static(b"\x02by")))
+            }
+        };
+        let context = self
+            .session
+            .as_ref()
+            .map_or(SessionContext::new(AsWidth::Four, config.peering()), |(_, context, _)| *context);
+        message.encode(&context).expect("it is short")
+    }
+}
+
+/// The OPEN that we hope for when every bit is set.
+fn their_open(config: &PeerConfig, flags: u8) -> Open {
+    let flag = |bit: u8| flags & 1 << bit != 0;
+    let asn = if flag(0) { config.peer_as } else { Asn(64999) };
+    let hold_time = if flag(1) { 90 } else { 3 };
+    let last = if flag(2) { 1 } else { 3 };
+    let capabilities = [
+        (flag(3), Capability::Multiprotocol(Family::IPV4_UNICAST)),
+        (flag(4), Capability::Multiprotocol(Family::IPV6_UNICAST)),
+        (flag(5), Capability::RouteRefresh),
+        (flag(6), Capability::FourOctetAs(asn)),
+        (flag(7), Capability::Unknown { code: 73, data: Bytes::from_static(b"\x03tor\x00") }),
+    ];
+    let capabilities =
+        capabilities.into_iter().filter_map(|(has, capability)| has.then_some(capability)).collect();
+    Open::new(asn, hold_time, Ipv4Addr::new(10, 0, 0, last), capabilities)
+}
+
+fn endpoints() -> Endpoints {
+    Endpoints {
+        local: (OUR_ID, 40000).into(),
+        remote: (Ipv4Addr::new(10, 0, 0, 1), 179).into(),
+        interface_addresses: vec![Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 2).into()],
+    }
+}
+
+/// `count` host routes, with one MED or each with its own; of both families, and from another place, by `flags`.
+fn routes(count: u16, med: u8, flags: u8) -> Arc<Routes> {
+    let flag = |bit: u8| flags & 1 << bit != 0;
+    let first = if flag(0) { count / 2 } else { 0 };
+    let prefixes = (first..first + count).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        let address: IpAddr = if flag(1) && number % 2 == 1 {
+            Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 1, number).into()
+        } else {
+            Ipv4Addr::new(192, 0, high, low).into()
+        };
+        let med = u32::from(med) + if flag(2) { u32::from(number) } else { 0 };
+        let attributes =
+            RouteAttributes { med: Some(med), as_path_prepend: flags >> 4, ..RouteAttributes::default() };
+        (IpNet::from(address), Arc::new(attributes))
+    });
+    Arc::new(prefixes.collect())
+}
