@@ -8,13 +8,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 pub use nix::sys::signal::Signal;
 use nix::sys::signal::{kill, killpg};
 use nix::unistd::Pid;
 
 use crate::lab::{Scene, unpoisoned};
 use crate::wait;
+
+/// How long a killed group may take to die.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A running (or finished) process. Dropping it kills its whole process group and waits for its end.
 #[derive(Debug)]
@@ -122,6 +125,12 @@ impl Process {
             // ESRCH means that all of them are gone since, which is what is wanted.
             let _gone = killpg(self.raw_pid(), Signal::SIGKILL);
             let _status = unpoisoned(&self.child).wait();
+            // Its children die a little later, and until then they have its port. One that does not is found by its
+            // namespace when the lab ends.
+            let _late = wait::until(format!("the children of {} to die", self.name), GRACE, || {
+                ensure!(!is_group_alive(self.pid)?, "some are alive");
+                Ok(())
+            });
         }
     }
 
@@ -136,6 +145,25 @@ impl Drop for Process {
         self.scene.dump_if_panicking();
         self.end();
     }
+}
+
+/// Whether anything of a process group still holds what it had: a zombie does not.
+fn is_group_alive(group: u32) -> Result<bool> {
+    for entry in fs::read_dir("/proc").context("cannot list processes")? {
+        let path = entry.context("cannot list processes")?.path().join("stat");
+        // What is no process, or has just ended, has none.
+        let Ok(stat) = fs::read_to_string(path) else { continue };
+        // The name stands in brackets and may hold anything; behind it: state, parent, group.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let fields: Vec<&str> = fields.split_whitespace().take(3).collect();
+        if let [state, _parent, its_group] = fields[..]
+            && !matches!(state, "Z" | "X")
+            && its_group.parse() == Ok(group)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The last `lines` lines of a text.
