@@ -2,7 +2,7 @@
 //!
 //! | variable | what |
 //! | --- | --- |
-//! | `VIPCAST_FUZZ_EXECUTIONS` | mutations per target, 5,000 by default |
+//! | `VIPCAST_FUZZ_EXECUTIONS` | mutations per target, 3,000 by default |
 //! | `VIPCAST_FUZZ_SEED` | another sequence of mutations |
 //! | `VIPCAST_CORPUS` | a file of messages, one JSON object with `hex` a line, to begin with as well |
 //!
@@ -64,7 +64,7 @@ fn fuzz(name: &str) {
     for input in &corpus {
         run(&target, input);
     }
-    let executions: u64 = number("VIPCAST_FUZZ_EXECUTIONS").unwrap_or(5_000);
+    let executions: u64 = number("VIPCAST_FUZZ_EXECUTIONS").unwrap_or(3_000);
     let mut random = Random(number("VIPCAST_FUZZ_SEED").unwrap_or(1));
     for _ in 0..executions {
         run(&target, &mutated(&corpus, &mut random));

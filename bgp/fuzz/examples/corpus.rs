@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! cargo run --example corpus -- unpack     seeds/*.txt  ─► corpus/<target>/seed-<n>
-//! cargo run --example corpus -- pack       corpus/<target>/*  ─► seeds/<target>.min.txt
+//! cargo run --example corpus -- pack [DIR] corpus/<target>/*  ─► seeds/<target>.min.txt, or from DIR/<target>/*
 //! ```
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use vipcast_bgp_fuzz::TARGETS;
@@ -18,8 +18,8 @@ fn main() -> io::Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     match env::args().nth(1).as_deref() {
         Some("unpack") => unpack(here),
-        Some("pack") => pack(here),
-        Some(_) | None => Err(io::Error::other("usage: corpus unpack|pack")),
+        Some("pack") => pack(here, &env::args_os().nth(2).map_or(here.join("corpus"), PathBuf::from)),
+        Some(_) | None => Err(io::Error::other("usage: corpus unpack|pack [DIR]")),
     }
 }
 
@@ -44,10 +44,10 @@ fn unpack(here: &Path) -> io::Result<()> {
 }
 
 /// The inputs of each corpus, the short ones first.
-fn pack(here: &Path) -> io::Result<()> {
+fn pack(here: &Path, corpus: &Path) -> io::Result<()> {
     for target in TARGETS {
         let mut inputs = Vec::new();
-        for entry in fs::read_dir(here.join("corpus").join(target.name))? {
+        for entry in fs::read_dir(corpus.join(target.name))? {
             let entry = entry?;
             if entry.metadata()?.len() <= MAX_PACKED {
                 inputs.push(fs::read(entry.path())?);
