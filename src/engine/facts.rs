@@ -186,6 +186,13 @@ impl Facts {
         self.lasting(ip).next().is_some()
     }
 
+    /// Whether `ip` is nowhere on this host, nor on its way there.
+    pub(super) fn is_absent(&self, ip: IpAddr) -> bool {
+        let first = Address { ip, interface: String::new() };
+        let asked = self.asked.range(first..).next().is_some_and(|(address, _)| address.ip == ip);
+        !asked && self.holders(ip).next().is_none()
+    }
+
     /// Where `ip` is bound and not about to go, and by whom.
     pub(super) fn lasting(&self, ip: IpAddr) -> impl Iterator<Item = (&Address, &Owner)> {
         self.holders(ip).filter(|(address, _)| self.asked.get(*address) != Some(&Asked::Unbind))

@@ -164,8 +164,7 @@ impl Actual {
             retiring.settled_at = settled.then_some(retiring.settled_at.unwrap_or(now));
         }
         self.retiring.retain(|ip, retiring| {
-            facts.holders(*ip).next().is_some()
-                || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
+            !facts.is_absent(*ip) || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
         });
     }
 

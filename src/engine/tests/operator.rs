@@ -203,3 +203,19 @@ fn i2_a_router_that_is_removed_is_waited_for_until_its_session_is_closed() {
     assert_eq!(story.wait(10 * SECOND), ["11000 unbind 192.0.2.1 on lo"]);
     assert_eq!(story.engine.facts().peers.len(), 1);
 }
+
+#[test]
+fn i2_an_address_that_comes_late_waits_like_one_that_stayed() {
+    let mut story = Story::announced(two());
+    story.tell(Event::PeerDown("tor-a".into()));
+    story.tell(Event::PeerDown("tor-b".into()));
+    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.1")))[0], "bind 192.0.2.1 on lo");
+    story.reload(config([("dns", service(["192.0.2.2"], ["answers"]))]));
+    story.wait(2 * SECOND);
+    // It came up just before the withdrawal and reads slowly; only then the kernel has bound the address.
+    story.tell(Event::PeerUp("tor-a".into()));
+    assert_eq!(story.tell(Event::AddressAdded(on("lo", "192.0.2.1"), Owner::Us)), [""; 0]);
+    let version = story.engine.version();
+    story.tell(Event::PeerSynced("tor-a".into(), version));
+    assert_eq!(story.wait(2 * SECOND), ["3000 unbind 192.0.2.1 on lo"]);
+}
