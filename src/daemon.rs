@@ -9,7 +9,7 @@
 //! ```
 //!
 //! One loop on one thread owns everything, so there are no locks. It awaits only channels, all of them cancel-safe; an
-//! effect never waits. The clock is read here, once an event.
+//! effect never waits. The clock is read here, once for the events that are there at once.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -42,6 +42,8 @@ use crate::vip::{Binder, VipError};
 const GOODBYE: &str = "vipcast is shutting down";
 /// Check results that may wait for the engine.
 const REPORTS: usize = 1024;
+/// Events of a kind that are handled at once, at most.
+const AT_ONCE: usize = 256;
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +98,7 @@ struct Inputs {
 
 /// What happened, before it is known what it means to the engine.
 enum Happening {
-    Event(Event),
+    Events(Vec<Event>),
     Nothing,
     Request(Request),
     Reload,
@@ -145,9 +147,9 @@ impl Daemon {
         self.perform(effects);
         notify_systemd(&[sd_notify::NotifyState::Ready]);
         while !self.exiting {
-            let deadline = self.engine.deadline(Instant::now());
+            let deadline = self.engine.deadline();
             match self.inputs.next(&mut self.peers, deadline).await {
-                Happening::Event(event) => self.handle(event),
+                Happening::Events(events) => self.handle(events),
                 Happening::Nothing => {}
                 Happening::Request(request) => self.answer(request),
                 Happening::Reload => self.hang_up(),
@@ -156,11 +158,11 @@ impl Daemon {
         info!("stopped");
     }
 
-    fn handle(&mut self, event: Event) {
-        if matches!(event, Event::Shutdown) {
+    fn handle(&mut self, events: Vec<Event>) {
+        if events.iter().any(|event| matches!(event, Event::Shutdown)) {
             notify_systemd(&[sd_notify::NotifyState::Stopping]);
         }
-        let effects = self.engine.handle(event, Instant::now());
+        let effects = self.engine.handle_all(events, Instant::now());
         self.perform(effects);
     }
 
@@ -247,11 +249,9 @@ impl Daemon {
             let hint = Some("leave `--for` out to drain until `undrain`".to_owned());
             return Answer::bad_request(&Refusal { error: "that is too long from now".to_owned(), hint });
         };
-        for service in &services {
-            let clock = DrainClock { withdraw_at: None, lift_at };
-            let drain = Drain { by: by.clone(), reason: reason.clone(), since, until, clock };
-            self.handle(Event::Drain(service.clone(), drain));
-        }
+        let clock = DrainClock { withdraw_at: None, lift_at };
+        let drain = Drain { by, reason, since, until, clock };
+        self.handle(services.iter().map(|service| Event::Drain(service.clone(), drain.clone())).collect());
         let drain_time = self.engine.config().shutdown.drain_time;
         let until = until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
         Answer::ok(&Done {
@@ -266,9 +266,7 @@ impl Daemon {
         };
         let (drained, others): (Vec<_>, Vec<_>) =
             services.into_iter().partition(|service| self.engine.facts().drains.contains_key(service));
-        for service in &drained {
-            self.handle(Event::Undrain(service.clone()));
-        }
+        self.handle(drained.iter().cloned().map(Event::Undrain).collect());
         let message = match (drained.is_empty(), others.is_empty()) {
             (false, _) => format!("{} no longer drained", list(&drained)),
             (true, _) => format!("{} not drained before either", list(&others)),
@@ -305,6 +303,9 @@ impl Daemon {
 
     /// Follows the configuration file as it is now, or leaves everything as it was (I8).
     fn reload(&mut self) -> Result<String, Refusal> {
+        if self.engine.facts().shutdown.is_some() {
+            return Err(Refusal { error: "vipcast is stopping".to_owned(), hint: None });
+        }
         let Loaded { config, warnings } =
             config::load(&self.config_path).map_err(|diagnostics| broken(&diagnostics))?;
         let running = self.engine.config();
@@ -327,7 +328,7 @@ impl Daemon {
         for warning in warnings.iter() {
             warn!(message = warning.message, "configuration");
         }
-        self.handle(Event::Reload(Arc::new(config)));
+        self.handle(vec![Event::Reload(Arc::new(config))]);
         Ok(format!("{} is in force", self.config_path.display()))
     }
 }
@@ -345,19 +346,23 @@ impl Inputs {
                 None => pending().await,
             }
         };
-        let concerning = |event: Option<Event>| event.map_or(Happening::Nothing, Happening::Event);
+        let one = |event: Event| Happening::Events(vec![event]);
+        let concerning = |event: Option<Event>| event.map_or(Happening::Nothing, one);
+        let (mut addresses, mut checks) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Happening::Event(Event::Shutdown),
-            _ = self.interrupt.recv() => Happening::Event(Event::Shutdown),
-            Some(event) = self.addresses.recv() => Happening::Event(event),
-            Some(report) = self.checks.recv() => Happening::Event(Event::Check(report)),
+            _ = self.terminate.recv() => one(Event::Shutdown),
+            _ = self.interrupt.recv() => one(Event::Shutdown),
+            1.. = self.addresses.recv_many(&mut addresses, AT_ONCE) => Happening::Events(addresses),
+            1.. = self.checks.recv_many(&mut checks, AT_ONCE) => {
+                Happening::Events(checks.into_iter().map(Event::Check).collect())
+            }
             Some((id, event)) = self.peers.events.recv() => concerning(peers.event(id, event)),
             Some(id) = self.peers.stopped.recv() => {
                 let gone = peers.stopped(id);
-                if peers.is_over() { Happening::Event(Event::PeersStopped) } else { concerning(gone) }
+                if peers.is_over() { one(Event::PeersStopped) } else { concerning(gone) }
             }
-            () = timer => Happening::Event(Event::Tick),
+            () = timer => one(Event::Tick),
             _ = self.hangup.recv() => Happening::Reload,
             Some(request) = self.requests.recv() => Happening::Request(request),
         }

@@ -37,6 +37,7 @@
 //! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
 //! | a kind of check | [`check`]: a variant of [`config::model::CheckKind`], a file, an arm in `probe` |
 //! | rise, fall, intervals | [`check::health`] |
+//! | what an event changes | `engine::fold` |
 //! | when a VIP is announced, and why not | `engine::decide`, [`engine::Reason`] |
 //! | the order of bind, announce, withdraw, unbind | `engine::plan`, and nowhere else |
 //! | what SIGTERM does | `engine::shutdown` |

@@ -35,7 +35,7 @@ pub fn init(log: Log) {
         }
         LogFormat::Plain => tracing::subscriber::set_global_default(builder.with_target(false).finish()),
     };
-    // An error says that there is a subscriber already, as in `demo`, which runs several daemons' worth of code.
+    // An error says that there is a subscriber already, as in a test.
     drop(set);
 }
 

@@ -1,18 +1,18 @@
 //! The peers as the configuration names them: starts, replaces and stops the speaker's peers, hands them the desired
 //! routes, and says in the log what happens to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use vipcast_bgp::fsm::DownReason;
-use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker};
+use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::Notification;
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::{HoldTime, PeerConfig, PeerEvent, PeerStatus, Routes, Version};
@@ -20,6 +20,9 @@ use vipcast_bgp::{HoldTime, PeerConfig, PeerEvent, PeerStatus, Routes, Version};
 use crate::config::model::{Config, ConnectMode, Listen, Peer};
 use crate::engine::Event;
 use crate::names::PeerName;
+
+/// Different failures of one peer that are remembered.
+const COMPLAINTS: usize = 8;
 
 /// Why BGP cannot be spoken at all.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +67,10 @@ struct Running {
     peer: Peer,
     bgp: PeerConfig,
     handle: PeerHandle,
-    /// The last failure that was logged, so that a peer that is down for a day is one line and not thousands.
-    complained: Option<DownReason>,
+    transport: Transport,
+    /// The failures that were logged since the last session, so that a peer that is down for a day is a few lines and not
+    /// thousands. At most [`COMPLAINTS`].
+    complained: VecDeque<DownReason>,
 }
 
 /// The streams that [`Peers`] reports on; the daemon selects over them.
@@ -162,7 +167,7 @@ impl Peers {
 
     /// What an operator should look at, for a peer that is down.
     pub fn hint(&self, name: &PeerName, reason: &DownReason) -> Option<String> {
-        self.running.get(name).and_then(|running| reason.hint(&running.bgp))
+        self.running.get(name).and_then(|running| running.hint(reason))
     }
 
     /// A peer that was stopped is closed; if it only changed, it starts anew.
@@ -178,22 +183,25 @@ impl Peers {
         let address = running.peer.address;
         match event {
             PeerEvent::Established(session) => {
-                running.complained = None;
+                running.complained.clear();
                 let families: Vec<String> = session.families.iter().map(ToString::to_string).collect();
                 info!(peer = %name, %address, peer_as = %session.peer_as, hold_time = session.hold_time,
                     families = families.join(","), "session established");
                 Some(Event::PeerUp(name.clone()))
             }
             PeerEvent::Down { reason, was_established } => {
-                let hint = reason.hint(&running.bgp);
+                let hint = running.hint(&reason);
                 if was_established {
-                    warn!(peer = %name, %address, %reason, hint, "session down");
-                } else if running.complained.as_ref() == Some(&reason) {
-                    debug!(peer = %name, %address, %reason, "still no session");
+                    warn!(peer = %name, %address, reason = reason.to_string(), hint, "session down");
+                } else if running.complained.contains(&reason) {
+                    debug!(peer = %name, %address, reason = reason.to_string(), "still no session");
                 } else {
-                    warn!(peer = %name, %address, %reason, hint, "no session");
+                    warn!(peer = %name, %address, reason = reason.to_string(), hint, "no session");
                 }
-                running.complained = Some(reason);
+                if !running.complained.contains(&reason) {
+                    running.complained.truncate(COMPLAINTS - 1);
+                    running.complained.push_front(reason);
+                }
                 was_established.then(|| Event::PeerDown(name.clone()))
             }
             // Not asked for.
@@ -212,25 +220,45 @@ impl Peers {
                 continue;
             }
             let bgp = bgp_config(peer, self.router_id);
-            let remote = SocketAddr::new(peer.address, peer.port);
-            let address = PeerAddress { remote, source: peer.source_address };
-            let handle = self.speaker.add_peer(address, bgp.clone());
+            let transport = transport(peer);
+            let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
             let (version, routes) = &self.advertised;
             handle.advertise(*version, Arc::clone(routes));
-            self.running.insert(name.clone(), Running { peer: peer.clone(), bgp, handle, complained: None });
+            let (peer, complained) = (peer.clone(), VecDeque::new());
+            self.running.insert(name.clone(), Running { peer, bgp, handle, transport, complained });
         }
     }
 
     fn stop(&mut self, name: &PeerName, notification: Notification) {
         let Some(Running { handle, .. }) = self.running.remove(name) else { return };
         let (id, stopped) = (handle.id(), self.stopped.clone());
-        info!(peer = %name, reason = %notification, "session stopped");
+        info!(peer = %name, reason = notification.to_string(), "session stopped");
         self.stopping.insert(id, name.clone());
         tokio::spawn(async move {
             handle.stop(notification).await;
             // Nobody listens only while the daemon ends.
             let _ending = stopped.send(id);
         });
+    }
+}
+
+impl Running {
+    fn hint(&self, reason: &DownReason) -> Option<String> {
+        self.transport.hint(self.bgp.peering(), reason).or_else(|| reason.hint(&self.bgp))
+    }
+}
+
+fn transport(peer: &Peer) -> Transport {
+    Transport {
+        address: PeerAddress {
+            remote: SocketAddr::new(peer.address, peer.port),
+            source: peer.source_address,
+        },
+        interface: peer.interface.clone(),
+        reach: peer.reach,
+        authentication: peer.authentication.clone(),
+        // Behind the Send Hold Timer, which can say what is wrong (RFC 9687: twice the hold time here).
+        user_timeout: Some(peer.hold_time * 2 + Duration::from_secs(1)),
     }
 }
 
@@ -242,6 +270,8 @@ fn bgp_config(peer: &Peer, router_id: Ipv4Addr) -> PeerConfig {
         mode: peer.mode,
         families: peer.families.clone(),
         next_hops: peer.next_hop,
+        // Only a session over IPv6 has use for it.
+        extended_next_hop: peer.address.is_ipv6(),
         seed: seed(),
         ..PeerConfig::new(peer.local_as, peer.peer_as, router_id)
     }

@@ -14,15 +14,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::route::{NextHops, RouteAttributes, Routes, family_of};
+use crate::next_hop::{NextHop, SessionNextHops};
+use crate::route::{RouteAttributes, Routes, family_of};
 use crate::wire::{
-    AsPath, AsWidth, Asn, Attribute, Family, MAX_MESSAGE_LEN, Message, MpNextHop, MpNlri, MpReach, MpUnreach,
-    Origin, Peering, SessionContext, Update, encoded_prefix_len,
+    AsPath, AsWidth, Asn, Attribute, ExtendedCommunity, Family, MAX_MESSAGE_LEN, Message, MpNextHop, MpNlri,
+    MpReach, MpUnreach, Origin, Peering, SessionContext, Update, encoded_prefix_len,
 };
 
 /// What the session adds to every route.
@@ -35,7 +35,7 @@ pub struct Egress {
     /// Our ASN towards this peer.
     pub local_as: Asn,
     /// Next hops by family, for routes that do not bring their own.
-    pub next_hops: NextHops,
+    pub next_hops: SessionNextHops,
 }
 
 /// The routes of one Established session.
@@ -193,8 +193,9 @@ impl Egress {
     }
 
     /// The route's own next hop if it has one of the right family, else the session's.
-    fn next_hop(&self, family: Family, attributes: &RouteAttributes) -> Option<IpAddr> {
-        NextHops::from_iter(attributes.next_hop).or(self.next_hops).of(family)
+    fn next_hop(&self, family: Family, attributes: &RouteAttributes) -> Option<NextHop> {
+        let own = attributes.next_hop.filter(|address| family_of(&(*address).into()) == family);
+        own.map(NextHop::from).or_else(|| self.next_hops.of(family))
     }
 
     fn reach(&self, family: Family, route: &RouteAttributes, prefixes: &[IpNet]) -> Update {
@@ -208,6 +209,12 @@ impl Egress {
         if !route.communities.is_empty() {
             attributes.push(Attribute::Communities(route.communities.iter().copied().collect()));
         }
+        let bandwidth =
+            route.link_bandwidth.map(|rate| ExtendedCommunity::link_bandwidth(self.local_as, rate));
+        if bandwidth.is_some() || !route.extended_communities.is_empty() {
+            let all = bandwidth.into_iter().chain(route.extended_communities.iter().copied());
+            attributes.push(Attribute::ExtendedCommunities(all.collect()));
+        }
         if !route.large_communities.is_empty() {
             attributes.push(Attribute::LargeCommunities(route.large_communities.iter().copied().collect()));
         }
@@ -219,15 +226,19 @@ impl Egress {
         }
         let mut nlri = Vec::new();
         match self.next_hop(family, route) {
-            Some(IpAddr::V4(next_hop)) => {
+            Some(NextHop::V4(next_hop)) => {
                 attributes.push(Attribute::NextHop(next_hop));
                 nlri = v4(prefixes);
             }
-            Some(IpAddr::V6(global)) => attributes.push(Attribute::MpReach(MpReach {
-                family,
-                next_hop: MpNextHop::Ipv6 { global, link_local: None },
-                nlri: MpNlri::Ipv6(v6(prefixes)),
-            })),
+            Some(NextHop::V6 { global, link_local }) => {
+                let next_hop = MpNextHop::Ipv6 { global, link_local };
+                let nlri = if family == Family::IPV4_UNICAST {
+                    MpNlri::Ipv4(v4(prefixes))
+                } else {
+                    MpNlri::Ipv6(v6(prefixes))
+                };
+                attributes.push(Attribute::MpReach(MpReach { family, next_hop, nlri }));
+            }
             None => {}
         }
         Update { withdrawn: Vec::new(), attributes, nlri, malformed: Vec::new() }

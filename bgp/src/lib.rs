@@ -24,19 +24,23 @@
 //! | RFC | what | extent |
 //! | --- | --- | --- |
 //! | 4271 | BGP-4 | an announcing host: routes are sent, what is received is counted and dropped |
-//! | 1997, 8092 | communities, large communities | sent and received |
+//! | 1997, 4360, 8092 | communities, extended and large ones, link bandwidth | sent; received opaque |
+//! | 2385 | TCP MD5 | yes, on dialled and accepted connections |
 //! | 2918 | route refresh | answered |
 //! | 4486, 9003 | Cease subcodes, shutdown communication | sent and shown |
 //! | 4724 | graceful restart | decoded; End-of-RIB sent |
 //! | 4760, 2545 | multiprotocol | IPv4 and IPv6 unicast; other families are decoded as opaque |
+//! | 5082 | GTSM (TTL security) | yes |
 //! | 5492, 9072 | capabilities, extended parameters | both decoded; 9072 never sent |
+//! | 5925, 5926 | TCP-AO | one key a session, set at its start; never run on a kernel that has it |
 //! | 6286 | AS-wide unique identifier | yes |
 //! | 6608 | FSM error subcodes | sent |
 //! | 6793 | four-octet AS numbers | yes, with two-octet peers too |
-//! | 7313 | enhanced route refresh | decoded |
+//! | 7313 | enhanced route refresh | answers are framed |
 //! | 7606 | revised error handling | yes |
 //! | 7607 | AS 0 | refused |
 //! | 8326 | graceful shutdown | the community; when to set it is the caller's decision |
+//! | 8950 | IPv4 routes with IPv6 next hops | sent, on sessions over IPv6 |
 //! | 9687 | Send Hold Timer | yes, twice the hold time |
 
 /// The README's examples compile.
@@ -48,10 +52,12 @@ pub mod adj_rib_out;
 pub mod fsm;
 #[cfg(feature = "net")]
 pub mod net;
+mod next_hop;
 mod route;
 #[cfg(test)]
 mod testing;
 pub mod wire;
 
 pub use fsm::{ConnectMode, HoldTime, PeerConfig, PeerEvent, PeerStatus, Session, State, Version};
+pub use next_hop::{NextHop, SessionNextHops};
 pub use route::{NextHops, RouteAttributes, Routes, family_of};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::wire::{Community, Family, LargeCommunity};
+use crate::wire::{Community, ExtendedCommunity, Family, LargeCommunity};
 
 /// The whole desired set of a peer. Prefixes with equal attributes share one [`Arc`], which keeps ten thousand of
 /// them small; they are packed by value, so sharing is never needed for correctness.
@@ -27,6 +27,10 @@ pub struct RouteAttributes {
     pub local_pref: Option<u32>,
     /// Communities (RFC 1997).
     pub communities: BTreeSet<Community>,
+    /// Extended communities (RFC 4360), besides the link bandwidth.
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
+    /// Link bandwidth in octets per second: routers that weigh their paths by it split traffic in its proportion.
+    pub link_bandwidth: Option<u64>,
     /// Large communities (RFC 8092).
     pub large_communities: BTreeSet<LargeCommunity>,
     /// Next hop of this route, of the prefix's own family; `None`: the session's.

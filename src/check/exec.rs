@@ -37,7 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::capture::{Capture, Keep};
-use super::probe::{Answer, Limit};
+use super::limit::{Answer, Limit};
 use super::words;
 use crate::config::model::ExecCheck;
 use crate::names::CheckName;

@@ -16,7 +16,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::probe::{Answer, Limit};
+use super::limit::{Answer, Limit};
 use super::resolve::Resolver;
 use super::tls::Trust;
 use super::{tcp, tls, words};

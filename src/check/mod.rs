@@ -38,6 +38,7 @@ mod capture;
 mod exec;
 pub mod health;
 mod http;
+mod limit;
 mod probe;
 pub mod report;
 mod resolve;

@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::exec::{self, LastRun, Slots};
+use super::limit::{Answer, Limit};
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::tls::Trust;
@@ -17,9 +18,6 @@ use crate::names::CheckName;
 
 #[cfg(test)]
 pub(super) mod tests;
-
-/// What a probe saw, in words: `Ok` passed, `Err` failed.
-pub(super) type Answer = Result<String, String>;
 
 /// What all checks share, each thing with its bounds. Clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -91,43 +89,6 @@ impl Prober {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await
             }
         }
-    }
-}
-
-/// The time that a probe, or a part of it, may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limit {
-    length: Duration,
-    until: tokio::time::Instant,
-}
-
-impl Limit {
-    pub(super) fn starting_now(length: Duration) -> Self {
-        Self { length, until: tokio::time::Instant::now() + length }
-    }
-
-    /// `None` when the time is over first.
-    pub(super) async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::time::timeout_at(self.until, work).await.ok()
-    }
-
-    /// Ends with the time.
-    pub(super) async fn over(&self) {
-        tokio::time::sleep_until(self.until).await;
-    }
-
-    /// One of `parts` equal shares of the time that is left.
-    pub(super) fn share(&self, parts: usize) -> Self {
-        if parts <= 1 {
-            return *self;
-        }
-        let left = self.until.saturating_duration_since(tokio::time::Instant::now());
-        Self::starting_now(left / u32::try_from(parts).unwrap_or(u32::MAX))
-    }
-
-    /// `no answer within 500 ms`.
-    pub(super) fn exceeded(&self, what: &str) -> String {
-        format!("{what} within {}", words::duration(self.length))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpStream;
 
-use super::probe::{Answer, Limit};
+use super::limit::{Answer, Limit};
 use super::resolve::Resolver;
 use super::words;
 use crate::config::model::{Target, TcpCheck};

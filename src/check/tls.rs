@@ -20,7 +20,7 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{TlsConnector, rustls};
 
-use super::probe::Limit;
+use super::limit::Limit;
 use super::words;
 use crate::config::model::TlsOptions;
 

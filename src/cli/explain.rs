@@ -43,6 +43,9 @@ fn render(explanation: &Explanation) -> String {
         if attributes.as_path_prepend > 0 {
             parts.push(format!("AS path prepended {} times", attributes.as_path_prepend));
         }
+        parts.extend(
+            attributes.link_bandwidth.map(|rate| format!("link bandwidth {} Mbit/s", rate * 8 / 1_000_000)),
+        );
         if !attributes.communities.is_empty() {
             parts.push(format!("communities {}", attributes.communities.join(" ")));
         }

@@ -36,7 +36,7 @@ enum Command {
     Run(ConfigArgs),
     /// Validate a configuration; exits with 78 when it is broken
     Check(check::CheckArgs),
-    /// Watch a VIP being announced and withdrawn: a rack inside this process, no root and no router needed
+    /// Watch a VIP being announced and withdrawn: a rack on this machine, no root and no router needed
     Demo(demo::DemoArgs),
     /// Show peers, services and VIPs
     Status(ClientArgs),
@@ -117,14 +117,17 @@ fn report(failure: &Failure) -> ExitCode {
             ExitCode::from(EX_CONFIG)
         }
         Failure::Client(error) => {
-            eprintln!("error: {}", output::chain(error));
+            let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {
+                error.source()
+            });
+            eprintln!("error: {}", output::chain(causes));
             if let Some(hint) = error.hint() {
                 eprintln!("hint: {hint}");
             }
             ExitCode::FAILURE
         }
         Failure::Other(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", output::chain(error.chain()));
             ExitCode::FAILURE
         }
     }

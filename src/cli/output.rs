@@ -10,14 +10,16 @@ use serde::Serialize;
 use super::Failure;
 
 /// An error and its causes: `what failed: cause: its cause`.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+pub(super) fn chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
+    errors.into_iter().map(in_words).collect::<Vec<_>>().join(": ")
+}
+
+/// `no such file or directory` instead of `No such file or directory (os error 2)`.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
+        None => error.to_string(),
     }
-    text
 }
 
 /// An age in the two units that matter: `340 ms`, `12 s`, `3 m 20 s`, `5 h 2 m`, `12 d 4 h`.

@@ -82,6 +82,8 @@ impl Diagnostic {
 pub(super) struct Source {
     pub(super) name: Arc<str>,
     pub(super) text: Arc<str>,
+    /// Whether every user of this host may read or write the file.
+    exposed: bool,
     /// Offsets of the line starts, so that a position costs a binary search.
     line_starts: Arc<[usize]>,
 }
@@ -249,13 +251,47 @@ impl Report {
     /// Makes a file known; its text must be what spans are offsets into.
     pub(super) fn add_file(&mut self, name: &str, text: &str) -> FileId {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        self.sources.push(Source { name: name.into(), text: text.into(), line_starts });
+        self.sources.push(Source { name: name.into(), text: text.into(), exposed: false, line_starts });
         FileId(u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX))
     }
 
     /// The text of a file.
     pub(super) fn text(&self, file: FileId) -> &str {
         &self.sources[file.0 as usize].text
+    }
+
+    /// Every user of this host may read or write the file.
+    pub(super) fn set_exposed(&mut self, file: FileId) {
+        self.sources[file.0 as usize].exposed = true;
+    }
+
+    pub(super) fn is_exposed(&self, file: FileId) -> bool {
+        self.sources[file.0 as usize].exposed
+    }
+
+    /// Puts stars in the place of what nobody may see. Offsets and lines stay where they are.
+    pub(super) fn redact(&mut self, span: Span) {
+        let source = &mut self.sources[span.file.0 as usize];
+        let (Some(before), Some(secret), Some(after)) = (
+            source.text.get(..span.start),
+            source.text.get(span.start..span.end),
+            source.text.get(span.end..),
+        ) else {
+            return;
+        };
+        let stars = secret.split('\n').map(|line| "*".repeat(line.len())).collect::<Vec<_>>().join("\n");
+        source.text = [before, &stars, after].concat().into();
+    }
+
+    /// Puts stars behind every `password:` of a file that could not be parsed: any line of it may be shown.
+    pub(super) fn redact_passwords(&mut self, file: FileId) {
+        const KEY: &str = "password:";
+        let text = Arc::clone(&self.sources[file.0 as usize].text);
+        for (at, _) in text.match_indices(KEY) {
+            let start = at + KEY.len();
+            let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
+            self.redact(Span { file, start, end });
+        }
     }
 
     /// Something is wrong at `span`.

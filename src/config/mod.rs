@@ -29,7 +29,9 @@ mod peers;
 mod places;
 mod read;
 mod resolve;
+mod secret;
 mod services;
+mod transport;
 mod tree;
 mod value;
 
@@ -38,6 +40,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use self::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
@@ -115,8 +118,11 @@ fn finish(main: &Document, drop_ins: &[Document], mut report: Report) -> Result<
 }
 
 fn parse_file(file: FileId, report: &mut Report) -> Option<Document> {
-    let root = tree::parse(file, report)?;
-    Some(Document { file, root })
+    let root = tree::parse(file, report);
+    if root.is_none() {
+        report.redact_passwords(file);
+    }
+    root.map(|root| Document { file, root })
 }
 
 fn parse_main(file: FileId, report: &mut Report) -> Option<Document> {
@@ -131,8 +137,8 @@ fn parse_main(file: FileId, report: &mut Report) -> Option<Document> {
 /// Reads one file. What is wrong with it is reported under its name.
 fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
     let name = path.display().to_string();
-    let bytes = match read_bytes(path) {
-        Ok(bytes) => bytes,
+    let (bytes, exposed) = match read_bytes(path) {
+        Ok(read) => read,
         Err(error) => {
             let file = report.add_file(&name, "");
             let diagnostic =
@@ -146,7 +152,13 @@ fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
         }
     };
     match String::from_utf8(bytes) {
-        Ok(text) => add_text(&name, &text, report),
+        Ok(text) => {
+            let file = add_text(&name, &text, report)?;
+            if exposed {
+                report.set_exposed(file);
+            }
+            Some(file)
+        }
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
@@ -160,11 +172,14 @@ fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
     }
 }
 
-fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+/// What is in a file, and whether every user of this host may read or write it.
+fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    let exposed = file.metadata()?.permissions().mode() & 0o006 != 0;
     // One byte more than allowed, to tell a file that fits from one that does not.
-    File::open(path)?.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, exposed))
 }
 
 fn add_text(name: &str, text: &str, report: &mut Report) -> Option<FileId> {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use vipcast_bgp::wire::{Asn, Community, Family, LargeCommunity};
+pub use vipcast_bgp::net::{Authentication, Reach};
+use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 use crate::names::{CheckName, PeerName, ServiceName};
@@ -124,6 +125,12 @@ pub struct Peer {
     pub families: BTreeSet<Family>,
     /// Local address of the session; `None`: what the route to the peer says.
     pub source_address: Option<IpAddr>,
+    /// The interface that the session is bound to; `None`: any.
+    pub interface: Option<String>,
+    /// How far away the router may be.
+    pub reach: Reach,
+    /// What signs the session. The key itself is in here, so that a file with another one changes the peer.
+    pub authentication: Option<Authentication>,
     /// Next hops for the family that the session itself does not have.
     pub next_hop: NextHops,
 }
@@ -258,6 +265,10 @@ pub struct Announce {
     pub as_path_prepend: u8,
     /// Standard communities (RFC 1997).
     pub communities: BTreeSet<Community>,
+    /// Extended communities (RFC 4360).
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
+    /// Bandwidth of the link to this node in octets per second, for routers that weigh paths by it.
+    pub link_bandwidth: Option<u64>,
     /// Large communities (RFC 8092).
     pub large_communities: BTreeSet<LargeCommunity>,
     /// Next hop for the VIPs of its own family, instead of what the session says.

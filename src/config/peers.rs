@@ -7,11 +7,11 @@ use std::time::Duration;
 use vipcast_bgp::wire::{Asn, Family};
 
 use super::diagnostic::{Report, Span};
-use super::model::{ConnectMode, NextHops, Peer};
+use super::model::{Authentication, ConnectMode, NextHops, Peer, Reach};
 use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use super::tree::{Entry, Node, Value};
-use super::{defaults, value};
+use super::{defaults, transport, value};
 use crate::names::PeerName;
 
 /// The least hold time that BGP allows besides none at all (RFC 4271 §4.2).
@@ -38,6 +38,7 @@ pub(super) fn read(
         None => Written::absent(),
     };
     let mut seen: BTreeMap<(IpAddr, u16), Span> = BTreeMap::new();
+    let mut keys: BTreeMap<IpAddr, (Span, Option<Authentication>)> = BTreeMap::new();
     let peers: Vec<Option<(PeerName, Peer)>> = entries?
         .iter()
         .map(|entry| {
@@ -58,6 +59,17 @@ pub(super) fn read(
                     .error(at, format!("two peers have the address {} and port {}", peer.address, peer.port))
                     .also(first, "first given here")
                     .hint("one router is one peer, with one session for both address families");
+                return None;
+            }
+            let (first, authentication) =
+                keys.entry(peer.address).or_insert_with(|| (at, peer.authentication.clone()));
+            if *authentication != peer.authentication {
+                report
+                    .error(at, format!("two peers at {} have different passwords", peer.address))
+                    .also(*first, "the other is here")
+                    .hint(
+                        "what comes in is checked by its address; give both the same, or use another address",
+                    );
                 return None;
             }
             named.then(|| (PeerName::from(entry.key.as_str()), peer))
@@ -98,6 +110,7 @@ struct Written {
     mode: Field<ConnectMode>,
     families: Field<BTreeSet<Family>>,
     source_address: Field<IpAddr>,
+    transport: transport::Written,
     next_hop: Field<NextHops>,
 }
 
@@ -112,6 +125,7 @@ impl Written {
             mode: Field::Absent,
             families: Field::Absent,
             source_address: Field::Absent,
+            transport: transport::Written::absent(),
             next_hop: Field::Absent,
         }
     }
@@ -131,6 +145,7 @@ impl Written {
             mode: mode(&mut table, report),
             families: table.field("families", report, families),
             source_address: table.field("source_address", report, source_address),
+            transport: transport::Written::read(&mut table, report),
             next_hop: table.field("next_hop", report, next_hops),
         };
         table.finish(report);
@@ -152,6 +167,9 @@ impl Written {
         fill(&mut self.mode, &shared.mode);
         fill(&mut self.families, &shared.families);
         fill(&mut self.source_address, &shared.source_address);
+        fill(&mut self.transport.authentication, &shared.transport.authentication);
+        fill(&mut self.transport.reach, &shared.transport.reach);
+        fill(&mut self.transport.interface, &shared.transport.interface);
         fill(&mut self.next_hop, &shared.next_hop);
     }
 
@@ -196,6 +214,9 @@ impl Written {
             mode: self.mode.or(ConnectMode::Both)?,
             families: self.families.or(BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]))?,
             source_address: self.source_address.optional()?,
+            interface: self.transport.interface.optional()?,
+            reach: self.transport.reach.or(Reach::default())?,
+            authentication: self.transport.authentication.optional()?,
             next_hop: self.next_hop.or(NextHops::default())?,
         })
     }
@@ -238,6 +259,12 @@ fn host_address(address: IpAddr, span: Span, whose: &str, report: &mut Report) -
 }
 
 fn hold_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    if matches!(&node.value, Value::Scalar(text) if matches!(text.as_str(), "0" | "0s" | "0ms")) {
+        report
+            .error(node.span, "with a hold time of zero nobody would notice that the router is dead")
+            .hint("the least is 3s; none at all will be allowed together with BFD, which is not there yet");
+        return None;
+    }
     let time = value::duration(node, key, LEAST_HOLD_TIME, report)?;
     if time.subsec_nanos() != 0 {
         report

@@ -12,6 +12,7 @@ pub(super) enum Place {
     Peer,
     PeerDefaults,
     NextHop,
+    TcpAo,
     Check,
     Http,
     Tls,
@@ -24,8 +25,31 @@ pub(super) enum Place {
     Demote,
 }
 
+/// The keys of a peer, the address first.
+const PEER: &[&str] = &[
+    "address",
+    "port",
+    "peer_as",
+    "remote_as",
+    "local_as",
+    "hold_time",
+    "connect_retry",
+    "passive",
+    "active",
+    "families",
+    "source_address",
+    "interface",
+    "ttl_security",
+    "multihop",
+    "password",
+    "password_file",
+    "password_credential",
+    "tcp_ao",
+    "next_hop",
+];
+
 impl Place {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -35,6 +59,7 @@ impl Place {
         Self::Peer,
         Self::PeerDefaults,
         Self::NextHop,
+        Self::TcpAo,
         Self::Check,
         Self::Http,
         Self::Tls,
@@ -70,34 +95,11 @@ impl Place {
             Self::Log => &["level", "format"],
             Self::Shutdown => &["drain_time", "unbind_delay", "keep_addresses"],
             Self::Listen => &["addresses", "port"],
-            Self::Peer => &[
-                "address",
-                "port",
-                "peer_as",
-                "remote_as",
-                "local_as",
-                "hold_time",
-                "connect_retry",
-                "passive",
-                "active",
-                "families",
-                "source_address",
-                "next_hop",
-            ],
-            Self::PeerDefaults => &[
-                "port",
-                "peer_as",
-                "remote_as",
-                "local_as",
-                "hold_time",
-                "connect_retry",
-                "passive",
-                "active",
-                "families",
-                "source_address",
-                "next_hop",
-            ],
+            Self::Peer => PEER,
+            // All but the address, which each peer has to itself.
+            Self::PeerDefaults => PEER.split_first().map_or(PEER, |(_address, shared)| shared),
             Self::NextHop => &["ipv4", "ipv6"],
+            Self::TcpAo => &["key_file", "key_credential", "send_id", "receive_id", "algorithm"],
             Self::Check => &["http", "tcp", "exec", "interval", "fast_interval", "timeout", "rise", "fall"],
             Self::Http => &["url", "host", "status", "tls"],
             Self::Tls => &["ca_file", "insecure"],
@@ -105,9 +107,16 @@ impl Place {
             Self::Exec => &["command", "shell", "user"],
             Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
             Self::Condition => &["all", "any", "at_least", "of"],
-            Self::Announce | Self::Demote => {
-                &["med", "local_pref", "as_path_prepend", "communities", "large_communities", "next_hop"]
-            }
+            Self::Announce | Self::Demote => &[
+                "med",
+                "local_pref",
+                "as_path_prepend",
+                "communities",
+                "extended_communities",
+                "large_communities",
+                "link_bandwidth",
+                "next_hop",
+            ],
             Self::OnDown => &["demote"],
         }
     }
@@ -124,6 +133,7 @@ impl Place {
             Self::Peer => "under a peer",
             Self::PeerDefaults => "under `peer_defaults`",
             Self::NextHop => "under `next_hop`",
+            Self::TcpAo => "under `tcp_ao`",
             Self::Check => "under a check",
             Self::Http => "under `http`",
             Self::Tls => "under `tls`",
@@ -190,6 +200,10 @@ fn other_words(word: &str) -> Option<&'static str> {
         "local_address" | "update_source" | "source" => "source_address",
         "local_asn" | "my_as" => "local_as",
         "metric" => "med",
+        "ebgp_multihop" | "ttl" => "multihop",
+        "gtsm" | "ttl_security_hops" => "ttl_security",
+        "md5" | "md5_password" | "auth_password" | "authentication_key" => "password_file",
+        "recv_id" => "receive_id",
         "neighbour" | "neighbours" => "peers",
         "prepend" => "as_path_prepend",
         "period" | "every" => "interval",

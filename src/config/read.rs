@@ -70,6 +70,15 @@ impl<T> Field<T> {
         }
     }
 
+    /// What is made of the value.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Self::Absent => Field::Absent,
+            Self::Broken => Field::Broken,
+            Self::Set(Placed { value, span }) => Field::Set(Placed { value: make(value), span }),
+        }
+    }
+
     /// Whether the key is there, right or wrong.
     pub(super) fn is_given(&self) -> bool {
         !matches!(self, Self::Absent)

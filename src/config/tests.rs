@@ -50,6 +50,9 @@ fn what_is_not_said_has_a_default() {
                 mode: ConnectMode::Both,
                 families: BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]),
                 source_address: None,
+                interface: None,
+                reach: Reach::ByPeering,
+                authentication: None,
                 next_hop: NextHops::default(),
             },
         )]

@@ -191,6 +191,36 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if text.is_empty() { Err(DurationError::NotADuration) } else { Ok(Duration::from_millis(total)) }
 }
 
+/// A bandwidth in bits per second with its unit, `100M`, `10G`, `2.5G`; in octets per second.
+pub(super) fn bandwidth(node: &Node, key: Span, report: &mut Report) -> Option<u64> {
+    const WHAT: &str = "a bandwidth";
+    const UNITS: [(char, f64); 4] = [('k', 1e3), ('M', 1e6), ('G', 1e9), ('T', 1e12)];
+    let written = text(node, key, WHAT, report)?;
+    let unit = written.chars().next_back().and_then(|last| UNITS.iter().find(|(unit, _)| *unit == last));
+    let number = unit.and_then(|(unit, factor)| {
+        let digits = written.strip_suffix(*unit)?;
+        let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        digits
+            .parse::<f64>()
+            .ok()
+            .filter(|number| plain && *number > 0.0 && *number < 1e6)
+            .map(|n| n * factor / 8.0)
+    });
+    match number {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be 1 to 10^18"
+        )]
+        Some(octets) if octets >= 1.0 => Some(octets as u64),
+        _ => {
+            expected(node, key, WHAT, report)
+                .hint("write bits per second with a unit: `100M`, `2.5G`, `10G`");
+            None
+        }
+    }
+}
+
 /// A duration as one writes it: `1m30s`.
 pub(super) fn show_duration(duration: Duration) -> String {
     let mut left = duration.as_millis();

@@ -47,6 +47,8 @@ pub struct Peer {
     pub local_address: Option<IpAddr>,
     /// Prefixes that it has from us.
     pub advertised: usize,
+    /// UPDATEs sent to it since start, End-of-RIB included.
+    pub updates_sent: u64,
     /// Prefixes that it announced to us since start; counted and dropped.
     pub received: u64,
     /// Why the last session or attempt ended.
@@ -122,7 +124,9 @@ pub struct Attributes {
     pub local_pref: Option<u32>,
     /// Times our ASN is prepended.
     pub as_path_prepend: u8,
-    /// Communities, large ones included.
+    /// Bandwidth of the link to this node, in octets per second.
+    pub link_bandwidth: Option<u64>,
+    /// Communities, extended and large ones included.
     pub communities: Vec<String>,
 }
 

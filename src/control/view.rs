@@ -75,7 +75,9 @@ pub fn explain(
             med: route.med,
             local_pref: route.local_pref,
             as_path_prepend: route.as_path_prepend,
+            link_bandwidth: route.link_bandwidth,
             communities: (route.communities.iter().map(ToString::to_string))
+                .chain(route.extended_communities.iter().map(ToString::to_string))
                 .chain(route.large_communities.iter().map(ToString::to_string))
                 .collect(),
         }),
@@ -107,7 +109,7 @@ fn vip(
         since_ms: ms(standing.since, now),
         reason: verdict.reason().map(|reason| reason.name().to_owned()),
         why: verdict.reason().map(|reason| why(engine, prefix, reason)),
-        bound: !is_host(prefix) || engine.facts().owner(prefix.addr()).is_some(),
+        bound: !is_host(prefix) || engine.facts().is_bound(prefix.addr()),
         sent_to: around.peers.iter().filter(sent).count(),
     }
 }
@@ -170,6 +172,7 @@ fn peer(info: &PeerInfo, now: Instant) -> api::Peer {
         families: status.session.iter().flat_map(|s| &s.families).map(ToString::to_string).collect(),
         local_address: status.endpoints.as_ref().map(|endpoints| endpoints.local.ip()),
         advertised: status.advertised,
+        updates_sent: status.counters.updates_sent,
         received: status.counters.prefixes_received,
         last_error: status.last_down.as_ref().map(|(reason, _)| reason.to_string()),
         hint: hint.clone().filter(|_| down),
@@ -244,7 +247,7 @@ pub fn shutdown_word(phase: Shutdown) -> &'static str {
         Shutdown::Draining { .. } => "draining",
         Shutdown::Withdrawing { .. } => "withdrawing",
         Shutdown::Settling { .. } => "settling",
-        Shutdown::Ceasing => "ceasing",
+        Shutdown::Ceasing { .. } => "ceasing",
         Shutdown::Unbinding { .. } => "unbinding",
         Shutdown::Done => "done",
     }

@@ -36,7 +36,7 @@ pub(super) fn decide(
             Shutdown::Draining { .. }
             | Shutdown::Withdrawing { .. }
             | Shutdown::Settling { .. }
-            | Shutdown::Ceasing,
+            | Shutdown::Ceasing { .. },
         )
         | None => service.bind == BindPolicy::Always || !matches!(intent, Intent::Withhold(_)),
     };
@@ -44,7 +44,7 @@ pub(super) fn decide(
     let mut shared = BTreeMap::new();
     let decision = |vip: &IpNet| {
         let bind = bind && is_host_address(vip);
-        let bound = !is_host_address(vip) || facts.owner(vip.addr()).is_some();
+        let bound = !is_host_address(vip) || facts.is_bound(vip.addr());
         let mut attributes = |announce: &Announce, graceful| {
             let attributes =
                 shared.entry(family_of(vip)).or_insert_with(|| Arc::new(route(announce, vip, graceful)));
@@ -157,6 +157,8 @@ fn route(announce: &Announce, vip: &IpNet, graceful: bool) -> RouteAttributes {
         // RFC 8326 §4.1: inside an AS the community alone moves nothing; the lowest preference does.
         local_pref: if graceful { Some(0) } else { announce.local_pref },
         communities,
+        extended_communities: announce.extended_communities.clone(),
+        link_bandwidth: announce.link_bandwidth,
         large_communities: announce.large_communities.clone(),
         next_hop: announce.next_hop.of(family_of(vip)),
     }

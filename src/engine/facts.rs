@@ -1,6 +1,6 @@
 //! What we know. Plain data, changed only by folding an [`Event`] into it; `explain` prints it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -104,7 +104,7 @@ pub struct Drain {
     pub clock: DrainClock,
 }
 
-/// The phases of a drain on the monotonic clock. After a restart `drained_at` is `None`: the drain is over its
+/// The phases of a drain on the monotonic clock. After a restart `withdraw_at` is `None`: the drain is over its
 /// GRACEFUL_SHUTDOWN phase, because nothing was announced meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DrainClock {
@@ -114,7 +114,7 @@ pub struct DrainClock {
     pub lift_at: Option<Instant>,
 }
 
-/// How far the shutdown has come. Each phase waits for its own condition; see [`super::shutdown`].
+/// How far the shutdown has come. Each phase waits for its own condition; drawn in `engine::shutdown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
     /// Announced with GRACEFUL_SHUTDOWN until then.
@@ -132,8 +132,11 @@ pub enum Shutdown {
         /// End of the phase.
         until: Instant,
     },
-    /// Sessions are being closed.
-    Ceasing,
+    /// Sessions are being closed, at most until then.
+    Ceasing {
+        /// End of patience.
+        until: Instant,
+    },
     /// Addresses are being removed, at most until then.
     Unbinding {
         /// End of patience.
@@ -154,6 +157,8 @@ pub struct Facts {
     pub addresses: BTreeMap<Address, Owner>,
     /// Whether `addresses` was ever filled; before that nothing may be concluded from its emptiness.
     pub addresses_known: bool,
+    /// What the kernel was asked to do with an address and has not answered yet.
+    pub asked: BTreeMap<Address, Asked>,
     /// Addresses that could not be bound or unbound, why, and when it is tried again.
     pub address_errors: BTreeMap<Address, (String, Instant)>,
     /// Operators' drains.
@@ -162,19 +167,28 @@ pub struct Facts {
     pub shutdown: Option<Shutdown>,
     /// A second SIGTERM came.
     pub hurry: bool,
+    /// Every session was closed for good.
+    pub sessions_closed: bool,
+}
+
+/// A request that the kernel has not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To put the address on the host.
+    Bind,
+    /// To take it off: it may be gone any moment, so nothing is announced that rests on it.
+    Unbind,
 }
 
 impl Facts {
-    /// Who has put `ip` on this host, on whichever interface; us first.
-    pub fn owner(&self, ip: IpAddr) -> Option<Owner> {
-        let mut owner = None;
-        for found in self.holders(ip).map(|(_, owner)| *owner) {
-            match found {
-                Owner::Us => return Some(Owner::Us),
-                Owner::Other => owner = Some(Owner::Other),
-            }
-        }
-        owner
+    /// Whether `ip` is on this host, on whichever interface and whoever put it there, and is not about to go.
+    pub fn is_bound(&self, ip: IpAddr) -> bool {
+        self.lasting(ip).next().is_some()
+    }
+
+    /// Where `ip` is bound and not about to go, and by whom.
+    pub(super) fn lasting(&self, ip: IpAddr) -> impl Iterator<Item = (&Address, &Owner)> {
+        self.holders(ip).filter(|(address, _)| self.asked.get(*address) != Some(&Asked::Unbind))
     }
 
     /// Where `ip` is bound, and by whom.
@@ -188,6 +202,16 @@ impl Facts {
         self.addresses.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
     }
 
+    /// Those of them that are `ip`.
+    pub(super) fn ours_of(&self, ip: IpAddr) -> impl Iterator<Item = &Address> {
+        self.holders(ip).filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
+    }
+
+    /// Whether no address of ours is on the host, nor on its way there.
+    pub(super) fn is_clean(&self) -> bool {
+        self.addresses_known && self.asked.is_empty() && self.ours().next().is_none()
+    }
+
     /// Whether every established peer was handed `version` or a later one.
     pub fn all_synced(&self, version: Version) -> bool {
         self.peers
@@ -195,11 +219,11 @@ impl Facts {
             .all(|peer| !peer.established || peer.synced.is_some_and(|synced| synced >= version))
     }
 
-    /// Forgets what a new configuration no longer names.
+    /// Forgets what a new configuration no longer names; a peer only once its session is closed, because until then it
+    /// has our routes.
     pub(super) fn retain(&mut self, config: &Config) {
-        let checks: BTreeSet<_> = config.checks.keys().collect();
-        self.checks.retain(|check, _| checks.contains(check));
-        self.peers.retain(|peer, _| config.peers.contains_key(peer));
+        self.checks.retain(|check, _| config.checks.contains_key(check));
+        self.peers.retain(|peer, fact| fact.established || config.peers.contains_key(peer));
         self.drains.retain(|service, _| config.services.contains_key(service));
     }
 }

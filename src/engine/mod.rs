@@ -6,12 +6,19 @@
 //!              └─ time: deadline() ─► Event::Tick            └─ Actual: what was set in motion
 //! ```
 //!
+//! Events that are there at once are folded before anything is decided ([`Engine::handle_all`]): what five thousand
+//! addresses have in common is done once, and an address that vanished and is back makes no difference.
+//!
 //! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
 
 mod decide;
+mod effect;
 mod facts;
+mod fold;
 mod plan;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,77 +26,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use vipcast_bgp::{Routes, Version};
+use vipcast_bgp::Version;
 
 pub use self::decide::Decision;
 use self::decide::{decide, is_host_address};
-pub use self::facts::{Address, CheckFact, Drain, DrainClock, Event, Facts, Owner, PeerFact, Shutdown};
+pub use self::effect::{Effect, Record};
+pub use self::facts::{
+    Address, Asked, CheckFact, Drain, DrainClock, Event, Facts, Owner, PeerFact, Shutdown,
+};
+use self::fold::{Touched, users};
 use self::plan::{Actual, Desired, Step, plan};
 pub use self::verdict::{Reason, Verdict};
-use crate::check::report::{CheckReport, HealthState};
-use crate::config::model::{Condition, Config, Service};
-use crate::names::{CheckName, PeerName, ServiceName};
-
-/// Pause before an address that could not be bound or unbound is tried again.
-const ADDRESS_RETRY: Duration = Duration::from_secs(1);
-
-/// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Run exactly the checks and peers of this configuration.
-    Configure(Arc<Config>),
-    /// Put the address on the host.
-    Bind(Address),
-    /// Give every peer this whole set.
-    Advertise(Version, Arc<Routes>),
-    /// Take the address off the host.
-    Unbind(Address),
-    /// Keep these drains across a restart.
-    SaveDrains(BTreeMap<ServiceName, Drain>),
-    /// Close every session with Cease / Administrative Shutdown; answer with [`Event::PeersStopped`].
-    StopPeers,
-    /// Write it down.
-    Record(Record),
-    /// End the process.
-    Exit,
-}
-
-/// What is worth writing down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// The decision about a VIP changed.
-    Vip {
-        /// Which.
-        vip: IpNet,
-        /// Its service.
-        service: ServiceName,
-        /// The decision before, if there was one.
-        from: Option<Verdict>,
-        /// The decision now; `None`: no longer configured.
-        to: Option<Verdict>,
-        /// The fact behind the reason, in words.
-        cause: Option<String>,
-    },
-    /// A check changed its state.
-    Check {
-        /// Which.
-        check: CheckName,
-        /// The state now.
-        state: HealthState,
-        /// The result that brought it about.
-        detail: String,
-    },
-    /// One of our addresses vanished and is put back.
-    AddressLost(Address),
-    /// An address of a predecessor was found.
-    AddressAdopted(Address),
-    /// An address could not be bound or unbound.
-    AddressFailed(Address, String),
-    /// An operator's drain began (`Some`) or ended.
-    Drain(ServiceName, Option<Drain>),
-    /// The shutdown entered a phase.
-    Shutdown(Shutdown),
-}
+use crate::config::model::{Config, Service};
+use crate::names::{CheckName, ServiceName};
 
 /// A decision in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,13 +61,8 @@ pub struct Engine {
     actual: Actual,
     /// Which services each check decides about.
     users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
-}
-
-/// The services that an event touches.
-enum Touched {
-    None,
-    Some(BTreeSet<ServiceName>),
-    All,
+    /// When it was last planned. What time alone made possible until then is under way.
+    acted_at: Option<Instant>,
 }
 
 impl Engine {
@@ -128,7 +72,7 @@ impl Engine {
         facts.retain(&config);
         facts.peers = config.peers.keys().map(|peer| (peer.clone(), PeerFact::default())).collect();
         let (standing, desired, actual) = (BTreeMap::new(), Desired::default(), Actual::default());
-        Self { users: users(&config), config, facts, standing, desired, actual }
+        Self { users: users(&config), config, facts, standing, desired, actual, acted_at: None }
     }
 
     /// The first effects.
@@ -143,29 +87,42 @@ impl Engine {
 
     /// Takes one event.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        self.handle_all([event], now)
+    }
+
+    /// Takes events that happened in this order, and acts on what they come to.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Instant) -> Vec<Effect> {
         let (mut effects, mut records) = (Vec::new(), Vec::new());
-        let is_report = matches!(event, Event::Check(_));
-        let touched = self.fold(event, now, &mut effects, &mut records);
-        if is_report && matches!(touched, Touched::None) {
-            // By far the most frequent event, and nearly always the same result again: nothing can follow from it.
-            return records;
+        if self.facts.shutdown == Some(Shutdown::Done) {
+            return effects;
         }
-        self.decide(touched, now, &mut records);
-        self.carry_out(now, &mut effects);
-        while self.advance_shutdown(now, &mut effects) {
-            self.decide(Touched::All, now, &mut records);
+        let mut touched = Touched::Nothing;
+        for event in events {
+            touched = touched.and(self.fold(event, now, &mut effects, &mut records));
+        }
+        // By far the most frequent event is a check with the same result again: nothing can follow from it.
+        if touched != Touched::Nothing {
+            self.decide(touched, now, &mut records);
             self.carry_out(now, &mut effects);
+            while self.advance_shutdown(now, &mut effects) {
+                self.decide(Touched::All, now, &mut records);
+                self.carry_out(now, &mut effects);
+            }
         }
         effects.extend(records);
         effects
     }
 
-    /// When [`Event::Tick`] is due.
-    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+    /// When [`Event::Tick`] is due. It may have passed already.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.facts.shutdown == Some(Shutdown::Done) {
+            return None;
+        }
         let drains =
             self.facts.drains.values().flat_map(|drain| [drain.clock.withdraw_at, drain.clock.lift_at]);
         let shutdown = self.facts.shutdown.and_then(shutdown::deadline);
-        let addresses = self.actual.deadline(&self.facts, self.unbind_delay(), now);
+        let addresses =
+            self.acted_at.and_then(|at| self.actual.deadline(&self.facts, self.unbind_delay(), at));
         drains.chain([shutdown, addresses]).flatten().min()
     }
 
@@ -189,172 +146,12 @@ impl Engine {
         self.actual.advertised.0
     }
 
-    /// Changes the facts, and says which services they touch.
-    fn fold(
-        &mut self,
-        event: Event,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
-        match event {
-            Event::Reload(config) => {
-                self.config = config;
-                let drains = self.facts.drains.len();
-                self.facts.retain(&self.config);
-                if self.facts.drains.len() != drains {
-                    effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-                }
-                for peer in self.config.peers.keys() {
-                    self.facts.peers.entry(peer.clone()).or_default();
-                }
-                self.users = users(&self.config);
-                effects.push(Effect::Configure(Arc::clone(&self.config)));
-                Touched::All
-            }
-            Event::Check(report) => self.fold_check(report, records),
-            Event::Addresses(addresses) => {
-                if !self.facts.addresses_known {
-                    let ours = addresses.iter().filter(|(_, owner)| **owner == Owner::Us);
-                    records.extend(ours.map(|(a, _)| Effect::Record(Record::AddressAdopted(a.clone()))));
-                }
-                self.facts.addresses = addresses;
-                self.facts.addresses_known = true;
-                Touched::All
-            }
-            Event::AddressAdded(address, owner) => {
-                self.answered(&address);
-                let touched = self.services_of(&address);
-                self.facts.addresses.insert(address, owner);
-                touched
-            }
-            Event::AddressRemoved(address) => {
-                let asked_for = self.actual.in_flight.contains(&address);
-                self.answered(&address);
-                if self.facts.addresses.remove(&address) == Some(Owner::Us) && !asked_for {
-                    records.push(Effect::Record(Record::AddressLost(address.clone())));
-                }
-                self.services_of(&address)
-            }
-            Event::AddressFailed(address, error) => {
-                self.answered(&address);
-                records.push(Effect::Record(Record::AddressFailed(address.clone(), error.clone())));
-                self.facts.address_errors.insert(address, (error, now + ADDRESS_RETRY));
-                Touched::None
-            }
-            Event::PeerUp(peer) => self.fold_peer(&peer, PeerFact { established: true, synced: None }),
-            Event::PeerDown(peer) => self.fold_peer(&peer, PeerFact::default()),
-            Event::PeerSynced(peer, version) => {
-                if let Some(fact) = self.facts.peers.get_mut(&peer) {
-                    fact.synced = Some(version);
-                }
-                Touched::None
-            }
-            Event::Drain(service, mut drain) => {
-                let already = self.facts.drains.get(&service).map(|earlier| earlier.clock.withdraw_at);
-                drain.clock.withdraw_at = already.unwrap_or(Some(now + self.config.shutdown.drain_time));
-                records.push(Effect::Record(Record::Drain(service.clone(), Some(drain.clone()))));
-                self.facts.drains.insert(service.clone(), drain);
-                effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-                Touched::Some([service].into())
-            }
-            Event::Undrain(service) => {
-                if self.facts.drains.remove(&service).is_some() {
-                    records.push(Effect::Record(Record::Drain(service.clone(), None)));
-                    effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-                }
-                Touched::Some([service].into())
-            }
-            Event::Shutdown => {
-                if self.facts.shutdown.is_some() {
-                    self.facts.hurry = true;
-                } else {
-                    let phase = shutdown::begin(&self.config.shutdown, now);
-                    self.facts.shutdown = Some(phase);
-                    effects.push(Effect::Record(Record::Shutdown(phase)));
-                }
-                Touched::All
-            }
-            Event::PeersStopped => {
-                for peer in self.facts.peers.values_mut() {
-                    *peer = PeerFact::default();
-                }
-                self.facts.shutdown = Some(shutdown::ceased(now));
-                Touched::All
-            }
-            Event::Tick => self.fold_time(now, effects, records),
-        }
-    }
-
-    fn fold_check(&mut self, report: CheckReport, records: &mut Vec<Effect>) -> Touched {
-        let CheckReport { check, definition, mut state, mut since, outcome, at } = report;
-        // A late report of a check that a reload has removed or changed.
-        if self.config.checks.get(&check) != Some(&definition) {
-            return Touched::None;
-        }
-        let before = self.facts.checks.get(&check).map(|fact| (fact.state, fact.since));
-        if let (HealthState::Unknown, Some((settled, entered))) = (state, before) {
-            // Its definition has changed: until the new one settles, the old answer is the best there is.
-            (state, since) = (settled, entered);
-        }
-        if before.map(|(state, _)| state) != Some(state) {
-            let detail = outcome.detail.clone();
-            records.push(Effect::Record(Record::Check { check: check.clone(), state, detail }));
-        }
-        self.facts.checks.insert(check.clone(), CheckFact { state, since, outcome, at });
-        if before.map(|(state, _)| state.verdict()) == Some(state.verdict()) {
-            return Touched::None;
-        }
-        self.users.get(&check).map_or(Touched::None, |users| Touched::Some(users.clone()))
-    }
-
-    fn fold_peer(&mut self, peer: &PeerName, now: PeerFact) -> Touched {
-        if let Some(fact) = self.facts.peers.get_mut(peer) {
-            *fact = now;
-        }
-        Touched::None
-    }
-
-    fn fold_time(&mut self, now: Instant, effects: &mut Vec<Effect>, records: &mut Vec<Effect>) -> Touched {
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let mut touched = BTreeSet::new();
-        for (service, drain) in &mut self.facts.drains {
-            if due(drain.clock.withdraw_at) {
-                drain.clock.withdraw_at = None;
-                touched.insert(service.clone());
-            }
-        }
-        let lifted: BTreeMap<_, _> =
-            self.facts.drains.extract_if(.., |_, drain| due(drain.clock.lift_at)).collect();
-        if !lifted.is_empty() {
-            effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-        }
-        for service in lifted.into_keys() {
-            records.push(Effect::Record(Record::Drain(service.clone(), None)));
-            touched.insert(service);
-        }
-        Touched::Some(touched)
-    }
-
-    /// The kernel has said what became of an address: nothing is in flight any more, and no error stands.
-    fn answered(&mut self, address: &Address) {
-        self.actual.in_flight.remove(address);
-        self.facts.address_errors.remove(address);
-    }
-
-    fn services_of(&self, address: &Address) -> Touched {
-        match self.standing.get(&IpNet::from(address.ip)) {
-            Some(standing) => Touched::Some([standing.service.clone()].into()),
-            None => Touched::None,
-        }
-    }
-
     /// Decides again about the services touched, and writes down what changed.
     fn decide(&mut self, touched: Touched, now: Instant, records: &mut Vec<Effect>) {
         let config = Arc::clone(&self.config);
         match touched {
-            Touched::None => {}
-            Touched::Some(names) => {
+            Touched::Nothing => {}
+            Touched::Services(names) => {
                 for (name, service) in names.iter().filter_map(|name| config.services.get_key_value(name)) {
                     self.decide_service(name, service, now, records);
                 }
@@ -395,6 +192,7 @@ impl Engine {
                 let cause = self.cause(&decision.verdict);
                 records.push(Effect::Record(Record::Vip { vip, service, from, to, cause }));
             }
+            self.actual.changed.insert(vip);
             match decision.verdict.attributes() {
                 Some(attributes) => {
                     Arc::make_mut(&mut self.desired.routes).insert(vip, Arc::clone(attributes));
@@ -404,10 +202,13 @@ impl Engine {
                 }
                 None => {}
             }
-            if decision.bind {
-                self.desired.addresses.insert(vip.addr(), service.interface.clone());
-            } else if is_host_address(&vip) {
-                self.desired.addresses.remove(&vip.addr());
+            if is_host_address(&vip) {
+                self.actual.open.insert(vip.addr());
+                if decision.bind {
+                    self.desired.addresses.insert(vip.addr(), service.interface.clone());
+                } else {
+                    self.desired.addresses.remove(&vip.addr());
+                }
             }
             self.standing.insert(vip, Standing { service: name.clone(), decision, since });
         }
@@ -421,7 +222,9 @@ impl Engine {
     fn forget(&mut self, vip: IpNet, records: &mut Vec<Effect>) {
         let Some(standing) = self.standing.remove(&vip) else { return };
         Arc::make_mut(&mut self.desired.routes).remove(&vip);
+        self.actual.changed.insert(vip);
         if is_host_address(&vip) {
+            self.actual.open.insert(vip.addr());
             self.desired.addresses.remove(&vip.addr());
         }
         let from = Some(standing.decision.verdict);
@@ -448,16 +251,37 @@ impl Engine {
         }
     }
 
+    /// Sets in motion whatever can be now; what is under way is not asked for again.
     fn carry_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let unbind_delay = self.unbind_delay();
-        self.actual.settle(&self.facts, unbind_delay, now);
-        for step in plan(&self.desired, &self.actual, &self.facts, unbind_delay, now) {
-            self.actual.begin(&step);
-            effects.push(match step {
-                Step::Bind(address) => Effect::Bind(address),
-                Step::Advertise(version, routes) => Effect::Advertise(version, routes),
-                Step::Unbind(address) => Effect::Unbind(address),
-            });
+        self.acted_at = Some(now);
+        loop {
+            self.actual.settle(&self.facts, unbind_delay, now);
+            let steps = plan(&self.desired, &self.actual, &self.facts, unbind_delay, now);
+            // A withdrawal that nobody has to be told of may be settled at once, and then something is left to do.
+            let again = steps.iter().any(|step| matches!(step, Step::Advertise(..)));
+            effects.extend(steps.into_iter().map(|step| self.begin(step)));
+            if !again {
+                break;
+            }
+        }
+        self.actual.close(&self.desired, &self.facts);
+    }
+
+    fn begin(&mut self, step: Step) -> Effect {
+        match step {
+            Step::Bind(address) => {
+                self.facts.asked.insert(address.clone(), Asked::Bind);
+                Effect::Bind(address)
+            }
+            Step::Unbind(address) => {
+                self.facts.asked.insert(address.clone(), Asked::Unbind);
+                Effect::Unbind(address)
+            }
+            Step::Advertise(version, routes) => {
+                self.actual.advertised(version, &routes);
+                Effect::Advertise(version, routes)
+            }
         }
     }
 
@@ -472,12 +296,16 @@ impl Engine {
         self.facts.shutdown = Some(next);
         effects.push(Effect::Record(Record::Shutdown(next)));
         match next {
-            Shutdown::Ceasing => effects.push(Effect::StopPeers),
-            Shutdown::Done => effects.push(Effect::Exit),
-            Shutdown::Draining { .. }
-            | Shutdown::Withdrawing { .. }
-            | Shutdown::Settling { .. }
-            | Shutdown::Unbinding { .. } => {}
+            Shutdown::Ceasing { .. } => effects.push(Effect::StopPeers),
+            // Also those whose end nobody reported: nothing is told to them any more.
+            Shutdown::Unbinding { .. } => {
+                self.facts.peers.values_mut().for_each(|fact| *fact = PeerFact::default())
+            }
+            Shutdown::Done => {
+                effects.push(Effect::Exit);
+                return false;
+            }
+            Shutdown::Draining { .. } | Shutdown::Withdrawing { .. } | Shutdown::Settling { .. } => {}
         }
         true
     }
@@ -487,29 +315,4 @@ impl Engine {
         let closed = matches!(self.facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
         if self.facts.hurry || closed { Duration::ZERO } else { self.config.shutdown.unbind_delay }
     }
-}
-
-/// Which services each check decides about.
-fn users(config: &Config) -> BTreeMap<CheckName, BTreeSet<ServiceName>> {
-    fn collect(
-        condition: &Condition,
-        service: &ServiceName,
-        users: &mut BTreeMap<CheckName, BTreeSet<ServiceName>>,
-    ) {
-        match condition {
-            Condition::Check(check) => {
-                users.entry(check.clone()).or_default().insert(service.clone());
-            }
-            Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
-                for part in of {
-                    collect(part, service, users);
-                }
-            }
-        }
-    }
-    let mut users = BTreeMap::new();
-    for (name, service) in &config.services {
-        collect(&service.checks, name, &mut users);
-    }
-    users
 }

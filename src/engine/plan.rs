@@ -5,13 +5,15 @@
 //! 3. unbind what is ours and no longer wanted, but only after its withdrawal was handed to every established peer
 //!    and the unbind delay has passed.
 //!
-//! Nothing else in the daemon knows this order.
+//! Nothing else in the daemon knows this order. Only what changed is looked at, so that one VIP of thousands costs no
+//! more than one of ten.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use vipcast_bgp::{Routes, Version};
 
 use super::decide::is_host_address;
@@ -33,8 +35,10 @@ pub(super) struct Actual {
     pub(super) advertised: (Version, Arc<Routes>),
     /// Addresses that were announced and no longer are.
     pub(super) retiring: BTreeMap<IpAddr, Retiring>,
-    /// Addresses that were asked to be bound or unbound, with no answer yet.
-    pub(super) in_flight: BTreeSet<Address>,
+    /// Addresses that are not as desired, or have changed since that was known.
+    pub(super) open: BTreeSet<IpAddr>,
+    /// VIPs whose route may be another one than was advertised.
+    pub(super) changed: BTreeSet<IpNet>,
 }
 
 /// An address whose withdrawal is under way.
@@ -65,37 +69,30 @@ pub(super) fn plan(
     unbind_delay: Duration,
     now: Instant,
 ) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if facts.addresses_known {
-        let may_touch = |address: &Address| {
-            !actual.in_flight.contains(address)
-                && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
-        };
-        let missing = |ip: IpAddr, interface: &str| {
-            !facts.holders(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
-        };
-        let wanted = desired.addresses.iter().filter(|(ip, interface)| missing(**ip, interface));
-        let wanted = wanted.map(|(ip, interface)| Address { ip: *ip, interface: interface.clone() });
-        steps.extend(wanted.filter(may_touch).map(Step::Bind));
-        steps.extend(advertise(desired, actual));
-        let leaving =
-            facts.ours().filter(|address| desired.addresses.get(&address.ip) != Some(&address.interface));
-        steps.extend(
-            leaving
-                .filter(|a| may_touch(a) && may_leave(a, desired, actual, facts, unbind_delay, now))
-                .cloned()
-                .map(Step::Unbind),
-        );
-    } else {
-        steps.extend(advertise(desired, actual));
-    }
+    let may_touch = |address: &Address| {
+        !facts.asked.contains_key(address)
+            && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
+    };
+    let open = || actual.open.iter().filter(|_| facts.addresses_known);
+    let missing = open().filter_map(|ip| {
+        let interface = desired.addresses.get(ip)?;
+        let is_there =
+            |(held, owner): (&Address, &Owner)| held.interface == *interface || *owner == Owner::Other;
+        let missing = !facts.lasting(*ip).any(is_there);
+        missing.then(|| Address { ip: *ip, interface: interface.clone() })
+    });
+    let leaving = open().flat_map(|ip| facts.ours_of(*ip)).filter(|address| !desired.has(address));
+    let may_leave = |address: &&Address| may_leave(address, desired, actual, facts, unbind_delay, now);
+    let mut steps: Vec<Step> = missing.filter(&may_touch).map(Step::Bind).collect();
+    steps.extend(advertise(desired, actual));
+    steps.extend(leaving.filter(|address| may_touch(address)).filter(may_leave).cloned().map(Step::Unbind));
     steps
 }
 
 fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
     let (Version(version), advertised) = &actual.advertised;
-    (desired.routes != *advertised)
-        .then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
+    let differs = actual.changed.iter().any(|vip| desired.routes.get(vip) != advertised.get(vip));
+    differs.then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
 }
 
 /// Whether no router can still send us packets for it.
@@ -108,8 +105,10 @@ fn may_leave(
     now: Instant,
 ) -> bool {
     if let Some(elsewhere) = desired.addresses.get(&address.ip) {
-        // It only moves to another interface: it must be there first.
-        return facts.holders(address.ip).any(|(held, _)| held.interface == *elsewhere);
+        // It only moves to another interface, or to someone else: it must be there first.
+        return facts
+            .lasting(address.ip)
+            .any(|(held, owner)| held.interface == *elsewhere || *owner == Owner::Other);
     }
     let announced = |routes: &Routes| routes.contains_key(&address.ip.into());
     if announced(&desired.routes) || announced(&actual.advertised.1) {
@@ -122,41 +121,63 @@ fn may_leave(
     }
 }
 
-impl Actual {
-    /// Notes that `step` was set in motion.
-    pub(super) fn begin(&mut self, step: &Step) {
-        match step {
-            Step::Bind(address) | Step::Unbind(address) => {
-                self.in_flight.insert(address.clone());
-            }
-            Step::Advertise(version, routes) => {
-                for gone in
-                    self.advertised.1.keys().filter(|vip| is_host_address(vip) && !routes.contains_key(*vip))
-                {
-                    self.retiring.insert(gone.addr(), Retiring { version: *version, settled_at: None });
-                }
-                self.retiring.retain(|ip, _| !routes.contains_key(&(*ip).into()));
-                self.advertised = (*version, Arc::clone(routes));
-            }
-        }
+impl Desired {
+    /// Whether an address of ours is where it belongs.
+    fn has(&self, address: &Address) -> bool {
+        self.addresses.get(&address.ip) == Some(&address.interface)
     }
 
-    /// Notes which withdrawals every established peer now has, and forgets those that are long over.
-    pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
-        for retiring in self.retiring.values_mut() {
-            if retiring.settled_at.is_none() && facts.all_synced(retiring.version) {
-                retiring.settled_at = Some(now);
+    /// Whether `ip` is as it should be, and stays so until something happens to it.
+    fn is_met(&self, ip: IpAddr, facts: &Facts) -> bool {
+        let is_there = |interface: &String| {
+            facts.lasting(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
+        };
+        self.addresses.get(&ip).is_none_or(is_there) && facts.ours_of(ip).all(|address| self.has(address))
+    }
+}
+
+impl Actual {
+    /// Notes that `routes` were given to every peer.
+    pub(super) fn advertised(&mut self, version: Version, routes: &Arc<Routes>) {
+        for vip in self.changed.iter().filter(|vip| is_host_address(vip)) {
+            if routes.contains_key(vip) {
+                self.retiring.remove(&vip.addr());
+            } else if self.advertised.1.contains_key(vip) {
+                self.retiring.insert(vip.addr(), Retiring { version, settled_at: None });
             }
         }
+        self.changed.clear();
+        self.advertised = (version, Arc::clone(routes));
+    }
+
+    /// Forgets what is as desired now.
+    pub(super) fn close(&mut self, desired: &Desired, facts: &Facts) {
+        self.open.retain(|ip| !facts.addresses_known || !desired.is_met(*ip, facts));
+        self.changed.retain(|vip| desired.routes.get(vip) != self.advertised.1.get(vip));
+    }
+
+    /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has
+    /// just come up may have begun with an earlier set, so it is waited for too.
+    pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
+        for retiring in self.retiring.values_mut() {
+            let settled = facts.all_synced(retiring.version);
+            retiring.settled_at = settled.then_some(retiring.settled_at.unwrap_or(now));
+        }
         self.retiring.retain(|ip, retiring| {
-            facts.owner(*ip).is_some() || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
+            facts.holders(*ip).next().is_some()
+                || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
         });
     }
 
-    /// The next time at which something becomes possible that is not now.
-    pub(super) fn deadline(&self, facts: &Facts, unbind_delay: Duration, now: Instant) -> Option<Instant> {
+    /// The next time after `acted_at` at which something becomes possible that was not then.
+    pub(super) fn deadline(
+        &self,
+        facts: &Facts,
+        unbind_delay: Duration,
+        acted_at: Instant,
+    ) -> Option<Instant> {
         let settled = self.retiring.values().filter_map(|retiring| Some(retiring.settled_at? + unbind_delay));
         let retries = facts.address_errors.values().map(|(_, retry_at)| *retry_at);
-        settled.chain(retries).filter(|at| *at > now).min()
+        settled.chain(retries).filter(|at| *at > acted_at).min()
     }
 }

@@ -3,10 +3,11 @@
 //! ```text
 //!  Draining ───────► Withdrawing ───────► Settling ─────► Ceasing ──────► Unbinding ──────► Done
 //!  GRACEFUL_SHUTDOWN  every peer was told   unbind_delay   Cease/2 is out   no address of ours
-//!  for drain_time     (or its patience ends)               on every session (or they are kept)
+//!  for drain_time     (or its patience ends)               on every session
 //! ```
 //!
-//! A second SIGTERM takes the waiting out, never a step.
+//! Addresses that are to be kept need no unbinding, so Ceasing is followed by Done. A second SIGTERM takes the waiting
+//! out, never a step. Nothing waits for ever: whoever does not answer is given up.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use crate::config::model;
 
 /// How long a peer that reads nothing may hold up the end.
 const WITHDRAW_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a connection that does not close; a link gives its own up after two seconds.
+const CEASE_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for the kernel, which answers at once.
 const UNBIND_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -45,24 +48,24 @@ pub(super) fn advance(
             let delay = if alone { Duration::ZERO } else { config.unbind_delay };
             Some(Shutdown::Settling { until: now + delay })
         }
-        Shutdown::Settling { until } if over(until) => Some(Shutdown::Ceasing),
-        Shutdown::Unbinding { until }
-            if config.keep_addresses || facts.ours().next().is_none() || until <= now =>
-        {
-            Some(Shutdown::Done)
+        Shutdown::Settling { until } if over(until) => {
+            Some(Shutdown::Ceasing { until: now + CEASE_PATIENCE })
         }
+        Shutdown::Ceasing { until } if facts.sessions_closed || until <= now => {
+            Some(if config.keep_addresses {
+                Shutdown::Done
+            } else {
+                Shutdown::Unbinding { until: now + UNBIND_PATIENCE }
+            })
+        }
+        Shutdown::Unbinding { until } if facts.is_clean() || until <= now => Some(Shutdown::Done),
         Shutdown::Draining { .. }
         | Shutdown::Withdrawing { .. }
         | Shutdown::Settling { .. }
-        | Shutdown::Ceasing
+        | Shutdown::Ceasing { .. }
         | Shutdown::Unbinding { .. }
         | Shutdown::Done => None,
     }
-}
-
-/// The phase after every session was closed.
-pub(super) fn ceased(now: Instant) -> Shutdown {
-    Shutdown::Unbinding { until: now + UNBIND_PATIENCE }
 }
 
 /// When the phase ends by itself.
@@ -71,7 +74,8 @@ pub(super) fn deadline(phase: Shutdown) -> Option<Instant> {
         Shutdown::Draining { until }
         | Shutdown::Withdrawing { until }
         | Shutdown::Settling { until }
+        | Shutdown::Ceasing { until }
         | Shutdown::Unbinding { until } => Some(until),
-        Shutdown::Ceasing | Shutdown::Done => None,
+        Shutdown::Done => None,
     }
 }

@@ -19,7 +19,7 @@ use std::io;
 use std::path::Path;
 
 use futures_channel::mpsc::UnboundedReceiver;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
@@ -30,6 +30,9 @@ use tokio::task::JoinHandle;
 
 use self::note::Note;
 use crate::engine::{Address, Event, Owner};
+
+/// Requests that are answered together, at most.
+const AT_ONCE: usize = 256;
 
 /// Why the addresses of the host cannot be managed.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +115,7 @@ impl Task {
         loop {
             tokio::select! {
                 request = requests.recv() => match request {
-                    Some(request) => self.request(request).await,
+                    Some(request) => self.work(request, &mut requests, &mut notifications).await,
                     None => return,
                 },
                 notification = notifications.next() => match notification {
@@ -128,7 +131,30 @@ impl Task {
         drop(self.events.send(event));
     }
 
-    async fn request(&mut self, request: Request) {
+    /// Does what was asked for, and what was asked for behind it, and then answers it all at once: thousands of
+    /// addresses are few sets of routes. What the kernel has to say goes first, so that nothing is heard of the past
+    /// after an answer.
+    async fn work(
+        &mut self,
+        first: Request,
+        requests: &mut mpsc::UnboundedReceiver<Request>,
+        notifications: &mut Notifications,
+    ) {
+        let mut answers = vec![self.request(first).await];
+        while answers.len() < AT_ONCE
+            && let Ok(next) = requests.try_recv()
+        {
+            answers.push(self.request(next).await);
+        }
+        while let Some(Some((message, _))) = notifications.next().now_or_never() {
+            self.notified(message.payload).await;
+        }
+        for answer in answers {
+            self.tell(answer);
+        }
+    }
+
+    async fn request(&mut self, request: Request) -> Event {
         let (address, result, done) = match request {
             Request::Bind(address) => {
                 let result = self.bind(&address).await;
@@ -142,9 +168,8 @@ impl Task {
             }
         };
         match result {
-            // The notification says the same a moment later; folding it twice changes nothing.
-            Ok(()) => self.tell(done),
-            Err(cause) => self.tell(Event::AddressFailed(address, cause)),
+            Ok(()) => done,
+            Err(cause) => Event::AddressFailed(address, cause),
         }
     }
 

@@ -14,7 +14,7 @@ fn said(text: &str) -> String {
     }
 }
 
-const FIVE_MISTAKES: &str = "\
+pub(crate) const FIVE_MISTAKES: &str = "\
 local_as: 65001
 
 peers:
@@ -167,6 +167,18 @@ const WRONG: &[(&str, &str)] = &[
     ("peer", "address: 192.0.2.1\npeer_as: 1\nfamilies: ipv4"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nsource_address: 2001:db8::1"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nsource_address: 224.0.0.1"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nttl_security: 1\nmultihop: 2"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nttl_security: 0\ninterface: a/b"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nmultihop: yes\nebgp_multihop: 2"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\npassword: \"\""),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\npassword: [x]"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\npassword: hunter2\npassword_file: key"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\npassword_credential: ../key"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\ntcp_ao: {send_id: 256, algorithm: md5}"),
+    (
+        "peers",
+        "peers:\n  a: {address: 192.0.2.1, peer_as: 1, password: one}\n  b: {address: 192.0.2.1, peer_as: 1, port: 1179}",
+    ),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nnext_hop: []"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nnext_hop: 127.0.0.1"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nnext_hop: {ipv4: 2001:db8::1, ipv6: 192.0.2.1, ip: x}"),

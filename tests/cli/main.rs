@@ -1,5 +1,7 @@
 //! What an operator sees: diagnostics of a configuration, and the examples that people start from.
 
+mod commands;
 mod config_errors;
 mod config_files;
 mod examples;
+mod secrets;

@@ -3,17 +3,21 @@
 //! | file | what |
 //! | --- | --- |
 //! | `sessions` | every kind of router: who dials, collision, attributes, fail-over, restart, goodbye |
+//! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
+//! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test and a measurement say so")]
 
+mod capabilities;
 mod invariants;
 mod node;
 mod rack;
 mod sessions;
+mod transport;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,7 +31,13 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups = [sessions::trials(), rack::trials(), invariants::trials()];
+    let groups = [
+        sessions::trials(),
+        capabilities::trials(),
+        rack::trials(),
+        invariants::trials(),
+        transport::trials(),
+    ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
 

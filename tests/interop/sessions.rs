@@ -71,10 +71,15 @@ impl<'a> Rack<'a> {
 
     /// Both VIPs as they should arrive, with these communities.
     fn wait_for_vips(&self, router: &dyn Router, communities: &[&str]) -> Result<()> {
+        self.wait_for_vips_via(router, self.edge4()?, communities)
+    }
+
+    /// The same, with this next hop for the IPv4 one.
+    fn wait_for_vips_via(&self, router: &dyn Router, next_hop4: IpAddr, communities: &[&str]) -> Result<()> {
         let communities: BTreeSet<String> = communities.iter().map(|c| (*c).to_owned()).collect();
         self.lab.until(format_args!("{} to have both VIPs", router.kind()), SOON, || {
             let routes = router.routes()?;
-            for (vip, next_hop) in [(VIP4, self.edge4()?), (VIP6, self.link.v6(&self.edge)?)] {
+            for (vip, next_hop) in [(VIP4, next_hop4), (VIP6, self.link.v6(&self.edge)?)] {
                 let path = only_path(&routes, vip)?;
                 ensure!(path.next_hop == next_hop, "{vip}: next hop {} and not {next_hop}", path.next_hop);
                 ensure!(path.as_path == [EDGE_AS, EDGE_AS], "{vip}: AS path {:?}", path.as_path);
@@ -127,7 +132,7 @@ services:
       large_communities: [\"65001:1:2\"]
       med: 77
       as_path_prepend: 1
-shutdown: {{drain_time: 2s, unbind_delay: 200ms}}
+shutdown: {{drain_time: 6s, unbind_delay: 200ms}}
 "
     )
 }
@@ -169,7 +174,8 @@ fn life_of_a_vip(lab: &Lab, kind: RouterKind) -> Result<()> {
     Ok(())
 }
 
-/// The router dials over IPv6; the IPv4 VIP travels with the IPv4 address of the same interface.
+/// The router dials over IPv6; the IPv4 VIP travels with the IPv4 address of the same interface, or with our end of the
+/// session where the router takes that (RFC 8950), as GoBGP does unasked.
 fn routers_dial(lab: &Lab, kind: RouterKind) -> Result<()> {
     let rack = Rack::new(lab)?;
     let (tor6, edge6) = (rack.link.v6(&rack.tor)?, rack.link.v6(&rack.edge)?);
@@ -177,7 +183,8 @@ fn routers_dial(lab: &Lab, kind: RouterKind) -> Result<()> {
     let _node = Node::start(lab, &rack.edge, &config(&peer))?;
     let router = rack.router(kind, Neighbor::new(edge6, EDGE_AS))?;
     router.wait_established(edge6, SOON)?;
-    rack.wait_for_vips(&*router, &["65001:100"])
+    let next_hop4 = if kind == RouterKind::GoBgp { edge6 } else { rack.edge4()? };
+    rack.wait_for_vips_via(&*router, next_hop4, &["65001:100"])
 }
 
 /// Both dial, again and again: each time one session remains, and it is the same for both.

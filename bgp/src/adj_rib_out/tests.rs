@@ -8,10 +8,11 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::{AdjRibOut, Egress, Withheld};
-use crate::route::{NextHops, RouteAttributes, Routes};
+use crate::next_hop::{NextHop, SessionNextHops};
+use crate::route::{RouteAttributes, Routes};
 use crate::wire::{
-    AsPath, AsWidth, Asn, Attribute, Community, Family, LargeCommunity, Message, MpNextHop, MpNlri, MpReach,
-    Origin, Peering, SessionContext, Update,
+    AsPath, AsWidth, Asn, Attribute, Community, ExtendedCommunity, Family, LargeCommunity, Message,
+    MpNextHop, MpNlri, MpReach, Origin, Peering, SessionContext, Update,
 };
 
 const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -23,7 +24,10 @@ fn egress(context: SessionContext) -> Egress {
         families: BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]),
         context,
         local_as: ASN,
-        next_hops: NextHops { v4: Some(NEXT_HOP), v6: Some(NEXT_HOP_6) },
+        next_hops: SessionNextHops {
+            v4: Some(NextHop::V4(NEXT_HOP)),
+            v6: Some(NextHop::V6 { global: NEXT_HOP_6, link_local: None }),
+        },
     }
 }
 
@@ -149,6 +153,8 @@ fn an_external_session_gets_our_as_prepended_and_no_local_pref() {
         med: Some(50),
         local_pref: Some(200),
         communities: BTreeSet::from([Community::new(65001, 2), Community::new(65001, 1)]),
+        extended_communities: BTreeSet::from(["rt:65001:7".parse().unwrap()]),
+        link_bandwidth: Some(125_000_000),
         large_communities: BTreeSet::from([LargeCommunity { global: 1, local1: 2, local2: 3 }]),
         next_hop: None,
     };
@@ -160,6 +166,11 @@ fn an_external_session_gets_our_as_prepended_and_no_local_pref() {
         Attribute::NextHop(NEXT_HOP),
         Attribute::MultiExitDisc(50),
         Attribute::Communities(vec![Community::new(65001, 1), Community::new(65001, 2)]),
+        Attribute::ExtendedCommunities(vec![
+            // One gigabit per second, as an IEEE single in octets, from AS 65001.
+            ExtendedCommunity([0x40, 0x04, 0xfd, 0xe9, 0x4c, 0xee, 0x6b, 0x28]),
+            ExtendedCommunity([0x00, 0x02, 0xfd, 0xe9, 0, 0, 0, 7]),
+        ]),
         Attribute::LargeCommunities(vec![LargeCommunity { global: 1, local1: 2, local2: 3 }]),
     ];
     assert_eq!(updates[0].attributes, common);
@@ -172,6 +183,26 @@ fn an_external_session_gets_our_as_prepended_and_no_local_pref() {
     let mut want = vec![reach];
     want.extend(common.into_iter().filter(|attribute| !matches!(attribute, Attribute::NextHop(_))));
     assert_eq!(updates[1].attributes, want);
+}
+
+/// RFC 8950 §3.
+#[test]
+fn ipv4_prefixes_travel_with_an_ipv6_next_hop_in_mp_reach() {
+    let hop = NextHop::V6 { global: NEXT_HOP_6, link_local: Some("fe80::2".parse().unwrap()) };
+    let next_hops = SessionNextHops { v4: Some(hop), v6: Some(hop) };
+    let mut rib = AdjRibOut::new(Egress { next_hops, ..egress(SessionContext::external()) });
+    rib.set(&set(&["192.0.2.1/32"], RouteAttributes::default()));
+    let updates = drain(&mut rib);
+    let reach = Attribute::MpReach(MpReach {
+        family: Family::IPV4_UNICAST,
+        next_hop: MpNextHop::Ipv6 { global: NEXT_HOP_6, link_local: Some("fe80::2".parse().unwrap()) },
+        nlri: MpNlri::Ipv4(vec!["192.0.2.1/32".parse().unwrap()]),
+    });
+    let path = Attribute::AsPath(AsPath::sequence([ASN]));
+    assert_eq!(updates[0].attributes, [reach, Attribute::Origin(Origin::Igp), path]);
+    assert_eq!(updates[0].nlri, []);
+    rib.set(&Routes::new());
+    assert_eq!(drain(&mut rib)[0].withdrawn, ["192.0.2.1/32".parse().unwrap()]);
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub struct PeerConfig {
     pub families: BTreeSet<Family>,
     /// Next hops that stand in for those of the session.
     pub next_hops: NextHops,
+    /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950). Used only where the peer offers it too and the session is over
+    /// IPv6.
+    pub extended_next_hop: bool,
     /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
     /// host that only announces counts what it hears and drops it, so that no full table can make it grow.
     ///
@@ -57,6 +60,7 @@ impl PeerConfig {
             mode: ConnectMode::Both,
             families: BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]),
             next_hops: NextHops::default(),
+            extended_next_hop: false,
             deliver_updates: false,
             seed: u64::from(u32::from(router_id)) << 32 | u64::from(local_as.0),
         }

@@ -20,8 +20,8 @@ use crate::adj_rib_out::AdjRibOut;
 use crate::route::Routes;
 use crate::wire::iana::message_type;
 use crate::wire::{
-    AsWidth, DecodeError, EncodeError, Family, HEADER_LEN, Message, Notification, Peering, SessionContext,
-    next_frame,
+    AsWidth, DecodeError, EncodeError, Family, HEADER_LEN, Message, Notification, Peering, RefreshKind,
+    RouteRefresh, SessionContext, next_frame,
 };
 
 /// How long a TCP connect may take: three SYNs.
@@ -55,6 +55,8 @@ pub(super) struct Connection {
     /// Families that the peer wants once more (RFC 2918). They are resent when all that came in was read: a peer that
     /// asks a thousand times in one segment makes us look through our routes once.
     refresh: BTreeSet<Family>,
+    /// Being sent again; the peer is told when that is all (RFC 7313 §4.1).
+    refreshing: BTreeSet<Family>,
     /// Bytes given to the driver that the kernel has not taken yet.
     unsent: usize,
     /// When a peer that takes nothing is given up (RFC 9687).
@@ -110,8 +112,18 @@ impl Connection {
         endpoints: Option<Endpoints>,
         peering: Peering,
     ) -> Self {
-        let (received, refresh) = (BytesMut::new(), BTreeSet::new());
-        Self { id, side, phase, endpoints, peering, received, refresh, unsent: 0, send_hold_until: None }
+        Self {
+            id,
+            side,
+            phase,
+            endpoints,
+            peering,
+            received: BytesMut::new(),
+            refresh: BTreeSet::new(),
+            refreshing: BTreeSet::new(),
+            unsent: 0,
+            send_hold_until: None,
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -183,8 +195,12 @@ impl Connection {
     }
 
     /// Makes what the peer asked for again due.
-    pub(super) fn refresh(&mut self, wanted: &Routes) {
+    pub(super) fn refresh(&mut self, wanted: &Routes, now: Instant, out: &mut Vec<Output>) {
+        let framed = self.session().is_some_and(|session| session.enhanced_route_refresh);
         for family in std::mem::take(&mut self.refresh) {
+            if framed && self.refreshing.insert(family) {
+                let _fits = self.send(&refresh_message(family, RefreshKind::Begin), now, out);
+            }
             if let Some(rib) = self.rib_mut() {
                 rib.refresh(family, wanted);
             }
@@ -255,6 +271,11 @@ impl Connection {
                 count += 1;
             }
         }
+        if self.rib().is_some_and(AdjRibOut::is_synced) {
+            for family in std::mem::take(&mut self.refreshing) {
+                let _fits = self.send(&refresh_message(family, RefreshKind::End), now, out);
+            }
+        }
         if count > 0 {
             self.rearm_keepalive(now, jitter);
         }
@@ -304,6 +325,10 @@ impl Connection {
             }
         }
     }
+}
+
+fn refresh_message(family: Family, kind: RefreshKind) -> Message {
+    Message::RouteRefresh(RouteRefresh::new(family, kind))
 }
 
 /// A third of the hold time, 75–100 % of it (RFC 4271 §10).

@@ -31,9 +31,10 @@ use self::connection::{Connection, Expired, Phase, Side, keepalive_in};
 pub use self::io::{ConnId, Input, Output, PeerEvent, Version};
 use self::jitter::{Backoff, Jitter};
 pub use self::negotiation::Session;
-use self::negotiation::{negotiate, our_open};
+use self::negotiation::{Offer, negotiate, our_open};
 pub use self::status::{Counters, DownReason, Endpoints, PeerStatus, State};
 use crate::adj_rib_out::{AdjRibOut, Egress};
+use crate::next_hop::SessionNextHops;
 use crate::route::Routes;
 use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
 use crate::wire::{ErrorAction, Message, Notification, Open, RefreshKind, Update};
@@ -45,6 +46,8 @@ pub struct Peer {
     running: bool,
     connections: Vec<Connection>,
     next_id: u64,
+    /// Less than everything once the peer has refused that.
+    offer: Offer,
     retry_at: Option<Instant>,
     /// After a refused OPEN the peer's own attempts are turned away until the back-off has passed, too.
     refuse_until: Option<Instant>,
@@ -70,6 +73,7 @@ impl Peer {
             running: false,
             connections: Vec::new(),
             next_id: 0,
+            offer: Offer::default(),
             retry_at: None,
             refuse_until: None,
             wanted: Arc::default(),
@@ -155,7 +159,7 @@ impl Peer {
     }
 
     fn dialled(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
-        let open = Message::Open(our_open(&self.config));
+        let open = Message::Open(our_open(&self.config, self.offer));
         let Some(connection) = self.connection(conn) else {
             out.push(Output::Close(conn));
             return;
@@ -195,7 +199,7 @@ impl Peer {
             // The peer has begun anew and forgotten its earlier connection, which never delivered an OPEN.
             self.collide(silent, now, out);
         }
-        let _fits = connection.send(&Message::Open(our_open(&self.config)), now, out);
+        let _fits = connection.send(&Message::Open(our_open(&self.config, self.offer)), now, out);
         self.connections.push(connection);
     }
 
@@ -254,7 +258,7 @@ impl Peer {
     }
 
     fn opened(&mut self, conn: ConnId, open: &Open, now: Instant, out: &mut Vec<Output>) {
-        let session = match negotiate(&self.config, open) {
+        let session = match negotiate(&self.config, self.offer, open) {
             Ok(session) => session,
             Err(notification) => return self.refuse(conn, notification, now, out),
         };
@@ -283,12 +287,13 @@ impl Peer {
         let (config, wanted) = (self.config.clone(), Arc::clone(&self.wanted));
         let Some(connection) = self.connection(conn) else { return };
         let Phase::OpenConfirm { session, keepalive_at, .. } = &connection.phase else { return };
-        let next_hops = connection.endpoints.as_ref().map(Endpoints::next_hops).unwrap_or_default();
+        let resolve = |ends| SessionNextHops::resolve(ends, config.next_hops, session.extended_next_hop);
+        let next_hops = connection.endpoints.as_ref().map(resolve).unwrap_or_default();
         let mut rib = Box::new(AdjRibOut::new(Egress {
             families: session.families.clone(),
             context: session.context(config.peering()),
             local_as: config.local_as,
-            next_hops: config.next_hops.or(next_hops),
+            next_hops,
         }));
         rib.set(&wanted);
         let (session, keepalive_at) = (session.clone(), *keepalive_at);
@@ -396,6 +401,9 @@ impl Peer {
         {
             self.backoff.reset();
         }
+        if let DownReason::Received(Notification { code: code::OPEN_MESSAGE, subcode, .. }) = &reason {
+            self.offer = self.offer.less(*subcode).unwrap_or(self.offer);
+        }
         if self.running {
             self.back_off(&reason, was_established, now);
         }
@@ -447,7 +455,7 @@ impl Peer {
         let mut jitter = self.jitter.clone();
         let wanted = Arc::clone(&self.wanted);
         let Some(connection) = self.established_mut() else { return };
-        connection.refresh(&wanted);
+        connection.refresh(&wanted, now, out);
         let updates = connection.send_updates(now, &mut jitter, out);
         let synced = connection.is_synced();
         self.jitter = jitter;

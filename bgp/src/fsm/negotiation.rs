@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::config::{HoldTime, PeerConfig};
 use crate::wire::{
-    AsWidth, Asn, Capability, Family, Notification, Open, Peering, SessionContext,
+    Afi, AsWidth, Asn, Capability, ExtendedNextHop, Family, Notification, Open, Peering, SessionContext,
     iana::notification::{OPEN_MESSAGE, open},
 };
 
@@ -27,6 +27,10 @@ pub struct Session {
     pub four_octet_as: bool,
     /// Whether the peer understands ROUTE-REFRESH (RFC 2918); it may send us one either way.
     pub route_refresh: bool,
+    /// Whether answers to it are framed by begin and end (RFC 7313).
+    pub enhanced_route_refresh: bool,
+    /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
 }
 
 impl Session {
@@ -37,17 +41,59 @@ impl Session {
     }
 }
 
+/// How much we offer. A peer that refuses what it does not know is asked again for less (RFC 5492 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Offer {
+    /// Everything.
+    #[default]
+    Full,
+    /// What the session cannot do without: the families and four-octet AS numbers.
+    Required,
+    /// No capability at all, for a speaker older than RFC 5492.
+    Nothing,
+}
+
+impl Offer {
+    /// What to offer after the peer refused this one with OPEN Message Error / `subcode`; `None`: it was not about that.
+    pub(super) fn less(self, subcode: u8) -> Option<Self> {
+        match (self, subcode) {
+            (Self::Full, open::UNSUPPORTED_CAPABILITY) => Some(Self::Required),
+            (Self::Full | Self::Required, open::UNSUPPORTED_OPTIONAL_PARAMETER) => Some(Self::Nothing),
+            // It was not that either: the next attempt is a fresh one.
+            (Self::Required | Self::Nothing, _) => Some(Self::Full),
+            (Self::Full, _) => None,
+        }
+    }
+
+    fn capabilities(self, config: &PeerConfig) -> Vec<Capability> {
+        let mut capabilities = Vec::new();
+        if self == Self::Nothing {
+            return capabilities;
+        }
+        capabilities.extend(config.families.iter().copied().map(Capability::Multiprotocol));
+        capabilities.push(Capability::FourOctetAs(config.local_as));
+        if self == Self::Full {
+            capabilities.push(Capability::RouteRefresh);
+            capabilities.push(Capability::EnhancedRouteRefresh);
+            if config.extended_next_hop && config.families.contains(&Family::IPV4_UNICAST) {
+                capabilities.push(Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]));
+            }
+        }
+        capabilities
+    }
+}
+
+/// RFC 8950 §4.
+const IPV4_OVER_IPV6: ExtendedNextHop = ExtendedNextHop { family: Family::IPV4_UNICAST, next_hop: Afi::IPV6 };
+
 /// The OPEN that we send.
-pub(super) fn our_open(config: &PeerConfig) -> Open {
-    let mut capabilities: Vec<Capability> =
-        config.families.iter().copied().map(Capability::Multiprotocol).collect();
-    capabilities.push(Capability::RouteRefresh);
-    capabilities.push(Capability::FourOctetAs(config.local_as));
+pub(super) fn our_open(config: &PeerConfig, offer: Offer) -> Open {
+    let capabilities = offer.capabilities(config);
     Open::new(config.local_as, config.hold_time.as_secs(), config.router_id, capabilities)
 }
 
 /// What the peer's OPEN makes of ours, or the NOTIFICATION that refuses it (RFC 4271 §6.2).
-pub(super) fn negotiate(config: &PeerConfig, theirs: &Open) -> Result<Session, Notification> {
+pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Result<Session, Notification> {
     if theirs.asn != config.peer_as {
         return Err(refusal(open::BAD_PEER_AS));
     }
@@ -59,7 +105,8 @@ pub(super) fn negotiate(config: &PeerConfig, theirs: &Open) -> Result<Session, N
     let Some(hold_time) = HoldTime::from_secs(theirs.hold_time) else {
         return Err(refusal(open::UNACCEPTABLE_HOLD_TIME));
     };
-    let offered = |wanted: &Capability| theirs.capabilities.contains(wanted);
+    let ours = offer.capabilities(config);
+    let both = |wanted: &Capability| ours.contains(wanted) && theirs.capabilities.contains(wanted);
     let mut theirs_families: BTreeSet<Family> = theirs
         .capabilities
         .iter()
@@ -69,7 +116,10 @@ pub(super) fn negotiate(config: &PeerConfig, theirs: &Open) -> Result<Session, N
         // RFC 4760 §8: a speaker without the capability speaks IPv4 unicast.
         theirs_families.insert(Family::IPV4_UNICAST);
     }
-    let families: BTreeSet<Family> = config.families.intersection(&theirs_families).copied().collect();
+    let mut families: BTreeSet<Family> = config.families.intersection(&theirs_families).copied().collect();
+    if offer == Offer::Nothing {
+        families.retain(|family| *family == Family::IPV4_UNICAST);
+    }
     if families.is_empty() {
         let required: Vec<_> = config.families.iter().copied().map(Capability::Multiprotocol).collect();
         return Err(Notification::unsupported_capability(&required)
@@ -80,8 +130,23 @@ pub(super) fn negotiate(config: &PeerConfig, theirs: &Open) -> Result<Session, N
         peer_as: theirs.asn,
         hold_time: hold_time.min(config.hold_time).as_secs(),
         families,
-        four_octet_as: theirs.capabilities.iter().any(|c| matches!(c, Capability::FourOctetAs(_))),
-        route_refresh: offered(&Capability::RouteRefresh),
+        four_octet_as: offer != Offer::Nothing && theirs.has_four_octet_as(),
+        route_refresh: theirs.capabilities.contains(&Capability::RouteRefresh),
+        enhanced_route_refresh: both(&Capability::EnhancedRouteRefresh),
+        extended_next_hop: [&ours, &theirs.capabilities].into_iter().all(|c| offers_ipv6_next_hops(c)),
+    })
+}
+
+/// The entry may stand among others.
+fn offers_ipv6_next_hops(capabilities: &[Capability]) -> bool {
+    capabilities.iter().any(|c| match c {
+        Capability::ExtendedNextHop(entries) => entries.contains(&IPV4_OVER_IPV6),
+        Capability::Multiprotocol(_)
+        | Capability::RouteRefresh
+        | Capability::EnhancedRouteRefresh
+        | Capability::GracefulRestart { .. }
+        | Capability::FourOctetAs(_)
+        | Capability::Unknown { .. } => false,
     })
 }
 

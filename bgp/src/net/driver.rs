@@ -3,25 +3,37 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tracing::warn;
 
+use super::PeerId;
+use super::drops::Drops;
 use super::link::{self, Command, LinkEvent};
-use super::{PeerAddress, PeerId};
-use crate::fsm::{ConnId, Input, Output, Peer, PeerEvent, PeerStatus, Version};
+use super::transport::{Transport, is_silence};
+use crate::fsm::{ConnId, Input, Output, Peer, PeerEvent, PeerStatus, State, Version};
 use crate::route::Routes;
 use crate::wire::Notification;
 
 /// Events that a link may be ahead of the peer task; beyond it, bytes wait in the kernel.
 const LINK_EVENTS: usize = 8;
 
+/// Between two looks at what the kernel has dropped, while there is no session.
+const LOOK: Duration = Duration::from_secs(5);
+/// Links at once, those that linger to close included. A peer that connects faster than they close is closed at once.
+const MOST_LINKS: usize = 16;
+
 pub(super) struct Driver {
     peer: Peer,
-    address: PeerAddress,
+    transport: Arc<Transport>,
+    /// What the kernel had dropped when there was last something to be said about it.
+    drops: Drops,
+    /// What was said about a peer that does not get in.
+    told: Option<&'static str>,
     id: PeerId,
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
     status: watch::Sender<PeerStatus>,
@@ -34,14 +46,15 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         peer: Peer,
-        address: PeerAddress,
+        transport: Arc<Transport>,
         events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
         id: PeerId,
         status: watch::Sender<PeerStatus>,
     ) -> Self {
         let (link_tx, link_rx) = mpsc::channel(LINK_EVENTS);
         let (links, tasks) = (BTreeMap::new(), JoinSet::new());
-        Self { peer, address, id, events, status, links, tasks, link_tx, link_rx }
+        let drops = Drops::read().unwrap_or_default();
+        Self { peer, transport, drops, told: None, id, events, status, links, tasks, link_tx, link_rx }
     }
 
     /// Runs until it was stopped and its connections are closed.
@@ -53,6 +66,8 @@ impl Driver {
     ) {
         self.advertise(&mut desired);
         self.handle(Input::Start);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let deadline = self.peer.deadline();
             let timer = async move {
@@ -74,6 +89,7 @@ impl Driver {
                 () = timer => self.tick().await,
                 Some(stream) = accepted.recv() => self.accept(stream),
                 Some((conn, event)) = self.link_rx.recv() => self.link_event(conn, event),
+                _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of links that ended.
                 Some(_) = self.tasks.join_next() => {}
             }
@@ -100,21 +116,59 @@ impl Driver {
         self.handle(Input::Tick);
     }
 
+    /// A peer that we do not dial, and that the kernel turns away, leaves no trace but this; nor does one whose handshake
+    /// passes and whose OPEN does not (FRR sends its SYN-ACK with TTL 255, and the rest with 1). What happens to a dial
+    /// stands in its cause.
+    fn look_for_drops(&mut self) {
+        let state = self.status.borrow().state;
+        if matches!(state, State::Idle | State::Connect) {
+            return;
+        }
+        let now = Drops::read().unwrap_or_default();
+        let cause = now.cause_since(&self.drops, &self.transport);
+        self.drops = now;
+        if state == State::Established {
+            self.told = None;
+            return;
+        }
+        if let Some(cause) = cause.filter(|cause| self.told != Some(cause)) {
+            self.told = Some(cause);
+            warn!(peer = %self.transport.ip(), cause, "no session with this peer");
+        }
+    }
+
+    /// What the kernel has dropped meanwhile, behind the cause of a connection that nobody answered.
+    fn explain(&mut self, cause: String) -> String {
+        if !is_silence(&cause) {
+            return cause;
+        }
+        // Without /proc there is nothing to tell.
+        let now = Drops::read().unwrap_or_default();
+        let dropped = now.cause_since(&self.drops, &self.transport);
+        self.drops = now;
+        dropped.map_or(cause.clone(), |dropped| format!("{cause}; {dropped}"))
+    }
+
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
         if matches!(event, LinkEvent::DialFailed(_)) {
             // Its task has ended, and nobody will ask for a close.
             self.links.remove(&conn);
         }
-        self.handle(match event {
+        let input = match event {
             LinkEvent::Dialled(endpoints) => Input::Dialled(conn, endpoints),
-            LinkEvent::DialFailed(cause) => Input::DialFailed(conn, cause),
+            LinkEvent::DialFailed(cause) => Input::DialFailed(conn, self.explain(cause)),
             LinkEvent::Received(bytes) => Input::Received(conn, bytes),
             LinkEvent::Sent(count) => Input::Sent(conn, count),
-            LinkEvent::Closed(cause) => Input::Closed(conn, cause),
-        });
+            LinkEvent::Closed(cause) => Input::Closed(conn, self.explain(cause)),
+        };
+        self.handle(input);
     }
 
     fn accept(&mut self, stream: TcpStream) {
+        while self.tasks.try_join_next().is_some() {}
+        if self.tasks.len() >= MOST_LINKS {
+            return;
+        }
         // A socket that has no addresses any more was closed by the peer already.
         let Ok(endpoints) = link::endpoints(&stream) else { return };
         let conn = self.peer.allocate();
@@ -139,7 +193,8 @@ impl Driver {
                 Output::Dial(conn) => {
                     let (commands, receiver) = mpsc::unbounded_channel();
                     self.links.insert(conn, commands);
-                    self.tasks.spawn(link::dial(conn, self.address, receiver, self.link_tx.clone()));
+                    let to = (Arc::clone(&self.transport), self.peer.config().peering());
+                    self.tasks.spawn(link::dial(conn, to, receiver, self.link_tx.clone()));
                 }
                 Output::Send { conn, bytes } => self.command(conn, Command::Send(bytes)),
                 Output::Close(conn) => {

@@ -2,23 +2,33 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::interfaces;
+use super::transport::{Transport, TransportError};
 use super::words::in_words;
-use super::{PeerAddress, interfaces};
 use crate::fsm::{ConnId, Endpoints};
+use crate::wire::Peering;
 
 /// Read at a time. Enough for four full messages.
 const READ_BUFFER: usize = 16 * 1024;
 /// How long a closing connection may take to flush its NOTIFICATION, and then to see the peer close.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a TCP connect may take. A little less than the machine gives it, so that its end comes by way of the peer
+/// task, which may know why there was no answer.
+const CONNECT: Duration = Duration::from_millis(4_900);
+/// What a connect that took too long is called.
+pub(super) const NO_ANSWER: &str = "no answer to the connection request";
 
 /// What the peer task wants of a link.
 #[derive(Debug)]
@@ -43,28 +53,41 @@ type Commands = mpsc::UnboundedReceiver<Command>;
 type Events = mpsc::Sender<(ConnId, LinkEvent)>;
 
 /// Connects, then runs the connection.
-pub(super) async fn dial(conn: ConnId, address: PeerAddress, mut commands: Commands, events: Events) {
+pub(super) async fn dial(
+    conn: ConnId,
+    (transport, peering): (Arc<Transport>, Peering),
+    mut commands: Commands,
+    events: Events,
+) {
     let connected = tokio::select! {
-        connected = connect(address) => connected,
+        connected = timeout(CONNECT, connect(&transport, peering)) => connected,
         // The only command there is before a connection: to give up.
         _ = commands.recv() => return,
     };
-    let event = match connected.and_then(|stream| Ok((endpoints(&stream)?, stream))) {
-        Ok((endpoints, stream)) => {
-            drop(events.send((conn, LinkEvent::Dialled(endpoints))).await);
-            return run(conn, stream, commands, events).await;
-        }
-        Err(error) => LinkEvent::DialFailed(in_words(&error)),
+    let failed = match connected {
+        Ok(Ok(stream)) => match endpoints(&stream) {
+            Ok(endpoints) => {
+                drop(events.send((conn, LinkEvent::Dialled(endpoints))).await);
+                return run(conn, stream, commands, events).await;
+            }
+            Err(error) => in_words(&error),
+        },
+        Ok(Err(error)) => error.in_words(),
+        Err(_elapsed) => NO_ANSWER.to_owned(),
     };
-    drop(events.send((conn, event)).await);
+    drop(events.send((conn, LinkEvent::DialFailed(failed))).await);
 }
 
-async fn connect(address: PeerAddress) -> io::Result<TcpStream> {
-    let socket = if address.remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(source) = address.source {
-        socket.bind(SocketAddr::new(source, 0))?;
+async fn connect(transport: &Transport, peering: Peering) -> Result<TcpStream, TransportError> {
+    let remote = SocketAddr::new(transport.ip(), transport.address.remote.port());
+    let socket = if remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(TransportError::Open)?;
+    transport.prepare(&SockRef::from(&socket), peering)?;
+    transport.authenticate(&SockRef::from(&socket))?;
+    if let Some(source) = transport.address.source {
+        socket.bind(SocketAddr::new(source, 0)).map_err(|error| TransportError::Source(source, error))?;
     }
-    socket.connect(address.remote).await
+    socket.connect(remote).await.map_err(TransportError::Connect)
 }
 
 /// The two ends of `stream`, and what else its interface can be reached at.

@@ -1,22 +1,26 @@
-//! The listener task: accepts, and hands each connection to the peer at the address it came from.
+//! The listener task: accepts, and hands each connection to the gate.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::Registry;
+use super::gate::Gate;
 
 /// Pause after an error of `accept` itself, such as too many open files: it would come back at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Errors of `accept` in a row are logged at the first and then once in so many, ten seconds.
+const LOGGED: u32 = 100;
 
+/// A bound socket that does not listen yet: nobody is let in before the gate knows it.
+///
 /// # Errors
 /// The address is in use, not ours, or its port is privileged.
-pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -24,24 +28,23 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(128)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Accepts for ever. Dropped, it closes its socket; connections already handed over are not touched.
-pub(super) async fn run(listener: TcpListener, registry: watch::Receiver<Registry>) {
+pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>) {
+    let mut errors: u32 = 0;
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let peer = registry.borrow().get(&from.ip().to_canonical()).cloned();
-                match peer {
-                    // A peer that floods us with connections loses those that its task has not come to.
-                    Some(peer) => drop(peer.try_send(stream)),
-                    None => debug!(%from, "connection from an address that is no peer's, closed"),
-                }
+                errors = 0;
+                gate.enter(stream, from);
             }
             Err(error) => {
-                warn!(%error, "cannot accept a BGP connection");
+                if errors.is_multiple_of(LOGGED) {
+                    warn!(%error, "cannot accept a BGP connection");
+                }
+                errors = errors.wrapping_add(1);
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }

@@ -5,7 +5,7 @@
 //!  handle ──►│ commands, timer ─► Peer    │── Send ►│ pending bytes ─► socket           │
 //!  events ◄──│ outputs  ◄─────────┘       │◄ events │ socket ─► at most 16 KiB a read   │
 //!            └──────────▲─────────────────┘         └───────────────────────────────────┘
-//!  listener task ── accepted socket, by the address it came from
+//!  listener task ── gate ── accepted socket, by the address it came from
 //! ```
 //!
 //! Every task may be dropped at any await: the peer task's state is whole between two inputs, and a link task's loss
@@ -39,21 +39,29 @@
 #![expect(clippy::disallowed_methods, reason = "the drivers are where the clock is read")]
 
 mod driver;
+mod drops;
+mod gate;
 mod interfaces;
 mod link;
 mod listener;
+mod secret;
+#[expect(unsafe_code, reason = "setsockopt with the structs of TCP MD5 and TCP-AO, which no crate offers")]
+mod sockopt;
+mod transport;
 mod words;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::driver::Driver;
+use self::gate::Gate;
+pub use self::secret::{Secret, SecretError};
+pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
 use crate::fsm::{Peer, PeerConfig, PeerEvent, PeerStatus, Version};
 use crate::route::Routes;
 use crate::wire::Notification;
@@ -62,24 +70,12 @@ use crate::wire::Notification;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(u64);
 
-/// Where a peer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerAddress {
-    /// Its address and the port that we dial. It may connect to us from any port.
-    pub remote: SocketAddr,
-    /// The local address that we dial from; `None`: what the route says.
-    pub source: Option<IpAddr>,
-}
-
-/// Peers by the address that they connect from.
-type Registry = BTreeMap<IpAddr, mpsc::Sender<TcpStream>>;
-
 /// A BGP speaker: its listeners, and what its peers share. Dropping it closes the listeners; each peer lives on for as
 /// long as its [`PeerHandle`].
 #[derive(Debug)]
 pub struct Speaker {
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
-    registry: watch::Sender<Registry>,
+    gate: Arc<Gate>,
     listeners: Vec<JoinHandle<()>>,
     next_id: u64,
 }
@@ -90,8 +86,7 @@ impl Speaker {
     /// OPEN was refused, too; others come as fast as the peer connects.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<(PeerId, PeerEvent)>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        let (registry, _) = watch::channel(Registry::new());
-        (Self { events, registry, listeners: Vec::new(), next_id: 0 }, receiver)
+        (Self { events, gate: Arc::default(), listeners: Vec::new(), next_id: 0 }, receiver)
     }
 
     /// Accepts connections on `address`; those that come from no peer's address are closed. Returns the address bound,
@@ -100,26 +95,30 @@ impl Speaker {
     /// # Errors
     /// The address is in use, not ours, or its port is privileged.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let listener = listener::bind(address)?;
+        let socket = listener::bind(address)?;
+        self.gate.listen(address, &socket)?;
+        let listener = TcpListener::from_std(socket.into())?;
         let bound = listener.local_addr()?;
-        self.listeners.push(tokio::spawn(listener::run(listener, self.registry.subscribe())));
+        self.listeners.push(tokio::spawn(listener::run(listener, Arc::clone(&self.gate))));
         Ok(bound)
     }
 
-    /// Adds a peer and starts it. A second peer at the same IP address takes over the connections that come in.
-    pub fn add_peer(&mut self, address: PeerAddress, config: PeerConfig) -> PeerHandle {
+    /// Adds a peer and starts it; a [`PeerAddress`] is a transport with nothing else set. A second peer at the same IP
+    /// address takes over the connections that come in.
+    pub fn add_peer(&mut self, transport: impl Into<Transport>, config: PeerConfig) -> PeerHandle {
         self.next_id += 1;
         let id = PeerId(self.next_id);
+        let transport = Arc::new(transport.into());
         let (accepted_tx, accepted) = mpsc::channel(8);
         let (stop, stopped) = oneshot::channel();
         let (advertise, desired) = watch::channel((Version::default(), Arc::default()));
+        let pass = self.gate.open(id, Arc::clone(&transport), config.peering(), accepted_tx);
         let peer = Peer::new(config);
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
-        let driver = Driver::new(peer, address, self.events.clone(), id, status_tx);
-        let task = tokio::spawn(driver.run(desired, accepted, stopped));
-        let ip = address.remote.ip().to_canonical();
-        self.registry.send_modify(|registry| {
-            registry.insert(ip, accepted_tx);
+        let driver = Driver::new(peer, transport, self.events.clone(), id, status_tx);
+        let task = tokio::spawn(async move {
+            driver.run(desired, accepted, stopped).await;
+            drop(pass);
         });
         PeerHandle { id, advertise, status, stop: Some(stop), task }
     }
@@ -130,6 +129,7 @@ impl Drop for Speaker {
         for listener in &self.listeners {
             listener.abort();
         }
+        self.gate.close();
     }
 }
 

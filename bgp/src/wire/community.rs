@@ -6,7 +6,11 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use super::iana;
+use super::Asn;
+use super::iana::{
+    self,
+    extended_community::{kind, subtype},
+};
 use super::parse::Hex;
 
 /// A community, written `65001:100` or by its well-known name (RFC 1997).
@@ -95,6 +99,48 @@ impl Serialize for LargeCommunity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtendedCommunity(pub [u8; 8]);
 
+impl ExtendedCommunity {
+    /// The bandwidth of the link to us, as FRR, BIRD and Arista read it: non-transitive, our ASN (AS_TRANS if it has four
+    /// octets), and the rate in octets per second as an IEEE single (draft-ietf-idr-link-bandwidth §2).
+    pub fn link_bandwidth(asn: Asn, octets_per_second: u64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "the format has 24 bits of precision")]
+        let rate = (octets_per_second as f32).to_be_bytes();
+        let [high, low] = asn.two_octets().to_be_bytes();
+        let [a, b, c, d] = rate;
+        Self([kind::TWO_OCTET_AS_NON_TRANSITIVE, subtype::LINK_BANDWIDTH, high, low, a, b, c, d])
+    }
+}
+
+impl FromStr for ExtendedCommunity {
+    type Err = ParseCommunityError;
+
+    /// Reads `rt:65001:100`, `soo:65001:100` or 16 hexadecimal digits. An AS number over 65535 leaves 16 bits for the
+    /// other number.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = ParseCommunityError::ExtendedCommunity;
+        let Some((name, value)) = text.split_once(':') else {
+            let number = (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten();
+            return number.map(|number| Self(number.to_be_bytes())).ok_or(bad);
+        };
+        let subtype = match name {
+            "rt" => subtype::ROUTE_TARGET,
+            "soo" => subtype::ROUTE_ORIGIN,
+            _ => return Err(bad),
+        };
+        let [asn, local] = numbers::<u32, 2>(value).ok_or(bad)?;
+        let octets = match (u16::try_from(asn), u16::try_from(local)) {
+            (Ok(asn), _) => {
+                [&[kind::TWO_OCTET_AS, subtype][..], &asn.to_be_bytes(), &local.to_be_bytes()].concat()
+            }
+            (Err(_), Ok(local)) => {
+                [&[kind::FOUR_OCTET_AS, subtype][..], &asn.to_be_bytes(), &local.to_be_bytes()].concat()
+            }
+            (Err(_), Err(_)) => return Err(bad),
+        };
+        octets.try_into().map(Self).map_err(|_| bad)
+    }
+}
+
 impl fmt::Display for ExtendedCommunity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Hex(&self.0).fmt(f)
@@ -113,6 +159,9 @@ pub enum ParseCommunityError {
     /// Neither two numbers nor a name.
     #[error("a community is two numbers up to 65535, as in 65001:100, or a well-known name, as in no-export")]
     Community,
+    /// None of the forms of an extended community.
+    #[error("an extended community is written rt:65001:100, soo:65001:100, or as 16 hexadecimal digits")]
+    ExtendedCommunity,
     /// Not three numbers.
     #[error("a large community is three numbers up to 4294967295, as in 65001:1:2")]
     LargeCommunity,

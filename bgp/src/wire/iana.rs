@@ -180,6 +180,28 @@ pub mod community {
     ];
 }
 
+/// Extended communities: types and sub-types (RFC 4360 §3, RFC 5668, draft-ietf-idr-link-bandwidth).
+pub mod extended_community {
+    /// Types.
+    pub mod kind {
+        registry! { u8;
+            TWO_OCTET_AS = 0x00, "two-octet AS";
+            IPV4 = 0x01, "IPv4 address";
+            FOUR_OCTET_AS = 0x02, "four-octet AS";
+            TWO_OCTET_AS_NON_TRANSITIVE = 0x40, "two-octet AS, non-transitive";
+        }
+    }
+
+    /// Sub-types.
+    pub mod subtype {
+        registry! { u8;
+            ROUTE_TARGET = 0x02, "rt";
+            ROUTE_ORIGIN = 0x03, "soo";
+            LINK_BANDWIDTH = 0x04, "link-bandwidth";
+        }
+    }
+}
+
 /// NOTIFICATION error codes, and a module of subcodes for each (RFC 4271 §4.5).
 pub mod notification {
     registry! { u8;

@@ -147,14 +147,3 @@ async fn what_a_program_writes_is_cleaned_before_it_is_shown() {
     let detail = pass(sh(r"printf '\n  \033[31mred\a\nsecond'")).await;
     assert_eq!(detail, "exit code 0: [31mred");
 }
-
-#[test]
-fn shares_of_the_time_add_up() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async {
-        let limit = Limit::starting_now(Duration::from_secs(2));
-        assert_eq!(limit.share(1).until, limit.until);
-        assert!(limit.share(2).until <= limit.until - Duration::from_millis(999));
-        assert_eq!(limit.exceeded("no answer"), "no answer within 2 s");
-    });
-}

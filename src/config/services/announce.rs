@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use vipcast_bgp::wire::{Community, LargeCommunity};
+use vipcast_bgp::wire::{Community, ExtendedCommunity, LargeCommunity};
 
 use crate::config::diagnostic::{Report, Span};
 use crate::config::model::{Announce, NextHops, OnDown};
@@ -96,7 +96,9 @@ struct Attributes {
     local_pref: Field<u32>,
     as_path_prepend: Field<u8>,
     communities: Field<BTreeSet<Community>>,
+    extended_communities: Field<BTreeSet<ExtendedCommunity>>,
     large_communities: Field<BTreeSet<LargeCommunity>>,
+    link_bandwidth: Field<u64>,
     next_hop: Field<NextHops>,
 }
 
@@ -107,7 +109,9 @@ impl Attributes {
             local_pref: Field::Absent,
             as_path_prepend: Field::Absent,
             communities: Field::Absent,
+            extended_communities: Field::Absent,
             large_communities: Field::Absent,
+            link_bandwidth: Field::Absent,
             next_hop: Field::Absent,
         }
     }
@@ -130,6 +134,16 @@ impl Attributes {
                     report,
                 )
             }),
+            extended_communities: table.field("extended_communities", report, |node, key, report| {
+                set_of(
+                    node,
+                    key,
+                    ["a list of extended communities", "an extended community"],
+                    "write it like `rt:65001:100` or `soo:65001:100`",
+                    report,
+                )
+            }),
+            link_bandwidth: table.field("link_bandwidth", report, value::bandwidth),
             large_communities: table.field("large_communities", report, |node, key, report| {
                 set_of(
                     node,
@@ -154,6 +168,8 @@ impl Attributes {
             local_pref: local_pref?.or(base.local_pref),
             as_path_prepend: self.as_path_prepend.or(base.as_path_prepend)?,
             communities: self.communities.or_else(|| base.communities.clone())?,
+            extended_communities: self.extended_communities.or_else(|| base.extended_communities.clone())?,
+            link_bandwidth: self.link_bandwidth.optional()?.or(base.link_bandwidth),
             large_communities: self.large_communities.or_else(|| base.large_communities.clone())?,
             next_hop: self.next_hop.or(base.next_hop)?,
         })

@@ -1,12 +1,14 @@
 //! A cable between two hosts: a veth pair that is created inside their namespaces and so dies with them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::host::{Host, Toggle};
 use crate::lab::run;
+use crate::wait;
 
 /// The addresses of a link: the first host gets `.1` and `::1`, the second `.2` and `::2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +72,34 @@ pub struct End {
     pub addresses: Vec<IpNet>,
 }
 
+impl End {
+    /// Waits for the link-local address: the kernel makes it when it has noticed the carrier, which takes a while on a
+    /// busy machine.
+    fn wait_ready(&self) -> Result<()> {
+        let what = format!("{} of {} to be ready", self.interface, self.host.name());
+        wait::until(what, Duration::from_secs(10), || {
+            let addresses = self.host.addresses()?;
+            let mut own = addresses.iter().filter(|address| address.interface == self.interface);
+            ensure!(own.any(|address| address.scope == "link"), "{addresses:?}");
+            Ok(())
+        })
+    }
+}
+
+impl End {
+    /// Waits until no address is tentative. Without DAD one is so for a moment all the same, until the kernel's worker
+    /// has run, and a solicitation for it is dropped.
+    fn wait_usable(&self) -> Result<()> {
+        let what = format!("the addresses of {} of {} to be usable", self.interface, self.host.name());
+        wait::until(what, Duration::from_secs(10), || {
+            let show = ["ip", "-6", "-oneline", "address", "show", "dev", &self.interface, "tentative"];
+            let tentative = self.host.run(show)?;
+            ensure!(tentative.is_empty(), "tentative: {tentative}");
+            Ok(())
+        })
+    }
+}
+
 impl Link {
     pub(crate) fn with_subnet(a: &Host, b: &Host, subnet: Subnet) -> Result<Self> {
         Self::with_addresses((a, &subnet.addresses(1)), (b, &subnet.addresses(2)))
@@ -87,13 +117,18 @@ impl Link {
         add.args(["link", "add", &first.interface, "netns", first.host.namespace(), "type", "veth"]);
         add.args(["peer", "name", &second.interface, "netns", second.host.namespace()]);
         run(&mut add).with_context(|| format!("cannot link {} and {}", a.0.name(), b.0.name()))?;
-        // Up first: an IPv6 address that is there when its link comes up answers no neighbour solicitation for the
-        // first second.
+        // Up and ready first: an IPv6 address that is there before answers no neighbour solicitation for a second.
         link.restore()?;
+        for end in &link.ends {
+            end.wait_ready()?;
+        }
         for end in &link.ends {
             for address in &end.addresses {
                 end.host.add_address(&end.interface, *address)?;
             }
+        }
+        for end in &link.ends {
+            end.wait_usable()?;
         }
         Ok(link)
     }

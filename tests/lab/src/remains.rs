@@ -138,16 +138,22 @@ fn bury_the_dead(root: &Path) -> Result<()> {
         entries(root)?.into_iter().filter(|name| root.join(name).is_dir()).collect();
     prefixes.extend(entries(Path::new(NETNS))?.iter().filter_map(|name| lab_of(name)).map(str::to_owned));
     for prefix in prefixes {
-        let directory = root.join(&prefix);
-        let dead = match directory.exists() {
-            true => open_lock(&directory)?.try_lock().is_ok(),
-            false => true,
-        };
+        let dead = is_dead(&root.join(&prefix))?;
         if dead {
             bury(&prefix).with_context(|| format!("cannot bury the dead lab {prefix}"))?;
         }
     }
     Ok(())
+}
+
+/// Whether nobody holds the lock. It is not created here: a lab that is being buried this moment, by its own process
+/// or its undertaker, may have lost it already, and must not get a new file while its directory is removed.
+fn is_dead(directory: &Path) -> Result<bool> {
+    match File::options().append(true).open(directory.join("lock")) {
+        Ok(lock) => Ok(lock.try_lock().is_ok()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", directory.display())),
+    }
 }
 
 fn open_lock(directory: &Path) -> Result<File> {

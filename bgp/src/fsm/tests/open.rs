@@ -6,12 +6,12 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 
 use super::support::{
-    Bench, LOCAL_AS, LOCAL_ID, PEER_AS, PEER_ID, config, decode, encode, endpoints, show, their_open,
+    Bench, LOCAL_AS, LOCAL_ID, PEER_AS, PEER_ID, config, decode, encode, endpoints, routes, show, their_open,
     their_open_with_hold,
 };
 use crate::fsm::{ConnectMode, DownReason, Input, Output, Peer, PeerConfig, PeerEvent, Session, State};
 use crate::wire::iana::notification::cease;
-use crate::wire::{Asn, Capability, Family, Message, Notification, Open};
+use crate::wire::{Asn, Capability, Family, Message, Notification, Open, RefreshKind, RouteRefresh};
 
 fn at_open_sent() -> (Bench, crate::fsm::ConnId) {
     Bench::at(State::OpenSent, ConnectMode::Both)
@@ -26,8 +26,9 @@ fn our_open_says_what_is_configured() {
     let capabilities = vec![
         Capability::Multiprotocol(Family::IPV4_UNICAST),
         Capability::Multiprotocol(Family::IPV6_UNICAST),
-        Capability::RouteRefresh,
         Capability::FourOctetAs(LOCAL_AS),
+        Capability::RouteRefresh,
+        Capability::EnhancedRouteRefresh,
     ];
     assert_eq!(decode(bytes), [Message::Open(Open::new(LOCAL_AS, 9, LOCAL_ID, capabilities))]);
 }
@@ -113,6 +114,8 @@ fn a_session_is_the_least_that_both_sides_offer() {
         families: both,
         four_octet_as: true,
         route_refresh: true,
+        enhanced_route_refresh: false,
+        extended_next_hop: false,
     };
     let bare = Session { families: v4, four_octet_as: false, route_refresh: false, ..full.clone() };
     let cases = [
@@ -215,4 +218,58 @@ fn a_million_prefixes_leave_nothing_but_counters() {
     }
     assert_eq!(bench.peer.status(bench.now).counters.prefixes_received, 1_001_600);
     assert_eq!(size(&bench.peer), before);
+}
+
+/// RFC 5492 §3, FIELD-NOTES: once without what is optional, once without anything, then all over again.
+#[test]
+fn a_peer_that_refuses_capabilities_is_asked_for_less() {
+    let families = [Family::IPV4_UNICAST, Family::IPV6_UNICAST].map(Capability::Multiprotocol);
+    let required = [&families[..], &[Capability::FourOctetAs(LOCAL_AS)]].concat();
+    let full = [&required[..], &[Capability::RouteRefresh, Capability::EnhancedRouteRefresh]].concat();
+    let mut bench = Bench::new(config(ConnectMode::Passive));
+    bench.input(Input::Start);
+    // What we offer, and the subcode of OPEN Message Error that the peer answers with.
+    for (offered, subcode) in
+        [(&full, 7), (&required, 4), (&Vec::new(), 4), (&full, 2), (&full, 4), (&Vec::new(), 7)]
+    {
+        bench.advance(std::time::Duration::from_secs(60));
+        let (conn, outputs) = bench.accept();
+        let [Output::Send { bytes, .. }] = outputs.as_slice() else { panic!("{}", show(&outputs)) };
+        assert_eq!(decode(bytes), [Message::Open(Open::new(LOCAL_AS, 9, LOCAL_ID, offered.clone()))]);
+        bench.receive(conn, &Message::Notification(Notification::new(2, subcode, Bytes::new())));
+    }
+}
+
+#[test]
+fn without_capabilities_the_session_is_ipv4_with_two_octet_as_numbers() {
+    let mut bench = Bench::new(config(ConnectMode::Passive));
+    bench.input(Input::Start);
+    let (conn, _) = bench.accept();
+    bench.receive(conn, &Message::Notification(Notification::new(2, 4, Bytes::new())));
+    bench.advance(std::time::Duration::from_secs(60));
+    let (conn, _) = bench.accept();
+    bench.receive(conn, &Message::Open(their_open()));
+    let session = bench.peer.status(bench.now).session.unwrap();
+    assert_eq!((session.families, session.four_octet_as), (BTreeSet::from([Family::IPV4_UNICAST]), false));
+}
+
+/// RFC 7313 §4.1.
+#[test]
+fn an_enhanced_refresh_is_framed_by_begin_and_end() {
+    let (mut bench, conn) = at_open_sent();
+    let mut open = their_open();
+    open.capabilities.push(Capability::EnhancedRouteRefresh);
+    bench.receive(conn, &Message::Open(open));
+    bench.receive(conn, &Message::Keepalive);
+    bench.advertise(1, routes(3, 0));
+    let refresh = Message::RouteRefresh(RouteRefresh::new(Family::IPV4_UNICAST, RefreshKind::Normal));
+    let outputs = bench.receive(conn, &refresh);
+    let sent: Vec<Message> = outputs
+        .iter()
+        .flat_map(|output| if let Output::Send { bytes, .. } = output { decode(bytes) } else { Vec::new() })
+        .collect();
+    let frame = |kind| Message::RouteRefresh(RouteRefresh::new(Family::IPV4_UNICAST, kind));
+    assert_eq!(sent.first(), Some(&frame(RefreshKind::Begin)));
+    assert_eq!(sent.last(), Some(&frame(RefreshKind::End)));
+    assert_eq!(sent.len(), 3, "{}", show(&outputs));
 }

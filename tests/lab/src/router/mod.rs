@@ -9,12 +9,14 @@
 //! | extended next hop (RFC 8950) | yes | yes | yes | no |
 //! | port of a neighbour | yes | yes | yes | yes |
 //! | `ttl_security` above 1 | yes | yes | yes | no |
-//! | up again after it received a Cease | 1 s | 1 s | 5 s | 1 s, then 60 s, 120 s … |
-//! | … after its neighbour died without one | at once | at once | 5 s | at once |
-//! | … after [`Router::clear`] | 1 s | 1 s | 30 s | 5 s |
+//! | up again after a Cease, if the neighbour dials | 1 s | 1 s | 5 s | 1 s, then 60 s, 120 s |
+//! | … if the neighbour only listens | 2 s | 1 s | 10 to 14 s | 30 s, then 60 s |
+//! | … after its neighbour was killed | at once | at once | 5 s | at once |
+//! | … after [`Router::clear`] | 2 s | 1 s | 30 s | 2 to 5 s |
 //!
 //! These times are measured, with neighbours that dial every second. While it waits, GoBGP and OpenBGPD close calls.
-//! OpenBGPD waits longer after each NOTIFICATION, a collision's included; [`Router::unshut`] makes it start at once.
+//! OpenBGPD waits longer after each NOTIFICATION, whatever it says; a call ends the wait after the first one only, and
+//! [`Router::unshut`] ends any.
 
 mod bird;
 mod config;

@@ -54,9 +54,9 @@ const OTHER: u32 = 65001;
 type Tune = fn(Neighbor) -> Neighbor;
 
 impl Pair {
-    /// Where it does not matter who dials, FRR is passive: when both dial at once, FRR may end one of the calls with
-    /// a NOTIFICATION, and OpenBGPD is idle for 1 s after the first of these, 60 s after the second, 120 s after the
-    /// third.
+    /// FRR is up and waiting before the other one starts, and only one of them dials. A call that comes while FRR's
+    /// peer is still Idle, or crosses one of its own, may get a NOTIFICATION, and each of these makes OpenBGPD wait
+    /// twice as long, from 30 s on.
     fn new(lab: &Lab, kind: RouterKind, tune_tried: Tune, tune_other: Tune) -> Result<Self> {
         let (a, b) = (lab.host("tried")?, lab.host("other")?);
         let link = lab.link(&a, &b, Subnet::dual(1))?;
@@ -76,11 +76,15 @@ impl Pair {
         let other = config(OTHER, 2, [link.v4(&a)?, link.v6(&a)?], TRIED, tune_other);
         let tried = announce(tried, "198.51.100.1/32", "2001:db8:1::1/128")?;
         let other = announce(other, "198.51.100.2/32", "2001:db8:2::1/128")?;
-        Ok(Self {
-            tried: lab.router(kind, &a, &tried)?,
-            other: lab.router(RouterKind::Frr, &b, &other)?,
-            link,
-        })
+        let other = lab.router(RouterKind::Frr, &b, &other)?;
+        for address in [link.v4(&a)?, link.v6(&a)?] {
+            wait::until(format!("FRR to wait for {address}"), SOON, || {
+                let state = other.state(address)?;
+                ensure!(state != "Idle", "{state}");
+                Ok(())
+            })?;
+        }
+        Ok(Self { tried: lab.router(kind, &a, &tried)?, other, link })
     }
 
     /// The addresses of the FRR, seen from the one that is tried.
@@ -188,8 +192,9 @@ fn wait_for_message(router: &dyn Router, neighbor: IpAddr) -> Result<()> {
     })
 }
 
+/// FRR dials here: after a first NOTIFICATION, a call ends the wait of OpenBGPD.
 fn hears_shutdown(lab: &Lab, kind: RouterKind) -> Result<()> {
-    let pair = Pair::new(lab, kind, plain, Neighbor::passive)?;
+    let pair = Pair::new(lab, kind, Neighbor::passive, plain)?;
     pair.wait()?;
     for (tried, other) in pair.trieds()?.into_iter().zip(pair.others()?) {
         let before = pair.tried.received_notification(other)?;

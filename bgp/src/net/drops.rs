@@ -1,0 +1,107 @@
+//! What the kernel has dropped before anybody could read it: its counters are the only witness of a wrong password or
+//! TTL.
+//!
+//! They count for the whole network namespace, so a cause that they show is that of some connection; it is told only
+//! where it fits what the peer is configured with.
+
+use std::fs;
+use std::io;
+
+use super::transport::{Authentication, Reach, Transport};
+
+/// Segments dropped so far, from `/proc/net/netstat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Drops {
+    md5_missing: u64,
+    md5_unexpected: u64,
+    md5_wrong: u64,
+    ao: u64,
+    low_ttl: u64,
+}
+
+impl Drops {
+    pub(super) fn read() -> io::Result<Self> {
+        Ok(Self::parse(&fs::read_to_string("/proc/self/net/netstat")?))
+    }
+
+    /// Pairs of lines, names above numbers; a counter that this kernel does not have is 0 for ever.
+    fn parse(text: &str) -> Self {
+        let mut drops = Self::default();
+        let lines: Vec<&str> = text.lines().collect();
+        for [names, numbers] in lines.as_chunks::<2>().0 {
+            for (name, number) in names.split(' ').zip(numbers.split(' ')) {
+                let Ok(number) = number.parse::<u64>() else { continue };
+                match name {
+                    "TCPMD5NotFound" => drops.md5_missing = number,
+                    "TCPMD5Unexpected" => drops.md5_unexpected = number,
+                    "TCPMD5Failure" => drops.md5_wrong = number,
+                    "TCPAOBad" | "TCPAOKeyNotFound" | "TCPAORequired" => drops.ao += number,
+                    "TCPMinTTLDrop" => drops.low_ttl = number,
+                    _ => {}
+                }
+            }
+        }
+        drops
+    }
+
+    /// What was dropped since `earlier` that can have come from a peer with this transport.
+    pub(super) fn cause_since(&self, earlier: &Self, transport: &Transport) -> Option<&'static str> {
+        let moved = |counter: fn(&Self) -> u64| counter(self) > counter(earlier);
+        let (md5, ao) = match &transport.authentication {
+            None => (false, false),
+            Some(Authentication::Md5(_)) => (true, false),
+            Some(Authentication::Ao(_)) => (false, true),
+        };
+        if md5 && moved(|drops| drops.md5_wrong) {
+            Some("segments with a wrong TCP MD5 signature came in and were dropped: the passwords differ")
+        } else if md5 && moved(|drops| drops.md5_missing) {
+            Some(
+                "segments without a TCP MD5 signature came in and were dropped: the other side has no password",
+            )
+        } else if ao && moved(|drops| drops.ao) {
+            Some("segments with a wrong or no TCP-AO signature came in and were dropped: the keys differ")
+        } else if transport.authentication.is_none() && moved(|drops| drops.md5_unexpected) {
+            Some("segments with a TCP MD5 signature came in and were dropped: the other side has a password")
+        } else if matches!(transport.reach, Reach::TtlSecurity(_)) && moved(|drops| drops.low_ttl) {
+            Some(
+                "packets with a low TTL came in and were dropped: the other side is farther away, or without TTL security",
+            )
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU8;
+
+    use super::*;
+    use crate::net::{PeerAddress, Secret};
+
+    const NETSTAT: &str = "TcpExt: SyncookiesSent TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure TCPMinTTLDrop\n\
+                           TcpExt: 9 1 2 3 4\nIpExt: InNoRoutes InMcastPkts\nIpExt: 5 6\n";
+
+    #[test]
+    fn counters_are_found_by_their_names() {
+        let drops = Drops { md5_missing: 1, md5_unexpected: 2, md5_wrong: 3, ao: 0, low_ttl: 4 };
+        assert_eq!(Drops::parse(NETSTAT), drops);
+        assert_eq!(Drops::parse(""), Drops::default());
+    }
+
+    #[test]
+    fn a_cause_is_told_where_it_fits_the_peer() {
+        let plain = Transport::from(PeerAddress { remote: "10.0.0.1:179".parse().unwrap(), source: None });
+        let secret = Secret::new(b"x").unwrap();
+        let signed = Transport { authentication: Some(Authentication::Md5(secret)), ..plain.clone() };
+        let near = Transport { reach: Reach::TtlSecurity(NonZeroU8::MIN), ..plain.clone() };
+        let (before, after) = (Drops::default(), Drops::parse(NETSTAT));
+        let told = |transport| after.cause_since(&before, transport).unwrap_or_default().to_owned();
+        assert!(told(&signed).ends_with("the passwords differ"), "{}", told(&signed));
+        assert!(told(&plain).ends_with("the other side has a password"), "{}", told(&plain));
+        let low = Drops { low_ttl: 1, ..before };
+        assert!(low.cause_since(&before, &near).is_some_and(|cause| cause.contains("low TTL")));
+        assert_eq!(low.cause_since(&before, &plain), None);
+        assert_eq!(after.cause_since(&after, &signed), None);
+    }
+}

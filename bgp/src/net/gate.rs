@@ -1,0 +1,212 @@
+//! Who may come in: the listening sockets, the keys on them, and the peers behind.
+//!
+//! ```text
+//!            listening sockets            doors, by address
+//!  SYN ──►  [ keys, TTL 255, min TTL ] ─► 10.0.1.1  TTL, interface ─► peer task
+//!             the kernel drops what       10.0.2.1  shut: the key could not be set
+//!             is not signed right         anyone else is closed
+//! ```
+//!
+//! A peer with a password must never come in without: its key is on every listening socket, and what has queued up on
+//! them before is dealt with, *before* its door opens; and where a key cannot be set, the door stays shut.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, Socket};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::PeerId;
+use super::sockopt;
+use super::transport::Transport;
+use crate::wire::Peering;
+
+/// Connections that the kernel keeps until we accept them.
+const BACKLOG: i32 = 128;
+/// Strangers that are remembered so that each is logged once; those beyond are not logged.
+const STRANGERS: usize = 64;
+/// How long a stranger is remembered.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// What the listeners and the peers of one speaker share. Its lock is never held across an await.
+#[derive(Debug, Default)]
+pub(super) struct Gate(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    listeners: Vec<(SocketAddr, Socket)>,
+    doors: BTreeMap<IpAddr, Door>,
+    strangers: BTreeMap<IpAddr, Instant>,
+}
+
+#[derive(Debug)]
+struct Door {
+    id: PeerId,
+    transport: Arc<Transport>,
+    peering: Peering,
+    accepted: mpsc::Sender<TcpStream>,
+    /// Its key is not on every listening socket.
+    shut: bool,
+}
+
+/// The way in of one peer. Dropping it closes the way and takes its key off the listeners.
+#[derive(Debug)]
+pub(super) struct Pass {
+    gate: Arc<Gate>,
+    ip: IpAddr,
+    id: PeerId,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut inner = self.gate.lock();
+        // A later peer at the same address has taken it over.
+        if inner.doors.get(&self.ip).is_some_and(|door| door.id == self.id) {
+            inner.close(self.ip);
+        }
+    }
+}
+
+impl Gate {
+    /// Lets a bound socket listen, with the keys of the peers that are there.
+    pub(super) fn listen(&self, address: SocketAddr, socket: &Socket) -> io::Result<()> {
+        let socket = socket.try_clone()?;
+        let mut inner = self.lock();
+        // A SYN-ACK goes out before the peer is known. With less, one with GTSM would not take it; the others do not mind.
+        sockopt::set_ttl(&SockRef::from(&socket), u8::MAX)?;
+        for (ip, door) in &mut inner.doors {
+            door.shut |= !authenticate(*ip, &door.transport, address, &socket);
+        }
+        socket.listen(BACKLOG)?;
+        inner.listeners.push((address, socket));
+        inner.limit_ttl();
+        Ok(())
+    }
+
+    /// Lets go of the listening sockets.
+    pub(super) fn close(&self) {
+        self.lock().listeners.clear();
+    }
+
+    /// Lets a peer in, in place of an earlier one at its address.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        id: PeerId,
+        transport: Arc<Transport>,
+        peering: Peering,
+        accepted: mpsc::Sender<TcpStream>,
+    ) -> Pass {
+        let ip = transport.ip();
+        let mut inner = self.lock();
+        inner.close(ip);
+        let mut shut = false;
+        for (address, socket) in &inner.listeners {
+            shut |= !authenticate(ip, &transport, *address, socket);
+        }
+        if transport.authentication.is_some() {
+            inner.empty_queues();
+        }
+        inner.doors.insert(ip, Door { id, transport, peering, accepted, shut });
+        inner.limit_ttl();
+        Pass { gate: Arc::clone(self), ip, id }
+    }
+
+    /// Gives a connection that was accepted to its peer.
+    pub(super) fn enter(&self, stream: TcpStream, from: SocketAddr) {
+        self.lock().enter(stream, from);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn enter(&mut self, stream: TcpStream, from: SocketAddr) {
+        let ip = from.ip().to_canonical();
+        let Some(door) = self.doors.get(&ip) else { return self.turn_away(ip) };
+        if door.shut {
+            debug!(%from, "connection closed: the key of this peer is not set");
+            return;
+        }
+        // Before a byte of ours leaves: a NOTIFICATION or RST with the wrong TTL would be dropped on the other side.
+        let socket = SockRef::from(&stream);
+        if let Err(error) = door.transport.prepare(&socket, door.peering) {
+            warn!(%from, cause = error.in_words(), "connection closed: its socket cannot be set up");
+            return;
+        }
+        // A peer that floods us with connections loses those that its task has not come to.
+        drop(door.accepted.try_send(stream));
+    }
+
+    fn turn_away(&mut self, ip: IpAddr) {
+        let now = Instant::now();
+        if self.strangers.len() >= STRANGERS {
+            self.strangers.retain(|_, seen| now.duration_since(*seen) < REMEMBERED);
+        }
+        let known = self.strangers.get(&ip).is_some_and(|seen| now.duration_since(*seen) < REMEMBERED);
+        if known || self.strangers.len() >= STRANGERS {
+            debug!(%ip, "connection from an address that is no peer's, closed");
+        } else {
+            self.strangers.insert(ip, now);
+            info!(%ip, "connection from an address that is no peer's, closed; said once an hour");
+        }
+    }
+
+    fn close(&mut self, ip: IpAddr) {
+        let Some(door) = self.doors.remove(&ip) else { return };
+        for (_, socket) in self.listeners.iter().filter(|(address, _)| door.transport.concerns(*address)) {
+            door.transport.forget(&SockRef::from(socket));
+        }
+        self.limit_ttl();
+    }
+
+    /// Deals with the connections that were made before a key was set, as if they had come a moment earlier. Those that
+    /// are half open then are checked against the key by the kernel.
+    fn empty_queues(&mut self) {
+        let mut queued = Vec::new();
+        for (_, socket) in &self.listeners {
+            while let Ok((stream, from)) = socket.accept() {
+                queued.extend(from.as_socket().map(|from| (stream, from)));
+            }
+        }
+        for (stream, from) in queued {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream.into()));
+            // One that cannot be used is closed.
+            if let Ok(stream) = stream {
+                self.enter(stream, from);
+            }
+        }
+    }
+
+    /// What is too far away for every peer need not even complete a handshake.
+    fn limit_ttl(&self) {
+        for (address, socket) in &self.listeners {
+            let peers = self.doors.values().filter(|door| door.transport.concerns(*address));
+            let least = peers.map(|door| door.transport.reach.min_ttl()).min().unwrap_or(0);
+            // Each connection is checked again for itself.
+            if let Err(error) = sockopt::set_min_ttl(&SockRef::from(socket), least) {
+                debug!(%address, %error, "cannot set the lowest TTL to accept");
+            }
+        }
+    }
+}
+
+/// Whether a listening socket has the key of this peer, or needs none.
+fn authenticate(ip: IpAddr, transport: &Transport, listener: SocketAddr, socket: &Socket) -> bool {
+    if !transport.concerns(listener) {
+        return true;
+    }
+    match transport.authenticate(&SockRef::from(socket)) {
+        Ok(()) => true,
+        Err(error) => {
+            warn!(peer = %ip, %listener, cause = error.in_words(), "connections from this peer are refused");
+            false
+        }
+    }
+}

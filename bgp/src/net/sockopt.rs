@@ -1,0 +1,209 @@
+//! The socket options that `socket2` does not have: the only unsafe code here.
+//!
+//! Each function makes one `setsockopt` call and returns what the kernel says. The structs are those of the kernel's
+//! `include/uapi/linux/tcp.h`; their sizes and offsets are asserted below. None has padding.
+
+use std::io;
+use std::mem::{offset_of, size_of};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use libc::{c_int, socklen_t};
+use socket2::{SockAddr, SockAddrStorage, SockRef};
+
+use super::secret::Secret;
+
+/// Not in `libc`: `TCP_AO_ADD_KEY` and `TCP_AO_DEL_KEY`, Linux 6.7.
+const TCP_AO_ADD_KEY: c_int = 38;
+const TCP_AO_DEL_KEY: c_int = 39;
+
+/// `struct tcp_md5sig`.
+#[repr(C)]
+struct Md5Sig {
+    address: SockAddrStorage,
+    flags: u8,
+    prefix_length: u8,
+    key_length: u16,
+    interface: c_int,
+    key: [u8; 80],
+}
+
+const _: () = assert!(size_of::<Md5Sig>() == 216);
+const _: () = assert!(offset_of!(Md5Sig, key_length) == 130 && offset_of!(Md5Sig, key) == 136);
+
+/// `struct tcp_ao_add`; `flags` holds its bit fields, of which `set_current` and `set_rnext` are not wanted: a socket
+/// with one key has no choice.
+#[repr(C)]
+struct AoAdd {
+    address: SockAddrStorage,
+    algorithm: [u8; 64],
+    interface: i32,
+    flags: u32,
+    reserved: u16,
+    prefix_length: u8,
+    send_id: u8,
+    receive_id: u8,
+    mac_length: u8,
+    key_flags: u8,
+    key_length: u8,
+    key: [u8; 80],
+}
+
+const _: () = assert!(size_of::<AoAdd>() == 288);
+const _: () = assert!(offset_of!(AoAdd, prefix_length) == 202 && offset_of!(AoAdd, key) == 208);
+
+/// `struct tcp_ao_del`.
+#[repr(C)]
+struct AoDelete {
+    address: SockAddrStorage,
+    interface: i32,
+    flags: u32,
+    reserved: u16,
+    prefix_length: u8,
+    send_id: u8,
+    receive_id: u8,
+    current_key: u8,
+    next_key: u8,
+    key_flags: u8,
+}
+
+const _: () = assert!(size_of::<AoDelete>() == 144);
+
+/// A key of TCP-AO as the kernel names its parts.
+#[derive(Debug)]
+pub(super) struct AoParameters<'a> {
+    pub(super) secret: &'a Secret,
+    /// The name of the kernel's crypto API.
+    pub(super) algorithm: &'static str,
+    pub(super) send_id: u8,
+    pub(super) receive_id: u8,
+}
+
+/// Signs what goes to `peer` and refuses from it what is not signed so (RFC 2385). On a listening socket it holds from
+/// the next SYN on.
+pub(super) fn set_md5_key(socket: &SockRef<'_>, peer: IpAddr, secret: &Secret) -> io::Result<()> {
+    md5(socket, peer, secret.octets())
+}
+
+/// Ends [`set_md5_key`]; `ENOENT` where there is no key.
+pub(super) fn clear_md5_key(socket: &SockRef<'_>, peer: IpAddr) -> io::Result<()> {
+    md5(socket, peer, &[])
+}
+
+fn md5(socket: &SockRef<'_>, peer: IpAddr, octets: &[u8]) -> io::Result<()> {
+    let (key, key_length) = padded(octets)?;
+    let address = storage(socket, peer)?;
+    let key_length = u16::from(key_length);
+    let option = Md5Sig { address, flags: 0, prefix_length: 0, key_length, interface: 0, key };
+    set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &option)
+}
+
+/// Like [`set_md5_key`], with TCP-AO (RFC 5925). `ENOPROTOOPT`: the kernel has none.
+pub(super) fn add_ao_key(
+    socket: &SockRef<'_>,
+    peer: IpAddr,
+    parameters: &AoParameters<'_>,
+) -> io::Result<()> {
+    let (key, key_length) = padded(parameters.secret.octets())?;
+    let mut algorithm = [0; 64];
+    for (slot, octet) in algorithm.iter_mut().zip(parameters.algorithm.bytes()) {
+        *slot = octet;
+    }
+    let option = AoAdd {
+        address: storage(socket, peer)?,
+        algorithm,
+        interface: 0,
+        flags: 0,
+        reserved: 0,
+        prefix_length: host_length(socket)?,
+        send_id: parameters.send_id,
+        receive_id: parameters.receive_id,
+        // The kernel's default, 12 octets (RFC 5926).
+        mac_length: 0,
+        key_flags: 0,
+        key_length,
+        key,
+    };
+    set(socket, libc::IPPROTO_TCP, TCP_AO_ADD_KEY, &option)
+}
+
+/// Ends [`add_ao_key`].
+pub(super) fn delete_ao_key(
+    socket: &SockRef<'_>,
+    peer: IpAddr,
+    send_id: u8,
+    receive_id: u8,
+) -> io::Result<()> {
+    let option = AoDelete {
+        address: storage(socket, peer)?,
+        interface: 0,
+        flags: 0,
+        reserved: 0,
+        prefix_length: host_length(socket)?,
+        send_id,
+        receive_id,
+        current_key: 0,
+        next_key: 0,
+        key_flags: 0,
+    };
+    set(socket, libc::IPPROTO_TCP, TCP_AO_DEL_KEY, &option)
+}
+
+/// What we send carries this TTL or hop limit.
+pub(super) fn set_ttl(socket: &SockRef<'_>, ttl: u8) -> io::Result<()> {
+    if is_ipv6(socket)? {
+        socket.set_unicast_hops_v6(u32::from(ttl))
+    } else {
+        socket.set_ttl_v4(u32::from(ttl))
+    }
+}
+
+/// What arrives with a lower TTL or hop limit is dropped by the kernel, and counted in TCPMinTTLDrop; 0: nothing is.
+pub(super) fn set_min_ttl(socket: &SockRef<'_>, ttl: u8) -> io::Result<()> {
+    let ttl = c_int::from(ttl);
+    if is_ipv6(socket)? {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &ttl)
+    } else {
+        set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &ttl)
+    }
+}
+
+pub(super) fn is_ipv6(socket: &SockRef<'_>) -> io::Result<bool> {
+    Ok(socket.domain()? == socket2::Domain::IPV6)
+}
+
+/// An IPv4 peer of an IPv6 socket is known to it as a v4-mapped address.
+fn storage(socket: &SockRef<'_>, peer: IpAddr) -> io::Result<SockAddrStorage> {
+    let ip = match peer.to_canonical() {
+        IpAddr::V4(v4) if is_ipv6(socket)? => v4.to_ipv6_mapped().into(),
+        canonical @ (IpAddr::V4(_) | IpAddr::V6(_)) => canonical,
+    };
+    Ok(SockAddr::from(SocketAddr::new(ip, 0)).as_storage())
+}
+
+fn host_length(socket: &SockRef<'_>) -> io::Result<u8> {
+    Ok(if is_ipv6(socket)? { 128 } else { 32 })
+}
+
+/// A key at the front of the field that the kernel has for it, and its length.
+fn padded(octets: &[u8]) -> io::Result<([u8; 80], u8)> {
+    let mut key = [0; 80];
+    let length = u8::try_from(octets.len()).map_err(io::Error::other)?;
+    key.get_mut(..octets.len())
+        .ok_or_else(|| io::Error::other("the key is too long"))?
+        .copy_from_slice(octets);
+    Ok((key, length))
+}
+
+fn set<T>(socket: &SockRef<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+    let length = socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads `length` bytes from a
+    // reference to exactly as many, none of them padding, and keeps no pointer.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests;

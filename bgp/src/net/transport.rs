@@ -1,0 +1,312 @@
+//! How the TCP connection with a peer is made: from where, how far, and with which key.
+//!
+//! | | we send with TTL | we drop below TTL |
+//! | --- | --- | --- |
+//! | eBGP | 1 | – |
+//! | iBGP | 255 | – |
+//! | [`Reach::Multihop`] n | n | – |
+//! | [`Reach::TtlSecurity`] n (GTSM, RFC 5082) | 255 | 256 − n |
+//! | SYN-ACKs of a listener | 255, so that a peer with GTSM takes them | the least of all its peers |
+//!
+//! An eBGP session that leaves the link needs `Multihop`, as with FRR, BIRD and the hardware vendors: a route that
+//! is learnt by accident over a detour does not carry it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::secret::Secret;
+use super::sockopt::{self, AoParameters};
+use super::words::in_words;
+use crate::fsm::DownReason;
+use crate::wire::Peering;
+use crate::wire::iana::notification::HOLD_TIMER_EXPIRED;
+
+/// Where a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Its address and the port that we dial. It may connect to us from any port.
+    pub remote: SocketAddr,
+    /// The local address that we dial from; `None`: what the route says.
+    pub source: Option<IpAddr>,
+}
+
+/// Where a peer is, and what the sockets of its connections are told. A [`PeerAddress`] turns into one with nothing
+/// else set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transport {
+    /// Where it is.
+    pub address: PeerAddress,
+    /// The interface that its packets leave and enter by (SO_BINDTODEVICE); `None`: any.
+    pub interface: Option<String>,
+    /// How far away it may be.
+    pub reach: Reach,
+    /// What its segments are signed with; `None`: they are not. A peer with a key is never talked to without it: where
+    /// the kernel does not take the key, there is no session.
+    pub authentication: Option<Authentication>,
+    /// When a connection whose bytes are not acknowledged is given up (TCP_USER_TIMEOUT); `None`: the kernel's 15
+    /// minutes or so. One shorter than the Send Hold Timer takes the word from it.
+    pub user_timeout: Option<Duration>,
+}
+
+impl From<PeerAddress> for Transport {
+    fn from(address: PeerAddress) -> Self {
+        Self { address, interface: None, reach: Reach::default(), authentication: None, user_timeout: None }
+    }
+}
+
+/// How far away a peer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// An eBGP peer is on the same link, an iBGP peer anywhere.
+    #[default]
+    ByPeering,
+    /// At most so many hops; 1 is the same link.
+    Multihop(NonZeroU8),
+    /// At most so many hops, and the packets prove it: both sides send with TTL 255 (GTSM, RFC 5082). 1 is the same
+    /// link.
+    TtlSecurity(NonZeroU8),
+}
+
+impl Reach {
+    fn ttl(self, peering: Peering) -> u8 {
+        match (self, peering) {
+            (Self::ByPeering, Peering::External) => 1,
+            (Self::ByPeering, Peering::Internal) | (Self::TtlSecurity(_), _) => u8::MAX,
+            (Self::Multihop(hops), _) => hops.get(),
+        }
+    }
+
+    /// The lowest TTL that is let in; 0: any.
+    pub(super) fn min_ttl(self) -> u8 {
+        match self {
+            Self::ByPeering | Self::Multihop(_) => 0,
+            Self::TtlSecurity(hops) => u8::MAX - (hops.get() - 1),
+        }
+    }
+}
+
+/// What the segments of a connection are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// TCP MD5 (RFC 2385).
+    Md5(Secret),
+    /// TCP-AO (RFC 5925): Linux 6.7 with CONFIG_TCP_AO.
+    Ao(AoKey),
+}
+
+/// A key of TCP-AO, the only one of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AoKey {
+    /// The key.
+    pub secret: Secret,
+    /// SendID: the peer has it as its receive id.
+    pub send_id: u8,
+    /// RecvID: the peer has it as its send id.
+    pub receive_id: u8,
+    /// What makes the MAC.
+    pub algorithm: AoAlgorithm,
+}
+
+/// What makes a MAC: the two that RFC 5926 demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AoAlgorithm {
+    /// HMAC-SHA-1-96.
+    HmacSha1,
+    /// AES-128-CMAC-96.
+    AesCmac128,
+}
+
+impl AoKey {
+    fn parameters(&self) -> AoParameters<'_> {
+        let algorithm = match self.algorithm {
+            AoAlgorithm::HmacSha1 => "hmac(sha1)",
+            AoAlgorithm::AesCmac128 => "cmac(aes128)",
+        };
+        let Self { secret, send_id, receive_id, .. } = self;
+        AoParameters { secret, algorithm, send_id: *send_id, receive_id: *receive_id }
+    }
+}
+
+/// A socket that is not what its peer needs.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TransportError {
+    #[error("cannot open a socket")]
+    Open(#[source] io::Error),
+    #[error("cannot use the interface {0}")]
+    Interface(String, #[source] io::Error),
+    #[error("cannot use the source address {0}")]
+    Source(IpAddr, #[source] io::Error),
+    #[error("cannot set the TTL")]
+    Ttl(#[source] io::Error),
+    #[error("cannot set the lowest TTL to accept (GTSM)")]
+    MinTtl(#[source] io::Error),
+    #[error("cannot set TCP_USER_TIMEOUT")]
+    UserTimeout(#[source] io::Error),
+    #[error("TCP MD5 is not in this kernel (ENOPROTOOPT)")]
+    NoMd5,
+    #[error("cannot set the key of TCP MD5")]
+    Md5(#[source] io::Error),
+    #[error("TCP-AO is not in this kernel (ENOPROTOOPT)")]
+    NoAo,
+    #[error("cannot set the key of TCP-AO")]
+    Ao(#[source] io::Error),
+    #[error(transparent)]
+    Connect(io::Error),
+}
+
+impl TransportError {
+    /// In one line, with the cause.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::NoMd5 | Self::NoAo => self.to_string(),
+            Self::Connect(cause) => in_words(cause),
+            Self::Open(cause)
+            | Self::Interface(_, cause)
+            | Self::Source(_, cause)
+            | Self::Ttl(cause)
+            | Self::MinTtl(cause)
+            | Self::UserTimeout(cause)
+            | Self::Md5(cause)
+            | Self::Ao(cause) => format!("{self}: {}", in_words(cause)),
+        }
+    }
+}
+
+impl Transport {
+    /// The peer's address as it appears on the socket of its own family.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.address.remote.ip().to_canonical()
+    }
+
+    /// Whether a socket bound to this address is one of those that the peer may come in by.
+    pub(super) fn concerns(&self, listener: SocketAddr) -> bool {
+        self.ip().is_ipv4() == listener.ip().to_canonical().is_ipv4()
+    }
+
+    /// Makes a socket that is not connected yet, or was just accepted, one of this peer's.
+    pub(super) fn prepare(&self, socket: &SockRef<'_>, peering: Peering) -> Result<(), TransportError> {
+        use TransportError as E;
+        sockopt::set_min_ttl(socket, self.reach.min_ttl()).map_err(E::MinTtl)?;
+        sockopt::set_ttl(socket, self.reach.ttl(peering)).map_err(E::Ttl)?;
+        if let Some(interface) = &self.interface {
+            socket
+                .bind_device(Some(interface.as_bytes()))
+                .map_err(|error| E::Interface(interface.clone(), error))?;
+        }
+        if self.user_timeout.is_some() {
+            socket.set_tcp_user_timeout(self.user_timeout).map_err(E::UserTimeout)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a socket the key of this peer. An accepted socket has it from its listener.
+    pub(super) fn authenticate(&self, socket: &SockRef<'_>) -> Result<(), TransportError> {
+        let missing = |error: &io::Error| error.raw_os_error() == Some(libc::ENOPROTOOPT);
+        match &self.authentication {
+            None => Ok(()),
+            Some(Authentication::Md5(secret)) => {
+                sockopt::set_md5_key(socket, self.ip(), secret).map_err(|error| match missing(&error) {
+                    true => TransportError::NoMd5,
+                    false => TransportError::Md5(error),
+                })
+            }
+            Some(Authentication::Ao(key)) => sockopt::add_ao_key(socket, self.ip(), &key.parameters())
+                .map_err(|error| match missing(&error) {
+                    true => TransportError::NoAo,
+                    false => TransportError::Ao(error),
+                }),
+        }
+    }
+
+    /// Takes the key of this peer from a listener. One that is not there is gone already.
+    pub(super) fn forget(&self, socket: &SockRef<'_>) {
+        let _gone = match &self.authentication {
+            None => Ok(()),
+            Some(Authentication::Md5(_)) => sockopt::clear_md5_key(socket, self.ip()),
+            Some(Authentication::Ao(key)) => {
+                sockopt::delete_ao_key(socket, self.ip(), key.send_id, key.receive_id)
+            }
+        };
+    }
+
+    /// What an operator should look at when a connection failed in a way that `Self` may be the cause of.
+    pub fn hint(&self, peering: Peering, reason: &DownReason) -> Option<String> {
+        let cause = match reason {
+            DownReason::DialFailed(cause) | DownReason::Closed(cause) => cause.as_str(),
+            // It lets the handshake pass, and then drops what has not come with TTL 255.
+            DownReason::Sent(notification) | DownReason::Received(notification)
+                if notification.code == HOLD_TIMER_EXPIRED
+                    && !matches!(self.reach, Reach::TtlSecurity(_)) =>
+            {
+                return Some("is it up? If it wants TTL security, set `ttl_security` here too".to_owned());
+            }
+            DownReason::Received(_)
+            | DownReason::Sent(_)
+            | DownReason::SendHoldTimerExpired
+            | DownReason::Stopped(_) => return None,
+        };
+        let one_hop = self.reach.ttl(peering) == 1;
+        let text = match (cause, &self.authentication, self.reach) {
+            // ICMP says that the TTL ran out, and the kernel says this.
+            ("no route to host", ..) if one_hop => {
+                "is it up? If it is not on this link, set `multihop` on both sides"
+            }
+            (cause, Some(_), _) if is_silence(cause) => {
+                "no answer: wrong or missing TCP MD5 or TCP-AO password on either side, or a firewall"
+            }
+            (cause, None, Reach::TtlSecurity(_)) if is_silence(cause) => {
+                "no answer: `ttl_security` must be set on both sides with the same number of hops, or a firewall"
+            }
+            (cause, None, Reach::ByPeering | Reach::Multihop(_)) if is_silence(cause) => {
+                "no answer: is it up, does it want a password or TTL security, is there a firewall?"
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+/// Whether the peer, or its kernel, has not answered. What was dropped meanwhile may stand behind the cause.
+pub(super) fn is_silence(cause: &str) -> bool {
+    cause.starts_with(super::link::NO_ANSWER) || cause.starts_with("connection timed out")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hops(n: u8) -> NonZeroU8 {
+        NonZeroU8::new(n).unwrap()
+    }
+
+    #[test]
+    fn the_ttl_follows_the_kind_of_session() {
+        let cases = [
+            (Reach::ByPeering, Peering::External, 1, 0),
+            (Reach::ByPeering, Peering::Internal, 255, 0),
+            (Reach::Multihop(hops(3)), Peering::External, 3, 0),
+            (Reach::TtlSecurity(hops(1)), Peering::External, 255, 255),
+            (Reach::TtlSecurity(hops(3)), Peering::Internal, 255, 253),
+            (Reach::TtlSecurity(hops(255)), Peering::External, 255, 1),
+        ];
+        for (reach, peering, ttl, min_ttl) in cases {
+            assert_eq!((reach.ttl(peering), reach.min_ttl()), (ttl, min_ttl), "{reach:?} {peering:?}");
+        }
+    }
+
+    #[test]
+    fn a_transport_does_not_show_its_key() {
+        let address = PeerAddress { remote: "10.0.0.1:179".parse().unwrap(), source: None };
+        let secret = Secret::new(b"hunter2").unwrap();
+        let ao =
+            AoKey { secret: secret.clone(), send_id: 1, receive_id: 1, algorithm: AoAlgorithm::HmacSha1 };
+        for key in [Authentication::Md5(secret), Authentication::Ao(ao)] {
+            let shown = format!("{:?}", Transport { authentication: Some(key), ..address.into() });
+            assert!(shown.contains("Secret(…)") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Asks the VIP for ever, ten times a second, and prints a line a second: who answered, and how many did not get through.
+while :; do
+    round=0 lost=0 answers=""
+    while [ "$round" -lt 10 ]; do
+        if answer=$(curl --silent --fail --max-time 0.5 http://198.51.100.10/); then
+            answers="$answers $answer"
+        else
+            lost=$((lost + 1))
+        fi
+        round=$((round + 1))
+        sleep 0.1
+    done
+    counts=$(printf '%s\n' $answers | sort | uniq -c | tr -s ' \n' ' ')
+    echo "$(date +%T) answered:${counts:- none}lost: $lost"
+done

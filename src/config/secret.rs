@@ -1,0 +1,129 @@
+//! Keys that both ends of a session share: from a file, from a systemd credential, or from the configuration itself.
+//! They are never shown: a diagnostic names the file, or has stars where the key stands.
+
+use std::fs::{Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc::O_NONBLOCK;
+use vipcast_bgp::net::{Secret, SecretError};
+
+use super::checks::io_cause;
+use super::diagnostic::{Diagnostic, Report, Span};
+use super::read::{expected, short};
+use super::tree::{Node, Value};
+use super::value;
+
+/// What others may do with a file: read or write it.
+const OTHERS: u32 = 0o006;
+/// Read at most; longer than any key.
+const LARGEST: u64 = 4096;
+/// Where systemd says which directory has the credentials of the unit.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// `password: …`. The file that it stands in is then a secret itself.
+pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Secret> {
+    report.redact(node.span);
+    let Value::Scalar(text) = &node.value else {
+        expected(node, key, "a password", report);
+        return None;
+    };
+    if report.is_exposed(key.file) {
+        report
+            .error(key, "there is a password in this file, and everyone may read it")
+            .hint("`chmod o-rw` the file, or write the password to another and name it with `password_file`");
+        return None;
+    }
+    secret(text.as_bytes(), node.span, "the password", report)
+}
+
+/// `password_file: /path`.
+pub(super) fn file(node: &Node, key: Span, report: &mut Report) -> Option<Secret> {
+    let path = value::absolute_path(node, key, report)?;
+    from_file(&path, node.span, report)
+}
+
+/// `password_credential: name`: what `LoadCredential=name:…` of the systemd unit provides.
+pub(super) fn credential(node: &Node, key: Span, report: &mut Report) -> Option<Secret> {
+    const WHAT: &str = "the name of a systemd credential";
+    let name = value::text(node, key, WHAT, report)?;
+    if name.is_empty() || matches!(name, "." | "..") || name.contains(['/', '\0']) {
+        expected(node, key, WHAT, report).hint("the name that stands before the colon of `LoadCredential=`");
+        return None;
+    }
+    let Some(directory) = std::env::var_os(CREDENTIALS).filter(|directory| !directory.is_empty()) else {
+        report
+            .error(node.span, format!("there are no credentials: {CREDENTIALS} is not set"))
+            .hint(format!(
+                "systemd sets it with `LoadCredential={0}:/path` in the unit; to check by hand, set it to a directory \
+                 with the file `{0}`",
+                short(name)
+            ));
+        return None;
+    };
+    from_file(&PathBuf::from(directory).join(name), node.span, report)
+}
+
+fn from_file(path: &Path, span: Span, report: &mut Report) -> Option<Secret> {
+    let shown = path.display().to_string();
+    let (metadata, mut bytes) = match read(path) {
+        Ok(read) => read,
+        Err(error) => {
+            let cause = io_cause(&error);
+            let diagnostic = report.error(span, format!("cannot read `{shown}`: {cause}"));
+            if error.kind() == ErrorKind::PermissionDenied {
+                diagnostic.hint("the user that vipcast runs as must be able to read it");
+            }
+            return None;
+        }
+    };
+    if !metadata.is_file() {
+        report.error(span, format!("`{shown}` is not a file"));
+        return None;
+    }
+    if metadata.permissions().mode() & OTHERS != 0 {
+        report
+            .error(span, format!("`{shown}` holds a password, and everyone may read or write it"))
+            .hint(format!("`chmod o-rw {shown}`, and choose a new password"));
+        return None;
+    }
+    // What `echo` and editors put behind it.
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    if bytes.contains(&b'\n') {
+        report
+            .error(span, format!("`{shown}` has more than one line"))
+            .hint("the password is the only line of its file");
+        return None;
+    }
+    secret(&bytes, span, &format!("the password in `{shown}`"), report)
+}
+
+/// What an open file is, and what is in it. Opening does not wait for the other end of a pipe.
+fn read(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    let mut bytes = Vec::new();
+    if metadata.is_file() {
+        file.take(LARGEST).read_to_end(&mut bytes)?;
+    }
+    Ok((metadata, bytes))
+}
+
+fn secret(octets: &[u8], span: Span, what: &str, report: &mut Report) -> Option<Secret> {
+    match Secret::new(octets) {
+        Ok(secret) => Some(secret),
+        Err(error) => {
+            let diagnostic: &mut Diagnostic = report.error(span, format!("{what} cannot be used: {error}"));
+            if error == SecretError::Empty {
+                diagnostic.hint("leave the key out for a session without a password");
+            }
+            None
+        }
+    }
+}

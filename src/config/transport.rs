@@ -1,0 +1,119 @@
+//! How a peer is reached: `password` and its kin, `tcp_ao`, `ttl_security`, `multihop`, `interface`.
+
+use std::num::NonZeroU8;
+
+use vipcast_bgp::net::{AoAlgorithm, AoKey, Authentication, Reach, Secret};
+
+use super::diagnostic::{Report, Span};
+use super::places::Place;
+use super::read::{Field, Placed, Table};
+use super::tree::Node;
+use super::{secret, value};
+
+/// What was written of it for a peer, or in `peer_defaults`. Keys that exclude each other are one field, so that a
+/// peer with `multihop` does not inherit `ttl_security`.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) authentication: Field<Authentication>,
+    pub(super) reach: Field<Reach>,
+    pub(super) interface: Field<String>,
+}
+
+impl Written {
+    pub(super) fn absent() -> Self {
+        Self { authentication: Field::Absent, reach: Field::Absent, interface: Field::Absent }
+    }
+
+    pub(super) fn read(table: &mut Table<'_>, report: &mut Report) -> Self {
+        Self {
+            authentication: authentication(table, report),
+            reach: reach(table, report),
+            interface: table.field("interface", report, value::interface),
+        }
+    }
+}
+
+fn authentication(table: &mut Table<'_>, report: &mut Report) -> Field<Authentication> {
+    let md5 = |field: Field<Secret>| field.map(Authentication::Md5);
+    let written = [
+        ("password", md5(table.field("password", report, secret::written))),
+        ("password_file", md5(table.field("password_file", report, secret::file))),
+        ("password_credential", md5(table.field("password_credential", report, secret::credential))),
+        ("tcp_ao", table.field("tcp_ao", report, ao_key).map(Authentication::Ao)),
+    ];
+    only_one(written, "a session has one key", report)
+}
+
+fn reach(table: &mut Table<'_>, report: &mut Report) -> Field<Reach> {
+    let written = [
+        ("ttl_security", table.field("ttl_security", report, hops).map(Reach::TtlSecurity)),
+        ("multihop", table.field("multihop", report, hops).map(Reach::Multihop)),
+    ];
+    let why = "`ttl_security: N` allows for N hops itself, and `multihop` lets in what comes from anywhere";
+    only_one(written, why, report)
+}
+
+/// Whichever of these keys is there; two of them are an error.
+fn only_one<T, const N: usize>(
+    written: [(&'static str, Field<T>); N],
+    why: &str,
+    report: &mut Report,
+) -> Field<T> {
+    let mut found: Option<(&str, Field<T>)> = None;
+    for (key, field) in written {
+        if !field.is_given() {
+            continue;
+        }
+        let Some((first, earlier)) = &found else {
+            found = Some((key, field));
+            continue;
+        };
+        if let (Some(earlier), Some(later)) = (earlier.set(), field.set()) {
+            report
+                .error(later.span, format!("`{first}` and `{key}` exclude each other"))
+                .also(earlier.span, format!("`{first}` is given here"))
+                .hint(why);
+        }
+        return Field::Broken;
+    }
+    found.map_or(Field::Absent, |(_, field)| field)
+}
+
+fn hops(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU8> {
+    let hops = value::integer(node, key, 1..=255, "a number of hops, 1 (the same link) to 255", report)?;
+    u8::try_from(hops).ok().and_then(NonZeroU8::new)
+}
+
+/// `tcp_ao: {key_file: …, send_id: 1, receive_id: 1}`.
+fn ao_key(node: &Node, key: Span, report: &mut Report) -> Option<AoKey> {
+    const ALGORITHMS: [(&str, AoAlgorithm); 2] =
+        [("hmac-sha-1-96", AoAlgorithm::HmacSha1), ("aes-128-cmac-96", AoAlgorithm::AesCmac128)];
+    let id = |node: &Node, key, report: &mut Report| {
+        let id = value::integer(node, key, 0..=255, "the id of a key, 0 to 255", report)?;
+        u8::try_from(id).ok()
+    };
+    let mut table = Table::open(node, Place::TcpAo, "`tcp_ao`", key, report)?;
+    let keys = [
+        ("key_file", table.field("key_file", report, secret::file)),
+        ("key_credential", table.field("key_credential", report, secret::credential)),
+    ];
+    let secret = only_one(keys, "a session has one key", report);
+    if !secret.is_given() {
+        report
+            .error(key, "`key_file` of `tcp_ao` is missing")
+            .hint("the file with the key, or `key_credential` with the name of a systemd credential");
+    }
+    let send_id = table.required("send_id", "the id of our key, the peer's receive id: 0 to 255", report, id);
+    let receive_id =
+        table.required("receive_id", "the id of the peer's key, its send id: 0 to 255", report, id);
+    let algorithm = table
+        .field("algorithm", report, |node, key, report| value::choice(node, key, &ALGORITHMS, report))
+        .or(AoAlgorithm::HmacSha1);
+    table.finish(report);
+    Some(AoKey {
+        secret: secret.set()?.value.clone(),
+        send_id: send_id.map(|Placed { value, .. }| value)?,
+        receive_id: receive_id.map(|Placed { value, .. }| value)?,
+        algorithm: algorithm?,
+    })
+}

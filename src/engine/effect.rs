@@ -1,0 +1,72 @@
+//! What the engine wants done, and what it wants written down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use vipcast_bgp::{Routes, Version};
+
+use super::facts::{Address, Drain, Shutdown};
+use super::verdict::Verdict;
+use crate::check::report::HealthState;
+use crate::config::model::Config;
+use crate::names::{CheckName, ServiceName};
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Run exactly the checks and peers of this configuration.
+    Configure(Arc<Config>),
+    /// Put the address on the host.
+    Bind(Address),
+    /// Give every peer this whole set.
+    Advertise(Version, Arc<Routes>),
+    /// Take the address off the host.
+    Unbind(Address),
+    /// Keep these drains across a restart.
+    SaveDrains(BTreeMap<ServiceName, Drain>),
+    /// Close every session with Cease / Administrative Shutdown; answer with
+    /// [`Event::PeersStopped`](super::Event::PeersStopped).
+    StopPeers,
+    /// Write it down.
+    Record(Record),
+    /// End the process.
+    Exit,
+}
+
+/// What is worth writing down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// The decision about a VIP changed.
+    Vip {
+        /// Which.
+        vip: IpNet,
+        /// Its service.
+        service: ServiceName,
+        /// The decision before, if there was one.
+        from: Option<Verdict>,
+        /// The decision now; `None`: no longer configured.
+        to: Option<Verdict>,
+        /// The fact behind the reason, in words.
+        cause: Option<String>,
+    },
+    /// A check changed its state.
+    Check {
+        /// Which.
+        check: CheckName,
+        /// The state now.
+        state: HealthState,
+        /// The result that brought it about.
+        detail: String,
+    },
+    /// One of our addresses vanished and is put back.
+    AddressLost(Address),
+    /// An address of a predecessor was found.
+    AddressAdopted(Address),
+    /// An address could not be bound or unbound.
+    AddressFailed(Address, String),
+    /// An operator's drain began (`Some`) or ended.
+    Drain(ServiceName, Option<Drain>),
+    /// The shutdown entered a phase.
+    Shutdown(Shutdown),
+}

@@ -1,0 +1,276 @@
+//! The engine against tables, stories and a model of everything around it.
+//!
+//! [`world`] is that model; [`properties`] drives it at random. The stories write effects as lines of text, so that what
+//! is expected can be read.
+
+mod decide;
+mod lifecycle;
+mod operator;
+mod plan;
+mod properties;
+mod shutdown;
+mod world;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use vipcast_bgp::wire::{Asn, Community, Family, iana};
+use vipcast_bgp::{RouteAttributes, Routes};
+
+use super::*;
+use crate::check::report::{CheckReport, HealthState, Outcome};
+use crate::config::model::{
+    self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, Listen, Log, LogFormat,
+    LogLevel, NextHops, OnDown, Peer, Target, TcpCheck,
+};
+use crate::names::PeerName;
+
+const UP: HealthState = HealthState::Up;
+const DOWN: HealthState = HealthState::Down;
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A prefix, or an address as a host prefix.
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap_or_else(|_| ip(text).into())
+}
+
+fn on(interface: &str, address: &str) -> Address {
+    Address { ip: ip(address), interface: interface.into() }
+}
+
+fn one(check: &str) -> Condition {
+    Condition::Check(check.into())
+}
+
+/// A service on `lo` that withdraws when one of `checks` is down.
+fn service<const V: usize, const C: usize>(vips: [&str; V], checks: [&str; C]) -> Service {
+    Service {
+        vips: vips.map(net).into(),
+        checks: Condition::All(checks.map(one).into()),
+        announce: Announce::default(),
+        on_down: OnDown::Withdraw,
+        bind: BindPolicy::Always,
+        interface: "lo".into(),
+    }
+}
+
+fn demote() -> OnDown {
+    OnDown::Demote(Announce { as_path_prepend: 3, ..Announce::default() })
+}
+
+fn definition(port: u16) -> Arc<Check> {
+    Arc::new(Check {
+        kind: CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port } }),
+        interval: SECOND,
+        fast_interval: ms(100),
+        timeout: ms(500),
+        rise: NonZeroU32::MIN,
+        fall: NonZeroU32::MIN,
+    })
+}
+
+fn peer(last: u8) -> Peer {
+    Peer {
+        address: Ipv4Addr::new(10, 0, 1, last).into(),
+        port: 179,
+        local_as: Asn(65001),
+        peer_as: Asn(65000),
+        hold_time: ms(9_000),
+        connect_retry: SECOND,
+        mode: ConnectMode::Both,
+        families: [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into(),
+        source_address: None,
+        authentication: None,
+        interface: None,
+        reach: model::Reach::default(),
+        next_hop: NextHops::default(),
+    }
+}
+
+/// Two routers, the checks that the services name, 3 s to drain and 1 s to unbind.
+fn config<const N: usize>(services: [(&str, Service); N]) -> Config {
+    let mut config = Config {
+        state_dir: "/var/lib/vipcast".into(),
+        control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
+        log: Log { level: LogLevel::Info, format: LogFormat::Plain },
+        shutdown: model::Shutdown { drain_time: 3 * SECOND, unbind_delay: SECOND, keep_addresses: false },
+        router_id: Some(Ipv4Addr::new(10, 0, 1, 2)),
+        listen: Listen { addresses: Vec::new(), port: 179 },
+        interface: "lo".into(),
+        peers: [("tor-a".into(), peer(1)), ("tor-b".into(), peer(3))].into(),
+        checks: BTreeMap::new(),
+        services: services.into_iter().map(|(name, service)| (name.into(), service)).collect(),
+    };
+    config.checks = users(&config).into_keys().map(|check| (check, definition(80))).collect();
+    config
+}
+
+fn outcome(state: HealthState) -> Outcome {
+    let passed = state.verdict() == Some(true);
+    Outcome { passed, detail: if passed { "200 OK" } else { "refused" }.into(), took: ms(1) }
+}
+
+fn report(config: &Config, check: &str, state: HealthState, now: Instant) -> Event {
+    let definition = Arc::clone(&config.checks[check]);
+    Event::Check(CheckReport {
+        check: check.into(),
+        definition,
+        state,
+        since: now,
+        outcome: outcome(state),
+        at: now,
+    })
+}
+
+fn drain(lift_at: Option<Instant>) -> Drain {
+    let clock = DrainClock { withdraw_at: None, lift_at };
+    Drain { by: "alice".into(), reason: None, since: jiff::Timestamp::UNIX_EPOCH, until: None, clock }
+}
+
+fn is_graceful(attributes: &RouteAttributes) -> bool {
+    attributes.communities.contains(&Community(iana::community::GRACEFUL_SHUTDOWN))
+}
+
+/// An effect as a line.
+fn show(effect: &Effect) -> String {
+    let at = |address: &Address| format!("{} on {}", address.ip, address.interface);
+    match effect {
+        Effect::Configure(_) => "configure".into(),
+        Effect::Bind(address) => format!("bind {}", at(address)),
+        Effect::Unbind(address) => format!("unbind {}", at(address)),
+        Effect::Advertise(version, routes) => format!("advertise {}: {}", version.0, show_routes(routes)),
+        Effect::SaveDrains(drains) => format!("save drains: {:?}", drains.keys().collect::<Vec<_>>()),
+        Effect::StopPeers => "stop peers".into(),
+        Effect::Exit => "exit".into(),
+        Effect::Record(Record::Vip { vip, from, to, cause, .. }) => {
+            let word = |verdict: &Option<Verdict>| match verdict {
+                None => "-".into(),
+                Some(verdict) => match verdict.reason() {
+                    None => verdict.word().to_owned(),
+                    Some(reason) => format!("{} ({})", verdict.word(), reason.name()),
+                },
+            };
+            let cause = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("# {}: {} -> {}{cause}", vip.addr(), word(from), word(to))
+        }
+        Effect::Record(Record::Check { check, state, .. }) => format!("# check {check} {state:?}"),
+        Effect::Record(Record::AddressLost(address)) => format!("# lost {}", at(address)),
+        Effect::Record(Record::AddressAdopted(address)) => format!("# adopted {}", at(address)),
+        Effect::Record(Record::AddressFailed(address, error)) => format!("# failed {}: {error}", at(address)),
+        Effect::Record(Record::Drain(service, drain)) => {
+            format!("# {service} {}", if drain.is_some() { "drained" } else { "undrained" })
+        }
+        Effect::Record(Record::Shutdown(phase)) => {
+            format!("# {}", crate::control::view::shutdown_word(*phase))
+        }
+    }
+}
+
+fn show_routes(routes: &Routes) -> String {
+    let route = |(vip, attributes): (&IpNet, &Arc<RouteAttributes>)| {
+        let prepended = "+".repeat(attributes.as_path_prepend.into());
+        let med = attributes.med.map(|med| format!(" med {med}")).unwrap_or_default();
+        let graceful = if is_graceful(attributes) { " graceful" } else { "" };
+        format!("{}{prepended}{med}{graceful}", vip.addr())
+    };
+    if routes.is_empty() { "nothing".into() } else { routes.iter().map(route).collect::<Vec<_>>().join(", ") }
+}
+
+/// An engine and a clock, for stories: whoever tells them plays everyone else.
+struct Story {
+    engine: Engine,
+    epoch: Instant,
+    now: Instant,
+}
+
+impl Story {
+    /// Nothing has happened yet.
+    fn begin(config: Config) -> Self {
+        Self::begin_with(config, BTreeMap::new())
+    }
+
+    fn begin_with(config: Config, drains: BTreeMap<ServiceName, Drain>) -> Self {
+        let now = Instant::now();
+        Self { engine: Engine::new(Arc::new(config), drains), epoch: now, now }
+    }
+
+    /// Every VIP is bound, both routers have everything, every check is up; the version is 1.
+    fn announced(config: Config) -> Self {
+        let mut story = Self::begin(config);
+        let (addresses, checks): (Vec<Address>, Vec<CheckName>) = {
+            let config = story.engine.config();
+            let host = |service: &Service| {
+                let vips = service.vips.iter().filter(|vip| is_host_address(vip));
+                vips.map(|vip| Address { ip: vip.addr(), interface: service.interface.clone() })
+                    .collect::<Vec<_>>()
+            };
+            (config.services.values().flat_map(host).collect(), config.checks.keys().cloned().collect())
+        };
+        story.engine.start(story.now);
+        for peer in ["tor-a", "tor-b"] {
+            story.tell(Event::PeerUp(peer.into()));
+        }
+        story.tell(Event::Addresses(BTreeMap::new()));
+        let config = Arc::clone(story.engine.config());
+        let added = addresses.into_iter().map(|address| Event::AddressAdded(address, Owner::Us));
+        let reports = checks.iter().map(|check| report(&config, check.as_str(), UP, story.now));
+        let effects = story.engine.handle_all(added.chain(reports), story.now);
+        assert!(
+            effects.iter().any(|effect| matches!(effect, Effect::Advertise(Version(1), _))),
+            "{effects:?}"
+        );
+        story.synced(1);
+        story
+    }
+
+    /// What follows from an event.
+    fn tell(&mut self, event: Event) -> Vec<String> {
+        let effects = self.engine.handle(event, self.now);
+        effects.iter().map(show).collect()
+    }
+
+    fn check(&mut self, check: &str, state: HealthState) -> Vec<String> {
+        let report = report(&Arc::clone(self.engine.config()), check, state, self.now);
+        self.tell(report)
+    }
+
+    /// Both routers have everything of `version`.
+    fn synced(&mut self, version: u64) -> Vec<String> {
+        let mut effects = self.tell(Event::PeerSynced("tor-a".into(), Version(version)));
+        effects.extend(self.tell(Event::PeerSynced("tor-b".into(), Version(version))));
+        effects
+    }
+
+    /// What follows from time alone, each line with the milliseconds since the beginning.
+    fn wait(&mut self, time: Duration) -> Vec<String> {
+        let end = self.now + time;
+        let mut lines = Vec::new();
+        while let Some(at) = self.engine.deadline().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            let at = (self.now - self.epoch).as_millis();
+            lines.extend(self.tell(Event::Tick).into_iter().map(|line| format!("{at} {line}")));
+            assert!(
+                self.engine.deadline().is_none_or(|at| at > self.now),
+                "the same deadline again after a tick"
+            );
+        }
+        self.now = end;
+        lines
+    }
+
+    fn reload(&mut self, config: Config) -> Vec<String> {
+        self.tell(Event::Reload(Arc::new(config)))
+    }
+}

@@ -1,0 +1,139 @@
+//! Tables for the plan: exact steps in their order.
+
+use super::super::plan::{Actual, Desired, Retiring, Step, plan};
+use super::*;
+
+/// A situation. Written in words: `lo` is ours on lo, `lo*` someone else's, `lo-` ours and about to be removed.
+#[derive(Debug, Default, Clone, Copy)]
+struct Case<'a> {
+    wanted: Option<&'a str>,
+    held: &'a [&'a str],
+    routes: bool,
+    advertised: bool,
+    /// When the withdrawal was settled: seconds ago; `Some(None)`: not yet.
+    retiring: Option<Option<u64>>,
+    /// Bind was asked for and not answered.
+    binding: bool,
+    /// Seconds until it is tried again.
+    failed: Option<u64>,
+    unknown: bool,
+}
+
+fn steps(case: Case<'_>) -> Vec<String> {
+    let now = Instant::now() + 100 * SECOND;
+    let vip = ip("192.0.2.1");
+    let routes = |there: bool| {
+        let route = (net("192.0.2.1"), Arc::new(RouteAttributes::default()));
+        Arc::new(there.then_some(route).into_iter().collect::<Routes>())
+    };
+    let desired = Desired {
+        addresses: case.wanted.map(|interface| (vip, interface.to_owned())).into_iter().collect(),
+        routes: routes(case.routes),
+    };
+    let retiring = case.retiring.map(|ago| Retiring {
+        version: Version(4),
+        settled_at: ago.map(|ago| now - u32::try_from(ago).unwrap() * SECOND),
+    });
+    let actual = Actual {
+        advertised: (Version(4), routes(case.advertised)),
+        retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
+        open: [vip].into(),
+        changed: [vip.into()].into(),
+    };
+    let mut facts = Facts { addresses_known: !case.unknown, ..Facts::default() };
+    for held in case.held {
+        let address = on(held.trim_end_matches(['*', '-']), "192.0.2.1");
+        facts.addresses.insert(address.clone(), if held.ends_with('*') { Owner::Other } else { Owner::Us });
+        if held.ends_with('-') {
+            facts.asked.insert(address, Asked::Unbind);
+        }
+    }
+    if case.binding {
+        facts.asked.insert(on("lo", "192.0.2.1"), Asked::Bind);
+    }
+    if let Some(seconds) = case.failed {
+        let retry_at = now + u32::try_from(seconds).unwrap() * SECOND;
+        facts.address_errors.insert(on("lo", "192.0.2.1"), ("refused".into(), retry_at));
+    }
+    let steps = plan(&desired, &actual, &facts, SECOND, now);
+    let show = |step: Step| match step {
+        Step::Bind(address) => format!("bind {}", address.interface),
+        Step::Unbind(address) => format!("unbind {}", address.interface),
+        Step::Advertise(version, routes) => format!("advertise {}: {}", version.0, routes.len()),
+    };
+    steps.into_iter().map(show).collect()
+}
+
+#[test]
+fn an_address_is_bound_once_and_where_it_belongs() {
+    let lo = Case { wanted: Some("lo"), ..Case::default() };
+    let table: &[(Case<'_>, &[&str])] = &[
+        (lo, &["bind lo"]),
+        (Case { unknown: true, ..lo }, &[]),
+        (Case { binding: true, ..lo }, &[]),
+        (Case { failed: Some(1), ..lo }, &[]),
+        (Case { failed: Some(0), ..lo }, &["bind lo"]),
+        (Case { held: &["lo"], ..lo }, &[]),
+        (Case { held: &["lo*"], ..lo }, &[]),
+        (Case { held: &["eth0*"], ..lo }, &[]),
+        (Case { held: &["lo-"], ..lo }, &[]),
+        // It moves: first there, then away from here.
+        (Case { held: &["eth0"], ..lo }, &["bind lo"]),
+        (Case { held: &["eth0"], binding: true, ..lo }, &[]),
+        (Case { held: &["eth0", "lo"], ..lo }, &["unbind eth0"]),
+        (Case { held: &["eth0", "lo*"], ..lo }, &["unbind eth0"]),
+        (Case { held: &["eth0", "eth1*"], ..lo }, &["unbind eth0"]),
+        (Case { held: &["eth0", "lo-"], ..lo }, &[]),
+        (Case { held: &["eth0-", "lo"], ..lo }, &[]),
+        (Case { held: &["eth0*", "lo"], ..lo }, &[]),
+    ];
+    for (case, expected) in table {
+        assert_eq!(steps(*case), *expected, "{case:?}");
+    }
+}
+
+#[test]
+fn i2_an_address_goes_only_after_its_withdrawal_was_settled_and_the_delay_is_over() {
+    let ours = Case { held: &["lo"], ..Case::default() };
+    let table: &[(Case<'_>, &[&str])] = &[
+        (ours, &["unbind lo"]),
+        (Case { unknown: true, ..ours }, &[]),
+        (Case { held: &["lo*"], ..ours }, &[]),
+        (Case { held: &["lo-"], ..ours }, &[]),
+        (Case { held: &["lo", "eth0"], ..ours }, &["unbind eth0", "unbind lo"]),
+        (Case { failed: Some(1), ..ours }, &[]),
+        (Case { failed: Some(0), ..ours }, &["unbind lo"]),
+        (Case { advertised: true, ..ours }, &["advertise 5: 0"]),
+        (Case { advertised: true, routes: true, ..ours }, &[]),
+        (Case { routes: true, ..ours }, &["advertise 5: 1"]),
+        (Case { retiring: Some(None), ..ours }, &[]),
+        (Case { retiring: Some(Some(0)), ..ours }, &[]),
+        (Case { retiring: Some(Some(1)), ..ours }, &["unbind lo"]),
+    ];
+    for (case, expected) in table {
+        assert_eq!(steps(*case), *expected, "{case:?}");
+    }
+}
+
+#[test]
+fn i2_the_order_is_bind_advertise_unbind() {
+    let now = Instant::now();
+    let route = Arc::new(RouteAttributes::default());
+    let desired = Desired {
+        addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into(),
+        routes: Arc::new([(net("192.0.2.1"), route)].into()),
+    };
+    let owner = Owner::Us;
+    let addresses = [(on("lo", "192.0.2.1"), owner), (on("lo", "192.0.2.3"), owner)].into();
+    let facts = Facts { addresses, addresses_known: true, ..Facts::default() };
+    let open = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip);
+    let changed = [net("192.0.2.1")].into();
+    let actual = Actual { open: open.into(), changed, ..Actual::default() };
+    let steps = plan(&desired, &actual, &facts, SECOND, now);
+    let expected = [
+        Step::Bind(on("lo", "192.0.2.2")),
+        Step::Advertise(Version(1), Arc::clone(&desired.routes)),
+        Step::Unbind(on("lo", "192.0.2.3")),
+    ];
+    assert_eq!(steps, expected);
+}

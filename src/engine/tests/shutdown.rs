@@ -1,0 +1,180 @@
+//! Stories of the end (I9).
+
+use super::*;
+
+fn web() -> Config {
+    config([("web", service(["192.0.2.1"], ["alive"]))])
+}
+
+#[test]
+fn i9_the_phases_of_a_shutdown_exactly() {
+    let mut story = Story::announced(web());
+    assert_eq!(
+        story.tell(Event::Shutdown),
+        [
+            "# draining",
+            "advertise 2: 192.0.2.1 graceful",
+            "# 192.0.2.1: announced -> demoted (shutting_down)"
+        ]
+    );
+    story.synced(2);
+    assert_eq!(story.wait(ms(2999)), [""; 0], "until drain_time is over");
+    assert_eq!(
+        story.wait(ms(1)),
+        [
+            "3000 # withdrawing",
+            "3000 advertise 3: nothing",
+            "3000 # 192.0.2.1: demoted (shutting_down) -> withheld (shutdown)"
+        ]
+    );
+    story.now += ms(20);
+    assert_eq!(story.synced(3), ["# settling"]);
+    assert_eq!(story.wait(ms(999)), [""; 0], "until unbind_delay is over");
+    assert_eq!(story.wait(ms(1)), ["4020 # ceasing", "4020 stop peers"]);
+    story.tell(Event::PeerDown("tor-a".into()));
+    assert_eq!(story.tell(Event::PeersStopped), ["# unbinding", "unbind 192.0.2.1 on lo"]);
+    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.1"))), ["# done", "exit"]);
+    assert_eq!(story.engine.deadline(), None);
+    for event in
+        [Event::Shutdown, Event::Tick, Event::PeersStopped, Event::AddressRemoved(on("lo", "192.0.2.1"))]
+    {
+        assert_eq!(story.tell(event), [""; 0], "the end is the end");
+    }
+}
+
+#[test]
+fn i9_a_second_sigterm_takes_the_waiting_out_and_still_withdraws() {
+    let mut story = Story::announced(web());
+    story.tell(Event::Shutdown);
+    story.synced(2);
+    story.wait(ms(100));
+    assert_eq!(
+        story.tell(Event::Shutdown),
+        [
+            "# withdrawing",
+            "advertise 3: nothing",
+            "# 192.0.2.1: demoted (shutting_down) -> withheld (shutdown)"
+        ]
+    );
+    assert_eq!(story.wait(ms(10)), [""; 0], "it is handed over first");
+    assert_eq!(story.synced(3), ["# settling", "# ceasing", "stop peers"]);
+    assert_eq!(story.tell(Event::Shutdown), [""; 0]);
+    assert_eq!(story.tell(Event::PeersStopped), ["# unbinding", "unbind 192.0.2.1 on lo"]);
+}
+
+#[test]
+fn i9_whoever_does_not_answer_is_given_up() {
+    let mut story = Story::announced(web());
+    story.tell(Event::Shutdown);
+    let times: Vec<_> =
+        story.wait(60 * SECOND).into_iter().filter(|line| !line.contains("192.0.2.1:")).collect();
+    assert_eq!(
+        times,
+        [
+            "3000 # withdrawing",
+            "3000 advertise 3: nothing",
+            "8000 # settling",
+            "9000 # ceasing",
+            "9000 stop peers",
+            "14000 # unbinding",
+            "14000 unbind 192.0.2.1 on lo",
+            "16000 # done",
+            "16000 exit"
+        ]
+    );
+}
+
+#[test]
+fn i9_an_address_that_cannot_be_removed_is_tried_again_and_then_left() {
+    let mut story = Story::announced(web());
+    story.tell(Event::PeerDown("tor-a".into()));
+    story.tell(Event::PeerDown("tor-b".into()));
+    story.tell(Event::Shutdown);
+    assert_eq!(story.tell(Event::PeersStopped), ["# unbinding", "unbind 192.0.2.1 on lo"]);
+    let failed = || Event::AddressFailed(on("lo", "192.0.2.1"), "not permitted".into());
+    assert_eq!(story.tell(failed()), ["# failed 192.0.2.1 on lo: not permitted"]);
+    assert_eq!(story.wait(SECOND), ["1000 unbind 192.0.2.1 on lo"]);
+    assert_eq!(story.tell(failed()), [""; 0]);
+    assert_eq!(story.wait(SECOND), ["2000 unbind 192.0.2.1 on lo", "2000 # done", "2000 exit"]);
+}
+
+#[test]
+fn without_any_router_there_is_nothing_to_wait_for() {
+    let mut story = Story::announced(web());
+    story.tell(Event::PeerDown("tor-a".into()));
+    story.tell(Event::PeerDown("tor-b".into()));
+    let vip = "# 192.0.2.1: announced -> demoted (shutting_down)";
+    assert_eq!(
+        story.tell(Event::Shutdown),
+        [
+            "# draining",
+            "advertise 2: 192.0.2.1 graceful",
+            "# withdrawing",
+            "advertise 3: nothing",
+            "# settling",
+            "# ceasing",
+            "stop peers",
+            vip,
+            "# 192.0.2.1: demoted (shutting_down) -> withheld (shutdown)"
+        ]
+    );
+}
+
+#[test]
+fn addresses_that_are_to_be_kept_are_kept() {
+    let mut config = web();
+    config.shutdown.keep_addresses = true;
+    let mut story = Story::announced(config);
+    story.tell(Event::Shutdown);
+    story.tell(Event::Shutdown);
+    assert_eq!(story.synced(3), ["# settling", "# ceasing", "stop peers"]);
+    assert_eq!(story.tell(Event::PeersStopped), ["# done", "exit"]);
+}
+
+#[test]
+fn i9_an_address_on_its_way_to_the_host_is_awaited_and_removed() {
+    let mut story = Story::begin(web());
+    story.engine.start(story.now);
+    story.tell(Event::Shutdown);
+    assert_eq!(story.tell(Event::PeersStopped), ["# unbinding"], "nobody has said yet what is on the host");
+    let predecessor = [(on("lo", "192.0.2.9"), Owner::Us)].into();
+    assert_eq!(
+        story.tell(Event::Addresses(predecessor)),
+        ["unbind 192.0.2.9 on lo", "# adopted 192.0.2.9 on lo"]
+    );
+    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.9"))), ["# done", "exit"]);
+
+    let mut story = Story::begin(web());
+    story.engine.start(story.now);
+    assert_eq!(story.tell(Event::Addresses(BTreeMap::new())), ["bind 192.0.2.1 on lo"]);
+    story.tell(Event::Shutdown);
+    assert_eq!(story.tell(Event::PeersStopped), ["# unbinding"]);
+    assert_eq!(story.tell(Event::AddressAdded(on("lo", "192.0.2.1"), Owner::Us)), ["unbind 192.0.2.1 on lo"]);
+    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.1"))), ["# done", "exit"]);
+}
+
+#[test]
+fn routers_that_come_and_go_in_any_phase_do_not_hold_up_the_end() {
+    let mut story = Story::announced(web());
+    story.tell(Event::Shutdown);
+    story.tell(Event::PeerDown("tor-a".into()));
+    assert_eq!(story.wait(SECOND), [""; 0], "tor-b is still there");
+    story.tell(Event::PeerUp("tor-a".into()));
+    assert_eq!(story.wait(2 * SECOND)[1], "3000 advertise 3: nothing");
+    story.tell(Event::PeerSynced("tor-b".into(), Version(3)));
+    assert_eq!(story.tell(Event::PeerDown("tor-a".into())), ["# settling"]);
+    story.tell(Event::PeerUp("tor-a".into()));
+    assert_eq!(story.wait(SECOND), ["4000 # ceasing", "4000 stop peers"]);
+    assert_eq!(story.tell(Event::PeerDown("tor-b".into())), [""; 0]);
+    assert_eq!(story.tell(Event::PeersStopped), ["# unbinding", "unbind 192.0.2.1 on lo"]);
+}
+
+#[test]
+fn a_reload_during_a_shutdown_changes_nothing_and_a_drain_may_be_lifted() {
+    let mut story = Story::announced(web());
+    story.tell(Event::Drain("web".into(), drain(None)));
+    story.wait(3 * SECOND);
+    story.tell(Event::Shutdown);
+    assert_eq!(story.reload(config([])), [""; 0]);
+    assert_eq!(story.tell(Event::Undrain("web".into())), ["save drains: []", "# web undrained"]);
+}

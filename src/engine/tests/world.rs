@@ -1,0 +1,416 @@
+//! Everything around the engine, as a model: the kernel's addresses, the routers, a clock, and what each was last told.
+//!
+//! ```text
+//!  engine ── Bind, Unbind ──► requests ─► kernel ─► kernel_says ──┐
+//!  engine ── Advertise ─────► Router::wanted ─► holds ─► peers_say ├──► engine
+//!  clock ─────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Every arrow takes as long as whoever drives the world likes. After every event the invariants are checked
+//! ([`rules`]).
+
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::*;
+
+pub(super) struct World {
+    pub(super) engine: Engine,
+    pub(super) now: Instant,
+    /// What is on the host.
+    pub(super) kernel: BTreeMap<Address, Owner>,
+    /// Whether the kernel refuses whatever it is asked for.
+    pub(super) refuses: bool,
+    requests: VecDeque<(Address, Asked)>,
+    kernel_says: VecDeque<Event>,
+    pub(super) routers: BTreeMap<PeerName, Router>,
+    /// Sessions that were told to end and still stand.
+    closing: Vec<(PeerName, Routes)>,
+    peers_say: VecDeque<Event>,
+    advertised: (Version, Arc<Routes>),
+    stopping: bool,
+    /// Nobody says when the last session is closed.
+    pub(super) never_closes: bool,
+    /// When the process ended.
+    pub(super) exited: Option<Instant>,
+    /// Every set since the last shutdown, and when it was given.
+    pub(super) history: Vec<(Instant, Arc<Routes>)>,
+    // What the rules rest on, told apart from what the engine makes of it.
+    told: BTreeMap<Address, Owner>,
+    leaving: BTreeSet<Address>,
+    verdicts: BTreeMap<CheckName, bool>,
+    drains: BTreeMap<ServiceName, (Instant, Option<Instant>)>,
+    /// Since when no router and no advertised set has an address that was announced once.
+    free_since: BTreeMap<IpAddr, Option<Instant>>,
+}
+
+/// A router and the session with it.
+#[derive(Debug, Default)]
+pub(super) struct Router {
+    up: bool,
+    /// Whether the engine knows that.
+    heard_of: bool,
+    /// Reads nothing.
+    pub(super) stuck: bool,
+    wanted: (Version, Arc<Routes>),
+    /// What it forwards to us.
+    pub(super) holds: Routes,
+}
+
+impl Router {
+    /// What it forwards to us, if the engine knows that the session is up.
+    fn known_to_hold(self) -> Routes {
+        if self.heard_of { self.holds } else { Routes::new() }
+    }
+}
+
+/// What an event may do to services other than its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Concerns<'a> {
+    Everyone,
+    Only(&'a str),
+}
+
+impl World {
+    pub(super) fn new(config: Config, kernel: BTreeMap<Address, Owner>) -> Self {
+        let now = Instant::now();
+        let mut world = Self {
+            engine: Engine::new(Arc::new(config), BTreeMap::new()),
+            now,
+            kernel_says: [Event::Addresses(kernel.clone())].into(),
+            kernel,
+            refuses: false,
+            requests: VecDeque::new(),
+            routers: BTreeMap::new(),
+            closing: Vec::new(),
+            peers_say: VecDeque::new(),
+            advertised: (Version::default(), Arc::default()),
+            stopping: false,
+            never_closes: false,
+            exited: None,
+            history: Vec::new(),
+            told: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            verdicts: BTreeMap::new(),
+            drains: BTreeMap::new(),
+            free_since: BTreeMap::new(),
+        };
+        let effects = world.engine.start(now);
+        world.perform(effects);
+        world
+    }
+
+    // --- what happens around the engine
+
+    /// The kernel looks at the oldest request.
+    pub(super) fn kernel_works(&mut self) {
+        let Some((address, asked)) = self.requests.pop_front() else { return };
+        if self.refuses {
+            self.kernel_says.push_back(Event::AddressFailed(address, "not permitted".into()));
+            return;
+        }
+        self.kernel_says.push_back(match asked {
+            Asked::Bind if self.kernel.contains_key(&address) => {
+                Event::AddressFailed(address, "it exists".into())
+            }
+            Asked::Bind => {
+                self.kernel.insert(address.clone(), Owner::Us);
+                Event::AddressAdded(address, Owner::Us)
+            }
+            Asked::Unbind => {
+                self.kernel.remove(&address);
+                Event::AddressRemoved(address)
+            }
+        });
+    }
+
+    /// Someone else puts an address on the host, unless it is there already.
+    pub(super) fn someone_adds(&mut self, address: Address) {
+        if !self.kernel.contains_key(&address) {
+            self.kernel.insert(address.clone(), Owner::Other);
+            self.kernel_says.push_back(Event::AddressAdded(address, Owner::Other));
+        }
+    }
+
+    /// Someone else takes an address off the host, whosever it is.
+    pub(super) fn someone_removes(&mut self, address: Address) {
+        if self.kernel.remove(&address).is_some() {
+            self.kernel_says.push_back(Event::AddressRemoved(address));
+        }
+    }
+
+    /// The whole list, as after an overrun: what was said before it is lost, but for the answers.
+    pub(super) fn kernel_lists(&mut self) {
+        self.kernel_says.push_back(Event::Addresses(self.kernel.clone()));
+    }
+
+    /// The engine hears the kernel: one event, or all there are at once.
+    pub(super) fn hear_kernel(&mut self, all: bool) {
+        let count = if all { self.kernel_says.len() } else { self.kernel_says.len().min(1) };
+        let events: Vec<Event> = self.kernel_says.drain(..count).collect();
+        for event in &events {
+            self.note(event);
+        }
+        self.handle(events, Concerns::Everyone);
+    }
+
+    /// A session comes up, with the routes that were wanted last.
+    pub(super) fn session_up(&mut self, name: &str) {
+        let closing = self.closing.iter().any(|(closing, _)| closing.as_str() == name);
+        let Some((name, router)) = self.routers.get_key_value(name).filter(|_| !self.stopping && !closing)
+        else {
+            return;
+        };
+        if !router.up {
+            let (name, wanted) = (name.clone(), self.advertised.clone());
+            let router = Router { up: true, wanted, ..Router::default() };
+            self.routers.insert(name.clone(), router);
+            self.peers_say.push_back(Event::PeerUp(name));
+        }
+    }
+
+    pub(super) fn session_down(&mut self, name: &str) {
+        let name = PeerName::from(name);
+        if let Some(router) = self.routers.get_mut(&name).filter(|router| router.up) {
+            *router = Router::default();
+            self.peers_say.push_back(Event::PeerDown(name));
+        }
+    }
+
+    /// A router reads everything it was sent.
+    pub(super) fn router_reads(&mut self, name: &str) {
+        let name = PeerName::from(name);
+        if let Some(router) = self.routers.get_mut(&name).filter(|router| router.up && !router.stuck) {
+            router.holds = (*router.wanted.1).clone();
+            self.peers_say.push_back(Event::PeerSynced(name, router.wanted.0));
+        }
+    }
+
+    /// A router reads no more, until its session ends.
+    pub(super) fn router_sticks(&mut self, name: &str) {
+        if let Some(router) = self.routers.get_mut(name).filter(|router| router.up) {
+            router.stuck = true;
+        }
+    }
+
+    /// A session that was told to end is closed.
+    pub(super) fn session_closes(&mut self) {
+        if self.closing.is_empty() || (self.stopping && self.never_closes) {
+            return;
+        }
+        let (name, _) = self.closing.remove(0);
+        let last = self.stopping && self.closing.is_empty();
+        self.peers_say.push_back(if last { Event::PeersStopped } else { Event::PeerDown(name) });
+    }
+
+    /// The engine hears of the sessions.
+    pub(super) fn hear_peers(&mut self) {
+        while let Some(event) = self.peers_say.pop_front() {
+            if let Event::PeerUp(peer) = &event
+                && let Some(router) = self.routers.get_mut(peer)
+            {
+                router.heard_of = router.up;
+            }
+            self.handle(vec![event], Concerns::Everyone);
+        }
+    }
+
+    /// A check reports.
+    pub(super) fn check(&mut self, check: &str, state: HealthState) {
+        let config = Arc::clone(self.engine.config());
+        if !config.checks.contains_key(check) {
+            return;
+        }
+        if let Some(verdict) = state.verdict() {
+            self.verdicts.insert(check.into(), verdict);
+        }
+        let users = &users(&config)[check];
+        let concerns = match users.first() {
+            Some(only) if users.len() == 1 => Concerns::Only(only.as_str()),
+            _ => Concerns::Everyone,
+        };
+        self.handle(vec![report(&config, check, state, self.now)], concerns);
+    }
+
+    pub(super) fn drain(&mut self, service: &str, lasts: Option<Duration>) {
+        let Some((name, _)) = self.engine.config().services.get_key_value(service) else { return };
+        let lift_at = lasts.map(|lasts| self.now + lasts);
+        let withdraw_at = self.now + self.engine.config().shutdown.drain_time;
+        self.drains.entry(name.clone()).or_insert((withdraw_at, None)).1 = lift_at;
+        self.handle(vec![Event::Drain(name.clone(), drain(lift_at))], Concerns::Only(service));
+    }
+
+    pub(super) fn undrain(&mut self, service: &str) {
+        self.drains.remove(service);
+        self.handle(vec![Event::Undrain(service.into())], Concerns::Only(service));
+    }
+
+    pub(super) fn reload(&mut self, config: Config) {
+        if self.engine.facts().shutdown.is_none() {
+            self.drains.retain(|service, _| config.services.contains_key(service));
+            self.verdicts.retain(|check, _| config.checks.contains_key(check));
+        }
+        self.handle(vec![Event::Reload(Arc::new(config))], Concerns::Everyone);
+    }
+
+    pub(super) fn terminate(&mut self) {
+        self.history.clear();
+        self.handle(vec![Event::Shutdown], Concerns::Everyone);
+    }
+
+    /// The second SIGTERM.
+    pub(super) fn hurry(&mut self) {
+        self.handle(vec![Event::Shutdown], Concerns::Everyone);
+    }
+
+    /// Whether the sessions were told to end.
+    pub(super) fn stopped(&self) -> bool {
+        self.stopping
+    }
+
+    /// Time passes, and nothing else.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.engine.deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.tick();
+        }
+        self.now = end;
+    }
+
+    /// Everyone does what was asked of them, within milliseconds, for some time.
+    pub(super) fn live(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end && self.exited.is_none() {
+            for _ in 0..3 {
+                self.kernel_works();
+                self.session_closes();
+            }
+            for name in self.names() {
+                self.router_reads(&name);
+            }
+            self.hear_kernel(true);
+            self.hear_peers();
+            let next = match self.engine.deadline() {
+                _ if !self.requests.is_empty() || !self.peers_say.is_empty() => ms(10),
+                Some(at) => at.saturating_duration_since(self.now),
+                None => SECOND,
+            };
+            self.wait(next.clamp(ms(10), SECOND).min(end - self.now));
+        }
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.routers.keys().map(ToString::to_string).collect()
+    }
+
+    // --- the engine and its effects
+
+    fn tick(&mut self) {
+        self.drains.retain(|_, (_, lift_at)| lift_at.is_none_or(|at| at > self.now));
+        self.handle(vec![Event::Tick], Concerns::Everyone);
+        let next = self.engine.deadline();
+        assert!(next.is_none_or(|at| at > self.now), "the deadline is in the past after a tick: a busy loop");
+    }
+
+    /// What the engine is told of addresses, by the letter.
+    fn note(&mut self, event: &Event) {
+        if let Event::Addresses(addresses) = event {
+            self.told.clone_from(addresses);
+        } else if let Event::AddressAdded(address, owner) = event {
+            self.told.insert(address.clone(), *owner);
+        } else if let Event::AddressRemoved(address) = event {
+            self.told.remove(address);
+            self.leaving.remove(address);
+        } else if let Event::AddressFailed(address, _) = event {
+            self.leaving.remove(address);
+        }
+    }
+
+    fn handle(&mut self, events: Vec<Event>, concerns: Concerns<'_>) {
+        if self.exited.is_some() || events.is_empty() {
+            return;
+        }
+        self.look_who_holds_what();
+        let before = self.engine.clone();
+        let effects = self.engine.handle_all(events.clone(), self.now);
+        if let Concerns::Only(service) = concerns
+            && before.facts.shutdown.is_none()
+        {
+            self.i4_others_are_untouched(&before, &effects, service);
+        }
+        self.perform(effects);
+        self.i1_only_what_may_be_is_announced();
+        self.i7_the_same_again_does_nothing(events);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Configure(config) => self.configure(&config),
+                Effect::Bind(address) => self.requests.push_back((address, Asked::Bind)),
+                Effect::Unbind(address) => {
+                    self.i3_it_is_ours(&address);
+                    self.leaving.insert(address.clone());
+                    self.i2_nobody_needs_it(&address);
+                    self.requests.push_back((address, Asked::Unbind));
+                }
+                Effect::Advertise(version, routes) => {
+                    assert!(version > self.advertised.0, "versions go up");
+                    assert_ne!(routes, self.advertised.1, "I7: the same set again");
+                    self.i2_all_of_it_is_bound(&routes);
+                    for router in self.routers.values_mut() {
+                        router.wanted = (version, Arc::clone(&routes));
+                    }
+                    self.history.push((self.now, Arc::clone(&routes)));
+                    self.advertised = (version, routes);
+                }
+                Effect::StopPeers => {
+                    assert!(self.advertised.1.is_empty(), "I9: sessions end when all is withdrawn");
+                    assert!(!self.stopping, "once");
+                    self.stopping = true;
+                    for (name, router) in std::mem::take(&mut self.routers) {
+                        self.closing.push((name, router.known_to_hold()));
+                    }
+                    if self.closing.is_empty() {
+                        self.peers_say.push_back(Event::PeersStopped);
+                    }
+                }
+                Effect::Exit => self.exited = Some(self.now),
+                Effect::SaveDrains(_) | Effect::Record(_) => {}
+            }
+            self.look_who_holds_what();
+        }
+        self.look_who_holds_what();
+    }
+
+    fn configure(&mut self, config: &Config) {
+        for (name, router) in self.routers.extract_if(.., |name, _| !config.peers.contains_key(name)) {
+            self.closing.push((name, router.known_to_hold()));
+        }
+        for name in config.peers.keys() {
+            let wanted = self.advertised.clone();
+            self.routers.entry(name.clone()).or_insert(Router { wanted, ..Router::default() });
+        }
+    }
+
+    /// Whether a router that the engine knows to be up still sends us packets for it.
+    fn is_held(&self, vip: IpNet) -> bool {
+        let mut standing = self.routers.values().filter(|router| router.heard_of).map(|router| &router.holds);
+        standing.any(|holds| holds.contains_key(&vip))
+            || self.closing.iter().any(|(_, holds)| holds.contains_key(&vip))
+    }
+
+    fn look_who_holds_what(&mut self) {
+        for vip in self.advertised.1.keys().filter(|vip| is_host_address(vip)) {
+            self.free_since.insert(vip.addr(), None);
+        }
+        let vips: Vec<IpAddr> = self.free_since.keys().copied().collect();
+        for ip in vips {
+            let taken = self.advertised.1.contains_key(&ip.into()) || self.is_held(ip.into());
+            let since = self.free_since.entry(ip).or_default();
+            *since = if taken { None } else { since.or(Some(self.now)) };
+        }
+    }
+}

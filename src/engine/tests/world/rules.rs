@@ -1,0 +1,181 @@
+//! The rules, stated a second time and in another way than the engine does.
+
+use super::*;
+
+impl World {
+    /// What the engine may take for bound.
+    pub(in crate::engine::tests) fn bound(&self) -> impl Iterator<Item = &Address> {
+        self.told.keys().filter(|address| !self.leaving.contains(*address))
+    }
+
+    fn is_bound(&self, ip: IpAddr) -> bool {
+        self.bound().any(|address| address.ip == ip)
+    }
+
+    pub(super) fn i1_only_what_may_be_is_announced(&self) {
+        let config = self.engine.config();
+        let mut expected = Routes::new();
+        let mut count = 0;
+        for (name, service) in &config.services {
+            for vip in &service.vips {
+                count += 1;
+                let verdict = &self.engine.standing()[vip].decision.verdict;
+                let reason = verdict.reason().map(Reason::name);
+                let rule = self.rule(name, service, vip);
+                assert_eq!((verdict.word(), reason), rule, "I1: {vip} of {name}: {:?}", self.engine.facts());
+                if let Some(attributes) = verdict.attributes() {
+                    let graceful = matches!(reason, Some("draining" | "shutting_down"));
+                    assert_eq!(is_graceful(attributes), graceful, "I9: GRACEFUL_SHUTDOWN on {vip}");
+                    expected.insert(*vip, Arc::clone(attributes));
+                }
+            }
+        }
+        assert_eq!(self.engine.standing().len(), count, "no decision outlives its VIP");
+        assert_eq!(*self.advertised.1, expected, "what is decided is what is advertised");
+    }
+
+    /// What is to be said of a VIP, by the rules.
+    fn rule(
+        &self,
+        name: &ServiceName,
+        service: &Service,
+        vip: &IpNet,
+    ) -> (&'static str, Option<&'static str>) {
+        let stopping = match self.engine.facts().shutdown {
+            None => false,
+            Some(Shutdown::Draining { .. }) => true,
+            Some(_) => return ("withheld", Some("shutdown")),
+        };
+        let drain = self.drains.get(name);
+        if drain.is_some_and(|(withdraw_at, _)| *withdraw_at <= self.now) {
+            return ("withheld", Some("drained"));
+        }
+        // A condition is settled when it does not matter how the unsettled checks turn out.
+        let passing = self.holds(&service.checks, false);
+        let failing = !self.holds(&service.checks, true);
+        match (passing, failing, &service.on_down) {
+            (false, false, _) => ("withheld", Some("check_unknown")),
+            (_, true, OnDown::Withdraw) => ("withheld", Some("check_down")),
+            _ if is_host_address(vip) && !self.is_bound(vip.addr()) => ("withheld", Some("not_bound")),
+            _ if drain.is_some() => ("demoted", Some("draining")),
+            _ if stopping => ("demoted", Some("shutting_down")),
+            (_, true, OnDown::Demote(_)) => ("demoted", Some("check_down")),
+            (true, _, _) => ("announced", None),
+        }
+    }
+
+    fn holds(&self, condition: &Condition, unsettled: bool) -> bool {
+        let count = |of: &[Condition]| of.iter().filter(|part| self.holds(part, unsettled)).count();
+        match condition {
+            Condition::Check(check) => self.verdicts.get(check).copied().unwrap_or(unsettled),
+            Condition::All(of) => count(of) == of.len(),
+            Condition::Any(of) => count(of) > 0,
+            Condition::AtLeast(needed, of) => count(of) >= *needed,
+        }
+    }
+
+    pub(super) fn i2_all_of_it_is_bound(&self, routes: &Routes) {
+        for vip in routes.keys().filter(|vip| is_host_address(vip)) {
+            assert!(self.is_bound(vip.addr()), "I2: {vip} is announced and not bound");
+        }
+    }
+
+    pub(super) fn i2_nobody_needs_it(&self, address: &Address) {
+        if self.is_bound(address.ip) {
+            return; // Its other interface goes on.
+        }
+        let vip = address.ip.into();
+        assert!(!self.advertised.1.contains_key(&vip), "I2: {vip} is unbound and announced");
+        if self.engine.facts().hurry || self.engine.facts().sessions_closed {
+            return;
+        }
+        let unbinding =
+            matches!(self.engine.facts().shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
+        assert!(unbinding || !self.is_held(vip), "I2: {vip} is unbound and a router has the route");
+        if let (Some(since), false) = (self.free_since.get(&address.ip), unbinding) {
+            let earliest = since.map(|since| since + self.engine.config().shutdown.unbind_delay);
+            assert!(earliest.is_some_and(|at| at <= self.now), "I2: {vip} is unbound too early");
+        }
+    }
+
+    pub(super) fn i3_it_is_ours(&self, address: &Address) {
+        assert_eq!(self.told.get(address), Some(&Owner::Us), "I3: {address:?} is not ours to remove");
+    }
+
+    pub(super) fn i4_others_are_untouched(&self, before: &Engine, effects: &[Effect], service: &str) {
+        let others = |engine: &Engine| {
+            let others = engine.standing.iter().filter(|(_, standing)| standing.service.as_str() != service);
+            others.map(|(vip, standing)| (*vip, standing.clone())).collect::<BTreeMap<_, _>>()
+        };
+        let vips = others(before);
+        assert_eq!(vips, others(&self.engine), "I4: an event of {service} alone");
+        for effect in effects {
+            match effect {
+                Effect::Bind(address) | Effect::Unbind(address) => {
+                    assert!(
+                        !vips.contains_key(&address.ip.into()),
+                        "I4: {effect:?} for an event of {service} alone"
+                    );
+                }
+                Effect::Advertise(_, routes) => {
+                    let of = |routes: &Routes| {
+                        let of = routes.iter().filter(|(vip, _)| vips.contains_key(*vip));
+                        of.map(|(vip, route)| (*vip, Arc::clone(route))).collect::<Routes>()
+                    };
+                    assert_eq!(
+                        of(routes),
+                        of(&self.advertised.1),
+                        "I4: routes for an event of {service} alone"
+                    );
+                }
+                Effect::Configure(_)
+                | Effect::SaveDrains(_)
+                | Effect::StopPeers
+                | Effect::Record(_)
+                | Effect::Exit => {}
+            }
+        }
+    }
+
+    /// What happens twice in a row happens once; and a tick that nothing waits for does nothing.
+    pub(super) fn i7_the_same_again_does_nothing(&self, events: Vec<Event>) {
+        let does_something = |effect: &Effect| match effect {
+            Effect::Configure(_) | Effect::SaveDrains(_) | Effect::Record(_) => false,
+            Effect::Bind(_)
+            | Effect::Unbind(_)
+            | Effect::Advertise(..)
+            | Effect::StopPeers
+            | Effect::Exit => true,
+        };
+        let mut again = self.engine.clone();
+        let effects = again.handle(Event::Tick, self.now);
+        assert_eq!(effects, [], "I7: a tick after {events:?}");
+        if let [event] = &events[..]
+            && !matches!(event, Event::Shutdown)
+        {
+            let effects = again.handle(event.clone(), self.now);
+            assert!(!effects.iter().any(does_something), "I7: {event:?} again: {effects:?}");
+        }
+    }
+
+    /// Nothing is left to do, for anyone.
+    pub(in crate::engine::tests) fn everything_is_as_decided(&self) {
+        assert!(self.requests.is_empty() && self.kernel_says.is_empty() && self.closing.is_empty());
+        for (name, router) in &self.routers {
+            assert_eq!(router.holds, *self.advertised.1, "{name} has what is advertised");
+        }
+        let ours: BTreeSet<&Address> = self
+            .kernel
+            .iter()
+            .filter(|(_, owner)| **owner == Owner::Us)
+            .map(|(address, _)| address)
+            .collect();
+        for address in &ours {
+            let wanted = self.engine.desired.addresses.get(&address.ip);
+            assert_eq!(wanted, Some(&address.interface), "{address:?} was left behind");
+        }
+        for ip in self.engine.desired.addresses.keys() {
+            assert!(self.kernel.keys().any(|address| address.ip == *ip), "{ip} is not bound");
+        }
+    }
+}

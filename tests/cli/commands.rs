@@ -1,0 +1,131 @@
+//! The commands as they are typed: what is printed where, and the exit code.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::config_errors::FIVE_MISTAKES;
+
+/// Runs `vipcast` in a directory of its own, without what the environment could add.
+struct Vipcast(PathBuf);
+
+impl Vipcast {
+    fn new(test: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("vipcast-cli-{test}-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a temporary directory");
+        Self(directory)
+    }
+
+    fn with(self, file: &str, text: &str) -> Self {
+        fs::write(self.0.join(file), text).expect("a temporary file");
+        self
+    }
+
+    /// Exit code, stdout and stderr, as one text.
+    fn said(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vipcast"));
+        command.args(arguments).current_dir(&self.0).env_clear().env("COLUMNS", "100");
+        let Output { status, stdout, stderr } = command.output().expect("vipcast runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints UTF-8");
+        let code = status.code().expect("it was not killed");
+        format!("exit code {code}\n──── stdout\n{}──── stderr\n{}", text(stdout), text(stderr))
+    }
+}
+
+impl Drop for Vipcast {
+    fn drop(&mut self) {
+        // Nothing is wrong with the test when it stays.
+        let _kept = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn check_shows_every_mistake_on_stderr_and_exits_with_78() {
+    let vipcast = Vipcast::new("mistakes").with("vipcast.yaml", FIVE_MISTAKES);
+    insta::assert_snapshot!("check_mistakes", vipcast.said(&["check", "vipcast.yaml"]));
+    insta::assert_snapshot!("check_mistakes_json", vipcast.said(&["check", "--json", "vipcast.yaml"]));
+}
+
+#[test]
+fn check_counts_what_a_valid_configuration_has() {
+    let text = "\
+local_as: 65001
+peers: {tor: {address: 192.0.2.1, peer_as: 65000}}
+checks: {web: {tcp: \"127.0.0.1:80\"}}
+services:
+  web: {vips: [198.51.100.1], checks: [web]}
+  dns: {vips: [198.51.100.2], checks: [web]}
+";
+    let vipcast = Vipcast::new("valid").with("vipcast.yaml", text);
+    insta::assert_snapshot!("check_valid", vipcast.said(&["check", "vipcast.yaml"]));
+    insta::assert_snapshot!("check_valid_json", vipcast.said(&["check", "--json", "vipcast.yaml"]));
+}
+
+#[test]
+fn a_missing_configuration_exits_with_78_from_check_and_from_run() {
+    let vipcast = Vipcast::new("missing");
+    insta::assert_snapshot!("check_missing", vipcast.said(&["check", "vipcast.yaml"]));
+    insta::assert_snapshot!("run_missing", vipcast.said(&["run", "--config", "vipcast.yaml"]));
+}
+
+#[test]
+fn i8_run_refuses_a_broken_configuration_with_78() {
+    let vipcast = Vipcast::new("broken").with("vipcast.yaml", FIVE_MISTAKES);
+    let (check, run) =
+        (vipcast.said(&["check", "vipcast.yaml"]), vipcast.said(&["run", "--config", "vipcast.yaml"]));
+    assert_eq!(run, check, "both say the same");
+}
+
+#[test]
+fn without_a_daemon_every_command_says_so_and_exits_with_1() {
+    let vipcast = Vipcast::new("alone");
+    let status = vipcast.said(&["status", "--socket", "control.sock"]);
+    insta::assert_snapshot!("no_daemon", status);
+    let others: [&[&str]; 5] = [
+        &["status", "--json"],
+        &["explain", "192.0.2.1"],
+        &["drain", "web"],
+        &["undrain", "--all"],
+        &["reload"],
+    ];
+    for arguments in others {
+        let said = vipcast.said(&[arguments, &["--socket", "control.sock"]].concat());
+        assert_eq!(said, status, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_exits_with_2() {
+    let vipcast = Vipcast::new("usage");
+    insta::assert_snapshot!("usage_unknown_command", vipcast.said(&["anounce"]));
+    insta::assert_snapshot!("usage_no_command", vipcast.said(&[]));
+    insta::assert_snapshot!("usage_drain_what", vipcast.said(&["drain"]));
+    insta::assert_snapshot!("usage_drain_how_long", vipcast.said(&["drain", "web", "--for", "2"]));
+}
+
+#[test]
+fn a_vip_that_is_no_address_exits_with_1() {
+    insta::assert_snapshot!("explain_what", Vipcast::new("explain").said(&["explain", "web"]));
+}
+
+#[test]
+fn version_is_one_line_and_the_same_for_the_flag() {
+    let vipcast = Vipcast::new("version");
+    let version = concat!("exit code 0\n──── stdout\nvipcast ", env!("CARGO_PKG_VERSION"), "\n──── stderr\n");
+    assert_eq!(vipcast.said(&["version"]), version);
+    assert_eq!(vipcast.said(&["--version"]), version);
+}
+
+#[test]
+fn help_fits_in_a_hundred_columns() {
+    let vipcast = Vipcast::new("help");
+    let commands = ["run", "check", "demo", "status", "explain", "drain", "undrain", "reload", "version"];
+    let mut all = vipcast.said(&["--help"]);
+    for command in commands {
+        all += &format!("\n════ {command}\n{}", vipcast.said(&[command, "--help"]));
+    }
+    for line in all.lines() {
+        assert!(line.chars().count() <= 100, "this line is too long: {line}");
+    }
+    insta::assert_snapshot!("help", all);
+}
