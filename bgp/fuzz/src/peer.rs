@@ -6,7 +6,7 @@
 //!                                                                                     and the peer's view of us
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,11 +16,12 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use vipcast_bgp::fsm::{ConnId, Endpoints, Input, Output, Peer};
 use vipcast_bgp::wire::{
-    AsPath, AsWidth, Asn, Attribute, Capability, Family, HEADER_LEN, MAX_MESSAGE_LEN, Message, Notification,
-    Open, Origin, RefreshKind, RouteRefresh, SessionContext, Update,
+    Afi, AsPath, AsWidth, Asn, Attribute, Capability, ExtendedNextHop, Family, HEADER_LEN, MAX_MESSAGE_LEN,
+    Message, Notification, Open, Origin, RefreshKind, RouteRefresh, SessionContext, Update,
 };
 use vipcast_bgp::{
     ConnectMode, HoldTime, NextHops, PeerConfig, PeerEvent, RouteAttributes, Routes, State, Version,
+    family_of,
 };
 
 use super::wrap;
@@ -36,8 +37,8 @@ const OUR_ID: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// Settings and operations, in the order of the octets.
 pub fn peer(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let Ok(config) = settings(&mut input) else { return };
-    let mut bench = Bench::new(config);
+    let Ok((config, endpoints)) = settings(&mut input) else { return };
+    let mut bench = Bench::new(config, endpoints);
     for _ in 0..MAX_OPS {
         if input.is_empty() {
             break;
@@ -58,7 +59,7 @@ pub(crate) fn from_message(message: &[u8]) -> Vec<Vec<u8>> {
     inputs
 }
 
-fn settings(input: &mut Unstructured<'_>) -> Result<PeerConfig> {
+fn settings(input: &mut Unstructured<'_>) -> Result<(PeerConfig, Endpoints)> {
     let [flags, times]: [u8; 2] = input.arbitrary()?;
     let flag = |bit: u8| flags & 1 << bit != 0;
     let local_as = Asn(if flag(0) { 70000 } else { 65001 });
@@ -71,7 +72,7 @@ fn settings(input: &mut Unstructured<'_>) -> Result<PeerConfig> {
         (false, true) => &[Family::IPV6_UNICAST],
         (true, true) => &[],
     };
-    Ok(PeerConfig {
+    let config = PeerConfig {
         hold_time: HoldTime::from_secs(hold_time).expect("3 and more"),
         connect_retry: Duration::from_millis(retry),
         mode: match (flag(4), flag(5)) {
@@ -82,9 +83,22 @@ fn settings(input: &mut Unstructured<'_>) -> Result<PeerConfig> {
         families: families.iter().copied().collect(),
         next_hops: NextHops { v4: flag(6).then_some(OUR_ID), v6: None },
         deliver_updates: flag(7),
+        extended_next_hop: times & 16 != 0,
         seed: u64::from(times),
         ..PeerConfig::new(local_as, peer_as, OUR_ID)
-    })
+    };
+    let [global, link_local] = [0x2001, 0xFE80].map(|first| Ipv6Addr::new(first, 0xDB8, 0, 0, 0, 0, 0, 2));
+    let (local, beside): (IpAddr, IpAddr) = match times >> 5 {
+        0..4 => (OUR_ID.into(), global.into()),
+        4 | 5 => (global.into(), OUR_ID.into()),
+        6.. => (link_local.into(), global.into()),
+    };
+    let endpoints = Endpoints {
+        local: (local, 40000).into(),
+        remote: (local, 179).into(),
+        interface_addresses: vec![beside],
+    };
+    Ok((config, endpoints))
 }
 
 /// What the world does. Connections are chosen among all that ever were, modulo their number.
@@ -182,15 +196,35 @@ fn octets<'a>(input: &mut Unstructured<'a>) -> Result<&'a [u8]> {
 /// The peer, and what an onlooker knows about it.
 struct Bench {
     peer: Peer,
+    endpoints: Endpoints,
     now: Instant,
     running: bool,
     /// All that ever were, so that late events of those that are gone can be made.
     seen: Vec<ConnId>,
     live: BTreeMap<ConnId, Live>,
-    /// The connection and the context of the session, and the routes that it has been told.
-    session: Option<(ConnId, SessionContext, BTreeMap<IpNet, u32>)>,
+    session: Option<View>,
     wanted: Arc<Routes>,
     version: u64,
+}
+
+/// What the peer has of us.
+struct View {
+    conn: ConnId,
+    context: SessionContext,
+    /// With their MED.
+    routes: BTreeMap<IpNet, u32>,
+    /// Families between the begin and the end of a refresh, and what was not sent again yet: at the end the peer
+    /// forgets it (RFC 7313 §4.2).
+    refreshing: BTreeMap<Family, BTreeSet<IpNet>>,
+}
+
+impl View {
+    /// The prefix was sent again, or withdrawn.
+    fn refreshed(&mut self, prefix: &IpNet) {
+        for stale in self.refreshing.values_mut() {
+            stale.remove(prefix);
+        }
+    }
 }
 
 struct Live {
@@ -205,9 +239,10 @@ impl Bench {
         clippy::disallowed_methods,
         reason = "there is no other way to make an Instant; only differences count"
     )]
-    fn new(config: PeerConfig) -> Self {
+    fn new(config: PeerConfig, endpoints: Endpoints) -> Self {
         Self {
             peer: Peer::new(config),
+            endpoints,
             now: Instant::now(),
             running: false,
             seen: Vec::new(),
@@ -241,9 +276,12 @@ impl Bench {
                 let conn = self.peer.allocate();
                 self.live.insert(conn, Live { ours: false, dialling: false, unsent: 0 });
                 self.seen.push(conn);
-                self.input(Input::Accepted(conn, endpoints()));
+                self.input(Input::Accepted(conn, self.endpoints.clone()));
             }
-            Op::Dialled(which) => self.named(which, |conn| Input::Dialled(conn, endpoints())),
+            Op::Dialled(which) => {
+                let endpoints = self.endpoints.clone();
+                self.named(which, |conn| Input::Dialled(conn, endpoints.clone()));
+            }
             Op::DialFailed(which) => self.named(which, |conn| Input::DialFailed(conn, "refused".to_owned())),
             Op::Closed(which) => self.named(which, |conn| Input::Closed(conn, "end of file".to_owned())),
             Op::Received(which, piece) => {
@@ -354,7 +392,8 @@ impl Bench {
                     self.live.iter().filter(|(_, live)| !live.dialling).map(|(c, _)| *c).collect();
                 // Which one it is shows with its first UPDATE, and it has one: End-of-RIB.
                 let conn = *conns.last().expect("a session has a connection");
-                self.session = Some((conn, context, BTreeMap::new()));
+                self.session =
+                    Some(View { conn, context, routes: BTreeMap::new(), refreshing: BTreeMap::new() });
             }
             Output::Event(PeerEvent::Down { was_established, reason }) => {
                 assert_eq!(self.session.is_some() && was_established, was_established, "{reason}");
@@ -376,7 +415,7 @@ impl Bench {
     fn sent(&mut self, conn: ConnId, bytes: &[u8]) {
         let live = self.live.get_mut(&conn).expect("nothing is sent on a connection that is gone");
         assert!(!live.dialling, "nothing is sent on a connection that does not stand yet");
-        let context = self.session.as_ref().map_or(SessionContext::default(), |(_, context, _)| *context);
+        let context = self.session.as_ref().map_or(SessionContext::default(), |view| view.context);
         let message =
             Message::decode(bytes, &context).unwrap_or_else(|error| panic!("we send {bytes:02x?}: {error}"));
         let room = live.unsent < WINDOW;
@@ -387,17 +426,39 @@ impl Bench {
             Message::Update(update) => {
                 assert!(room, "the window is full");
                 assert_eq!(update.malformed, []);
-                let (session, _, routes) = self.session.as_mut().expect("UPDATEs come after Established");
-                *session = conn;
+                let view = self.session.as_mut().expect("UPDATEs come after Established");
+                view.conn = conn;
                 let med = update.attributes.iter().find_map(|attribute| {
                     if let Attribute::MultiExitDisc(med) = attribute { Some(*med) } else { None }
                 });
                 for prefix in update.withdrawn_prefixes() {
-                    assert!(routes.remove(&prefix).is_some(), "{prefix} is withdrawn but was not announced");
+                    assert!(
+                        view.routes.remove(&prefix).is_some(),
+                        "{prefix} is withdrawn but was not announced"
+                    );
+                    view.refreshed(&prefix);
                 }
-                routes.extend(update.announced().map(|prefix| (prefix, med.expect("every route has one"))));
+                for prefix in update.announced() {
+                    view.routes.insert(prefix, med.expect("every route has one"));
+                    view.refreshed(&prefix);
+                }
             }
-            Message::RouteRefresh(_) => panic!("we ask for nothing"),
+            Message::RouteRefresh(refresh) => {
+                assert!(room, "the window is full");
+                let view = self.session.as_mut().expect("a refresh comes after Established");
+                let family = refresh.family;
+                match refresh.subtype {
+                    RefreshKind::Begin => {
+                        let stale = view.routes.keys().filter(|prefix| family_of(prefix) == family).copied();
+                        assert_eq!(view.refreshing.insert(family, stale.collect()), None, "begun twice");
+                    }
+                    RefreshKind::End => {
+                        let stale = view.refreshing.remove(&family).expect("ended but not begun");
+                        assert!(stale.is_empty(), "the peer forgets {stale:?}");
+                    }
+                    RefreshKind::Normal | RefreshKind::Other(_) => panic!("we ask for nothing"),
+                }
+            }
         }
     }
 
@@ -405,7 +466,9 @@ impl Bench {
     fn synced(&self, version: Version) {
         assert_eq!(version, Version(self.version));
         let status = self.peer.status(self.now);
-        let (conn, _, routes) = self.session.as_ref().expect("only a session has a view of us");
+        let View { conn, routes, refreshing, .. } =
+            self.session.as_ref().expect("only a session has a view of us");
+        assert!(refreshing.is_empty(), "a refresh that does not end");
         assert_eq!(self.live.get(conn).map(|live| live.unsent), Some(0), "the kernel has it all");
         let carried = self.wanted.iter().filter(|(prefix, _)| !status.withheld.contains_key(*prefix));
         let expected: BTreeMap<IpNet, u32> = carried
@@ -467,7 +530,7 @@ impl Bench {
         let context = self
             .session
             .as_ref()
-            .map_or(SessionContext::new(AsWidth::Four, config.peering()), |(_, context, _)| *context);
+            .map_or(SessionContext::new(AsWidth::Four, config.peering()), |view| view.context);
         message.encode(&context).expect("it is short")
     }
 }
@@ -478,24 +541,19 @@ fn their_open(config: &PeerConfig, flags: u8) -> Open {
     let asn = if flag(0) { config.peer_as } else { Asn(64999) };
     let hold_time = if flag(1) { 90 } else { 3 };
     let last = if flag(2) { 1 } else { 3 };
+    let ipv4_over_ipv6 = ExtendedNextHop { family: Family::IPV4_UNICAST, next_hop: Afi::IPV6 };
     let capabilities = [
         (flag(3), Capability::Multiprotocol(Family::IPV4_UNICAST)),
         (flag(4), Capability::Multiprotocol(Family::IPV6_UNICAST)),
         (flag(5), Capability::RouteRefresh),
         (flag(6), Capability::FourOctetAs(asn)),
         (flag(7), Capability::Unknown { code: 73, data: Bytes::from_static(b"\x03tor\x00") }),
+        (flag(7), Capability::EnhancedRouteRefresh),
+        (flag(7), Capability::ExtendedNextHop(vec![ipv4_over_ipv6])),
     ];
     let capabilities =
         capabilities.into_iter().filter_map(|(has, capability)| has.then_some(capability)).collect();
     Open::new(asn, hold_time, Ipv4Addr::new(10, 0, 0, last), capabilities)
-}
-
-fn endpoints() -> Endpoints {
-    Endpoints {
-        local: (OUR_ID, 40000).into(),
-        remote: (Ipv4Addr::new(10, 0, 0, 1), 179).into(),
-        interface_addresses: vec![Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 2).into()],
-    }
 }
 
 /// `count` host routes, with one MED or each with its own; of both families, and from another place, by `flags`.

@@ -194,10 +194,12 @@ impl Connection {
         }
     }
 
-    /// Makes what the peer asked for again due.
+    /// Makes what the peer asked for again due. Behind a full window that waits: a peer that asks and does not read must
+    /// not make us grow.
     pub(super) fn refresh(&mut self, wanted: &Routes, now: Instant, out: &mut Vec<Output>) {
         let framed = self.session().is_some_and(|session| session.enhanced_route_refresh);
-        for family in std::mem::take(&mut self.refresh) {
+        while self.unsent < SEND_WINDOW {
+            let Some(family) = self.refresh.pop_first() else { break };
             if framed && self.refreshing.insert(family) {
                 let _fits = self.send(&refresh_message(family, RefreshKind::Begin), now, out);
             }
@@ -271,10 +273,9 @@ impl Connection {
                 count += 1;
             }
         }
-        if self.rib().is_some_and(AdjRibOut::is_synced) {
-            for family in std::mem::take(&mut self.refreshing) {
-                let _fits = self.send(&refresh_message(family, RefreshKind::End), now, out);
-            }
+        while self.unsent < SEND_WINDOW && self.rib().is_some_and(AdjRibOut::is_synced) {
+            let Some(family) = self.refreshing.pop_first() else { break };
+            let _fits = self.send(&refresh_message(family, RefreshKind::End), now, out);
         }
         if count > 0 {
             self.rearm_keepalive(now, jitter);

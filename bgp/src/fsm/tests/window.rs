@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::support::{Bench, decode, routes, show};
+use super::support::{Bench, config, decode, routes, show, their_open};
 use crate::fsm::{ConnectMode, Input, Output, PeerEvent, State, Version};
-use crate::wire::{Attribute, Family, Message, Notification, RefreshKind, RouteRefresh};
+use crate::wire::{Attribute, Capability, Family, Message, Notification, RefreshKind, RouteRefresh};
 
 /// What a peer that applied every UPDATE in `outputs` holds: prefixes with their MED.
 fn apply(outputs: &[Output], rib: &mut BTreeMap<IpNet, u32>) {
@@ -155,6 +155,30 @@ fn a_flood_of_refreshes_is_answered_once_a_read() {
         octets += sent_octets(&bench.input(Input::Received(conn, flood.clone())));
     }
     assert!(octets <= 64 * 1024 + 4096, "{octets} octets");
+}
+
+/// Without routes each answer is only a begin and an end, which once were sent whether or not there was room.
+#[test]
+fn a_peer_that_asks_again_and_again_and_reads_nothing_does_not_make_us_grow() {
+    let mut bench = Bench::new(config(ConnectMode::Passive));
+    bench.input(Input::Start);
+    let (conn, outputs) = bench.accept();
+    let mut open = their_open();
+    open.capabilities.push(Capability::EnhancedRouteRefresh);
+    let mut octets = sent_octets(&outputs);
+    octets += sent_octets(&bench.receive(conn, &Message::Open(open)));
+    octets += sent_octets(&bench.receive(conn, &Message::Keepalive));
+    let mut refreshes = 0;
+    for _ in 0..10_000 {
+        let outputs = bench.receive(conn, &refresh(Family::IPV4_UNICAST, RefreshKind::Normal));
+        octets += sent_octets(&outputs);
+        refreshes += usize::from(!outputs.is_empty());
+    }
+    assert!(octets < 64 * 1024 + 4096, "{octets} octets for {refreshes} refreshes");
+    assert!(refreshes > 1_000, "{refreshes}");
+    // Once it reads, what it asked for last is answered, and ended.
+    let outputs = bench.input(Input::Sent(conn, octets));
+    assert_eq!(show(&outputs), "send 1 ROUTE-REFRESH, send 1 ROUTE-REFRESH");
 }
 
 #[test]
