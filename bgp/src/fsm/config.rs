@@ -31,7 +31,8 @@ pub struct PeerConfig {
     /// IPv6.
     pub extended_next_hop: bool,
     /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
-    /// host that only announces counts what it hears and drops it, so that no full table can make it grow.
+    /// host that only announces counts what it hears and drops it, so that no full table can make it grow. Paths to the
+    /// prefixes of [`Input::Watch`](super::Input::Watch) are remembered either way.
     ///
     /// [`PeerEvent::Update`]: super::PeerEvent::Update
     pub deliver_updates: bool,

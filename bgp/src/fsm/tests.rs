@@ -8,4 +8,5 @@ mod properties;
 mod support;
 mod timers;
 mod transitions;
+mod watching;
 mod window;

@@ -15,6 +15,7 @@ use super::PeerId;
 use super::drops::Drops;
 use super::link::{self, Command, LinkEvent};
 use super::transport::{Transport, is_silence};
+use crate::adj_rib_in::Watched;
 use crate::fsm::{ConnId, Input, Output, Peer, PeerEvent, PeerStatus, State, Version};
 use crate::route::Routes;
 use crate::wire::Notification;
@@ -61,9 +62,11 @@ impl Driver {
     pub(super) async fn run(
         mut self,
         mut desired: watch::Receiver<(Version, Arc<Routes>)>,
+        mut watched: watch::Receiver<Arc<Watched>>,
         mut accepted: mpsc::Receiver<TcpStream>,
         mut stopped: oneshot::Receiver<Notification>,
     ) {
+        self.watch(&mut watched);
         self.advertise(&mut desired);
         self.handle(Input::Start);
         let mut look = interval(LOOK);
@@ -85,6 +88,7 @@ impl Driver {
                     break;
                 }
                 Ok(()) = desired.changed() => self.advertise(&mut desired),
+                Ok(()) = watched.changed() => self.watch(&mut watched),
                 // Before the links: a peer that floods us must not delay our KEEPALIVE to it.
                 () = timer => self.tick().await,
                 Some(stream) = accepted.recv() => self.accept(stream),
@@ -102,6 +106,11 @@ impl Driver {
     fn advertise(&mut self, desired: &mut watch::Receiver<(Version, Arc<Routes>)>) {
         let (version, routes) = desired.borrow_and_update().clone();
         self.handle(Input::Advertise(version, routes));
+    }
+
+    fn watch(&mut self, watched: &mut watch::Receiver<Arc<Watched>>) {
+        let watched = Arc::clone(&watched.borrow_and_update());
+        self.handle(Input::Watch(watched));
     }
 
     /// The deadline has passed, but if it was us who slept, what the peer sent in time is still in the socket:
