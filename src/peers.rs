@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -15,7 +16,7 @@ use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::Notification;
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
-use vipcast_bgp::{HoldTime, PeerConfig, PeerEvent, PeerStatus, Routes, Version};
+use vipcast_bgp::{HoldTime, PeerConfig, PeerEvent, PeerStatus, Routes, Version, Watched};
 
 use crate::config::model::{Config, ConnectMode, Listen, Peer};
 use crate::engine::Event;
@@ -57,6 +58,8 @@ pub struct Peers {
     stopping: BTreeMap<PeerId, PeerName>,
     wanted: BTreeMap<PeerName, Peer>,
     advertised: (Version, Arc<Routes>),
+    /// All VIPs of the configuration, announced now or not: whoever else announces one is to be seen.
+    watched: Arc<Watched>,
     /// Stopped for good.
     over: bool,
     stopped: mpsc::UnboundedSender<PeerId>,
@@ -102,6 +105,7 @@ impl Peers {
             stopping: BTreeMap::new(),
             wanted: BTreeMap::new(),
             advertised: (Version::default(), Arc::default()),
+            watched: Arc::default(),
             over: false,
             stopped,
         };
@@ -130,7 +134,19 @@ impl Peers {
             };
             self.stop(&name, Notification::new(CEASE, subcode, Bytes::new()));
         }
+        self.watch(config);
         self.start_missing();
+    }
+
+    fn watch(&mut self, config: &Config) {
+        let vips = config.services.values().flat_map(|service| &service.vips);
+        let watched: Watched = vips.map(IpNet::trunc).collect();
+        if *self.watched != watched {
+            self.watched = Arc::new(watched);
+            for running in self.running.values() {
+                running.handle.watch(Arc::clone(&self.watched));
+            }
+        }
     }
 
     /// Gives every peer the whole desired set, those that start later too.
@@ -224,6 +240,7 @@ impl Peers {
             let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
             let (version, routes) = &self.advertised;
             handle.advertise(*version, Arc::clone(routes));
+            handle.watch(Arc::clone(&self.watched));
             let (peer, complained) = (peer.clone(), VecDeque::new());
             self.running.insert(name.clone(), Running { peer, bgp, handle, transport, complained });
         }

@@ -7,6 +7,7 @@
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
+//! | `paths` | who else announces a VIP |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
@@ -15,6 +16,7 @@
 mod capabilities;
 mod invariants;
 mod node;
+mod paths;
 mod rack;
 mod sessions;
 mod transport;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         rack::trials(),
         invariants::trials(),
         transport::trials(),
+        paths::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

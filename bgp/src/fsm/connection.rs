@@ -215,7 +215,7 @@ impl Connection {
     }
 
     /// Watches these prefixes. What the peer has said about new ones before was dropped, so it is asked to say it again
-    /// (RFC 2918 §4); a peer that cannot be asked is heard about them when something changes.
+    /// (RFC 2918 §4); a peer that cannot be asked, or does not answer, is heard about them when something changes.
     pub(super) fn watch(&mut self, watched: &Arc<Watched>) {
         let can_be_asked = self.session().is_some_and(|session| session.route_refresh);
         let Some(heard) = self.heard_mut() else { return };
