@@ -92,7 +92,12 @@ impl Driver {
                 // Before the links: a peer that floods us must not delay our KEEPALIVE to it.
                 () = timer => self.tick().await,
                 Some(stream) = accepted.recv() => self.accept(stream),
-                Some((conn, event)) = self.link_rx.recv() => self.link_event(conn, event),
+                Some((conn, event)) = self.link_rx.recv() => {
+                    self.link_event(conn, event);
+                    // One piece at a time: the runtime looks at timers and sockets again before the next, so a flood takes
+                    // no more from another peer's KEEPALIVE, or from the caller, than it takes to read 16 KiB.
+                    tokio::task::yield_now().await;
+                }
                 _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of links that ended.
                 Some(_) = self.tasks.join_next() => {}
