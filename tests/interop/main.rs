@@ -7,6 +7,7 @@
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
+//! | `hostile` | peers and strangers that mean it no good, and what the others notice |
 //! | `load` | a million routes from one peer, and what the others notice |
 //! | `paths` | who else announces a VIP |
 //! | `node` | a vipcast daemon on a lab host |
@@ -15,6 +16,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test and a measurement say so")]
 
 mod capabilities;
+mod hostile;
 mod invariants;
 mod load;
 mod node;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         transport::trials(),
         paths::trials(),
         load::trials(),
+        hostile::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
