@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use vipcast::control::api::Peer;
 use vipcast_lab::speaker::{Event, Flooded, Heard};
@@ -28,8 +28,8 @@ pub(crate) const GROWTH: u64 = 2 * 1024;
 /// A third of the hold time of 9 s (RFC 4271 §4.4), and what a machine with other things to do may add. A quarter of a
 /// second is more than any step of ours may take; how late the machine itself is comes on top of it.
 pub(crate) const LATEST: Duration = Duration::from_millis(3_250);
-/// How long floods go on, so that several KEEPALIVEs are due meanwhile.
-const LONG: Duration = Duration::from_secs(20);
+/// How long a flood goes on, so that several KEEPALIVEs are due meanwhile.
+const LONG: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -127,10 +127,14 @@ pub(crate) fn settle(lab: &Lab, node: &Node) -> Result<()> {
     })
 }
 
-fn rate(flood: Flood, Flooded { written, answered }: Flooded) -> String {
-    let rate = f64::from(flood.routes) / answered.as_secs_f64() / 1e6;
+fn rate(flood: Flood, flooded: Flooded) -> String {
+    let Flooded { rounds, written, answered } = flooded;
+    if flood.bursts > 0 {
+        return format!("{} storms of {} requests in {written:.1?}", flood.bursts, flood.burst);
+    }
+    let rate = f64::from(flood.routes) * f64::from(rounds) / answered.as_secs_f64() / 1e6;
     format!(
-        "{} a message: written in {written:.0?}, taken in after {answered:.0?}: {rate:.2} million routes/s",
+        "{} a message, {rounds} times: taken in after {answered:.1?}, {rate:.2} million routes/s",
         flood.together
     )
 }
@@ -149,27 +153,29 @@ fn million(lab: &Lab) -> Result<()> {
     let (after, (most, late)) = thread::scope(|scope| {
         let watch = Watch::start(scope, &ended, &node.process);
         let flooded = (|| -> Result<Memory> {
-            let begin = Instant::now();
-            let quiet = Flood { routes: MILLION, together: 800, bursts: 0, burst: 0 };
-            for flood in [quiet, Flood { together: 4, ..quiet }].into_iter().cycle() {
-                writeln!(account, "{}", rate(flood, flooding.flood(flood)?))?;
-                sent += u64::from(MILLION);
-                if begin.elapsed() > LONG {
-                    break;
+            let packed =
+                Flood { routes: MILLION, together: 800, bursts: 0, burst: 0, lasting: Duration::ZERO };
+            let loose = Flood { together: 4, ..packed };
+            // Ten storms in the midst of it, at the end.
+            let storms = Flood { bursts: 10, burst: 1000, ..loose };
+            let mut after = None;
+            for flood in
+                [packed, loose, Flood { lasting: LONG, ..packed }, Flood { lasting: LONG, ..loose }, storms]
+            {
+                if flood.bursts > 0 {
+                    after = Some(node.process.memory()?);
                 }
+                let flooded = flooding.flood(flood)?;
+                sent += u64::from(MILLION) * u64::from(flooded.rounds);
+                writeln!(account, "{}", rate(flood, flooded))?;
             }
-            let after = node.process.memory()?;
-            // Ten storms in the midst of it.
-            let storms = Flood { routes: MILLION, together: 4, bursts: 10, burst: 1000 };
-            flooding.flood(storms)?;
-            sent += u64::from(MILLION);
             // What was answered last may have been asked in the middle.
             lab.until("all routes to be taken in", SOON, || {
                 let received = node.status()?.peers["peer-1"].received;
                 ensure!(received == sent, "{received} of {sent}");
                 Ok(())
             })?;
-            Ok(after)
+            after.context("storms")
         })();
         (flooded, watch.stop())
     });
@@ -179,9 +185,10 @@ fn million(lab: &Lab) -> Result<()> {
     let (flooding, counting) = (flooding.stop()?, counting.stop()?);
     let silences = [&flooding, &counting].map(|heard| heard.longest_silence(since));
     println!(
-        "{account}memory {before}, at most {most}, {after} after the floods, {at_last} after the storms; \
-         the longest silence {:?} to the peer that floods, {:?} to the other ({} KEEPALIVEs), this machine up to {late:?} late",
+        "{account}memory {before}, at most {most}, {after} after the floods, {at_last} after the storms; the longest silence \
+         {:?} to the peer that floods ({} KEEPALIVEs), {:?} to the other ({}), this machine up to {late:?} late",
         silences[0],
+        flooding.count(&Event::Keepalive),
         silences[1],
         counting.count(&Event::Keepalive)
     );
@@ -190,8 +197,8 @@ fn million(lab: &Lab) -> Result<()> {
         same_session(heard)?;
         let silence = heard.longest_silence(since);
         ensure!(silence < LATEST + late, "{name} heard nothing for {silence:?}");
+        ensure!(heard.count(&Event::Keepalive) >= 5, "too short to tell: {heard:?}");
     }
-    ensure!(counting.count(&Event::Keepalive) >= 5, "too short to tell: {counting:?}");
     ensure!(most.resident <= before.resident + GROWTH, "it grew from {before} to {most}");
     Ok(())
 }

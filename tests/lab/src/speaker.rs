@@ -6,7 +6,7 @@
 //!
 //! | command | what it does |
 //! | --- | --- |
-//! | `flood ROUTES TOGETHER BURSTS BURST` | sends distinct routes, so many in an UPDATE, with bursts of requests for a refresh among them |
+//! | `flood ROUTES TOGETHER BURSTS BURST MS` | sends distinct routes, so many in an UPDATE, with bursts of requests for a refresh among them; again until so much time has passed |
 //! | `ask COUNT` | asks for all routes so many times, and waits for no answer |
 //! | `deaf` | reads nothing more; its KEEPALIVEs go on |
 //! | `drip` | sends its next message a byte a second, and nothing beside it |
@@ -66,11 +66,15 @@ pub struct Flood {
     pub bursts: u32,
     /// Requests in a burst.
     pub burst: u32,
+    /// All of it is sent once, and again until so much time has passed.
+    pub lasting: Duration,
 }
 
 /// How fast a flood went.
 #[derive(Debug, Clone, Copy)]
 pub struct Flooded {
+    /// How often everything was sent.
+    pub rounds: u32,
     /// Until the kernel of the speaker had it all.
     pub written: Duration,
     /// Until a request for a refresh behind it was answered: everything was taken in.
@@ -104,13 +108,18 @@ impl Speaker {
     /// # Errors
     /// When there is no session, or it ends, or nothing is announced that could be the answer.
     pub fn flood(&self, flood: Flood) -> Result<Flooded> {
-        let Flood { routes, together, bursts, burst } = flood;
-        let said = self.order(&format!("flood {routes} {together} {bursts} {burst}"))?;
+        let Flood { routes, together, bursts, burst, lasting } = flood;
+        let milliseconds = lasting.as_millis();
+        let said = self.order(&format!("flood {routes} {together} {bursts} {burst} {milliseconds}"))?;
         let microseconds = |word: Option<&str>| -> Result<Duration> {
             Ok(Duration::from_micros(word.context("no time")?.parse()?))
         };
         let mut words = said.split(' ');
-        Ok(Flooded { written: microseconds(words.next())?, answered: microseconds(words.next())? })
+        Ok(Flooded {
+            rounds: words.next().context("no rounds")?.parse()?,
+            written: microseconds(words.next())?,
+            answered: microseconds(words.next())?,
+        })
     }
 
     /// Asks for all routes `count` times, one after the other.

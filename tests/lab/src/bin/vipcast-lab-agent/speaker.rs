@@ -162,8 +162,9 @@ impl Speaker {
 
     fn obey(&self, command: &str) -> Result<String> {
         match command.split(' ').collect::<Vec<_>>()[..] {
-            ["flood", routes, together, bursts, burst] => {
-                self.flood(routes.parse()?, together.parse()?, bursts.parse()?, burst.parse()?)
+            ["flood", routes, together, bursts, burst, milliseconds] => {
+                let table = table(routes.parse()?, together.parse()?, bursts.parse()?, burst.parse()?);
+                self.flood(&table, Duration::from_millis(milliseconds.parse()?))
             }
             ["ask", count] => {
                 self.write(&refresh_request().repeat(count.parse()?))?;
@@ -182,35 +183,23 @@ impl Speaker {
         }
     }
 
-    /// So many distinct routes, as fast as the socket takes them, with bursts of requests for a refresh evenly among
-    /// them. Tells how many microseconds the writing took, and how many passed until a request behind it all was answered.
-    fn flood(&self, routes: u32, together: u32, bursts: usize, burst: usize) -> Result<String> {
-        let request = refresh_request();
-        let mut messages = updates(routes, together);
-        let (apart, requests) = (messages.len() / (bursts + 1), request.repeat(burst));
-        for number in (1..=bursts).rev() {
-            messages.insert(number * apart, Bytes::from(requests.clone()));
-        }
-        let mut pieces = vec![BytesMut::new()];
-        for message in &messages {
-            if pieces.last().is_some_and(|piece| piece.len() > PIECE) {
-                pieces.push(BytesMut::new());
-            }
-            pieces.last_mut().context("there is always one")?.extend_from_slice(message);
-        }
-        let start = self.nanoseconds();
-        for piece in &pieces {
-            self.write(piece)?;
+    /// Writes the same as fast as the socket takes it, at least once, and again until so much time has passed. Tells how
+    /// often, how many microseconds that took, and how many passed until a request for a refresh behind it all was answered.
+    fn flood(&self, pieces: &[BytesMut], lasting: Duration) -> Result<String> {
+        let (start, begin, mut rounds) = (self.nanoseconds(), Instant::now(), 0);
+        while rounds == 0 || begin.elapsed() < lasting {
+            pieces.iter().try_for_each(|piece| self.write(piece))?;
+            rounds += 1;
         }
         let written = self.nanoseconds();
-        self.write(&request)?;
+        self.write(&refresh_request())?;
         let deadline = Instant::now() + PATIENCE;
         while self.last_update.load(Ordering::Relaxed) < written {
             ensure!(Instant::now() < deadline, "no answer behind the flood");
             thread::sleep(Duration::from_micros(500));
         }
         let answered = self.last_update.load(Ordering::Relaxed);
-        Ok(format!("{} {}", (written - start) / 1000, (answered - start) / 1000))
+        Ok(format!("{rounds} {} {}", (written - start) / 1000, (answered - start) / 1000))
     }
 
     fn write(&self, bytes: &[u8]) -> Result<()> {
@@ -270,6 +259,25 @@ fn connect(target: SocketAddr) -> Result<TcpStream> {
 
 fn refresh_request() -> Bytes {
     encode(&Message::RouteRefresh(RouteRefresh::new(Family::IPV4_UNICAST, RefreshKind::Normal)))
+}
+
+/// So many distinct routes, with bursts of requests for a refresh evenly among them, in pieces of whole messages.
+fn table(routes: u32, together: u32, bursts: usize, burst: usize) -> Vec<BytesMut> {
+    let mut messages = updates(routes, together);
+    let (apart, requests) = (messages.len() / (bursts + 1), refresh_request().repeat(burst));
+    for number in (1..=bursts).rev() {
+        messages.insert(number * apart, Bytes::from(requests.clone()));
+    }
+    let mut pieces = Vec::new();
+    let mut piece = BytesMut::new();
+    for message in &messages {
+        piece.extend_from_slice(message);
+        if piece.len() > PIECE {
+            pieces.push(std::mem::take(&mut piece));
+        }
+    }
+    pieces.push(piece);
+    pieces
 }
 
 /// Every message on its own.
