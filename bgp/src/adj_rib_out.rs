@@ -49,6 +49,8 @@ pub struct AdjRibOut {
     announce: BTreeMap<Arc<RouteAttributes>, BTreeSet<IpNet>>,
     withheld: BTreeMap<IpNet, Withheld>,
     end_of_rib: BTreeSet<Family>,
+    /// End-of-RIB waits, because more is to come (RFC 4724 §4.1).
+    hold_end_of_rib: bool,
 }
 
 /// Why a wanted route is not sent on this session.
@@ -74,7 +76,13 @@ impl AdjRibOut {
             withdraw: BTreeSet::new(),
             announce: BTreeMap::new(),
             withheld: BTreeMap::new(),
+            hold_end_of_rib: false,
         }
+    }
+
+    /// Whether the End-of-RIB that is owed waits from now on. Routes do not.
+    pub fn hold_end_of_rib(&mut self, hold: bool) {
+        self.hold_end_of_rib = hold;
     }
 
     /// Wants exactly `routes` from now on. What is wanted and was sent already is not sent again.
@@ -104,14 +112,15 @@ impl AdjRibOut {
     /// The next UPDATE that is due, counted as sent from now on; `None` when the peer has all that is wanted.
     pub fn next_update(&mut self) -> Option<Update> {
         self.next_withdrawal().or_else(|| self.next_announcement()).or_else(|| {
-            let family = self.end_of_rib.pop_first()?;
+            let family = if self.hold_end_of_rib { None } else { self.end_of_rib.pop_first() }?;
             Some(Update::new_end_of_rib(family))
         })
     }
 
     /// Whether [`Self::next_update`] has nothing left.
     pub fn is_synced(&self) -> bool {
-        self.withdraw.is_empty() && self.announce.is_empty() && self.end_of_rib.is_empty()
+        let told = self.hold_end_of_rib || self.end_of_rib.is_empty();
+        self.withdraw.is_empty() && self.announce.is_empty() && told
     }
 
     /// How many prefixes the peer has from us.

@@ -28,7 +28,7 @@
 //! | 2385 | TCP MD5 | yes, on dialled and accepted connections |
 //! | 2918 | route refresh | answered |
 //! | 4486, 9003 | Cease subcodes, shutdown communication | sent and shown |
-//! | 4724 | graceful restart | decoded; End-of-RIB sent |
+//! | 4724, 8538 | graceful restart, N bit, Hard Reset | the restarting side |
 //! | 4760, 2545 | multiprotocol | IPv4 and IPv6 unicast; other families are decoded as opaque |
 //! | 5082 | GTSM (TTL security) | yes |
 //! | 5492, 9072 | capabilities, extended parameters | both decoded; 9072 never sent |
@@ -58,6 +58,9 @@ mod route;
 mod testing;
 pub mod wire;
 
-pub use fsm::{ConnectMode, HoldTime, PeerConfig, PeerEvent, PeerStatus, Session, State, Version};
+pub use fsm::{
+    ConnectMode, Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Session,
+    State, Version,
+};
 pub use next_hop::{NextHop, SessionNextHops};
 pub use route::{NextHops, RouteAttributes, Routes, family_of};

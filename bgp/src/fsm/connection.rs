@@ -15,10 +15,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::jitter::Jitter;
 use super::negotiation::Session;
-use super::{ConnId, Endpoints, Output, State};
+use super::{ConnId, Endpoints, Extent, Output, State};
 use crate::adj_rib_out::AdjRibOut;
 use crate::route::Routes;
 use crate::wire::iana::message_type;
+use crate::wire::iana::notification::{CEASE, cease};
 use crate::wire::{
     AsWidth, DecodeError, EncodeError, Family, HEADER_LEN, Message, Notification, Peering, RefreshKind,
     RouteRefresh, SessionContext, next_frame,
@@ -154,6 +155,28 @@ impl Connection {
             Phase::Dialling { .. } | Phase::OpenSent { .. } | Phase::OpenConfirm { .. } => None,
             Phase::Established { rib, .. } => Some(rib),
         }
+    }
+
+    /// Wants exactly `routes` from now on, once Established.
+    pub(super) fn want(&mut self, routes: &Routes, extent: Extent) {
+        let keeps = self.session().is_some_and(|session| session.graceful_restart.is_some());
+        if let Some(rib) = self.rib_mut() {
+            rib.hold_end_of_rib(keeps && extent == Extent::Partial);
+            rib.set(routes);
+        }
+    }
+
+    /// The NOTIFICATION that ends this session for good: a Hard Reset where the peer would keep our routes (RFC 8538
+    /// §3.1). A change of our configuration is not the end, so they may stay.
+    pub(super) fn last_word(&self, notification: &Notification) -> Notification {
+        let keeps = self
+            .session()
+            .and_then(|session| session.graceful_restart)
+            .is_some_and(|keeping| keeping.notification);
+        let is_brief =
+            (notification.code, notification.subcode) == (CEASE, cease::OTHER_CONFIGURATION_CHANGE);
+        let notification = notification.clone();
+        if keeps && !is_brief { notification.into_hard_reset() } else { notification }
     }
 
     fn context(&self) -> SessionContext {

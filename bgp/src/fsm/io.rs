@@ -17,6 +17,18 @@ pub struct ConnId(pub(super) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 pub struct Version(pub u64);
 
+/// Whether a desired set is all there is to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// Nothing is undecided.
+    #[default]
+    Whole,
+    /// After a restart, some routes are not decided about yet. End-of-RIB is held on sessions with graceful restart, or
+    /// the peer would drop what it keeps from before (RFC 4724 §4.1).
+    Partial,
+}
+
 /// What happens to a peer.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -25,7 +37,7 @@ pub enum Input {
     /// End every connection with this NOTIFICATION, usually a Cease, and stay Idle.
     Stop(Notification),
     /// From now on announce exactly these routes.
-    Advertise(Version, Arc<Routes>),
+    Advertise(Version, Arc<Routes>, Extent),
     /// The connection that [`Output::Dial`] asked for stands.
     Dialled(ConnId, Endpoints),
     /// It could not be made; the cause in words.

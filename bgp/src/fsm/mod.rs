@@ -23,21 +23,22 @@ mod jitter;
 mod negotiation;
 mod status;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use self::config::{ConnectMode, HoldTime, PeerConfig};
+pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime};
 use self::connection::{Connection, Expired, Phase, Side, keepalive_in};
-pub use self::io::{ConnId, Input, Output, PeerEvent, Version};
+pub use self::io::{ConnId, Extent, Input, Output, PeerEvent, Version};
 use self::jitter::{Backoff, Jitter};
-pub use self::negotiation::Session;
+pub use self::negotiation::{Keeping, Session};
 use self::negotiation::{Offer, negotiate, our_open};
 pub use self::status::{Counters, DownReason, Endpoints, PeerStatus, State};
 use crate::adj_rib_out::{AdjRibOut, Egress};
 use crate::next_hop::SessionNextHops;
 use crate::route::Routes;
 use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
-use crate::wire::{ErrorAction, Message, Notification, Open, RefreshKind, Update};
+use crate::wire::{ErrorAction, Family, Message, Notification, Open, RefreshKind, Update};
 
 /// One BGP peer. See the [module](self).
 #[derive(Debug, Clone)]
@@ -55,6 +56,9 @@ pub struct Peer {
     jitter: Jitter,
     wanted: Arc<Routes>,
     version: Version,
+    extent: Extent,
+    /// See [`GracefulRestart::restarted`]; `None` once the peer has been told everything.
+    restarted: Option<BTreeSet<Family>>,
     reported: Option<Version>,
     state: (State, Option<Instant>),
     last_down: Option<(DownReason, Instant)>,
@@ -66,6 +70,7 @@ impl Peer {
     pub fn new(mut config: PeerConfig) -> Self {
         config.connect_retry =
             config.connect_retry.clamp(PeerConfig::MIN_CONNECT_RETRY, PeerConfig::MAX_CONNECT_RETRY);
+        let restarted = config.graceful_restart.as_ref().and_then(|graceful| graceful.restarted.clone());
         Self {
             backoff: Backoff::new(config.connect_retry, PeerConfig::MAX_RETRY),
             jitter: Jitter::new(config.seed),
@@ -78,6 +83,8 @@ impl Peer {
             refuse_until: None,
             wanted: Arc::default(),
             version: Version::default(),
+            extent: Extent::default(),
+            restarted,
             reported: None,
             state: (State::Idle, None),
             last_down: None,
@@ -114,10 +121,10 @@ impl Peer {
                 self.tick(now, &mut out);
             }
             Input::Stop(notification) => self.stop(notification, now, &mut out),
-            Input::Advertise(version, routes) => {
-                self.version = version;
-                if let Some(rib) = self.established_mut().and_then(Connection::rib_mut) {
-                    rib.set(&routes);
+            Input::Advertise(version, routes, extent) => {
+                (self.version, self.extent) = (version, extent);
+                if let Some(connection) = self.established_mut() {
+                    connection.want(&routes, extent);
                 }
                 self.wanted = routes;
             }
@@ -159,7 +166,7 @@ impl Peer {
     }
 
     fn dialled(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
-        let open = Message::Open(our_open(&self.config, self.offer));
+        let open = Message::Open(our_open(&self.config, self.offer, self.restarted.as_ref()));
         let Some(connection) = self.connection(conn) else {
             out.push(Output::Close(conn));
             return;
@@ -199,7 +206,8 @@ impl Peer {
             // The peer has begun anew and forgotten its earlier connection, which never delivered an OPEN.
             self.collide(silent, now, out);
         }
-        let _fits = connection.send(&Message::Open(our_open(&self.config, self.offer)), now, out);
+        let open = our_open(&self.config, self.offer, self.restarted.as_ref());
+        let _fits = connection.send(&Message::Open(open), now, out);
         self.connections.push(connection);
     }
 
@@ -284,21 +292,21 @@ impl Peer {
     }
 
     fn establish(&mut self, conn: ConnId, now: Instant, out: &mut Vec<Output>) {
-        let (config, wanted) = (self.config.clone(), Arc::clone(&self.wanted));
+        let (config, wanted, extent) = (self.config.clone(), Arc::clone(&self.wanted), self.extent);
         let Some(connection) = self.connection(conn) else { return };
         let Phase::OpenConfirm { session, keepalive_at, .. } = &connection.phase else { return };
         let resolve = |ends| SessionNextHops::resolve(ends, config.next_hops, session.extended_next_hop);
         let next_hops = connection.endpoints.as_ref().map(resolve).unwrap_or_default();
-        let mut rib = Box::new(AdjRibOut::new(Egress {
+        let rib = Box::new(AdjRibOut::new(Egress {
             families: session.families.clone(),
             context: session.context(config.peering()),
             local_as: config.local_as,
             next_hops,
         }));
-        rib.set(&wanted);
         let (session, keepalive_at) = (session.clone(), *keepalive_at);
         out.push(Output::Event(PeerEvent::Established(session.clone())));
         connection.phase = Phase::Established { session, rib, since: now, hold_until: now, keepalive_at };
+        connection.want(&wanted, extent);
         connection.peer_is_alive(now);
         self.reported = None;
         self.counters.established += 1;
@@ -362,7 +370,7 @@ impl Peer {
         self.retry_at = None;
         self.refuse_until = None;
         for mut connection in std::mem::take(&mut self.connections) {
-            connection.notify(notification.clone(), now, out);
+            connection.notify(connection.last_word(&notification), now, out);
             out.push(Output::Close(connection.id));
             let reason = DownReason::Stopped(notification.clone());
             let was_established = connection.state() == State::Established;
@@ -462,6 +470,10 @@ impl Peer {
         self.counters.updates_sent += updates;
         if synced && self.reported != Some(self.version) {
             self.reported = Some(self.version);
+            if self.extent == Extent::Whole {
+                // RFC 4724 §4.1: the restart is over for this peer.
+                self.restarted = None;
+            }
             out.push(Output::Event(PeerEvent::Synced(self.version)));
         }
     }

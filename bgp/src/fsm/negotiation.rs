@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::config::{HoldTime, PeerConfig};
 use crate::wire::{
-    Afi, AsWidth, Asn, Capability, ExtendedNextHop, Family, Notification, Open, Peering, SessionContext,
+    Afi, AsWidth, Asn, Capability, ExtendedNextHop, Family, GracefulRestartFamily, Notification, Open,
+    Peering, SessionContext,
     iana::notification::{OPEN_MESSAGE, open},
 };
 
@@ -31,6 +32,17 @@ pub struct Session {
     pub enhanced_route_refresh: bool,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
+    /// What the peer keeps of ours over a restart; `None`: nothing.
+    pub graceful_restart: Option<Keeping>,
+}
+
+/// Graceful restart as it was agreed on: the peer keeps our routes when the session is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Keeping {
+    /// For how long, in seconds, as we told it.
+    pub restart_time: u16,
+    /// Whether also after a NOTIFICATION, unless it is a Hard Reset (RFC 8538 §2).
+    pub notification: bool,
 }
 
 impl Session {
@@ -65,7 +77,8 @@ impl Offer {
         }
     }
 
-    fn capabilities(self, config: &PeerConfig) -> Vec<Capability> {
+    /// `restarted` as in [`GracefulRestart`](super::GracefulRestart).
+    fn capabilities(self, config: &PeerConfig, restarted: Option<&BTreeSet<Family>>) -> Vec<Capability> {
         let mut capabilities = Vec::new();
         if self == Self::Nothing {
             return capabilities;
@@ -78,6 +91,21 @@ impl Offer {
             if config.extended_next_hop && config.families.contains(&Family::IPV4_UNICAST) {
                 capabilities.push(Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]));
             }
+            if let Some(graceful_restart) = &config.graceful_restart {
+                // A session that was lost while we live finds forwarding as it was.
+                let forwarding =
+                    |family: &Family| restarted.is_none_or(|preserved| preserved.contains(family));
+                let family = |family: &Family| GracefulRestartFamily {
+                    family: *family,
+                    forwarding: forwarding(family),
+                };
+                capabilities.push(Capability::GracefulRestart {
+                    restarting: restarted.is_some(),
+                    notification: graceful_restart.notification,
+                    restart_time: graceful_restart.restart_time.as_secs(),
+                    families: config.families.iter().map(family).collect(),
+                });
+            }
         }
         capabilities
     }
@@ -87,8 +115,8 @@ impl Offer {
 const IPV4_OVER_IPV6: ExtendedNextHop = ExtendedNextHop { family: Family::IPV4_UNICAST, next_hop: Afi::IPV6 };
 
 /// The OPEN that we send.
-pub(super) fn our_open(config: &PeerConfig, offer: Offer) -> Open {
-    let capabilities = offer.capabilities(config);
+pub(super) fn our_open(config: &PeerConfig, offer: Offer, restarted: Option<&BTreeSet<Family>>) -> Open {
+    let capabilities = offer.capabilities(config, restarted);
     Open::new(config.local_as, config.hold_time.as_secs(), config.router_id, capabilities)
 }
 
@@ -105,7 +133,7 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
     let Some(hold_time) = HoldTime::from_secs(theirs.hold_time) else {
         return Err(refusal(open::UNACCEPTABLE_HOLD_TIME));
     };
-    let ours = offer.capabilities(config);
+    let ours = offer.capabilities(config, None);
     let both = |wanted: &Capability| ours.contains(wanted) && theirs.capabilities.contains(wanted);
     let mut theirs_families: BTreeSet<Family> = theirs
         .capabilities
@@ -134,7 +162,27 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
         route_refresh: theirs.capabilities.contains(&Capability::RouteRefresh),
         enhanced_route_refresh: both(&Capability::EnhancedRouteRefresh),
         extended_next_hop: [&ours, &theirs.capabilities].into_iter().all(|c| offers_ipv6_next_hops(c)),
+        graceful_restart: keeping(&ours, &theirs.capabilities),
     })
+}
+
+/// A peer that only helps lists no family (RFC 4724 §3), so its capability is enough.
+fn keeping(ours: &[Capability], theirs: &[Capability]) -> Option<Keeping> {
+    let told = |capabilities: &[Capability]| {
+        capabilities.iter().find_map(|c| match c {
+            Capability::GracefulRestart { restart_time, notification, .. } => {
+                Some(Keeping { restart_time: *restart_time, notification: *notification })
+            }
+            Capability::Multiprotocol(_)
+            | Capability::RouteRefresh
+            | Capability::EnhancedRouteRefresh
+            | Capability::ExtendedNextHop(_)
+            | Capability::FourOctetAs(_)
+            | Capability::Unknown { .. } => None,
+        })
+    };
+    let (ours, theirs) = (told(ours)?, told(theirs)?);
+    Some(Keeping { notification: ours.notification && theirs.notification, ..ours })
 }
 
 /// The entry may stand among others.

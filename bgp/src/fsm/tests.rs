@@ -2,6 +2,7 @@
 
 mod backoff;
 mod collision;
+mod graceful_restart;
 mod network;
 mod open;
 mod properties;

@@ -11,12 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::warn;
 
-use super::PeerId;
 use super::drops::Drops;
 use super::link::{self, Command, LinkEvent};
 use super::transport::{Transport, is_silence};
-use crate::fsm::{ConnId, Input, Output, Peer, PeerEvent, PeerStatus, State, Version};
-use crate::route::Routes;
+use super::{Desired, PeerId};
+use crate::fsm::{ConnId, Input, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::wire::Notification;
 
 /// Events that a link may be ahead of the peer task; beyond it, bytes wait in the kernel.
@@ -60,7 +59,7 @@ impl Driver {
     /// Runs until it was stopped and its connections are closed.
     pub(super) async fn run(
         mut self,
-        mut desired: watch::Receiver<(Version, Arc<Routes>)>,
+        mut desired: watch::Receiver<Desired>,
         mut accepted: mpsc::Receiver<TcpStream>,
         mut stopped: oneshot::Receiver<Notification>,
     ) {
@@ -99,9 +98,9 @@ impl Driver {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn advertise(&mut self, desired: &mut watch::Receiver<(Version, Arc<Routes>)>) {
-        let (version, routes) = desired.borrow_and_update().clone();
-        self.handle(Input::Advertise(version, routes));
+    fn advertise(&mut self, desired: &mut watch::Receiver<Desired>) {
+        let (version, routes, extent) = desired.borrow_and_update().clone();
+        self.handle(Input::Advertise(version, routes, extent));
     }
 
     /// The deadline has passed, but if it was us who slept, what the peer sent in time is still in the socket:

@@ -62,9 +62,12 @@ use self::driver::Driver;
 use self::gate::Gate;
 pub use self::secret::{Secret, SecretError};
 pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
-use crate::fsm::{Peer, PeerConfig, PeerEvent, PeerStatus, Version};
+use crate::fsm::{Extent, Peer, PeerConfig, PeerEvent, PeerStatus, Version};
 use crate::route::Routes;
 use crate::wire::Notification;
+
+/// The last set that a peer was given.
+type Desired = (Version, Arc<Routes>, Extent);
 
 /// Names a peer among those of a [`Speaker`]; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +114,7 @@ impl Speaker {
         let transport = Arc::new(transport.into());
         let (accepted_tx, accepted) = mpsc::channel(8);
         let (stop, stopped) = oneshot::channel();
-        let (advertise, desired) = watch::channel((Version::default(), Arc::default()));
+        let (advertise, desired) = watch::channel(Desired::default());
         let pass = self.gate.open(id, Arc::clone(&transport), config.peering(), accepted_tx);
         let peer = Peer::new(config);
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
@@ -138,7 +141,7 @@ impl Drop for Speaker {
 #[derive(Debug)]
 pub struct PeerHandle {
     id: PeerId,
-    advertise: watch::Sender<(Version, Arc<Routes>)>,
+    advertise: watch::Sender<Desired>,
     status: watch::Receiver<PeerStatus>,
     stop: Option<oneshot::Sender<Notification>>,
     task: JoinHandle<()>,
@@ -153,7 +156,13 @@ impl PeerHandle {
     /// Announces exactly `routes` from now on, across sessions. The caller numbers its sets; [`PeerEvent::Synced`]
     /// with this version, or a later one, tells that the kernel has all UPDATEs of an Established session.
     pub fn advertise(&self, version: Version, routes: Arc<Routes>) {
-        self.advertise.send_replace((version, routes));
+        self.advertise.send_replace((version, routes, Extent::Whole));
+    }
+
+    /// The same, while more is to be decided after a restart: End-of-RIB is held on sessions with graceful restart
+    /// until [`Self::advertise`].
+    pub fn advertise_partial(&self, version: Version, routes: Arc<Routes>) {
+        self.advertise.send_replace((version, routes, Extent::Partial));
     }
 
     /// What is known of the peer now.

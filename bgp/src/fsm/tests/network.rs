@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::support::{decode, endpoints, epoch};
 use crate::fsm::jitter::Jitter;
-use crate::fsm::{ConnId, Input, Output, Peer, PeerConfig, PeerEvent, State, Version};
+use crate::fsm::{ConnId, Extent, Input, Output, Peer, PeerConfig, PeerEvent, State, Version};
 use crate::route::Routes;
 use crate::wire::{Attribute, Message};
 
@@ -89,7 +89,7 @@ impl World {
 
     pub(super) fn advertise(&mut self, side: usize, routes: std::sync::Arc<Routes>) {
         self.versions += 1;
-        self.input(side, Input::Advertise(Version(self.versions), routes));
+        self.input(side, Input::Advertise(Version(self.versions), routes, Extent::Whole));
     }
 
     /// Everything that is due until `by` has passed.

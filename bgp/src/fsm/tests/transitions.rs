@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::support::{Bench, encode, endpoints, routes, show, their_open, update};
-use crate::fsm::{ConnId, ConnectMode, Input, State, Version};
+use crate::fsm::{ConnId, ConnectMode, Extent, Input, State, Version};
 use crate::wire::iana::notification::cease;
 use crate::wire::{Family, Message, Notification, RefreshKind, RouteRefresh};
 
@@ -96,7 +96,7 @@ fn perform(bench: &mut Bench, conn: ConnId, input: &str) -> Vec<crate::fsm::Outp
     let input = match input {
         "Start" => Input::Start,
         "Stop" => Input::Stop(Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, "maintenance")),
-        "Advertise" => Input::Advertise(Version(1), routes(3, 0)),
+        "Advertise" => Input::Advertise(Version(1), routes(3, 0), Extent::Whole),
         "Dialled" => Input::Dialled(conn, endpoints()),
         "DialFailed" => Input::DialFailed(conn, "refused".to_owned()),
         "accept" => return bench.accept().1,
