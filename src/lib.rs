@@ -41,6 +41,7 @@
 //! | when a VIP is announced, and why not | `engine::decide`, [`engine::Reason`] |
 //! | the order of bind, announce, withdraw, unbind | `engine::plan`, and nowhere else |
 //! | what SIGTERM does | `engine::shutdown` |
+//! | a restart that the routers wait for | `engine::restart`; [`restart`] for the change of process |
 //! | how addresses are put on the host | [`vip`] |
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | which peers run, and what is logged of them | [`peers`] |
@@ -59,5 +60,6 @@ pub mod journal;
 pub mod log;
 pub mod names;
 pub mod peers;
+pub mod restart;
 pub mod state;
 pub mod vip;

@@ -1,7 +1,7 @@
 //! The peers as the configuration names them: starts, replaces and stops the speaker's peers, hands them the desired
 //! routes, and says in the log what happens to them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
-use vipcast_bgp::wire::Notification;
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
-use vipcast_bgp::{HoldTime, PeerConfig, PeerEvent, PeerStatus, Routes, Version};
+use vipcast_bgp::wire::{Family, Notification};
+use vipcast_bgp::{Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime};
 
 use crate::config::model::{Config, ConnectMode, Listen, Peer};
-use crate::engine::Event;
+use crate::engine::{Advertised, Event};
 use crate::names::PeerName;
 
 /// Different failures of one peer that are remembered.
@@ -56,7 +56,9 @@ pub struct Peers {
     /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
     stopping: BTreeMap<PeerId, PeerName>,
     wanted: BTreeMap<PeerName, Peer>,
-    advertised: (Version, Arc<Routes>),
+    advertised: Advertised,
+    /// While a restart lasts, the families whose VIPs stayed bound.
+    restarted: Option<BTreeSet<Family>>,
     /// Stopped for good.
     over: bool,
     stopped: mpsc::UnboundedSender<PeerId>,
@@ -101,7 +103,8 @@ impl Peers {
             running: BTreeMap::new(),
             stopping: BTreeMap::new(),
             wanted: BTreeMap::new(),
-            advertised: (Version::default(), Arc::default()),
+            advertised: Advertised::default(),
+            restarted: None,
             over: false,
             stopped,
         };
@@ -113,8 +116,13 @@ impl Peers {
         self.router_id
     }
 
-    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7).
-    pub fn configure(&mut self, config: &Config) {
+    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7). `restarted` are the
+    /// families whose VIPs stayed bound, while a restart lasts.
+    pub fn configure(&mut self, config: &Config, restarted: Option<BTreeSet<Family>>) {
+        self.restarted = restarted;
+        if self.running.is_empty() && self.restarted.is_some() {
+            self.advertised.extent = Extent::Partial;
+        }
         self.wanted = config.peers.clone();
         let changed: Vec<PeerName> = self
             .running
@@ -134,10 +142,13 @@ impl Peers {
     }
 
     /// Gives every peer the whole desired set, those that start later too.
-    pub fn advertise(&mut self, version: Version, routes: &Arc<Routes>) {
-        self.advertised = (version, Arc::clone(routes));
+    pub fn advertise(&mut self, advertised: Advertised) {
+        self.advertised = advertised;
+        if self.advertised.extent == Extent::Whole {
+            self.restarted = None;
+        }
         for running in self.running.values() {
-            running.handle.advertise(version, Arc::clone(routes));
+            give(&running.handle, &self.advertised);
         }
     }
 
@@ -219,11 +230,10 @@ impl Peers {
             if is_ending || self.running.contains_key(name) {
                 continue;
             }
-            let bgp = bgp_config(peer, self.router_id);
+            let bgp = bgp_config(peer, self.router_id, self.restarted.clone());
             let transport = transport(peer);
             let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
-            let (version, routes) = &self.advertised;
-            handle.advertise(*version, Arc::clone(routes));
+            give(&handle, &self.advertised);
             let (peer, complained) = (peer.clone(), VecDeque::new());
             self.running.insert(name.clone(), Running { peer, bgp, handle, transport, complained });
         }
@@ -262,19 +272,34 @@ fn transport(peer: &Peer) -> Transport {
     }
 }
 
-fn bgp_config(peer: &Peer, router_id: Ipv4Addr) -> PeerConfig {
-    let seconds = u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX);
+fn give(handle: &PeerHandle, Advertised { version, routes, extent }: &Advertised) {
+    match extent {
+        Extent::Whole => handle.advertise(*version, Arc::clone(routes)),
+        Extent::Partial => handle.advertise_partial(*version, Arc::clone(routes)),
+    }
+}
+
+fn bgp_config(peer: &Peer, router_id: Ipv4Addr, restarted: Option<BTreeSet<Family>>) -> PeerConfig {
     PeerConfig {
-        hold_time: HoldTime::from_secs(seconds).unwrap_or(HoldTime::DEFAULT),
+        hold_time: HoldTime::from_secs(whole_seconds(peer.hold_time)).unwrap_or(HoldTime::DEFAULT),
         connect_retry: peer.connect_retry,
         mode: peer.mode,
         families: peer.families.clone(),
         next_hops: peer.next_hop,
-        // Only a session over IPv6 has use for it.
-        extended_next_hop: peer.address.is_ipv6(),
+        extended_next_hop: peer.extended_next_hop,
+        graceful_restart: peer.graceful_restart.map(|graceful| GracefulRestart {
+            restart_time: RestartTime::from_secs(whole_seconds(graceful.restart_time))
+                .unwrap_or(RestartTime::DEFAULT),
+            notification: graceful.notification,
+            restarted,
+        }),
         seed: seed(),
         ..PeerConfig::new(peer.local_as, peer.peer_as, router_id)
     }
+}
+
+fn whole_seconds(time: Duration) -> u16 {
+    u16::try_from(time.as_secs()).unwrap_or(u16::MAX)
 }
 
 /// Two speakers must not share it, or they collide in lockstep.

@@ -14,6 +14,8 @@ pub const BGP_PORT: u16 = 179;
 pub const HOLD_TIME: Duration = Duration::from_secs(9);
 /// `connect_retry` of a peer.
 pub const CONNECT_RETRY: Duration = Duration::from_secs(1);
+/// `graceful_restart.restart_time` of a peer: enough to start and to check, and no longer than a host that died may blackhole.
+pub const RESTART_TIME: Duration = Duration::from_secs(20);
 /// `interval` of a check.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 /// `fast_interval` of a check, or `interval` where that is shorter.

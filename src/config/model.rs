@@ -133,6 +133,19 @@ pub struct Peer {
     pub authentication: Option<Authentication>,
     /// Next hops for the family that the session itself does not have.
     pub next_hop: NextHops,
+    /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950); only on a session over IPv6.
+    pub extended_next_hop: bool,
+    /// What the peer is asked to keep over a restart of ours; `None`: nothing.
+    pub graceful_restart: Option<GracefulRestart>,
+}
+
+/// `graceful_restart: {restart_time: …}` (RFC 4724).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// How long the peer keeps our routes while we are away: whole seconds, 1 s to 4,095 s.
+    pub restart_time: Duration,
+    /// Whether it keeps them after a NOTIFICATION, too, unless that is a Hard Reset (RFC 8538).
+    pub notification: bool,
 }
 
 /// One entry under `checks:`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipcast_bgp::wire::{Asn, Family};
 
 use super::diagnostic::{Report, Span};
-use super::model::{Authentication, ConnectMode, NextHops, Peer, Reach};
+use super::model::{Authentication, ConnectMode, GracefulRestart, NextHops, Peer, Reach};
 use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use super::tree::{Entry, Node, Value};
@@ -18,6 +18,8 @@ use crate::names::PeerName;
 const LEAST_HOLD_TIME: Duration = Duration::from_secs(3);
 /// What fits in the field of the OPEN message.
 const LONGEST_HOLD_TIME: Duration = Duration::from_secs(65535);
+/// A restart time that deserves a second thought.
+const LONG_RESTART_TIME: Duration = Duration::from_secs(120);
 /// The delay between two attempts to connect doubles up to this, so it cannot start above it.
 const LONGEST_CONNECT_RETRY: Duration = Duration::from_secs(30);
 
@@ -51,6 +53,7 @@ pub(super) fn read(
                 peer_address,
             );
             let mut written = Written::read(table, report);
+            written.check(address, report);
             written.fill_in(&shared);
             let peer = written.resolve(address, entry, local_as, report)?;
             let at = address.map_or(entry.key_span, |address| address.span);
@@ -112,6 +115,9 @@ struct Written {
     source_address: Field<IpAddr>,
     transport: transport::Written,
     next_hop: Field<NextHops>,
+    extended_next_hop: Field<bool>,
+    /// `Some(None)`: switched off, whatever `peer_defaults` say.
+    graceful_restart: Field<Option<GracefulRestart>>,
 }
 
 impl Written {
@@ -127,6 +133,8 @@ impl Written {
             source_address: Field::Absent,
             transport: transport::Written::absent(),
             next_hop: Field::Absent,
+            extended_next_hop: Field::Absent,
+            graceful_restart: Field::Absent,
         }
     }
 
@@ -147,9 +155,23 @@ impl Written {
             source_address: table.field("source_address", report, source_address),
             transport: transport::Written::read(&mut table, report),
             next_hop: table.field("next_hop", report, next_hops),
+            extended_next_hop: table.field("extended_next_hop", report, value::boolean),
+            graceful_restart: table.field("graceful_restart", report, graceful_restart),
         };
         table.finish(report);
         written
+    }
+
+    /// What a peer says itself must make sense for it; what stands in `peer_defaults` holds where it does.
+    fn check(&self, address: Option<Placed<IpAddr>>, report: &mut Report) {
+        if let Some(Placed { value: true, span }) = self.extended_next_hop.set()
+            && let Some(address) = address.filter(|address| address.value.is_ipv4())
+        {
+            report
+                .error(*span, "only a session over IPv6 can have IPv6 next hops for IPv4 routes")
+                .also(address.span, "this session is over IPv4")
+                .hint("leave it out here; it is on wherever the address of the peer is an IPv6 one");
+        }
     }
 
     /// Takes from `peer_defaults` what this peer does not say itself.
@@ -171,6 +193,8 @@ impl Written {
         fill(&mut self.transport.reach, &shared.transport.reach);
         fill(&mut self.transport.interface, &shared.transport.interface);
         fill(&mut self.next_hop, &shared.next_hop);
+        fill(&mut self.extended_next_hop, &shared.extended_next_hop);
+        fill(&mut self.graceful_restart, &shared.graceful_restart);
     }
 
     fn resolve(
@@ -204,6 +228,7 @@ impl Written {
                 .also(address.span, format!("an {} address", family_word(address.value)))
                 .hint("`source_address` and `address` must be of the same family");
         }
+        let over_ipv6 = address.is_some_and(|address| address.value.is_ipv6());
         Some(Peer {
             address: address?.value,
             port: self.port.or(defaults::BGP_PORT)?,
@@ -218,6 +243,8 @@ impl Written {
             reach: self.transport.reach.or(Reach::default())?,
             authentication: self.transport.authentication.optional()?,
             next_hop: self.next_hop.or(NextHops::default())?,
+            extended_next_hop: self.extended_next_hop.or(true)? && over_ipv6,
+            graceful_restart: self.graceful_restart.or(None)?,
         })
     }
 }
@@ -277,6 +304,63 @@ fn hold_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
             .error(node.span, "the hold time does not fit in an OPEN message")
             .hint(format!("the most is {}s", LONGEST_HOLD_TIME.as_secs()));
         return None;
+    }
+    Some(time)
+}
+
+/// `graceful_restart: true`, or with its settings.
+fn graceful_restart(node: &Node, key: Span, report: &mut Report) -> Option<Option<GracefulRestart>> {
+    const WHAT: &str = "true, false, or `{restart_time: 20s, notification: true}`";
+    let (restart_time, notification) = match &node.value {
+        Value::Scalar(_) => {
+            if !value::boolean(node, key, report)? {
+                return Some(None);
+            }
+            (Field::Absent, Field::Absent)
+        }
+        Value::Map(_) => {
+            let mut table = Table::open(node, Place::GracefulRestart, "`graceful_restart`", key, report)?;
+            let restart_time = table.field("restart_time", report, restart_time);
+            let notification = table.field("notification", report, value::boolean);
+            table.finish(report);
+            (restart_time, notification)
+        }
+        Value::Null | Value::List(_) => {
+            expected(node, key, WHAT, report);
+            return None;
+        }
+    };
+    Some(Some(GracefulRestart {
+        restart_time: restart_time.or(defaults::RESTART_TIME)?,
+        notification: notification.or(true)?,
+    }))
+}
+
+fn restart_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(4095);
+    let time = value::duration(node, key, Duration::from_secs(1), report)?;
+    if time.subsec_nanos() != 0 {
+        report
+            .error(node.span, "BGP has restart times of whole seconds only")
+            .hint(format!("write `{}s`", time.as_secs() + 1));
+        return None;
+    }
+    if time > LONGEST {
+        report
+            .error(node.span, "the restart time does not fit in an OPEN message")
+            .hint(format!("the most is {}s; 10 to 30 s is sensible", LONGEST.as_secs()));
+        return None;
+    }
+    if time > LONG_RESTART_TIME {
+        report
+            .warning(
+                node.span,
+                format!(
+                    "a host that dies is not noticed for {} after its session",
+                    value::show_duration(time)
+                ),
+            )
+            .hint("10 to 30 s is enough for a restart");
     }
     Some(time)
 }

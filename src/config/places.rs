@@ -13,6 +13,7 @@ pub(super) enum Place {
     PeerDefaults,
     NextHop,
     TcpAo,
+    GracefulRestart,
     Check,
     Http,
     Tls,
@@ -46,10 +47,12 @@ const PEER: &[&str] = &[
     "password_credential",
     "tcp_ao",
     "next_hop",
+    "extended_next_hop",
+    "graceful_restart",
 ];
 
 impl Place {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -60,6 +63,7 @@ impl Place {
         Self::PeerDefaults,
         Self::NextHop,
         Self::TcpAo,
+        Self::GracefulRestart,
         Self::Check,
         Self::Http,
         Self::Tls,
@@ -100,6 +104,7 @@ impl Place {
             Self::PeerDefaults => PEER.split_first().map_or(PEER, |(_address, shared)| shared),
             Self::NextHop => &["ipv4", "ipv6"],
             Self::TcpAo => &["key_file", "key_credential", "send_id", "receive_id", "algorithm"],
+            Self::GracefulRestart => &["restart_time", "notification"],
             Self::Check => &["http", "tcp", "exec", "interval", "fast_interval", "timeout", "rise", "fall"],
             Self::Http => &["url", "host", "status", "tls"],
             Self::Tls => &["ca_file", "insecure"],
@@ -134,6 +139,7 @@ impl Place {
             Self::PeerDefaults => "under `peer_defaults`",
             Self::NextHop => "under `next_hop`",
             Self::TcpAo => "under `tcp_ao`",
+            Self::GracefulRestart => "under `graceful_restart`",
             Self::Check => "under a check",
             Self::Http => "under `http`",
             Self::Tls => "under `tls`",

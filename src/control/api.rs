@@ -20,6 +20,9 @@ pub struct Status {
     pub config: String,
     /// Phase of the shutdown, while there is one.
     pub shutdown: Option<String>,
+    /// Whether a graceful restart is still under way: something is undecided, so End-of-RIB is held, or a peer has not
+    /// been told everything.
+    pub restarting: bool,
     /// Peers by name.
     pub peers: BTreeMap<String, Peer>,
     /// Checks by name.
@@ -51,6 +54,8 @@ pub struct Peer {
     pub updates_sent: u64,
     /// Prefixes that it announced to us since start; counted and dropped.
     pub received: u64,
+    /// For how many seconds it keeps our routes over a restart, once negotiated.
+    pub restart_time: Option<u16>,
     /// Why the last session or attempt ended.
     pub last_error: Option<String>,
     /// What to look at then.

@@ -47,6 +47,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
         uptime_ms: ms(around.started, now),
         config: around.config.clone(),
         shutdown: engine.facts().shutdown.map(|phase| shutdown_word(phase).to_owned()),
+        restarting: engine.is_restarting(),
         peers: around.peers.iter().map(|(name, info)| (name.to_string(), peer(info, now))).collect(),
         checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
         vips: engine
@@ -174,6 +175,9 @@ fn peer(info: &PeerInfo, now: Instant) -> api::Peer {
         advertised: status.advertised,
         updates_sent: status.counters.updates_sent,
         received: status.counters.prefixes_received,
+        restart_time: (status.session.as_ref())
+            .and_then(|session| session.graceful_restart)
+            .map(|keeping| keeping.restart_time),
         last_error: status.last_down.as_ref().map(|(reason, _)| reason.to_string()),
         hint: hint.clone().filter(|_| down),
         withheld: status.withheld.iter().map(|(prefix, why)| (*prefix, withheld(*why).to_owned())).collect(),
