@@ -17,9 +17,12 @@ use tokio::sync::oneshot;
 
 use crate::control::api::Refusal;
 
+/// What comes of trying out the program that is to follow.
+pub type Rehearsal = oneshot::Receiver<Result<(), Refusal>>;
+
 /// Runs the program that would follow with `check`, on a thread of its own: it may be another version, which reads the
 /// configuration differently.
-pub fn rehearse(config: &Path) -> oneshot::Receiver<Result<(), Refusal>> {
+pub fn rehearse(config: &Path) -> Rehearsal {
     let (sender, receiver) = oneshot::channel();
     let config = config.to_owned();
     let rehearsal = thread::Builder::new().name("rehearsal".to_owned());

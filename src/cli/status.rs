@@ -17,6 +17,9 @@ fn render(status: &Status) -> String {
     if let Some(phase) = &status.shutdown {
         text += &format!("shutting down: {phase}\n");
     }
+    if status.restarting {
+        text += "restarting: routers keep what they have until every VIP is decided and every peer told\n";
+    }
     let mut peers = table(&["PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT", "NOTE"]);
     for (name, peer) in &status.peers {
         let established = peer.state == "Established";

@@ -310,7 +310,7 @@ fn hold_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
 
 /// `graceful_restart: true`, or with its settings.
 fn graceful_restart(node: &Node, key: Span, report: &mut Report) -> Option<Option<GracefulRestart>> {
-    const WHAT: &str = "true, false, or `{restart_time: 20s, notification: true}`";
+    const WHAT: &str = "true, false, or `{restart_time: 20s}`";
     let (restart_time, notification) = match &node.value {
         Value::Scalar(_) => {
             if !value::boolean(node, key, report)? {
@@ -355,10 +355,7 @@ fn restart_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration>
         report
             .warning(
                 node.span,
-                format!(
-                    "a host that dies is not noticed for {} after its session",
-                    value::show_duration(time)
-                ),
+                format!("a host that dies goes on getting traffic for {}", value::show_duration(time)),
             )
             .hint("10 to 30 s is enough for a restart");
     }

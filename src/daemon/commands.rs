@@ -106,7 +106,7 @@ impl Daemon {
         if self.engine.facts().shutdown.is_some() {
             return refuse("vipcast is stopping".to_owned(), "start it again when it has stopped");
         }
-        if self.rehearsal.is_some() || self.engine.is_restarting() {
+        if self.rehearsal.is_some() || self.engine.facts().restart.is_some() {
             return refuse(
                 "a restart is under way already".to_owned(),
                 "`vipcast status` shows what it waits for",

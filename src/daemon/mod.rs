@@ -36,6 +36,7 @@ use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left};
 use crate::journal;
 use crate::names::ServiceName;
 use crate::peers::{PeerStreams, Peers, PeersError};
+use crate::restart::Rehearsal;
 use crate::state::{StateDir, StateError};
 use crate::vip::{Binder, VipError};
 
@@ -81,7 +82,7 @@ pub struct Daemon {
     started: Instant,
     ending: Option<Ending>,
     /// The program that is to follow is tried out, and this is whoever asked for it.
-    rehearsal: Option<(oneshot::Receiver<Result<(), Refusal>>, oneshot::Sender<Answer>)>,
+    rehearsal: Option<(Rehearsal, oneshot::Sender<Answer>)>,
     inputs: Inputs,
     // Last, so that the socket goes when everything else is gone.
     server: Server,
@@ -241,7 +242,7 @@ impl Inputs {
         &mut self,
         peers: &mut Peers,
         deadline: Option<Instant>,
-        rehearsal: Option<&mut oneshot::Receiver<Result<(), Refusal>>>,
+        rehearsal: Option<&mut Rehearsal>,
     ) -> Happening {
         let rehearsed = async {
             match rehearsal {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `sessions` | every kind of router: who dials, collision, attributes, fail-over, restart, goodbye |
 //! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
+//! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
@@ -13,6 +14,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test and a measurement say so")]
 
 mod capabilities;
+mod graceful;
 mod invariants;
 mod node;
 mod rack;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let groups = [
         sessions::trials(),
         capabilities::trials(),
+        graceful::trials(),
         rack::trials(),
         invariants::trials(),
         transport::trials(),

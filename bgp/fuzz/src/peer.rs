@@ -20,8 +20,8 @@ use vipcast_bgp::wire::{
     Message, Notification, Open, Origin, RefreshKind, RouteRefresh, SessionContext, Update,
 };
 use vipcast_bgp::{
-    ConnectMode, HoldTime, NextHops, PeerConfig, PeerEvent, RouteAttributes, Routes, State, Version,
-    family_of,
+    ConnectMode, Extent, GracefulRestart, HoldTime, NextHops, PeerConfig, PeerEvent, RestartTime,
+    RouteAttributes, Routes, State, Version, family_of,
 };
 
 use super::wrap;
@@ -84,6 +84,12 @@ fn settings(input: &mut Unstructured<'_>) -> Result<(PeerConfig, Endpoints)> {
         next_hops: NextHops { v4: flag(6).then_some(OUR_ID), v6: None },
         deliver_updates: flag(7),
         extended_next_hop: times & 16 != 0,
+        // Taken from bits that mean something else, so that earlier inputs stay what they are.
+        graceful_restart: flag(1).then(|| GracefulRestart {
+            restart_time: RestartTime::from_secs(u16::from(times) + 1).expect("1 to 256"),
+            notification: flag(6),
+            restarted: flag(7).then(|| families.iter().skip(1).copied().collect()),
+        }),
         seed: u64::from(times),
         ..PeerConfig::new(local_as, peer_as, OUR_ID)
     };
@@ -204,13 +210,17 @@ struct Bench {
     live: BTreeMap<ConnId, Live>,
     session: Option<View>,
     wanted: Arc<Routes>,
+    extent: Extent,
     version: u64,
 }
 
 /// What the peer has of us.
 struct View {
-    conn: ConnId,
     context: SessionContext,
+    /// Whether it keeps our routes over a restart.
+    keeps: bool,
+    /// Families whose End-of-RIB is owed.
+    owed: BTreeSet<Family>,
     /// With their MED.
     routes: BTreeMap<IpNet, u32>,
     /// Families between the begin and the end of a refresh, and what was not sent again yet: at the end the peer
@@ -249,6 +259,7 @@ impl Bench {
             live: BTreeMap::new(),
             session: None,
             wanted: Arc::default(),
+            extent: Extent::Whole,
             version: 0,
         }
     }
@@ -306,7 +317,8 @@ impl Bench {
                 // Large sets cost time; two of them are enough to fill the window and to change what is in it.
                 let count = if self.version <= 2 { count } else { count.min(64) };
                 self.wanted = routes(count, med, flags);
-                self.input(Input::Advertise(Version(self.version), Arc::clone(&self.wanted)));
+                self.extent = if flags & 128 != 0 { Extent::Partial } else { Extent::Whole };
+                self.input(Input::Advertise(Version(self.version), Arc::clone(&self.wanted), self.extent));
             }
         }
     }
@@ -388,12 +400,13 @@ impl Bench {
             Output::Event(PeerEvent::Established(session)) => {
                 assert!(self.session.is_none(), "one session at a time");
                 let context = session.context(self.peer.config().peering());
-                let conns: Vec<ConnId> =
-                    self.live.iter().filter(|(_, live)| !live.dialling).map(|(c, _)| *c).collect();
-                // Which one it is shows with its first UPDATE, and it has one: End-of-RIB.
-                let conn = *conns.last().expect("a session has a connection");
-                self.session =
-                    Some(View { conn, context, routes: BTreeMap::new(), refreshing: BTreeMap::new() });
+                self.session = Some(View {
+                    context,
+                    keeps: session.graceful_restart.is_some(),
+                    owed: session.families,
+                    routes: BTreeMap::new(),
+                    refreshing: BTreeMap::new(),
+                });
             }
             Output::Event(PeerEvent::Down { was_established, reason }) => {
                 assert_eq!(self.session.is_some() && was_established, was_established, "{reason}");
@@ -427,7 +440,11 @@ impl Bench {
                 assert!(room, "the window is full");
                 assert_eq!(update.malformed, []);
                 let view = self.session.as_mut().expect("UPDATEs come after Established");
-                view.conn = conn;
+                if let Some(family) = update.end_of_rib() {
+                    assert!(view.owed.remove(&family), "End-of-RIB comes once");
+                    let held = view.keeps && self.extent == Extent::Partial;
+                    assert!(!held, "the peer drops what is not decided yet");
+                }
                 let med = update.attributes.iter().find_map(|attribute| {
                     if let Attribute::MultiExitDisc(med) = attribute { Some(*med) } else { None }
                 });
@@ -466,10 +483,12 @@ impl Bench {
     fn synced(&self, version: Version) {
         assert_eq!(version, Version(self.version));
         let status = self.peer.status(self.now);
-        let View { conn, routes, refreshing, .. } =
+        let View { keeps, owed, routes, refreshing, .. } =
             self.session.as_ref().expect("only a session has a view of us");
         assert!(refreshing.is_empty(), "a refresh that does not end");
-        assert_eq!(self.live.get(conn).map(|live| live.unsent), Some(0), "the kernel has it all");
+        assert!(self.live.values().all(|live| live.unsent == 0), "the kernel has it all");
+        let held = *keeps && self.extent == Extent::Partial;
+        assert!(held || owed.is_empty(), "End-of-RIB is owed for {owed:?}");
         let carried = self.wanted.iter().filter(|(prefix, _)| !status.withheld.contains_key(*prefix));
         let expected: BTreeMap<IpNet, u32> = carried
             .map(|(prefix, attributes)| (*prefix, attributes.med.expect("every route has one")))
@@ -550,6 +569,15 @@ fn their_open(config: &PeerConfig, flags: u8) -> Open {
         (flag(7), Capability::Unknown { code: 73, data: Bytes::from_static(b"\x03tor\x00") }),
         (flag(7), Capability::EnhancedRouteRefresh),
         (flag(7), Capability::ExtendedNextHop(vec![ipv4_over_ipv6])),
+        (
+            flag(5),
+            Capability::GracefulRestart {
+                restarting: false,
+                notification: flag(7),
+                restart_time: 120,
+                families: Vec::new(),
+            },
+        ),
     ];
     let capabilities =
         capabilities.into_iter().filter_map(|(has, capability)| has.then_some(capability)).collect();

@@ -43,7 +43,7 @@ fn steps(case: Case<'_>) -> Vec<String> {
     });
     let actual = Actual {
         advertised: Advertised { version: Version(4), routes: routes(case.advertised), extent },
-        handover: case.handover.then(|| Handover { version: Version(5), patience: now, settled_at: None }),
+        handover: case.handover.then_some(Handover { version: Version(5), patience: now, settled_at: None }),
         retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
         open: [vip].into(),
         changed: [vip.into()].into(),

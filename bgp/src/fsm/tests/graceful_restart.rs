@@ -37,22 +37,25 @@ fn helper(notification: bool) -> Open {
     open
 }
 
+/// R, and F by family.
+type Told = (bool, Vec<(Family, bool)>);
+
 /// What our OPEN says: R, and F by family; `None` without the capability.
-fn told(outputs: &[Output]) -> Option<(bool, Vec<(Family, bool)>)> {
+fn told(outputs: &[Output]) -> Option<Told> {
     let [Output::Send { bytes, .. }] = outputs else { panic!("{outputs:?}") };
     let [Message::Open(open)] = &decode(bytes)[..] else { panic!("no OPEN") };
-    open.capabilities.iter().find_map(|capability| match capability {
-        Capability::GracefulRestart { restarting, restart_time, families, .. } => {
-            assert_eq!(*restart_time, 15);
-            let family = |f: &GracefulRestartFamily| (f.family, f.forwarding);
-            Some((*restarting, families.iter().map(family).collect()))
-        }
-        _ => None,
+    open.capabilities.iter().find_map(|capability| {
+        let Capability::GracefulRestart { restarting, restart_time, families, .. } = capability else {
+            return None;
+        };
+        assert_eq!(*restart_time, 15);
+        let family = |f: &GracefulRestartFamily| (f.family, f.forwarding);
+        Some((*restarting, families.iter().map(family).collect()))
     })
 }
 
 /// Accepts a connection and takes it to Established with `open`; what our OPEN said, and what was sent then.
-fn establish(bench: &mut Bench, open: Open) -> (ConnId, Option<(bool, Vec<(Family, bool)>)>, Vec<Output>) {
+fn establish(bench: &mut Bench, open: Open) -> (ConnId, Option<Told>, Vec<Output>) {
     let (conn, outputs) = bench.accept();
     let told = told(&outputs);
     bench.acknowledge(outputs);
