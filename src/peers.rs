@@ -171,6 +171,13 @@ impl Peers {
         self.over && self.all_stopped()
     }
 
+    /// Addresses that are none of ours came or went; an address of a session may be among them.
+    pub fn addresses_changed(&self) {
+        for running in self.running.values() {
+            running.handle.addresses_changed();
+        }
+    }
+
     /// What is known of every configured peer.
     pub fn status(&self) -> impl Iterator<Item = (&PeerName, &Peer, PeerStatus)> {
         self.running.iter().map(|(name, running)| (name, &running.peer, running.handle.status()))

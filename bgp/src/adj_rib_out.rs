@@ -103,6 +103,19 @@ impl AdjRibOut {
         }
     }
 
+    /// The session has other next hops from now on. `routes` is what is wanted now; what it changes is sent again, and
+    /// what has no next hop any more is withdrawn.
+    pub fn set_next_hops(&mut self, next_hops: SessionNextHops, routes: &Routes) {
+        let before = std::mem::replace(&mut self.egress.next_hops, next_hops);
+        let moved = |family: &Family| before.of(*family) != next_hops.of(*family);
+        let families: Vec<Family> = self.egress.families.iter().copied().filter(moved).collect();
+        if families.is_empty() {
+            return;
+        }
+        self.resend.extend(self.sent.keys().filter(|prefix| families.contains(&family_of(prefix))));
+        self.set(routes);
+    }
+
     /// Sends everything of `family` again, though nothing changed (RFC 2918 §4). `routes` is what is wanted now.
     pub fn refresh(&mut self, family: Family, routes: &Routes) {
         self.resend.extend(self.sent.keys().filter(|prefix| family_of(prefix) == family));

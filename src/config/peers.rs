@@ -39,7 +39,7 @@ pub(super) fn read(
         }
         None => Written::absent(),
     };
-    let mut seen: BTreeMap<(IpAddr, u16), Span> = BTreeMap::new();
+    let mut seen: BTreeMap<(IpAddr, u16, Option<String>), Span> = BTreeMap::new();
     let mut keys: BTreeMap<IpAddr, (Span, Option<Authentication>)> = BTreeMap::new();
     let peers: Vec<Option<(PeerName, Peer)>> = entries?
         .iter()
@@ -57,7 +57,9 @@ pub(super) fn read(
             written.fill_in(&shared);
             let peer = written.resolve(address, entry, local_as, report)?;
             let at = address.map_or(entry.key_span, |address| address.span);
-            if let Some(first) = seen.insert((peer.address, peer.port), at) {
+            // Every router may have fe80::1 on its end of a link.
+            let link = peer.interface.clone().filter(|_| value::is_link_local(peer.address));
+            if let Some(first) = seen.insert((peer.address, peer.port, link), at) {
                 report
                     .error(at, format!("two peers have the address {} and port {}", peer.address, peer.port))
                     .also(first, "first given here")
@@ -228,6 +230,15 @@ impl Written {
                 .also(address.span, format!("an {} address", family_word(address.value)))
                 .hint("`source_address` and `address` must be of the same family");
         }
+        let scoped = [address.as_ref(), self.source_address.set()].into_iter().flatten();
+        for Placed { value, span } in scoped.filter(|address| value::is_link_local(address.value)) {
+            if value.is_ipv6() && !self.transport.interface.is_given() {
+                report
+                    .error(*span, format!("{value} is a link-local address, which needs an interface"))
+                    .hint("write the interface of the link beside it: `interface: eth0`");
+                return None;
+            }
+        }
         let over_ipv6 = address.is_some_and(|address| address.value.is_ipv6());
         Some(Peer {
             address: address?.value,
@@ -274,12 +285,6 @@ fn host_address(address: IpAddr, span: Span, whose: &str, report: &mut Report) -
         {
             diagnostic.hint(format!("write `{v4}`"));
         }
-        return None;
-    }
-    if address.is_ipv6() && value::is_link_local(address) {
-        report
-            .error(span, format!("{address} is a link-local address, which needs an interface"))
-            .hint("link-local sessions are not supported, use a global address");
         return None;
     }
     Some(())

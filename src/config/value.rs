@@ -245,10 +245,10 @@ pub(super) fn address(node: &Node, key: Span, report: &mut Report) -> Option<IpA
         && address.parse::<IpAddr>().is_ok()
     {
         diagnostic.hint(format!("write it without the prefix length: `{address}`"));
-    } else if let Some((address, _)) = written.split_once('%')
+    } else if let Some((address, zone)) = written.split_once('%')
         && address.parse::<Ipv6Addr>().is_ok()
     {
-        diagnostic.hint("link-local addresses with an interface are not supported, use a global one");
+        diagnostic.hint(format!("write `{address}` here and `interface: {zone}` beside it"));
     } else if written.bytes().any(|b| b.is_ascii_alphabetic()) && !written.contains(':') {
         diagnostic.hint("host names are not looked up here");
     }

@@ -155,6 +155,11 @@ const WRONG: &[(&str, &str)] = &[
     ("peer", "address: ::ffff:192.0.2.1\npeer_as: [1]"),
     ("peer", "address: fe80::1\npeer_as: {a: 1}"),
     ("peer", "address: fe80::1%eth0\npeer_as:"),
+    ("peer", "address: 2001:db8::1\npeer_as: 1\nsource_address: fe80::2"),
+    (
+        "peers",
+        "peers:\n  a: {address: \"fe80::1\", peer_as: 1, interface: eth0}\n  b: {address: \"fe80::1\", peer_as: 1, interface: eth1}\n  c: {address: \"fe80::1\", peer_as: 1, interface: eth1}",
+    ),
     ("peer", "address: 0.1.2.3\npeer_as: 1\nremote_as: 1"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\npasive: true\nbfd: {}\npassword_file: /x\nttl_security: 1"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\npassive: true\nactive: true"),

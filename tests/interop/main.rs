@@ -5,6 +5,7 @@
 //! | `sessions` | every kind of router: who dials, collision, attributes, fail-over, restart, goodbye |
 //! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
+//! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
@@ -13,6 +14,7 @@
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test and a measurement say so")]
 
+mod addresses;
 mod capabilities;
 mod graceful;
 mod invariants;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let groups = [
         sessions::trials(),
+        addresses::trials(),
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),

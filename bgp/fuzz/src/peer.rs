@@ -124,6 +124,8 @@ enum Op<'a> {
     Sent(u8, usize),
     SentAll,
     Closed(u8),
+    /// Whether our own is still there, and whether another is beside it.
+    Addresses(u8, bool, bool),
     Advertise {
         count: u16,
         med: u8,
@@ -171,10 +173,14 @@ impl<'a> Arbitrary<'a> for Op<'a> {
                 med: input.arbitrary()?,
                 flags: input.arbitrary()?,
             },
-            _ => match input.arbitrary::<u8>()? % 4 {
-                0 => Self::Stop,
-                _ => Self::Deadline,
-            },
+            _ => {
+                let pick: u8 = input.arbitrary()?;
+                match pick % 4 {
+                    0 => Self::Stop,
+                    1 => Self::Addresses(pick >> 4, pick & 4 != 0, pick & 8 != 0),
+                    _ => Self::Deadline,
+                }
+            }
         })
     }
 }
@@ -295,6 +301,14 @@ impl Bench {
             }
             Op::DialFailed(which) => self.named(which, |conn| Input::DialFailed(conn, "refused".to_owned())),
             Op::Closed(which) => self.named(which, |conn| Input::Closed(conn, "end of file".to_owned())),
+            Op::Addresses(which, stays, beside) => {
+                let mut endpoints = self.endpoints.clone();
+                if !beside {
+                    endpoints.interface_addresses.clear();
+                }
+                let ends = stays.then_some(endpoints);
+                self.named(which, |conn| Input::AddressesChanged(conn, ends.clone()));
+            }
             Op::Received(which, piece) => {
                 let bytes = self.encode(&piece);
                 self.named(which, |conn| Input::Received(conn, bytes.clone()));
@@ -371,6 +385,7 @@ impl Bench {
             | Input::Advertise(..)
             | Input::Accepted(..)
             | Input::Closed(..)
+            | Input::AddressesChanged(..)
             | Input::Tick => 0,
         };
         let outputs = self.peer.handle(input, self.now);

@@ -17,7 +17,8 @@ use super::jitter::Jitter;
 use super::negotiation::Session;
 use super::{ConnId, Endpoints, Extent, Output, State};
 use crate::adj_rib_out::AdjRibOut;
-use crate::route::Routes;
+use crate::next_hop::SessionNextHops;
+use crate::route::{NextHops, Routes};
 use crate::wire::iana::message_type;
 use crate::wire::iana::notification::{CEASE, cease};
 use crate::wire::{
@@ -164,6 +165,15 @@ impl Connection {
             rib.hold_end_of_rib(keeps && extent == Extent::Partial);
             rib.set(routes);
         }
+    }
+
+    /// Has other ends from now on: routes whose next hop is another one are sent again.
+    pub(super) fn relocate(&mut self, endpoints: Endpoints, configured: NextHops, wanted: &Routes) {
+        if let Phase::Established { session, rib, .. } = &mut self.phase {
+            let next_hops = SessionNextHops::resolve(&endpoints, configured, session.extended_next_hop);
+            rib.set_next_hops(next_hops, wanted);
+        }
+        self.endpoints = Some(endpoints);
     }
 
     /// The NOTIFICATION that ends this session for good: a Hard Reset where the peer would keep our routes (RFC 8538

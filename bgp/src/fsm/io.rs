@@ -50,6 +50,9 @@ pub enum Input {
     Sent(ConnId, usize),
     /// The connection is gone; the cause in words.
     Closed(ConnId, String),
+    /// Addresses of this host have changed, and these are the ends of a connection as they are now; `None`: our own is
+    /// gone from the host.
+    AddressesChanged(ConnId, Option<Endpoints>),
     /// The deadline has passed.
     Tick,
 }

@@ -142,11 +142,17 @@ impl Peer {
                 }
             }
             Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
+            Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         self.send_updates(now, &mut out);
         self.note_state(now);
         out
+    }
+
+    /// Its connections that stand, and their ends.
+    pub fn endpoints(&self) -> impl Iterator<Item = (ConnId, &Endpoints)> {
+        self.connections.iter().filter_map(|connection| Some((connection.id, connection.endpoints.as_ref()?)))
     }
 
     /// A snapshot of everything worth showing.
@@ -319,6 +325,24 @@ impl Peer {
         }
     }
 
+    /// Next hops follow the addresses of the interface. Without its own address a connection is dead, and the next one
+    /// begins elsewhere.
+    fn relocate(&mut self, conn: ConnId, endpoints: Option<Endpoints>, now: Instant, out: &mut Vec<Output>) {
+        let (configured, wanted) = (self.config.next_hops, Arc::clone(&self.wanted));
+        let Some(connection) = self.connection(conn).filter(|connection| connection.endpoints.is_some())
+        else {
+            return;
+        };
+        if let Some(endpoints) = endpoints {
+            connection.relocate(endpoints, configured, &wanted);
+            return;
+        }
+        // It may still get out by another way.
+        connection.notify(Notification::cease(cease::OTHER_CONFIGURATION_CHANGE, ""), now, out);
+        out.push(Output::Close(conn));
+        self.lost(conn, DownReason::LocalAddressGone, now, out);
+    }
+
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         while let Some((conn, expired)) =
             self.connections.iter().find_map(|c| c.expired(now).map(|expired| (c.id, expired)))
@@ -440,6 +464,7 @@ impl Peer {
             DownReason::Closed(_)
             | DownReason::DialFailed(_)
             | DownReason::SendHoldTimerExpired
+            | DownReason::LocalAddressGone
             | DownReason::Stopped(_) => false,
         };
         // Both connections of one attempt are often refused for the same cause, which counts once.

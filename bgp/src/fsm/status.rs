@@ -124,6 +124,8 @@ pub enum DownReason {
     DialFailed(String),
     /// The peer took no bytes for twice the hold time (RFC 9687).
     SendHoldTimerExpired,
+    /// Our own address of the connection is no longer on this host.
+    LocalAddressGone,
     /// We were told to stop.
     Stopped(Notification),
 }
@@ -136,6 +138,7 @@ impl fmt::Display for DownReason {
             Self::Closed(cause) => write!(f, "connection closed: {cause}"),
             Self::DialFailed(cause) => write!(f, "cannot connect: {cause}"),
             Self::SendHoldTimerExpired => f.write_str("the peer reads nothing: Send Hold Timer expired"),
+            Self::LocalAddressGone => f.write_str("our own address of the session is gone from this host"),
             Self::Stopped(notification) => write!(f, "stopped: {notification}"),
         }
     }
@@ -153,7 +156,9 @@ impl DownReason {
             Self::Closed(_) => {
                 return Some("routers close at once when they have no neighbor for our address, or when it is shut down".to_owned());
             }
-            Self::DialFailed(_) | Self::SendHoldTimerExpired | Self::Stopped(_) => return None,
+            Self::DialFailed(_) | Self::SendHoldTimerExpired | Self::LocalAddressGone | Self::Stopped(_) => {
+                return None;
+            }
         };
         let (local_as, peer_as, id) = (config.local_as, config.peer_as, config.router_id);
         match (notification.code, notification.subcode) {

@@ -1,5 +1,6 @@
 //! The machine against tables, a clock, and another machine.
 
+mod addresses;
 mod backoff;
 mod collision;
 mod graceful_restart;

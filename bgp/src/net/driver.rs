@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::warn;
 
 use super::drops::Drops;
+use super::interfaces;
 use super::link::{self, Command, LinkEvent};
 use super::transport::{Transport, is_silence};
 use super::{Desired, PeerId};
-use crate::fsm::{ConnId, Input, Output, Peer, PeerEvent, PeerStatus, State};
+use crate::fsm::{ConnId, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::wire::Notification;
 
 /// Events that a link may be ahead of the peer task; beyond it, bytes wait in the kernel.
@@ -62,6 +63,7 @@ impl Driver {
         mut desired: watch::Receiver<Desired>,
         mut accepted: mpsc::Receiver<TcpStream>,
         mut stopped: oneshot::Receiver<Notification>,
+        addresses: Arc<Notify>,
     ) {
         self.advertise(&mut desired);
         self.handle(Input::Start);
@@ -88,6 +90,7 @@ impl Driver {
                 () = timer => self.tick().await,
                 Some(stream) = accepted.recv() => self.accept(stream),
                 Some((conn, event)) = self.link_rx.recv() => self.link_event(conn, event),
+                () = addresses.notified() => self.look_at_addresses(),
                 _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of links that ended.
                 Some(_) = self.tasks.join_next() => {}
@@ -113,6 +116,22 @@ impl Driver {
             self.link_event(conn, event);
         }
         self.handle(Input::Tick);
+    }
+
+    /// What became of our ends of the connections.
+    fn look_at_addresses(&mut self) {
+        let ends: Vec<(ConnId, Endpoints)> =
+            self.peer.endpoints().map(|(conn, endpoints)| (conn, endpoints.clone())).collect();
+        for (conn, endpoints) in ends {
+            match interfaces::beside(endpoints.local) {
+                Ok(beside) => {
+                    let now =
+                        beside.map(|interface_addresses| Endpoints { interface_addresses, ..endpoints });
+                    self.handle(Input::AddressesChanged(conn, now));
+                }
+                Err(error) => warn!(peer = %self.transport.ip(), %error, "cannot list the host's addresses"),
+            }
+        }
     }
 
     /// A peer that we do not dial, and that the kernel turns away, leaves no trace but this; nor does one whose handshake

@@ -55,7 +55,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::driver::Driver;
@@ -119,11 +119,13 @@ impl Speaker {
         let peer = Peer::new(config);
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
         let driver = Driver::new(peer, transport, self.events.clone(), id, status_tx);
+        let addresses = Arc::new(Notify::new());
+        let look = Arc::clone(&addresses);
         let task = tokio::spawn(async move {
-            driver.run(desired, accepted, stopped).await;
+            driver.run(desired, accepted, stopped, look).await;
             drop(pass);
         });
-        PeerHandle { id, advertise, status, stop: Some(stop), task }
+        PeerHandle { id, advertise, status, addresses, stop: Some(stop), task }
     }
 }
 
@@ -143,6 +145,7 @@ pub struct PeerHandle {
     id: PeerId,
     advertise: watch::Sender<Desired>,
     status: watch::Receiver<PeerStatus>,
+    addresses: Arc<Notify>,
     stop: Option<oneshot::Sender<Notification>>,
     task: JoinHandle<()>,
 }
@@ -163,6 +166,12 @@ impl PeerHandle {
     /// until [`Self::advertise`].
     pub fn advertise_partial(&self, version: Version, routes: Arc<Routes>) {
         self.advertise.send_replace((version, routes, Extent::Partial));
+    }
+
+    /// Says that addresses of this host came or went. A session whose own address is gone is closed and begun anew;
+    /// one whose next hops are others now sends its routes again.
+    pub fn addresses_changed(&self) {
+        self.addresses.notify_one();
     }
 
     /// What is known of the peer now.

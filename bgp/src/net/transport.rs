@@ -247,6 +247,7 @@ impl Transport {
             DownReason::Received(_)
             | DownReason::Sent(_)
             | DownReason::SendHoldTimerExpired
+            | DownReason::LocalAddressGone
             | DownReason::Stopped(_) => return None,
         };
         let one_hop = self.reach.ttl(peering) == 1;

@@ -45,7 +45,7 @@ fn the_table_has_each_combination_once() {
 
 const STATES: [&str; 6] = ["Idle", "Active", "Connect", "OpenSent", "OpenConfirm", "Established"];
 
-const INPUTS: [&str; 21] = [
+const INPUTS: [&str; 23] = [
     "Start",
     "Stop",
     "Advertise",
@@ -63,6 +63,8 @@ const INPUTS: [&str; 21] = [
     "bad-notif",
     "Sent",
     "Closed",
+    "moved",
+    "vanished",
     "expire",
     "Tick-early",
     "late-data",
@@ -115,6 +117,8 @@ fn perform(bench: &mut Bench, conn: ConnId, input: &str) -> Vec<crate::fsm::Outp
         "bad-notif" => raw(|bytes| bytes[18] = 3),
         "Sent" => Input::Sent(conn, 1),
         "Closed" => Input::Closed(conn, "end of file".to_owned()),
+        "moved" => Input::AddressesChanged(conn, Some(endpoints())),
+        "vanished" => Input::AddressesChanged(conn, None),
         "expire" => {
             if bench.peer.deadline().is_none() {
                 return Vec::new();

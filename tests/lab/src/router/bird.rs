@@ -277,7 +277,11 @@ fn parse_attribute(line: &str, path: &mut Path) -> Result<()> {
     };
     match name {
         // An IPv6 route may have a link-local next hop beside the global one.
-        "next_hop" => path.next_hop = value.split(' ').next().unwrap_or_default().parse()?,
+        // A link-local one without a global one stands behind `::`.
+        "next_hop" => {
+            let shown = value.trim_start_matches(":: ");
+            path.next_hop = shown.split(' ').next().unwrap_or_default().parse()?;
+        }
         "as_path" => path.as_path = as_path(value)?,
         "med" => path.med = Some(value.trim().parse()?),
         "local_pref" => path.local_pref = Some(value.trim().parse()?),
