@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -15,7 +16,9 @@ use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Family, Notification};
-use vipcast_bgp::{Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime};
+use vipcast_bgp::{
+    Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Watched,
+};
 
 use crate::config::model::{Config, ConnectMode, Listen, Peer};
 use crate::engine::{Advertised, Event};
@@ -59,6 +62,8 @@ pub struct Peers {
     advertised: Advertised,
     /// While a restart lasts, the families whose VIPs stayed bound.
     restarted: Option<BTreeSet<Family>>,
+    /// All VIPs of the configuration, announced now or not: whoever else announces one is to be seen.
+    watched: Arc<Watched>,
     /// Stopped for good.
     over: bool,
     stopped: mpsc::UnboundedSender<PeerId>,
@@ -105,6 +110,7 @@ impl Peers {
             wanted: BTreeMap::new(),
             advertised: Advertised::default(),
             restarted: None,
+            watched: Arc::default(),
             over: false,
             stopped,
         };
@@ -138,7 +144,19 @@ impl Peers {
             };
             self.stop(&name, Notification::new(CEASE, subcode, Bytes::new()));
         }
+        self.watch(config);
         self.start_missing();
+    }
+
+    fn watch(&mut self, config: &Config) {
+        let vips = config.services.values().flat_map(|service| &service.vips);
+        let watched: Watched = vips.map(IpNet::trunc).collect();
+        if *self.watched != watched {
+            self.watched = Arc::new(watched);
+            for running in self.running.values() {
+                running.handle.watch(Arc::clone(&self.watched));
+            }
+        }
     }
 
     /// Gives every peer the whole desired set, those that start later too.
@@ -241,6 +259,7 @@ impl Peers {
             let transport = transport(peer);
             let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
             give(&handle, &self.advertised);
+            handle.watch(Arc::clone(&self.watched));
             let (peer, complained) = (peer.clone(), VecDeque::new());
             self.running.insert(name.clone(), Running { peer, bgp, handle, transport, complained });
         }

@@ -5,13 +5,14 @@
 //!                                  │ bytes, time
 //!                              fsm::Peer            one peer: connections, collision, timers, negotiation
 //!                                  │
-//!                          adj_rib_out, wire        what is sent; messages ↔ bytes
+//!                 adj_rib_in, adj_rib_out, wire     what is heard and sent; messages ↔ bytes
 //! ```
 //!
 //! # Layers
 //!
 //! * [`wire`]: messages to bytes and back. No state.
 //! * [`adj_rib_out`]: what a session was sent against what is wanted, packed into UPDATEs.
+//! * [`adj_rib_in`]: the paths that a session has for prefixes that are watched.
 //! * [`fsm`]: one peer as a state machine: [`fsm::Peer::handle`] and [`fsm::Peer::deadline`].
 //! * `net` (feature `net`, on by default): sockets, timers and tasks.
 //!
@@ -23,10 +24,10 @@
 //!
 //! | RFC | what | extent |
 //! | --- | --- | --- |
-//! | 4271 | BGP-4 | an announcing host: routes are sent, what is received is counted and dropped |
+//! | 4271 | BGP-4 | an announcing host: routes are sent; what is received is counted and dropped, but for paths to watched prefixes |
 //! | 1997, 4360, 8092 | communities, extended and large ones, link bandwidth | sent; received opaque |
 //! | 2385 | TCP MD5 | yes, on dialled and accepted connections |
-//! | 2918 | route refresh | answered |
+//! | 2918 | route refresh | answered; sent when more is watched |
 //! | 4486, 9003 | Cease subcodes, shutdown communication | sent and shown |
 //! | 4724, 8538 | graceful restart, N bit, Hard Reset | the restarting side |
 //! | 4760, 2545 | multiprotocol | IPv4 and IPv6 unicast; other families are decoded as opaque |
@@ -36,7 +37,7 @@
 //! | 6286 | AS-wide unique identifier | yes |
 //! | 6608 | FSM error subcodes | sent |
 //! | 6793 | four-octet AS numbers | yes, with two-octet peers too |
-//! | 7313 | enhanced route refresh | answers are framed |
+//! | 7313 | enhanced route refresh | answers are framed, and the frames of the peer's heeded |
 //! | 7606 | revised error handling | yes |
 //! | 7607 | AS 0 | refused |
 //! | 8326 | graceful shutdown | the community; when to set it is the caller's decision |
@@ -48,6 +49,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+pub mod adj_rib_in;
 pub mod adj_rib_out;
 pub mod fsm;
 #[cfg(feature = "net")]
@@ -58,6 +60,7 @@ mod route;
 mod testing;
 pub mod wire;
 
+pub use adj_rib_in::{Path, Paths, Watched, Whose};
 pub use fsm::{
     ConnectMode, Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Session,
     State, Version,

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::output::{age, print, print_json, table, vip};
 use super::{ClientArgs, Failure, block_on};
-use crate::control::api::{Check, Explanation, PeerView};
+use crate::control::api::{Check, Explanation, Heard, PeerView};
 use crate::control::client::{self, ClientError};
 use crate::control::server::parse_vip;
 
@@ -60,6 +60,11 @@ fn render(explanation: &Explanation) -> String {
         line("drain", &format!("by {} since {}{until}{reason}", drain.by, drain.since));
     }
     line("healthy if", condition);
+    let others: Vec<String> = entry.heard.iter().filter_map(|heard| other(heard, &entry.verdict)).collect();
+    line("others", others.first().map_or("nobody, as far as our peers tell", String::as_str));
+    for other in others.iter().skip(1) {
+        line("", other);
+    }
     let mut check_table = table(&["CHECK", "STATE", "FOR", "LAST RESULT"]);
     for (name, check) in checks {
         check_table.add_row([
@@ -78,10 +83,75 @@ fn render(explanation: &Explanation) -> String {
     format!("{text}{checks}\n{peer_table}")
 }
 
+/// Who else announces the VIP; `None` for our own announcement come back.
+fn other(heard: &Heard, verdict: &str) -> Option<String> {
+    let Heard { peer, next_hop, origin_as, as_path, more_asns, communities, .. } = heard;
+    let origin = origin_as.map_or_else(|| "our AS".to_owned(), |asn| format!("AS {asn}"));
+    let who = match (heard.whose.as_str(), verdict) {
+        ("ours", _) => return None,
+        ("other", _) => origin,
+        // Ours it can only be while a router has not noticed yet.
+        (_, "withheld") => format!("another node of {origin}"),
+        (_, _) => format!("this node come back, or another of {origin}"),
+    };
+    let drains = communities.iter().any(|community| community == "graceful-shutdown");
+    let drains = if drains { ", going away" } else { "" };
+    let mut path: Vec<String> = as_path.iter().map(ToString::to_string).collect();
+    if *more_asns > 0 {
+        path.push(format!("and {more_asns} more"));
+    }
+    let path = if path.is_empty() { "empty".to_owned() } else { path.join(" ") };
+    Some(format!("{who}{drains}, heard from {peer} (next hop {next_hop}, AS path {path})"))
+}
+
 fn last_result(check: &Check) -> String {
     let Check { detail, took_ms, ago_ms, .. } = check;
     match (detail, took_ms, ago_ms) {
         (Some(detail), Some(took), Some(ago)) => format!("{detail}, in {}, {} ago", age(*took), age(*ago)),
         (detail, _, _) => detail.clone().unwrap_or_else(|| "none yet".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_else_announces_a_vip_is_said_with_the_doubt_there_is() {
+        let heard = Heard {
+            peer: "tor-a".to_owned(),
+            whose: "other".to_owned(),
+            next_hop: "10.0.1.3".parse().unwrap(),
+            as_path: vec![65000, 65002],
+            more_asns: 0,
+            origin_as: Some(65002),
+            med: None,
+            local_pref: None,
+            communities: Vec::new(),
+            more_communities: 0,
+        };
+        let heard_from = "heard from tor-a (next hop 10.0.1.3, AS path 65000 65002)";
+        let said = |who: &str| Some(format!("{who}, {heard_from}"));
+        assert_eq!(other(&heard, "announced"), said("AS 65002"));
+        let unclear = Heard { whose: "unclear".to_owned(), ..heard.clone() };
+        assert_eq!(other(&unclear, "announced"), said("this node come back, or another of AS 65002"));
+        assert_eq!(other(&unclear, "withheld"), said("another node of AS 65002"));
+        assert_eq!(other(&Heard { whose: "ours".to_owned(), ..heard.clone() }, "withheld"), None);
+        let internal = Heard { as_path: Vec::new(), origin_as: None, ..heard.clone() };
+        assert_eq!(
+            other(&internal, "demoted").as_deref(),
+            Some("our AS, heard from tor-a (next hop 10.0.1.3, AS path empty)")
+        );
+        let leaving = Heard {
+            communities: vec!["65002:1".to_owned(), "graceful-shutdown".to_owned()],
+            more_asns: 7,
+            ..heard
+        };
+        assert_eq!(
+            other(&leaving, "announced").as_deref(),
+            Some(
+                "AS 65002, going away, heard from tor-a (next hop 10.0.1.3, AS path 65000 65002 and 7 more)"
+            )
+        );
     }
 }

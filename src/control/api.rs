@@ -52,7 +52,7 @@ pub struct Peer {
     pub advertised: usize,
     /// UPDATEs sent to it since start, End-of-RIB included.
     pub updates_sent: u64,
-    /// Prefixes that it announced to us since start; counted and dropped.
+    /// Prefixes that it announced to us since start; counted and, unless they are VIPs, dropped.
     pub received: u64,
     /// For how many seconds it keeps our routes over a restart, once negotiated.
     pub restart_time: Option<u16>,
@@ -98,6 +98,33 @@ pub struct Vip {
     pub bound: bool,
     /// Established peers that have it from us.
     pub sent_to: usize,
+    /// Paths to it that peers announce to us, in the order of their names: another node's, or our own come back.
+    pub heard: Vec<Heard>,
+}
+
+/// A path to a VIP that a peer announces to us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The peer.
+    pub peer: String,
+    /// Whose announcement it is: `other`; `ours`, come back; or `unclear` where our own AS announces it and no more can be told.
+    pub whose: String,
+    /// Where packets for it would go.
+    pub next_hop: IpAddr,
+    /// Nearest first, 32 ASNs at most.
+    pub as_path: Vec<u32>,
+    /// ASNs at its far end that were left out.
+    pub more_asns: usize,
+    /// Where it starts; `null` for a path inside our own AS.
+    pub origin_as: Option<u32>,
+    /// MED, if it has one.
+    pub med: Option<u32>,
+    /// LOCAL_PREF, from iBGP peers.
+    pub local_pref: Option<u32>,
+    /// Communities and large communities, 16 of each at most.
+    pub communities: Vec<String>,
+    /// Communities that were left out.
+    pub more_communities: usize,
 }
 
 /// `GET /v1/explain/VIP`: the facts behind one verdict.

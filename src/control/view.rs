@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 use vipcast_bgp::adj_rib_out::Withheld;
-use vipcast_bgp::{PeerStatus, State, Version};
+use vipcast_bgp::{PeerStatus, State, Version, Whose};
 
 use super::api;
 use crate::check::report::HealthState;
@@ -112,7 +112,30 @@ fn vip(
         why: verdict.reason().map(|reason| why(engine, prefix, reason)),
         bound: !is_host(prefix) || engine.facts().is_bound(prefix.addr()),
         sent_to: around.peers.iter().filter(sent).count(),
+        heard: around.peers.iter().filter_map(|(name, info)| heard(name, info, prefix)).collect(),
     }
+}
+
+fn heard(name: &PeerName, info: &PeerInfo, prefix: &IpNet) -> Option<api::Heard> {
+    let path = info.status.paths.get(&prefix.trunc())?;
+    let (plain, large) = (path.communities.iter(), path.large_communities.iter());
+    Some(api::Heard {
+        peer: name.to_string(),
+        whose: match path.whose {
+            Whose::Other => "other",
+            Whose::Ours => "ours",
+            Whose::Unclear => "unclear",
+        }
+        .to_owned(),
+        next_hop: path.next_hop,
+        as_path: path.as_path.iter().map(|asn| asn.0).collect(),
+        more_asns: path.more_asns,
+        origin_as: path.origin_as.map(|asn| asn.0),
+        med: path.med,
+        local_pref: path.local_pref,
+        communities: plain.map(ToString::to_string).chain(large.map(ToString::to_string)).collect(),
+        more_communities: path.more_communities,
+    })
 }
 
 /// The reason, and the fact that lies behind it.

@@ -9,6 +9,8 @@
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
+//! | `load` | a million routes from one peer, and what the others notice |
+//! | `paths` | who else announces a VIP |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
@@ -18,7 +20,9 @@ mod addresses;
 mod capabilities;
 mod graceful;
 mod invariants;
+mod load;
 mod node;
+mod paths;
 mod rack;
 mod sessions;
 mod transport;
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
         rack::trials(),
         invariants::trials(),
         transport::trials(),
+        paths::trials(),
+        load::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -1,4 +1,4 @@
-//! A whole peer, driven with bytes, time, connection events and desired sets.
+//! A whole peer, driven with bytes, time, connection events, and sets that are desired and watched.
 //!
 //! ```text
 //!   input ─► settings, then one Op after another ─► Input ─► fsm::Peer ─► Output ─► Bench: what holds, always
@@ -20,8 +20,8 @@ use vipcast_bgp::wire::{
     Message, Notification, Open, Origin, RefreshKind, RouteRefresh, SessionContext, Update,
 };
 use vipcast_bgp::{
-    ConnectMode, Extent, GracefulRestart, HoldTime, NextHops, PeerConfig, PeerEvent, RestartTime,
-    RouteAttributes, Routes, State, Version, family_of,
+    ConnectMode, Extent, GracefulRestart, HoldTime, NextHops, Path, PeerConfig, PeerEvent, RestartTime,
+    RouteAttributes, Routes, State, Version, Watched, family_of,
 };
 
 use super::wrap;
@@ -54,7 +54,7 @@ pub(crate) fn from_message(message: &[u8]) -> Vec<Vec<u8>> {
     if let Some((kind, body)) = wrap::kind_and_body(message)
         && let Ok(length) = u8::try_from(body.len())
     {
-        inputs.push([&[0, 0, 0, 3, 4, 8, 0, 0x7F, 9, 0, 7, 0, kind, length], body].concat());
+        inputs.push([&[0x10, 0, 3, 4, 8, 0, 0, 0xFF, 8, 0, 1, 8, 0, 6, kind, length], body].concat());
     }
     inputs
 }
@@ -131,6 +131,7 @@ enum Op<'a> {
         med: u8,
         flags: u8,
     },
+    Watch(u8),
 }
 
 /// What comes in from the peer.
@@ -175,9 +176,10 @@ impl<'a> Arbitrary<'a> for Op<'a> {
             },
             _ => {
                 let pick: u8 = input.arbitrary()?;
-                match pick % 4 {
-                    0 => Self::Stop,
-                    1 => Self::Addresses(pick >> 4, pick & 4 != 0, pick & 8 != 0),
+                match pick % 8 {
+                    0 | 4 => Self::Stop,
+                    1 => Self::Watch(input.arbitrary()?),
+                    5 => Self::Addresses(pick >> 4, pick & 64 != 0, pick & 8 != 0),
                     _ => Self::Deadline,
                 }
             }
@@ -218,6 +220,9 @@ struct Bench {
     wanted: Arc<Routes>,
     extent: Extent,
     version: u64,
+    watched: Arc<Watched>,
+    /// Families that the peer may be asked for once more, because more of them is watched.
+    questions: BTreeSet<Family>,
 }
 
 /// What the peer has of us.
@@ -267,6 +272,8 @@ impl Bench {
             wanted: Arc::default(),
             extent: Extent::Whole,
             version: 0,
+            watched: Arc::default(),
+            questions: BTreeSet::new(),
         }
     }
 
@@ -334,6 +341,12 @@ impl Bench {
                 self.extent = if flags & 128 != 0 { Extent::Partial } else { Extent::Whole };
                 self.input(Input::Advertise(Version(self.version), Arc::clone(&self.wanted), self.extent));
             }
+            Op::Watch(which) => {
+                let watched = Arc::new(watched(which));
+                self.questions.extend(watched.difference(&self.watched).map(family_of));
+                self.watched = Arc::clone(&watched);
+                self.input(Input::Watch(watched));
+            }
         }
     }
 
@@ -383,6 +396,7 @@ impl Bench {
             Input::Start
             | Input::Stop(_)
             | Input::Advertise(..)
+            | Input::Watch(_)
             | Input::Accepted(..)
             | Input::Closed(..)
             | Input::AddressesChanged(..)
@@ -414,6 +428,8 @@ impl Bench {
             Output::Send { conn, bytes } => self.sent(conn, &bytes),
             Output::Event(PeerEvent::Established(session)) => {
                 assert!(self.session.is_none(), "one session at a time");
+                // What a session begins with comes unasked.
+                self.questions.clear();
                 let context = session.context(self.peer.config().peering());
                 self.session = Some(View {
                     context,
@@ -488,7 +504,13 @@ impl Bench {
                         let stale = view.refreshing.remove(&family).expect("ended but not begun");
                         assert!(stale.is_empty(), "the peer forgets {stale:?}");
                     }
-                    RefreshKind::Normal | RefreshKind::Other(_) => panic!("we ask for nothing"),
+                    RefreshKind::Normal => {
+                        assert!(
+                            self.questions.remove(&family),
+                            "nothing new is watched, and nothing asked for"
+                        );
+                    }
+                    RefreshKind::Other(_) => panic!("a reserved subtype"),
                 }
             }
         }
@@ -532,6 +554,12 @@ impl Bench {
         let status = self.peer.status(self.now);
         assert_eq!(status.state == State::Established, self.session.is_some());
         assert_eq!(status.session.is_some(), status.state >= State::OpenConfirm);
+        assert!(status.paths.is_empty() || self.session.is_some(), "paths of a session that is gone");
+        for (prefix, path) in status.paths.iter() {
+            assert!(self.watched.contains(prefix), "{prefix} is kept, and not watched");
+            let kept = path.communities.len().max(path.large_communities.len());
+            assert!(path.as_path.len() <= Path::MAX_ASNS && kept <= Path::MAX_COMMUNITIES, "{path:?}");
+        }
         let most = WINDOW + 2 * MAX_MESSAGE_LEN;
         assert!(self.live.values().all(|live| live.unsent <= most), "more than a window is queued");
     }
@@ -597,6 +625,14 @@ fn their_open(config: &PeerConfig, flags: u8) -> Open {
     let capabilities =
         capabilities.into_iter().filter_map(|(has, capability)| has.then_some(capability)).collect();
     Open::new(asn, hold_time, Ipv4Addr::new(10, 0, 0, last), capabilities)
+}
+
+/// Some of the prefixes that [`Piece::Update`] announces, and others.
+fn watched(which: u8) -> Watched {
+    let announced = (0..4).filter(|last| which & 1 << last != 0);
+    let announced = announced.map(|last| IpNet::from(IpAddr::from([203, 0, 113, last])));
+    let [v4, v6] = ["198.51.100.0/24", "2001:db8::/32"].map(|prefix| prefix.parse().expect("a prefix"));
+    announced.chain((which & 16 != 0).then_some(v4)).chain((which & 32 != 0).then_some(v6)).collect()
 }
 
 /// `count` host routes, with one MED or each with its own; of both families, and from another place, by `flags`.

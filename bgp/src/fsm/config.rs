@@ -33,7 +33,8 @@ pub struct PeerConfig {
     /// Ask the peer to keep our routes over a restart of ours (RFC 4724); `None`: it drops them with the session.
     pub graceful_restart: Option<GracefulRestart>,
     /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
-    /// host that only announces counts what it hears and drops it, so that no full table can make it grow.
+    /// host that only announces counts what it hears and drops it, so that no full table can make it grow. Paths to the
+    /// prefixes of [`Input::Watch`](super::Input::Watch) are remembered either way.
     ///
     /// [`PeerEvent::Update`]: super::PeerEvent::Update
     pub deliver_updates: bool,

@@ -9,6 +9,7 @@
 //! A connection knows nothing of its sibling; whatever needs both (collisions, retries) is in the parent module.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use super::jitter::Jitter;
 use super::negotiation::Session;
 use super::{ConnId, Endpoints, Extent, Output, State};
+use crate::adj_rib_in::{AdjRibIn, Watched};
 use crate::adj_rib_out::AdjRibOut;
 use crate::next_hop::SessionNextHops;
 use crate::route::{NextHops, Routes};
@@ -59,6 +61,8 @@ pub(super) struct Connection {
     refresh: BTreeSet<Family>,
     /// Being sent again; the peer is told when that is all (RFC 7313 §4.1).
     refreshing: BTreeSet<Family>,
+    /// To be asked for once more, because more of them is watched.
+    ask: BTreeSet<Family>,
     /// Bytes given to the driver that the kernel has not taken yet.
     unsent: usize,
     /// When a peer that takes nothing is given up (RFC 9687).
@@ -81,6 +85,7 @@ pub(super) enum Phase {
     Established {
         session: Session,
         rib: Box<AdjRibOut>,
+        heard: Box<AdjRibIn>,
         since: Instant,
         hold_until: Instant,
         keepalive_at: Instant,
@@ -123,6 +128,7 @@ impl Connection {
             received: BytesMut::new(),
             refresh: BTreeSet::new(),
             refreshing: BTreeSet::new(),
+            ask: BTreeSet::new(),
             unsent: 0,
             send_hold_until: None,
         }
@@ -189,6 +195,20 @@ impl Connection {
         if keeps && !is_brief { notification.into_hard_reset() } else { notification }
     }
 
+    pub(super) fn heard(&self) -> Option<&AdjRibIn> {
+        match &self.phase {
+            Phase::Dialling { .. } | Phase::OpenSent { .. } | Phase::OpenConfirm { .. } => None,
+            Phase::Established { heard, .. } => Some(heard),
+        }
+    }
+
+    pub(super) fn heard_mut(&mut self) -> Option<&mut AdjRibIn> {
+        match &mut self.phase {
+            Phase::Dialling { .. } | Phase::OpenSent { .. } | Phase::OpenConfirm { .. } => None,
+            Phase::Established { heard, .. } => Some(heard),
+        }
+    }
+
     fn context(&self) -> SessionContext {
         // Before the OPENs are exchanged nothing depends on the width.
         self.session().map_or(SessionContext { as_width: AsWidth::Four, peering: self.peering }, |session| {
@@ -224,6 +244,25 @@ impl Connection {
     pub(super) fn note_refresh(&mut self, family: Family) {
         if self.session().is_some_and(|session| session.families.contains(&family)) {
             self.refresh.insert(family);
+        }
+    }
+
+    /// Watches these prefixes. What the peer has said about new ones before was dropped, so it is asked to say it again
+    /// (RFC 2918 §4); a peer that cannot be asked, or does not answer, is heard about them when something changes.
+    pub(super) fn watch(&mut self, watched: &Arc<Watched>) {
+        let can_be_asked = self.session().is_some_and(|session| session.route_refresh);
+        let Some(heard) = self.heard_mut() else { return };
+        let new = heard.watch(Arc::clone(watched));
+        if can_be_asked {
+            self.ask.extend(new);
+        }
+    }
+
+    /// Asks for what is to be asked for. Behind a full window that waits.
+    pub(super) fn ask(&mut self, now: Instant, out: &mut Vec<Output>) {
+        while self.unsent < SEND_WINDOW {
+            let Some(family) = self.ask.pop_first() else { break };
+            let _fits = self.send(&refresh_message(family, RefreshKind::Normal), now, out);
         }
     }
 

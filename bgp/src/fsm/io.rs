@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::negotiation::Session;
 use super::status::{DownReason, Endpoints};
+use crate::adj_rib_in::Watched;
 use crate::route::Routes;
 use crate::wire::{Notification, Update};
 
@@ -38,6 +39,8 @@ pub enum Input {
     Stop(Notification),
     /// From now on announce exactly these routes.
     Advertise(Version, Arc<Routes>, Extent),
+    /// From now on remember the peer's paths to exactly these prefixes.
+    Watch(Arc<Watched>),
     /// The connection that [`Output::Dial`] asked for stands.
     Dialled(ConnId, Endpoints),
     /// It could not be made; the cause in words.

@@ -3,7 +3,7 @@
 //! ```text
 //!                      ┌──────────────── Peer ─────────────────┐
 //!   Start, Stop ──────►│  ours:   Dialling → OpenSent → …      │──► Dial, Send, Close
-//!   Advertise ────────►│  theirs:            OpenSent → …      │──► Event (Established, Down, Synced)
+//!   Advertise, Watch ─►│  theirs:            OpenSent → …      │──► Event (Established, Down, Synced)
 //!   Dialled, Received ►│  retry + back-off,  desired routes    │
 //!   Sent, Closed, Tick►└───────────────────────────────────────┘──► deadline()
 //! ```
@@ -24,6 +24,7 @@ mod negotiation;
 mod status;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ use self::jitter::{Backoff, Jitter};
 pub use self::negotiation::{Keeping, Session};
 use self::negotiation::{Offer, negotiate, our_open};
 pub use self::status::{Counters, DownReason, Endpoints, PeerStatus, State};
+use crate::adj_rib_in::{AdjRibIn, Ingress, Watched};
 use crate::adj_rib_out::{AdjRibOut, Egress};
 use crate::next_hop::SessionNextHops;
 use crate::route::Routes;
@@ -55,6 +57,7 @@ pub struct Peer {
     backoff: Backoff,
     jitter: Jitter,
     wanted: Arc<Routes>,
+    watched: Arc<Watched>,
     version: Version,
     extent: Extent,
     /// See [`GracefulRestart::restarted`]; `None` once the peer has been told everything.
@@ -82,6 +85,7 @@ impl Peer {
             retry_at: None,
             refuse_until: None,
             wanted: Arc::default(),
+            watched: Arc::default(),
             version: Version::default(),
             extent: Extent::default(),
             restarted,
@@ -128,6 +132,12 @@ impl Peer {
                 }
                 self.wanted = routes;
             }
+            Input::Watch(watched) => {
+                if let Some(connection) = self.established_mut() {
+                    connection.watch(&watched);
+                }
+                self.watched = watched;
+            }
             Input::Dialled(conn, endpoints) => self.dialled(conn, endpoints, now, &mut out),
             Input::DialFailed(conn, cause) => {
                 if self.connection(conn).is_some_and(|c| c.state() == State::Connect) {
@@ -167,6 +177,7 @@ impl Peer {
             last_down: self.last_down.clone(),
             advertised: rib.map_or(0, AdjRibOut::sent_count),
             withheld: rib.map(|rib| rib.withheld().clone()).unwrap_or_default(),
+            paths: leading.and_then(Connection::heard).map(AdjRibIn::paths).cloned().unwrap_or_default(),
             counters: self.counters,
         }
     }
@@ -248,6 +259,9 @@ impl Peer {
             (State::Established, Message::Keepalive) => connection.peer_is_alive(now),
             (State::Established, Message::Update(update)) => {
                 connection.peer_is_alive(now);
+                if let Some(heard) = connection.heard_mut() {
+                    heard.learn(&update);
+                }
                 self.count(&update);
                 if self.config.deliver_updates {
                     out.push(Output::Event(PeerEvent::Update(Box::new(update))));
@@ -257,6 +271,8 @@ impl Peer {
                 connection.peer_is_alive(now);
                 if refresh.subtype == RefreshKind::Normal {
                     connection.note_refresh(refresh.family);
+                } else if let Some(heard) = connection.heard_mut() {
+                    heard.refreshed(refresh.family, refresh.subtype);
                 }
             }
             (state, _unexpected) => {
@@ -299,6 +315,7 @@ impl Peer {
 
     fn establish(&mut self, conn: ConnId, now: Instant, out: &mut Vec<Output>) {
         let (config, wanted, extent) = (self.config.clone(), Arc::clone(&self.wanted), self.extent);
+        let watched = Arc::clone(&self.watched);
         let Some(connection) = self.connection(conn) else { return };
         let Phase::OpenConfirm { session, keepalive_at, .. } = &connection.phase else { return };
         let resolve = |ends| SessionNextHops::resolve(ends, config.next_hops, session.extended_next_hop);
@@ -309,9 +326,23 @@ impl Peer {
             local_as: config.local_as,
             next_hops,
         }));
+        let mut addresses: BTreeSet<IpAddr> =
+            connection.endpoints.iter().flat_map(Endpoints::addresses).collect();
+        addresses.extend(config.next_hops.v4.map(IpAddr::V4));
+        addresses.extend(config.next_hops.v6.map(IpAddr::V6));
+        let ingress = Ingress {
+            families: session.families.clone(),
+            context: session.context(config.peering()),
+            local_as: config.local_as,
+            peer_as: config.peer_as,
+            router_id: config.router_id,
+            addresses,
+        };
+        let heard = Box::new(AdjRibIn::new(ingress, watched));
         let (session, keepalive_at) = (session.clone(), *keepalive_at);
         out.push(Output::Event(PeerEvent::Established(session.clone())));
-        connection.phase = Phase::Established { session, rib, since: now, hold_until: now, keepalive_at };
+        connection.phase =
+            Phase::Established { session, rib, heard, since: now, hold_until: now, keepalive_at };
         connection.want(&wanted, extent);
         connection.peer_is_alive(now);
         self.reported = None;
@@ -488,6 +519,7 @@ impl Peer {
         let mut jitter = self.jitter.clone();
         let wanted = Arc::clone(&self.wanted);
         let Some(connection) = self.established_mut() else { return };
+        connection.ask(now, out);
         connection.refresh(&wanted, now, out);
         let updates = connection.send_updates(now, &mut jitter, out);
         let synced = connection.is_synced();
@@ -503,7 +535,7 @@ impl Peer {
         }
     }
 
-    /// Routes that are not ours are counted and dropped (invariant: nothing a peer sends makes us grow).
+    /// Whatever is not watched is counted and dropped (invariant: nothing a peer sends makes us grow).
     fn count(&mut self, update: &Update) {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         self.counters.updates_received += 1;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::config::PeerConfig;
 use super::negotiation::Session;
+use crate::adj_rib_in::Paths;
 use crate::adj_rib_out::Withheld;
 use crate::route::NextHops;
 use crate::wire::Notification;
@@ -58,11 +60,15 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// Our own addresses: that of the session, and the others of its interface.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.local.ip()).chain(self.interface_addresses.iter().copied())
+    }
+
     /// Next hops: our own address for its family, else an address of the same interface. A link-local address is none:
     /// it may only stand behind a global one (RFC 2545 §3).
     pub fn next_hops(&self) -> NextHops {
-        let candidates = std::iter::once(self.local.ip()).chain(self.interface_addresses.iter().copied());
-        candidates.filter(|address| !is_link_local(*address) && !address.is_unspecified()).collect()
+        self.addresses().filter(|address| !is_link_local(*address) && !address.is_unspecified()).collect()
     }
 }
 
@@ -90,6 +96,8 @@ pub struct PeerStatus {
     pub advertised: usize,
     /// Prefixes that we want to announce and this session cannot carry.
     pub withheld: BTreeMap<IpNet, Withheld>,
+    /// What the peer announces of the prefixes that are watched.
+    pub paths: Arc<Paths>,
     /// Totals since start.
     pub counters: Counters,
 }
@@ -103,7 +111,7 @@ pub struct Counters {
     pub updates_sent: u64,
     /// UPDATEs that we received.
     pub updates_received: u64,
-    /// Prefixes announced to us; counted and dropped.
+    /// Prefixes announced to us; counted and, unless they are watched, dropped.
     pub prefixes_received: u64,
     /// Prefixes withdrawn from us.
     pub prefixes_withdrawn: u64,

@@ -10,4 +10,5 @@ mod properties;
 mod support;
 mod timers;
 mod transitions;
+mod watching;
 mod window;

@@ -16,6 +16,7 @@ use super::interfaces;
 use super::link::{self, Command, LinkEvent};
 use super::transport::{Transport, is_silence};
 use super::{Desired, PeerId};
+use crate::adj_rib_in::Watched;
 use crate::fsm::{ConnId, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::wire::Notification;
 
@@ -61,10 +62,12 @@ impl Driver {
     pub(super) async fn run(
         mut self,
         mut desired: watch::Receiver<Desired>,
+        mut watched: watch::Receiver<Arc<Watched>>,
         mut accepted: mpsc::Receiver<TcpStream>,
         mut stopped: oneshot::Receiver<Notification>,
         addresses: Arc<Notify>,
     ) {
+        self.watch(&mut watched);
         self.advertise(&mut desired);
         self.handle(Input::Start);
         let mut look = interval(LOOK);
@@ -86,10 +89,16 @@ impl Driver {
                     break;
                 }
                 Ok(()) = desired.changed() => self.advertise(&mut desired),
+                Ok(()) = watched.changed() => self.watch(&mut watched),
                 // Before the links: a peer that floods us must not delay our KEEPALIVE to it.
                 () = timer => self.tick().await,
                 Some(stream) = accepted.recv() => self.accept(stream),
-                Some((conn, event)) = self.link_rx.recv() => self.link_event(conn, event),
+                Some((conn, event)) = self.link_rx.recv() => {
+                    self.link_event(conn, event);
+                    // One piece at a time: the runtime looks at timers and sockets again before the next, so a flood takes
+                    // no more from another peer's KEEPALIVE, or from the caller, than it takes to read 16 KiB.
+                    tokio::task::yield_now().await;
+                }
                 () = addresses.notified() => self.look_at_addresses(),
                 _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of links that ended.
@@ -104,6 +113,11 @@ impl Driver {
     fn advertise(&mut self, desired: &mut watch::Receiver<Desired>) {
         let (version, routes, extent) = desired.borrow_and_update().clone();
         self.handle(Input::Advertise(version, routes, extent));
+    }
+
+    fn watch(&mut self, watched: &mut watch::Receiver<Arc<Watched>>) {
+        let watched = Arc::clone(&watched.borrow_and_update());
+        self.handle(Input::Watch(watched));
     }
 
     /// The deadline has passed, but if it was us who slept, what the peer sent in time is still in the socket:

@@ -11,7 +11,7 @@
 //! Every task may be dropped at any await: the peer task's state is whole between two inputs, and a link task's loss
 //! is a closed connection. What a peer sends waits in the kernel while the peer task is busy (the channel between
 //! them is short); what it does not read is bounded by the window of the machine. The desired routes travel in a
-//! `watch` channel, so the latest replaces those before it.
+//! `watch` channel, so the latest replaces those before it; so do the prefixes whose paths are to be remembered.
 //!
 //! ```no_run
 //! use std::collections::BTreeMap;
@@ -62,6 +62,7 @@ use self::driver::Driver;
 use self::gate::Gate;
 pub use self::secret::{Secret, SecretError};
 pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
+use crate::adj_rib_in::Watched;
 use crate::fsm::{Extent, Peer, PeerConfig, PeerEvent, PeerStatus, Version};
 use crate::route::Routes;
 use crate::wire::Notification;
@@ -115,6 +116,7 @@ impl Speaker {
         let (accepted_tx, accepted) = mpsc::channel(8);
         let (stop, stopped) = oneshot::channel();
         let (advertise, desired) = watch::channel(Desired::default());
+        let (watch, watched) = watch::channel(Arc::default());
         let pass = self.gate.open(id, Arc::clone(&transport), config.peering(), accepted_tx);
         let peer = Peer::new(config);
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
@@ -122,10 +124,10 @@ impl Speaker {
         let addresses = Arc::new(Notify::new());
         let look = Arc::clone(&addresses);
         let task = tokio::spawn(async move {
-            driver.run(desired, accepted, stopped, look).await;
+            driver.run(desired, watched, accepted, stopped, look).await;
             drop(pass);
         });
-        PeerHandle { id, advertise, status, addresses, stop: Some(stop), task }
+        PeerHandle { id, advertise, watch, status, addresses, stop: Some(stop), task }
     }
 }
 
@@ -144,6 +146,7 @@ impl Drop for Speaker {
 pub struct PeerHandle {
     id: PeerId,
     advertise: watch::Sender<Desired>,
+    watch: watch::Sender<Arc<Watched>>,
     status: watch::Receiver<PeerStatus>,
     addresses: Arc<Notify>,
     stop: Option<oneshot::Sender<Notification>>,
@@ -172,6 +175,11 @@ impl PeerHandle {
     /// one whose next hops are others now sends its routes again.
     pub fn addresses_changed(&self) {
         self.addresses.notify_one();
+    }
+
+    /// Remembers the peer's paths to exactly these prefixes from now on, across sessions; they are in its status.
+    pub fn watch(&self, prefixes: Arc<Watched>) {
+        self.watch.send_replace(prefixes);
     }
 
     /// What is known of the peer now.

@@ -55,6 +55,7 @@
 //! | add a kind of router | [`router`]: one file, one `match` arm in [`RouterKind`] and in `router::start` |
 //! | change what a new host is like | `SYSCTLS` in [`host`] |
 //! | change how datagrams are counted | [`traffic`]; what runs in the namespace is `bin/vipcast-lab-agent` |
+//! | make a BGP peer misbehave | [`speaker`]; what runs in the namespace is `bin/vipcast-lab-agent` |
 //! | know how the agent is found and built | `agent.rs` |
 
 pub mod addressing;
@@ -66,6 +67,7 @@ pub mod link;
 pub mod process;
 pub mod remains;
 pub mod router;
+pub mod speaker;
 pub mod traffic;
 pub mod wait;
 
@@ -75,4 +77,5 @@ pub use lab::Lab;
 pub use link::{Link, Subnet};
 pub use process::{Process, Signal};
 pub use router::{Announcement, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind};
+pub use speaker::{Flood, Speaker, SpeakerOptions};
 pub use traffic::{Client, EchoServer};

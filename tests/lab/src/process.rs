@@ -1,7 +1,7 @@
 //! A process of the lab: its output in a file, its end by its own pid.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -103,7 +103,38 @@ impl Process {
         })
     }
 
-    /// Closes its standard input, which nothing was ever written to.
+    /// Writes a line to its standard input.
+    ///
+    /// # Errors
+    /// When it does not read there any more.
+    pub fn write_line(&self, line: &str) -> Result<()> {
+        let mut child = unpoisoned(&self.child);
+        let stdin = child.stdin.as_mut().with_context(|| format!("{} takes no more input", self.name))?;
+        writeln!(stdin, "{line}").with_context(|| format!("cannot write to {}", self.name))
+    }
+
+    /// The memory that it takes, in KiB: its proportional set size, where what it shares with others counts in part.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn memory(&self) -> Result<u64> {
+        let path = format!("/proc/{}/smaps_rollup", self.pid);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).context("no Pss")?;
+        Ok(kib.parse()?)
+    }
+
+    /// How many files and sockets it has open.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn descriptors(&self) -> Result<usize> {
+        let path = format!("/proc/{}/fd", self.pid);
+        Ok(fs::read_dir(&path).with_context(|| format!("cannot list {path}"))?.count())
+    }
+
+    /// Closes its standard input.
     pub fn close_stdin(&self) {
         drop(unpoisoned(&self.child).stdin.take());
     }

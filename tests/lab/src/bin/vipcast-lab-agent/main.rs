@@ -5,11 +5,15 @@
 //! vipcast-lab-agent client TARGET INTERVAL_US PORTS REPORT      sends datagrams until standard input ends
 //! vipcast-lab-agent reach ADDRESS                               fails when nobody is there
 //! vipcast-lab-agent server NAME UDP HEALTH_FILE [HTTP]          answers until it is killed
+//! vipcast-lab-agent speaker LISTEN AS ID HOLD REPORT [drips] [small]   a BGP peer; obeys until standard input ends
+//! vipcast-lab-agent knock TARGET COUNT AS ID HOLD               connects and closes at once, again and again
+//! vipcast-lab-agent linger TARGET COUNT                         connects and waits to be closed
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the library reads them from the log")]
 
 mod client;
 mod server;
+mod speaker;
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -17,6 +21,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+use self::speaker::Identity;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,8 +51,27 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["server", name, udp, health, http] => {
             server::run(name, udp.parse()?, health.into(), Some(http.parse()?))
         }
+        ["speaker", listen, asn, router_id, hold_time, report, ref manners @ ..] => {
+            let identity = identity([asn, router_id, hold_time], manners)?;
+            speaker::run(listen.parse()?, identity, report.as_ref())
+        }
+        ["knock", target, count, asn, router_id, hold_time] => {
+            speaker::knock(target.parse()?, count.parse()?, identity([asn, router_id, hold_time], &[])?)
+        }
+        ["linger", target, count] => speaker::linger(target.parse()?, count.parse()?),
         _ => bail!("unknown arguments {words:?}"),
     }
+}
+
+fn identity([asn, router_id, hold_time]: [&str; 3], manners: &[&str]) -> Result<Identity> {
+    let has = |word| manners.contains(&word);
+    Ok(Identity {
+        asn: asn.parse()?,
+        router_id: router_id.parse()?,
+        hold_time: hold_time.parse()?,
+        drips: has("drips"),
+        small: has("small"),
+    })
 }
 
 /// The other end of the pipe is held by the test alone, so it closes when the test ends, however it ends.

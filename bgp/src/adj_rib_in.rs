@@ -1,0 +1,323 @@
+//! What a peer announces for prefixes that we may announce ourselves: whether somebody else does, and who.
+//!
+//! ```text
+//!                  ┌─ not watched: nothing is kept ─────────────────► (counted by the machine)
+//!  UPDATE ─► each prefix
+//!                  └─ watched ─► at most one Path of bounded size ──► status
+//! ```
+//!
+//! A host that announces has no use for a table of routes, and none may make it grow: what is remembered is at most
+//! one path for each watched prefix, under 1 KiB each, whatever the peer sends. Nothing of it decides anything.
+//!
+//! An [`AdjRibIn`] lives exactly as long as its session, so a session that ends takes its paths along.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Serialize;
+
+use crate::route::family_of;
+use crate::wire::{
+    AsWidth, Asn, Attribute, Community, ErrorAction, Family, LargeCommunity, MpNlri, Origin, Peering,
+    RefreshKind, SessionContext, Update,
+};
+
+/// Prefixes whose paths are remembered, bits behind the prefix length cleared.
+pub type Watched = BTreeSet<IpNet>;
+
+/// The remembered paths by prefix. Prefixes that came in one UPDATE share theirs.
+pub type Paths = BTreeMap<IpNet, Arc<Path>>;
+
+/// A path to a watched prefix: what of its attributes tells an operator who announces it, cut to a bounded size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Path {
+    /// Where packets for it would go; the global address of two.
+    pub next_hop: IpAddr,
+    /// Nearest first, and members of sets like the others; at most [`Self::MAX_ASNS`] of them.
+    pub as_path: Vec<Asn>,
+    /// ASNs at the far end of the AS path that were left out.
+    pub more_asns: usize,
+    /// The AS that it starts in: the last of the whole AS path, `None` inside our own AS.
+    pub origin_as: Option<Asn>,
+    /// ORIGIN.
+    pub origin: Origin,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// LOCAL_PREF, from iBGP peers.
+    pub local_pref: Option<u32>,
+    /// At most [`Self::MAX_COMMUNITIES`].
+    pub communities: Vec<Community>,
+    /// At most [`Self::MAX_COMMUNITIES`].
+    pub large_communities: Vec<LargeCommunity>,
+    /// Communities of both kinds that were left out.
+    pub more_communities: usize,
+    /// Who is behind it.
+    pub whose: Whose,
+}
+
+impl Path {
+    /// Longer AS paths are cut. The longest on the Internet that are not mistakes have fewer.
+    pub const MAX_ASNS: usize = 32;
+    /// Communities of a kind that are kept.
+    pub const MAX_COMMUNITIES: usize = 16;
+}
+
+/// Whose announcement a path leads to, as far as the path itself can tell.
+///
+/// A router may send a route back to where it came from: FRR does to all members of an update group that has more than
+/// one. So a path alone does not show that somebody else announces the prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// Another speaker's.
+    Other,
+    /// Our own, come back: its next hop is an address of ours, or its ORIGINATOR_ID our identifier (RFC 4456 §8).
+    Ours,
+    /// Either. It starts in our AS, which other nodes may be in; or the peer has put its own AS number in place of those
+    /// of its neighbors (`as-override`).
+    Unclear,
+}
+
+/// What the session says about what comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingress {
+    /// Families that both sides offered; routes of others are not looked at.
+    pub families: BTreeSet<Family>,
+    /// How this session decodes.
+    pub context: SessionContext,
+    /// Our ASN towards this peer.
+    pub local_as: Asn,
+    /// The peer's.
+    pub peer_as: Asn,
+    /// Our BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Addresses that are next hops of our own announcements.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// The paths for watched prefixes of one Established session.
+#[derive(Debug, Clone)]
+pub struct AdjRibIn {
+    ingress: Ingress,
+    watched: Arc<Watched>,
+    lengths: Lengths,
+    /// Shared with whoever looks at the status; copied when it changes meanwhile.
+    paths: Arc<Paths>,
+    /// Not announced again since the peer began to send everything again (RFC 7313 §4.2).
+    stale: BTreeSet<IpNet>,
+}
+
+impl AdjRibIn {
+    /// Nothing heard yet.
+    pub fn new(ingress: Ingress, watched: Arc<Watched>) -> Self {
+        let lengths = Lengths::of(&watched, &ingress.families);
+        Self { ingress, watched, lengths, paths: Arc::default(), stale: BTreeSet::new() }
+    }
+
+    /// Watches exactly `watched` from now on. Paths for others are forgotten; the families returned are those of the
+    /// session in which there is something new to watch, whose paths may have been announced before.
+    pub fn watch(&mut self, watched: Arc<Watched>) -> BTreeSet<Family> {
+        let new = watched.difference(&self.watched).map(family_of);
+        let new = new.filter(|family| self.ingress.families.contains(family)).collect();
+        if self.paths.keys().any(|prefix| !watched.contains(prefix)) {
+            Arc::make_mut(&mut self.paths).retain(|prefix, _| watched.contains(prefix));
+            self.stale.retain(|prefix| watched.contains(prefix));
+        }
+        self.lengths = Lengths::of(&watched, &self.ingress.families);
+        self.watched = watched;
+        new
+    }
+
+    /// Takes note of what an UPDATE says about watched prefixes. A prefix that it both withdraws and announces is
+    /// announced (RFC 4271 §4.3); one that it announces badly is withdrawn (RFC 7606 §2).
+    pub fn learn(&mut self, update: &Update) {
+        if self.watched.is_empty() {
+            return;
+        }
+        for prefix in update.withdrawn_prefixes() {
+            self.forget(&prefix);
+        }
+        if update.action() == Some(ErrorAction::TreatAsWithdraw) {
+            return;
+        }
+        // The two kinds of routes in one UPDATE have next hops of their own.
+        self.learn_all(update, update.nlri.iter().copied().map(IpNet::V4), || {
+            update.attributes.iter().find_map(|attribute| {
+                if let Attribute::NextHop(address) = attribute { Some(IpAddr::V4(*address)) } else { None }
+            })
+        });
+        if let Some(reach) = update.mp_reach() {
+            let (v4, v6): (&[Ipv4Net], &[Ipv6Net]) = match &reach.nlri {
+                MpNlri::Ipv4(prefixes) => (prefixes, &[]),
+                MpNlri::Ipv6(prefixes) => (&[], prefixes),
+                MpNlri::Opaque(_) => (&[], &[]),
+            };
+            let prefixes = v4.iter().copied().map(IpNet::V4).chain(v6.iter().copied().map(IpNet::V6));
+            self.learn_all(update, prefixes, || reach.next_hop.address());
+        }
+    }
+
+    /// The peer begins or ends to send all routes of a family again: what it has not announced in between is gone
+    /// (RFC 7313 §4.2).
+    pub fn refreshed(&mut self, family: Family, kind: RefreshKind) {
+        match kind {
+            RefreshKind::Begin => {
+                self.stale.extend(self.paths.keys().filter(|prefix| family_of(prefix) == family));
+            }
+            RefreshKind::End => {
+                let gone: Vec<IpNet> =
+                    self.stale.iter().filter(|p| family_of(p) == family).copied().collect();
+                for prefix in gone {
+                    self.forget(&prefix);
+                }
+            }
+            RefreshKind::Normal | RefreshKind::Other(_) => {}
+        }
+    }
+
+    /// What the peer announces of what is watched.
+    pub fn paths(&self) -> &Arc<Paths> {
+        &self.paths
+    }
+
+    fn learn_all(
+        &mut self,
+        update: &Update,
+        prefixes: impl Iterator<Item = IpNet>,
+        next_hop: impl Fn() -> Option<IpAddr>,
+    ) {
+        // Made for the first prefix that is watched, which most UPDATEs have none of.
+        let mut path: Option<Arc<Path>> = None;
+        for prefix in prefixes {
+            if !self.watches(&prefix) {
+                continue;
+            }
+            if path.is_none() {
+                path = next_hop().and_then(|next_hop| self.ingress.path(update, next_hop)).map(Arc::new);
+            }
+            // Without a next hop or an AS path it would have been treated as withdrawn.
+            let Some(path) = &path else { return };
+            self.stale.remove(&prefix);
+            if self.paths.get(&prefix) != Some(path) {
+                Arc::make_mut(&mut self.paths).insert(prefix, Arc::clone(path));
+            }
+        }
+    }
+
+    fn forget(&mut self, prefix: &IpNet) {
+        if self.watches(prefix) && self.paths.contains_key(prefix) {
+            Arc::make_mut(&mut self.paths).remove(prefix);
+            self.stale.remove(prefix);
+        }
+    }
+
+    fn watches(&self, prefix: &IpNet) -> bool {
+        self.lengths.contain(prefix) && self.watched.contains(prefix)
+    }
+}
+
+impl Ingress {
+    fn path(&self, update: &Update, next_hop: IpAddr) -> Option<Path> {
+        // A two-octet peer's AS path stands in two attributes.
+        let merged = (self.context.as_width == AsWidth::Two).then(|| {
+            let attributes = update.attributes.clone();
+            let mut merged = Update { attributes, ..Update::default() };
+            merged.merge_as4();
+            merged
+        });
+        let update = merged.as_ref().unwrap_or(update);
+        let as_path = update.as_path()?;
+        let all = as_path.asns().count();
+        let mut path = Path {
+            next_hop,
+            as_path: as_path.asns().take(Path::MAX_ASNS).collect(),
+            more_asns: all.saturating_sub(Path::MAX_ASNS),
+            origin_as: as_path.asns().last(),
+            origin: Origin::Incomplete,
+            med: None,
+            local_pref: None,
+            communities: Vec::new(),
+            large_communities: Vec::new(),
+            more_communities: 0,
+            whose: Whose::Other,
+        };
+        let mut originator = None;
+        for attribute in &update.attributes {
+            match attribute {
+                Attribute::Origin(origin) => path.origin = *origin,
+                Attribute::MultiExitDisc(med) => path.med = Some(*med),
+                Attribute::LocalPref(preference) => path.local_pref = Some(*preference),
+                Attribute::OriginatorId(router_id) => originator = Some(*router_id),
+                Attribute::Communities(all) => {
+                    path.communities = all.iter().take(Path::MAX_COMMUNITIES).copied().collect();
+                    path.more_communities += all.len() - path.communities.len();
+                }
+                Attribute::LargeCommunities(all) => {
+                    path.large_communities = all.iter().take(Path::MAX_COMMUNITIES).copied().collect();
+                    path.more_communities += all.len() - path.large_communities.len();
+                }
+                Attribute::AsPath(_)
+                | Attribute::NextHop(_)
+                | Attribute::AtomicAggregate
+                | Attribute::Aggregator { .. }
+                | Attribute::ClusterList(_)
+                | Attribute::MpReach(_)
+                | Attribute::MpUnreach(_)
+                | Attribute::ExtendedCommunities(_)
+                | Attribute::As4Path(_)
+                | Attribute::As4Aggregator { .. }
+                | Attribute::Unknown { .. } => {}
+            }
+        }
+        let overridden = self.context.peering == Peering::External
+            && all > 1
+            && as_path.asns().all(|asn| asn == self.peer_as);
+        path.whose = if self.addresses.contains(&next_hop) || originator == Some(self.router_id) {
+            Whose::Ours
+        } else if path.origin_as == Some(self.local_as) || overridden {
+            Whose::Unclear
+        } else {
+            Whose::Other
+        };
+        Some(path)
+    }
+}
+
+/// The prefix lengths that are watched: most routes of a full table are told from a host route without a look into the set.
+#[derive(Debug, Clone)]
+struct Lengths {
+    v4: [bool; Ipv4Addr::BITS as usize + 1],
+    v6: [bool; std::net::Ipv6Addr::BITS as usize + 1],
+}
+
+impl Lengths {
+    fn of(watched: &Watched, families: &BTreeSet<Family>) -> Self {
+        let mut lengths = Self { v4: [false; _], v6: [false; _] };
+        for prefix in watched.iter().filter(|prefix| families.contains(&family_of(prefix))) {
+            if let Some(length) = lengths.slots(prefix).get_mut(usize::from(prefix.prefix_len())) {
+                *length = true;
+            }
+        }
+        lengths
+    }
+
+    fn contain(&self, prefix: &IpNet) -> bool {
+        let slots: &[bool] = match prefix {
+            IpNet::V4(_) => &self.v4,
+            IpNet::V6(_) => &self.v6,
+        };
+        slots.get(usize::from(prefix.prefix_len())).copied().unwrap_or(false)
+    }
+
+    fn slots(&mut self, prefix: &IpNet) -> &mut [bool] {
+        match prefix {
+            IpNet::V4(_) => &mut self.v4,
+            IpNet::V6(_) => &mut self.v6,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
