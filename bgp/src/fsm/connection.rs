@@ -175,7 +175,8 @@ impl Connection {
 
     /// Has other ends from now on: routes whose next hop is another one are sent again.
     pub(super) fn relocate(&mut self, endpoints: Endpoints, configured: NextHops, wanted: &Routes) {
-        if let Phase::Established { session, rib, .. } = &mut self.phase {
+        if let Phase::Established { session, rib, heard, .. } = &mut self.phase {
+            heard.set_addresses(endpoints.ours(configured));
             let next_hops = SessionNextHops::resolve(&endpoints, configured, session.extended_next_hop);
             rib.set_next_hops(next_hops, wanted);
         }

@@ -1,6 +1,6 @@
 //! What a peer says about itself: its state, what came of the last session, and why, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -60,8 +60,14 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// What a next hop of ours may be: the addresses of the interface, and those that are configured.
+    pub(crate) fn ours(&self, configured: NextHops) -> BTreeSet<IpAddr> {
+        let configured = [configured.v4.map(IpAddr::V4), configured.v6.map(IpAddr::V6)];
+        self.addresses().chain(configured.into_iter().flatten()).collect()
+    }
+
     /// Our own addresses: that of the session, and the others of its interface.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.local.ip()).chain(self.interface_addresses.iter().copied())
     }
 
