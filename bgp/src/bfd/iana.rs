@@ -14,6 +14,9 @@ pub const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 /// The TTL or hop limit that a single-hop packet leaves and arrives with (RFC 5881 §5, RFC 5082).
 pub const TTL: u8 = 255;
 
+/// The class of traffic that packets leave with, as the octet of the IP header: DSCP CS6, network control (RFC 4594 §3.1).
+pub const CLASS_SELECTOR_6: u32 = 48 << 2;
+
 /// The protocol version (RFC 5880 §4.1).
 pub const VERSION: u8 = 1;
 
