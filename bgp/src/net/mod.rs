@@ -38,6 +38,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the drivers are where the clock is read")]
 
+pub mod bfd;
 mod driver;
 mod drops;
 mod gate;
