@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use ipnet::IpNet;
-use vipcast_bgp::fsm::{ConnId, Endpoints, Input, Output, Peer};
+use vipcast_bgp::fsm::{ConnId, Endpoints, Input, Liveness, Output, Peer};
 use vipcast_bgp::wire::{
     Afi, AsPath, AsWidth, Asn, Attribute, Capability, ExtendedNextHop, Family, HEADER_LEN, MAX_MESSAGE_LEN,
     Message, Notification, Open, Origin, RefreshKind, RouteRefresh, SessionContext, Update,
@@ -124,6 +124,8 @@ enum Op<'a> {
     Sent(u8, usize),
     SentAll,
     Closed(u8),
+    /// What BFD says.
+    Liveness(u8),
     /// Whether our own is still there, and whether another is beside it.
     Addresses(u8, bool, bool),
     Advertise {
@@ -179,6 +181,7 @@ impl<'a> Arbitrary<'a> for Op<'a> {
                 match pick % 8 {
                     0 | 4 => Self::Stop,
                     1 => Self::Watch(input.arbitrary()?),
+                    7 => Self::Liveness(pick >> 3),
                     5 => Self::Addresses(pick >> 4, pick & 64 != 0, pick & 8 != 0),
                     _ => Self::Deadline,
                 }
@@ -308,6 +311,15 @@ impl Bench {
             }
             Op::DialFailed(which) => self.named(which, |conn| Input::DialFailed(conn, "refused".to_owned())),
             Op::Closed(which) => self.named(which, |conn| Input::Closed(conn, "end of file".to_owned())),
+            Op::Liveness(which) => {
+                let liveness = match which % 4 {
+                    0 => Liveness::Unknown,
+                    1 => Liveness::Awaited,
+                    2 => Liveness::Up,
+                    _ => Liveness::Lost("silence".to_owned()),
+                };
+                self.input(Input::Liveness(liveness));
+            }
             Op::Addresses(which, stays, beside) => {
                 let mut endpoints = self.endpoints.clone();
                 if !beside {
@@ -399,6 +411,7 @@ impl Bench {
             | Input::Watch(_)
             | Input::Accepted(..)
             | Input::Closed(..)
+            | Input::Liveness(_)
             | Input::AddressesChanged(..)
             | Input::Tick => 0,
         };
@@ -542,7 +555,8 @@ impl Bench {
         }
         let deadline = self.peer.deadline();
         assert!(self.live.is_empty() || deadline.is_some(), "a connection without a deadline is for ever");
-        if self.running && self.peer.config().mode.dials() {
+        let held_back = self.peer.status(self.now).held_back;
+        if self.running && self.peer.config().mode.dials() && !held_back {
             assert!(deadline.is_some(), "a peer that dials and awaits nothing has given up");
         }
         if !self.running {

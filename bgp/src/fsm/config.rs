@@ -32,6 +32,8 @@ pub struct PeerConfig {
     pub extended_next_hop: bool,
     /// Ask the peer to keep our routes over a restart of ours (RFC 4724); `None`: it drops them with the session.
     pub graceful_restart: Option<GracefulRestart>,
+    /// Begin with [`Liveness::Awaited`](super::Liveness::Awaited): no session before BFD is up.
+    pub awaits_bfd: bool,
     /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
     /// host that only announces counts what it hears and drops it, so that no full table can make it grow. Paths to the
     /// prefixes of [`Input::Watch`](super::Input::Watch) are remembered either way.
@@ -65,6 +67,7 @@ impl PeerConfig {
             next_hops: NextHops::default(),
             extended_next_hop: false,
             graceful_restart: None,
+            awaits_bfd: false,
             deliver_updates: false,
             seed: u64::from(u32::from(router_id)) << 32 | u64::from(local_as.0),
         }

@@ -90,11 +90,15 @@ impl Peer {
             | DownReason::DialFailed(_)
             | DownReason::SendHoldTimerExpired
             | DownReason::LocalAddressGone
+            | DownReason::BfdDown(_)
             | DownReason::Stopped(_) => false,
         };
         // Both connections of one attempt are often refused for the same cause, which counts once.
         if refused && self.refuse_until.is_none_or(|until| until <= now) {
             self.refuse_until = Some(now + self.backoff.next(&mut self.jitter));
+        }
+        if self.held_back {
+            return;
         }
         let dialling =
             self.connections.iter().any(|c| c.side == Side::Ours || c.state() >= State::OpenConfirm);

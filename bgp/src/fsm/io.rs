@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::bfd::Liveness;
 use super::negotiation::Session;
 use super::status::{DownReason, Endpoints};
 use crate::adj_rib_in::Watched;
@@ -53,6 +54,8 @@ pub enum Input {
     Sent(ConnId, usize),
     /// The connection is gone; the cause in words.
     Closed(ConnId, String),
+    /// What BFD says of the way to the peer.
+    Liveness(Liveness),
     /// Addresses of this host have changed, and these are the ends of a connection as they are now; `None`: our own is
     /// gone from the host.
     AddressesChanged(ConnId, Option<Endpoints>),

@@ -15,6 +15,7 @@
 //! The run loop that drives it, in words: perform the outputs in their order; when [`Peer::deadline`] passes, read
 //! what the sockets still hold, then hand in [`Input::Tick`].
 
+mod bfd;
 mod collision;
 mod config;
 mod connection;
@@ -28,6 +29,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::bfd::Liveness;
 pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime};
 use self::connection::{Connection, Expired, Phase, Side, keepalive_in};
 pub use self::io::{ConnId, Extent, Input, Output, PeerEvent, Version};
@@ -52,6 +54,8 @@ pub struct Peer {
     /// Less than everything once the peer has refused that.
     offer: Offer,
     retry_at: Option<Instant>,
+    /// No session may begin before BFD is up.
+    held_back: bool,
     /// After a refused OPEN the peer's own attempts are turned away until the back-off has passed, too.
     refuse_until: Option<Instant>,
     backoff: Backoff,
@@ -73,12 +77,14 @@ impl Peer {
     pub fn new(mut config: PeerConfig) -> Self {
         config.connect_retry =
             config.connect_retry.clamp(PeerConfig::MIN_CONNECT_RETRY, PeerConfig::MAX_CONNECT_RETRY);
+        let held_back = config.awaits_bfd;
         let restarted = config.graceful_restart.as_ref().and_then(|graceful| graceful.restarted.clone());
         Self {
             backoff: Backoff::new(config.connect_retry, PeerConfig::MAX_RETRY),
             jitter: Jitter::new(config.seed),
             config,
             running: false,
+            held_back,
             connections: Vec::new(),
             next_id: 0,
             offer: Offer::default(),
@@ -121,7 +127,7 @@ impl Peer {
             Input::Start if self.running => {}
             Input::Start => {
                 self.running = true;
-                self.retry_at = self.config.mode.dials().then_some(now);
+                self.retry_at = (self.config.mode.dials() && !self.held_back).then_some(now);
                 self.tick(now, &mut out);
             }
             Input::Stop(notification) => self.stop(notification, now, &mut out),
@@ -152,6 +158,7 @@ impl Peer {
                 }
             }
             Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
+            Input::Liveness(liveness) => self.liveness(liveness, now, &mut out),
             Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
@@ -175,6 +182,7 @@ impl Peer {
             session: leading.and_then(Connection::session).cloned(),
             endpoints: leading.and_then(|c| c.endpoints.clone()),
             last_down: self.last_down.clone(),
+            held_back: self.held_back,
             advertised: rib.map_or(0, AdjRibOut::sent_count),
             withheld: rib.map(|rib| rib.withheld().clone()).unwrap_or_default(),
             paths: leading.and_then(Connection::heard).map(AdjRibIn::paths).cloned().unwrap_or_default(),
@@ -206,7 +214,7 @@ impl Peer {
         );
         let refused = self.refuse_until.is_some_and(|until| now < until);
         let earlier = self.connections.iter().find(|c| c.side == Side::Theirs).map(|c| (c.id, c.state()));
-        let subcode = if !self.running || !self.config.mode.accepts() || refused {
+        let subcode = if !self.running || !self.config.mode.accepts() || refused || self.held_back {
             Some(cease::CONNECTION_REJECTED)
         } else if self.established().is_some() || earlier.is_some_and(|(_, state)| state > State::OpenSent) {
             // RFC 4271 §6.8: a session that stands, or is about to, wins over a newcomer.

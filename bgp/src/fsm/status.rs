@@ -96,6 +96,8 @@ pub struct PeerStatus {
     pub session: Option<Session>,
     /// The connection that has come furthest.
     pub endpoints: Option<Endpoints>,
+    /// No session may begin before BFD is up.
+    pub held_back: bool,
     /// Why the last connection ended, and when.
     pub last_down: Option<(DownReason, Instant)>,
     /// Prefixes that the peer has from us.
@@ -140,6 +142,8 @@ pub enum DownReason {
     SendHoldTimerExpired,
     /// Our own address of the connection is no longer on this host.
     LocalAddressGone,
+    /// BFD has lost the peer; why, in words.
+    BfdDown(String),
     /// We were told to stop.
     Stopped(Notification),
 }
@@ -153,6 +157,7 @@ impl fmt::Display for DownReason {
             Self::DialFailed(cause) => write!(f, "cannot connect: {cause}"),
             Self::SendHoldTimerExpired => f.write_str("the peer reads nothing: Send Hold Timer expired"),
             Self::LocalAddressGone => f.write_str("our own address of the session is gone from this host"),
+            Self::BfdDown(why) => write!(f, "BFD: {why}"),
             Self::Stopped(notification) => write!(f, "stopped: {notification}"),
         }
     }
@@ -170,7 +175,11 @@ impl DownReason {
             Self::Closed(_) => {
                 return Some("routers close at once when they have no neighbor for our address, or when it is shut down".to_owned());
             }
-            Self::DialFailed(_) | Self::SendHoldTimerExpired | Self::LocalAddressGone | Self::Stopped(_) => {
+            Self::DialFailed(_)
+            | Self::SendHoldTimerExpired
+            | Self::LocalAddressGone
+            | Self::BfdDown(_)
+            | Self::Stopped(_) => {
                 return None;
             }
         };

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod backoff;
+mod bfd;
 mod collision;
 mod graceful_restart;
 mod network;

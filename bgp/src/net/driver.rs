@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::warn;
@@ -15,7 +15,7 @@ use super::drops::Drops;
 use super::interfaces;
 use super::link::{self, Command, LinkEvent};
 use super::transport::{Transport, is_silence};
-use super::{Desired, PeerId};
+use super::{Desired, News, PeerId};
 use crate::adj_rib_in::Watched;
 use crate::fsm::{ConnId, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::wire::Notification;
@@ -65,7 +65,7 @@ impl Driver {
         mut watched: watch::Receiver<Arc<Watched>>,
         mut accepted: mpsc::Receiver<TcpStream>,
         mut stopped: oneshot::Receiver<Notification>,
-        addresses: Arc<Notify>,
+        mut news: mpsc::UnboundedReceiver<News>,
     ) {
         self.watch(&mut watched);
         self.advertise(&mut desired);
@@ -99,7 +99,10 @@ impl Driver {
                     // no more from another peer's KEEPALIVE, or from the caller, than it takes to read 16 KiB.
                     tokio::task::yield_now().await;
                 }
-                () = addresses.notified() => self.look_at_addresses(),
+                Some(news) = news.recv() => match news {
+                    News::Addresses => self.look_at_addresses(),
+                    News::Liveness(liveness) => self.handle(Input::Liveness(liveness)),
+                },
                 _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of links that ended.
                 Some(_) = self.tasks.join_next() => {}

@@ -56,7 +56,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::driver::Driver;
@@ -64,9 +64,18 @@ use self::gate::Gate;
 pub use self::secret::{Secret, SecretError};
 pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
 use crate::adj_rib_in::Watched;
-use crate::fsm::{Extent, Peer, PeerConfig, PeerEvent, PeerStatus, Version};
+use crate::fsm::{Extent, Liveness, Peer, PeerConfig, PeerEvent, PeerStatus, Version};
 use crate::route::Routes;
 use crate::wire::Notification;
+
+/// What a peer task is told of the world around it.
+#[derive(Debug)]
+enum News {
+    /// Addresses of this host came or went.
+    Addresses,
+    /// BFD has something to say.
+    Liveness(Liveness),
+}
 
 /// The last set that a peer was given.
 type Desired = (Version, Arc<Routes>, Extent);
@@ -122,13 +131,12 @@ impl Speaker {
         let peer = Peer::new(config);
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
         let driver = Driver::new(peer, transport, self.events.clone(), id, status_tx);
-        let addresses = Arc::new(Notify::new());
-        let look = Arc::clone(&addresses);
+        let (tell, news) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
-            driver.run(desired, watched, accepted, stopped, look).await;
+            driver.run(desired, watched, accepted, stopped, news).await;
             drop(pass);
         });
-        PeerHandle { id, advertise, watch, status, addresses, stop: Some(stop), task }
+        PeerHandle { id, advertise, watch, status, tell, stop: Some(stop), task }
     }
 }
 
@@ -149,7 +157,7 @@ pub struct PeerHandle {
     advertise: watch::Sender<Desired>,
     watch: watch::Sender<Arc<Watched>>,
     status: watch::Receiver<PeerStatus>,
-    addresses: Arc<Notify>,
+    tell: mpsc::UnboundedSender<News>,
     stop: Option<oneshot::Sender<Notification>>,
     task: JoinHandle<()>,
 }
@@ -175,7 +183,17 @@ impl PeerHandle {
     /// Says that addresses of this host came or went. A session whose own address is gone is closed and begun anew;
     /// one whose next hops are others now sends its routes again.
     pub fn addresses_changed(&self) {
-        self.addresses.notify_one();
+        self.tell(News::Addresses);
+    }
+
+    /// Says what BFD says of the way to the peer, whenever that changes.
+    pub fn liveness(&self, liveness: Liveness) {
+        self.tell(News::Liveness(liveness));
+    }
+
+    fn tell(&self, news: News) {
+        // The task is gone only when the peer was stopped.
+        drop(self.tell.send(news));
     }
 
     /// Remembers the peer's paths to exactly these prefixes from now on, across sessions; they are in its status.

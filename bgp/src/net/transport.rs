@@ -248,6 +248,7 @@ impl Transport {
             | DownReason::Sent(_)
             | DownReason::SendHoldTimerExpired
             | DownReason::LocalAddressGone
+            | DownReason::BfdDown(_)
             | DownReason::Stopped(_) => return None,
         };
         let one_hop = self.reach.ttl(peering) == 1;

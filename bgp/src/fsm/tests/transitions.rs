@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::support::{Bench, encode, endpoints, routes, show, their_open, update};
-use crate::fsm::{ConnId, ConnectMode, Extent, Input, State, Version};
+use crate::fsm::{ConnId, ConnectMode, Extent, Input, Liveness, State, Version};
 use crate::wire::iana::notification::cease;
 use crate::wire::{Family, Message, Notification, RefreshKind, RouteRefresh};
 
@@ -45,7 +45,7 @@ fn the_table_has_each_combination_once() {
 
 const STATES: [&str; 6] = ["Idle", "Active", "Connect", "OpenSent", "OpenConfirm", "Established"];
 
-const INPUTS: [&str; 23] = [
+const INPUTS: [&str; 26] = [
     "Start",
     "Stop",
     "Advertise",
@@ -65,6 +65,9 @@ const INPUTS: [&str; 23] = [
     "Closed",
     "moved",
     "vanished",
+    "bfd-up",
+    "bfd-lost",
+    "bfd-awaited",
     "expire",
     "Tick-early",
     "late-data",
@@ -119,6 +122,9 @@ fn perform(bench: &mut Bench, conn: ConnId, input: &str) -> Vec<crate::fsm::Outp
         "Closed" => Input::Closed(conn, "end of file".to_owned()),
         "moved" => Input::AddressesChanged(conn, Some(endpoints())),
         "vanished" => Input::AddressesChanged(conn, None),
+        "bfd-up" => Input::Liveness(Liveness::Up),
+        "bfd-lost" => Input::Liveness(Liveness::Lost("silence".to_owned())),
+        "bfd-awaited" => Input::Liveness(Liveness::Awaited),
         "expire" => {
             if bench.peer.deadline().is_none() {
                 return Vec::new();
