@@ -26,6 +26,7 @@
 //! | --- | --- | --- |
 //! | main | [`daemon`]: engine, BGP sessions, netlink, control socket | one current-thread runtime, so no locks |
 //! | probes | [`check::runner`] | a thousand TLS handshakes or a stuck resolver cannot delay a KEEPALIVE |
+//! | bfd | [`bfd`], while a peer has it | load must not look like a dead host |
 //!
 //! They meet only through channels.
 //!
@@ -45,11 +46,13 @@
 //! | how addresses are put on the host | [`vip`] |
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | which peers run, and what is logged of them | [`peers`] |
+//! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | a command | [`cli`]: one file each |
 //! | what must survive a restart | [`state`] |
 
+pub mod bfd;
 pub mod check;
 pub mod cli;
 pub mod config;

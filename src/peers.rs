@@ -12,7 +12,8 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
-use vipcast_bgp::fsm::DownReason;
+use vipcast_bgp::fsm::{DownReason, Liveness};
+use vipcast_bgp::net::bfd::{BfdEvent, Report};
 use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Family, Notification};
@@ -20,6 +21,7 @@ use vipcast_bgp::{
     Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Watched,
 };
 
+use crate::bfd::Watch;
 use crate::config::model::{Config, ConnectMode, Listen, Peer};
 use crate::engine::{Advertised, Event};
 use crate::names::PeerName;
@@ -54,6 +56,7 @@ pub enum PeersError {
 #[derive(Debug)]
 pub struct Peers {
     speaker: Speaker,
+    watch: Watch,
     router_id: Ipv4Addr,
     running: BTreeMap<PeerName, Running>,
     /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
@@ -104,6 +107,7 @@ impl Peers {
         let (stopped, stopped_rx) = mpsc::unbounded_channel();
         let peers = Self {
             speaker,
+            watch: Watch::default(),
             router_id,
             running: BTreeMap::new(),
             stopping: BTreeMap::new(),
@@ -130,10 +134,13 @@ impl Peers {
             self.advertised.extent = Extent::Partial;
         }
         self.wanted = config.peers.clone();
+        self.watch.set(&self.wanted);
         let changed: Vec<PeerName> = self
             .running
             .iter()
-            .filter(|(name, running)| self.wanted.get(*name) != Some(&running.peer))
+            .filter(|(name, running)| {
+                !self.wanted.get(*name).is_some_and(|wanted| wanted.same_session(&running.peer))
+            })
             .map(|(name, _)| name.clone())
             .collect();
         for name in changed {
@@ -145,6 +152,12 @@ impl Peers {
             self.stop(&name, Notification::new(CEASE, subcode, Bytes::new()));
         }
         self.watch(config);
+        for (name, running) in &mut self.running {
+            if let Some(wanted) = self.wanted.get(name).filter(|wanted| wanted.bfd != running.peer.bfd) {
+                running.peer.bfd = wanted.bfd;
+                running.handle.liveness(self.watch.liveness(name));
+            }
+        }
         self.start_missing();
     }
 
@@ -201,6 +214,36 @@ impl Peers {
         self.running.iter().map(|(name, running)| (name, &running.peer, running.handle.status()))
     }
 
+    /// What is known of their BFD sessions, by the peer's name.
+    pub fn bfd(&self) -> Option<Report> {
+        self.watch.report()
+    }
+
+    /// The next change of a BFD session.
+    pub async fn next_bfd(&mut self) -> BfdEvent {
+        self.watch.next().await
+    }
+
+    /// Passes on what BFD says.
+    pub fn bfd_changed(&mut self, event: &BfdEvent) {
+        let Some((name, liveness)) = self.watch.changed(event) else { return };
+        if let Some(running) = self.running.get(&name) {
+            for liveness in liveness {
+                running.handle.liveness(liveness);
+            }
+        }
+    }
+
+    /// Peers whose BFD session is up.
+    pub fn bfd_up(&self) -> &BTreeSet<PeerName> {
+        self.watch.up()
+    }
+
+    /// Says AdminDown, when every session is closed.
+    pub fn stop_bfd(&mut self) {
+        self.watch.stop();
+    }
+
     /// What an operator should look at, for a peer that is down.
     pub fn hint(&self, name: &PeerName, reason: &DownReason) -> Option<String> {
         self.running.get(name).and_then(|running| running.hint(reason))
@@ -255,7 +298,8 @@ impl Peers {
             if is_ending || self.running.contains_key(name) {
                 continue;
             }
-            let bgp = bgp_config(peer, self.router_id, self.restarted.clone());
+            let mut bgp = bgp_config(peer, self.router_id, self.restarted.clone());
+            bgp.awaits_bfd = self.watch.liveness(name) == Liveness::Awaited;
             let transport = transport(peer);
             let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
             give(&handle, &self.advertised);

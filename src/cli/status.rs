@@ -2,12 +2,24 @@
 
 use super::output::{age, print, print_json, table, vip};
 use super::{ClientArgs, Failure, block_on};
-use crate::control::api::Status;
+use crate::control::api::{Bfd, Status};
 use crate::control::client;
 
 pub(super) fn status(args: &ClientArgs) -> Result<(), Failure> {
     let status: Status = block_on(client::get(&args.socket, "/v1/status"))??;
     if args.json { print_json(&status) } else { print(&render(&status)) }
+}
+
+/// Behind the state of the session.
+const BFD_COLUMN: usize = 4;
+
+/// What is wrong with a BFD session that is not up, or will soon not be.
+fn bfd_note(bfd: &Bfd) -> Option<String> {
+    let down = (bfd.state != "Up").then(|| {
+        let change = bfd.last_change.clone();
+        change.unwrap_or_else(|| "no BFD packet from the router yet; is BFD configured there?".to_owned())
+    });
+    bfd.error.clone().or(down).map(|what| format!("BFD: {what}"))
 }
 
 fn render(status: &Status) -> String {
@@ -20,15 +32,21 @@ fn render(status: &Status) -> String {
     if status.restarting {
         text += "restarting: routers keep what they have until every VIP is decided and every peer told\n";
     }
-    let mut peers = table(&["PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT", "NOTE"]);
+    let mut headings = vec!["PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT", "NOTE"];
+    let with_bfd = status.peers.values().any(|peer| peer.bfd.is_some());
+    if with_bfd {
+        headings.insert(BFD_COLUMN, "BFD");
+    }
+    let mut peers = table(&headings);
     for (name, peer) in &status.peers {
         let established = peer.state == "Established";
+        let bfd_note = || peer.bfd.as_ref().and_then(bfd_note).unwrap_or_default();
         let note = match (established, peer.withheld.len()) {
             (false, _) => peer.last_error.clone().unwrap_or_default(),
-            (true, 0) => String::new(),
+            (true, 0) => bfd_note(),
             (true, withheld) => format!("{withheld} cannot be sent, see explain"),
         };
-        peers.add_row([
+        let mut row = vec![
             name.clone(),
             peer.address.to_string(),
             peer.peer_as.to_string(),
@@ -36,7 +54,12 @@ fn render(status: &Status) -> String {
             age(peer.since_ms),
             peer.advertised.to_string(),
             note,
-        ]);
+        ];
+        if with_bfd {
+            let bfd = peer.bfd.as_ref().map_or_else(|| "-".to_owned(), |bfd| bfd.state.clone());
+            row.insert(BFD_COLUMN, bfd);
+        }
+        peers.add_row(row);
     }
     let mut checks = table(&["CHECK", "STATE", "FOR", "LAST RESULT"]);
     for (name, check) in &status.checks {

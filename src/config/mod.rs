@@ -23,6 +23,7 @@ pub mod defaults;
 pub mod diagnostic;
 pub mod model;
 
+mod bfd;
 mod checks;
 mod global;
 mod peers;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use vipcast_bgp::wire::{Asn, Family};
 
 use super::diagnostic::{Report, Span};
-use super::model::{Authentication, ConnectMode, GracefulRestart, NextHops, Peer, Reach};
+use super::model::{Authentication, Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach};
 use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use super::tree::{Entry, Node, Value};
-use super::{defaults, transport, value};
+use super::{bfd, defaults, transport, value};
 use crate::names::PeerName;
 
 /// The least hold time that BGP allows besides none at all (RFC 4271 §4.2).
@@ -120,6 +120,7 @@ struct Written {
     extended_next_hop: Field<bool>,
     /// `Some(None)`: switched off, whatever `peer_defaults` say.
     graceful_restart: Field<Option<GracefulRestart>>,
+    bfd: Field<Option<Bfd>>,
 }
 
 impl Written {
@@ -137,6 +138,7 @@ impl Written {
             next_hop: Field::Absent,
             extended_next_hop: Field::Absent,
             graceful_restart: Field::Absent,
+            bfd: Field::Absent,
         }
     }
 
@@ -159,6 +161,7 @@ impl Written {
             next_hop: table.field("next_hop", report, next_hops),
             extended_next_hop: table.field("extended_next_hop", report, value::boolean),
             graceful_restart: table.field("graceful_restart", report, graceful_restart),
+            bfd: table.field("bfd", report, bfd::bfd),
         };
         table.finish(report);
         written
@@ -197,6 +200,7 @@ impl Written {
         fill(&mut self.next_hop, &shared.next_hop);
         fill(&mut self.extended_next_hop, &shared.extended_next_hop);
         fill(&mut self.graceful_restart, &shared.graceful_restart);
+        fill(&mut self.bfd, &shared.bfd);
     }
 
     fn resolve(
@@ -256,6 +260,7 @@ impl Written {
             next_hop: self.next_hop.or(NextHops::default())?,
             extended_next_hop: self.extended_next_hop.or(true)? && over_ipv6,
             graceful_restart: self.graceful_restart.or(None)?,
+            bfd: self.bfd.or(None)?,
         })
     }
 }

@@ -14,6 +14,7 @@ pub(super) enum Place {
     NextHop,
     TcpAo,
     GracefulRestart,
+    Bfd,
     Check,
     Http,
     Tls,
@@ -49,10 +50,11 @@ const PEER: &[&str] = &[
     "next_hop",
     "extended_next_hop",
     "graceful_restart",
+    "bfd",
 ];
 
 impl Place {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -64,6 +66,7 @@ impl Place {
         Self::NextHop,
         Self::TcpAo,
         Self::GracefulRestart,
+        Self::Bfd,
         Self::Check,
         Self::Http,
         Self::Tls,
@@ -105,6 +108,7 @@ impl Place {
             Self::NextHop => &["ipv4", "ipv6"],
             Self::TcpAo => &["key_file", "key_credential", "send_id", "receive_id", "algorithm"],
             Self::GracefulRestart => &["restart_time", "notification"],
+            Self::Bfd => &["interval", "multiplier", "strict", "min_ttl"],
             Self::Check => &["http", "tcp", "exec", "interval", "fast_interval", "timeout", "rise", "fall"],
             Self::Http => &["url", "host", "status", "tls"],
             Self::Tls => &["ca_file", "insecure"],
@@ -140,6 +144,7 @@ impl Place {
             Self::NextHop => "under `next_hop`",
             Self::TcpAo => "under `tcp_ao`",
             Self::GracefulRestart => "under `graceful_restart`",
+            Self::Bfd => "under `bfd`",
             Self::Check => "under a check",
             Self::Http => "under `http`",
             Self::Tls => "under `tls`",

@@ -56,6 +56,7 @@ fn what_is_not_said_has_a_default() {
                 next_hop: NextHops::default(),
                 extended_next_hop: false,
                 graceful_restart: None,
+                bfd: None,
             },
         )]
         .into(),

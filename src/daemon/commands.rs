@@ -55,6 +55,7 @@ impl Daemon {
         });
         Surroundings {
             peers: peers.collect(),
+            bfd: self.peers.bfd(),
             router_id: self.peers.router_id(),
             started: self.started,
             config: self.config_path.display().to_string(),
@@ -120,6 +121,16 @@ impl Daemon {
             .filter(|(_, _, status)| keeps_nothing(status))
             .map(|(name, _, _)| name.to_string())
             .collect();
+        let watching: Vec<String> = self.peers.bfd_up().iter().map(ToString::to_string).collect();
+        if !watching.is_empty() {
+            return refuse(
+                format!(
+                    "{} watches us with BFD and would take the restart for a failure",
+                    watching.join(", ")
+                ),
+                "stop and start instead, which drains first; or reload without `bfd` for as long as it takes",
+            );
+        }
         if !without.is_empty() {
             return refuse(
                 format!("{} would drop our routes: graceful restart is not negotiated", without.join(", ")),

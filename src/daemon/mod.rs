@@ -26,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
+use vipcast_bgp::net::bfd::BfdEvent;
 
 use crate::check::report::CheckReport;
 use crate::check::runner::Runner;
@@ -116,6 +117,7 @@ enum Happening {
     Request(Request),
     Reload,
     Rehearsed(Result<(), Refusal>),
+    Bfd(BfdEvent),
 }
 
 impl Daemon {
@@ -177,13 +179,17 @@ impl Daemon {
                 Happening::Request(request) => self.answer(request),
                 Happening::Reload => self.hang_up(),
                 Happening::Rehearsed(result) => self.rehearsed(result),
+                Happening::Bfd(event) => self.peers.bfd_changed(&event),
             }
         }
     }
 
     async fn end(mut self, ending: Ending) -> Ending {
         match ending {
-            Ending::Stopped => info!("stopped"),
+            Ending::Stopped => {
+                self.peers.stop_bfd();
+                info!("stopped");
+            }
             Ending::Restart => {
                 info!("restarting: addresses and routes stay");
                 // What nobody will answer is refused.
@@ -294,6 +300,7 @@ impl Inputs {
                 Happening::Events(checks.into_iter().map(Event::Check).collect())
             }
             Some((id, event)) = self.peers.events.recv() => concerning(peers.event(id, event)),
+            event = peers.next_bfd() => Happening::Bfd(event),
             Some(id) = self.peers.stopped.recv() => {
                 let gone = peers.stopped(id);
                 if peers.is_over() { one(Event::PeersStopped) } else { concerning(gone) }

@@ -99,6 +99,7 @@ fn peer(last: u8) -> Peer {
         next_hop: NextHops::default(),
         extended_next_hop: false,
         graceful_restart: None,
+        bfd: None,
     }
 }
 
