@@ -7,11 +7,13 @@
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
+//! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test and a measurement say so")]
 
+mod bfd;
 mod capabilities;
 mod invariants;
 mod node;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         rack::trials(),
         invariants::trials(),
         transport::trials(),
+        bfd::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
