@@ -11,12 +11,14 @@
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `load` | a million routes from one peer, and what the others notice |
 //! | `paths` | who else announces a VIP |
+//! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test and a measurement say so")]
 
 mod addresses;
+mod bfd;
 mod capabilities;
 mod graceful;
 mod invariants;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         transport::trials(),
         paths::trials(),
         load::trials(),
+        bfd::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -153,7 +153,7 @@ impl Session {
         let heard = Heard { said: Remote::from(packet), at, grace: None };
         self.remote = Some(heard);
         if packet.final_ && self.poll.finish(now, self.detection_time(&heard)) {
-            self.agreed = Agreed { tx: self.config.desired_min_tx, rx: self.config.required_min_rx };
+            self.agree();
         }
         let next = match (self.state, packet.state) {
             // The RFC discards here; a P has no answer.
@@ -234,7 +234,7 @@ impl Session {
                 self.agreed.rx = self.agreed.rx.max(config.required_min_rx);
                 self.poll.start();
             } else {
-                self.agreed = Agreed { tx: config.desired_min_tx, rx: config.required_min_rx };
+                self.agree();
             }
             if self.transmit_interval().is_some() {
                 self.transmit(now, out);
@@ -262,7 +262,7 @@ impl Session {
         let transition = Transition { from, to, cause, diagnostic: cause.diagnostic(to), at: now };
         self.since = now;
         self.last_transition = Some(transition);
-        self.agreed = Agreed { tx: self.config.desired_min_tx, rx: self.config.required_min_rx };
+        self.agree();
         self.poll = Poll::Idle;
         if to == State::Up {
             self.counters.ups += 1;
@@ -271,6 +271,14 @@ impl Session {
         }
         self.counters.downs += u64::from(from == State::Up);
         out.event = Some(transition);
+    }
+
+    /// The timers apply as they are configured. What was granted by others ends.
+    fn agree(&mut self) {
+        self.agreed = Agreed { tx: self.config.desired_min_tx, rx: self.config.required_min_rx };
+        if let Some(heard) = &mut self.remote {
+            heard.grace = None;
+        }
     }
 
     /// Sends a packet between or instead of the periodic ones; the next of those follows an interval later.

@@ -90,17 +90,18 @@ impl Transmitter {
             return;
         };
         self.errors += 1;
-        if wants_reopening(&error) {
+        if !is_bound_well(&error) {
             self.socket = None;
         }
         self.error = Some(error);
     }
 }
 
-/// The address or the interface that the socket is bound to has gone.
-fn wants_reopening(error: &io::Error) -> bool {
-    const GONE: [Errno; 4] = [Errno::EINVAL, Errno::EADDRNOTAVAIL, Errno::ENODEV, Errno::ENXIO];
-    GONE.iter().any(|gone| error.raw_os_error() == Some(*gone as i32))
+/// The address or the interface that the socket is bound to may have gone, and one of the same name may have come: then
+/// the kernel says `ENETUNREACH` as well as `EINVAL` or `ENODEV`. These say that it has not.
+fn is_bound_well(error: &io::Error) -> bool {
+    const FINE: [Errno; 4] = [Errno::ECONNREFUSED, Errno::EAGAIN, Errno::EPERM, Errno::ENOBUFS];
+    FINE.iter().any(|fine| error.raw_os_error() == Some(*fine as i32))
 }
 
 fn open(settings: &SessionSettings, port: u16) -> io::Result<(Socket, Option<u32>)> {
