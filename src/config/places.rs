@@ -211,6 +211,8 @@ fn other_words(word: &str) -> Option<&'static str> {
         "local_address" | "update_source" | "source" => "source_address",
         "local_asn" | "my_as" => "local_as",
         "metric" => "med",
+        "detect_multiplier" | "detect_mult" => "multiplier",
+        "min_rx" | "min_tx" | "receive_interval" | "transmit_interval" => "interval",
         "ebgp_multihop" | "ttl" => "multihop",
         "gtsm" | "ttl_security_hops" => "ttl_security",
         "md5" | "md5_password" | "auth_password" | "authentication_key" => "password_file",

@@ -12,6 +12,7 @@
 //! | `load` | a million routes from one peer, and what the others notice |
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
+//! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
@@ -20,6 +21,7 @@
 mod addresses;
 mod bfd;
 mod capabilities;
+mod detection;
 mod graceful;
 mod invariants;
 mod load;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         paths::trials(),
         load::trials(),
         bfd::trials(),
+        detection::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -181,7 +181,8 @@ fn config_text(name: &str, config: &RouterConfig) -> String {
          frr defaults datacenter\n\
          hostname {name}\n\
          log stdout debugging\n\
-         debug bgp neighbor-events\n"
+         debug bgp neighbor-events\n\
+         zebra work-queue 0\n"
     );
     let mut line = |words: String| text.push_str(&(words + "\n"));
     for (index, announcement) in config.announce.iter().enumerate() {
