@@ -22,8 +22,8 @@ pub(super) enum Poll {
     Idle,
     /// P is set.
     Active {
-        /// Whether a packet with P has left; before that no F can be for it.
-        sent: bool,
+        /// When the first packet with P left; before that no F can be for it.
+        sent: Option<Instant>,
         /// The timers have changed since it began.
         again: bool,
     },
@@ -40,30 +40,34 @@ impl Poll {
     /// The timers have changed.
     pub(super) fn start(&mut self) {
         *self = match *self {
-            Self::Idle => Self::Active { sent: false, again: false },
+            Self::Idle => Self::Active { sent: None, again: false },
             // Nobody has seen the former timers with a P yet, so this sequence may as well be about the new ones.
-            Self::Active { sent: false, .. } => *self,
-            Self::Active { sent: true, .. } => Self::Active { sent: true, again: true },
+            Self::Active { sent: None, .. } => *self,
+            Self::Active { sent, .. } => Self::Active { sent, again: true },
             Self::Resting { until, .. } => Self::Resting { until, again: true },
         };
     }
 
     /// An F came. Whether the other knows our timers as they are now.
-    pub(super) fn finish(&mut self, now: Instant, rest: Duration) -> bool {
+    ///
+    /// An answer takes no longer than this one has taken since the first P, so that twice that time is enough for those
+    /// under way, and it is `least` at least.
+    pub(super) fn finish(&mut self, now: Instant, least: Duration) -> bool {
         match *self {
-            Self::Active { sent: true, again } => {
+            Self::Active { sent: Some(sent), again } => {
+                let rest = (now.saturating_duration_since(sent) * 2).max(least);
                 *self = Self::Resting { until: now + rest, again };
                 !again
             }
-            Self::Active { sent: false, .. } | Self::Idle | Self::Resting { .. } => false,
+            Self::Active { sent: None, .. } | Self::Idle | Self::Resting { .. } => false,
         }
     }
 
     /// A packet leaves now, without F. Whether it has P.
-    pub(super) fn mark(&mut self) -> bool {
+    pub(super) fn mark(&mut self, now: Instant) -> bool {
         match self {
             Self::Active { sent, .. } => {
-                *sent = true;
+                sent.get_or_insert(now);
                 true
             }
             Self::Idle | Self::Resting { .. } => false,
@@ -74,7 +78,7 @@ impl Poll {
         if let Self::Resting { until, again } = *self
             && until <= now
         {
-            *self = if again { Self::Active { sent: false, again: false } } else { Self::Idle };
+            *self = if again { Self::Active { sent: None, again: false } } else { Self::Idle };
         }
     }
 

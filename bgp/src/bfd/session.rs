@@ -283,7 +283,7 @@ impl Session {
 
     /// Sends a packet between or instead of the periodic ones; the next of those follows an interval later.
     fn transmit(&mut self, now: Instant, out: &mut Output) {
-        let poll = self.poll.mark();
+        let poll = self.poll.mark(now);
         out.transmit = Some(self.packet(poll, false));
         self.pace = Pace { last: Some(now), next: None, ..self.pace };
     }

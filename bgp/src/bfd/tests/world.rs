@@ -177,10 +177,12 @@ impl World {
 
     /// What a driver does: read what came, then tick.
     fn wake(&mut self, side: usize) {
-        self.sides[side].stalled = None;
+        let slept = self.sides[side].stalled.take().is_some();
         while let Some((packet, at)) = self.sides[side].queue.pop_front() {
             self.receive(side, packet, at);
         }
+        // What was waiting may have been old.
+        self.sides[side].late |= slept;
         if self.sides[side].session.deadline().is_some_and(|due| due <= self.local(side)) {
             self.input(side, Input::Tick);
         }
