@@ -46,7 +46,9 @@ pub struct AdjRibOut {
     /// Sent, but asked for again.
     resend: BTreeSet<IpNet>,
     withdraw: BTreeSet<IpNet>,
-    announce: BTreeMap<Arc<RouteAttributes>, BTreeSet<IpNet>>,
+    /// In their order. Most sets of attributes have one prefix or nearly all of them, and a set costs ten times as much as
+    /// a vector of one.
+    announce: BTreeMap<Arc<RouteAttributes>, Vec<IpNet>>,
     withheld: BTreeMap<IpNet, Withheld>,
     end_of_rib: BTreeSet<Family>,
     /// End-of-RIB waits, because more is to come (RFC 4724 §4.1).
@@ -98,7 +100,8 @@ impl AdjRibOut {
             if let Some(reason) = self.egress.obstacle(prefix, attributes) {
                 self.withhold(*prefix, reason);
             } else if self.resend.contains(prefix) || self.sent.get(prefix) != Some(attributes) {
-                self.announce.entry(Arc::clone(attributes)).or_default().insert(*prefix);
+                let group = self.announce.entry(Arc::clone(attributes));
+                group.or_insert_with(|| Vec::with_capacity(1)).push(*prefix);
             }
         }
     }
@@ -157,8 +160,9 @@ impl AdjRibOut {
     fn next_withdrawal(&mut self) -> Option<Update> {
         let family = family_of(self.withdraw.first()?);
         let room = self.egress.room(&unreach(family, &[]))?;
-        let batch = take(&mut self.withdraw, family, room);
+        let batch = front(&self.withdraw, family, room);
         for prefix in &batch {
+            self.withdraw.remove(prefix);
             self.sent.remove(prefix);
             self.resend.remove(prefix);
         }
@@ -177,7 +181,7 @@ impl AdjRibOut {
             let room = self.egress.room(&self.egress.reach(family, &attributes, &[])).unwrap_or(0);
             if room < encoded_prefix_len(first) {
                 // A shorter prefix of the same attributes may still fit.
-                let (unfit, fit): (BTreeSet<IpNet>, BTreeSet<IpNet>) = std::mem::take(group.get_mut())
+                let (unfit, fit): (Vec<IpNet>, Vec<IpNet>) = std::mem::take(group.get_mut())
                     .into_iter()
                     .partition(|p| family_of(p) == family && room < encoded_prefix_len(p));
                 *group.get_mut() = fit;
@@ -189,7 +193,8 @@ impl AdjRibOut {
                 }
                 continue;
             }
-            let batch = take(group.get_mut(), family, room);
+            let batch = front(group.get(), family, room);
+            group.get_mut().drain(..batch.len());
             if group.get().is_empty() {
                 group.remove();
             }
@@ -304,16 +309,13 @@ fn canonical(routes: &Routes) -> Cow<'_, Routes> {
     Cow::Owned(reversed.collect())
 }
 
-/// Removes from the front of `prefixes`, where those of `family` are, as many as fit into `room` bytes.
-fn take(prefixes: &mut BTreeSet<IpNet>, family: Family, mut room: usize) -> Vec<IpNet> {
+/// From the front of `prefixes`, where those of `family` are, as many as fit into `room` bytes.
+fn front<'a>(prefixes: impl IntoIterator<Item = &'a IpNet>, family: Family, mut room: usize) -> Vec<IpNet> {
     let mut batch = Vec::new();
-    for prefix in prefixes.iter().take_while(|prefix| family_of(prefix) == family) {
+    for prefix in prefixes.into_iter().take_while(|prefix| family_of(prefix) == family) {
         let Some(rest) = room.checked_sub(encoded_prefix_len(prefix)) else { break };
         room = rest;
         batch.push(*prefix);
-    }
-    for prefix in &batch {
-        prefixes.remove(prefix);
     }
     batch
 }

@@ -1,35 +1,25 @@
 //! Two speakers, or one and a raw TCP peer, over loopback addresses. Every wait is for a condition, with a time-out
 //! that tells the last status.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests are tests to us, not to clippy"
-)]
+#![expect(clippy::print_stdout, reason = "measurements")]
+
+mod support;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker};
-use vipcast_bgp::wire::{
-    Asn, Attribute, Capability, Family, Message, Notification, Open, SessionContext, iana, next_frame,
-};
-use vipcast_bgp::{
-    ConnectMode, HoldTime, NextHops, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State,
-    Version,
-};
+use vipcast_bgp::wire::{Attribute, Message, Notification, iana};
+use vipcast_bgp::{ConnectMode, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State, Version};
 
-/// Long enough for a loaded machine; nothing here takes a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{PATIENCE, Raw, config, encode, open};
 
 type Events = UnboundedReceiver<(PeerId, PeerEvent)>;
 
@@ -50,16 +40,6 @@ impl Node {
 
     fn peer(&mut self, remote: SocketAddr, config: PeerConfig) -> PeerHandle {
         self.speaker.add_peer(PeerAddress { remote, source: Some(self.ip.into()) }, config)
-    }
-}
-
-fn config(local: u32, peer: u32, mode: ConnectMode, hold: u16) -> PeerConfig {
-    PeerConfig {
-        mode,
-        hold_time: HoldTime::from_secs(hold).unwrap(),
-        connect_retry: Duration::from_millis(100),
-        next_hops: NextHops { v4: Some(Ipv4Addr::new(10, 0, 0, 1)), v6: None },
-        ..PeerConfig::new(Asn(local), Asn(peer), Ipv4Addr::from(local))
     }
 }
 
@@ -103,68 +83,6 @@ fn routes(count: u32, med: u32) -> Arc<Routes> {
     // Each has attributes of its own, so that each takes an UPDATE of its own.
     let attributes = |n| Arc::new(RouteAttributes { med: Some(med * 100 + n), ..RouteAttributes::default() });
     Arc::new((0..count).map(|n| (host(n), attributes(n))).collect())
-}
-
-/// A peer without a machine: it does what the test says.
-struct Raw {
-    stream: TcpStream,
-    buffer: BytesMut,
-}
-
-impl Raw {
-    /// Listens at `ip`, small in what it buffers, and hands out the address to dial.
-    fn listen(ip: [u8; 4]) -> (TcpListener, SocketAddr) {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        socket.bind((ip, 0).into()).unwrap();
-        let listener = socket.listen(8).unwrap();
-        let address = listener.local_addr().unwrap();
-        (listener, address)
-    }
-
-    async fn accept(listener: &TcpListener) -> Self {
-        let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("a connection").unwrap();
-        Self { stream, buffer: BytesMut::new() }
-    }
-
-    async fn send(&mut self, message: &Message) {
-        self.stream.write_all(&encode(message)).await.unwrap();
-    }
-
-    /// The next message, `None` at the end of the connection.
-    async fn receive(&mut self) -> Option<Message> {
-        let read = async {
-            loop {
-                if let Some(frame) = next_frame(&mut self.buffer).unwrap() {
-                    return Some(Message::decode(&frame, &SessionContext::external()).unwrap());
-                }
-                if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
-                    return None;
-                }
-            }
-        };
-        timeout(PATIENCE, read).await.expect("a message")
-    }
-
-    /// As AS 65002, up to Established.
-    async fn establish(listener: &TcpListener, hold: u16) -> Self {
-        let mut raw = Self::accept(listener).await;
-        raw.send(&raw_open(hold)).await;
-        raw.send(&Message::Keepalive).await;
-        assert!(matches!(raw.receive().await, Some(Message::Open(_))));
-        assert_eq!(raw.receive().await, Some(Message::Keepalive));
-        raw
-    }
-}
-
-fn encode(message: &Message) -> bytes::Bytes {
-    message.encode(&SessionContext::external()).unwrap()
-}
-
-fn raw_open(hold: u16) -> Message {
-    let capabilities =
-        vec![Capability::Multiprotocol(Family::IPV4_UNICAST), Capability::FourOctetAs(Asn(65002))];
-    Message::Open(Open::new(Asn(65002), hold, Ipv4Addr::new(9, 9, 9, 9), capabilities))
 }
 
 fn shutdown(text: &str) -> Notification {
@@ -228,11 +146,7 @@ async fn dropping_the_handle_closes_the_session_without_a_word() {
 async fn strangers_are_closed_and_so_are_peers_that_we_left() {
     let mut node = Node::new([127, 1, 40, 1]);
     let handle = node.peer(([127, 1, 40, 2], 1).into(), config(65001, 65002, ConnectMode::Passive, 9));
-    let dial = async |from: [u8; 4]| {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((from, 0).into()).unwrap();
-        Raw { stream: socket.connect(node.listens).await.unwrap(), buffer: BytesMut::new() }
-    };
+    let dial = |from: [u8; 4]| Raw::dial(from, node.listens);
     assert_eq!(dial([127, 1, 40, 3]).await.receive().await, None, "a stranger");
     assert!(matches!(dial([127, 1, 40, 2]).await.receive().await, Some(Message::Open(_))), "the peer");
     handle.stop(shutdown("")).await;
@@ -302,7 +216,7 @@ async fn a_peer_that_sends_a_byte_a_second_is_given_up() {
     let handle = node.peer(address, config(65001, 65002, ConnectMode::Active, 3));
     // The OPEN may come in pieces.
     let mut raw = Raw::accept(&listener).await;
-    for octet in encode(&raw_open(3)).iter().chain(&encode(&Message::Keepalive)) {
+    for octet in encode(&open(3)).iter().chain(&encode(&Message::Keepalive)) {
         raw.stream.write_all(&[*octet]).await.unwrap();
         tokio::task::yield_now().await;
     }
@@ -336,7 +250,7 @@ fn a_process_that_was_stopped_longer_than_the_hold_time_keeps_its_sessions() {
         let (mut stream, _) = listener.accept().unwrap();
         let mut sink = stream.try_clone().unwrap();
         std::thread::spawn(move || while matches!(sink.read(&mut [0; 4096]), Ok(1..)) {});
-        stream.write_all(&encode(&raw_open(3))).unwrap();
+        stream.write_all(&encode(&open(3))).unwrap();
         while finished.recv_timeout(Duration::from_millis(500)).is_err() {
             stream.write_all(&encode(&Message::Keepalive)).unwrap();
         }

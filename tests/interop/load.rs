@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::Peer;
 use vipcast_lab::speaker::{Event, Flooded, Heard};
 use vipcast_lab::{
     EchoServer, Flood, Host, Lab, Neighbor, Process, RouterConfig, RouterKind, Speaker, SpeakerOptions,
@@ -22,10 +23,10 @@ use crate::{SOON, trial};
 
 const MILLION: u32 = 1_000_000;
 /// How much the daemon may grow, in KiB.
-const GROWTH: u64 = 2 * 1024;
+pub(crate) const GROWTH: u64 = 2 * 1024;
 /// A third of the hold time of 9 s (RFC 4271 §4.4), and what a machine with other things to do may add. A quarter of a
 /// second is more than any step of ours may take; how late the machine itself is comes on top of it.
-const LATEST: Duration = Duration::from_millis(3_250);
+pub(crate) const LATEST: Duration = Duration::from_millis(3_250);
 /// How long floods go on, so that several KEEPALIVEs are due meanwhile.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -77,12 +78,11 @@ impl<'scope> Watch<'scope> {
     }
 }
 
-/// A host with a link to `edge`, and a speaker on it that has this AS number.
-pub(crate) fn speaker(lab: &Lab, edge: &Host, number: u8, options: &SpeakerOptions) -> Result<Speaker> {
+/// A host 10.0.`number`.1 with a link to `edge`, which is 10.0.`number`.2 there.
+pub(crate) fn beside(lab: &Lab, edge: &Host, number: u8) -> Result<Host> {
     let host = lab.host(&format!("peer-{number}"))?;
-    // The speaker, as the first of the link, is 10.0.number.1.
     lab.link(&host, edge, Subnet::dual(number))?;
-    Speaker::start(&host, options)
+    Ok(host)
 }
 
 /// What a peer at the other end of link `number` is to the daemon, which dials.
@@ -119,7 +119,8 @@ services:
 pub(crate) fn settle(lab: &Lab, node: &Node) -> Result<()> {
     lab.until("all peers to have the VIPs", SOON, || {
         let status = node.status()?;
-        ensure!(status.peers.values().all(|peer| peer.advertised == 2), "{:?}", status.peers);
+        let has_all = |peer: &Peer| peer.advertised == status.vips.len();
+        ensure!(status.peers.values().all(has_all), "{:?}", status.peers);
         ensure!(status.vips.iter().all(|vip| vip.verdict == "announced"), "{:?}", status.vips);
         Ok(())
     })
@@ -135,8 +136,8 @@ fn rate(flood: Flood, Flooded { written, answered }: Flooded) -> String {
 
 fn million(lab: &Lab) -> Result<()> {
     let edge = lab.host("edge")?;
-    let flooding = speaker(lab, &edge, 1, &options(1))?;
-    let counting = speaker(lab, &edge, 2, &options(2))?;
+    let flooding = Speaker::start(&beside(lab, &edge, 1)?, &options(1))?;
+    let counting = Speaker::start(&beside(lab, &edge, 2)?, &options(2))?;
     let _web = EchoServer::start(&edge, "web", "[::]:7".parse()?, Some("[::]:8080".parse()?))?;
     let node = Node::start(lab, &edge, &config(&(peer(1) + &peer(2))))?;
     settle(lab, &node)?;
@@ -204,7 +205,7 @@ pub(crate) fn same_session(heard: &Heard) -> Result<()> {
 fn full_table_of_a_router(lab: &Lab) -> Result<()> {
     const ROUTES: u32 = 200_000;
     let edge = lab.host("edge")?;
-    let counting = speaker(lab, &edge, 2, &options(2))?;
+    let counting = Speaker::start(&beside(lab, &edge, 2)?, &options(2))?;
     let tor = lab.host("tor")?;
     let link = lab.link(&tor, &edge, Subnet::dual(1))?;
     let _web = EchoServer::start(&edge, "web", "[::]:7".parse()?, Some("[::]:8080".parse()?))?;

@@ -9,6 +9,7 @@
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
+//! | `hostile` | peers and strangers that mean it no good, and what the others notice |
 //! | `load` | a million routes from one peer, and what the others notice |
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
@@ -23,6 +24,7 @@ mod bfd;
 mod capabilities;
 mod detection;
 mod graceful;
+mod hostile;
 mod invariants;
 mod load;
 mod node;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         load::trials(),
         bfd::trials(),
         detection::trials(),
+        hostile::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -7,6 +7,7 @@
 //! | command | what it does |
 //! | --- | --- |
 //! | `flood ROUTES TOGETHER BURSTS BURST` | sends distinct routes, so many in an UPDATE, with bursts of requests for a refresh among them |
+//! | `ask COUNT` | asks for all routes so many times, and waits for no answer |
 //! | `deaf` | reads nothing more; its KEEPALIVEs go on |
 //! | `drip` | sends its next message a byte a second, and nothing beside it |
 
@@ -110,6 +111,14 @@ impl Speaker {
         };
         let mut words = said.split(' ');
         Ok(Flooded { written: microseconds(words.next())?, answered: microseconds(words.next())? })
+    }
+
+    /// Asks for all routes `count` times, one after the other.
+    ///
+    /// # Errors
+    /// When there is no session, or it ends.
+    pub fn ask(&self, count: u32) -> Result<()> {
+        self.order(&format!("ask {count}")).map(drop)
     }
 
     /// Reads nothing from now on.

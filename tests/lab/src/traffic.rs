@@ -321,6 +321,13 @@ impl EchoServer {
             .context("cannot change the health")
     }
 
+    /// When each HTTP request came.
+    pub fn requests(&self) -> Vec<SystemTime> {
+        let log = self.process.log();
+        let asked = log.lines().filter_map(|line| line.strip_prefix("asked ")?.parse().ok());
+        asked.map(|nanoseconds| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds)).collect()
+    }
+
     /// Kills it, and tells when; returns when its sockets are closed.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
@@ -41,6 +42,8 @@ fn answer(stream: TcpStream, health: &Path) -> std::io::Result<()> {
     while reader.read_line(&mut header)? > 0 && header.trim() != "" {
         header.clear();
     }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    println!("asked {}", now.as_nanos());
     let path = request.split(' ').nth(1).unwrap_or_default();
     let known = path == "/healthz" || path.starts_with("/healthz?");
     let status = match fs::read_to_string(health)?.trim() {

@@ -109,7 +109,7 @@ impl Speaker {
             drip(stream, &open)?;
         }
         stream.write_all(if drips { &[] } else { &open })?;
-        let mut buffer = BytesMut::new();
+        let (mut buffer, mut up) = (BytesMut::new(), false);
         let mut piece = vec![0; PIECE];
         loop {
             while self.deaf.load(Ordering::Relaxed) {
@@ -122,7 +122,13 @@ impl Speaker {
             }
             buffer.extend_from_slice(&piece[..length]);
             while let Some(frame) = next_frame(&mut buffer)? {
-                self.hear(stream, Message::decode(&frame, &SessionContext::external())?, now)?;
+                let message = Message::decode(&frame, &SessionContext::external())?;
+                if message == Message::Keepalive && !up {
+                    up = true;
+                    *lock(&self.session) = Some(stream.try_clone()?);
+                    self.write_down(now, "up", "");
+                }
+                self.hear(stream, message, now)?;
             }
         }
     }
@@ -130,14 +136,7 @@ impl Speaker {
     fn hear(&self, mut stream: &TcpStream, message: Message, now: u64) -> Result<()> {
         match message {
             Message::Open(_) => stream.write_all(&encode(&Message::Keepalive))?,
-            Message::Keepalive => {
-                let mut session = lock(&self.session);
-                if session.is_none() {
-                    *session = Some(stream.try_clone()?);
-                    self.write_down(now, "up", "");
-                }
-                self.write_down(now, "keepalive", "");
-            }
+            Message::Keepalive => self.write_down(now, "keepalive", ""),
             Message::Update(_) => {
                 self.last_update.store(now, Ordering::Relaxed);
                 self.write_down(now, "update", "");
@@ -166,6 +165,10 @@ impl Speaker {
             ["flood", routes, together, bursts, burst] => {
                 self.flood(routes.parse()?, together.parse()?, bursts.parse()?, burst.parse()?)
             }
+            ["ask", count] => {
+                self.write(&refresh_request().repeat(count.parse()?))?;
+                Ok(String::new())
+            }
             ["deaf"] => {
                 self.deaf.store(true, Ordering::Relaxed);
                 Ok(String::new())
@@ -182,8 +185,7 @@ impl Speaker {
     /// So many distinct routes, as fast as the socket takes them, with bursts of requests for a refresh evenly among
     /// them. Tells how many microseconds the writing took, and how many passed until a request behind it all was answered.
     fn flood(&self, routes: u32, together: u32, bursts: usize, burst: usize) -> Result<String> {
-        let request =
-            encode(&Message::RouteRefresh(RouteRefresh::new(Family::IPV4_UNICAST, RefreshKind::Normal)));
+        let request = refresh_request();
         let mut messages = updates(routes, together);
         let (apart, requests) = (messages.len() / (bursts + 1), request.repeat(burst));
         for number in (1..=bursts).rev() {
@@ -264,6 +266,10 @@ pub(crate) fn linger(target: SocketAddr, count: u32) -> Result<()> {
 
 fn connect(target: SocketAddr) -> Result<TcpStream> {
     TcpStream::connect_timeout(&target, PATIENCE).with_context(|| format!("cannot connect to {target}"))
+}
+
+fn refresh_request() -> Bytes {
+    encode(&Message::RouteRefresh(RouteRefresh::new(Family::IPV4_UNICAST, RefreshKind::Normal)))
 }
 
 /// Every message on its own.
