@@ -338,7 +338,7 @@ fn transport(peer: &Peer) -> Transport {
         reach: peer.reach,
         authentication: peer.authentication.clone(),
         // Behind the Send Hold Timer, which can say what is wrong (RFC 9687: twice the hold time here).
-        user_timeout: Some(peer.hold_time * 2 + Duration::from_secs(1)),
+        user_timeout: (!peer.hold_time.is_zero()).then(|| peer.hold_time * 2 + Duration::from_secs(1)),
     }
 }
 
@@ -351,7 +351,7 @@ fn give(handle: &PeerHandle, Advertised { version, routes, extent }: &Advertised
 
 fn bgp_config(peer: &Peer, router_id: Ipv4Addr, restarted: Option<BTreeSet<Family>>) -> PeerConfig {
     PeerConfig {
-        hold_time: HoldTime::from_secs(whole_seconds(peer.hold_time)).unwrap_or(HoldTime::DEFAULT),
+        hold_time: HoldTime::from_secs(whole_seconds(peer.hold_time)).unwrap_or(HoldTime::NONE),
         connect_retry: peer.connect_retry,
         mode: peer.mode,
         families: peer.families.clone(),

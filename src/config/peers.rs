@@ -243,6 +243,15 @@ impl Written {
                 return None;
             }
         }
+        let awaits_bfd = || self.bfd.set().is_some_and(|bfd| bfd.value.is_some_and(|bfd| bfd.strict));
+        if let Some(Placed { value: Duration::ZERO, span }) = self.hold_time.set()
+            && !awaits_bfd()
+        {
+            report
+                .error(*span, "with a hold time of zero nobody would notice that the router is dead")
+                .hint("the least is 3s; none at all takes BFD in its place: `bfd: {strict: true}`");
+            return None;
+        }
         let over_ipv6 = address.is_some_and(|address| address.value.is_ipv6());
         Some(Peer {
             address: address?.value,
@@ -296,11 +305,9 @@ fn host_address(address: IpAddr, span: Span, whose: &str, report: &mut Report) -
 }
 
 fn hold_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    // None at all; whether that may be is seen when it is known whether there is BFD.
     if matches!(&node.value, Value::Scalar(text) if matches!(text.as_str(), "0" | "0s" | "0ms")) {
-        report
-            .error(node.span, "with a hold time of zero nobody would notice that the router is dead")
-            .hint("the least is 3s; none at all will be allowed together with BFD, which is not there yet");
-        return None;
+        return Some(Duration::ZERO);
     }
     let time = value::duration(node, key, LEAST_HOLD_TIME, report)?;
     if time.subsec_nanos() != 0 {

@@ -25,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("frr::bfd_a_dead_host_costs_a_client_two_tenths_of_a_second", &[RouterKind::Frr], dead_host),
         trial("frr::bfd_a_dead_router_is_noticed_as_soon", &[RouterKind::Frr], dead_router),
         trial("frr::bfd_strict_holds_sessions_back", &[RouterKind::Frr], strict),
+        trial("frr::bfd_in_place_of_a_hold_time", &[RouterKind::Frr], no_hold_time),
         trial("frr::bfd_a_graceful_restart_that_it_would_notice_is_refused", &[RouterKind::Frr], restart),
     ];
     for kind in [RouterKind::Frr, RouterKind::Bird] {
@@ -204,6 +205,27 @@ fn strict(lab: &Lab) -> Result<()> {
     let log = site.node.process.log();
     ensure!(log.matches("session down").count() == before, "the session was touched: {log}");
     Ok(())
+}
+
+/// No KEEPALIVE and no hold timer on either side: a dead router is noticed all the same.
+fn no_hold_time(lab: &Lab) -> Result<()> {
+    let peer = ", hold_time: 0, bfd: {strict: true, interval: 50ms}";
+    let site = Site::new(lab, RouterKind::Frr, Some(Bfd::new(50, 3)), peer)?;
+    site.wait_up()?;
+    ensure!(site.node.status()?.peers["tor"].hold_time == Some(0), "{:?}", site.node.status()?);
+    vipcast_lab::wait::holds("the session to stay", Duration::from_secs(12), || {
+        let peer = site.node.status()?.peers["tor"].clone();
+        ensure!(peer.state == "Established", "{peer:?}");
+        Ok(())
+    })?;
+    site.tor.isolate()?;
+    lab.until("the session to end", MOST, || {
+        let peer = site.node.status()?.peers["tor"].clone();
+        ensure!(peer.state != "Established", "{peer:?}");
+        Ok(())
+    })?;
+    site.tor.heal()?;
+    site.wait_up()
 }
 
 fn timers(lab: &Lab, kind: RouterKind) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DownReason, Output, Peer, PeerConfig, State};
+use super::connection::Connection;
+use super::{DownReason, Output, Peer, PeerConfig, Session, State};
 use crate::wire::Notification;
 use crate::wire::iana::notification::cease;
 
@@ -11,7 +12,7 @@ use crate::wire::iana::notification::cease;
 pub enum Liveness {
     /// Nothing that matters: there is no BFD, it is not up yet, or an operator has taken it out of service.
     Unknown,
-    /// Nothing yet, and without it no session begins (`strict`). One that stands goes on.
+    /// Nothing yet, and without it no session begins (`strict`). One that stands goes on, if it has a hold time.
     Awaited,
     /// Packets go both ways.
     Up,
@@ -33,6 +34,10 @@ impl Peer {
             Liveness::Awaited => {
                 self.held_back = true;
                 self.retry_at = None;
+                let watched_by_nobody = |session: &Session| session.hold().is_none();
+                if self.established().and_then(Connection::session).is_some_and(watched_by_nobody) {
+                    return self.unreachable("out of service, and there is no hold time", now, out);
+                }
                 let begun: Vec<_> = self
                     .connections
                     .iter()
@@ -66,7 +71,7 @@ impl Peer {
                 self.lost(conn, DownReason::BfdDown(why.to_owned()), now, out);
             }
         }
-        if self.running && self.config.mode.dials() {
+        if self.running && self.config.mode.dials() && !self.held_back {
             self.retry_at = Some(now + self.jitter.percent(AFTER_LOSS, 75, 125));
         }
     }

@@ -142,14 +142,17 @@ impl ConnectMode {
     }
 }
 
-/// A hold time in whole seconds, at least 3 (RFC 4271 §4.2). Zero, which turns the timers off, is left out: without
-/// them a dead peer is never noticed.
+/// A hold time in whole seconds, at least 3 (RFC 4271 §4.2), or [`HoldTime::NONE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldTime(u16);
 
 impl HoldTime {
     /// 9 s: a ToR that lost a host without a FIN forgets it within that time.
     pub const DEFAULT: Self = Self(9);
+
+    /// Zero turns the timers off, and a dead peer is not noticed by them: for peers that await BFD alone
+    /// ([`PeerConfig::awaits_bfd`]), which notices. Others are asked for the default instead.
+    pub const NONE: Self = Self(0);
 
     /// `None` below 3 s.
     pub fn from_secs(seconds: u16) -> Option<Self> {

@@ -1,9 +1,9 @@
 //! How connections end, and what follows: what the peer is told, what is reported, when it is tried again.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::connection::{Phase, Side};
-use super::{ConnId, DownReason, Output, Peer, PeerEvent, State};
+use super::{ConnId, DownReason, HoldTime, Output, Peer, PeerEvent, State};
 use crate::wire::Notification;
 use crate::wire::iana::notification::{self as code, cease};
 
@@ -54,7 +54,7 @@ impl Peer {
             out.push(Output::Close(conn));
         }
         if let Phase::Established { session, since, .. } = &connection.phase
-            && now.duration_since(*since) >= Duration::from_secs(u64::from(session.hold_time))
+            && now.duration_since(*since) >= session.hold().unwrap_or(HoldTime::DEFAULT.duration())
         {
             self.backoff.reset();
         }

@@ -27,11 +27,11 @@ mod status;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use self::bfd::Liveness;
 pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime};
-use self::connection::{Connection, Expired, Phase, Side, keepalive_in};
+use self::connection::{Connection, Expired, Phase, Side, confirm_until, next_keepalive};
 pub use self::io::{ConnId, Extent, Input, Output, PeerEvent, Version};
 use self::jitter::{Backoff, Jitter};
 pub use self::negotiation::{Keeping, Session};
@@ -78,6 +78,9 @@ impl Peer {
         config.connect_retry =
             config.connect_retry.clamp(PeerConfig::MIN_CONNECT_RETRY, PeerConfig::MAX_CONNECT_RETRY);
         let held_back = config.awaits_bfd;
+        if config.hold_time == HoldTime::NONE && !config.awaits_bfd {
+            config.hold_time = HoldTime::DEFAULT;
+        }
         let restarted = config.graceful_restart.as_ref().and_then(|graceful| graceful.restarted.clone());
         Self {
             backoff: Backoff::new(config.connect_retry, PeerConfig::MAX_RETRY),
@@ -115,7 +118,7 @@ impl Peer {
 
     /// When [`Input::Tick`] is due; `None` only while nothing is awaited but the peer's or the operator's next move.
     pub fn deadline(&self) -> Option<Instant> {
-        let connections = self.connections.iter().map(Connection::deadline);
+        let connections = self.connections.iter().filter_map(Connection::deadline);
         connections.chain(self.retry_at).min()
     }
 
@@ -311,9 +314,9 @@ impl Peer {
                 return;
             }
         }
-        let hold_until = now + Duration::from_secs(u64::from(session.hold_time));
+        let hold_until = confirm_until(&session, now);
         let mut jitter = self.jitter.clone();
-        let keepalive_at = now + keepalive_in(&session, &mut jitter);
+        let keepalive_at = next_keepalive(&session, now, &mut jitter);
         if let Some(connection) = self.connection(conn) {
             connection.phase = Phase::OpenConfirm { session, hold_until, keepalive_at };
             connection.keepalive(now, &mut jitter, out);
@@ -348,7 +351,7 @@ impl Peer {
         let (session, keepalive_at) = (session.clone(), *keepalive_at);
         out.push(Output::Event(PeerEvent::Established(session.clone())));
         connection.phase =
-            Phase::Established { session, rib, heard, since: now, hold_until: now, keepalive_at };
+            Phase::Established { session, rib, heard, since: now, hold_until: None, keepalive_at };
         connection.want(&wanted, extent);
         connection.peer_is_alive(now);
         self.reported = None;

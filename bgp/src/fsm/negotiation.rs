@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -20,7 +21,7 @@ pub struct Session {
     pub peer_router_id: Ipv4Addr,
     /// The peer's ASN.
     pub peer_as: Asn,
-    /// The lower of the two hold times, in seconds.
+    /// The lower of the two hold times, in seconds; 0: none, only BFD tells that the peer lives.
     pub hold_time: u16,
     /// Families that both sides offered.
     pub families: BTreeSet<Family>,
@@ -46,6 +47,11 @@ pub struct Keeping {
 }
 
 impl Session {
+    /// After so long a silence the peer is dead (RFC 4271 §4.2); `None`: that is left to BFD.
+    pub fn hold(&self) -> Option<Duration> {
+        (self.hold_time > 0).then(|| Duration::from_secs(u64::from(self.hold_time)))
+    }
+
     /// How this session encodes.
     pub fn context(&self, peering: Peering) -> SessionContext {
         let as_width = if self.four_octet_as { AsWidth::Four } else { AsWidth::Two };
@@ -129,9 +135,11 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
     if config.peering() == Peering::Internal && theirs.router_id == config.router_id {
         return Err(refusal(open::BAD_BGP_IDENTIFIER));
     }
-    // The decoder has refused 1 and 2; 0 would turn off the timers that notice a dead peer.
-    let Some(hold_time) = HoldTime::from_secs(theirs.hold_time) else {
-        return Err(refusal(open::UNACCEPTABLE_HOLD_TIME));
+    // The decoder has refused 1 and 2; 0 turns off the timers that notice a dead peer, which BFD alone may stand in for.
+    let hold_time = match HoldTime::from_secs(theirs.hold_time) {
+        Some(hold_time) => hold_time,
+        None if config.awaits_bfd => HoldTime::NONE,
+        None => return Err(refusal(open::UNACCEPTABLE_HOLD_TIME)),
     };
     let ours = offer.capabilities(config, None);
     let both = |wanted: &Capability| ours.contains(wanted) && theirs.capabilities.contains(wanted);

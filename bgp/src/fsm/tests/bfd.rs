@@ -1,7 +1,9 @@
 //! A peer whose way is watched by BFD.
 
-use super::support::{Bench, config, endpoints, show, their_open};
-use crate::fsm::{ConnectMode, Input, Liveness, Output, PeerConfig, State};
+use super::support::{Bench, config, endpoints, show, their_open, their_open_with_hold};
+use std::time::Duration;
+
+use crate::fsm::{ConnectMode, HoldTime, Input, Liveness, Output, PeerConfig, State};
 use crate::wire::Message;
 
 fn lost() -> Input {
@@ -70,4 +72,50 @@ fn connections_that_have_begun_are_given_up_when_bfd_is_to_come_first() {
     bench.receive(*conn, &Message::Open(their_open()));
     assert_eq!(show(&bench.input(Input::Liveness(Liveness::Awaited))), "send 1 6/7, close 1");
     assert_eq!(bench.state(), State::Idle);
+}
+
+/// A strict peer that is Established, with the hold times that both sides offer.
+fn without_hold_time(ours: HoldTime, theirs: u16) -> Bench {
+    let settings = PeerConfig { awaits_bfd: true, hold_time: ours, ..config(ConnectMode::Active) };
+    let mut bench = Bench::new(settings);
+    bench.input(Input::Start);
+    let outputs = bench.input(Input::Liveness(Liveness::Up));
+    let [Output::Dial(conn)] = outputs.as_slice() else { panic!("{outputs:?}") };
+    let outputs = bench.input(Input::Dialled(*conn, endpoints()));
+    bench.acknowledge(outputs);
+    let outputs = bench.receive(*conn, &Message::Open(their_open_with_hold(theirs)));
+    bench.acknowledge(outputs);
+    let outputs = bench.receive(*conn, &Message::Keepalive);
+    bench.acknowledge(outputs);
+    assert_eq!(bench.state(), State::Established);
+    bench
+}
+
+#[test]
+fn without_a_hold_time_only_bfd_ends_a_session() {
+    for (ours, theirs) in [(HoldTime::NONE, 90), (HoldTime::DEFAULT, 0), (HoldTime::NONE, 0)] {
+        let mut bench = without_hold_time(ours, theirs);
+        assert_eq!(bench.peer.status(bench.now).session.unwrap().hold_time, 0);
+        assert_eq!(bench.peer.deadline(), None, "no timer runs");
+        assert_eq!(bench.advance(Duration::from_secs(86_400)), [], "a day without a word");
+        let outputs = bench.input(lost());
+        assert!(show(&outputs).contains("Down!"), "{}", show(&outputs));
+    }
+}
+
+#[test]
+fn without_a_hold_time_a_session_does_not_outlive_bfd() {
+    let mut bench = without_hold_time(HoldTime::NONE, 90);
+    let outputs = bench.input(Input::Liveness(Liveness::Awaited));
+    assert_eq!(
+        show(&outputs),
+        "send 1 6/10, close 1, Down! (BFD: out of service, and there is no hold time)"
+    );
+    assert_eq!(bench.peer.deadline(), None);
+}
+
+#[test]
+fn who_does_not_await_bfd_has_a_hold_time() {
+    let peer = crate::fsm::Peer::new(PeerConfig { hold_time: HoldTime::NONE, ..config(ConnectMode::Both) });
+    assert_eq!(peer.config().hold_time, HoldTime::DEFAULT);
 }
