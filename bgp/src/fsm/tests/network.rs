@@ -115,13 +115,13 @@ impl World {
         self.peers[side].status(self.now).state
     }
 
-    /// Both are Established, on one and the same wire, and neither has another connection.
+    /// Both are Established, on one and the same wire that is not about to end, and neither has another connection.
     pub(super) fn converged(&self) -> bool {
         let end = |side: usize| match self.peers[side].connections.as_slice() {
             [only] if only.state() == State::Established => self.wire_of(side, only.id),
             _ => None,
         };
-        end(0).is_some() && end(0) == end(1)
+        end(0).is_some_and(|wire| !self.wires[wire].dead) && end(0) == end(1)
     }
 
     /// What `side` has received on its Established connection: prefixes with their MED.
