@@ -7,8 +7,8 @@ use super::defaults;
 use super::diagnostic::{Report, Span};
 use super::model::Bfd;
 use super::places::Place;
-use super::read::{Table, expected};
-use super::tree::{Node, Value};
+use super::read::Table;
+use super::tree::Node;
 use super::value;
 
 /// Faster than this no router here goes.
@@ -18,27 +18,20 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// `Some(None)`: switched off, whatever `peer_defaults` say.
 pub(super) fn bfd(node: &Node, key: Span, report: &mut Report) -> Option<Option<Bfd>> {
-    match &node.value {
-        Value::Scalar(_) => Some(value::boolean(node, key, report)?.then(Bfd::default)),
-        Value::Map(_) => {
-            let mut table = Table::open(node, Place::Bfd, "`bfd`", key, report)?;
-            let interval = table.field("interval", report, interval);
-            let multiplier = table.field("multiplier", report, multiplier);
-            let strict = table.field("strict", report, value::boolean);
-            let min_ttl = table.field("min_ttl", report, min_ttl);
-            table.finish(report);
-            Some(Some(Bfd {
-                interval: interval.or(defaults::BFD_INTERVAL)?,
-                multiplier: multiplier.or(defaults::BFD_MULTIPLIER)?,
-                strict: strict.or(false)?,
-                min_ttl: min_ttl.optional()?,
-            }))
-        }
-        Value::Null | Value::List(_) => {
-            expected(node, key, "true, false, or `{interval: 300ms, multiplier: 3}`", report);
-            None
-        }
-    }
+    value::switch(node, key, "true, false, or `{interval: 300ms, multiplier: 3}`", report, |report| {
+        let mut table = Table::open(node, Place::Bfd, "`bfd`", key, report)?;
+        let interval = table.field("interval", report, interval);
+        let multiplier = table.field("multiplier", report, multiplier);
+        let strict = table.field("strict", report, value::boolean);
+        let min_ttl = table.field("min_ttl", report, min_ttl);
+        table.finish(report);
+        Some(Bfd {
+            interval: interval.or(defaults::BFD_INTERVAL)?,
+            multiplier: multiplier.or(defaults::BFD_MULTIPLIER)?,
+            strict: strict.or(false)?,
+            min_ttl: min_ttl.optional()?,
+        })
+    })
 }
 
 fn interval(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {

@@ -26,6 +26,7 @@ pub mod model;
 mod bfd;
 mod checks;
 mod global;
+mod graceful_restart;
 mod peers;
 mod places;
 mod read;

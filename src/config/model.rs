@@ -151,6 +151,12 @@ pub struct GracefulRestart {
     pub notification: bool,
 }
 
+impl Default for GracefulRestart {
+    fn default() -> Self {
+        Self { restart_time: defaults::RESTART_TIME, notification: true }
+    }
+}
+
 impl Peer {
     /// Whether the BGP session can go on as it is when the configuration changes to `other`: BFD has timers of its own.
     pub fn same_session(&self, other: &Self) -> bool {

@@ -11,15 +11,13 @@ use super::model::{Authentication, Bfd, ConnectMode, GracefulRestart, NextHops, 
 use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use super::tree::{Entry, Node, Value};
-use super::{bfd, defaults, transport, value};
+use super::{bfd, defaults, graceful_restart, transport, value};
 use crate::names::PeerName;
 
 /// The least hold time that BGP allows besides none at all (RFC 4271 §4.2).
 const LEAST_HOLD_TIME: Duration = Duration::from_secs(3);
 /// What fits in the field of the OPEN message.
 const LONGEST_HOLD_TIME: Duration = Duration::from_secs(65535);
-/// A restart time that deserves a second thought.
-const LONG_RESTART_TIME: Duration = Duration::from_secs(120);
 /// The delay between two attempts to connect doubles up to this, so it cannot start above it.
 const LONGEST_CONNECT_RETRY: Duration = Duration::from_secs(30);
 
@@ -160,7 +158,7 @@ impl Written {
             transport: transport::Written::read(&mut table, report),
             next_hop: table.field("next_hop", report, next_hops),
             extended_next_hop: table.field("extended_next_hop", report, value::boolean),
-            graceful_restart: table.field("graceful_restart", report, graceful_restart),
+            graceful_restart: table.field("graceful_restart", report, graceful_restart::graceful_restart),
             bfd: table.field("bfd", report, bfd::bfd),
         };
         table.finish(report);
@@ -309,74 +307,7 @@ fn hold_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
     if matches!(&node.value, Value::Scalar(text) if matches!(text.as_str(), "0" | "0s" | "0ms")) {
         return Some(Duration::ZERO);
     }
-    let time = value::duration(node, key, LEAST_HOLD_TIME, report)?;
-    if time.subsec_nanos() != 0 {
-        report
-            .error(node.span, "BGP has hold times of whole seconds only")
-            .hint(format!("write `{}s`", time.as_secs() + 1));
-        return None;
-    }
-    if time > LONGEST_HOLD_TIME {
-        report
-            .error(node.span, "the hold time does not fit in an OPEN message")
-            .hint(format!("the most is {}s", LONGEST_HOLD_TIME.as_secs()));
-        return None;
-    }
-    Some(time)
-}
-
-/// `graceful_restart: true`, or with its settings.
-fn graceful_restart(node: &Node, key: Span, report: &mut Report) -> Option<Option<GracefulRestart>> {
-    const WHAT: &str = "true, false, or `{restart_time: 20s}`";
-    let (restart_time, notification) = match &node.value {
-        Value::Scalar(_) => {
-            if !value::boolean(node, key, report)? {
-                return Some(None);
-            }
-            (Field::Absent, Field::Absent)
-        }
-        Value::Map(_) => {
-            let mut table = Table::open(node, Place::GracefulRestart, "`graceful_restart`", key, report)?;
-            let restart_time = table.field("restart_time", report, restart_time);
-            let notification = table.field("notification", report, value::boolean);
-            table.finish(report);
-            (restart_time, notification)
-        }
-        Value::Null | Value::List(_) => {
-            expected(node, key, WHAT, report);
-            return None;
-        }
-    };
-    Some(Some(GracefulRestart {
-        restart_time: restart_time.or(defaults::RESTART_TIME)?,
-        notification: notification.or(true)?,
-    }))
-}
-
-fn restart_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
-    const LONGEST: Duration = Duration::from_secs(4095);
-    let time = value::duration(node, key, Duration::from_secs(1), report)?;
-    if time.subsec_nanos() != 0 {
-        report
-            .error(node.span, "BGP has restart times of whole seconds only")
-            .hint(format!("write `{}s`", time.as_secs() + 1));
-        return None;
-    }
-    if time > LONGEST {
-        report
-            .error(node.span, "the restart time does not fit in an OPEN message")
-            .hint(format!("the most is {}s; 10 to 30 s is sensible", LONGEST.as_secs()));
-        return None;
-    }
-    if time > LONG_RESTART_TIME {
-        report
-            .warning(
-                node.span,
-                format!("a host that dies goes on getting traffic for {}", value::show_duration(time)),
-            )
-            .hint("10 to 30 s is enough for a restart");
-    }
-    Some(time)
+    value::whole_seconds(node, key, LEAST_HOLD_TIME..=LONGEST_HOLD_TIME, "hold time", report)
 }
 
 fn connect_retry(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
