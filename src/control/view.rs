@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use vipcast_bgp::adj_rib_out::Withheld;
-use vipcast_bgp::net::bfd::Report;
+use vipcast_bgp::bfd;
+use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Version, Whose};
 
 use super::api;
@@ -54,7 +55,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
         peers: around
             .peers
             .iter()
-            .map(|(name, info)| (name.to_string(), peer(info, bfd(around, name, now), now)))
+            .map(|(name, info)| (name.to_string(), peer(info, bfd_of(around, name, now), now)))
             .collect(),
         checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
         vips: engine
@@ -192,7 +193,7 @@ fn address(engine: &Engine, prefix: &IpNet) -> String {
     }
 }
 
-fn bfd(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::Bfd> {
+fn bfd_of(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::Bfd> {
     let report = around.bfd.as_ref()?;
     let session = report.sessions.get(name.as_str())?;
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -205,8 +206,16 @@ fn bfd(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::Bfd>
         last_change: status.last_transition.map(|transition| transition.to_string()),
         downs: status.counters.downs,
         late_wakeups: status.counters.late_wakeups,
-        error: session.send_error.clone().or_else(|| report.deaf.first().cloned()),
+        error: (session.send_error.clone())
+            .or_else(|| report.deaf.first().cloned())
+            .or_else(|| dropped(session)),
     })
+}
+
+/// Why the packets of a session that does not come up are of no use.
+fn dropped(session: &SessionReport) -> Option<String> {
+    let useless = session.status.state != bfd::State::Up && session.discarded.total() > 0;
+    useless.then(|| format!("the router's packets are dropped: {}", session.discarded))
 }
 
 fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
