@@ -5,7 +5,6 @@
 //! * those of `docs/tor-recipes.md`: the router's configuration and the node's are the blocks of the page.
 //!
 //! What this machine cannot run is counted as ignored.
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod engine;
 mod file;
@@ -16,8 +15,8 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
-use vipcast_lab::{Lab, RouterKind, Signal};
+use libtest_mimic::Arguments;
+use vipcast_lab::{Lab, RouterKind, Signal, trial};
 
 use crate::engine::Rack;
 use crate::file::Compose;
@@ -39,14 +38,7 @@ fn main() -> ExitCode {
         ("the_recipe_for_gobgp_works", || available(RouterKind::GoBgp), recipes::gobgp),
         ("the_recipe_for_openbgpd_works", || available(RouterKind::OpenBgpd), recipes::openbgpd),
     ];
-    let trials = trials.into_iter().map(|(name, needs, test)| {
-        let reason = needs().err();
-        if let Some(reason) = &reason {
-            eprintln!("SKIPPED {name}: {reason}");
-        }
-        let test = move || test().map_err(|error| Failed::from(format!("{error:#}")));
-        Trial::test(name, test).with_ignored_flag(reason.is_some())
-    });
+    let trials = trials.into_iter().map(|(name, needs, test)| trial(name, needs(), test));
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }
 

@@ -84,7 +84,7 @@ fn hostile(lab: &Lab) -> Result<()> {
     let silence = heard.longest_silence(since);
     println!(
         "{account}in {:.1?}: the longest silence to the good peer {silence:?} ({} KEEPALIVEs), between two of {} checks {pause:?}, \
-         this machine up to {late:?} late; descriptors {descriptors} before, {} after; PSS {memory} KiB, at most {most}, {after} after, {again} after more of it",
+         this machine up to {late:?} late; descriptors {descriptors} before, {} after; memory {memory}, at most {most}, {after} after, {again} after more of it",
         since.elapsed()?,
         heard.count(&Event::Keepalive),
         requests.len(),
@@ -94,8 +94,8 @@ fn hostile(lab: &Lab) -> Result<()> {
     ensure!(status.vips.iter().all(|vip| vip.verdict == "announced"), "something was withdrawn");
     ensure!(silence < LATEST + late, "the good peer heard nothing for {silence:?}");
     ensure!(pause < CHECKED + late, "nothing was checked for {pause:?}");
-    ensure!(after <= memory + GROWTH, "it grew from {memory} to {after} KiB");
-    ensure!(again <= after + AGAIN, "it goes on growing, from {after} to {again} KiB");
+    ensure!(after.resident <= memory.resident + GROWTH, "it grew from {memory} to {after}");
+    ensure!(again.resident <= after.resident + AGAIN, "it goes on growing, from {after} to {again}");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! A full table, and more, from one peer: what it costs, and whether anybody else notices.
 //!
-//! The memory is the proportional set size of the daemon, sampled all the time. Signs of life are KEEPALIVEs and UPDATEs
+//! The memory is the resident set of the daemon, sampled all the time: it grows by no less than the proportional set
+//! does. Signs of life are KEEPALIVEs and UPDATEs
 //! as they arrive at peers that only count.
 
 use std::fmt::Write as _;
@@ -14,8 +15,8 @@ use libtest_mimic::Trial;
 use vipcast::control::api::Peer;
 use vipcast_lab::speaker::{Event, Flooded, Heard};
 use vipcast_lab::{
-    EchoServer, Flood, Host, Lab, Neighbor, Process, RouterConfig, RouterKind, Speaker, SpeakerOptions,
-    Subnet,
+    EchoServer, Flood, Host, Lab, Memory, Neighbor, Process, RouterConfig, RouterKind, Speaker,
+    SpeakerOptions, Subnet,
 };
 
 use crate::node::Node;
@@ -40,7 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// How much memory a process takes at most, and how late this machine wakes a thread at worst, until it is stopped.
 pub(crate) struct Watch<'scope> {
     ended: &'scope AtomicBool,
-    memory: thread::ScopedJoinHandle<'scope, u64>,
+    memory: thread::ScopedJoinHandle<'scope, Memory>,
     lateness: thread::ScopedJoinHandle<'scope, Duration>,
 }
 
@@ -52,7 +53,7 @@ impl<'scope> Watch<'scope> {
     ) -> Self {
         const PAUSE: Duration = Duration::from_millis(20);
         let memory = scope.spawn(|| {
-            let mut most = 0;
+            let mut most = Memory::default();
             while !ended.load(Ordering::Relaxed) {
                 most = most.max(process.memory().unwrap_or_default());
                 thread::sleep(PAUSE);
@@ -71,8 +72,8 @@ impl<'scope> Watch<'scope> {
         Self { ended, memory, lateness }
     }
 
-    /// The most memory in KiB, and the worst lateness.
-    pub(crate) fn stop(self) -> (u64, Duration) {
+    /// The most memory, and the worst lateness.
+    pub(crate) fn stop(self) -> (Memory, Duration) {
         self.ended.store(true, Ordering::Relaxed);
         (self.memory.join().unwrap_or_default(), self.lateness.join().unwrap_or_default())
     }
@@ -147,7 +148,7 @@ fn million(lab: &Lab) -> Result<()> {
     let mut account = String::new();
     let (after, (most, late)) = thread::scope(|scope| {
         let watch = Watch::start(scope, &ended, &node.process);
-        let flooded = (|| -> Result<u64> {
+        let flooded = (|| -> Result<Memory> {
             let begin = Instant::now();
             let quiet = Flood { routes: MILLION, together: 800, bursts: 0, burst: 0 };
             for flood in [quiet, Flood { together: 4, ..quiet }].into_iter().cycle() {
@@ -178,7 +179,7 @@ fn million(lab: &Lab) -> Result<()> {
     let (flooding, counting) = (flooding.stop()?, counting.stop()?);
     let silences = [&flooding, &counting].map(|heard| heard.longest_silence(since));
     println!(
-        "{account}PSS {before} KiB, at most {most}, {after} after the floods, {at_last} after the storms; \
+        "{account}memory {before}, at most {most}, {after} after the floods, {at_last} after the storms; \
          the longest silence {:?} to the peer that floods, {:?} to the other ({} KEEPALIVEs), this machine up to {late:?} late",
         silences[0],
         silences[1],
@@ -191,7 +192,7 @@ fn million(lab: &Lab) -> Result<()> {
         ensure!(silence < LATEST + late, "{name} heard nothing for {silence:?}");
     }
     ensure!(counting.count(&Event::Keepalive) >= 5, "too short to tell: {counting:?}");
-    ensure!(most <= before + GROWTH && at_last <= before + GROWTH, "it grew from {before} to {most} KiB");
+    ensure!(most.resident <= before.resident + GROWTH, "it grew from {before} to {most}");
     Ok(())
 }
 
@@ -248,12 +249,12 @@ fn full_table_of_a_router(lab: &Lab) -> Result<()> {
     let (status, heard) = (node.status()?, counting.stop()?);
     let silence = heard.longest_silence(since);
     println!(
-        "PSS {before} KiB, at most {most}, {after} after; the longest silence to the other peer {silence:?}"
+        "memory {before}, at most {most}, {after} after; the longest silence to the other peer {silence:?}"
     );
     same_session(&heard)?;
     ensure!(silence < LATEST + late, "the other peer heard nothing for {silence:?}");
     ensure!(status.peers["peer-1"].state == "Established", "{:?}", status.peers["peer-1"]);
     ensure!(router.established(link.v4(&edge)?)?, "the router says that the session is down");
-    ensure!(most <= before + GROWTH, "it grew from {before} to {most} KiB");
+    ensure!(most.resident <= before.resident + GROWTH, "it grew from {before} to {most}");
     Ok(())
 }

@@ -17,7 +17,7 @@
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test and a measurement say so")]
+#![expect(clippy::print_stdout, reason = "measurements")]
 
 mod addresses;
 mod bfd;
@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use vipcast_lab::{Lab, RouterKind};
 
 /// More than anything here takes, on a busy machine too.
@@ -68,11 +68,6 @@ pub(crate) fn trial(
     kinds: &[RouterKind],
     test: impl FnOnce(&Lab) -> Result<()> + Send + 'static,
 ) -> Trial {
-    let reason = Lab::available_with(kinds).err();
-    if let Some(reason) = &reason {
-        eprintln!("SKIPPED {name}: {reason}");
-    }
     let lab = name.to_owned();
-    Trial::test(name, move || Lab::run(&lab, test).map_err(|error| Failed::from(format!("{error:#}"))))
-        .with_ignored_flag(reason.is_some())
+    vipcast_lab::trial(name, Lab::available_with(kinds), move || Lab::run(&lab, test))
 }

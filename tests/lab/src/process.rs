@@ -1,5 +1,6 @@
 //! A process of the lab: its output in a file, its end by its own pid.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
@@ -29,6 +30,22 @@ pub struct Process {
     /// Where this run begins in a log that an earlier one may have begun.
     log_start: u64,
     scene: Arc<Scene>,
+}
+
+/// What a process has in memory, in KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Memory {
+    /// Its resident set. What it shares with others counts whole, so it does not change with them.
+    pub resident: u64,
+    /// Its proportional set: what it shares with others counts in part. It grows when another process of the same program
+    /// ends, so with tests side by side its growth means nothing.
+    pub proportional: u64,
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} KiB (PSS {})", self.resident, self.proportional)
+    }
 }
 
 impl Process {
@@ -113,16 +130,19 @@ impl Process {
         writeln!(stdin, "{line}").with_context(|| format!("cannot write to {}", self.name))
     }
 
-    /// The memory that it takes, in KiB: its proportional set size, where what it shares with others counts in part.
+    /// The memory that it takes.
     ///
     /// # Errors
     /// When it has ended.
-    pub fn memory(&self) -> Result<u64> {
+    pub fn memory(&self) -> Result<Memory> {
         let path = format!("/proc/{}/smaps_rollup", self.pid);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).context("no Pss")?;
-        Ok(kib.parse()?)
+        let field = |name: &str| -> Result<u64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next());
+            Ok(kib.with_context(|| format!("no {name} in {path}"))?.parse()?)
+        };
+        Ok(Memory { resident: field("Rss:")?, proportional: field("Pss:")? })
     }
 
     /// How many files and sockets it has open.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use vipcast_lab::{Lab, RouterKind};
 
 /// More than anything here takes, on a busy machine too. The slowest is GoBGP: 30 s idle after a reset of its own.
@@ -32,11 +32,6 @@ pub(crate) fn trial(
     kinds: &[RouterKind],
     test: impl FnOnce(&str) -> Result<()> + Send + 'static,
 ) -> Trial {
-    let reason = Lab::available_with(kinds).err();
-    if let Some(reason) = &reason {
-        eprintln!("SKIPPED {name}: {reason}");
-    }
     let lab = name.to_owned();
-    Trial::test(name, move || test(&lab).map_err(|error| Failed::from(format!("{error:#}"))))
-        .with_ignored_flag(reason.is_some())
+    vipcast_lab::trial(name, Lab::available_with(kinds), move || test(&lab))
 }
