@@ -49,6 +49,21 @@ pub fn log(record: &Record) {
             info!(%service, by = drain.by, reason = drain.reason, until, "drain begins");
         }
         Record::Drain(service, None) => info!(%service, "drain lifted"),
+        Record::Restarting { preserved } => {
+            let preserved = words(preserved);
+            info!(preserved, "graceful restart: End-of-RIB waits until every VIP is decided");
+        }
+        Record::Restarted { undecided } if undecided.is_empty() => {
+            info!("graceful restart is over: every VIP is decided");
+        }
+        Record::Restarted { undecided } => {
+            let undecided = words(undecided);
+            warn!(undecided, "graceful restart is over by time; what is undecided is withdrawn");
+        }
         Record::Shutdown(phase) => info!(phase = shutdown_word(*phase), "shutting down"),
     }
+}
+
+fn words(all: impl IntoIterator<Item: ToString>) -> String {
+    all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(",")
 }

@@ -26,6 +26,7 @@
 //! | --- | --- | --- |
 //! | main | [`daemon`]: engine, BGP sessions, netlink, control socket | one current-thread runtime, so no locks |
 //! | probes | [`check::runner`] | a thousand TLS handshakes or a stuck resolver cannot delay a KEEPALIVE |
+//! | bfd | [`bfd`], while a peer has it | load must not look like a dead host |
 //!
 //! They meet only through channels.
 //!
@@ -41,14 +42,17 @@
 //! | when a VIP is announced, and why not | `engine::decide`, [`engine::Reason`] |
 //! | the order of bind, announce, withdraw, unbind | `engine::plan`, and nowhere else |
 //! | what SIGTERM does | `engine::shutdown` |
+//! | a restart that the routers wait for | `engine::restart`; [`restart`] for the change of process |
 //! | how addresses are put on the host | [`vip`] |
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | which peers run, and what is logged of them | [`peers`] |
+//! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | a command | [`cli`]: one file each |
 //! | what must survive a restart | [`state`] |
 
+pub mod bfd;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -59,5 +63,6 @@ pub mod journal;
 pub mod log;
 pub mod names;
 pub mod peers;
+pub mod restart;
 pub mod state;
 pub mod vip;

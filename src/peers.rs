@@ -1,7 +1,7 @@
 //! The peers as the configuration names them: starts, replaces and stops the speaker's peers, hands them the desired
 //! routes, and says in the log what happens to them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -12,14 +12,18 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
-use vipcast_bgp::fsm::DownReason;
+use vipcast_bgp::fsm::{DownReason, Liveness};
+use vipcast_bgp::net::bfd::{BfdEvent, Report};
 use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
-use vipcast_bgp::wire::Notification;
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
-use vipcast_bgp::{HoldTime, PeerConfig, PeerEvent, PeerStatus, Routes, Version, Watched};
+use vipcast_bgp::wire::{Family, Notification};
+use vipcast_bgp::{
+    Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Watched,
+};
 
+use crate::bfd::Watch;
 use crate::config::model::{Config, ConnectMode, Listen, Peer};
-use crate::engine::Event;
+use crate::engine::{Advertised, Event};
 use crate::names::PeerName;
 
 /// Different failures of one peer that are remembered.
@@ -52,12 +56,15 @@ pub enum PeersError {
 #[derive(Debug)]
 pub struct Peers {
     speaker: Speaker,
+    watch: Watch,
     router_id: Ipv4Addr,
     running: BTreeMap<PeerName, Running>,
     /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
     stopping: BTreeMap<PeerId, PeerName>,
     wanted: BTreeMap<PeerName, Peer>,
-    advertised: (Version, Arc<Routes>),
+    advertised: Advertised,
+    /// While a restart lasts, the families whose VIPs stayed bound.
+    restarted: Option<BTreeSet<Family>>,
     /// All VIPs of the configuration, announced now or not: whoever else announces one is to be seen.
     watched: Arc<Watched>,
     /// Stopped for good.
@@ -100,11 +107,13 @@ impl Peers {
         let (stopped, stopped_rx) = mpsc::unbounded_channel();
         let peers = Self {
             speaker,
+            watch: Watch::default(),
             router_id,
             running: BTreeMap::new(),
             stopping: BTreeMap::new(),
             wanted: BTreeMap::new(),
-            advertised: (Version::default(), Arc::default()),
+            advertised: Advertised::default(),
+            restarted: None,
             watched: Arc::default(),
             over: false,
             stopped,
@@ -117,13 +126,21 @@ impl Peers {
         self.router_id
     }
 
-    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7).
-    pub fn configure(&mut self, config: &Config) {
+    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7). `restarted` are the
+    /// families whose VIPs stayed bound, while a restart lasts.
+    pub fn configure(&mut self, config: &Config, restarted: Option<BTreeSet<Family>>) {
+        self.restarted = restarted;
+        if self.running.is_empty() && self.restarted.is_some() {
+            self.advertised.extent = Extent::Partial;
+        }
         self.wanted = config.peers.clone();
+        self.watch.set(&self.wanted);
         let changed: Vec<PeerName> = self
             .running
             .iter()
-            .filter(|(name, running)| self.wanted.get(*name) != Some(&running.peer))
+            .filter(|(name, running)| {
+                !self.wanted.get(*name).is_some_and(|wanted| wanted.same_session(&running.peer))
+            })
             .map(|(name, _)| name.clone())
             .collect();
         for name in changed {
@@ -135,6 +152,12 @@ impl Peers {
             self.stop(&name, Notification::new(CEASE, subcode, Bytes::new()));
         }
         self.watch(config);
+        for (name, running) in &mut self.running {
+            if let Some(wanted) = self.wanted.get(name).filter(|wanted| wanted.bfd != running.peer.bfd) {
+                running.peer.bfd = wanted.bfd;
+                running.handle.liveness(self.watch.liveness(name));
+            }
+        }
         self.start_missing();
     }
 
@@ -150,10 +173,13 @@ impl Peers {
     }
 
     /// Gives every peer the whole desired set, those that start later too.
-    pub fn advertise(&mut self, version: Version, routes: &Arc<Routes>) {
-        self.advertised = (version, Arc::clone(routes));
+    pub fn advertise(&mut self, advertised: Advertised) {
+        self.advertised = advertised;
+        if self.advertised.extent == Extent::Whole {
+            self.restarted = None;
+        }
         for running in self.running.values() {
-            running.handle.advertise(version, Arc::clone(routes));
+            give(&running.handle, &self.advertised);
         }
     }
 
@@ -176,9 +202,46 @@ impl Peers {
         self.over && self.all_stopped()
     }
 
+    /// Addresses that are none of ours came or went; an address of a session may be among them.
+    pub fn addresses_changed(&self) {
+        for running in self.running.values() {
+            running.handle.addresses_changed();
+        }
+    }
+
     /// What is known of every configured peer.
     pub fn status(&self) -> impl Iterator<Item = (&PeerName, &Peer, PeerStatus)> {
         self.running.iter().map(|(name, running)| (name, &running.peer, running.handle.status()))
+    }
+
+    /// What is known of their BFD sessions, by the peer's name.
+    pub fn bfd(&self) -> Option<Report> {
+        self.watch.report()
+    }
+
+    /// The next change of a BFD session.
+    pub async fn next_bfd(&mut self) -> BfdEvent {
+        self.watch.next().await
+    }
+
+    /// Passes on what BFD says.
+    pub fn bfd_changed(&mut self, event: &BfdEvent) {
+        let Some((name, liveness)) = self.watch.changed(event) else { return };
+        if let Some(running) = self.running.get(&name) {
+            for liveness in liveness {
+                running.handle.liveness(liveness);
+            }
+        }
+    }
+
+    /// Peers whose BFD session is up.
+    pub fn bfd_up(&self) -> &BTreeSet<PeerName> {
+        self.watch.up()
+    }
+
+    /// Says AdminDown, when every session is closed.
+    pub fn stop_bfd(&mut self) {
+        self.watch.stop();
     }
 
     /// What an operator should look at, for a peer that is down.
@@ -235,11 +298,11 @@ impl Peers {
             if is_ending || self.running.contains_key(name) {
                 continue;
             }
-            let bgp = bgp_config(peer, self.router_id);
+            let mut bgp = bgp_config(peer, self.router_id, self.restarted.clone());
+            bgp.awaits_bfd = self.watch.liveness(name) == Liveness::Awaited;
             let transport = transport(peer);
             let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
-            let (version, routes) = &self.advertised;
-            handle.advertise(*version, Arc::clone(routes));
+            give(&handle, &self.advertised);
             handle.watch(Arc::clone(&self.watched));
             let (peer, complained) = (peer.clone(), VecDeque::new());
             self.running.insert(name.clone(), Running { peer, bgp, handle, transport, complained });
@@ -275,23 +338,38 @@ fn transport(peer: &Peer) -> Transport {
         reach: peer.reach,
         authentication: peer.authentication.clone(),
         // Behind the Send Hold Timer, which can say what is wrong (RFC 9687: twice the hold time here).
-        user_timeout: Some(peer.hold_time * 2 + Duration::from_secs(1)),
+        user_timeout: (!peer.hold_time.is_zero()).then(|| peer.hold_time * 2 + Duration::from_secs(1)),
     }
 }
 
-fn bgp_config(peer: &Peer, router_id: Ipv4Addr) -> PeerConfig {
-    let seconds = u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX);
+fn give(handle: &PeerHandle, Advertised { version, routes, extent }: &Advertised) {
+    match extent {
+        Extent::Whole => handle.advertise(*version, Arc::clone(routes)),
+        Extent::Partial => handle.advertise_partial(*version, Arc::clone(routes)),
+    }
+}
+
+fn bgp_config(peer: &Peer, router_id: Ipv4Addr, restarted: Option<BTreeSet<Family>>) -> PeerConfig {
     PeerConfig {
-        hold_time: HoldTime::from_secs(seconds).unwrap_or(HoldTime::DEFAULT),
+        hold_time: HoldTime::from_secs(whole_seconds(peer.hold_time)).unwrap_or(HoldTime::NONE),
         connect_retry: peer.connect_retry,
         mode: peer.mode,
         families: peer.families.clone(),
         next_hops: peer.next_hop,
-        // Only a session over IPv6 has use for it.
-        extended_next_hop: peer.address.is_ipv6(),
+        extended_next_hop: peer.extended_next_hop,
+        graceful_restart: peer.graceful_restart.map(|graceful| GracefulRestart {
+            restart_time: RestartTime::from_secs(whole_seconds(graceful.restart_time))
+                .unwrap_or(RestartTime::DEFAULT),
+            notification: graceful.notification,
+            restarted,
+        }),
         seed: seed(),
         ..PeerConfig::new(peer.local_as, peer.peer_as, router_id)
     }
+}
+
+fn whole_seconds(time: Duration) -> u16 {
+    u16::try_from(time.as_secs()).unwrap_or(u16::MAX)
 }
 
 /// Two speakers must not share it, or they collide in lockstep.

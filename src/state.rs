@@ -1,14 +1,20 @@
-//! The state directory: the lock that keeps a second daemon out, and the drains that must survive a restart (I12).
+//! The state directory: the lock that keeps a second daemon out, and what must survive a restart: the drains (I12), and
+//! what was announced when a graceful restart began.
 //!
 //! ```text
 //! state_dir/lock          locked as long as the daemon lives; holds its process id, for people
 //! state_dir/drains.json   service -> drain; replaced as a whole, never half-written
+//! state_dir/restart.json  the boot and the VIPs; there only between two processes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::Drain;
 use crate::names::ServiceName;
@@ -42,7 +48,7 @@ pub enum StateError {
         /// What the other daemon wrote into the lock file.
         pid: String,
     },
-    /// The drains cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
         /// Which.
@@ -51,7 +57,7 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
-    /// The drains cannot be written.
+    /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
         /// Which.
@@ -60,6 +66,16 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
+}
+
+const DRAINS: &str = "drains.json";
+const RESTART: &str = "restart.json";
+
+/// What a process that restarts gracefully leaves to the next.
+#[derive(Debug, Serialize, Deserialize)]
+struct Announced {
+    boot: String,
+    vips: BTreeSet<IpNet>,
 }
 
 /// The state directory, locked for as long as this value lives.
@@ -106,15 +122,7 @@ impl StateDir {
     /// # Errors
     /// The file is there but cannot be read or understood. An operator's override is never dropped silently.
     pub fn drains(&self) -> Result<BTreeMap<ServiceName, Drain>, StateError> {
-        let path = self.drains_path();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(source) => return Err(StateError::Read { path, source }),
-        };
-        let drains: BTreeMap<String, Drain> = serde_json::from_str(&text).map_err(|error| {
-            StateError::Read { path, source: io::Error::new(io::ErrorKind::InvalidData, error) }
-        })?;
+        let drains: BTreeMap<String, Drain> = self.read(DRAINS)?.unwrap_or_default();
         Ok(drains.into_iter().map(|(service, drain)| (ServiceName::from(service.as_str()), drain)).collect())
     }
 
@@ -123,21 +131,63 @@ impl StateDir {
     /// # Errors
     /// The file system refuses.
     pub fn save_drains(&self, drains: &BTreeMap<ServiceName, Drain>) -> Result<(), StateError> {
-        let path = self.drains_path();
+        self.write(DRAINS, drains)
+    }
+
+    /// Leaves for the next process what was announced, because the routers keep it (RFC 4724).
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn leave_announced(&self, vips: BTreeSet<IpNet>) -> Result<(), StateError> {
+        self.write(RESTART, &Announced { boot: self.boot()?, vips })
+    }
+
+    /// What the process before left in [`Self::leave_announced`], once, if that was on this boot: a reboot has bound
+    /// nothing.
+    ///
+    /// # Errors
+    /// The file is there but cannot be read, understood or removed.
+    pub fn take_announced(&self) -> Result<Option<BTreeSet<IpNet>>, StateError> {
+        let Some(Announced { boot, vips }) = self.read(RESTART)? else { return Ok(None) };
+        let path = self.path.join(RESTART);
+        fs::remove_file(&path).map_err(|source| StateError::Write { path, source })?;
+        Ok((boot == self.boot()?).then_some(vips))
+    }
+
+    fn boot(&self) -> Result<String, StateError> {
+        let path = PathBuf::from("/proc/sys/kernel/random/boot_id");
+        fs::read_to_string(&path)
+            .map(|boot| boot.trim().to_owned())
+            .map_err(|source| StateError::Read { path, source })
+    }
+
+    /// `None`: there is no such file.
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let path = self.path.join(name);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StateError::Read { path, source }),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| StateError::Read {
+            path,
+            source: io::Error::new(io::ErrorKind::InvalidData, error),
+        })
+    }
+
+    /// After this returns it survives a power cut.
+    fn write(&self, name: &str, what: &impl Serialize) -> Result<(), StateError> {
+        let path = self.path.join(name);
         let new = path.with_extension("json.new");
         let write = || -> io::Result<()> {
             let mut file = File::create(&new)?;
-            serde_json::to_writer_pretty(&mut file, drains)?;
+            serde_json::to_writer_pretty(&mut file, what)?;
             writeln!(file)?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
             File::open(&self.path)?.sync_all()
         };
         write().map_err(|source| StateError::Write { path, source })
-    }
-
-    fn drains_path(&self) -> PathBuf {
-        self.path.join("drains.json")
     }
 }
 
@@ -163,6 +213,21 @@ mod tests {
         );
         drop(first);
         StateDir::open(&path).unwrap();
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_was_announced_is_left_once_and_for_this_boot_only() {
+        let path = scratch("announced");
+        let state = StateDir::open(&path).unwrap();
+        assert_eq!(state.take_announced().unwrap(), None);
+        let vips = BTreeSet::from(["192.0.2.10/32".parse().unwrap(), "2001:db8::/48".parse().unwrap()]);
+        state.leave_announced(vips.clone()).unwrap();
+        assert_eq!(state.take_announced().unwrap(), Some(vips));
+        assert_eq!(state.take_announced().unwrap(), None, "it is used up");
+        fs::write(path.join(RESTART), r#"{"boot": "another", "vips": ["192.0.2.10/32"]}"#).unwrap();
+        assert_eq!(state.take_announced().unwrap(), None, "a reboot has bound nothing");
+        assert!(!path.join(RESTART).exists());
         fs::remove_dir_all(path).unwrap();
     }
 

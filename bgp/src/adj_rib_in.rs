@@ -116,6 +116,11 @@ impl AdjRibIn {
         Self { ingress, watched, lengths, paths: Arc::default(), stale: BTreeSet::new() }
     }
 
+    /// Our own addresses are these from now on; a path that was heard before stays as it was judged.
+    pub fn set_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.ingress.addresses = addresses;
+    }
+
     /// Watches exactly `watched` from now on. Paths for others are forgotten; the families returned are those of the
     /// session in which there is something new to watch, whose paths may have been announced before.
     pub fn watch(&mut self, watched: Arc<Watched>) -> BTreeSet<Family> {

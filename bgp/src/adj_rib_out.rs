@@ -51,6 +51,8 @@ pub struct AdjRibOut {
     announce: BTreeMap<Arc<RouteAttributes>, Vec<IpNet>>,
     withheld: BTreeMap<IpNet, Withheld>,
     end_of_rib: BTreeSet<Family>,
+    /// End-of-RIB waits, because more is to come (RFC 4724 §4.1).
+    hold_end_of_rib: bool,
 }
 
 /// Why a wanted route is not sent on this session.
@@ -76,7 +78,13 @@ impl AdjRibOut {
             withdraw: BTreeSet::new(),
             announce: BTreeMap::new(),
             withheld: BTreeMap::new(),
+            hold_end_of_rib: false,
         }
+    }
+
+    /// Whether the End-of-RIB that is owed waits from now on. Routes do not.
+    pub fn hold_end_of_rib(&mut self, hold: bool) {
+        self.hold_end_of_rib = hold;
     }
 
     /// Wants exactly `routes` from now on. What is wanted and was sent already is not sent again.
@@ -98,6 +106,19 @@ impl AdjRibOut {
         }
     }
 
+    /// The session has other next hops from now on. `routes` is what is wanted now; what it changes is sent again, and
+    /// what has no next hop any more is withdrawn.
+    pub fn set_next_hops(&mut self, next_hops: SessionNextHops, routes: &Routes) {
+        let before = std::mem::replace(&mut self.egress.next_hops, next_hops);
+        let moved = |family: &Family| before.of(*family) != next_hops.of(*family);
+        let families: Vec<Family> = self.egress.families.iter().copied().filter(moved).collect();
+        if families.is_empty() {
+            return;
+        }
+        self.resend.extend(self.sent.keys().filter(|prefix| families.contains(&family_of(prefix))));
+        self.set(routes);
+    }
+
     /// Sends everything of `family` again, though nothing changed (RFC 2918 §4). `routes` is what is wanted now.
     pub fn refresh(&mut self, family: Family, routes: &Routes) {
         self.resend.extend(self.sent.keys().filter(|prefix| family_of(prefix) == family));
@@ -107,14 +128,15 @@ impl AdjRibOut {
     /// The next UPDATE that is due, counted as sent from now on; `None` when the peer has all that is wanted.
     pub fn next_update(&mut self) -> Option<Update> {
         self.next_withdrawal().or_else(|| self.next_announcement()).or_else(|| {
-            let family = self.end_of_rib.pop_first()?;
+            let family = if self.hold_end_of_rib { None } else { self.end_of_rib.pop_first() }?;
             Some(Update::new_end_of_rib(family))
         })
     }
 
     /// Whether [`Self::next_update`] has nothing left.
     pub fn is_synced(&self) -> bool {
-        self.withdraw.is_empty() && self.announce.is_empty() && self.end_of_rib.is_empty()
+        let told = self.hold_end_of_rib || self.end_of_rib.is_empty();
+        self.withdraw.is_empty() && self.announce.is_empty() && told
     }
 
     /// How many prefixes the peer has from us.

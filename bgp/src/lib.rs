@@ -1,4 +1,4 @@
-//! An embeddable BGP-4 speaker for hosts that announce routes: a pure core, and tokio drivers around it.
+//! An embeddable BGP-4 and BFD speaker for hosts that announce routes: a pure core, and drivers around it.
 //!
 //! ```text
 //!   your program ── Routes ──► net::Speaker ◄──── PeerEvent ── …
@@ -14,6 +14,7 @@
 //! * [`adj_rib_out`]: what a session was sent against what is wanted, packed into UPDATEs.
 //! * [`adj_rib_in`]: the paths that a session has for prefixes that are watched.
 //! * [`fsm`]: one peer as a state machine: [`fsm::Peer::handle`] and [`fsm::Peer::deadline`].
+//! * [`bfd`]: BFD packets, and one session as a state machine: [`bfd::Session::handle`] and [`bfd::Session::deadline`].
 //! * `net` (feature `net`, on by default): sockets, timers and tasks.
 //!
 //! Everything but `net` is pure: no socket, clock, task or random source, and no tokio in the dependency tree
@@ -29,11 +30,14 @@
 //! | 2385 | TCP MD5 | yes, on dialled and accepted connections |
 //! | 2918 | route refresh | answered; sent when more is watched |
 //! | 4486, 9003 | Cease subcodes, shutdown communication | sent and shown |
-//! | 4724 | graceful restart | decoded; End-of-RIB sent |
+//! | 4724, 8538 | graceful restart, N bit, Hard Reset | the restarting side |
 //! | 4760, 2545 | multiprotocol | IPv4 and IPv6 unicast; other families are decoded as opaque |
 //! | 5082 | GTSM (TTL security) | yes |
 //! | 5492, 9072 | capabilities, extended parameters | both decoded; 9072 never sent |
 //! | 5925, 5926 | TCP-AO | one key a session, set at its start; never run on a kernel that has it |
+//! | 5880 | BFD | asynchronous mode, the other's demand mode; no echo, no authentication |
+//! | 5881 | BFD over one hop | IPv4 and IPv6, link-local too |
+//! | 5883 | BFD over several hops | with a minimum TTL of its own for each session |
 //! | 6286 | AS-wide unique identifier | yes |
 //! | 6608 | FSM error subcodes | sent |
 //! | 6793 | four-octet AS numbers | yes, with two-octet peers too |
@@ -51,7 +55,9 @@ mod readme {}
 
 pub mod adj_rib_in;
 pub mod adj_rib_out;
+pub mod bfd;
 pub mod fsm;
+mod jitter;
 #[cfg(feature = "net")]
 pub mod net;
 mod next_hop;
@@ -61,6 +67,9 @@ mod testing;
 pub mod wire;
 
 pub use adj_rib_in::{Path, Paths, Watched, Whose};
-pub use fsm::{ConnectMode, HoldTime, PeerConfig, PeerEvent, PeerStatus, Session, State, Version};
+pub use fsm::{
+    ConnectMode, Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Session,
+    State, Version,
+};
 pub use next_hop::{NextHop, SessionNextHops};
 pub use route::{NextHops, RouteAttributes, Routes, family_of};

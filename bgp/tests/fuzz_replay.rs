@@ -51,6 +51,16 @@ fn the_peer_machine_survives() {
     fuzz("peer");
 }
 
+#[test]
+fn bfd_packets_survive() {
+    fuzz("bfd_packet");
+}
+
+#[test]
+fn the_bfd_session_survives() {
+    fuzz("bfd_session");
+}
+
 fn fuzz(name: &str) {
     let target = TARGETS.into_iter().find(|target| target.name == name).expect("one of the targets");
     let mut corpus: Vec<Vec<u8>> = target.seeds().collect();

@@ -75,9 +75,10 @@ fn render(explanation: &Explanation) -> String {
         ]);
     }
     let mut peer_table = table(&["PEER", "STATE", "ROUTE", "WHY"]);
-    for (name, PeerView { state, sent, why }) in peers {
+    for (name, PeerView { state, sent, why, bfd }) in peers {
         let route = if *sent { "sent" } else { "not sent" };
-        peer_table.add_row([name.as_str(), state, route, why.as_deref().unwrap_or_default()]);
+        let state = bfd.as_ref().map_or_else(|| state.clone(), |bfd| format!("{state}, BFD {bfd}"));
+        peer_table.add_row([name.as_str(), &state, route, why.as_deref().unwrap_or_default()]);
     }
     let checks = if checks.is_empty() { String::new() } else { format!("\n{check_table}\n") };
     format!("{text}{checks}\n{peer_table}")

@@ -11,6 +11,7 @@ mod drain;
 mod explain;
 mod output;
 mod reload;
+mod restart;
 mod run;
 mod status;
 
@@ -48,6 +49,8 @@ enum Command {
     Undrain(drain::UndrainArgs),
     /// Follow the configuration file as it is now; a broken one changes nothing
     Reload(ClientArgs),
+    /// Replace the daemon by the program on disk without a gap in traffic
+    Restart(restart::RestartArgs),
     /// Print the version
     Version,
 }
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => drain::drain(&args),
         Command::Undrain(args) => drain::undrain(&args),
         Command::Reload(args) => reload::reload(&args),
+        Command::Restart(args) => restart::restart(&args),
         Command::Version => {
             println!("vipcast {}", env!("CARGO_PKG_VERSION"));
             Ok(())

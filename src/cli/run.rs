@@ -4,8 +4,8 @@ use anyhow::Context;
 
 use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Loaded};
-use crate::daemon::Daemon;
-use crate::log;
+use crate::daemon::{Daemon, Ending};
+use crate::{log, restart};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let Loaded { config, warnings } = config::load(&args.config)
@@ -14,10 +14,15 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     for warning in warnings.iter() {
         tracing::warn!(message = warning.message, "configuration");
     }
-    let started = block_on(async {
+    // When this returns, the daemon and its runtime are gone, and with them every socket.
+    let ended = block_on(async {
         let daemon = Daemon::start(args.config.clone(), config).await?;
-        daemon.run().await;
-        anyhow::Ok(())
+        anyhow::Ok(daemon.run().await)
     })?;
-    Ok(started.context("cannot run")?)
+    match ended.context("cannot run")? {
+        Ending::Stopped => Ok(()),
+        Ending::Restart => {
+            Err(anyhow::Error::from(restart::exec()).context("cannot start the program anew").into())
+        }
+    }
 }

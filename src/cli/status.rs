@@ -2,12 +2,24 @@
 
 use super::output::{age, print, print_json, table, vip};
 use super::{ClientArgs, Failure, block_on};
-use crate::control::api::Status;
+use crate::control::api::{Bfd, Status};
 use crate::control::client;
 
 pub(super) fn status(args: &ClientArgs) -> Result<(), Failure> {
     let status: Status = block_on(client::get(&args.socket, "/v1/status"))??;
     if args.json { print_json(&status) } else { print(&render(&status)) }
+}
+
+/// Behind the state of the session.
+const BFD_COLUMN: usize = 4;
+
+/// What is wrong with a BFD session that is not up, or will soon not be.
+fn bfd_note(bfd: &Bfd) -> Option<String> {
+    let down = (bfd.state != "Up").then(|| {
+        let change = bfd.last_change.clone();
+        change.unwrap_or_else(|| "no packet from the router yet; is it configured there?".to_owned())
+    });
+    bfd.error.clone().or(down).map(|what| format!("BFD: {what}"))
 }
 
 fn render(status: &Status) -> String {
@@ -17,23 +29,40 @@ fn render(status: &Status) -> String {
     if let Some(phase) = &status.shutdown {
         text += &format!("shutting down: {phase}\n");
     }
-    let mut peers = table(&["PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT", "NOTE"]);
+    if status.restarting {
+        text += "restarting: routers keep our routes until every VIP is decided\n";
+    }
+    let mut headings = vec!["PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT"];
+    let with_bfd = status.peers.values().any(|peer| peer.bfd.is_some());
+    if with_bfd {
+        headings.insert(BFD_COLUMN, "BFD");
+    }
+    let mut peers = table(&headings);
+    // Below the table: with an IPv6 address in it there is no room left.
+    let mut notes = String::new();
     for (name, peer) in &status.peers {
         let established = peer.state == "Established";
+        let bfd_note = || peer.bfd.as_ref().and_then(bfd_note);
         let note = match (established, peer.withheld.len()) {
-            (false, _) => peer.last_error.clone().unwrap_or_default(),
-            (true, 0) => String::new(),
-            (true, withheld) => format!("{withheld} cannot be sent, see explain"),
+            (false, _) => peer.last_error.clone(),
+            (true, 0) => bfd_note(),
+            (true, withheld) => Some(format!("{withheld} cannot be sent, see explain")),
         };
-        peers.add_row([
+        notes.extend(note.map(|note| format!("{name}: {note}\n")));
+        notes.extend(peer.hint.as_ref().map(|hint| format!("  hint: {hint}\n")));
+        let mut row = vec![
             name.clone(),
             peer.address.to_string(),
             peer.peer_as.to_string(),
             peer.state.clone(),
             age(peer.since_ms),
             peer.advertised.to_string(),
-            note,
-        ]);
+        ];
+        if with_bfd {
+            let bfd = peer.bfd.as_ref().map_or_else(|| "-".to_owned(), |bfd| bfd.state.clone());
+            row.insert(BFD_COLUMN, bfd);
+        }
+        peers.add_row(row);
     }
     let mut checks = table(&["CHECK", "STATE", "FOR", "LAST RESULT"]);
     for (name, check) in &status.checks {
@@ -55,5 +84,73 @@ fn render(status: &Status) -> String {
             entry.why.clone().unwrap_or_default(),
         ]);
     }
-    format!("{text}\n{peers}\n\n{checks}\n\n{vips}")
+    format!("{text}\n{peers}\n{notes}\n{checks}\n\n{vips}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::control::api::Peer;
+
+    fn peer(state: &str, bfd: Option<Bfd>) -> Peer {
+        Peer {
+            address: "2001:db8:0:1::1".parse().unwrap(),
+            peer_as: 65000,
+            state: state.to_owned(),
+            since_ms: 3_661_000,
+            hold_time: Some(9),
+            families: vec!["ipv4-unicast".to_owned()],
+            local_address: None,
+            advertised: 12,
+            updates_sent: 3,
+            received: 0,
+            restart_time: None,
+            bfd,
+            last_error: Some("peer sent Cease / Administrative Shutdown: \"maintenance\"".to_owned()),
+            hint: None,
+            withheld: BTreeMap::new(),
+        }
+    }
+
+    fn bfd(state: &str, last_change: Option<&str>) -> Bfd {
+        Bfd {
+            state: state.to_owned(),
+            since_ms: 100,
+            transmit_us: Some(50_000),
+            detection_us: Some(150_000),
+            last_change: last_change.map(str::to_owned),
+            downs: 1,
+            late_wakeups: 0,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn bfd_has_a_column_where_there_is_any_and_says_what_is_wrong() {
+        let status = Status {
+            version: "1.2.3".to_owned(),
+            router_id: [10, 0, 0, 2].into(),
+            uptime_ms: 3_661_000,
+            config: "/etc/vipcast/vipcast.yaml".to_owned(),
+            shutdown: None,
+            restarting: true,
+            peers: BTreeMap::from([
+                ("tor-a".to_owned(), peer("Established", Some(bfd("Up", Some("Down to Up; it is Init"))))),
+                ("tor-b".to_owned(), peer("Established", Some(bfd("Down", None)))),
+                (
+                    "tor-c".to_owned(),
+                    peer("Idle", Some(bfd("Down", Some("Up to Down: Control Detection Time Expired")))),
+                ),
+                ("tor-d".to_owned(), peer("Established", None)),
+                ("tor-e".to_owned(), Peer { hint: Some("is it up?".to_owned()), ..peer("Idle", None) }),
+            ]),
+            checks: BTreeMap::new(),
+            vips: Vec::new(),
+        };
+        let text = render(&status);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "wider than a terminal:\n{text}");
+        insta::assert_snapshot!(text);
+    }
 }

@@ -1,5 +1,6 @@
 //! What is used where the configuration says nothing. Written down here and nowhere else.
 
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 /// `state_dir`.
@@ -14,6 +15,12 @@ pub const BGP_PORT: u16 = 179;
 pub const HOLD_TIME: Duration = Duration::from_secs(9);
 /// `connect_retry` of a peer.
 pub const CONNECT_RETRY: Duration = Duration::from_secs(1);
+/// `graceful_restart.restart_time` of a peer: enough to start and to check, and no longer than a host that died may blackhole.
+pub const RESTART_TIME: Duration = Duration::from_secs(20);
+/// `bfd.interval` of a peer: slow enough for every router, and a silence of 0.9 s is noticed.
+pub const BFD_INTERVAL: Duration = Duration::from_millis(300);
+/// `bfd.multiplier` of a peer.
+pub const BFD_MULTIPLIER: NonZeroU8 = NonZeroU8::new(3).unwrap();
 /// `interval` of a check.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 /// `fast_interval` of a check, or `interval` where that is shorter.

@@ -23,8 +23,10 @@ pub mod defaults;
 pub mod diagnostic;
 pub mod model;
 
+mod bfd;
 mod checks;
 mod global;
+mod graceful_restart;
 mod peers;
 mod places;
 mod read;

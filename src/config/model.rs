@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
+use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 
 /// Everything the daemon was told.
@@ -133,6 +134,58 @@ pub struct Peer {
     pub authentication: Option<Authentication>,
     /// Next hops for the family that the session itself does not have.
     pub next_hop: NextHops,
+    /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950); only on a session over IPv6.
+    pub extended_next_hop: bool,
+    /// What the peer is asked to keep over a restart of ours; `None`: nothing.
+    pub graceful_restart: Option<GracefulRestart>,
+    /// Watches the way to the peer (RFC 5880); `None`: no BFD.
+    pub bfd: Option<Bfd>,
+}
+
+/// `graceful_restart: {restart_time: …}` (RFC 4724).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// How long the peer keeps our routes while we are away: whole seconds, 1 s to 4,095 s.
+    pub restart_time: Duration,
+    /// Whether it keeps them after a NOTIFICATION, too, unless that is a Hard Reset (RFC 8538).
+    pub notification: bool,
+}
+
+impl Default for GracefulRestart {
+    fn default() -> Self {
+        Self { restart_time: defaults::RESTART_TIME, notification: true }
+    }
+}
+
+impl Peer {
+    /// Whether the BGP session can go on as it is when the configuration changes to `other`: BFD has timers of its own.
+    pub fn same_session(&self, other: &Self) -> bool {
+        *self == Self { bfd: self.bfd, ..other.clone() }
+    }
+}
+
+/// `bfd: {interval: …, multiplier: …}` (RFC 5880).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bfd {
+    /// We send, and can receive, that often: 10 ms to 60 s.
+    pub interval: Duration,
+    /// How many of our packets the peer may miss in a row.
+    pub multiplier: NonZeroU8,
+    /// No session before BFD is up.
+    pub strict: bool,
+    /// The least TTL that packets of a peer that is not on the link may have; `None`: what its `multihop` allows.
+    pub min_ttl: Option<u8>,
+}
+
+impl Default for Bfd {
+    fn default() -> Self {
+        Self {
+            interval: defaults::BFD_INTERVAL,
+            multiplier: defaults::BFD_MULTIPLIER,
+            strict: false,
+            min_ttl: None,
+        }
+    }
 }
 
 /// One entry under `checks:`.

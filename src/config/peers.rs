@@ -7,11 +7,11 @@ use std::time::Duration;
 use vipcast_bgp::wire::{Asn, Family};
 
 use super::diagnostic::{Report, Span};
-use super::model::{Authentication, ConnectMode, NextHops, Peer, Reach};
+use super::model::{Authentication, Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach};
 use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use super::tree::{Entry, Node, Value};
-use super::{defaults, transport, value};
+use super::{bfd, defaults, graceful_restart, transport, value};
 use crate::names::PeerName;
 
 /// The least hold time that BGP allows besides none at all (RFC 4271 §4.2).
@@ -37,7 +37,7 @@ pub(super) fn read(
         }
         None => Written::absent(),
     };
-    let mut seen: BTreeMap<(IpAddr, u16), Span> = BTreeMap::new();
+    let mut seen: BTreeMap<(IpAddr, u16, Option<String>), Span> = BTreeMap::new();
     let mut keys: BTreeMap<IpAddr, (Span, Option<Authentication>)> = BTreeMap::new();
     let peers: Vec<Option<(PeerName, Peer)>> = entries?
         .iter()
@@ -51,10 +51,13 @@ pub(super) fn read(
                 peer_address,
             );
             let mut written = Written::read(table, report);
+            written.check(address, report);
             written.fill_in(&shared);
             let peer = written.resolve(address, entry, local_as, report)?;
             let at = address.map_or(entry.key_span, |address| address.span);
-            if let Some(first) = seen.insert((peer.address, peer.port), at) {
+            // Every router may have fe80::1 on its end of a link.
+            let link = peer.interface.clone().filter(|_| value::is_link_local(peer.address));
+            if let Some(first) = seen.insert((peer.address, peer.port, link), at) {
                 report
                     .error(at, format!("two peers have the address {} and port {}", peer.address, peer.port))
                     .also(first, "first given here")
@@ -112,6 +115,10 @@ struct Written {
     source_address: Field<IpAddr>,
     transport: transport::Written,
     next_hop: Field<NextHops>,
+    extended_next_hop: Field<bool>,
+    /// `Some(None)`: switched off, whatever `peer_defaults` say.
+    graceful_restart: Field<Option<GracefulRestart>>,
+    bfd: Field<Option<Bfd>>,
 }
 
 impl Written {
@@ -127,6 +134,9 @@ impl Written {
             source_address: Field::Absent,
             transport: transport::Written::absent(),
             next_hop: Field::Absent,
+            extended_next_hop: Field::Absent,
+            graceful_restart: Field::Absent,
+            bfd: Field::Absent,
         }
     }
 
@@ -147,9 +157,24 @@ impl Written {
             source_address: table.field("source_address", report, source_address),
             transport: transport::Written::read(&mut table, report),
             next_hop: table.field("next_hop", report, next_hops),
+            extended_next_hop: table.field("extended_next_hop", report, value::boolean),
+            graceful_restart: table.field("graceful_restart", report, graceful_restart::graceful_restart),
+            bfd: table.field("bfd", report, bfd::bfd),
         };
         table.finish(report);
         written
+    }
+
+    /// What a peer says itself must make sense for it; what stands in `peer_defaults` holds where it does.
+    fn check(&self, address: Option<Placed<IpAddr>>, report: &mut Report) {
+        if let Some(Placed { value: true, span }) = self.extended_next_hop.set()
+            && let Some(address) = address.filter(|address| address.value.is_ipv4())
+        {
+            report
+                .error(*span, "only a session over IPv6 can have IPv6 next hops for IPv4 routes")
+                .also(address.span, "this session is over IPv4")
+                .hint("leave it out here; it is on wherever the address of the peer is an IPv6 one");
+        }
     }
 
     /// Takes from `peer_defaults` what this peer does not say itself.
@@ -171,6 +196,9 @@ impl Written {
         fill(&mut self.transport.reach, &shared.transport.reach);
         fill(&mut self.transport.interface, &shared.transport.interface);
         fill(&mut self.next_hop, &shared.next_hop);
+        fill(&mut self.extended_next_hop, &shared.extended_next_hop);
+        fill(&mut self.graceful_restart, &shared.graceful_restart);
+        fill(&mut self.bfd, &shared.bfd);
     }
 
     fn resolve(
@@ -204,6 +232,25 @@ impl Written {
                 .also(address.span, format!("an {} address", family_word(address.value)))
                 .hint("`source_address` and `address` must be of the same family");
         }
+        let scoped = [address.as_ref(), self.source_address.set()].into_iter().flatten();
+        for Placed { value, span } in scoped.filter(|address| value::is_link_local(address.value)) {
+            if value.is_ipv6() && !self.transport.interface.is_given() {
+                report
+                    .error(*span, format!("{value} is a link-local address, which needs an interface"))
+                    .hint("write the interface of the link beside it: `interface: eth0`");
+                return None;
+            }
+        }
+        let awaits_bfd = || self.bfd.set().is_some_and(|bfd| bfd.value.is_some_and(|bfd| bfd.strict));
+        if let Some(Placed { value: Duration::ZERO, span }) = self.hold_time.set()
+            && !awaits_bfd()
+        {
+            report
+                .error(*span, "with a hold time of zero nobody would notice that the router is dead")
+                .hint("the least is 3s; none at all takes BFD in its place: `bfd: {strict: true}`");
+            return None;
+        }
+        let over_ipv6 = address.is_some_and(|address| address.value.is_ipv6());
         Some(Peer {
             address: address?.value,
             port: self.port.or(defaults::BGP_PORT)?,
@@ -218,6 +265,9 @@ impl Written {
             reach: self.transport.reach.or(Reach::default())?,
             authentication: self.transport.authentication.optional()?,
             next_hop: self.next_hop.or(NextHops::default())?,
+            extended_next_hop: self.extended_next_hop.or(true)? && over_ipv6,
+            graceful_restart: self.graceful_restart.or(None)?,
+            bfd: self.bfd.or(None)?,
         })
     }
 }
@@ -249,36 +299,15 @@ fn host_address(address: IpAddr, span: Span, whose: &str, report: &mut Report) -
         }
         return None;
     }
-    if address.is_ipv6() && value::is_link_local(address) {
-        report
-            .error(span, format!("{address} is a link-local address, which needs an interface"))
-            .hint("link-local sessions are not supported, use a global address");
-        return None;
-    }
     Some(())
 }
 
 fn hold_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    // None at all; whether that may be is seen when it is known whether there is BFD.
     if matches!(&node.value, Value::Scalar(text) if matches!(text.as_str(), "0" | "0s" | "0ms")) {
-        report
-            .error(node.span, "with a hold time of zero nobody would notice that the router is dead")
-            .hint("the least is 3s; none at all will be allowed together with BFD, which is not there yet");
-        return None;
+        return Some(Duration::ZERO);
     }
-    let time = value::duration(node, key, LEAST_HOLD_TIME, report)?;
-    if time.subsec_nanos() != 0 {
-        report
-            .error(node.span, "BGP has hold times of whole seconds only")
-            .hint(format!("write `{}s`", time.as_secs() + 1));
-        return None;
-    }
-    if time > LONGEST_HOLD_TIME {
-        report
-            .error(node.span, "the hold time does not fit in an OPEN message")
-            .hint(format!("the most is {}s", LONGEST_HOLD_TIME.as_secs()));
-        return None;
-    }
-    Some(time)
+    value::whole_seconds(node, key, LEAST_HOLD_TIME..=LONGEST_HOLD_TIME, "hold time", report)
 }
 
 fn connect_retry(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {

@@ -54,6 +54,9 @@ fn what_is_not_said_has_a_default() {
                 reach: Reach::ByPeering,
                 authentication: None,
                 next_hop: NextHops::default(),
+                extended_next_hop: false,
+                graceful_restart: None,
+                bfd: None,
             },
         )]
         .into(),

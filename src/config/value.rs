@@ -50,6 +50,24 @@ pub(super) fn boolean(node: &Node, key: Span, report: &mut Report) -> Option<boo
     }
 }
 
+/// `true` for the defaults, `false`, or a map, which `settings` reads. `Some(None)`: switched off.
+pub(super) fn switch<T: Default>(
+    node: &Node,
+    key: Span,
+    what: &str,
+    report: &mut Report,
+    settings: impl FnOnce(&mut Report) -> Option<T>,
+) -> Option<Option<T>> {
+    match &node.value {
+        Value::Scalar(_) => Some(boolean(node, key, report)?.then(T::default)),
+        Value::Map(_) => settings(report).map(Some),
+        Value::Null | Value::List(_) => {
+            expected(node, key, what, report);
+            None
+        }
+    }
+}
+
 /// A whole number within a range; `what` names it with its range ("a port, 1 to 65535").
 pub(super) fn integer(
     node: &Node,
@@ -161,6 +179,30 @@ pub enum DurationError {
     NotADuration,
 }
 
+/// A duration of whole seconds within a range, for a field of the OPEN message that is called `what`.
+pub(super) fn whole_seconds(
+    node: &Node,
+    key: Span,
+    range: RangeInclusive<Duration>,
+    what: &str,
+    report: &mut Report,
+) -> Option<Duration> {
+    let time = duration(node, key, *range.start(), report)?;
+    if time.subsec_nanos() != 0 {
+        report
+            .error(node.span, format!("a {what} is in whole seconds"))
+            .hint(format!("write `{}s`", time.as_secs() + 1));
+        return None;
+    }
+    if time > *range.end() {
+        report
+            .error(node.span, format!("the {what} does not fit in an OPEN message"))
+            .hint(format!("the most is {}s", range.end().as_secs()));
+        return None;
+    }
+    Some(time)
+}
+
 /// Numbers with units from the largest to the smallest, each at most once, nothing between: `1m30s`.
 ///
 /// # Errors
@@ -245,10 +287,10 @@ pub(super) fn address(node: &Node, key: Span, report: &mut Report) -> Option<IpA
         && address.parse::<IpAddr>().is_ok()
     {
         diagnostic.hint(format!("write it without the prefix length: `{address}`"));
-    } else if let Some((address, _)) = written.split_once('%')
+    } else if let Some((address, zone)) = written.split_once('%')
         && address.parse::<Ipv6Addr>().is_ok()
     {
-        diagnostic.hint("link-local addresses with an interface are not supported, use a global one");
+        diagnostic.hint(format!("write `{address}` here and `interface: {zone}` beside it"));
     } else if written.bytes().any(|b| b.is_ascii_alphabetic()) && !written.contains(':') {
         diagnostic.hint("host names are not looked up here");
     }

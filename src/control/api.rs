@@ -20,6 +20,9 @@ pub struct Status {
     pub config: String,
     /// Phase of the shutdown, while there is one.
     pub shutdown: Option<String>,
+    /// Whether a graceful restart is still under way: something is undecided, so End-of-RIB is held, or a peer has not
+    /// been told everything.
+    pub restarting: bool,
     /// Peers by name.
     pub peers: BTreeMap<String, Peer>,
     /// Checks by name.
@@ -51,12 +54,37 @@ pub struct Peer {
     pub updates_sent: u64,
     /// Prefixes that it announced to us since start; counted and, unless they are VIPs, dropped.
     pub received: u64,
+    /// For how many seconds it keeps our routes over a restart, once negotiated.
+    pub restart_time: Option<u16>,
+    /// The BFD session with it, if it has one.
+    pub bfd: Option<Bfd>,
     /// Why the last session or attempt ended.
     pub last_error: Option<String>,
     /// What to look at then.
     pub hint: Option<String>,
     /// Prefixes that we announce and this session cannot carry, with the reason.
     pub withheld: BTreeMap<IpNet, String>,
+}
+
+/// A BFD session (RFC 5880).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bfd {
+    /// `Up`, `Init`, `Down` or `AdminDown`.
+    pub state: String,
+    /// How long it has been in that state.
+    pub since_ms: u64,
+    /// We send that often, in microseconds, before jitter; none while the peer wants nothing.
+    pub transmit_us: Option<u64>,
+    /// After so long a silence, in microseconds, the peer is taken for dead; none while nothing was heard.
+    pub detection_us: Option<u64>,
+    /// The last change, with its diagnostic in words.
+    pub last_change: Option<String>,
+    /// How often it left Up.
+    pub downs: u64,
+    /// How often the peer was not taken for dead because it was us who slept.
+    pub late_wakeups: u64,
+    /// Why our packets do not leave, or theirs cannot come in.
+    pub error: Option<String>,
 }
 
 /// A check.
@@ -166,6 +194,8 @@ pub struct PeerView {
     pub sent: bool,
     /// Why not, where that is the session's doing.
     pub why: Option<String>,
+    /// State of the BFD session, if there is one.
+    pub bfd: Option<String>,
 }
 
 /// An operator's drain.

@@ -29,6 +29,8 @@ use crate::config::model::Control;
 const MAX_BODY: usize = 64 * 1024;
 /// Pause after an error of `accept` itself, such as too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long the last answers may take.
+const FINISH: Duration = Duration::from_secs(1);
 /// Requests that wait for the daemon.
 const QUEUE: usize = 64;
 
@@ -80,6 +82,8 @@ pub enum Command {
     Undrain(UndrainRequest),
     /// `POST /v1/reload`.
     Reload,
+    /// `POST /v1/restart`.
+    Restart,
 }
 
 /// Status and JSON body.
@@ -123,6 +127,8 @@ impl Answer {
 pub struct Server {
     path: PathBuf,
     task: JoinHandle<()>,
+    /// Ends when the task and every connection have.
+    connections: mpsc::Receiver<Infallible>,
 }
 
 impl Server {
@@ -140,8 +146,16 @@ impl Server {
         let listener = UnixListener::bind(&path).map_err(failed)?;
         restrict(&path, control.group.as_deref())?;
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(accept(listener, requests));
-        Ok((Self { path, task }, receiver))
+        let (open, connections) = mpsc::channel(1);
+        let task = tokio::spawn(accept(listener, requests, open));
+        Ok((Self { path, task, connections }, receiver))
+    }
+
+    /// Accepts nothing more and waits until the answers that were given have left, a second at most.
+    pub async fn finish(mut self) {
+        self.task.abort();
+        // Whoever keeps a connection open does not keep us.
+        let _all_gone = tokio::time::timeout(FINISH, self.connections.recv()).await;
     }
 }
 
@@ -181,13 +195,15 @@ fn restrict(path: &Path, group: Option<&str>) -> Result<(), ServerError> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
-async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
+async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>, open: mpsc::Sender<Infallible>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let requests = requests.clone();
                 let service = service_fn(move |request| serve(request, requests.clone()));
+                let open = open.clone();
                 tokio::spawn(async move {
+                    let _open = open;
                     let connection = hyper::server::conn::http1::Builder::new();
                     if let Err(error) = connection.serve_connection(TokioIo::new(stream), service).await {
                         debug!(%error, "control connection ended early");
@@ -235,6 +251,7 @@ async fn command(request: hyper::Request<Incoming>) -> Result<Command, Answer> {
         "/v1/drain" if post => body(request).await.map(Command::Drain),
         "/v1/undrain" if post => body(request).await.map(Command::Undrain),
         "/v1/reload" if post => Ok(Command::Reload),
+        "/v1/restart" if post => Ok(Command::Restart),
         _ => match path.strip_prefix("/v1/explain/") {
             Some(vip) if get => {
                 parse_vip(vip).map(Command::Explain).map_err(|refusal| Answer::bad_request(&refusal))
@@ -242,7 +259,8 @@ async fn command(request: hyper::Request<Incoming>) -> Result<Command, Answer> {
             _ => Err(Answer::not_found(&Refusal {
                 error: format!("there is no {method} {path}"),
                 hint: Some(
-                    "GET /v1/status, GET /v1/explain/VIP, POST /v1/drain, POST /v1/undrain, POST /v1/reload"
+                    "GET /v1/status, GET /v1/explain/VIP, POST /v1/drain, POST /v1/undrain, POST /v1/reload, \
+                     POST /v1/restart"
                         .to_owned(),
                 ),
             })),

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use vipcast_bgp::adj_rib_out::Withheld;
+use vipcast_bgp::bfd;
+use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Version, Whose};
 
 use super::api;
@@ -30,6 +32,8 @@ pub struct PeerInfo {
 pub struct Surroundings {
     /// Running peers.
     pub peers: BTreeMap<PeerName, PeerInfo>,
+    /// BFD sessions by the peer's name.
+    pub bfd: Option<Report>,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
     /// When the daemon started.
@@ -47,7 +51,12 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
         uptime_ms: ms(around.started, now),
         config: around.config.clone(),
         shutdown: engine.facts().shutdown.map(|phase| shutdown_word(phase).to_owned()),
-        peers: around.peers.iter().map(|(name, info)| (name.to_string(), peer(info, now))).collect(),
+        restarting: engine.is_restarting(),
+        peers: around
+            .peers
+            .iter()
+            .map(|(name, info)| (name.to_string(), peer(info, bfd_of(around, name, now), now)))
+            .collect(),
         checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
         vips: engine
             .standing()
@@ -88,7 +97,7 @@ pub fn explain(
         peers: around
             .peers
             .iter()
-            .map(|(name, info)| (name.to_string(), peer_view(engine, name, info, &prefix, standing)))
+            .map(|(name, info)| (name.to_string(), peer_view(engine, around, name, info, &prefix, standing)))
             .collect(),
     })
 }
@@ -101,7 +110,8 @@ fn vip(
     now: Instant,
 ) -> api::Vip {
     let verdict = &standing.decision.verdict;
-    let sent = |(name, info): &(&PeerName, &PeerInfo)| peer_view(engine, name, info, prefix, standing).sent;
+    let sent =
+        |(name, info): &(&PeerName, &PeerInfo)| peer_view(engine, around, name, info, prefix, standing).sent;
     api::Vip {
         vip: *prefix,
         service: standing.service.to_string(),
@@ -183,7 +193,32 @@ fn address(engine: &Engine, prefix: &IpNet) -> String {
     }
 }
 
-fn peer(info: &PeerInfo, now: Instant) -> api::Peer {
+fn bfd_of(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::Bfd> {
+    let report = around.bfd.as_ref()?;
+    let session = report.sessions.get(name.as_str())?;
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let status = &session.status;
+    Some(api::Bfd {
+        state: status.state.to_string(),
+        since_ms: ms(status.since, now),
+        transmit_us: status.transmit_interval.map(micros),
+        detection_us: status.detection_time.map(micros),
+        last_change: status.last_transition.map(|transition| transition.to_string()),
+        downs: status.counters.downs,
+        late_wakeups: status.counters.late_wakeups,
+        error: (session.send_error.clone())
+            .or_else(|| report.deaf.first().cloned())
+            .or_else(|| dropped(session)),
+    })
+}
+
+/// Why the packets of a session that does not come up are of no use.
+fn dropped(session: &SessionReport) -> Option<String> {
+    let useless = session.status.state != bfd::State::Up && session.discarded.total() > 0;
+    useless.then(|| format!("the router's packets are dropped: {}", session.discarded))
+}
+
+fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
     let PeerInfo { peer, status, hint } = info;
     let down = status.state != State::Established;
     api::Peer {
@@ -197,7 +232,11 @@ fn peer(info: &PeerInfo, now: Instant) -> api::Peer {
         advertised: status.advertised,
         updates_sent: status.counters.updates_sent,
         received: status.counters.prefixes_received,
-        last_error: status.last_down.as_ref().map(|(reason, _)| reason.to_string()),
+        restart_time: (status.session.as_ref())
+            .and_then(|session| session.graceful_restart)
+            .map(|keeping| keeping.restart_time),
+        bfd,
+        last_error: why_down(status),
         hint: hint.clone().filter(|_| down),
         withheld: status.withheld.iter().map(|(prefix, why)| (*prefix, withheld(*why).to_owned())).collect(),
     }
@@ -205,6 +244,7 @@ fn peer(info: &PeerInfo, now: Instant) -> api::Peer {
 
 fn peer_view(
     engine: &Engine,
+    around: &Surroundings,
     name: &PeerName,
     info: &PeerInfo,
     prefix: &IpNet,
@@ -215,7 +255,7 @@ fn peer_view(
     let announced = standing.decision.verdict.attributes().is_some();
     let obstacle = status.withheld.get(prefix).map(|why| withheld(*why).to_owned());
     let (sent, why) = if status.state != State::Established {
-        (false, status.last_down.as_ref().map(|(reason, _)| reason.to_string()))
+        (false, why_down(status))
     } else if !announced || obstacle.is_some() {
         (false, obstacle)
     } else if synced >= Some(engine.version()) {
@@ -223,7 +263,17 @@ fn peer_view(
     } else {
         (false, Some("waiting for the peer to read".to_owned()))
     };
-    api::PeerView { state: status.state.to_string(), sent, why }
+    let session = around.bfd.as_ref().and_then(|report| report.sessions.get(name.as_str()));
+    let bfd = session.map(|session| session.status.state.to_string());
+    api::PeerView { state: status.state.to_string(), sent, why, bfd }
+}
+
+/// Why there is no session, or why there was none before this one.
+fn why_down(status: &PeerStatus) -> Option<String> {
+    if status.held_back && status.state != State::Established {
+        return Some("waits for BFD to be up (`strict`)".to_owned());
+    }
+    status.last_down.as_ref().map(|(reason, _)| reason.to_string())
 }
 
 fn withheld(why: Withheld) -> &'static str {

@@ -1,12 +1,13 @@
 //! What the engine wants done, and what it wants written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use vipcast_bgp::{Routes, Version};
+use vipcast_bgp::wire::Family;
 
 use super::facts::{Address, Drain, Shutdown};
+use super::plan::Advertised;
 use super::verdict::Verdict;
 use crate::check::report::HealthState;
 use crate::config::model::Config;
@@ -16,11 +17,16 @@ use crate::names::{CheckName, ServiceName};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Run exactly the checks and peers of this configuration.
-    Configure(Arc<Config>),
+    Configure {
+        /// It.
+        config: Arc<Config>,
+        /// While a restart lasts, the families whose VIPs stayed bound.
+        restarted: Option<BTreeSet<Family>>,
+    },
     /// Put the address on the host.
     Bind(Address),
-    /// Give every peer this whole set.
-    Advertise(Version, Arc<Routes>),
+    /// Give every peer this set.
+    Advertise(Advertised),
     /// Take the address off the host.
     Unbind(Address),
     /// Keep these drains across a restart.
@@ -67,6 +73,16 @@ pub enum Record {
     AddressFailed(Address, String),
     /// An operator's drain began (`Some`) or ended.
     Drain(ServiceName, Option<Drain>),
+    /// A restart begins, and the routers keep what they have of these families.
+    Restarting {
+        /// Families whose VIPs stayed bound.
+        preserved: BTreeSet<Family>,
+    },
+    /// A restart is over: End-of-RIB goes out.
+    Restarted {
+        /// VIPs that nothing was decided about in time.
+        undecided: BTreeSet<IpNet>,
+    },
     /// The shutdown entered a phase.
     Shutdown(Shutdown),
 }

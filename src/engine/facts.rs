@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use vipcast_bgp::Version;
 
+use super::restart::Restart;
 use crate::check::report::{CheckReport, HealthState, Outcome};
 use crate::config::model::Config;
 use crate::names::{CheckName, PeerName, ServiceName};
@@ -163,6 +164,8 @@ pub struct Facts {
     pub address_errors: BTreeMap<Address, (String, Instant)>,
     /// Operators' drains.
     pub drains: BTreeMap<ServiceName, Drain>,
+    /// Set until everything is decided after a restart that routers wait for.
+    pub restart: Option<Restart>,
     /// Set once a shutdown has begun.
     pub shutdown: Option<Shutdown>,
     /// A second SIGTERM came.

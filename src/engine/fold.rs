@@ -54,7 +54,7 @@ impl Engine {
         match event {
             Event::Reload(config) => self.fold_config(config, effects, records),
             Event::Check(report) => self.fold_check(report, records),
-            Event::Addresses(addresses) => self.fold_addresses(addresses, records),
+            Event::Addresses(addresses) => self.fold_addresses(addresses, now, records),
             Event::AddressAdded(address, owner) => {
                 let settled = self.answered(&address, Asked::Bind) | self.mended(&address);
                 if self.facts.addresses.insert(address.clone(), owner) == Some(owner) && !settled {
@@ -140,11 +140,16 @@ impl Engine {
         // Whoever reloads may have mended what went wrong.
         self.facts.address_errors.clear();
         self.users = users(&self.config);
-        effects.push(Effect::Configure(Arc::clone(&self.config)));
+        effects.push(self.configure());
         Touched::All
     }
 
-    fn fold_addresses(&mut self, addresses: BTreeMap<Address, Owner>, records: &mut Vec<Effect>) -> Touched {
+    fn fold_addresses(
+        &mut self,
+        addresses: BTreeMap<Address, Owner>,
+        now: Instant,
+        records: &mut Vec<Effect>,
+    ) -> Touched {
         if self.facts.addresses_known && self.facts.addresses == addresses {
             return Touched::Nothing;
         }
@@ -164,7 +169,9 @@ impl Engine {
         let listed = self.facts.addresses.keys().chain(addresses.keys()).map(|address| address.ip);
         self.actual.open.extend(listed.chain(self.desired.addresses.keys().copied()));
         self.facts.addresses = addresses;
-        self.facts.addresses_known = true;
+        if !std::mem::replace(&mut self.facts.addresses_known, true) {
+            self.begin_restart(now, records);
+        }
         Touched::All
     }
 

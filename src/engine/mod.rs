@@ -16,6 +16,7 @@ mod effect;
 mod facts;
 mod fold;
 mod plan;
+mod restart;
 mod shutdown;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use vipcast_bgp::Version;
+use vipcast_bgp::{Extent, Version};
 
 pub use self::decide::Decision;
 use self::decide::{decide, is_host_address};
@@ -35,7 +36,9 @@ pub use self::facts::{
     Address, Asked, CheckFact, Drain, DrainClock, Event, Facts, Owner, PeerFact, Shutdown,
 };
 use self::fold::{Touched, users};
+pub use self::plan::Advertised;
 use self::plan::{Actual, Desired, Step, plan};
+pub use self::restart::Restart;
 pub use self::verdict::{Reason, Verdict};
 use crate::config::model::{Config, Service};
 use crate::names::{CheckName, ServiceName};
@@ -51,6 +54,15 @@ pub struct Standing {
     pub since: Instant,
 }
 
+/// What a predecessor left in the state directory.
+#[derive(Debug, Clone, Default)]
+pub struct Left {
+    /// Operators' drains.
+    pub drains: BTreeMap<ServiceName, Drain>,
+    /// The VIPs that were announced when a graceful restart was asked for, on this boot.
+    pub announced: Option<BTreeSet<IpNet>>,
+}
+
 /// The engine. See the [module](self).
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -61,25 +73,41 @@ pub struct Engine {
     actual: Actual,
     /// Which services each check decides about.
     users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
+    /// What a predecessor announced when it left for a graceful restart.
+    announced_before: Option<BTreeSet<IpNet>>,
     /// When it was last planned. What time alone made possible until then is under way.
     acted_at: Option<Instant>,
 }
 
 impl Engine {
-    /// An engine that knows its configuration and the drains that a predecessor left, and nothing else yet.
-    pub fn new(config: Arc<Config>, drains: BTreeMap<ServiceName, Drain>) -> Self {
-        let mut facts = Facts { drains, ..Facts::default() };
+    /// An engine that knows its configuration and what a predecessor left, and nothing else yet.
+    pub fn new(config: Arc<Config>, left: Left) -> Self {
+        let mut facts = Facts { drains: left.drains, ..Facts::default() };
         facts.retain(&config);
         facts.peers = config.peers.keys().map(|peer| (peer.clone(), PeerFact::default())).collect();
-        let (standing, desired, actual) = (BTreeMap::new(), Desired::default(), Actual::default());
-        Self { users: users(&config), config, facts, standing, desired, actual, acted_at: None }
+        facts.restart = restart::restart_time(&config).map(|_| Restart::default());
+        let extent = if facts.restart.is_some() { Extent::Partial } else { Extent::Whole };
+        let actual =
+            Actual { advertised: Advertised { extent, ..Advertised::default() }, ..Actual::default() };
+        Self {
+            users: users(&config),
+            config,
+            facts,
+            standing: BTreeMap::new(),
+            desired: Desired { extent, ..Desired::default() },
+            actual,
+            announced_before: left.announced,
+            acted_at: None,
+        }
     }
 
-    /// The first effects.
+    /// The first effects. Where a peer keeps our routes over a restart, the addresses of the host should be told first
+    /// ([`Event::Addresses`]): what the peers are told depends on them.
     pub fn start(&mut self, now: Instant) -> Vec<Effect> {
-        let mut effects = vec![Effect::Configure(Arc::clone(&self.config))];
+        let mut effects = vec![self.configure()];
         let mut records = Vec::new();
         self.decide(Touched::All, now, &mut records);
+        self.end_restart(now, &mut records);
         self.carry_out(now, &mut effects);
         effects.extend(records);
         effects
@@ -103,9 +131,11 @@ impl Engine {
         // By far the most frequent event is a check with the same result again: nothing can follow from it.
         if touched != Touched::Nothing {
             self.decide(touched, now, &mut records);
+            self.end_restart(now, &mut records);
             self.carry_out(now, &mut effects);
             while self.advance_shutdown(now, &mut effects) {
                 self.decide(Touched::All, now, &mut records);
+                self.end_restart(now, &mut records);
                 self.carry_out(now, &mut effects);
             }
         }
@@ -120,10 +150,11 @@ impl Engine {
         }
         let drains =
             self.facts.drains.values().flat_map(|drain| [drain.clock.withdraw_at, drain.clock.lift_at]);
+        let restart = self.facts.restart.as_ref().and_then(|restart| restart.until);
         let shutdown = self.facts.shutdown.and_then(shutdown::deadline);
         let addresses =
             self.acted_at.and_then(|at| self.actual.deadline(&self.facts, self.unbind_delay(), at));
-        drains.chain([shutdown, addresses]).flatten().min()
+        drains.chain([shutdown, addresses, restart]).flatten().min()
     }
 
     /// The configuration in force.
@@ -143,7 +174,12 @@ impl Engine {
 
     /// The last version advertised.
     pub fn version(&self) -> Version {
-        self.actual.advertised.0
+        self.actual.advertised.version
+    }
+
+    /// The VIPs that the peers were last given.
+    pub fn announced(&self) -> impl Iterator<Item = &IpNet> {
+        self.actual.advertised.routes.keys()
     }
 
     /// Decides again about the services touched, and writes down what changed.
@@ -178,6 +214,10 @@ impl Engine {
         records: &mut Vec<Effect>,
     ) {
         for (vip, decision) in decide(name, service, &self.facts, now) {
+            if let Some(restart) = &mut self.facts.restart {
+                let failed = self.facts.address_errors.keys().any(|address| address.ip == vip.addr());
+                restart.note(vip, &decision, failed);
+            }
             let before = self.standing.get(&vip);
             if before.is_some_and(|before| before.decision == decision && before.service == *name)
                 && self.is_bound_on(&vip, &service.interface)
@@ -221,6 +261,9 @@ impl Engine {
 
     fn forget(&mut self, vip: IpNet, records: &mut Vec<Effect>) {
         let Some(standing) = self.standing.remove(&vip) else { return };
+        if let Some(restart) = &mut self.facts.restart {
+            restart.undecided.remove(&vip);
+        }
         Arc::make_mut(&mut self.desired.routes).remove(&vip);
         self.actual.changed.insert(vip);
         if is_host_address(&vip) {
@@ -251,6 +294,14 @@ impl Engine {
         }
     }
 
+    /// The configuration in force, for whoever runs it.
+    fn configure(&self) -> Effect {
+        Effect::Configure {
+            config: Arc::clone(&self.config),
+            restarted: self.facts.restart.as_ref().map(|restart| restart.preserved.clone()),
+        }
+    }
+
     /// Sets in motion whatever can be now; what is under way is not asked for again.
     fn carry_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let unbind_delay = self.unbind_delay();
@@ -278,9 +329,9 @@ impl Engine {
                 self.facts.asked.insert(address.clone(), Asked::Unbind);
                 Effect::Unbind(address)
             }
-            Step::Advertise(version, routes) => {
-                self.actual.advertised(version, &routes);
-                Effect::Advertise(version, routes)
+            Step::Advertise(advertised) => {
+                self.actual.advertise(advertised.clone());
+                Effect::Advertise(advertised)
             }
         }
     }
@@ -288,7 +339,7 @@ impl Engine {
     /// Enters the next phase of a shutdown, if the present one is over.
     fn advance_shutdown(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
         let Some(phase) = self.facts.shutdown else { return false };
-        let (version, routes) = &self.actual.advertised;
+        let Advertised { version, routes, .. } = &self.actual.advertised;
         let advertised = (*version, routes.is_empty());
         let Some(next) = shutdown::advance(phase, &self.config.shutdown, &self.facts, advertised, now) else {
             return false;

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use vipcast_bgp::{Routes, Version};
+use vipcast_bgp::{Extent, Routes, Version};
 
 use super::decide::is_host_address;
 use super::facts::{Address, Facts, Owner};
+use super::restart::Handover;
 
 /// What should be so.
 #[derive(Debug, Clone, Default)]
@@ -26,13 +27,28 @@ pub(super) struct Desired {
     pub(super) addresses: BTreeMap<IpAddr, String>,
     /// Routes that every peer should have from us.
     pub(super) routes: Arc<Routes>,
+    /// Whether that is all there is to say.
+    pub(super) extent: Extent,
+}
+
+/// A set of routes as the peers are given it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advertised {
+    /// Its number.
+    pub version: Version,
+    /// All of it.
+    pub routes: Arc<Routes>,
+    /// Whether more is to be decided, after a restart.
+    pub extent: Extent,
 }
 
 /// What was set in motion already.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Actual {
-    /// The last set that was advertised, and its number.
-    pub(super) advertised: (Version, Arc<Routes>),
+    /// The last set that was advertised.
+    pub(super) advertised: Advertised,
+    /// The end of a restart, while peers are to be told of it.
+    pub(super) handover: Option<Handover>,
     /// Addresses that were announced and no longer are.
     pub(super) retiring: BTreeMap<IpAddr, Retiring>,
     /// Addresses that are not as desired, or have changed since that was known.
@@ -55,8 +71,8 @@ pub(super) struct Retiring {
 pub(super) enum Step {
     /// Put the address on the host.
     Bind(Address),
-    /// Give every peer this whole set.
-    Advertise(Version, Arc<Routes>),
+    /// Give every peer this set.
+    Advertise(Advertised),
     /// Take the address off the host.
     Unbind(Address),
 }
@@ -90,9 +106,15 @@ pub(super) fn plan(
 }
 
 fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
-    let (Version(version), advertised) = &actual.advertised;
-    let differs = actual.changed.iter().any(|vip| desired.routes.get(vip) != advertised.get(vip));
-    differs.then(|| Step::Advertise(Version(version + 1), Arc::clone(&desired.routes)))
+    let Advertised { version: Version(version), routes, extent } = &actual.advertised;
+    let differs = actual.changed.iter().any(|vip| desired.routes.get(vip) != routes.get(vip));
+    (differs || desired.extent != *extent).then(|| {
+        Step::Advertise(Advertised {
+            version: Version(version + 1),
+            routes: Arc::clone(&desired.routes),
+            extent: desired.extent,
+        })
+    })
 }
 
 /// Whether no router can still send us packets for it.
@@ -111,7 +133,11 @@ fn may_leave(
             .any(|(held, owner)| held.interface == *elsewhere || *owner == Owner::Other);
     }
     let announced = |routes: &Routes| routes.contains_key(&address.ip.into());
-    if announced(&desired.routes) || announced(&actual.advertised.1) {
+    if announced(&desired.routes) || announced(&actual.advertised.routes) {
+        return false;
+    }
+    // A router that keeps what our predecessor announced, and that we have not reached yet.
+    if actual.advertised.extent == Extent::Partial || actual.handover.is_some() {
         return false;
     }
     match actual.retiring.get(&address.ip) {
@@ -137,23 +163,24 @@ impl Desired {
 }
 
 impl Actual {
-    /// Notes that `routes` were given to every peer.
-    pub(super) fn advertised(&mut self, version: Version, routes: &Arc<Routes>) {
+    /// Notes that a set was given to every peer.
+    pub(super) fn advertise(&mut self, advertised: Advertised) {
+        let Advertised { version, routes, .. } = &advertised;
         for vip in self.changed.iter().filter(|vip| is_host_address(vip)) {
             if routes.contains_key(vip) {
                 self.retiring.remove(&vip.addr());
-            } else if self.advertised.1.contains_key(vip) {
-                self.retiring.insert(vip.addr(), Retiring { version, settled_at: None });
+            } else if self.advertised.routes.contains_key(vip) {
+                self.retiring.insert(vip.addr(), Retiring { version: *version, settled_at: None });
             }
         }
         self.changed.clear();
-        self.advertised = (version, Arc::clone(routes));
+        self.advertised = advertised;
     }
 
     /// Forgets what is as desired now.
     pub(super) fn close(&mut self, desired: &Desired, facts: &Facts) {
         self.open.retain(|ip| !facts.addresses_known || !desired.is_met(*ip, facts));
-        self.changed.retain(|vip| desired.routes.get(vip) != self.advertised.1.get(vip));
+        self.changed.retain(|vip| desired.routes.get(vip) != self.advertised.routes.get(vip));
     }
 
     /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has
@@ -163,6 +190,11 @@ impl Actual {
             let settled = facts.all_synced(retiring.version);
             retiring.settled_at = settled.then_some(retiring.settled_at.unwrap_or(now));
         }
+        if let Some(handover) = &mut self.handover {
+            let settled = handover.is_settled(facts, now);
+            handover.settled_at = settled.then_some(handover.settled_at.unwrap_or(now));
+        }
+        self.handover.take_if(|handover| handover.settled_at.is_some_and(|at| at + unbind_delay <= now));
         self.retiring.retain(|ip, retiring| {
             !facts.is_absent(*ip) || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
         });
@@ -176,7 +208,11 @@ impl Actual {
         acted_at: Instant,
     ) -> Option<Instant> {
         let settled = self.retiring.values().filter_map(|retiring| Some(retiring.settled_at? + unbind_delay));
+        let handover = self.handover.map(|handover| match handover.settled_at {
+            Some(at) => at + unbind_delay,
+            None => handover.patience,
+        });
         let retries = facts.address_errors.values().map(|(_, retry_at)| *retry_at);
-        settled.chain(retries).filter(|at| *at > acted_at).min()
+        settled.chain(retries).chain(handover).filter(|at| *at > acted_at).min()
     }
 }

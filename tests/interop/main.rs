@@ -4,18 +4,26 @@
 //! | --- | --- |
 //! | `sessions` | every kind of router: who dials, collision, attributes, fail-over, restart, goodbye |
 //! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
+//! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
+//! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
 //! | `load` | a million routes from one peer, and what the others notice |
 //! | `paths` | who else announces a VIP |
+//! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
+//! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
 #![expect(clippy::print_stdout, reason = "measurements")]
 
+mod addresses;
+mod bfd;
 mod capabilities;
+mod detection;
+mod graceful;
 mod hostile;
 mod invariants;
 mod load;
@@ -39,12 +47,16 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let groups = [
         sessions::trials(),
+        addresses::trials(),
         capabilities::trials(),
+        graceful::trials(),
         rack::trials(),
         invariants::trials(),
         transport::trials(),
         paths::trials(),
         load::trials(),
+        bfd::trials(),
+        detection::trials(),
         hostile::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()

@@ -4,6 +4,8 @@
 //! A target panics when something is wrong, and returns in every other case.
 
 mod attribute;
+mod bfd_packet;
+mod bfd_session;
 mod capability;
 mod frame;
 mod message;
@@ -12,6 +14,8 @@ mod peer;
 mod wrap;
 
 pub use attribute::attribute;
+pub use bfd_packet::bfd_packet;
+pub use bfd_session::bfd_session;
 pub use capability::capability;
 pub use frame::frame;
 pub use message::message;
@@ -45,13 +49,15 @@ macro_rules! target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     target!(message),
     target!(frame),
     target!(attribute),
     target!(capability),
     target!(notification),
     target!(peer),
+    target!(bfd_packet),
+    target!(bfd_session),
 ];
 
 impl Target {

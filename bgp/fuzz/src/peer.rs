@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use ipnet::IpNet;
-use vipcast_bgp::fsm::{ConnId, Endpoints, Input, Output, Peer};
+use vipcast_bgp::fsm::{ConnId, Endpoints, Input, Liveness, Output, Peer};
 use vipcast_bgp::wire::{
     Afi, AsPath, AsWidth, Asn, Attribute, Capability, ExtendedNextHop, Family, HEADER_LEN, MAX_MESSAGE_LEN,
     Message, Notification, Open, Origin, RefreshKind, RouteRefresh, SessionContext, Update,
 };
 use vipcast_bgp::{
-    ConnectMode, HoldTime, NextHops, Path, PeerConfig, PeerEvent, RouteAttributes, Routes, State, Version,
-    Watched, family_of,
+    ConnectMode, Extent, GracefulRestart, HoldTime, NextHops, Path, PeerConfig, PeerEvent, RestartTime,
+    RouteAttributes, Routes, State, Version, Watched, family_of,
 };
 
 use super::wrap;
@@ -84,6 +84,12 @@ fn settings(input: &mut Unstructured<'_>) -> Result<(PeerConfig, Endpoints)> {
         next_hops: NextHops { v4: flag(6).then_some(OUR_ID), v6: None },
         deliver_updates: flag(7),
         extended_next_hop: times & 16 != 0,
+        // Taken from bits that mean something else, so that earlier inputs stay what they are.
+        graceful_restart: flag(1).then(|| GracefulRestart {
+            restart_time: RestartTime::from_secs(u16::from(times) + 1).expect("1 to 256"),
+            notification: flag(6),
+            restarted: flag(7).then(|| families.iter().skip(1).copied().collect()),
+        }),
         seed: u64::from(times),
         ..PeerConfig::new(local_as, peer_as, OUR_ID)
     };
@@ -118,6 +124,10 @@ enum Op<'a> {
     Sent(u8, usize),
     SentAll,
     Closed(u8),
+    /// What BFD says.
+    Liveness(u8),
+    /// Whether our own is still there, and whether another is beside it.
+    Addresses(u8, bool, bool),
     Advertise {
         count: u16,
         med: u8,
@@ -166,11 +176,16 @@ impl<'a> Arbitrary<'a> for Op<'a> {
                 med: input.arbitrary()?,
                 flags: input.arbitrary()?,
             },
-            _ => match input.arbitrary::<u8>()? % 4 {
-                0 => Self::Stop,
-                1 => Self::Watch(input.arbitrary()?),
-                _ => Self::Deadline,
-            },
+            _ => {
+                let pick: u8 = input.arbitrary()?;
+                match pick % 8 {
+                    0 | 4 => Self::Stop,
+                    1 => Self::Watch(input.arbitrary()?),
+                    7 => Self::Liveness(pick >> 3),
+                    5 => Self::Addresses(pick >> 4, pick & 64 != 0, pick & 8 != 0),
+                    _ => Self::Deadline,
+                }
+            }
         })
     }
 }
@@ -206,6 +221,7 @@ struct Bench {
     live: BTreeMap<ConnId, Live>,
     session: Option<View>,
     wanted: Arc<Routes>,
+    extent: Extent,
     version: u64,
     watched: Arc<Watched>,
     /// Families that the peer may be asked for once more, because more of them is watched.
@@ -214,8 +230,11 @@ struct Bench {
 
 /// What the peer has of us.
 struct View {
-    conn: ConnId,
     context: SessionContext,
+    /// Whether it keeps our routes over a restart.
+    keeps: bool,
+    /// Families whose End-of-RIB is owed.
+    owed: BTreeSet<Family>,
     /// With their MED.
     routes: BTreeMap<IpNet, u32>,
     /// Families between the begin and the end of a refresh, and what was not sent again yet: at the end the peer
@@ -254,6 +273,7 @@ impl Bench {
             live: BTreeMap::new(),
             session: None,
             wanted: Arc::default(),
+            extent: Extent::Whole,
             version: 0,
             watched: Arc::default(),
             questions: BTreeSet::new(),
@@ -291,6 +311,23 @@ impl Bench {
             }
             Op::DialFailed(which) => self.named(which, |conn| Input::DialFailed(conn, "refused".to_owned())),
             Op::Closed(which) => self.named(which, |conn| Input::Closed(conn, "end of file".to_owned())),
+            Op::Liveness(which) => {
+                let liveness = match which % 4 {
+                    0 => Liveness::Unknown,
+                    1 => Liveness::Awaited,
+                    2 => Liveness::Up,
+                    _ => Liveness::Lost("silence".to_owned()),
+                };
+                self.input(Input::Liveness(liveness));
+            }
+            Op::Addresses(which, stays, beside) => {
+                let mut endpoints = self.endpoints.clone();
+                if !beside {
+                    endpoints.interface_addresses.clear();
+                }
+                let ends = stays.then_some(endpoints);
+                self.named(which, |conn| Input::AddressesChanged(conn, ends.clone()));
+            }
             Op::Received(which, piece) => {
                 let bytes = self.encode(&piece);
                 self.named(which, |conn| Input::Received(conn, bytes.clone()));
@@ -313,7 +350,8 @@ impl Bench {
                 // Large sets cost time; two of them are enough to fill the window and to change what is in it.
                 let count = if self.version <= 2 { count } else { count.min(64) };
                 self.wanted = routes(count, med, flags);
-                self.input(Input::Advertise(Version(self.version), Arc::clone(&self.wanted)));
+                self.extent = if flags & 128 != 0 { Extent::Partial } else { Extent::Whole };
+                self.input(Input::Advertise(Version(self.version), Arc::clone(&self.wanted), self.extent));
             }
             Op::Watch(which) => {
                 let watched = Arc::new(watched(which));
@@ -373,6 +411,8 @@ impl Bench {
             | Input::Watch(_)
             | Input::Accepted(..)
             | Input::Closed(..)
+            | Input::Liveness(_)
+            | Input::AddressesChanged(..)
             | Input::Tick => 0,
         };
         let outputs = self.peer.handle(input, self.now);
@@ -404,12 +444,13 @@ impl Bench {
                 // What a session begins with comes unasked.
                 self.questions.clear();
                 let context = session.context(self.peer.config().peering());
-                let conns: Vec<ConnId> =
-                    self.live.iter().filter(|(_, live)| !live.dialling).map(|(c, _)| *c).collect();
-                // Which one it is shows with its first UPDATE, and it has one: End-of-RIB.
-                let conn = *conns.last().expect("a session has a connection");
-                self.session =
-                    Some(View { conn, context, routes: BTreeMap::new(), refreshing: BTreeMap::new() });
+                self.session = Some(View {
+                    context,
+                    keeps: session.graceful_restart.is_some(),
+                    owed: session.families,
+                    routes: BTreeMap::new(),
+                    refreshing: BTreeMap::new(),
+                });
             }
             Output::Event(PeerEvent::Down { was_established, reason }) => {
                 assert_eq!(self.session.is_some() && was_established, was_established, "{reason}");
@@ -443,7 +484,11 @@ impl Bench {
                 assert!(room, "the window is full");
                 assert_eq!(update.malformed, []);
                 let view = self.session.as_mut().expect("UPDATEs come after Established");
-                view.conn = conn;
+                if let Some(family) = update.end_of_rib() {
+                    assert!(view.owed.remove(&family), "End-of-RIB comes once");
+                    let held = view.keeps && self.extent == Extent::Partial;
+                    assert!(!held, "the peer drops what is not decided yet");
+                }
                 let med = update.attributes.iter().find_map(|attribute| {
                     if let Attribute::MultiExitDisc(med) = attribute { Some(*med) } else { None }
                 });
@@ -488,10 +533,12 @@ impl Bench {
     fn synced(&self, version: Version) {
         assert_eq!(version, Version(self.version));
         let status = self.peer.status(self.now);
-        let View { conn, routes, refreshing, .. } =
+        let View { keeps, owed, routes, refreshing, .. } =
             self.session.as_ref().expect("only a session has a view of us");
         assert!(refreshing.is_empty(), "a refresh that does not end");
-        assert_eq!(self.live.get(conn).map(|live| live.unsent), Some(0), "the kernel has it all");
+        assert!(self.live.values().all(|live| live.unsent == 0), "the kernel has it all");
+        let held = *keeps && self.extent == Extent::Partial;
+        assert!(held || owed.is_empty(), "End-of-RIB is owed for {owed:?}");
         let carried = self.wanted.iter().filter(|(prefix, _)| !status.withheld.contains_key(*prefix));
         let expected: BTreeMap<IpNet, u32> = carried
             .map(|(prefix, attributes)| (*prefix, attributes.med.expect("every route has one")))
@@ -508,7 +555,8 @@ impl Bench {
         }
         let deadline = self.peer.deadline();
         assert!(self.live.is_empty() || deadline.is_some(), "a connection without a deadline is for ever");
-        if self.running && self.peer.config().mode.dials() {
+        let held_back = self.peer.status(self.now).held_back;
+        if self.running && self.peer.config().mode.dials() && !held_back {
             assert!(deadline.is_some(), "a peer that dials and awaits nothing has given up");
         }
         if !self.running {
@@ -578,6 +626,15 @@ fn their_open(config: &PeerConfig, flags: u8) -> Open {
         (flag(7), Capability::Unknown { code: 73, data: Bytes::from_static(b"\x03tor\x00") }),
         (flag(7), Capability::EnhancedRouteRefresh),
         (flag(7), Capability::ExtendedNextHop(vec![ipv4_over_ipv6])),
+        (
+            flag(5),
+            Capability::GracefulRestart {
+                restarting: false,
+                notification: flag(7),
+                restart_time: 120,
+                families: Vec::new(),
+            },
+        ),
     ];
     let capabilities =
         capabilities.into_iter().filter_map(|(has, capability)| has.then_some(capability)).collect();

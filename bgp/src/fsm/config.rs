@@ -30,6 +30,10 @@ pub struct PeerConfig {
     /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950). Used only where the peer offers it too and the session is over
     /// IPv6.
     pub extended_next_hop: bool,
+    /// Ask the peer to keep our routes over a restart of ours (RFC 4724); `None`: it drops them with the session.
+    pub graceful_restart: Option<GracefulRestart>,
+    /// Begin with [`Liveness::Awaited`](super::Liveness::Awaited): no session before BFD is up.
+    pub awaits_bfd: bool,
     /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
     /// host that only announces counts what it hears and drops it, so that no full table can make it grow. Paths to the
     /// prefixes of [`Input::Watch`](super::Input::Watch) are remembered either way.
@@ -62,6 +66,8 @@ impl PeerConfig {
             families: BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]),
             next_hops: NextHops::default(),
             extended_next_hop: false,
+            graceful_restart: None,
+            awaits_bfd: false,
             deliver_updates: false,
             seed: u64::from(u32::from(router_id)) << 32 | u64::from(local_as.0),
         }
@@ -70,6 +76,46 @@ impl PeerConfig {
     /// Whether this is an iBGP or an eBGP session.
     pub fn peering(&self) -> Peering {
         if self.local_as == self.peer_as { Peering::Internal } else { Peering::External }
+    }
+}
+
+/// The restarting side of graceful restart (RFC 4724, RFC 8538). We never keep routes of others, so there is no helping
+/// side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// How long the peer keeps our routes while we are away, in whole seconds.
+    pub restart_time: RestartTime,
+    /// Whether a NOTIFICATION other than a Hard Reset leaves them in place, too (the N bit, RFC 8538 §2).
+    pub notification: bool,
+    /// Set in a process that has just begun: the families whose forwarding went on since its predecessor announced
+    /// them. It holds until the peer has all that is wanted, [`Extent::Whole`](super::Extent::Whole); from then on
+    /// forwarding never stops without a withdrawal.
+    pub restarted: Option<BTreeSet<Family>>,
+}
+
+/// A restart time in whole seconds, 1 to 4,095: the field has twelve bits (RFC 4724 §3), and with zero nothing is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RestartTime(u16);
+
+impl RestartTime {
+    /// 20 s: enough to start and to check, and no longer than anyone wants to wait for a host that died.
+    pub const DEFAULT: Self = Self(20);
+    /// The longest that can be told.
+    pub const MAX: Self = Self(4_095);
+
+    /// `None` outside 1 to 4,095 s.
+    pub fn from_secs(seconds: u16) -> Option<Self> {
+        (1..=Self::MAX.0).contains(&seconds).then_some(Self(seconds))
+    }
+
+    /// In seconds, as it stands in an OPEN.
+    pub fn as_secs(self) -> u16 {
+        self.0
+    }
+
+    /// As a duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
     }
 }
 
@@ -96,14 +142,17 @@ impl ConnectMode {
     }
 }
 
-/// A hold time in whole seconds, at least 3 (RFC 4271 §4.2). Zero, which turns the timers off, is left out: without
-/// them a dead peer is never noticed.
+/// A hold time in whole seconds, at least 3 (RFC 4271 §4.2), or [`HoldTime::NONE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldTime(u16);
 
 impl HoldTime {
     /// 9 s: a ToR that lost a host without a FIN forgets it within that time.
     pub const DEFAULT: Self = Self(9);
+
+    /// Zero turns the timers off, and a dead peer is not noticed by them: for peers that await BFD alone
+    /// ([`PeerConfig::awaits_bfd`]), which notices. Others are asked for the default instead.
+    pub const NONE: Self = Self(0);
 
     /// `None` below 3 s.
     pub fn from_secs(seconds: u16) -> Option<Self> {

@@ -16,11 +16,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::jitter::Jitter;
 use super::negotiation::Session;
-use super::{ConnId, Endpoints, Output, State};
+use super::{ConnId, Endpoints, Extent, Output, State};
 use crate::adj_rib_in::{AdjRibIn, Watched};
 use crate::adj_rib_out::AdjRibOut;
-use crate::route::Routes;
+use crate::next_hop::SessionNextHops;
+use crate::route::{NextHops, Routes};
 use crate::wire::iana::message_type;
+use crate::wire::iana::notification::{CEASE, cease};
 use crate::wire::{
     AsWidth, DecodeError, EncodeError, Family, HEADER_LEN, Message, Notification, Peering, RefreshKind,
     RouteRefresh, SessionContext, next_frame,
@@ -30,6 +32,8 @@ use crate::wire::{
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long we wait for the OPEN, and the KEEPALIVE that confirms it (RFC 4271 §8.2.2 suggests 4 minutes).
 const OPEN_HOLD: Duration = Duration::from_secs(240);
+/// The Send Hold Timer of a session without a hold time (RFC 9687 §4).
+const SEND_HOLD: Duration = Duration::from_secs(480);
 /// UPDATEs are made only while fewer bytes than this wait for the kernel. One socket buffer's worth keeps the pipe
 /// full; more would only grow us when the peer does not read.
 const SEND_WINDOW: usize = 64 * 1024;
@@ -78,15 +82,16 @@ pub(super) enum Phase {
     OpenConfirm {
         session: Session,
         hold_until: Instant,
-        keepalive_at: Instant,
+        keepalive_at: Option<Instant>,
     },
     Established {
         session: Session,
         rib: Box<AdjRibOut>,
         heard: Box<AdjRibIn>,
         since: Instant,
-        hold_until: Instant,
-        keepalive_at: Instant,
+        /// `None`, as the next: a hold time of zero. Only BFD tells that the peer lives.
+        hold_until: Option<Instant>,
+        keepalive_at: Option<Instant>,
     },
 }
 
@@ -160,6 +165,38 @@ impl Connection {
             Phase::Dialling { .. } | Phase::OpenSent { .. } | Phase::OpenConfirm { .. } => None,
             Phase::Established { rib, .. } => Some(rib),
         }
+    }
+
+    /// Wants exactly `routes` from now on, once Established.
+    pub(super) fn want(&mut self, routes: &Routes, extent: Extent) {
+        let keeps = self.session().is_some_and(|session| session.graceful_restart.is_some());
+        if let Some(rib) = self.rib_mut() {
+            rib.hold_end_of_rib(keeps && extent == Extent::Partial);
+            rib.set(routes);
+        }
+    }
+
+    /// Has other ends from now on: routes whose next hop is another one are sent again.
+    pub(super) fn relocate(&mut self, endpoints: Endpoints, configured: NextHops, wanted: &Routes) {
+        if let Phase::Established { session, rib, heard, .. } = &mut self.phase {
+            heard.set_addresses(endpoints.ours(configured));
+            let next_hops = SessionNextHops::resolve(&endpoints, configured, session.extended_next_hop);
+            rib.set_next_hops(next_hops, wanted);
+        }
+        self.endpoints = Some(endpoints);
+    }
+
+    /// The NOTIFICATION that ends this session for good: a Hard Reset where the peer would keep our routes (RFC 8538
+    /// §3.1). A change of our configuration is not the end, so they may stay.
+    pub(super) fn last_word(&self, notification: &Notification) -> Notification {
+        let keeps = self
+            .session()
+            .and_then(|session| session.graceful_restart)
+            .is_some_and(|keeping| keeping.notification);
+        let is_brief =
+            (notification.code, notification.subcode) == (CEASE, cease::OTHER_CONFIGURATION_CHANGE);
+        let notification = notification.clone();
+        if keeps && !is_brief { notification.into_hard_reset() } else { notification }
     }
 
     pub(super) fn heard(&self) -> Option<&AdjRibIn> {
@@ -252,9 +289,9 @@ impl Connection {
     pub(super) fn peer_is_alive(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::Dialling { .. } | Phase::OpenSent { .. } => {}
-            Phase::OpenConfirm { session, hold_until, .. }
-            | Phase::Established { session, hold_until, .. } => {
-                *hold_until = now + Duration::from_secs(u64::from(session.hold_time));
+            Phase::OpenConfirm { session, hold_until, .. } => *hold_until = confirm_until(session, now),
+            Phase::Established { session, hold_until, .. } => {
+                *hold_until = session.hold().map(|hold| now + hold);
             }
         }
     }
@@ -297,7 +334,7 @@ impl Connection {
             Phase::Dialling { .. } | Phase::OpenSent { .. } => {}
             Phase::OpenConfirm { session, keepalive_at, .. }
             | Phase::Established { session, keepalive_at, .. } => {
-                *keepalive_at = now + keepalive_in(session, jitter);
+                *keepalive_at = next_keepalive(session, now, jitter);
             }
         }
     }
@@ -333,18 +370,19 @@ impl Connection {
         self.unsent == 0 && self.rib().is_some_and(AdjRibOut::is_synced)
     }
 
-    /// Twice the hold time: long after the peer, had it run its own timer, would have closed (RFC 9687 §4).
+    /// Twice the hold time, or eight minutes where there is none: long after the peer, had it run its own timer, would have closed (RFC 9687 §4).
     fn send_hold(&self) -> Option<Duration> {
-        self.session().map(|session| Duration::from_secs(2 * u64::from(session.hold_time)))
+        self.session().map(|session| session.hold().map_or(SEND_HOLD, |hold| 2 * hold))
     }
 
-    pub(super) fn deadline(&self) -> Instant {
-        let phase = match self.phase {
-            Phase::Dialling { until } | Phase::OpenSent { until } => until,
-            Phase::OpenConfirm { hold_until, keepalive_at, .. }
-            | Phase::Established { hold_until, keepalive_at, .. } => hold_until.min(keepalive_at),
+    /// `None` only for a session without a hold time.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let (hold, keepalive) = match self.phase {
+            Phase::Dialling { until } | Phase::OpenSent { until } => (Some(until), None),
+            Phase::OpenConfirm { hold_until, keepalive_at, .. } => (Some(hold_until), keepalive_at),
+            Phase::Established { hold_until, keepalive_at, .. } => (hold_until, keepalive_at),
         };
-        self.send_hold_until.map_or(phase, |until| until.min(phase))
+        [hold, keepalive, self.send_hold_until].into_iter().flatten().min()
     }
 
     /// The timer that is due, the worst first.
@@ -352,18 +390,14 @@ impl Connection {
         if self.send_hold_until.is_some_and(|until| until <= now) {
             return Some(Expired::SendHold);
         }
-        match self.phase {
-            Phase::Dialling { until } => (until <= now).then_some(Expired::Dial),
-            Phase::OpenSent { until } => (until <= now).then_some(Expired::Hold),
-            Phase::OpenConfirm { hold_until, keepalive_at, .. }
-            | Phase::Established { hold_until, keepalive_at, .. } => {
-                if hold_until <= now {
-                    Some(Expired::Hold)
-                } else {
-                    (keepalive_at <= now).then_some(Expired::Keepalive)
-                }
-            }
-        }
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let (hold, keepalive) = match self.phase {
+            Phase::Dialling { until } => return (until <= now).then_some(Expired::Dial),
+            Phase::OpenSent { until } => (Some(until), None),
+            Phase::OpenConfirm { hold_until, keepalive_at, .. } => (Some(hold_until), keepalive_at),
+            Phase::Established { hold_until, keepalive_at, .. } => (hold_until, keepalive_at),
+        };
+        if due(hold) { Some(Expired::Hold) } else { due(keepalive).then_some(Expired::Keepalive) }
     }
 }
 
@@ -372,6 +406,11 @@ fn refresh_message(family: Family, kind: RefreshKind) -> Message {
 }
 
 /// A third of the hold time, 75–100 % of it (RFC 4271 §10).
-pub(super) fn keepalive_in(session: &Session, jitter: &mut Jitter) -> Duration {
-    jitter.percent(Duration::from_secs(u64::from(session.hold_time)) / 3, 75, 100)
+pub(super) fn next_keepalive(session: &Session, now: Instant, jitter: &mut Jitter) -> Option<Instant> {
+    session.hold().map(|hold| now + jitter.percent(hold / 3, 75, 100))
+}
+
+/// How long the KEEPALIVE that confirms an OPEN may take.
+pub(super) fn confirm_until(session: &Session, now: Instant) -> Instant {
+    now + session.hold().unwrap_or(OPEN_HOLD)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::bfd::Liveness;
 use super::negotiation::Session;
 use super::status::{DownReason, Endpoints};
 use crate::adj_rib_in::Watched;
@@ -18,6 +19,18 @@ pub struct ConnId(pub(super) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 pub struct Version(pub u64);
 
+/// Whether a desired set is all there is to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// Nothing is undecided.
+    #[default]
+    Whole,
+    /// After a restart, some routes are not decided about yet. End-of-RIB is held on sessions with graceful restart, or
+    /// the peer would drop what it keeps from before (RFC 4724 §4.1).
+    Partial,
+}
+
 /// What happens to a peer.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -26,7 +39,7 @@ pub enum Input {
     /// End every connection with this NOTIFICATION, usually a Cease, and stay Idle.
     Stop(Notification),
     /// From now on announce exactly these routes.
-    Advertise(Version, Arc<Routes>),
+    Advertise(Version, Arc<Routes>, Extent),
     /// From now on remember the peer's paths to exactly these prefixes.
     Watch(Arc<Watched>),
     /// The connection that [`Output::Dial`] asked for stands.
@@ -41,6 +54,11 @@ pub enum Input {
     Sent(ConnId, usize),
     /// The connection is gone; the cause in words.
     Closed(ConnId, String),
+    /// What BFD says of the way to the peer.
+    Liveness(Liveness),
+    /// Addresses of this host have changed, and these are the ends of a connection as they are now; `None`: our own is
+    /// gone from the host.
+    AddressesChanged(ConnId, Option<Endpoints>),
     /// The deadline has passed.
     Tick,
 }

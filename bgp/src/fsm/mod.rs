@@ -15,24 +15,26 @@
 //! The run loop that drives it, in words: perform the outputs in their order; when [`Peer::deadline`] passes, read
 //! what the sockets still hold, then hand in [`Input::Tick`].
 
+mod bfd;
 mod collision;
 mod config;
 mod connection;
+mod ending;
 mod io;
 mod jitter;
 mod negotiation;
 mod status;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-pub use self::config::{ConnectMode, HoldTime, PeerConfig};
-use self::connection::{Connection, Expired, Phase, Side, keepalive_in};
-pub use self::io::{ConnId, Input, Output, PeerEvent, Version};
+pub use self::bfd::Liveness;
+pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime};
+use self::connection::{Connection, Expired, Phase, Side, confirm_until, next_keepalive};
+pub use self::io::{ConnId, Extent, Input, Output, PeerEvent, Version};
 use self::jitter::{Backoff, Jitter};
-pub use self::negotiation::Session;
+pub use self::negotiation::{Keeping, Session};
 use self::negotiation::{Offer, negotiate, our_open};
 pub use self::status::{Counters, DownReason, Endpoints, PeerStatus, State};
 use crate::adj_rib_in::{AdjRibIn, Ingress, Watched};
@@ -40,7 +42,7 @@ use crate::adj_rib_out::{AdjRibOut, Egress};
 use crate::next_hop::SessionNextHops;
 use crate::route::Routes;
 use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
-use crate::wire::{ErrorAction, Message, Notification, Open, RefreshKind, Update};
+use crate::wire::{ErrorAction, Family, Message, Notification, Open, RefreshKind, Update};
 
 /// One BGP peer. See the [module](self).
 #[derive(Debug, Clone)]
@@ -52,6 +54,8 @@ pub struct Peer {
     /// Less than everything once the peer has refused that.
     offer: Offer,
     retry_at: Option<Instant>,
+    /// No session may begin before BFD is up.
+    held_back: bool,
     /// After a refused OPEN the peer's own attempts are turned away until the back-off has passed, too.
     refuse_until: Option<Instant>,
     backoff: Backoff,
@@ -59,6 +63,9 @@ pub struct Peer {
     wanted: Arc<Routes>,
     watched: Arc<Watched>,
     version: Version,
+    extent: Extent,
+    /// See [`GracefulRestart::restarted`]; `None` once the peer has been told everything.
+    restarted: Option<BTreeSet<Family>>,
     reported: Option<Version>,
     state: (State, Option<Instant>),
     last_down: Option<(DownReason, Instant)>,
@@ -70,11 +77,17 @@ impl Peer {
     pub fn new(mut config: PeerConfig) -> Self {
         config.connect_retry =
             config.connect_retry.clamp(PeerConfig::MIN_CONNECT_RETRY, PeerConfig::MAX_CONNECT_RETRY);
+        let held_back = config.awaits_bfd;
+        if config.hold_time == HoldTime::NONE && !config.awaits_bfd {
+            config.hold_time = HoldTime::DEFAULT;
+        }
+        let restarted = config.graceful_restart.as_ref().and_then(|graceful| graceful.restarted.clone());
         Self {
             backoff: Backoff::new(config.connect_retry, PeerConfig::MAX_RETRY),
             jitter: Jitter::new(config.seed),
             config,
             running: false,
+            held_back,
             connections: Vec::new(),
             next_id: 0,
             offer: Offer::default(),
@@ -83,6 +96,8 @@ impl Peer {
             wanted: Arc::default(),
             watched: Arc::default(),
             version: Version::default(),
+            extent: Extent::default(),
+            restarted,
             reported: None,
             state: (State::Idle, None),
             last_down: None,
@@ -103,7 +118,7 @@ impl Peer {
 
     /// When [`Input::Tick`] is due; `None` only while nothing is awaited but the peer's or the operator's next move.
     pub fn deadline(&self) -> Option<Instant> {
-        let connections = self.connections.iter().map(Connection::deadline);
+        let connections = self.connections.iter().filter_map(Connection::deadline);
         connections.chain(self.retry_at).min()
     }
 
@@ -115,14 +130,14 @@ impl Peer {
             Input::Start if self.running => {}
             Input::Start => {
                 self.running = true;
-                self.retry_at = self.config.mode.dials().then_some(now);
+                self.retry_at = (self.config.mode.dials() && !self.held_back).then_some(now);
                 self.tick(now, &mut out);
             }
             Input::Stop(notification) => self.stop(notification, now, &mut out),
-            Input::Advertise(version, routes) => {
-                self.version = version;
-                if let Some(rib) = self.established_mut().and_then(Connection::rib_mut) {
-                    rib.set(&routes);
+            Input::Advertise(version, routes, extent) => {
+                (self.version, self.extent) = (version, extent);
+                if let Some(connection) = self.established_mut() {
+                    connection.want(&routes, extent);
                 }
                 self.wanted = routes;
             }
@@ -146,11 +161,18 @@ impl Peer {
                 }
             }
             Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
+            Input::Liveness(liveness) => self.liveness(liveness, now, &mut out),
+            Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         self.send_updates(now, &mut out);
         self.note_state(now);
         out
+    }
+
+    /// Its connections that stand, and their ends.
+    pub fn endpoints(&self) -> impl Iterator<Item = (ConnId, &Endpoints)> {
+        self.connections.iter().filter_map(|connection| Some((connection.id, connection.endpoints.as_ref()?)))
     }
 
     /// A snapshot of everything worth showing.
@@ -163,6 +185,7 @@ impl Peer {
             session: leading.and_then(Connection::session).cloned(),
             endpoints: leading.and_then(|c| c.endpoints.clone()),
             last_down: self.last_down.clone(),
+            held_back: self.held_back,
             advertised: rib.map_or(0, AdjRibOut::sent_count),
             withheld: rib.map(|rib| rib.withheld().clone()).unwrap_or_default(),
             paths: leading.and_then(Connection::heard).map(AdjRibIn::paths).cloned().unwrap_or_default(),
@@ -171,7 +194,7 @@ impl Peer {
     }
 
     fn dialled(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
-        let open = Message::Open(our_open(&self.config, self.offer));
+        let open = Message::Open(our_open(&self.config, self.offer, self.restarted.as_ref()));
         let Some(connection) = self.connection(conn) else {
             out.push(Output::Close(conn));
             return;
@@ -194,7 +217,7 @@ impl Peer {
         );
         let refused = self.refuse_until.is_some_and(|until| now < until);
         let earlier = self.connections.iter().find(|c| c.side == Side::Theirs).map(|c| (c.id, c.state()));
-        let subcode = if !self.running || !self.config.mode.accepts() || refused {
+        let subcode = if !self.running || !self.config.mode.accepts() || refused || self.held_back {
             Some(cease::CONNECTION_REJECTED)
         } else if self.established().is_some() || earlier.is_some_and(|(_, state)| state > State::OpenSent) {
             // RFC 4271 §6.8: a session that stands, or is about to, wins over a newcomer.
@@ -211,7 +234,8 @@ impl Peer {
             // The peer has begun anew and forgotten its earlier connection, which never delivered an OPEN.
             self.collide(silent, now, out);
         }
-        let _fits = connection.send(&Message::Open(our_open(&self.config, self.offer)), now, out);
+        let open = our_open(&self.config, self.offer, self.restarted.as_ref());
+        let _fits = connection.send(&Message::Open(open), now, out);
         self.connections.push(connection);
     }
 
@@ -290,9 +314,9 @@ impl Peer {
                 return;
             }
         }
-        let hold_until = now + Duration::from_secs(u64::from(session.hold_time));
+        let hold_until = confirm_until(&session, now);
         let mut jitter = self.jitter.clone();
-        let keepalive_at = now + keepalive_in(&session, &mut jitter);
+        let keepalive_at = next_keepalive(&session, now, &mut jitter);
         if let Some(connection) = self.connection(conn) {
             connection.phase = Phase::OpenConfirm { session, hold_until, keepalive_at };
             connection.keepalive(now, &mut jitter, out);
@@ -301,23 +325,20 @@ impl Peer {
     }
 
     fn establish(&mut self, conn: ConnId, now: Instant, out: &mut Vec<Output>) {
-        let (config, wanted) = (self.config.clone(), Arc::clone(&self.wanted));
+        let (config, wanted, extent) = (self.config.clone(), Arc::clone(&self.wanted), self.extent);
         let watched = Arc::clone(&self.watched);
         let Some(connection) = self.connection(conn) else { return };
         let Phase::OpenConfirm { session, keepalive_at, .. } = &connection.phase else { return };
         let resolve = |ends| SessionNextHops::resolve(ends, config.next_hops, session.extended_next_hop);
         let next_hops = connection.endpoints.as_ref().map(resolve).unwrap_or_default();
-        let mut rib = Box::new(AdjRibOut::new(Egress {
+        let rib = Box::new(AdjRibOut::new(Egress {
             families: session.families.clone(),
             context: session.context(config.peering()),
             local_as: config.local_as,
             next_hops,
         }));
-        rib.set(&wanted);
-        let mut addresses: BTreeSet<IpAddr> =
-            connection.endpoints.iter().flat_map(Endpoints::addresses).collect();
-        addresses.extend(config.next_hops.v4.map(IpAddr::V4));
-        addresses.extend(config.next_hops.v6.map(IpAddr::V6));
+        let addresses =
+            connection.endpoints.as_ref().map(|ends| ends.ours(config.next_hops)).unwrap_or_default();
         let ingress = Ingress {
             families: session.families.clone(),
             context: session.context(config.peering()),
@@ -330,7 +351,8 @@ impl Peer {
         let (session, keepalive_at) = (session.clone(), *keepalive_at);
         out.push(Output::Event(PeerEvent::Established(session.clone())));
         connection.phase =
-            Phase::Established { session, rib, heard, since: now, hold_until: now, keepalive_at };
+            Phase::Established { session, rib, heard, since: now, hold_until: None, keepalive_at };
+        connection.want(&wanted, extent);
         connection.peer_is_alive(now);
         self.reported = None;
         self.counters.established += 1;
@@ -341,6 +363,24 @@ impl Peer {
         if let Some(sibling) = self.connections.iter().find(|c| c.id != conn).map(|c| c.id) {
             self.collide(sibling, now, out);
         }
+    }
+
+    /// Next hops follow the addresses of the interface. Without its own address a connection is dead, and the next one
+    /// begins elsewhere.
+    fn relocate(&mut self, conn: ConnId, endpoints: Option<Endpoints>, now: Instant, out: &mut Vec<Output>) {
+        let (configured, wanted) = (self.config.next_hops, Arc::clone(&self.wanted));
+        let Some(connection) = self.connection(conn).filter(|connection| connection.endpoints.is_some())
+        else {
+            return;
+        };
+        if let Some(endpoints) = endpoints {
+            connection.relocate(endpoints, configured, &wanted);
+            return;
+        }
+        // It may still get out by another way.
+        connection.notify(Notification::cease(cease::OTHER_CONFIGURATION_CHANGE, ""), now, out);
+        out.push(Output::Close(conn));
+        self.lost(conn, DownReason::LocalAddressGone, now, out);
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -389,99 +429,6 @@ impl Peer {
         out.push(Output::Dial(conn));
     }
 
-    fn stop(&mut self, notification: Notification, now: Instant, out: &mut Vec<Output>) {
-        self.running = false;
-        self.retry_at = None;
-        self.refuse_until = None;
-        for mut connection in std::mem::take(&mut self.connections) {
-            connection.notify(notification.clone(), now, out);
-            out.push(Output::Close(connection.id));
-            let reason = DownReason::Stopped(notification.clone());
-            let was_established = connection.state() == State::Established;
-            self.last_down = Some((reason.clone(), now));
-            out.push(Output::Event(PeerEvent::Down { reason, was_established }));
-        }
-    }
-
-    /// Ends a connection with a NOTIFICATION because of what the peer sent, or did not.
-    fn refuse(&mut self, conn: ConnId, notification: Notification, now: Instant, out: &mut Vec<Output>) {
-        if let Some(connection) = self.connection(conn) {
-            connection.notify(notification.clone(), now, out);
-            out.push(Output::Close(conn));
-        }
-        self.lost(conn, DownReason::Sent(notification), now, out);
-    }
-
-    /// Ends the losing connection of a collision: no failure, so nothing is reported and nothing backs off.
-    fn collide(&mut self, loser: ConnId, now: Instant, out: &mut Vec<Output>) {
-        if let Some(mut connection) = self.take(loser) {
-            let notification = Notification::cease(cease::CONNECTION_COLLISION, "");
-            connection.notify(notification, now, out);
-            out.push(Output::Close(loser));
-        }
-    }
-
-    /// A connection is gone: reports it and arranges for the next.
-    fn lost(&mut self, conn: ConnId, reason: DownReason, now: Instant, out: &mut Vec<Output>) {
-        let Some(connection) = self.take(conn) else { return };
-        let was_established = connection.state() == State::Established;
-        if let DownReason::Received(_) | DownReason::Closed(_) = reason {
-            out.push(Output::Close(conn));
-        }
-        if let Phase::Established { session, since, .. } = &connection.phase
-            && now.duration_since(*since) >= Duration::from_secs(u64::from(session.hold_time))
-        {
-            self.backoff.reset();
-        }
-        if let DownReason::Received(Notification { code: code::OPEN_MESSAGE, subcode, .. }) = &reason {
-            self.offer = self.offer.less(*subcode).unwrap_or(self.offer);
-        }
-        if self.running {
-            self.back_off(&reason, was_established, now);
-        }
-        // While its sibling goes on, the loss of a connection is the end of a collision that the peer resolved.
-        if !was_established && self.connections.iter().any(|c| c.state() >= State::OpenSent) {
-            return;
-        }
-        self.last_down = Some((reason.clone(), now));
-        out.push(Output::Event(PeerEvent::Down { reason, was_established }));
-    }
-
-    /// Arranges for the next attempt after a loss. Whatever the sibling is at, a dial that is due later must stay due: a
-    /// connection that the peer opened and abandoned keeps us from nothing.
-    fn back_off(&mut self, reason: &DownReason, was_established: bool, now: Instant) {
-        if let DownReason::Received(Notification {
-            code: code::CEASE,
-            subcode: cease::MAXIMUM_PREFIXES,
-            ..
-        }) = reason
-        {
-            // Only an operator can mend this.
-            self.backoff.skip_to_longest();
-        }
-        let refused = match reason {
-            DownReason::Received(n) | DownReason::Sent(n) => n.code != code::CEASE && !was_established,
-            DownReason::Closed(_)
-            | DownReason::DialFailed(_)
-            | DownReason::SendHoldTimerExpired
-            | DownReason::Stopped(_) => false,
-        };
-        // Both connections of one attempt are often refused for the same cause, which counts once.
-        if refused && self.refuse_until.is_none_or(|until| until <= now) {
-            self.refuse_until = Some(now + self.backoff.next(&mut self.jitter));
-        }
-        let dialling =
-            self.connections.iter().any(|c| c.side == Side::Ours || c.state() >= State::OpenConfirm);
-        if !self.config.mode.dials() || dialling {
-            return;
-        }
-        if refused {
-            self.retry_at = self.retry_at.max(self.refuse_until);
-        } else if self.retry_at.is_none() {
-            self.retry_at = Some(now + self.backoff.next(&mut self.jitter));
-        }
-    }
-
     /// Sends what is due, and reports when the kernel has it all.
     fn send_updates(&mut self, now: Instant, out: &mut Vec<Output>) {
         let mut jitter = self.jitter.clone();
@@ -495,6 +442,10 @@ impl Peer {
         self.counters.updates_sent += updates;
         if synced && self.reported != Some(self.version) {
             self.reported = Some(self.version);
+            if self.extent == Extent::Whole {
+                // RFC 4724 §4.1: the restart is over for this peer.
+                self.restarted = None;
+            }
             out.push(Output::Event(PeerEvent::Synced(self.version)));
         }
     }

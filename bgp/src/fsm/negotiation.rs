@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::config::{HoldTime, PeerConfig};
 use crate::wire::{
-    Afi, AsWidth, Asn, Capability, ExtendedNextHop, Family, Notification, Open, Peering, SessionContext,
+    Afi, AsWidth, Asn, Capability, ExtendedNextHop, Family, GracefulRestartFamily, Notification, Open,
+    Peering, SessionContext,
     iana::notification::{OPEN_MESSAGE, open},
 };
 
@@ -19,7 +21,7 @@ pub struct Session {
     pub peer_router_id: Ipv4Addr,
     /// The peer's ASN.
     pub peer_as: Asn,
-    /// The lower of the two hold times, in seconds.
+    /// The lower of the two hold times, in seconds; 0: none, only BFD tells that the peer lives.
     pub hold_time: u16,
     /// Families that both sides offered.
     pub families: BTreeSet<Family>,
@@ -31,9 +33,25 @@ pub struct Session {
     pub enhanced_route_refresh: bool,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
+    /// What the peer keeps of ours over a restart; `None`: nothing.
+    pub graceful_restart: Option<Keeping>,
+}
+
+/// Graceful restart as it was agreed on: the peer keeps our routes when the session is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Keeping {
+    /// For how long, in seconds, as we told it.
+    pub restart_time: u16,
+    /// Whether also after a NOTIFICATION, unless it is a Hard Reset (RFC 8538 §2).
+    pub notification: bool,
 }
 
 impl Session {
+    /// After so long a silence the peer is dead (RFC 4271 §4.2); `None`: that is left to BFD.
+    pub fn hold(&self) -> Option<Duration> {
+        (self.hold_time > 0).then(|| Duration::from_secs(u64::from(self.hold_time)))
+    }
+
     /// How this session encodes.
     pub fn context(&self, peering: Peering) -> SessionContext {
         let as_width = if self.four_octet_as { AsWidth::Four } else { AsWidth::Two };
@@ -65,7 +83,8 @@ impl Offer {
         }
     }
 
-    fn capabilities(self, config: &PeerConfig) -> Vec<Capability> {
+    /// `restarted` as in [`GracefulRestart`](super::GracefulRestart).
+    fn capabilities(self, config: &PeerConfig, restarted: Option<&BTreeSet<Family>>) -> Vec<Capability> {
         let mut capabilities = Vec::new();
         if self == Self::Nothing {
             return capabilities;
@@ -78,6 +97,21 @@ impl Offer {
             if config.extended_next_hop && config.families.contains(&Family::IPV4_UNICAST) {
                 capabilities.push(Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]));
             }
+            if let Some(graceful_restart) = &config.graceful_restart {
+                // A session that was lost while we live finds forwarding as it was.
+                let forwarding =
+                    |family: &Family| restarted.is_none_or(|preserved| preserved.contains(family));
+                let family = |family: &Family| GracefulRestartFamily {
+                    family: *family,
+                    forwarding: forwarding(family),
+                };
+                capabilities.push(Capability::GracefulRestart {
+                    restarting: restarted.is_some(),
+                    notification: graceful_restart.notification,
+                    restart_time: graceful_restart.restart_time.as_secs(),
+                    families: config.families.iter().map(family).collect(),
+                });
+            }
         }
         capabilities
     }
@@ -87,8 +121,8 @@ impl Offer {
 const IPV4_OVER_IPV6: ExtendedNextHop = ExtendedNextHop { family: Family::IPV4_UNICAST, next_hop: Afi::IPV6 };
 
 /// The OPEN that we send.
-pub(super) fn our_open(config: &PeerConfig, offer: Offer) -> Open {
-    let capabilities = offer.capabilities(config);
+pub(super) fn our_open(config: &PeerConfig, offer: Offer, restarted: Option<&BTreeSet<Family>>) -> Open {
+    let capabilities = offer.capabilities(config, restarted);
     Open::new(config.local_as, config.hold_time.as_secs(), config.router_id, capabilities)
 }
 
@@ -101,11 +135,13 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
     if config.peering() == Peering::Internal && theirs.router_id == config.router_id {
         return Err(refusal(open::BAD_BGP_IDENTIFIER));
     }
-    // The decoder has refused 1 and 2; 0 would turn off the timers that notice a dead peer.
-    let Some(hold_time) = HoldTime::from_secs(theirs.hold_time) else {
-        return Err(refusal(open::UNACCEPTABLE_HOLD_TIME));
+    // The decoder has refused 1 and 2; 0 turns off the timers that notice a dead peer, which BFD alone may stand in for.
+    let hold_time = match HoldTime::from_secs(theirs.hold_time) {
+        Some(hold_time) => hold_time,
+        None if config.awaits_bfd => HoldTime::NONE,
+        None => return Err(refusal(open::UNACCEPTABLE_HOLD_TIME)),
     };
-    let ours = offer.capabilities(config);
+    let ours = offer.capabilities(config, None);
     let both = |wanted: &Capability| ours.contains(wanted) && theirs.capabilities.contains(wanted);
     let mut theirs_families: BTreeSet<Family> = theirs
         .capabilities
@@ -134,7 +170,27 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
         route_refresh: theirs.capabilities.contains(&Capability::RouteRefresh),
         enhanced_route_refresh: both(&Capability::EnhancedRouteRefresh),
         extended_next_hop: [&ours, &theirs.capabilities].into_iter().all(|c| offers_ipv6_next_hops(c)),
+        graceful_restart: keeping(&ours, &theirs.capabilities),
     })
+}
+
+/// A peer that only helps lists no family (RFC 4724 §3), so its capability is enough.
+fn keeping(ours: &[Capability], theirs: &[Capability]) -> Option<Keeping> {
+    let told = |capabilities: &[Capability]| {
+        capabilities.iter().find_map(|c| match c {
+            Capability::GracefulRestart { restart_time, notification, .. } => {
+                Some(Keeping { restart_time: *restart_time, notification: *notification })
+            }
+            Capability::Multiprotocol(_)
+            | Capability::RouteRefresh
+            | Capability::EnhancedRouteRefresh
+            | Capability::ExtendedNextHop(_)
+            | Capability::FourOctetAs(_)
+            | Capability::Unknown { .. } => None,
+        })
+    };
+    let (ours, theirs) = (told(ours)?, told(theirs)?);
+    Some(Keeping { notification: ours.notification && theirs.notification, ..ours })
 }
 
 /// The entry may stand among others.

@@ -1,6 +1,6 @@
 //! What a peer says about itself: its state, what came of the last session, and why, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -60,8 +60,14 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// What a next hop of ours may be: the addresses of the interface, and those that are configured.
+    pub(crate) fn ours(&self, configured: NextHops) -> BTreeSet<IpAddr> {
+        let configured = [configured.v4.map(IpAddr::V4), configured.v6.map(IpAddr::V6)];
+        self.addresses().chain(configured.into_iter().flatten()).collect()
+    }
+
     /// Our own addresses: that of the session, and the others of its interface.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.local.ip()).chain(self.interface_addresses.iter().copied())
     }
 
@@ -90,6 +96,8 @@ pub struct PeerStatus {
     pub session: Option<Session>,
     /// The connection that has come furthest.
     pub endpoints: Option<Endpoints>,
+    /// No session may begin before BFD is up.
+    pub held_back: bool,
     /// Why the last connection ended, and when.
     pub last_down: Option<(DownReason, Instant)>,
     /// Prefixes that the peer has from us.
@@ -132,6 +140,10 @@ pub enum DownReason {
     DialFailed(String),
     /// The peer took no bytes for twice the hold time (RFC 9687).
     SendHoldTimerExpired,
+    /// Our own address of the connection is no longer on this host.
+    LocalAddressGone,
+    /// BFD has lost the peer; why, in words.
+    BfdDown(String),
     /// We were told to stop.
     Stopped(Notification),
 }
@@ -144,6 +156,8 @@ impl fmt::Display for DownReason {
             Self::Closed(cause) => write!(f, "connection closed: {cause}"),
             Self::DialFailed(cause) => write!(f, "cannot connect: {cause}"),
             Self::SendHoldTimerExpired => f.write_str("the peer reads nothing: Send Hold Timer expired"),
+            Self::LocalAddressGone => f.write_str("our own address of the session is gone from this host"),
+            Self::BfdDown(why) => write!(f, "BFD: {why}"),
             Self::Stopped(notification) => write!(f, "stopped: {notification}"),
         }
     }
@@ -161,7 +175,13 @@ impl DownReason {
             Self::Closed(_) => {
                 return Some("routers close at once when they have no neighbor for our address, or when it is shut down".to_owned());
             }
-            Self::DialFailed(_) | Self::SendHoldTimerExpired | Self::Stopped(_) => return None,
+            Self::DialFailed(_)
+            | Self::SendHoldTimerExpired
+            | Self::LocalAddressGone
+            | Self::BfdDown(_)
+            | Self::Stopped(_) => {
+                return None;
+            }
         };
         let (local_as, peer_as, id) = (config.local_as, config.peer_as, config.router_id);
         match (notification.code, notification.subcode) {

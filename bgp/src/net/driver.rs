@@ -11,13 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::warn;
 
-use super::PeerId;
 use super::drops::Drops;
+use super::interfaces;
 use super::link::{self, Command, LinkEvent};
 use super::transport::{Transport, is_silence};
+use super::{Desired, News, PeerId};
 use crate::adj_rib_in::Watched;
-use crate::fsm::{ConnId, Input, Output, Peer, PeerEvent, PeerStatus, State, Version};
-use crate::route::Routes;
+use crate::fsm::{ConnId, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::wire::Notification;
 
 /// Events that a link may be ahead of the peer task; beyond it, bytes wait in the kernel.
@@ -61,10 +61,11 @@ impl Driver {
     /// Runs until it was stopped and its connections are closed.
     pub(super) async fn run(
         mut self,
-        mut desired: watch::Receiver<(Version, Arc<Routes>)>,
+        mut desired: watch::Receiver<Desired>,
         mut watched: watch::Receiver<Arc<Watched>>,
         mut accepted: mpsc::Receiver<TcpStream>,
         mut stopped: oneshot::Receiver<Notification>,
+        mut news: mpsc::UnboundedReceiver<News>,
     ) {
         self.watch(&mut watched);
         self.advertise(&mut desired);
@@ -98,6 +99,10 @@ impl Driver {
                     // no more from another peer's KEEPALIVE, or from the caller, than it takes to read 16 KiB.
                     tokio::task::yield_now().await;
                 }
+                Some(news) = news.recv() => match news {
+                    News::Addresses => self.look_at_addresses(),
+                    News::Liveness(liveness) => self.handle(Input::Liveness(liveness)),
+                },
                 _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of links that ended.
                 Some(_) = self.tasks.join_next() => {}
@@ -108,9 +113,9 @@ impl Driver {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn advertise(&mut self, desired: &mut watch::Receiver<(Version, Arc<Routes>)>) {
-        let (version, routes) = desired.borrow_and_update().clone();
-        self.handle(Input::Advertise(version, routes));
+    fn advertise(&mut self, desired: &mut watch::Receiver<Desired>) {
+        let (version, routes, extent) = desired.borrow_and_update().clone();
+        self.handle(Input::Advertise(version, routes, extent));
     }
 
     fn watch(&mut self, watched: &mut watch::Receiver<Arc<Watched>>) {
@@ -128,6 +133,22 @@ impl Driver {
             self.link_event(conn, event);
         }
         self.handle(Input::Tick);
+    }
+
+    /// What became of our ends of the connections.
+    fn look_at_addresses(&mut self) {
+        let ends: Vec<(ConnId, Endpoints)> =
+            self.peer.endpoints().map(|(conn, endpoints)| (conn, endpoints.clone())).collect();
+        for (conn, endpoints) in ends {
+            match interfaces::beside(endpoints.local) {
+                Ok(beside) => {
+                    let now =
+                        beside.map(|interface_addresses| Endpoints { interface_addresses, ..endpoints });
+                    self.handle(Input::AddressesChanged(conn, now));
+                }
+                Err(error) => warn!(peer = %self.transport.ip(), %error, "cannot list the host's addresses"),
+            }
+        }
     }
 
     /// A peer that we do not dial, and that the kernel turns away, leaves no trace but this; nor does one whose handshake

@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::net::if_::if_indextoname;
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -40,8 +41,41 @@ pub(super) struct Gate(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     listeners: Vec<(SocketAddr, Socket)>,
-    doors: BTreeMap<IpAddr, Door>,
+    doors: BTreeMap<Origin, Door>,
     strangers: BTreeMap<IpAddr, Instant>,
+}
+
+/// Where a peer comes from. A link-local address says that only together with the interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Origin {
+    ip: IpAddr,
+    interface: Option<String>,
+}
+
+impl Origin {
+    fn of(transport: &Transport) -> Self {
+        let ip = transport.ip();
+        Self { ip, interface: transport.interface.clone().filter(|_| is_link_local(ip)) }
+    }
+
+    /// `None`: on an interface that is gone meanwhile.
+    fn from(address: SocketAddr) -> Option<Self> {
+        let ip = address.ip().to_canonical();
+        let interface = match address {
+            SocketAddr::V6(v6) if is_link_local(ip) => {
+                Some(if_indextoname(v6.scope_id()).ok()?.into_string().ok()?)
+            }
+            SocketAddr::V4(_) | SocketAddr::V6(_) => None,
+        };
+        Some(Self { ip, interface })
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
 }
 
 #[derive(Debug)]
@@ -58,7 +92,7 @@ struct Door {
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Arc<Gate>,
-    ip: IpAddr,
+    origin: Origin,
     id: PeerId,
 }
 
@@ -66,8 +100,8 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let mut inner = self.gate.lock();
         // A later peer at the same address has taken it over.
-        if inner.doors.get(&self.ip).is_some_and(|door| door.id == self.id) {
-            inner.close(self.ip);
+        if inner.doors.get(&self.origin).is_some_and(|door| door.id == self.id) {
+            inner.close(&self.origin);
         }
     }
 }
@@ -79,8 +113,8 @@ impl Gate {
         let mut inner = self.lock();
         // A SYN-ACK goes out before the peer is known. With less, one with GTSM would not take it; the others do not mind.
         sockopt::set_ttl(&SockRef::from(&socket), u8::MAX)?;
-        for (ip, door) in &mut inner.doors {
-            door.shut |= !authenticate(*ip, &door.transport, address, &socket);
+        for door in inner.doors.values_mut() {
+            door.shut |= !authenticate(&door.transport, address, &socket);
         }
         socket.listen(BACKLOG)?;
         inner.listeners.push((address, socket));
@@ -101,19 +135,19 @@ impl Gate {
         peering: Peering,
         accepted: mpsc::Sender<TcpStream>,
     ) -> Pass {
-        let ip = transport.ip();
+        let origin = Origin::of(&transport);
         let mut inner = self.lock();
-        inner.close(ip);
+        inner.close(&origin);
         let mut shut = false;
         for (address, socket) in &inner.listeners {
-            shut |= !authenticate(ip, &transport, *address, socket);
+            shut |= !authenticate(&transport, *address, socket);
         }
         if transport.authentication.is_some() {
             inner.empty_queues();
         }
-        inner.doors.insert(ip, Door { id, transport, peering, accepted, shut });
+        inner.doors.insert(origin.clone(), Door { id, transport, peering, accepted, shut });
         inner.limit_ttl();
-        Pass { gate: Arc::clone(self), ip, id }
+        Pass { gate: Arc::clone(self), origin, id }
     }
 
     /// Gives a connection that was accepted to its peer.
@@ -128,8 +162,8 @@ impl Gate {
 
 impl Inner {
     fn enter(&mut self, stream: TcpStream, from: SocketAddr) {
-        let ip = from.ip().to_canonical();
-        let Some(door) = self.doors.get(&ip) else { return self.turn_away(ip) };
+        let door = Origin::from(from).and_then(|origin| self.doors.get(&origin));
+        let Some(door) = door else { return self.turn_away(from.ip().to_canonical()) };
         if door.shut {
             debug!(%from, "connection closed: the key of this peer is not set");
             return;
@@ -158,9 +192,13 @@ impl Inner {
         }
     }
 
-    fn close(&mut self, ip: IpAddr) {
-        let Some(door) = self.doors.remove(&ip) else { return };
-        for (_, socket) in self.listeners.iter().filter(|(address, _)| door.transport.concerns(*address)) {
+    fn close(&mut self, origin: &Origin) {
+        let Some(door) = self.doors.remove(origin) else { return };
+        // The kernel keeps keys by address alone.
+        let is_shared = self.doors.keys().any(|other| other.ip == origin.ip);
+        for (_, socket) in
+            self.listeners.iter().filter(|(address, _)| !is_shared && door.transport.concerns(*address))
+        {
             door.transport.forget(&SockRef::from(socket));
         }
         self.limit_ttl();
@@ -198,14 +236,14 @@ impl Inner {
 }
 
 /// Whether a listening socket has the key of this peer, or needs none.
-fn authenticate(ip: IpAddr, transport: &Transport, listener: SocketAddr, socket: &Socket) -> bool {
+fn authenticate(transport: &Transport, listener: SocketAddr, socket: &Socket) -> bool {
     if !transport.concerns(listener) {
         return true;
     }
     match transport.authenticate(&SockRef::from(socket)) {
         Ok(()) => true,
         Err(error) => {
-            warn!(peer = %ip, %listener, cause = error.in_words(), "connections from this peer are refused");
+            warn!(peer = %transport.ip(), %listener, cause = error.in_words(), "connections from this peer are refused");
             false
         }
     }

@@ -1,7 +1,7 @@
 //! The link task: one TCP connection, its socket and the bytes that wait for it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,10 +92,17 @@ async fn connect(transport: &Transport, peering: Peering) -> Result<TcpStream, T
 
 /// The two ends of `stream`, and what else its interface can be reached at.
 pub(super) fn endpoints(stream: &TcpStream) -> io::Result<Endpoints> {
-    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let local = canonical(stream.local_addr()?);
     let remote = canonical(stream.peer_addr()?);
-    Ok(Endpoints { local, remote, interface_addresses: interfaces::beside(local.ip())? })
+    Ok(Endpoints { local, remote, interface_addresses: interfaces::beside(local)?.unwrap_or_default() })
+}
+
+/// An IPv4 address as one; a link-local one keeps its interface.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => SocketAddr::new(v4.into(), address.port()),
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// Runs a connection until either side closes it. Every branch of the select is cancel-safe: what was not read or

@@ -38,6 +38,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the drivers are where the clock is read")]
 
+pub mod bfd;
 mod driver;
 mod drops;
 mod gate;
@@ -63,9 +64,21 @@ use self::gate::Gate;
 pub use self::secret::{Secret, SecretError};
 pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
 use crate::adj_rib_in::Watched;
-use crate::fsm::{Peer, PeerConfig, PeerEvent, PeerStatus, Version};
+use crate::fsm::{Extent, Liveness, Peer, PeerConfig, PeerEvent, PeerStatus, Version};
 use crate::route::Routes;
 use crate::wire::Notification;
+
+/// What a peer task is told of the world around it.
+#[derive(Debug)]
+enum News {
+    /// Addresses of this host came or went.
+    Addresses,
+    /// BFD has something to say.
+    Liveness(Liveness),
+}
+
+/// The last set that a peer was given.
+type Desired = (Version, Arc<Routes>, Extent);
 
 /// Names a peer among those of a [`Speaker`]; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,17 +125,18 @@ impl Speaker {
         let transport = Arc::new(transport.into());
         let (accepted_tx, accepted) = mpsc::channel(8);
         let (stop, stopped) = oneshot::channel();
-        let (advertise, desired) = watch::channel((Version::default(), Arc::default()));
+        let (advertise, desired) = watch::channel(Desired::default());
         let (watch, watched) = watch::channel(Arc::default());
         let pass = self.gate.open(id, Arc::clone(&transport), config.peering(), accepted_tx);
         let peer = Peer::new(config);
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
         let driver = Driver::new(peer, transport, self.events.clone(), id, status_tx);
+        let (tell, news) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
-            driver.run(desired, watched, accepted, stopped).await;
+            driver.run(desired, watched, accepted, stopped, news).await;
             drop(pass);
         });
-        PeerHandle { id, advertise, watch, status, stop: Some(stop), task }
+        PeerHandle { id, advertise, watch, status, tell, stop: Some(stop), task }
     }
 }
 
@@ -140,9 +154,10 @@ impl Drop for Speaker {
 #[derive(Debug)]
 pub struct PeerHandle {
     id: PeerId,
-    advertise: watch::Sender<(Version, Arc<Routes>)>,
+    advertise: watch::Sender<Desired>,
     watch: watch::Sender<Arc<Watched>>,
     status: watch::Receiver<PeerStatus>,
+    tell: mpsc::UnboundedSender<News>,
     stop: Option<oneshot::Sender<Notification>>,
     task: JoinHandle<()>,
 }
@@ -156,7 +171,29 @@ impl PeerHandle {
     /// Announces exactly `routes` from now on, across sessions. The caller numbers its sets; [`PeerEvent::Synced`]
     /// with this version, or a later one, tells that the kernel has all UPDATEs of an Established session.
     pub fn advertise(&self, version: Version, routes: Arc<Routes>) {
-        self.advertise.send_replace((version, routes));
+        self.advertise.send_replace((version, routes, Extent::Whole));
+    }
+
+    /// The same, while more is to be decided after a restart: End-of-RIB is held on sessions with graceful restart
+    /// until [`Self::advertise`].
+    pub fn advertise_partial(&self, version: Version, routes: Arc<Routes>) {
+        self.advertise.send_replace((version, routes, Extent::Partial));
+    }
+
+    /// Says that addresses of this host came or went. A session whose own address is gone is closed and begun anew;
+    /// one whose next hops are others now sends its routes again.
+    pub fn addresses_changed(&self) {
+        self.tell(News::Addresses);
+    }
+
+    /// Says what BFD says of the way to the peer, whenever that changes.
+    pub fn liveness(&self, liveness: Liveness) {
+        self.tell(News::Liveness(liveness));
+    }
+
+    fn tell(&self, news: News) {
+        // The task is gone only when the peer was stopped.
+        drop(self.tell.send(news));
     }
 
     /// Remembers the peer's paths to exactly these prefixes from now on, across sessions; they are in its status.

@@ -1,4 +1,4 @@
-//! The socket options that `socket2` does not have: the only unsafe code here.
+//! The socket options that `socket2` does not have, and real-time priority: the only unsafe code here.
 //!
 //! Each function makes one `setsockopt` call and returns what the kernel says. The structs are those of the kernel's
 //! `include/uapi/linux/tcp.h`; their sizes and offsets are asserted below. None has padding.
@@ -13,6 +13,8 @@ use libc::{c_int, socklen_t};
 use socket2::{SockAddr, SockAddrStorage, SockRef};
 
 use super::secret::Secret;
+
+pub(super) mod realtime;
 
 /// Not in `libc`: `TCP_AO_ADD_KEY` and `TCP_AO_DEL_KEY`, Linux 6.7.
 const TCP_AO_ADD_KEY: c_int = 38;

@@ -247,6 +247,8 @@ impl Transport {
             DownReason::Received(_)
             | DownReason::Sent(_)
             | DownReason::SendHoldTimerExpired
+            | DownReason::LocalAddressGone
+            | DownReason::BfdDown(_)
             | DownReason::Stopped(_) => return None,
         };
         let one_hop = self.reach.ttl(peering) == 1;

@@ -28,6 +28,8 @@ macro_rules! registry {
     };
 }
 
+pub(crate) use registry;
+
 /// BGP message types (RFC 4271 §4.1, RFC 2918).
 pub mod message_type {
     registry! { u8;

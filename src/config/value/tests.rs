@@ -105,7 +105,7 @@ fn addresses_say_what_to_leave_out() {
     assert_eq!(read("2001:db8::1", address), Ok("2001:db8::1".parse().expect("an address")));
     let table = [
         ("10.0.0.1/32", "write it without the prefix length: `10.0.0.1`"),
-        ("fe80::1%eth0", "link-local addresses with an interface are not supported, use a global one"),
+        ("fe80::1%eth0", "write `fe80::1` here and `interface: eth0` beside it"),
         ("tor-a.example", "host names are not looked up here"),
         ("10.0.0.256", "-"),
     ];

@@ -8,6 +8,7 @@ mod lifecycle;
 mod operator;
 mod plan;
 mod properties;
+mod restart;
 mod shutdown;
 mod world;
 
@@ -24,8 +25,8 @@ use vipcast_bgp::{RouteAttributes, Routes};
 use super::*;
 use crate::check::report::{CheckReport, HealthState, Outcome};
 use crate::config::model::{
-    self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, Listen, Log, LogFormat,
-    LogLevel, NextHops, OnDown, Peer, Target, TcpCheck,
+    self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, GracefulRestart, Listen,
+    Log, LogFormat, LogLevel, NextHops, OnDown, Peer, Target, TcpCheck,
 };
 use crate::names::PeerName;
 
@@ -96,6 +97,9 @@ fn peer(last: u8) -> Peer {
         interface: None,
         reach: model::Reach::default(),
         next_hop: NextHops::default(),
+        extended_next_hop: false,
+        graceful_restart: None,
+        bfd: None,
     }
 }
 
@@ -147,10 +151,16 @@ fn is_graceful(attributes: &RouteAttributes) -> bool {
 fn show(effect: &Effect) -> String {
     let at = |address: &Address| format!("{} on {}", address.ip, address.interface);
     match effect {
-        Effect::Configure(_) => "configure".into(),
+        Effect::Configure { restarted: None, .. } => "configure".into(),
+        Effect::Configure { restarted: Some(preserved), .. } => {
+            format!("configure, restarted with {}", show_families(preserved))
+        }
         Effect::Bind(address) => format!("bind {}", at(address)),
         Effect::Unbind(address) => format!("unbind {}", at(address)),
-        Effect::Advertise(version, routes) => format!("advertise {}: {}", version.0, show_routes(routes)),
+        Effect::Advertise(Advertised { version, routes, extent }) => {
+            let extent = if *extent == Extent::Partial { " and more" } else { "" };
+            format!("advertise {}: {}{extent}", version.0, show_routes(routes))
+        }
         Effect::SaveDrains(drains) => format!("save drains: {:?}", drains.keys().collect::<Vec<_>>()),
         Effect::StopPeers => "stop peers".into(),
         Effect::Exit => "exit".into(),
@@ -172,10 +182,21 @@ fn show(effect: &Effect) -> String {
         Effect::Record(Record::Drain(service, drain)) => {
             format!("# {service} {}", if drain.is_some() { "drained" } else { "undrained" })
         }
+        Effect::Record(Record::Restarting { preserved }) => {
+            format!("# restarting with {}", show_families(preserved))
+        }
+        Effect::Record(Record::Restarted { undecided }) => {
+            format!("# restarted, {} undecided", undecided.len())
+        }
         Effect::Record(Record::Shutdown(phase)) => {
             format!("# {}", crate::control::view::shutdown_word(*phase))
         }
     }
+}
+
+fn show_families(families: &BTreeSet<Family>) -> String {
+    let words: Vec<String> = families.iter().map(ToString::to_string).collect();
+    if words.is_empty() { "nothing".into() } else { words.join(", ") }
 }
 
 fn show_routes(routes: &Routes) -> String {
@@ -198,12 +219,12 @@ struct Story {
 impl Story {
     /// Nothing has happened yet.
     fn begin(config: Config) -> Self {
-        Self::begin_with(config, BTreeMap::new())
+        Self::begin_with(config, Left::default())
     }
 
-    fn begin_with(config: Config, drains: BTreeMap<ServiceName, Drain>) -> Self {
+    fn begin_with(config: Config, left: Left) -> Self {
         let now = Instant::now();
-        Self { engine: Engine::new(Arc::new(config), drains), epoch: now, now }
+        Self { engine: Engine::new(Arc::new(config), left), epoch: now, now }
     }
 
     /// Every VIP is bound, both routers have everything, every check is up; the version is 1.
@@ -228,7 +249,9 @@ impl Story {
         let reports = checks.iter().map(|check| report(&config, check.as_str(), UP, story.now));
         let effects = story.engine.handle_all(added.chain(reports), story.now);
         assert!(
-            effects.iter().any(|effect| matches!(effect, Effect::Advertise(Version(1), _))),
+            effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Advertise(Advertised { version: Version(1), .. }))),
             "{effects:?}"
         );
         story.synced(1);

@@ -1,6 +1,7 @@
 //! Tables for the plan: exact steps in their order.
 
 use super::super::plan::{Actual, Desired, Retiring, Step, plan};
+use super::super::restart::Handover;
 use super::*;
 
 /// A situation. Written in words: `lo` is ours on lo, `lo*` someone else's, `lo-` ours and about to be removed.
@@ -17,6 +18,10 @@ struct Case<'a> {
     /// Seconds until it is tried again.
     failed: Option<u64>,
     unknown: bool,
+    /// A restart goes on, and routers keep what they have.
+    partial: bool,
+    /// It is over, and not every peer was told.
+    handover: bool,
 }
 
 fn steps(case: Case<'_>) -> Vec<String> {
@@ -26,16 +31,19 @@ fn steps(case: Case<'_>) -> Vec<String> {
         let route = (net("192.0.2.1"), Arc::new(RouteAttributes::default()));
         Arc::new(there.then_some(route).into_iter().collect::<Routes>())
     };
+    let extent = if case.partial { Extent::Partial } else { Extent::Whole };
     let desired = Desired {
         addresses: case.wanted.map(|interface| (vip, interface.to_owned())).into_iter().collect(),
         routes: routes(case.routes),
+        extent,
     };
     let retiring = case.retiring.map(|ago| Retiring {
         version: Version(4),
         settled_at: ago.map(|ago| now - u32::try_from(ago).unwrap() * SECOND),
     });
     let actual = Actual {
-        advertised: (Version(4), routes(case.advertised)),
+        advertised: Advertised { version: Version(4), routes: routes(case.advertised), extent },
+        handover: case.handover.then_some(Handover { version: Version(5), patience: now, settled_at: None }),
         retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
         open: [vip].into(),
         changed: [vip.into()].into(),
@@ -59,7 +67,9 @@ fn steps(case: Case<'_>) -> Vec<String> {
     let show = |step: Step| match step {
         Step::Bind(address) => format!("bind {}", address.interface),
         Step::Unbind(address) => format!("unbind {}", address.interface),
-        Step::Advertise(version, routes) => format!("advertise {}: {}", version.0, routes.len()),
+        Step::Advertise(Advertised { version, routes, .. }) => {
+            format!("advertise {}: {}", version.0, routes.len())
+        }
     };
     steps.into_iter().map(show).collect()
 }
@@ -109,6 +119,9 @@ fn i2_an_address_goes_only_after_its_withdrawal_was_settled_and_the_delay_is_ove
         (Case { retiring: Some(None), ..ours }, &[]),
         (Case { retiring: Some(Some(0)), ..ours }, &[]),
         (Case { retiring: Some(Some(1)), ..ours }, &["unbind lo"]),
+        (Case { partial: true, ..ours }, &[]),
+        (Case { handover: true, ..ours }, &[]),
+        (Case { handover: true, retiring: Some(Some(1)), ..ours }, &[]),
     ];
     for (case, expected) in table {
         assert_eq!(steps(*case), *expected, "{case:?}");
@@ -122,6 +135,7 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let desired = Desired {
         addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into(),
         routes: Arc::new([(net("192.0.2.1"), route)].into()),
+        extent: Extent::Whole,
     };
     let owner = Owner::Us;
     let addresses = [(on("lo", "192.0.2.1"), owner), (on("lo", "192.0.2.3"), owner)].into();
@@ -132,7 +146,11 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let steps = plan(&desired, &actual, &facts, SECOND, now);
     let expected = [
         Step::Bind(on("lo", "192.0.2.2")),
-        Step::Advertise(Version(1), Arc::clone(&desired.routes)),
+        Step::Advertise(Advertised {
+            version: Version(1),
+            routes: Arc::clone(&desired.routes),
+            ..Advertised::default()
+        }),
         Step::Unbind(on("lo", "192.0.2.3")),
     ];
     assert_eq!(steps, expected);

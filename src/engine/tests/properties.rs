@@ -26,6 +26,8 @@ struct Shape {
     second_tor: bool,
     slow: [bool; 2],
     keep_addresses: bool,
+    /// Whether tor-a keeps routes over a restart.
+    graceful: bool,
 }
 
 impl Shape {
@@ -62,6 +64,9 @@ impl Shape {
         config.shutdown.drain_time = if self.slow[0] { 3 * SECOND } else { Duration::ZERO };
         config.shutdown.unbind_delay = if self.slow[1] { SECOND } else { Duration::ZERO };
         config.shutdown.keep_addresses = self.keep_addresses;
+        if let Some(tor) = config.peers.get_mut("tor-a").filter(|_| self.graceful) {
+            tor.graceful_restart = Some(GracefulRestart { restart_time: 10 * SECOND, notification: true });
+        }
         config
     }
 }
@@ -75,12 +80,20 @@ fn shapes() -> impl Strategy<Value = Shape> {
     }
     let per_service =
         (prop::array::uniform3(mostly()), prop::array::uniform3(seldom()), prop::array::uniform3(seldom()));
-    let rest =
-        (seldom(), any::<bool>(), seldom(), seldom(), mostly(), prop::array::uniform2(mostly()), seldom());
+    let rest = (
+        seldom(),
+        any::<bool>(),
+        seldom(),
+        seldom(),
+        mostly(),
+        prop::array::uniform2(mostly()),
+        seldom(),
+        any::<bool>(),
+    );
     (per_service, rest).prop_map(
         |(
             (services, interfaces, bind_announced),
-            (swapped, demotes, med, other_check, second_tor, slow, keep_addresses),
+            (swapped, demotes, med, other_check, second_tor, slow, keep_addresses, graceful),
         )| Shape {
             services,
             swapped,
@@ -92,6 +105,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
             second_tor,
             slow,
             keep_addresses,
+            graceful,
         },
     )
 }

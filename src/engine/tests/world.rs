@@ -28,7 +28,7 @@ pub(super) struct World {
     /// Sessions that were told to end and still stand.
     closing: Vec<(PeerName, Routes)>,
     peers_say: VecDeque<Event>,
-    advertised: (Version, Arc<Routes>),
+    advertised: Advertised,
     stopping: bool,
     /// Nobody says when the last session is closed.
     pub(super) never_closes: bool,
@@ -36,6 +36,9 @@ pub(super) struct World {
     pub(super) exited: Option<Instant>,
     /// Every set since the last shutdown, and when it was given.
     pub(super) history: Vec<(Instant, Arc<Routes>)>,
+    /// What routers keep of the predecessor's, until they were told everything or it is too late.
+    stale: BTreeMap<PeerName, BTreeSet<IpAddr>>,
+    stale_until: Instant,
     // What the rules rest on, told apart from what the engine makes of it.
     told: BTreeMap<Address, Owner>,
     leaving: BTreeSet<Address>,
@@ -53,7 +56,7 @@ pub(super) struct Router {
     heard_of: bool,
     /// Reads nothing.
     pub(super) stuck: bool,
-    wanted: (Version, Arc<Routes>),
+    wanted: Advertised,
     /// What it forwards to us.
     pub(super) holds: Routes,
 }
@@ -75,8 +78,14 @@ enum Concerns<'a> {
 impl World {
     pub(super) fn new(config: Config, kernel: BTreeMap<Address, Owner>) -> Self {
         let now = Instant::now();
+        let left: BTreeSet<IpAddr> =
+            kernel.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address.ip).collect();
+        let keeps = config.peers.iter().filter(|(_, peer)| peer.graceful_restart.is_some());
+        let first = super::super::restart::restart_time(&config).map_or(Extent::Whole, |_| Extent::Partial);
         let mut world = Self {
-            engine: Engine::new(Arc::new(config), BTreeMap::new()),
+            stale: keeps.map(|(name, _)| (name.clone(), left.clone())).collect(),
+            stale_until: now + super::super::restart::restart_time(&config).unwrap_or_default(),
+            engine: Engine::new(Arc::new(config), Left::default()),
             now,
             kernel_says: [Event::Addresses(kernel.clone())].into(),
             kernel,
@@ -85,7 +94,7 @@ impl World {
             routers: BTreeMap::new(),
             closing: Vec::new(),
             peers_say: VecDeque::new(),
-            advertised: (Version::default(), Arc::default()),
+            advertised: Advertised { extent: first, ..Advertised::default() },
             stopping: false,
             never_closes: false,
             exited: None,
@@ -182,8 +191,11 @@ impl World {
     pub(super) fn router_reads(&mut self, name: &str) {
         let name = PeerName::from(name);
         if let Some(router) = self.routers.get_mut(&name).filter(|router| router.up && !router.stuck) {
-            router.holds = (*router.wanted.1).clone();
-            self.peers_say.push_back(Event::PeerSynced(name, router.wanted.0));
+            router.holds = (*router.wanted.routes).clone();
+            if router.wanted.extent == Extent::Whole {
+                self.stale.remove(&name);
+            }
+            self.peers_say.push_back(Event::PeerSynced(name, router.wanted.version));
         }
     }
 
@@ -348,7 +360,7 @@ impl World {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Configure(config) => self.configure(&config),
+                Effect::Configure { config, .. } => self.configure(&config),
                 Effect::Bind(address) => self.requests.push_back((address, Asked::Bind)),
                 Effect::Unbind(address) => {
                     self.i3_it_is_ours(&address);
@@ -356,18 +368,21 @@ impl World {
                     self.i2_nobody_needs_it(&address);
                     self.requests.push_back((address, Asked::Unbind));
                 }
-                Effect::Advertise(version, routes) => {
-                    assert!(version > self.advertised.0, "versions go up");
-                    assert_ne!(routes, self.advertised.1, "I7: the same set again");
-                    self.i2_all_of_it_is_bound(&routes);
+                Effect::Advertise(advertised) => {
+                    let Advertised { version, routes, extent } = &advertised;
+                    let before = &self.advertised;
+                    assert!(*version > before.version, "versions go up");
+                    let same = (routes, *extent) == (&before.routes, before.extent);
+                    assert!(!same, "I7: the same set again");
+                    self.i2_all_of_it_is_bound(routes);
                     for router in self.routers.values_mut() {
-                        router.wanted = (version, Arc::clone(&routes));
+                        router.wanted = advertised.clone();
                     }
-                    self.history.push((self.now, Arc::clone(&routes)));
-                    self.advertised = (version, routes);
+                    self.history.push((self.now, Arc::clone(routes)));
+                    self.advertised = advertised;
                 }
                 Effect::StopPeers => {
-                    assert!(self.advertised.1.is_empty(), "I9: sessions end when all is withdrawn");
+                    assert!(self.advertised.routes.is_empty(), "I9: sessions end when all is withdrawn");
                     assert!(!self.stopping, "once");
                     self.stopping = true;
                     for (name, router) in std::mem::take(&mut self.routers) {
@@ -387,6 +402,7 @@ impl World {
 
     fn configure(&mut self, config: &Config) {
         for (name, router) in self.routers.extract_if(.., |name, _| !config.peers.contains_key(name)) {
+            self.stale.remove(&name);
             self.closing.push((name, router.known_to_hold()));
         }
         for name in config.peers.keys() {
@@ -403,12 +419,12 @@ impl World {
     }
 
     fn look_who_holds_what(&mut self) {
-        for vip in self.advertised.1.keys().filter(|vip| is_host_address(vip)) {
+        for vip in self.advertised.routes.keys().filter(|vip| is_host_address(vip)) {
             self.free_since.insert(vip.addr(), None);
         }
         let vips: Vec<IpAddr> = self.free_since.keys().copied().collect();
         for ip in vips {
-            let taken = self.advertised.1.contains_key(&ip.into()) || self.is_held(ip.into());
+            let taken = self.advertised.routes.contains_key(&ip.into()) || self.is_held(ip.into());
             let since = self.free_since.entry(ip).or_default();
             *since = if taken { None } else { since.or(Some(self.now)) };
         }

@@ -77,7 +77,9 @@ pub use host::{Host, Toggle};
 pub use lab::Lab;
 pub use link::{Link, Subnet};
 pub use process::{Memory, Process, Signal};
-pub use router::{Announcement, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind};
+pub use router::{
+    Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
+};
 pub use speaker::{Flood, Speaker, SpeakerOptions};
 pub use traffic::{Client, EchoServer};
 pub use trial::trial;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::support::{decode, endpoints, epoch};
 use crate::fsm::jitter::Jitter;
-use crate::fsm::{ConnId, Input, Output, Peer, PeerConfig, PeerEvent, State, Version};
+use crate::fsm::{ConnId, Extent, Input, Output, Peer, PeerConfig, PeerEvent, State, Version};
 use crate::route::Routes;
 use crate::wire::{Attribute, Message};
 
@@ -89,7 +89,7 @@ impl World {
 
     pub(super) fn advertise(&mut self, side: usize, routes: std::sync::Arc<Routes>) {
         self.versions += 1;
-        self.input(side, Input::Advertise(Version(self.versions), routes));
+        self.input(side, Input::Advertise(Version(self.versions), routes, Extent::Whole));
     }
 
     /// Everything that is due until `by` has passed.
@@ -115,13 +115,13 @@ impl World {
         self.peers[side].status(self.now).state
     }
 
-    /// Both are Established, on one and the same wire, and neither has another connection.
+    /// Both are Established, on one and the same wire that is not about to end, and neither has another connection.
     pub(super) fn converged(&self) -> bool {
         let end = |side: usize| match self.peers[side].connections.as_slice() {
             [only] if only.state() == State::Established => self.wire_of(side, only.id),
             _ => None,
         };
-        end(0).is_some() && end(0) == end(1)
+        end(0).is_some_and(|wire| !self.wires[wire].dead) && end(0) == end(1)
     }
 
     /// What `side` has received on its Established connection: prefixes with their MED.

@@ -116,6 +116,7 @@ fn a_session_is_the_least_that_both_sides_offer() {
         route_refresh: true,
         enhanced_route_refresh: false,
         extended_next_hop: false,
+        graceful_restart: None,
     };
     let bare = Session { families: v4, four_octet_as: false, route_refresh: false, ..full.clone() };
     let cases = [

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::fsm::{
-    ConnId, ConnectMode, Endpoints, Input, Output, Peer, PeerConfig, PeerEvent, State, Version,
+    ConnId, ConnectMode, Endpoints, Extent, Input, Output, Peer, PeerConfig, PeerEvent, State, Version,
 };
 use crate::route::{RouteAttributes, Routes};
 use crate::wire::{
@@ -190,7 +190,7 @@ impl Bench {
     }
 
     pub(super) fn advertise(&mut self, version: u64, routes: Arc<Routes>) -> Vec<Output> {
-        self.input(Input::Advertise(Version(version), routes))
+        self.input(Input::Advertise(Version(version), routes, Extent::Whole))
     }
 }
 

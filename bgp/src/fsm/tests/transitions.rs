@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::support::{Bench, encode, endpoints, routes, show, their_open, update};
-use crate::fsm::{ConnId, ConnectMode, Input, State, Version};
+use crate::fsm::{ConnId, ConnectMode, Extent, Input, Liveness, State, Version};
 use crate::wire::iana::notification::cease;
 use crate::wire::{Family, Message, Notification, RefreshKind, RouteRefresh};
 
@@ -45,7 +45,7 @@ fn the_table_has_each_combination_once() {
 
 const STATES: [&str; 6] = ["Idle", "Active", "Connect", "OpenSent", "OpenConfirm", "Established"];
 
-const INPUTS: [&str; 21] = [
+const INPUTS: [&str; 26] = [
     "Start",
     "Stop",
     "Advertise",
@@ -63,6 +63,11 @@ const INPUTS: [&str; 21] = [
     "bad-notif",
     "Sent",
     "Closed",
+    "moved",
+    "vanished",
+    "bfd-up",
+    "bfd-lost",
+    "bfd-awaited",
     "expire",
     "Tick-early",
     "late-data",
@@ -96,7 +101,7 @@ fn perform(bench: &mut Bench, conn: ConnId, input: &str) -> Vec<crate::fsm::Outp
     let input = match input {
         "Start" => Input::Start,
         "Stop" => Input::Stop(Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, "maintenance")),
-        "Advertise" => Input::Advertise(Version(1), routes(3, 0)),
+        "Advertise" => Input::Advertise(Version(1), routes(3, 0), Extent::Whole),
         "Dialled" => Input::Dialled(conn, endpoints()),
         "DialFailed" => Input::DialFailed(conn, "refused".to_owned()),
         "accept" => return bench.accept().1,
@@ -115,6 +120,11 @@ fn perform(bench: &mut Bench, conn: ConnId, input: &str) -> Vec<crate::fsm::Outp
         "bad-notif" => raw(|bytes| bytes[18] = 3),
         "Sent" => Input::Sent(conn, 1),
         "Closed" => Input::Closed(conn, "end of file".to_owned()),
+        "moved" => Input::AddressesChanged(conn, Some(endpoints())),
+        "vanished" => Input::AddressesChanged(conn, None),
+        "bfd-up" => Input::Liveness(Liveness::Up),
+        "bfd-lost" => Input::Liveness(Liveness::Lost("silence".to_owned())),
+        "bfd-awaited" => Input::Liveness(Liveness::Awaited),
         "expire" => {
             if bench.peer.deadline().is_none() {
                 return Vec::new();

@@ -31,7 +31,7 @@ impl World {
             }
         }
         assert_eq!(self.engine.standing().len(), count, "no decision outlives its VIP");
-        assert_eq!(*self.advertised.1, expected, "what is decided is what is advertised");
+        assert_eq!(*self.advertised.routes, expected, "what is decided is what is advertised");
     }
 
     /// What is to be said of a VIP, by the rules.
@@ -85,13 +85,15 @@ impl World {
             return; // Its other interface goes on.
         }
         let vip = address.ip.into();
-        assert!(!self.advertised.1.contains_key(&vip), "I2: {vip} is unbound and announced");
+        assert!(!self.advertised.routes.contains_key(&vip), "I2: {vip} is unbound and announced");
         if self.engine.facts().hurry || self.engine.facts().sessions_closed {
             return;
         }
         let unbinding =
             matches!(self.engine.facts().shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
         assert!(unbinding || !self.is_held(vip), "I2: {vip} is unbound and a router has the route");
+        let stale = self.now < self.stale_until && self.stale.values().any(|vips| vips.contains(&address.ip));
+        assert!(unbinding || !stale, "I2: {vip} is unbound and a router keeps the route of before");
         if let (Some(since), false) = (self.free_since.get(&address.ip), unbinding) {
             let earliest = since.map(|since| since + self.engine.config().shutdown.unbind_delay);
             assert!(earliest.is_some_and(|at| at <= self.now), "I2: {vip} is unbound too early");
@@ -117,18 +119,18 @@ impl World {
                         "I4: {effect:?} for an event of {service} alone"
                     );
                 }
-                Effect::Advertise(_, routes) => {
+                Effect::Advertise(Advertised { routes, .. }) => {
                     let of = |routes: &Routes| {
                         let of = routes.iter().filter(|(vip, _)| vips.contains_key(*vip));
                         of.map(|(vip, route)| (*vip, Arc::clone(route))).collect::<Routes>()
                     };
                     assert_eq!(
                         of(routes),
-                        of(&self.advertised.1),
+                        of(&self.advertised.routes),
                         "I4: routes for an event of {service} alone"
                     );
                 }
-                Effect::Configure(_)
+                Effect::Configure { .. }
                 | Effect::SaveDrains(_)
                 | Effect::StopPeers
                 | Effect::Record(_)
@@ -140,7 +142,7 @@ impl World {
     /// What happens twice in a row happens once; and a tick that nothing waits for does nothing.
     pub(super) fn i7_the_same_again_does_nothing(&self, events: Vec<Event>) {
         let does_something = |effect: &Effect| match effect {
-            Effect::Configure(_) | Effect::SaveDrains(_) | Effect::Record(_) => false,
+            Effect::Configure { .. } | Effect::SaveDrains(_) | Effect::Record(_) => false,
             Effect::Bind(_)
             | Effect::Unbind(_)
             | Effect::Advertise(..)
@@ -162,7 +164,7 @@ impl World {
     pub(in crate::engine::tests) fn everything_is_as_decided(&self) {
         assert!(self.requests.is_empty() && self.kernel_says.is_empty() && self.closing.is_empty());
         for (name, router) in &self.routers {
-            assert_eq!(router.holds, *self.advertised.1, "{name} has what is advertised");
+            assert_eq!(router.holds, *self.advertised.routes, "{name} has what is advertised");
         }
         let ours: BTreeSet<&Address> = self
             .kernel

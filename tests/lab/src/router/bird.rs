@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use ipnet::IpNet;
@@ -9,7 +10,8 @@ use ipnet::IpNet;
 use crate::host::Host;
 use crate::router::instance::{Instance, delegate_to_instance};
 use crate::router::{
-    Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Routes, as_path, community,
+    Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Routes, as_path,
+    community,
 };
 
 const CONFIG: &str = "bird.conf";
@@ -109,6 +111,21 @@ impl Router for Bird {
         Ok(self.log().lines().rev().find_map(|line| parse_notification(line, &protocol)))
     }
 
+    fn bfd(&self, neighbor: IpAddr) -> Result<BfdState> {
+        let text = self.cli("show bfd sessions")?;
+        parse_bfd(&text, neighbor)?.with_context(|| format!("no BFD session with {neighbor} in {text}"))
+    }
+
+    fn set_bfd(&self, neighbor: IpAddr, bfd: Bfd) -> Result<()> {
+        ensure!(self.instance.config.neighbors.iter().any(|one| one.address == neighbor), "no {neighbor}");
+        let mut config = self.instance.config.clone();
+        for neighbor in config.neighbors.iter_mut().filter(|neighbor| neighbor.bfd.is_some()) {
+            neighbor.bfd = Some(bfd);
+        }
+        self.instance.write(CONFIG, &config_text(&config))?;
+        self.order("configure", "Reconfigur")
+    }
+
     fn refresh(&self, neighbor: IpAddr) -> Result<()> {
         let protocol = self.protocol(neighbor)?;
         self.order(&format!("reload in {protocol}"), "reloading")
@@ -148,7 +165,11 @@ impl Router for Bird {
     }
 
     fn dump(&self) -> String {
-        self.instance.dump(CONFIG, &["show protocols all", "show route all"], |command| self.cli(command))
+        self.instance.dump(
+            CONFIG,
+            &["show protocols all", "show route all", "show bfd sessions"],
+            |command| self.cli(command),
+        )
     }
 }
 
@@ -179,6 +200,7 @@ fn config_text(config: &RouterConfig) -> String {
         }
         text += "}\n";
     }
+    text += &bfd(config);
     let others = if config.transit { "accept" } else { "reject" };
     text += &format!(
         "filter own_routes {{\n  if source != RTS_STATIC then {others};\n{attributes}  accept;\n}}\n{}",
@@ -212,12 +234,55 @@ fn session(index: usize, neighbor: &Neighbor, config: &RouterConfig) -> String {
     if let Some(hops) = neighbor.multihop.or(neighbor.ttl_security.filter(|hops| *hops > 1)) {
         line(format!("multihop {hops}"));
     }
+    if neighbor.bfd.is_some() {
+        line("bfd on".to_owned());
+    }
+    // BIRD wants it for BFD over routers.
+    if let Some(local) = neighbor.bfd.and_then(|bfd| bfd.multihop) {
+        line(format!("source address {local}"));
+    }
     for family in &neighbor.families {
         let extended =
             if neighbor.extended_nexthop && *family == Family::Ipv4 { " extended next hop on;" } else { "" };
         line(format!("{} {{ import all; export filter own_routes;{extended} }}", family.word()));
     }
     text + &neighbor.extra + "}\n"
+}
+
+/// Its timers belong to interfaces, or to all that is not on one; so the first neighbour with BFD decides for all
+/// others of its kind.
+fn bfd(config: &RouterConfig) -> String {
+    let mut text = String::new();
+    for neighbor in &config.neighbors {
+        let Some(bfd) = neighbor.bfd else { continue };
+        let options = format!(
+            "{{ min tx interval {} ms; min rx interval {} ms; multiplier {}; }}",
+            bfd.transmit, bfd.receive, bfd.multiplier
+        );
+        let (place, how) = match bfd.multihop {
+            Some(local) => ("multihop", format!(" local {local} multihop on")),
+            None => ("interface \"*\"", String::new()),
+        };
+        text += &format!("  {place} {options};\n  neighbor {}{how};\n", neighbor.address);
+    }
+    if text.is_empty() { text } else { format!("protocol bfd {{\n{text}}}\n") }
+}
+
+/// ```text
+/// IP address                Interface  State      Since         Interval  Timeout
+/// 10.0.1.2                  to-edge    Up         12:47:03.279    0.100    0.300
+/// ```
+fn parse_bfd(text: &str, neighbor: IpAddr) -> Result<Option<BfdState>> {
+    let seconds = |word: &str| Ok::<_, anyhow::Error>(Duration::from_secs_f64(word.parse()?));
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [address, _interface, state, .., interval, timeout] = words.as_slice() else { continue };
+        if address.parse() == Ok(neighbor) {
+            let state = state.to_lowercase();
+            return Ok(Some(BfdState { state, transmit: seconds(interval)?, detection: seconds(timeout)? }));
+        }
+    }
+    Ok(None)
 }
 
 /// ```text
@@ -277,7 +342,11 @@ fn parse_attribute(line: &str, path: &mut Path) -> Result<()> {
     };
     match name {
         // An IPv6 route may have a link-local next hop beside the global one.
-        "next_hop" => path.next_hop = value.split(' ').next().unwrap_or_default().parse()?,
+        // A link-local one without a global one stands behind `::`.
+        "next_hop" => {
+            let shown = value.trim_start_matches(":: ");
+            path.next_hop = shown.split(' ').next().unwrap_or_default().parse()?;
+        }
         "as_path" => path.as_path = as_path(value)?,
         "med" => path.med = Some(value.trim().parse()?),
         "local_pref" => path.local_pref = Some(value.trim().parse()?),
@@ -343,6 +412,20 @@ mod tests {
             ("2001:db8::1/128".parse().unwrap(), vec![own]),
         ]);
         assert_eq!(parse_routes(text, &peers).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_table_of_bfd_sessions_is_read() {
+        let text = "BIRD 2.0.12 ready.\nbfd1:\n\
+            IP address                Interface  State      Since         Interval  Timeout\n\
+            10.0.1.2                  to-edge    Up         12:47:03.279    0.100    0.300\n";
+        let expected = BfdState {
+            state: "up".to_owned(),
+            transmit: Duration::from_millis(100),
+            detection: Duration::from_millis(300),
+        };
+        assert_eq!(parse_bfd(text, "10.0.1.2".parse().unwrap()).unwrap(), Some(expected));
+        assert_eq!(parse_bfd(text, "10.0.1.3".parse().unwrap()).unwrap(), None);
     }
 
     #[test]

@@ -107,6 +107,8 @@ pub struct Neighbor {
     pub extended_nexthop: bool,
     /// Keeps the routes of a neighbour that restarts, if it asks for that (RFC 4724, helper); off by default.
     pub graceful_restart: bool,
+    /// BFD beside the session; FRR and BIRD have it.
+    pub bfd: Option<Bfd>,
     /// Appended to the neighbour's section as it is.
     pub extra: String,
 }
@@ -127,6 +129,7 @@ impl Neighbor {
             hold_time: 9,
             extended_nexthop: false,
             graceful_restart: false,
+            bfd: None,
             extra: String::new(),
         }
     }
@@ -191,6 +194,12 @@ impl Neighbor {
         Self { graceful_restart: true, ..self }
     }
 
+    /// Runs BFD with it, whether or not there is a BGP session.
+    #[must_use]
+    pub fn bfd(self, bfd: Bfd) -> Self {
+        Self { bfd: Some(bfd), ..self }
+    }
+
     /// Appends raw configuration to the section of this neighbour.
     #[must_use]
     pub fn extra(mut self, text: &str) -> Self {
@@ -201,6 +210,38 @@ impl Neighbor {
 
     pub(crate) fn keepalive(&self) -> u16 {
         (self.hold_time / 3).max(1)
+    }
+}
+
+/// A BFD session of a router. It is over routers when it has a `multihop` address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bfd {
+    /// The router sends no faster than this; milliseconds.
+    pub transmit: u32,
+    /// The router receives as fast as this; milliseconds.
+    pub receive: u32,
+    /// How many of the router's packets may be lost in a row.
+    pub multiplier: u8,
+    /// The router's own address of a session over routers.
+    pub multihop: Option<IpAddr>,
+}
+
+impl Bfd {
+    /// The same interval both ways, in milliseconds.
+    pub fn new(interval: u32, multiplier: u8) -> Self {
+        Self { transmit: interval, receive: interval, multiplier, multihop: None }
+    }
+
+    /// Receives as fast as this, in milliseconds.
+    #[must_use]
+    pub fn receive(self, receive: u32) -> Self {
+        Self { receive, ..self }
+    }
+
+    /// Is over routers, from this address of the router.
+    #[must_use]
+    pub fn multihop(self, local: impl Into<IpAddr>) -> Self {
+        Self { multihop: Some(local.into()), ..self }
     }
 }
 

@@ -1,9 +1,10 @@
-//! FRR: zebra (routes into the kernel) and bgpd, without its init scripts, with their sockets in a directory of their own.
+//! FRR: zebra (routes into the kernel), bgpd, and bfdd where a neighbour has BFD, without its init scripts, with their sockets in a directory of their own.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::chown;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
@@ -11,10 +12,14 @@ use serde_json::Value;
 use crate::host::Host;
 use crate::router::instance::{Instance, accepts, delegate_to_instance};
 use crate::router::{
-    Announcement, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Routes, community,
+    Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
+    Routes, community,
 };
 
 const CONFIG: &str = "frr.conf";
+
+/// Its own, because bfdd loses its way in the sections that it does not know.
+const BFD_CONFIG: &str = "bfdd.conf";
 
 /// A running FRR.
 #[derive(Debug)]
@@ -26,6 +31,7 @@ impl Frr {
     pub(crate) fn new(host: &Host, config: &RouterConfig) -> Result<Self> {
         let instance = Instance::new(RouterKind::Frr, host, config)?;
         instance.write(CONFIG, &config_text(host.name(), config))?;
+        instance.write(BFD_CONFIG, &bfd_config_text(config))?;
         // The daemons give up root and then create sockets and pid files here.
         let (user, group) = frr_ids()?;
         chown(&instance.directory, Some(user), Some(group)).context("cannot give the directory to frr")?;
@@ -33,11 +39,11 @@ impl Frr {
     }
 
     /// A daemon in the foreground, without a TCP port for its command line.
-    fn daemon(&self, name: &str) -> Command {
+    fn daemon(&self, name: &str, config: &str) -> Command {
         let mut command = self.instance.host.command(format!("/usr/lib/frr/{name}"));
         command.arg("--vty_socket").arg(&self.instance.directory);
         command.arg("--socket").arg(self.instance.file("zserv.api"));
-        command.arg("--config_file").arg(self.instance.file(CONFIG));
+        command.arg("--config_file").arg(self.instance.file(config));
         command.arg("--pid_file").arg(self.instance.file(&format!("{name}.pid")));
         command.args(["--vty_addr", "127.0.0.1", "--vty_port", "0"]);
         command
@@ -96,6 +102,20 @@ impl Router for Frr {
         Ok(self.log().lines().rev().find_map(|line| parse_notification(line, neighbor)))
     }
 
+    fn bfd(&self, neighbor: IpAddr) -> Result<BfdState> {
+        let answer = self.json("show bfd peers json")?;
+        let mut sessions = answer.as_array().into_iter().flatten();
+        let found = sessions.find(|session| session["peer"].as_str() == Some(&neighbor.to_string()));
+        parse_bfd(found.with_context(|| format!("no BFD session with {neighbor} in {answer}"))?)
+    }
+
+    fn set_bfd(&self, neighbor: IpAddr, bfd: Bfd) -> Result<()> {
+        let lines = bfd_peer(neighbor, bfd);
+        let mut commands = vec!["configure terminal", "bfd"];
+        commands.extend(lines.iter().map(String::as_str));
+        self.vtysh(&commands).map(drop)
+    }
+
     fn refresh(&self, neighbor: IpAddr) -> Result<()> {
         let found = self.instance.config.neighbors.iter().find(|candidate| candidate.address == neighbor);
         let families = &found.with_context(|| format!("{neighbor} is no neighbour"))?.families;
@@ -122,14 +142,20 @@ impl Router for Frr {
 
     fn start(&self) -> Result<()> {
         self.instance.expect_stopped()?;
-        for name in ["zserv.api", "zebra.vty", "bgpd.vty"] {
+        for name in ["zserv.api", "zebra.vty", "bfdd.vty", "bfdd.sock", "bgpd.vty"] {
             // What a killed predecessor left would look like a daemon that is ready.
             let _absent = fs::remove_file(self.instance.file(name));
         }
         let ready = |socket: &str| accepts(&self.instance.file(socket));
-        self.instance
-            .launch("zebra", self.daemon("zebra"), || ready("zserv.api").and_then(|()| ready("zebra.vty")))?;
-        let mut bgpd = self.daemon("bgpd");
+        self.instance.launch("zebra", self.daemon("zebra", CONFIG), || {
+            ready("zserv.api").and_then(|()| ready("zebra.vty"))
+        })?;
+        if self.instance.config.neighbors.iter().any(|neighbor| neighbor.bfd.is_some()) {
+            let mut bfdd = self.daemon("bfdd", BFD_CONFIG);
+            bfdd.arg("--bfdctl").arg(self.instance.file("bfdd.sock"));
+            self.instance.launch("bfdd", bfdd, || ready("bfdd.vty"))?;
+        }
+        let mut bgpd = self.daemon("bgpd", CONFIG);
         bgpd.args(["--bgp_port", &self.instance.config.port.to_string()]);
         self.instance.launch("bgpd", bgpd, || ready("bgpd.vty"))
     }
@@ -142,19 +168,21 @@ impl Router for Frr {
             "show bgp ipv6",
             "show ip route",
             "show ipv6 route",
+            "show bfd peers",
         ];
         self.instance.dump(CONFIG, &commands, |command| self.cli(command))
     }
 }
 
-/// One file for both daemons: each ignores the other's part.
+/// One file for zebra and bgpd: each ignores the other's part.
 fn config_text(name: &str, config: &RouterConfig) -> String {
     let mut text = format!(
         "frr version 8.4\n\
          frr defaults datacenter\n\
          hostname {name}\n\
          log stdout debugging\n\
-         debug bgp neighbor-events\n"
+         debug bgp neighbor-events\n\
+         zebra work-queue 0\n"
     );
     let mut line = |words: String| text.push_str(&(words + "\n"));
     for (index, announcement) in config.announce.iter().enumerate() {
@@ -226,11 +254,46 @@ fn session(neighbor: &Neighbor) -> Vec<String> {
     words.extend(neighbor.password.as_ref().map(|password| format!("password {password}")));
     words.extend(neighbor.ttl_security.map(|hops| format!("ttl-security hops {hops}")));
     words.extend(neighbor.multihop.map(|hops| format!("ebgp-multihop {hops}")));
+    words.extend(neighbor.bfd.map(|_| "bfd".to_owned()));
     words.extend(neighbor.extended_nexthop.then(|| "capability extended-nexthop".to_owned()));
     let mut lines: Vec<String> =
         words.iter().map(|words| format!(" neighbor {} {words}", neighbor.address)).collect();
     lines.extend(neighbor.extra.lines().map(str::to_owned));
     lines
+}
+
+fn bfd_config_text(config: &RouterConfig) -> String {
+    let peers =
+        config.neighbors.iter().filter_map(|neighbor| Some(bfd_peer(neighbor.address, neighbor.bfd?)));
+    let lines: String = peers.flatten().map(|line| line + "\n").collect();
+    format!("frr version 8.4\nfrr defaults datacenter\nlog stdout debugging\nbfd\n{lines}exit\n")
+}
+
+/// The lines of a BFD session below `bfd`.
+fn bfd_peer(address: IpAddr, bfd: Bfd) -> Vec<String> {
+    let multihop = bfd.multihop.map(|local| format!(" multihop local-address {local}")).unwrap_or_default();
+    vec![
+        format!(" peer {address}{multihop}"),
+        format!("  detect-multiplier {}", bfd.multiplier),
+        format!("  receive-interval {}", bfd.receive),
+        format!("  transmit-interval {}", bfd.transmit),
+        // Whatever the distance is: what is tested is ours.
+        bfd.multihop.map_or("  no shutdown".to_owned(), |_| "  minimum-ttl 1".to_owned()),
+        " exit".to_owned(),
+    ]
+}
+
+fn parse_bfd(session: &Value) -> Result<BfdState> {
+    let number = |key: &str| session[key].as_u64().with_context(|| format!("no {key} in {session}"));
+    let state = session["status"].as_str().with_context(|| format!("no state in {session}"))?;
+    let transmit = number("transmit-interval")?.max(number("remote-receive-interval")?);
+    let receive = number("receive-interval")?.max(number("remote-transmit-interval")?);
+    let detection = receive * number("remote-detect-multiplier")?;
+    Ok(BfdState {
+        state: state.to_lowercase(),
+        transmit: Duration::from_millis(transmit),
+        detection: Duration::from_millis(detection),
+    })
 }
 
 fn parse_path(path: &Value) -> Result<Path> {

@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::host::Host;
 use crate::router::instance::{Instance, delegate_to_instance};
 use crate::router::{
-    Announcement, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Routes,
+    Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
+    Routes,
 };
 
 const CONFIG: &str = "gobgpd.toml";
@@ -83,6 +84,14 @@ impl Router for GoBgp {
 
     fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>> {
         Ok(self.log().lines().rev().find_map(|line| parse_notification(line, neighbor)))
+    }
+
+    fn bfd(&self, _neighbor: IpAddr) -> Result<BfdState> {
+        bail!("GoBGP has no BFD")
+    }
+
+    fn set_bfd(&self, _neighbor: IpAddr, _bfd: Bfd) -> Result<()> {
+        bail!("GoBGP has no BFD")
     }
 
     fn refresh(&self, neighbor: IpAddr) -> Result<()> {

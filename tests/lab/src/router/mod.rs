@@ -9,6 +9,7 @@
 //! | extended next hop (RFC 8950) | yes | yes | yes | no |
 //! | port of a neighbour | yes | yes | yes | yes |
 //! | `ttl_security` above 1 | yes | yes | yes | no |
+//! | BFD | yes | yes | no | no |
 //! | up again after a Cease, if the neighbour dials | 1 s | 1 s | 5 s | 1 s, then 60 s, 120 s |
 //! | … if the neighbour only listens | 2 s | 1 s | 10 to 14 s | 30 s, then 60 s |
 //! | … after its neighbour was killed | at once | at once | 5 s | at once |
@@ -25,7 +26,7 @@ mod gobgp;
 mod instance;
 mod openbgpd;
 
-pub use config::{Announcement, Family, Neighbor, RouterConfig};
+pub use config::{Announcement, Bfd, Family, Neighbor, RouterConfig};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -70,6 +71,18 @@ pub trait Router: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the router does not answer, or something that is not understood.
     fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>>;
+
+    /// The BFD session with a neighbour that has one.
+    ///
+    /// # Errors
+    /// When the router has no BFD, does not answer, or has no session with the neighbour.
+    fn bfd(&self, neighbor: IpAddr) -> Result<BfdState>;
+
+    /// Gives the BFD session with a neighbour new timers.
+    ///
+    /// # Errors
+    /// When the router has no BFD, or refuses.
+    fn set_bfd(&self, neighbor: IpAddr, bfd: Bfd) -> Result<()>;
 
     /// Sends the neighbour a ROUTE-REFRESH for each family of the session.
     ///
@@ -231,6 +244,17 @@ pub struct Path {
     pub peer: Option<IpAddr>,
     /// Whether the router prefers it. With ECMP there is still only one best.
     pub best: bool,
+}
+
+/// A BFD session as a router sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BfdState {
+    /// Its state in lower case: `up`.
+    pub state: String,
+    /// The router sends that often, before jitter.
+    pub transmit: Duration,
+    /// The router declares the session down after so long a silence.
+    pub detection: Duration,
 }
 
 /// A NOTIFICATION that a router has received.

@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use ipnet::IpNet;
 use serde_json::Value;
 
@@ -14,8 +14,8 @@ use crate::host::Host;
 use crate::lab::find_program;
 use crate::router::instance::{Instance, accepts, delegate_to_instance};
 use crate::router::{
-    Announcement, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Routes, as_path,
-    community,
+    Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
+    Routes, as_path, community,
 };
 
 const CONFIG: &str = "bgpd.conf";
@@ -78,6 +78,7 @@ pub(crate) struct OpenBgpd {
 impl OpenBgpd {
     pub(crate) fn new(host: &Host, config: &RouterConfig) -> Result<Self> {
         for neighbor in &config.neighbors {
+            ensure!(neighbor.bfd.is_none(), "OpenBGPD has no BFD");
             ensure!(!neighbor.extended_nexthop, "OpenBGPD 7.7 has no extended next hop");
             ensure!(
                 neighbor.ttl_security.is_none_or(|hops| hops == 1),
@@ -131,6 +132,14 @@ impl Router for OpenBgpd {
         let Some(words) = answer["last_error_received"].as_str() else { return Ok(None) };
         let text = answer["last_shutdown_reason"].as_str().map(str::to_owned);
         parse_notification(words, text).map(Some)
+    }
+
+    fn bfd(&self, _neighbor: IpAddr) -> Result<BfdState> {
+        bail!("OpenBGPD has no BFD")
+    }
+
+    fn set_bfd(&self, _neighbor: IpAddr, _bfd: Bfd) -> Result<()> {
+        bail!("OpenBGPD has no BFD")
     }
 
     fn refresh(&self, neighbor: IpAddr) -> Result<()> {

@@ -11,6 +11,8 @@
 //! One loop on one thread owns everything, so there are no locks. It awaits only channels, all of them cancel-safe; an
 //! effect never waits. The clock is read here, once for the events that are there at once.
 
+mod commands;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
@@ -21,20 +23,21 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
+use vipcast_bgp::net::bfd::BfdEvent;
 
 use crate::check::report::CheckReport;
 use crate::check::runner::Runner;
-use crate::config::{self, Diagnostics, Loaded, model::Config};
-use crate::control::api::{Done, DrainRequest, Refusal, Services};
-use crate::control::server::{Answer, Command, Request, Server, ServerError};
-use crate::control::view::{self, PeerInfo, Surroundings};
-use crate::engine::{Drain, DrainClock, Effect, Engine, Event};
+use crate::config::model::Config;
+use crate::control::api::Refusal;
+use crate::control::server::{Answer, Request, Server, ServerError};
+use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left, Owner};
 use crate::journal;
 use crate::names::ServiceName;
 use crate::peers::{PeerStreams, Peers, PeersError};
+use crate::restart::Rehearsal;
 use crate::state::{StateDir, StateError};
 use crate::vip::{Binder, VipError};
 
@@ -78,10 +81,21 @@ pub struct Daemon {
     state: StateDir,
     config_path: PathBuf,
     started: Instant,
-    exiting: bool,
+    ending: Option<Ending>,
+    /// The program that is to follow is tried out, and this is whoever asked for it.
+    rehearsal: Option<(Rehearsal, oneshot::Sender<Answer>)>,
     inputs: Inputs,
     // Last, so that the socket goes when everything else is gone.
-    _server: Server,
+    server: Server,
+}
+
+/// What is left to do when the daemon has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing.
+    Stopped,
+    /// The next process.
+    Restart,
 }
 
 /// Everything that the loop waits for.
@@ -102,6 +116,8 @@ enum Happening {
     Nothing,
     Request(Request),
     Reload,
+    Rehearsed(Result<(), Refusal>),
+    Bfd(BfdEvent),
 }
 
 impl Daemon {
@@ -112,7 +128,7 @@ impl Daemon {
     pub async fn start(config_path: PathBuf, config: Config) -> Result<Self, DaemonError> {
         raise_descriptor_limit();
         let state = StateDir::open(&config.state_dir)?;
-        let drains = with_clocks(state.drains()?);
+        let left = Left { drains: with_clocks(state.drains()?), announced: state.take_announced()? };
         let (server, requests) = Server::start(&config.control)?;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
@@ -129,41 +145,92 @@ impl Daemon {
                 interrupt: signal(SignalKind::interrupt())?,
                 hangup: signal(SignalKind::hangup())?,
             },
-            engine: Engine::new(Arc::new(config), drains),
+            engine: Engine::new(Arc::new(config), left),
             peers,
             runner: Runner::start(reports).map_err(DaemonError::Checks)?,
             binder,
             state,
             config_path,
             started: Instant::now(),
-            exiting: false,
-            _server: server,
+            ending: None,
+            rehearsal: None,
+            server,
         })
     }
 
-    /// Runs until a shutdown is complete.
-    pub async fn run(mut self) {
+    /// Runs until a shutdown is complete, or the next process is to take over.
+    pub async fn run(mut self) -> Ending {
+        // The binder has listed them already. Before sessions begin, because an OPEN says what has stayed.
+        if let Ok(addresses) = self.inputs.addresses.try_recv() {
+            self.handle(vec![addresses]);
+        }
         let effects = self.engine.start(Instant::now());
         self.perform(effects);
         notify_systemd(&[sd_notify::NotifyState::Ready]);
-        while !self.exiting {
+        loop {
+            if let Some(ending) = self.ending {
+                return self.end(ending).await;
+            }
             let deadline = self.engine.deadline();
-            match self.inputs.next(&mut self.peers, deadline).await {
+            let rehearsal = self.rehearsal.as_mut().map(|(result, _)| result);
+            match self.inputs.next(&mut self.peers, deadline, rehearsal).await {
                 Happening::Events(events) => self.handle(events),
                 Happening::Nothing => {}
                 Happening::Request(request) => self.answer(request),
                 Happening::Reload => self.hang_up(),
+                Happening::Rehearsed(result) => self.rehearsed(result),
+                Happening::Bfd(event) => self.peers.bfd_changed(&event),
             }
         }
-        info!("stopped");
+    }
+
+    async fn end(mut self, ending: Ending) -> Ending {
+        match ending {
+            Ending::Stopped => {
+                self.peers.stop_bfd();
+                info!("stopped");
+            }
+            Ending::Restart => {
+                info!("restarting: addresses and routes stay");
+                // What nobody will answer is refused.
+                self.inputs.requests.close();
+                while self.inputs.requests.try_recv().is_ok() {}
+                self.server.finish().await;
+            }
+        }
+        ending
     }
 
     fn handle(&mut self, events: Vec<Event>) {
         if events.iter().any(|event| matches!(event, Event::Shutdown)) {
             notify_systemd(&[sd_notify::NotifyState::Stopping]);
         }
+        let moved = events.iter().any(|event| self.concerns_sessions(event));
         let effects = self.engine.handle_all(events, Instant::now());
         self.perform(effects);
+        if moved {
+            self.peers.addresses_changed();
+        }
+    }
+
+    /// Whether an event is about an address that a session may rest on: thousands of VIPs that are bound are not.
+    fn concerns_sessions(&self, event: &Event) -> bool {
+        match event {
+            Event::Addresses(_) | Event::AddressAdded(_, Owner::Other) => true,
+            Event::AddressRemoved(address) => !self.engine.standing().contains_key(&address.ip.into()),
+            Event::Reload(_)
+            | Event::Check(_)
+            | Event::AddressAdded(_, Owner::Us)
+            | Event::AddressFailed(..)
+            | Event::PeerUp(_)
+            | Event::PeerDown(_)
+            | Event::PeerSynced(..)
+            | Event::Drain(..)
+            | Event::Undrain(_)
+            | Event::Shutdown
+            | Event::PeersStopped
+            | Event::Tick => false,
+        }
     }
 
     /// Performs effects in their order, and those that follow from them.
@@ -171,13 +238,13 @@ impl Daemon {
         let mut queue = VecDeque::from(effects);
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effect::Configure(config) => {
+                Effect::Configure { config, restarted } => {
                     self.runner.set(config.checks.clone());
-                    self.peers.configure(&config);
+                    self.peers.configure(&config, restarted);
                 }
                 Effect::Bind(address) => self.binder.bind(address),
                 Effect::Unbind(address) => self.binder.unbind(address),
-                Effect::Advertise(version, routes) => self.peers.advertise(version, &routes),
+                Effect::Advertise(advertised) => self.peers.advertise(advertised),
                 Effect::SaveDrains(drains) => {
                     if let Err(error) = self.state.save_drains(&drains) {
                         error!(
@@ -193,153 +260,28 @@ impl Daemon {
                     }
                 }
                 Effect::Record(record) => journal::log(&record),
-                Effect::Exit => self.exiting = true,
+                Effect::Exit => self.ending = Some(Ending::Stopped),
             }
         }
     }
-
-    fn answer(&mut self, Request { command, answer }: Request) {
-        let now = Instant::now();
-        let answered = match command {
-            Command::Status => Answer::ok(&view::status(&self.engine, &self.surroundings(), now)),
-            Command::Explain(vip) => match view::explain(&self.engine, &self.surroundings(), vip, now) {
-                Some(explanation) => Answer::ok(&explanation),
-                None => Answer::not_found(&Refusal {
-                    error: format!("no service has the VIP {vip}"),
-                    hint: Some("`vipcast status` lists them".to_owned()),
-                }),
-            },
-            Command::Drain(request) => self.drain(request),
-            Command::Undrain(request) => self.undrain(&request.services),
-            Command::Reload => match self.reload() {
-                Ok(message) => Answer::ok(&Done { message }),
-                Err(refusal) => Answer::conflict(&refusal),
-            },
-        };
-        // The client may have gone meanwhile.
-        drop(answer.send(answered));
-    }
-
-    fn surroundings(&self) -> Surroundings {
-        let info = |status: &vipcast_bgp::PeerStatus, name| {
-            status.last_down.as_ref().and_then(|(reason, _)| self.peers.hint(name, reason))
-        };
-        let peers = self.peers.status().map(|(name, peer, status)| {
-            (name.clone(), PeerInfo { peer: peer.clone(), hint: info(&status, name), status })
-        });
-        Surroundings {
-            peers: peers.collect(),
-            router_id: self.peers.router_id(),
-            started: self.started,
-            config: self.config_path.display().to_string(),
-        }
-    }
-
-    fn drain(&mut self, DrainRequest { services, by, reason, for_ms }: DrainRequest) -> Answer {
-        let services = match self.services(&services) {
-            Ok(services) => services,
-            Err(answer) => return answer,
-        };
-        let (since, lasts) = (Timestamp::now(), for_ms.map(Duration::from_millis));
-        let until = lasts.map(|lasts| since.checked_add(lasts));
-        let (Ok(until), Some(lift_at)) = (
-            until.transpose(),
-            lasts.map_or(Some(None), |lasts| Instant::now().checked_add(lasts).map(Some)),
-        ) else {
-            let hint = Some("leave `--for` out to drain until `undrain`".to_owned());
-            return Answer::bad_request(&Refusal { error: "that is too long from now".to_owned(), hint });
-        };
-        let clock = DrainClock { withdraw_at: None, lift_at };
-        let drain = Drain { by, reason, since, until, clock };
-        self.handle(services.iter().map(|service| Event::Drain(service.clone(), drain.clone())).collect());
-        let drain_time = self.engine.config().shutdown.drain_time;
-        let until = until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
-        Answer::ok(&Done {
-            message: format!("draining {}{until}: withdrawn in {drain_time:?}", list(&services)),
-        })
-    }
-
-    fn undrain(&mut self, services: &Services) -> Answer {
-        let services = match self.services(services) {
-            Ok(services) => services,
-            Err(answer) => return answer,
-        };
-        let (drained, others): (Vec<_>, Vec<_>) =
-            services.into_iter().partition(|service| self.engine.facts().drains.contains_key(service));
-        self.handle(drained.iter().cloned().map(Event::Undrain).collect());
-        let message = match (drained.is_empty(), others.is_empty()) {
-            (false, _) => format!("{} no longer drained", list(&drained)),
-            (true, _) => format!("{} not drained before either", list(&others)),
-        };
-        Answer::ok(&Done { message })
-    }
-
-    fn services(&self, services: &Services) -> Result<Vec<ServiceName>, Answer> {
-        let configured = &self.engine.config().services;
-        match services {
-            Services::All => Ok(configured.keys().cloned().collect()),
-            Services::Service(name) => match configured.get_key_value(name.as_str()) {
-                Some((name, _)) => Ok(vec![name.clone()]),
-                None => Err(Answer::not_found(&Refusal {
-                    error: format!("there is no service {name:?}"),
-                    hint: Some(format!(
-                        "services: {}",
-                        list(&configured.keys().cloned().collect::<Vec<_>>())
-                    )),
-                })),
-            },
-        }
-    }
-
-    /// SIGHUP: a reload that nobody waits for.
-    fn hang_up(&mut self) {
-        match self.reload() {
-            Ok(message) => info!("{message}"),
-            Err(Refusal { error, hint }) => {
-                error!(hint = hint.unwrap_or_default(), "{error}; the running configuration stays");
-            }
-        }
-    }
-
-    /// Follows the configuration file as it is now, or leaves everything as it was (I8).
-    fn reload(&mut self) -> Result<String, Refusal> {
-        if self.engine.facts().shutdown.is_some() {
-            return Err(Refusal { error: "vipcast is stopping".to_owned(), hint: None });
-        }
-        let Loaded { config, warnings } =
-            config::load(&self.config_path).map_err(|diagnostics| broken(&diagnostics))?;
-        let running = self.engine.config();
-        let fixed = [
-            ("state_dir", config.state_dir != running.state_dir),
-            ("control", config.control != running.control),
-            ("log", config.log != running.log),
-            ("router_id", config.router_id != running.router_id),
-            ("listen", config.listen != running.listen),
-        ];
-        let changed: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
-        if !changed.is_empty() {
-            return Err(Refusal {
-                error: format!("a reload cannot change {}", changed.join(", ")),
-                hint: Some(
-                    "restart vipcast, or put it back; nothing else of the file was applied".to_owned(),
-                ),
-            });
-        }
-        for warning in warnings.iter() {
-            warn!(message = warning.message, "configuration");
-        }
-        self.handle(vec![Event::Reload(Arc::new(config))]);
-        Ok(format!("{} is in force", self.config_path.display()))
-    }
-}
-
-fn broken(diagnostics: &Diagnostics) -> Refusal {
-    Refusal { error: diagnostics.render(false), hint: None }
 }
 
 impl Inputs {
     /// Waits for whatever comes first. What could delay a fail-over is looked at first.
-    async fn next(&mut self, peers: &mut Peers, deadline: Option<Instant>) -> Happening {
+    async fn next(
+        &mut self,
+        peers: &mut Peers,
+        deadline: Option<Instant>,
+        rehearsal: Option<&mut Rehearsal>,
+    ) -> Happening {
+        let rehearsed = async {
+            match rehearsal {
+                Some(result) => result.await.unwrap_or_else(|_gone| {
+                    Err(Refusal { error: "cannot try the program out: no thread".to_owned(), hint: None })
+                }),
+                None => pending().await,
+            }
+        };
         let timer = async {
             match deadline {
                 Some(at) => sleep_until(at.into()).await,
@@ -358,12 +300,14 @@ impl Inputs {
                 Happening::Events(checks.into_iter().map(Event::Check).collect())
             }
             Some((id, event)) = self.peers.events.recv() => concerning(peers.event(id, event)),
+            event = peers.next_bfd() => Happening::Bfd(event),
             Some(id) = self.peers.stopped.recv() => {
                 let gone = peers.stopped(id);
                 if peers.is_over() { one(Event::PeersStopped) } else { concerning(gone) }
             }
             () = timer => one(Event::Tick),
             _ = self.hangup.recv() => Happening::Reload,
+            result = rehearsed => Happening::Rehearsed(result),
             Some(request) = self.requests.recv() => Happening::Request(request),
         }
     }
@@ -390,10 +334,6 @@ fn with_clocks(
         (service, drain)
     });
     with_clock.collect()
-}
-
-fn list(services: &[ServiceName]) -> String {
-    services.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {

@@ -1,0 +1,47 @@
+//! What a session is told to do; all of it may change while the session is Up.
+
+use std::num::NonZeroU8;
+
+use serde::Serialize;
+
+use super::packet::Interval;
+
+/// The timers of a session, and whether it may be up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SessionConfig {
+    /// We send no faster than this; the other may ask for less (bfd.DesiredMinTxInterval). While the session is not Up
+    /// it is taken as one second when it is less.
+    pub desired_min_tx: Interval,
+    /// We can receive as fast as this (bfd.RequiredMinRxInterval).
+    pub required_min_rx: Interval,
+    /// How many of *our* packets the other may miss in a row (bfd.DetectMult).
+    pub multiplier: NonZeroU8,
+    /// An operator holds the session down.
+    pub admin_down: bool,
+}
+
+impl SessionConfig {
+    /// 300 ms both ways, three packets: slow enough for every router, and a third of the fastest BGP can do.
+    pub const DEFAULT: Self = Self {
+        desired_min_tx: Interval::from_millis(300).unwrap(),
+        required_min_rx: Interval::from_millis(300).unwrap(),
+        multiplier: NonZeroU8::new(3).unwrap(),
+        admin_down: false,
+    };
+
+    /// The same interval both ways.
+    pub const fn new(interval: Interval, multiplier: NonZeroU8) -> Self {
+        Self { desired_min_tx: interval, required_min_rx: interval, multiplier, admin_down: false }
+    }
+
+    /// Whether the timers are those of `other`.
+    pub(super) fn same_timers(&self, other: &Self) -> bool {
+        Self { admin_down: other.admin_down, ..*self } == *other
+    }
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

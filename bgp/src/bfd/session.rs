@@ -1,0 +1,365 @@
+//! One session (RFC 5880 §6.8): states, timers and what is sent.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use super::config::SessionConfig;
+use super::iana::SLOW_INTERVAL;
+use super::io::{Cause, Input, Output, Transition};
+use super::packet::{Interval, Packet, State};
+use super::poll::Poll;
+use super::status::{Counters, Remote, Status};
+use crate::jitter::Jitter;
+
+/// A session that is not Up sends no faster than this (RFC 5880 §6.8.3).
+const SLOW: Interval = Interval::from_micros(SLOW_INTERVAL).unwrap();
+
+/// One BFD session. See the [module](super).
+#[derive(Debug, Clone)]
+pub struct Session {
+    config: SessionConfig,
+    discriminator: NonZeroU32,
+    jitter: Jitter,
+    state: State,
+    since: Instant,
+    last_transition: Option<Transition>,
+    remote: Option<Heard>,
+    agreed: Agreed,
+    poll: Poll,
+    pace: Pace,
+    end: End,
+    counters: Counters,
+}
+
+/// What the other said, and how long that is good for.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    said: Remote,
+    at: Instant,
+    /// We woke late for the detection time: not before this.
+    grace: Option<Instant>,
+}
+
+/// Whether the session was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    /// Then the other has had its time to notice.
+    At(Instant),
+    Over,
+}
+
+/// Our own timers as the other must be assumed to know them. An increased transmit and a reduced receive interval apply
+/// only after F (RFC 5880 §6.8.3).
+#[derive(Debug, Clone, Copy)]
+struct Agreed {
+    tx: Interval,
+    rx: Interval,
+}
+
+/// When the next periodic packet leaves. It is a function of when the last one left and of the interval alone: nothing
+/// that is received may put it off.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    last: Option<Instant>,
+    next: Option<Instant>,
+    /// What `next` was drawn for.
+    interval: Duration,
+}
+
+impl Session {
+    /// A session that is Down, or AdminDown. `discriminator` is its name, different from those of all other sessions;
+    /// `seed` that of its jitter. The first packet is due at once.
+    pub fn new(config: SessionConfig, discriminator: NonZeroU32, seed: u64, now: Instant) -> Self {
+        let state = if config.admin_down { State::AdminDown } else { State::Down };
+        let mut session = Self {
+            config,
+            discriminator,
+            jitter: Jitter::new(seed),
+            state,
+            since: now,
+            last_transition: None,
+            remote: None,
+            agreed: Agreed { tx: config.desired_min_tx, rx: config.required_min_rx },
+            poll: Poll::Idle,
+            pace: Pace { last: None, next: None, interval: Duration::ZERO },
+            end: End::No,
+            counters: Counters::default(),
+        };
+        session.set_pace(now);
+        session
+    }
+
+    /// Our name of the session.
+    pub fn discriminator(&self) -> NonZeroU32 {
+        self.discriminator
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// When [`Input::Tick`] is due; `None` only when nothing is to be sent and nobody was heard, or all is over.
+    pub fn deadline(&self) -> Option<Instant> {
+        let end = match self.end {
+            End::No => None,
+            End::At(end) => Some(end),
+            End::Over => return None,
+        };
+        [self.pace.next, self.expires_at(), self.poll.deadline(), end].into_iter().flatten().min()
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Output {
+        let mut out = Output::default();
+        if self.end == End::Over {
+            return out;
+        }
+        match input {
+            Input::Received { packet, at } => self.received(&packet, at.min(now), now, &mut out),
+            Input::Tick => self.tick(now, &mut out),
+            Input::Configure(config) => self.configure(config, now, &mut out),
+            Input::Stop => self.stop(now, &mut out),
+        }
+        self.set_pace(now);
+        self.counters.transmitted += u64::from(out.transmit.is_some());
+        out
+    }
+
+    /// Everything there is to know.
+    pub fn status(&self) -> Status {
+        Status {
+            state: self.state,
+            since: self.since,
+            diagnostic: self.last_transition.map(|last| last.diagnostic).unwrap_or_default(),
+            discriminator: self.discriminator,
+            config: self.config,
+            remote: self.remote.map(|heard| heard.said),
+            transmit_interval: self.transmit_interval(),
+            receive_interval: self.remote.map(|heard| self.receive_interval(&heard)),
+            detection_time: self.remote.map(|heard| self.detection_time(&heard)),
+            polling: self.poll.is_pending(),
+            last_transition: self.last_transition,
+            counters: self.counters,
+        }
+    }
+
+    /// RFC 5880 §6.8.6, from where the session is known.
+    fn received(&mut self, packet: &Packet, at: Instant, now: Instant, out: &mut Output) {
+        self.counters.received += 1;
+        // A packet that was overtaken counts, but does not turn the clock back.
+        let at = self.remote.map_or(at, |heard| heard.at.max(at));
+        let heard = Heard { said: Remote::from(packet), at, grace: None };
+        self.remote = Some(heard);
+        if packet.final_ && self.poll.finish(now, self.detection_time(&heard)) {
+            self.agree();
+        }
+        let next = match (self.state, packet.state) {
+            // The RFC discards here; a P has no answer.
+            (State::AdminDown, _) => return,
+            (State::Down, State::Down) => Some(State::Init),
+            (State::Down, State::Init) => Some(State::Up),
+            (State::Down, State::AdminDown | State::Up) => None,
+            (State::Init, State::Init | State::Up) => Some(State::Up),
+            (State::Init, State::Down) => None,
+            (State::Up, State::Init | State::Up) => None,
+            (State::Up, State::Down) | (State::Init | State::Up, State::AdminDown) => Some(State::Down),
+        };
+        if let Some(next) = next {
+            let cause = Cause::Received { state: packet.state, diagnostic: packet.diagnostic };
+            self.enter(next, cause, now, out);
+        }
+        if packet.poll {
+            // It has no P and leaves the pace as it is: answering a fast poller must not starve a poll of our own.
+            out.transmit = Some(self.packet(false, true));
+        } else if next.is_some() {
+            self.transmit(now, out);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Output) {
+        if let End::At(end) = self.end
+            && end <= now
+        {
+            self.end = End::Over;
+            out.finished = true;
+            return;
+        }
+        self.poll.tick(now);
+        if self.expires_at().is_some_and(|at| at <= now) {
+            self.expire(now, out);
+        }
+        // Either may have changed how often we send.
+        self.set_pace(now);
+        if out.transmit.is_none() && self.pace.next.is_some_and(|at| at <= now) {
+            self.transmit(now, out);
+        }
+    }
+
+    /// Nothing was heard for the detection time.
+    fn expire(&mut self, now: Instant, out: &mut Output) {
+        let (Some(heard), Some(due)) = (self.remote, self.expires_at()) else { return };
+        let relied_upon = match self.state {
+            State::Init | State::Up => true,
+            State::AdminDown | State::Down => false,
+        };
+        let interval = self.receive_interval(&heard);
+        if relied_upon && heard.grace.is_none() && now.duration_since(due) > interval / 4 {
+            self.counters.late_wakeups += 1;
+            self.remote = Some(Heard { grace: Some(now + interval), ..heard });
+            return;
+        }
+        // RFC 5880 §6.8.1: bfd.RemoteDiscr becomes zero. What else it said is forgotten too, so that one who wanted no
+        // packets is sent some again when it comes back.
+        self.remote = None;
+        if relied_upon {
+            self.enter(State::Down, Cause::DetectionTimeExpired, now, out);
+            self.transmit(now, out);
+        }
+    }
+
+    fn configure(&mut self, config: SessionConfig, now: Instant, out: &mut Output) {
+        if self.end != End::No {
+            return;
+        }
+        let before = std::mem::replace(&mut self.config, config);
+        if before.admin_down != config.admin_down {
+            let next = if config.admin_down { State::AdminDown } else { State::Down };
+            self.enter(next, Cause::Operator, now, out);
+            self.transmit(now, out);
+        } else if !config.same_timers(&before) {
+            if self.state == State::Up {
+                self.agreed.tx = self.agreed.tx.min(config.desired_min_tx);
+                self.agreed.rx = self.agreed.rx.max(config.required_min_rx);
+                self.poll.start();
+            } else {
+                self.agree();
+            }
+            if self.transmit_interval().is_some() {
+                self.transmit(now, out);
+            }
+        }
+    }
+
+    /// RFC 5880 §6.8.16: AdminDown for at least a detection time, that of the other.
+    fn stop(&mut self, now: Instant, out: &mut Output) {
+        if self.end != End::No {
+            return;
+        }
+        let notice = self.remote.map_or(Duration::ZERO, |heard| self.detection_time_of_the_other(&heard));
+        if self.state == State::AdminDown {
+            self.end = End::At((self.since + notice).max(now));
+            return;
+        }
+        self.end = End::At(now + notice);
+        self.enter(State::AdminDown, Cause::Operator, now, out);
+        self.transmit(now, out);
+    }
+
+    fn enter(&mut self, to: State, cause: Cause, now: Instant, out: &mut Output) {
+        let from = std::mem::replace(&mut self.state, to);
+        let transition = Transition { from, to, cause, diagnostic: cause.diagnostic(to), at: now };
+        self.since = now;
+        self.last_transition = Some(transition);
+        self.agree();
+        self.poll = Poll::Idle;
+        if to == State::Up {
+            self.counters.ups += 1;
+            // Our transmit interval is no longer the slow one.
+            self.poll.start();
+        }
+        self.counters.downs += u64::from(from == State::Up);
+        out.event = Some(transition);
+    }
+
+    /// The timers apply as they are configured. What was granted by others ends.
+    fn agree(&mut self) {
+        self.agreed = Agreed { tx: self.config.desired_min_tx, rx: self.config.required_min_rx };
+        if let Some(heard) = &mut self.remote {
+            heard.grace = None;
+        }
+    }
+
+    /// Sends a packet between or instead of the periodic ones; the next of those follows an interval later.
+    fn transmit(&mut self, now: Instant, out: &mut Output) {
+        let poll = self.poll.mark(now);
+        out.transmit = Some(self.packet(poll, false));
+        self.pace = Pace { last: Some(now), next: None, ..self.pace };
+    }
+
+    fn packet(&self, poll: bool, final_: bool) -> Packet {
+        Packet {
+            diagnostic: self.last_transition.map(|last| last.diagnostic).unwrap_or_default(),
+            state: self.state,
+            poll,
+            final_,
+            // Our control plane dies with the forwarding plane: it is one host.
+            control_plane_independent: false,
+            demand: false,
+            multiplier: self.config.multiplier,
+            my_discriminator: self.discriminator,
+            your_discriminator: self.remote.map(|heard| heard.said.discriminator),
+            desired_min_tx: Some(self.no_faster_than_slow(self.config.desired_min_tx)),
+            required_min_rx: Some(self.config.required_min_rx),
+            required_min_echo_rx: None,
+        }
+    }
+
+    /// Draws the time of the next periodic packet where there is none, or where the interval has changed.
+    fn set_pace(&mut self, now: Instant) {
+        let Some(interval) = self.transmit_interval() else {
+            self.pace.next = None;
+            return;
+        };
+        if self.pace.next.is_some() && self.pace.interval == interval {
+            return;
+        }
+        // RFC 5880 §6.8.7: with a multiplier of 1, the longest interval must leave a margin.
+        let longest = if self.config.multiplier.get() == 1 { 90 } else { 100 };
+        let after = self.jitter.percent(interval, 75, longest);
+        self.pace =
+            Pace { next: Some(self.pace.last.map_or(now, |last| last + after)), interval, ..self.pace };
+    }
+
+    /// How often periodic packets leave, `None` when they do not (RFC 5880 §6.8.7).
+    fn transmit_interval(&self) -> Option<Duration> {
+        let ours = self.no_faster_than_slow(self.agreed.tx);
+        let Some(heard) = &self.remote else { return Some(ours.duration()) };
+        let both_up = self.state == State::Up && heard.said.state == State::Up;
+        if heard.said.demand && both_up && !self.poll.is_active() {
+            return None;
+        }
+        heard.said.required_min_rx.map(|theirs| ours.max(theirs).duration())
+    }
+
+    /// How often the other sends, before its jitter.
+    fn receive_interval(&self, heard: &Heard) -> Duration {
+        heard.said.desired_min_tx.map_or(self.agreed.rx, |theirs| theirs.max(self.agreed.rx)).duration()
+    }
+
+    /// RFC 5880 §6.8.4: it is *their* multiplier that counts.
+    fn detection_time(&self, heard: &Heard) -> Duration {
+        self.receive_interval(heard) * u32::from(heard.said.multiplier.get())
+    }
+
+    /// How long the other waits for us.
+    fn detection_time_of_the_other(&self, heard: &Heard) -> Duration {
+        let ours = self.no_faster_than_slow(self.agreed.tx);
+        heard.said.required_min_rx.map_or(ours, |theirs| ours.max(theirs)).duration()
+            * u32::from(self.config.multiplier.get())
+    }
+
+    /// When silence has lasted for the detection time. A session that is Down forgets the other then, too.
+    fn expires_at(&self) -> Option<Instant> {
+        let heard = self.remote?;
+        Some(heard.grace.unwrap_or(heard.at).max(heard.at + self.detection_time(&heard)))
+    }
+
+    fn no_faster_than_slow(&self, interval: Interval) -> Interval {
+        match self.state {
+            State::Up => interval,
+            State::AdminDown | State::Down | State::Init => interval.max(SLOW),
+        }
+    }
+}

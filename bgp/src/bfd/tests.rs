@@ -1,0 +1,9 @@
+//! Packets against fixtures, the machine against tables, a clock, and another machine.
+
+mod demux;
+mod packet;
+mod properties;
+mod support;
+mod timers;
+mod transitions;
+mod world;

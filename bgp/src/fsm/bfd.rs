@@ -1,0 +1,81 @@
+//! What BFD means for a peer (RFC 5882): a way that fails ends the session at once, and one that is back is used at once.
+
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+use super::{DownReason, Output, Peer, PeerConfig, Session, State};
+use crate::wire::Notification;
+use crate::wire::iana::notification::cease;
+
+/// What BFD says of the way to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Liveness {
+    /// Nothing that matters: there is no BFD, it is not up yet, or an operator has taken it out of service.
+    Unknown,
+    /// Nothing yet, and without it no session begins (`strict`). One that stands goes on, if it has a hold time.
+    Awaited,
+    /// Packets go both ways.
+    Up,
+    /// They did, and no longer do; why, in words.
+    Lost(String),
+}
+
+impl Peer {
+    pub(super) fn liveness(&mut self, liveness: Liveness, now: Instant, out: &mut Vec<Output>) {
+        match liveness {
+            Liveness::Unknown => self.release(now, out),
+            Liveness::Up => {
+                let idle = self.connections.is_empty() && self.config.mode.dials();
+                if self.running && idle && self.refuse_until.is_none_or(|until| until <= now) {
+                    self.retry_at = Some(now);
+                }
+                self.release(now, out);
+            }
+            Liveness::Awaited => {
+                self.held_back = true;
+                self.retry_at = None;
+                let watched_by_nobody = |session: &Session| session.hold().is_none();
+                if self.established().and_then(Connection::session).is_some_and(watched_by_nobody) {
+                    return self.unreachable("out of service, and there is no hold time", now, out);
+                }
+                let begun: Vec<_> = self
+                    .connections
+                    .iter()
+                    .filter(|c| c.state() < State::Established)
+                    .map(|c| c.id)
+                    .collect();
+                for conn in begun {
+                    self.collide(conn, now, out);
+                }
+            }
+            Liveness::Lost(why) => self.unreachable(&why, now, out),
+        }
+    }
+
+    fn release(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if std::mem::take(&mut self.held_back) && self.running && self.config.mode.dials() {
+            self.retry_at = self.retry_at.or(Some(now));
+        }
+        self.tick(now, out);
+    }
+
+    /// Ends every connection. BFD will say when the way is back; until then an attempt now and then finds out whether
+    /// BGP alone has one.
+    fn unreachable(&mut self, why: &str, now: Instant, out: &mut Vec<Output>) {
+        let conns: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
+        for conn in conns {
+            if let Some(connection) = self.connection(conn) {
+                let bfd_down = connection.last_word(&Notification::cease(cease::BFD_DOWN, ""));
+                connection.notify(bfd_down, now, out);
+                out.push(Output::Close(conn));
+                self.lost(conn, DownReason::BfdDown(why.to_owned()), now, out);
+            }
+        }
+        if self.running && self.config.mode.dials() && !self.held_back {
+            self.retry_at = Some(now + self.jitter.percent(AFTER_LOSS, 75, 125));
+        }
+    }
+}
+
+/// Between the loss of the way and an attempt without BFD's word.
+const AFTER_LOSS: Duration = PeerConfig::MAX_RETRY;

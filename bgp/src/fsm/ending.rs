@@ -1,0 +1,114 @@
+//! How connections end, and what follows: what the peer is told, what is reported, when it is tried again.
+
+use std::time::Instant;
+
+use super::connection::{Phase, Side};
+use super::{ConnId, DownReason, HoldTime, Output, Peer, PeerEvent, State};
+use crate::wire::Notification;
+use crate::wire::iana::notification::{self as code, cease};
+
+impl Peer {
+    pub(super) fn stop(&mut self, notification: Notification, now: Instant, out: &mut Vec<Output>) {
+        self.running = false;
+        self.retry_at = None;
+        self.refuse_until = None;
+        for mut connection in std::mem::take(&mut self.connections) {
+            connection.notify(connection.last_word(&notification), now, out);
+            out.push(Output::Close(connection.id));
+            let reason = DownReason::Stopped(notification.clone());
+            let was_established = connection.state() == State::Established;
+            self.last_down = Some((reason.clone(), now));
+            out.push(Output::Event(PeerEvent::Down { reason, was_established }));
+        }
+    }
+
+    /// Ends a connection with a NOTIFICATION because of what the peer sent, or did not.
+    pub(super) fn refuse(
+        &mut self,
+        conn: ConnId,
+        notification: Notification,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(connection) = self.connection(conn) {
+            connection.notify(notification.clone(), now, out);
+            out.push(Output::Close(conn));
+        }
+        self.lost(conn, DownReason::Sent(notification), now, out);
+    }
+
+    /// Ends the losing connection of a collision: no failure, so nothing is reported and nothing backs off.
+    pub(super) fn collide(&mut self, loser: ConnId, now: Instant, out: &mut Vec<Output>) {
+        if let Some(mut connection) = self.take(loser) {
+            let notification = Notification::cease(cease::CONNECTION_COLLISION, "");
+            connection.notify(notification, now, out);
+            out.push(Output::Close(loser));
+        }
+    }
+
+    /// A connection is gone: reports it and arranges for the next.
+    pub(super) fn lost(&mut self, conn: ConnId, reason: DownReason, now: Instant, out: &mut Vec<Output>) {
+        let Some(connection) = self.take(conn) else { return };
+        let was_established = connection.state() == State::Established;
+        if let DownReason::Received(_) | DownReason::Closed(_) = reason {
+            out.push(Output::Close(conn));
+        }
+        if let Phase::Established { session, since, .. } = &connection.phase
+            && now.duration_since(*since) >= session.hold().unwrap_or(HoldTime::DEFAULT.duration())
+        {
+            self.backoff.reset();
+        }
+        if let DownReason::Received(Notification { code: code::OPEN_MESSAGE, subcode, .. }) = &reason {
+            self.offer = self.offer.less(*subcode).unwrap_or(self.offer);
+        }
+        if self.running {
+            self.back_off(&reason, was_established, now);
+        }
+        // While its sibling goes on, the loss of a connection is the end of a collision that the peer resolved.
+        if !was_established && self.connections.iter().any(|c| c.state() >= State::OpenSent) {
+            return;
+        }
+        self.last_down = Some((reason.clone(), now));
+        out.push(Output::Event(PeerEvent::Down { reason, was_established }));
+    }
+
+    /// Arranges for the next attempt after a loss. Whatever the sibling is at, a dial that is due later must stay due: a
+    /// connection that the peer opened and abandoned keeps us from nothing.
+    fn back_off(&mut self, reason: &DownReason, was_established: bool, now: Instant) {
+        if let DownReason::Received(Notification {
+            code: code::CEASE,
+            subcode: cease::MAXIMUM_PREFIXES,
+            ..
+        }) = reason
+        {
+            // Only an operator can mend this.
+            self.backoff.skip_to_longest();
+        }
+        let refused = match reason {
+            DownReason::Received(n) | DownReason::Sent(n) => n.code != code::CEASE && !was_established,
+            DownReason::Closed(_)
+            | DownReason::DialFailed(_)
+            | DownReason::SendHoldTimerExpired
+            | DownReason::LocalAddressGone
+            | DownReason::BfdDown(_)
+            | DownReason::Stopped(_) => false,
+        };
+        // Both connections of one attempt are often refused for the same cause, which counts once.
+        if refused && self.refuse_until.is_none_or(|until| until <= now) {
+            self.refuse_until = Some(now + self.backoff.next(&mut self.jitter));
+        }
+        if self.held_back {
+            return;
+        }
+        let dialling =
+            self.connections.iter().any(|c| c.side == Side::Ours || c.state() >= State::OpenConfirm);
+        if !self.config.mode.dials() || dialling {
+            return;
+        }
+        if refused {
+            self.retry_at = self.retry_at.max(self.refuse_until);
+        } else if self.retry_at.is_none() {
+            self.retry_at = Some(now + self.backoff.next(&mut self.jitter));
+        }
+    }
+}

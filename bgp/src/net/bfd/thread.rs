@@ -1,0 +1,333 @@
+//! What the thread does: wait, read, tick, send.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver as Orders, SyncSender};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::EventFd;
+use nix::sys::time::TimeSpec;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Command;
+use super::deadlines::Deadlines;
+use super::receive::{Buffers, Moment, Port, Receiver};
+use super::settings::{BfdEvent, Options, Report, SessionName, SessionReport, SessionSettings, Sessions};
+use super::transmit::Transmitter;
+use crate::bfd::iana::SOURCE_PORTS;
+use crate::bfd::{Demux, Discards, Input, Output, Packet, Path, Session};
+use crate::jitter::Jitter;
+
+/// The state of the thread.
+pub(super) struct Thread {
+    orders: Orders<Command>,
+    wake: Arc<EventFd>,
+    events: UnboundedSender<BfdEvent>,
+    receivers: [Receiver; 4],
+    /// Each keeps its place for as long as it lives, and is named by it.
+    slots: Vec<Option<Slot>>,
+    names: BTreeMap<SessionName, usize>,
+    demux: Demux<usize>,
+    deadlines: Deadlines,
+    random: Jitter,
+    discarded: Discards,
+    worst_wakeup: Duration,
+    stopping: bool,
+}
+
+/// One session and its socket.
+struct Slot {
+    name: SessionName,
+    settings: SessionSettings,
+    session: Session,
+    transmitter: Transmitter,
+    /// No longer wanted: it says goodbye, and nobody is told of it any more.
+    leaving: bool,
+    discarded: Discards,
+}
+
+impl Thread {
+    pub(super) fn new(
+        options: &Options,
+        orders: Orders<Command>,
+        wake: Arc<EventFd>,
+        events: UnboundedSender<BfdEvent>,
+    ) -> Self {
+        Self {
+            orders,
+            wake,
+            events,
+            receivers: Port::ALL.map(|port| Receiver::new(port, options)),
+            slots: Vec::new(),
+            names: BTreeMap::new(),
+            demux: Demux::new(),
+            deadlines: Deadlines::default(),
+            random: Jitter::new(RandomState::new().hash_one(Instant::now())),
+            discarded: Discards::default(),
+            worst_wakeup: Duration::ZERO,
+            stopping: false,
+        }
+    }
+
+    /// Until all sessions have ended after a [`Command::Stop`].
+    pub(super) fn run(mut self) {
+        let mut buffers = Buffers::new();
+        let mut emptied = Instant::now();
+        while !(self.stopping && self.slots.iter().all(Option::is_none)) {
+            self.wait();
+            let moment = Moment::read(emptied);
+            self.obey(moment.now);
+            // Whatever was there when we woke is read before anybody is declared dead.
+            self.read(&mut buffers, &moment);
+            emptied = moment.now;
+            self.tick(moment.now);
+        }
+    }
+
+    /// Until a packet, an order or the next deadline comes.
+    fn wait(&self) {
+        let retries = self.receivers.iter().filter_map(Receiver::retry_at);
+        let next = self.deadlines.first().map(|(at, _)| at).into_iter().chain(retries).min();
+        let timeout = next.map(|at| TimeSpec::from(at.saturating_duration_since(Instant::now())));
+        // A socket that is not open leaves its place to the eventfd.
+        let mut open = self.receivers.iter().filter_map(Receiver::fd);
+        let mut fds: [PollFd<'_>; Port::ALL.len() + 1] = std::array::from_fn(|_| {
+            PollFd::new(open.next().unwrap_or_else(|| self.wake.as_fd()), PollFlags::POLLIN)
+        });
+        // A signal wakes us early, which does no harm; nothing else can fail with sockets that are open.
+        let _ready = ppoll(&mut fds, timeout, None);
+    }
+
+    fn obey(&mut self, now: Instant) {
+        // The counter says only that there may be something, and the channel knows.
+        let _woken = self.wake.read();
+        while let Ok(command) = self.orders.try_recv() {
+            match command {
+                Command::Set(sessions) if !self.stopping => self.set(&sessions, now),
+                Command::Set(_) => {}
+                Command::Report(answer) => self.report(&answer),
+                Command::Stop(said) => {
+                    self.set(&Sessions::new(), now);
+                    self.stopping = true;
+                    // They may not wait any more.
+                    let _said = said.try_send(());
+                }
+            }
+        }
+        for receiver in &mut self.receivers {
+            if receiver.retry_at().is_some_and(|at| at <= now) {
+                receiver.retry(now);
+            }
+        }
+    }
+
+    fn read(&mut self, buffers: &mut Buffers, moment: &Moment) {
+        for index in 0..self.receivers.len() {
+            while let Some(received) = self.receivers.get(index).and_then(|receiver| receiver.next(buffers)) {
+                let found = Packet::decode(buffers.payload(received.length))
+                    .and_then(|packet| Ok((packet, self.demux.find(&packet, &received.arrival)?)));
+                let at = moment.instant(received.stamp);
+                match found {
+                    Ok((packet, slot)) => self.input(slot, Input::Received { packet, at }, moment.now),
+                    Err(reason) => {
+                        let blamed = self.demux.blame(&received.arrival);
+                        let slot = blamed.and_then(|slot| self.slots.get_mut(slot)?.as_mut());
+                        slot.map_or(&mut self.discarded, |slot| &mut slot.discarded).count(reason);
+                    }
+                }
+                // What came after we woke is for the next time: a flood must not keep us here.
+                if at >= moment.now {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        while let Some((at, slot)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
+            self.worst_wakeup = self.worst_wakeup.max(now - at);
+            self.input(slot, Input::Tick, now);
+        }
+    }
+
+    /// Hands an input to a session and does what it asks for.
+    fn input(&mut self, index: usize, input: Input, now: Instant) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        let Output { transmit, event, finished } = slot.session.handle(input, now);
+        let deadline = slot.session.deadline();
+        if let Some(packet) = transmit {
+            self.send(index, &packet);
+        }
+        if let Some(transition) = event
+            && let Some(slot) = self.slots.get(index).and_then(Option::as_ref)
+            && !slot.leaving
+        {
+            // Nobody listens any more: then nobody wants to know.
+            let _told = self.events.send(BfdEvent { session: Arc::clone(&slot.name), transition });
+        }
+        if finished {
+            self.forget(index);
+        } else {
+            self.deadlines.set(index, deadline);
+        }
+    }
+
+    fn send(&mut self, index: usize, packet: &Packet) {
+        let closed = |slot: &Slot| slot.transmitter.is_closed();
+        if self.slots.get(index).and_then(Option::as_ref).is_some_and(closed) {
+            self.open(index);
+        }
+        if let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) {
+            slot.transmitter.send(&packet.encode());
+        }
+    }
+
+    fn open(&mut self, index: usize) {
+        let mut taken = self.ports();
+        let Self { slots, random, demux, .. } = self;
+        let Some(slot) = slots.get_mut(index).and_then(Option::as_mut) else { return };
+        let before = slot.transmitter.interface();
+        slot.transmitter.open(&slot.settings, || {
+            let port = free_port(&taken, random);
+            taken.insert(port);
+            port
+        });
+        if slot.transmitter.interface() != before && !slot.leaving {
+            demux.insert(slot.session.discriminator(), index, slot.path());
+        }
+    }
+
+    fn ports(&self) -> BTreeSet<u16> {
+        self.slots.iter().flatten().map(|slot| slot.transmitter.port()).collect()
+    }
+
+    /// Set, diff, apply.
+    fn set(&mut self, wanted: &Sessions, now: Instant) {
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get(index).and_then(Option::as_ref) else { continue };
+            let still =
+                wanted.get(&slot.name).filter(|settings| !slot.leaving && settings.same_path(&slot.settings));
+            if let Some(settings) = still {
+                self.configure(index, settings.clone(), now);
+                continue;
+            }
+            // Where another session with the same neighbour begins, two voices would confuse it.
+            let replaced = wanted.values().any(|settings| settings.same_remote(&slot.settings));
+            if !slot.leaving {
+                self.leave(index, now);
+            }
+            if replaced {
+                self.forget(index);
+            }
+        }
+        for (name, settings) in wanted {
+            if !self.names.contains_key(name) {
+                self.add(Arc::clone(name), settings.clone(), now);
+            }
+        }
+        for receiver in &mut self.receivers {
+            let port = receiver.port();
+            let used = wanted.values().any(|settings| Port::of(settings.remote, settings.hops) == port);
+            receiver.want(used, now);
+        }
+    }
+
+    fn configure(&mut self, index: usize, settings: SessionSettings, now: Instant) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        let config = settings.config;
+        if std::mem::replace(&mut slot.settings, settings).config != config {
+            self.input(index, Input::Configure(config), now);
+        }
+    }
+
+    fn leave(&mut self, index: usize, now: Instant) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        slot.leaving = true;
+        self.names.remove(&slot.name);
+        self.demux.unlist(index);
+        self.input(index, Input::Stop, now);
+    }
+
+    fn forget(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index).and_then(Option::take) {
+            self.demux.remove(slot.session.discriminator());
+        }
+        self.deadlines.set(index, None);
+    }
+
+    fn add(&mut self, name: SessionName, settings: SessionSettings, now: Instant) {
+        let discriminator = self.discriminator();
+        let session = Session::new(settings.config, discriminator, self.random.next(), now);
+        let transmitter = Transmitter::new(free_port(&self.ports(), &mut self.random));
+        let (leaving, discarded) = (false, Discards::default());
+        let slot = Slot { name: Arc::clone(&name), settings, session, transmitter, leaving, discarded };
+        let path = slot.path();
+        let deadline = slot.session.deadline();
+        let index = match self.slots.iter().position(Option::is_none) {
+            Some(free) => {
+                self.slots[free] = Some(slot);
+                free
+            }
+            None => {
+                self.slots.push(Some(slot));
+                self.slots.len() - 1
+            }
+        };
+        self.names.insert(name, index);
+        self.demux.insert(discriminator, index, path);
+        self.deadlines.set(index, deadline);
+    }
+
+    /// Not to be guessed, and not used.
+    fn discriminator(&mut self) -> NonZeroU32 {
+        loop {
+            let [.., third, second, first, last] = self.random.next().to_be_bytes();
+            let number = NonZeroU32::new(u32::from_be_bytes([third, second, first, last]));
+            if let Some(number) = number.filter(|number| !self.demux.contains(*number)) {
+                return number;
+            }
+        }
+    }
+
+    fn report(&self, answer: &SyncSender<Report>) {
+        let of = |index: &usize| self.slots.get(*index)?.as_ref().map(Slot::report);
+        let sessions = self.names.iter().filter_map(|(name, index)| Some((Arc::clone(name), of(index)?)));
+        // The one who asked may have gone.
+        let _asked = answer.try_send(Report {
+            sessions: sessions.collect(),
+            discarded: self.discarded,
+            deaf: self.receivers.iter().filter_map(Receiver::trouble).collect(),
+            worst_wakeup: self.worst_wakeup,
+        });
+    }
+}
+
+impl Slot {
+    fn path(&self) -> Path {
+        // No interface has the index 0: until there is one with that name, nothing comes from it.
+        let interface = self.settings.interface.as_ref().map(|_| self.transmitter.interface().unwrap_or(0));
+        Path { remote: self.settings.remote, local: self.settings.local, interface, hops: self.settings.hops }
+    }
+
+    fn report(&self) -> SessionReport {
+        SessionReport {
+            status: self.session.status(),
+            source_port: self.transmitter.port(),
+            send_errors: self.transmitter.errors(),
+            send_error: self.transmitter.error().map(ToString::to_string),
+            discarded: self.discarded,
+        }
+    }
+}
+
+/// A random port that no other session has. There are 16,384, more than one thread can serve.
+fn free_port(taken: &BTreeSet<u16>, random: &mut Jitter) -> u16 {
+    let count = u64::from(SOURCE_PORTS.end() - SOURCE_PORTS.start()) + 1;
+    let offset = u16::try_from(random.next() % count).unwrap_or(0);
+    let from_there = SOURCE_PORTS.skip(usize::from(offset)).chain(SOURCE_PORTS);
+    from_there.into_iter().find(|port| !taken.contains(port)).unwrap_or(*SOURCE_PORTS.start())
+}

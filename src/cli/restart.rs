@@ -1,0 +1,63 @@
+//! `vipcast restart --graceful`: asks for it, and waits until the new process has told the routers everything.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::time::sleep;
+
+use super::{ClientArgs, Failure, block_on, drain};
+use crate::control::api::{Done, Status};
+use crate::control::client::{self, ClientError};
+
+/// The longest restart time of BGP is 4,095 s; nobody watches that long.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Args)]
+pub(super) struct RestartArgs {
+    /// Leave addresses and routes in place meanwhile; every peer needs `graceful_restart` for it
+    #[arg(long, required = true)]
+    graceful: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
+    let asked = Instant::now();
+    block_on(client::post::<Done>(&args.client.socket, "/v1/restart", &()))??;
+    let status = block_on(until_over(&args.client, asked))??;
+    let established = status.peers.values().filter(|peer| peer.state == "Established").count();
+    let announced = status.vips.iter().filter(|vip| vip.verdict != "withheld").count();
+    drain::show(
+        &args.client,
+        &Done {
+            message: format!(
+                "restarted as {} in {:.1} s: {established} of {} peers established, {announced} of {} VIPs announced",
+                status.version,
+                asked.elapsed().as_secs_f64(),
+                status.peers.len(),
+                status.vips.len(),
+            ),
+        },
+    )
+}
+
+/// The status of the new process once its restart is over.
+async fn until_over(args: &ClientArgs, asked: Instant) -> Result<Status, Failure> {
+    loop {
+        let last = match client::get::<Status>(&args.socket, "/v1/status").await {
+            Ok(status) if Duration::from_millis(status.uptime_ms) > asked.elapsed() => {
+                "the old process still runs".to_owned()
+            }
+            Ok(status) if !status.restarting => return Ok(status),
+            Ok(_) => "checks have not settled yet, or sessions are not back; see `vipcast status`".to_owned(),
+            // Between two processes there is nobody to talk to.
+            Err(error @ (ClientError::Connect { .. } | ClientError::Http(_))) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        if asked.elapsed() > PATIENCE {
+            return Err(anyhow::anyhow!("the restart is not over after {PATIENCE:?}: {last}").into());
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}

@@ -1,0 +1,57 @@
+//! `bfd:` of a peer: `true`, `false`, or a map.
+
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+use super::defaults;
+use super::diagnostic::{Report, Span};
+use super::model::Bfd;
+use super::places::Place;
+use super::read::Table;
+use super::tree::Node;
+use super::value;
+
+/// Faster than this no router here goes.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// Slower than this, BGP's own hold timer is as good.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// `Some(None)`: switched off, whatever `peer_defaults` say.
+pub(super) fn bfd(node: &Node, key: Span, report: &mut Report) -> Option<Option<Bfd>> {
+    value::switch(node, key, "true, false, or `{interval: 300ms, multiplier: 3}`", report, |report| {
+        let mut table = Table::open(node, Place::Bfd, "`bfd`", key, report)?;
+        let interval = table.field("interval", report, interval);
+        let multiplier = table.field("multiplier", report, multiplier);
+        let strict = table.field("strict", report, value::boolean);
+        let min_ttl = table.field("min_ttl", report, min_ttl);
+        table.finish(report);
+        Some(Bfd {
+            interval: interval.or(defaults::BFD_INTERVAL)?,
+            multiplier: multiplier.or(defaults::BFD_MULTIPLIER)?,
+            strict: strict.or(false)?,
+            min_ttl: min_ttl.optional()?,
+        })
+    })
+}
+
+fn interval(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    let interval = value::duration(node, key, SHORTEST, report)?;
+    if interval > LONGEST {
+        report
+            .error(node.span, "that is slower than the hold timer of BGP, which needs no BFD")
+            .hint(format!("the most is {}s; 50ms to 1s is sensible", LONGEST.as_secs()));
+        return None;
+    }
+    Some(interval)
+}
+
+fn multiplier(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU8> {
+    let what = "how many packets in a row may be lost, 1 to 255";
+    let multiplier = value::integer(node, key, 1..=255, what, report)?;
+    u8::try_from(multiplier).ok().and_then(NonZeroU8::new)
+}
+
+fn min_ttl(node: &Node, key: Span, report: &mut Report) -> Option<u8> {
+    let ttl = value::integer(node, key, 1..=255, "a TTL, 1 to 255", report)?;
+    u8::try_from(ttl).ok()
+}

@@ -1,0 +1,47 @@
+//! `graceful_restart:` of a peer: `true`, `false`, or a map.
+
+use std::time::Duration;
+
+use super::defaults;
+use super::diagnostic::{Report, Span};
+use super::model::GracefulRestart;
+use super::places::Place;
+use super::read::Table;
+use super::tree::Node;
+use super::value;
+
+/// With none, nothing is kept.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// The field of the OPEN has twelve bits (RFC 4724 §3).
+const LONGEST: Duration = Duration::from_secs(4095);
+/// Longer than this deserves a second thought.
+const LONG: Duration = Duration::from_secs(120);
+
+/// `Some(None)`: switched off, whatever `peer_defaults` say.
+pub(super) fn graceful_restart(
+    node: &Node,
+    key: Span,
+    report: &mut Report,
+) -> Option<Option<GracefulRestart>> {
+    value::switch(node, key, "true, false, or `{restart_time: 20s}`", report, |report| {
+        let mut table = Table::open(node, Place::GracefulRestart, "`graceful_restart`", key, report)?;
+        let restart_time = table.field("restart_time", report, restart_time);
+        let notification = table.field("notification", report, value::boolean);
+        table.finish(report);
+        Some(GracefulRestart {
+            restart_time: restart_time.or(defaults::RESTART_TIME)?,
+            notification: notification.or(true)?,
+        })
+    })
+}
+
+fn restart_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    let time = value::whole_seconds(node, key, SHORTEST..=LONGEST, "restart time", report)?;
+    if time > LONG {
+        let time = value::show_duration(time);
+        report
+            .warning(node.span, format!("a host that dies goes on getting traffic for {time}"))
+            .hint("10 to 30 s is enough for a restart");
+    }
+    Some(time)
+}

@@ -1,0 +1,151 @@
+//! Taking over from a predecessor whose routes the routers still have (graceful restart, RFC 4724).
+//!
+//! ```text
+//!  first listing ─► preserved families ─► OPEN with F=1 for those
+//!  every VIP decided, or the restart time is over ─► the set is whole ─► End-of-RIB on every session
+//!  every peer told, or the restart time is over ─► what the predecessor bound and we do not want may go
+//! ```
+//!
+//! Until it is whole a desired set is [`Extent::Partial`]: routers keep what they have. Who has no peer with
+//! `graceful_restart` begins whole, and none of this happens.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use vipcast_bgp::wire::Family;
+use vipcast_bgp::{Extent, Version, family_of};
+
+use super::decide::is_host_address;
+use super::effect::{Effect, Record};
+use super::facts::{Facts, Owner, Shutdown};
+use super::verdict::{Reason, Verdict};
+use super::{Decision, Engine};
+use crate::config::model::{BindPolicy, Config};
+
+/// A restart that the routers wait for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restart {
+    /// Families whose VIPs stayed bound since the predecessor announced them.
+    pub preserved: BTreeSet<Family>,
+    /// VIPs that nothing is decided about yet.
+    pub undecided: BTreeSet<IpNet>,
+    /// When what is not decided is no longer waited for: the routers do not wait longer either. `None` until the
+    /// addresses of the host are known.
+    pub until: Option<Instant>,
+}
+
+/// The end of a restart, of which every peer is to be told before what the predecessor left is touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Handover {
+    /// The first whole version.
+    pub(super) version: Version,
+    /// When a router that was not heard of has dropped the routes.
+    pub(super) patience: Instant,
+    /// When every peer had that version.
+    pub(super) settled_at: Option<Instant>,
+}
+
+/// The longest restart time of the peers that keep our routes; `None` when none does.
+pub(super) fn restart_time(config: &Config) -> Option<Duration> {
+    config.peers.values().filter_map(|peer| peer.graceful_restart.map(|graceful| graceful.restart_time)).max()
+}
+
+/// The families of which everything that may have been announced is still bound. `announced` is what the predecessor
+/// wrote down before it left; a crash leaves nothing, and then only addresses that carry our mark prove that it ran on
+/// this boot.
+pub(super) fn preserved(
+    config: &Config,
+    facts: &Facts,
+    announced: Option<&BTreeSet<IpNet>>,
+) -> BTreeSet<Family> {
+    let is_bound = |vip: &IpNet| !is_host_address(vip) || facts.holders(vip.addr()).next().is_some();
+    let is_ours = |ip: IpAddr| facts.holders(ip).any(|(_, owner)| *owner == Owner::Us);
+    let of = |family: Family| move |vip: &&IpNet| family_of(vip) == family;
+    let is_preserved = |family: &Family| match announced {
+        Some(announced) => {
+            announced.iter().any(|vip| family_of(vip) == *family)
+                && announced.iter().filter(of(*family)).all(is_bound)
+        }
+        None => {
+            let vips = |service: &'_ crate::config::model::Service| -> Vec<IpNet> {
+                service.vips.iter().filter(of(*family)).copied().collect()
+            };
+            let always = config.services.values().filter(|service| service.bind == BindPolicy::Always);
+            always.flat_map(vips).all(|vip| is_bound(&vip))
+                && config.services.values().flat_map(vips).any(|vip| is_ours(vip.addr()))
+        }
+    };
+    [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into_iter().filter(is_preserved).collect()
+}
+
+impl Restart {
+    /// Takes note of a decision: one that rests on a check that never ended, or on a request that the kernel has not
+    /// answered, is none yet.
+    pub(super) fn note(&mut self, vip: IpNet, decision: &Decision, failed: bool) {
+        let undecided = match &decision.verdict {
+            Verdict::Withhold(Reason::CheckUnknown { .. }) => true,
+            Verdict::Withhold(Reason::NotBound) => !failed,
+            Verdict::Withhold(
+                Reason::CheckDown { .. }
+                | Reason::Draining
+                | Reason::Drained
+                | Reason::ShuttingDown
+                | Reason::Shutdown,
+            )
+            | Verdict::Announce(_)
+            | Verdict::Demote(..) => false,
+        };
+        if undecided {
+            self.undecided.insert(vip);
+        } else {
+            self.undecided.remove(&vip);
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| self.undecided.is_empty() || until <= now)
+    }
+}
+
+impl Handover {
+    /// Whether nobody can send us packets for what the predecessor announced and we do not.
+    pub(super) fn is_settled(&self, facts: &Facts, now: Instant) -> bool {
+        let told = |synced: Option<Version>| synced.is_some_and(|synced| synced >= self.version);
+        matches!(facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done))
+            || facts.peers.values().all(|peer| told(peer.synced))
+            || (self.patience <= now && facts.all_synced(self.version))
+    }
+}
+
+impl Engine {
+    /// Whether a peer that keeps routes may have some of the predecessor's.
+    pub fn is_restarting(&self) -> bool {
+        self.facts.restart.is_some() || self.actual.handover.is_some()
+    }
+
+    /// Begins a restart at the first listing of addresses, if a peer keeps routes.
+    pub(super) fn begin_restart(&mut self, now: Instant, records: &mut Vec<Effect>) {
+        let Some(time) = restart_time(&self.config) else { return };
+        let preserved = preserved(&self.config, &self.facts, self.announced_before.as_ref());
+        if let Some(restart) = &mut self.facts.restart {
+            restart.preserved.clone_from(&preserved);
+            restart.until = Some(now + time);
+            records.push(Effect::Record(Record::Restarting { preserved }));
+        }
+    }
+
+    /// Ends it when everything is decided; a shutdown decides everything.
+    pub(super) fn end_restart(&mut self, now: Instant, records: &mut Vec<Effect>) {
+        let stopping = self.facts.shutdown.is_some();
+        if let Some(restart) = self.facts.restart.take_if(|restart| stopping || restart.is_over(now)) {
+            self.desired.extent = Extent::Whole;
+            // The change of the extent alone makes a new version.
+            let version = Version(self.version().0 + 1);
+            let patience = restart.until.unwrap_or(now);
+            self.actual.handover = Some(Handover { version, patience, settled_at: None });
+            records.push(Effect::Record(Record::Restarted { undecided: restart.undecided }));
+        }
+    }
+}
