@@ -18,7 +18,8 @@ use crate::{SOON, trial};
 
 /// Prefixes that are announced beside the two VIPs, so that a peer which reads nothing has something not to read.
 const MANY: u32 = 2_000;
-/// The check runs every 200 ms, 5 % more or less; the rest is what a machine with other things to do may add.
+/// The check runs every 200 ms, 5 % more or less; the rest is what may be added by us. How late the machine itself is comes
+/// on top of it, three times: it has to wake the prober, the server, and the thread that notes the request.
 const CHECKED: Duration = Duration::from_millis(210 + 100);
 
 /// What 1,000 more connections and 200 more strangers may add, in KiB, when there were as many before.
@@ -92,8 +93,8 @@ fn hostile(lab: &Lab) -> Result<()> {
     );
     same_session(&heard)?;
     ensure!(status.vips.iter().all(|vip| vip.verdict == "announced"), "something was withdrawn");
-    ensure!(silence < LATEST + late, "the good peer heard nothing for {silence:?}");
-    ensure!(pause < CHECKED + late, "nothing was checked for {pause:?}");
+    ensure!(silence < LATEST + 2 * late, "the good peer heard nothing for {silence:?}");
+    ensure!(pause < CHECKED + 3 * late, "nothing was checked for {pause:?}");
     ensure!(after.resident <= memory.resident + GROWTH, "it grew from {memory} to {after}");
     ensure!(again.resident <= after.resident + AGAIN, "it goes on growing, from {after} to {again}");
     Ok(())
