@@ -14,6 +14,7 @@
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
+//! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
@@ -31,6 +32,7 @@ mod node;
 mod paths;
 mod rack;
 mod sessions;
+mod soak;
 mod transport;
 
 use std::process::ExitCode;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         bfd::trials(),
         detection::trials(),
         hostile::trials(),
+        soak::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -17,21 +17,33 @@ pub(crate) struct Node {
     host: Host,
     config: PathBuf,
     socket: PathBuf,
+    /// What starts it.
+    wrapper: &'static [&'static str],
     pub(crate) process: Process,
 }
 
 impl Node {
     /// Starts `vipcast run` on `host`. `config` lacks only what belongs to the lab: the state directory and the socket.
     pub(crate) fn start(lab: &Lab, host: &Host, config: &str) -> Result<Self> {
+        Self::start_by(&[], lab, host, config)
+    }
+
+    /// The same by way of a command that becomes the program which its last arguments name, as `nice` does.
+    pub(crate) fn start_by(
+        wrapper: &'static [&'static str],
+        lab: &Lab,
+        host: &Host,
+        config: &str,
+    ) -> Result<Self> {
         let path = host.write_file("vipcast.yaml", &complete(lab, host, config))?;
-        let process = spawn(host, &path)?;
+        let process = spawn(wrapper, host, &path)?;
         let socket = socket(lab, host);
-        Ok(Self { host: host.clone(), config: path, socket, process })
+        Ok(Self { host: host.clone(), config: path, socket, wrapper, process })
     }
 
     /// Starts it again after it ended, with the configuration as it is now.
     pub(crate) fn start_again(&mut self) -> Result<()> {
-        self.process = spawn(&self.host, &self.config)?;
+        self.process = spawn(self.wrapper, &self.host, &self.config)?;
         Ok(())
     }
 
@@ -97,9 +109,10 @@ pub(crate) fn address(host: &Host, ip: IpAddr) -> Result<Option<bool>> {
     Ok(found.map(|address| address["scope"].as_str() == Some("host")))
 }
 
-fn spawn(host: &Host, config: &std::path::Path) -> Result<Process> {
-    let mut command = host.command(VIPCAST);
-    command.args(["run", "--config"]).arg(config);
+fn spawn(wrapper: &[&str], host: &Host, config: &std::path::Path) -> Result<Process> {
+    let words = [wrapper, &[VIPCAST, "run", "--config"]].concat();
+    let mut command = host.command(words[0]);
+    command.args(&words[1..]).arg(config);
     host.spawn("vipcast", command)
 }
 
