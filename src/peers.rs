@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
-use vipcast_bgp::fsm::{DownReason, Liveness};
+use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::net::bfd::{BfdEvent, Report};
 use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
@@ -130,7 +130,8 @@ impl Peers {
     /// families whose VIPs stayed bound, while a restart lasts.
     pub fn configure(&mut self, config: &Config, restarted: Option<BTreeSet<Family>>) {
         self.restarted = restarted;
-        if self.running.is_empty() && self.restarted.is_some() {
+        if self.restarted.is_some() {
+            // Also before the first set.
             self.advertised.extent = Extent::Partial;
         }
         self.wanted = config.peers.clone();
@@ -299,10 +300,12 @@ impl Peers {
                 continue;
             }
             let mut bgp = bgp_config(peer, self.router_id, self.restarted.clone());
-            bgp.awaits_bfd = self.watch.liveness(name) == Liveness::Awaited;
+            bgp.awaits_bfd = peer.bfd.is_some_and(|bfd| bfd.strict);
             let transport = transport(peer);
             let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
             give(&handle, &self.advertised);
+            // BFD may be up already, and then has nothing more to say.
+            handle.liveness(self.watch.liveness(name));
             handle.watch(Arc::clone(&self.watched));
             let (peer, complained) = (peer.clone(), VecDeque::new());
             self.running.insert(name.clone(), Running { peer, bgp, handle, transport, complained });

@@ -209,10 +209,17 @@ fn strict(lab: &Lab) -> Result<()> {
 
 /// No KEEPALIVE and no hold timer on either side: a dead router is noticed all the same.
 fn no_hold_time(lab: &Lab) -> Result<()> {
-    let peer = ", hold_time: 0, bfd: {strict: true, interval: 50ms}";
+    let peer = ", bfd: {strict: true, interval: 50ms}";
     let site = Site::new(lab, RouterKind::Frr, Some(Bfd::new(50, 3)), peer)?;
     site.wait_up()?;
-    ensure!(site.node.status()?.peers["tor"].hold_time == Some(0), "{:?}", site.node.status()?);
+    // While BFD is up: the new session has nothing to wait for.
+    site.node.write_config(lab, &config(site.tor4, 65001, &format!(", hold_time: 0{peer}")))?;
+    site.node.cli(&["reload"])?;
+    lab.until("a session without a hold time", SOON, || {
+        let peer = site.node.status()?.peers.remove("tor").context("between two sessions")?;
+        ensure!(peer.state == "Established" && peer.hold_time == Some(0), "{peer:?}");
+        Ok(())
+    })?;
     vipcast_lab::wait::holds("the session to stay", Duration::from_secs(12), || {
         let peer = site.node.status()?.peers["tor"].clone();
         ensure!(peer.state == "Established", "{peer:?}");

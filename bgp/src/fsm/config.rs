@@ -150,7 +150,8 @@ impl HoldTime {
     /// 9 s: a ToR that lost a host without a FIN forgets it within that time.
     pub const DEFAULT: Self = Self(9);
 
-    /// Zero turns the timers off, and a dead peer is not noticed by them: for peers that await BFD alone
+    /// Zero turns the timers off, and a dead peer is not noticed by them; a peer that offers it is taken at its word only
+    /// where we do, too. For peers that await BFD alone
     /// ([`PeerConfig::awaits_bfd`]), which notices. Others are asked for the default instead.
     pub const NONE: Self = Self(0);
 

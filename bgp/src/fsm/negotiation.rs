@@ -138,7 +138,7 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
     // The decoder has refused 1 and 2; 0 turns off the timers that notice a dead peer, which BFD alone may stand in for.
     let hold_time = match HoldTime::from_secs(theirs.hold_time) {
         Some(hold_time) => hold_time,
-        None if config.awaits_bfd => HoldTime::NONE,
+        None if config.hold_time == HoldTime::NONE => HoldTime::NONE,
         None => return Err(refusal(open::UNACCEPTABLE_HOLD_TIME)),
     };
     let ours = offer.capabilities(config, None);

@@ -74,9 +74,13 @@ fn connections_that_have_begun_are_given_up_when_bfd_is_to_come_first() {
     assert_eq!(bench.state(), State::Idle);
 }
 
-/// A strict peer that is Established, with the hold times that both sides offer.
-fn without_hold_time(ours: HoldTime, theirs: u16) -> Bench {
-    let settings = PeerConfig { awaits_bfd: true, hold_time: ours, ..config(ConnectMode::Active) };
+fn strict(hold_time: HoldTime) -> PeerConfig {
+    PeerConfig { awaits_bfd: true, hold_time, ..config(ConnectMode::Active) }
+}
+
+/// A strict peer without a hold time of ours that is Established, with the one that the other side offers.
+fn without_hold_time(theirs: u16) -> Bench {
+    let settings = strict(HoldTime::NONE);
     let mut bench = Bench::new(settings);
     bench.input(Input::Start);
     let outputs = bench.input(Input::Liveness(Liveness::Up));
@@ -93,8 +97,8 @@ fn without_hold_time(ours: HoldTime, theirs: u16) -> Bench {
 
 #[test]
 fn without_a_hold_time_only_bfd_ends_a_session() {
-    for (ours, theirs) in [(HoldTime::NONE, 90), (HoldTime::DEFAULT, 0), (HoldTime::NONE, 0)] {
-        let mut bench = without_hold_time(ours, theirs);
+    for theirs in [90, 0] {
+        let mut bench = without_hold_time(theirs);
         assert_eq!(bench.peer.status(bench.now).session.unwrap().hold_time, 0);
         assert_eq!(bench.peer.deadline(), None, "no timer runs");
         assert_eq!(bench.advance(Duration::from_secs(86_400)), [], "a day without a word");
@@ -105,7 +109,7 @@ fn without_a_hold_time_only_bfd_ends_a_session() {
 
 #[test]
 fn without_a_hold_time_a_session_does_not_outlive_bfd() {
-    let mut bench = without_hold_time(HoldTime::NONE, 90);
+    let mut bench = without_hold_time(90);
     let outputs = bench.input(Input::Liveness(Liveness::Awaited));
     assert_eq!(
         show(&outputs),
@@ -118,4 +122,15 @@ fn without_a_hold_time_a_session_does_not_outlive_bfd() {
 fn who_does_not_await_bfd_has_a_hold_time() {
     let peer = crate::fsm::Peer::new(PeerConfig { hold_time: HoldTime::NONE, ..config(ConnectMode::Both) });
     assert_eq!(peer.config().hold_time, HoldTime::DEFAULT);
+}
+
+#[test]
+fn a_peer_cannot_take_our_hold_time_away_even_where_bfd_comes_first() {
+    let mut bench = Bench::new(strict(HoldTime::DEFAULT));
+    bench.input(Input::Start);
+    let outputs = bench.input(Input::Liveness(Liveness::Up));
+    let [Output::Dial(conn)] = outputs.as_slice() else { panic!("{outputs:?}") };
+    bench.input(Input::Dialled(*conn, endpoints()));
+    let outputs = bench.receive(*conn, &Message::Open(their_open_with_hold(0)));
+    assert!(show(&outputs).starts_with("send 1 2/6, close 1"), "{}", show(&outputs));
 }
