@@ -241,6 +241,18 @@ impl Written {
                 return None;
             }
         }
+        let over_routers = self.transport.reach.set().is_some_and(|reach| match reach.value {
+            Reach::ByPeering => false,
+            Reach::Multihop(hops) | Reach::TtlSecurity(hops) => hops.get() > 1,
+        });
+        if let Some(Placed { value: Some(Bfd { min_ttl: Some(_), .. }), span }) = self.bfd.set()
+            && !over_routers
+        {
+            report
+                .error(*span, "`min_ttl` of `bfd` is for a router that is not on the link")
+                .hint("leave it out: packets from the link have TTL 255; or set `multihop`");
+            return None;
+        }
         let awaits_bfd = || self.bfd.set().is_some_and(|bfd| bfd.value.is_some_and(|bfd| bfd.strict));
         if let Some(Placed { value: Duration::ZERO, span }) = self.hold_time.set()
             && !awaits_bfd()

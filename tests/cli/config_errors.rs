@@ -177,6 +177,7 @@ const WRONG: &[(&str, &str)] = &[
     ("peer", "address: 192.0.2.1\npeer_as: 1\ngraceful_restart: {restart_time: 1500ms, notification: 1}"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\ngraceful_restart: {restart_time: 0s}\nextended_next_hop: true"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nhold_time: 0\nbfd: true"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nbfd: {min_ttl: 254}"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nbfd: fast"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nbfd: [50ms]"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nbfd: {interval: 50, multiplier: 0}"),
