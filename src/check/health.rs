@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   deadline() reached ──► handle(Tick)     ──► Probe      the driver starts one, and only one
+//!   the kernel says so ──► handle(Hint)     ──► Probe      at once
 //!   the probe's result ──► handle(Finished) ──► Report     deadline() is now when the next one starts
 //! ```
 //!
@@ -33,6 +34,8 @@ mod tests;
 pub enum Input<'a> {
     /// Time has passed; perhaps [`Health::deadline`] has been reached.
     Tick,
+    /// Something has happened that may have changed the answer, so it is asked for now. An event alone decides nothing.
+    Hint,
     /// The probe that was asked for has ended.
     Finished(&'a Outcome),
 }
@@ -107,6 +110,10 @@ impl Health {
                 self.schedule = Schedule::Probing(now);
                 vec![Output::Probe]
             }
+            (Input::Hint, Schedule::Due(_)) => {
+                self.schedule = Schedule::Probing(now);
+                vec![Output::Probe]
+            }
             (Input::Finished(outcome), Schedule::Probing(started)) => {
                 let settled = self.settled();
                 self.count(outcome.passed);
@@ -120,6 +127,7 @@ impl Health {
                 vec![Output::Report { state: self.state, since: self.since }]
             }
             (Input::Tick, Schedule::Due(_) | Schedule::Probing(_))
+            | (Input::Hint, Schedule::Probing(_))
             | (Input::Finished(_), Schedule::Due(_)) => vec![],
         }
     }

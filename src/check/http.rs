@@ -16,10 +16,10 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::limit::{Answer, Limit};
-use super::resolve::Resolver;
+use super::asking::Asking;
+use super::limit::Answer;
 use super::tls::Trust;
-use super::{tcp, tls, words};
+use super::{tls, words};
 use crate::config::model::HttpCheck;
 
 #[cfg(test)]
@@ -31,8 +31,9 @@ const HEAD: usize = 32 * 1024;
 const HEADERS: usize = 100;
 
 /// Passes when the answer has one of the wanted status codes.
-pub(super) async fn probe(check: &HttpCheck, limit: Limit, resolver: &Resolver, trust: &mut Trust) -> Answer {
-    let stream = tcp::connect(&check.target, limit, resolver).await?;
+pub(super) async fn probe(check: &HttpCheck, asking: Asking<'_>, trust: &mut Trust) -> Answer {
+    let stream = asking.connect(&check.target).await?;
+    let limit = asking.limit;
     let exchange = async {
         match &check.tls {
             None => ask(stream, check).await,

@@ -10,8 +10,8 @@
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
 //!                 ├─ http ──► tls ─┐
-//!                 ├─ tcp  ─────────┴──► resolve    names, bounded
-//!                 └─ exec ──► capture              process groups, bounded
+//!                 ├─ tcp  ─────────┴──► asking ──► resolve    names, sockets, bounded
+//!                 └─ exec ──► capture                         process groups, bounded
 //!          │
 //!          ▼ mpsc
 //!      CheckReport ──► engine
@@ -32,8 +32,10 @@
 //! is reported that nobody saw.
 //!
 //! To add a kind of check: a variant of [`CheckKind`](crate::config::model::CheckKind), a file here with a
-//! `probe` that says in words what it saw, and an arm in `probe::Prober::ask`.
+//! `probe` that says in words what it saw, an arm in `probe::Prober::ask`, and a reader in `config::checks`. A kind that
+//! learns of a change by itself has an arm in `probe::Prober::changed`, too.
 
+mod asking;
 mod capture;
 mod exec;
 pub mod health;

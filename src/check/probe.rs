@@ -1,12 +1,15 @@
 //! One probe of one check, whatever its kind: asks, is over at its time-out, and says in words what it saw.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::asking::Asking;
 use super::exec::{self, LastRun, Slots};
 use super::limit::{Answer, Limit};
 use super::report::Outcome;
@@ -28,6 +31,9 @@ pub(super) struct Shared {
     pub(super) system_trust: Trust,
     /// How many programs run at the same time.
     pub(super) slots: Slots,
+    /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
+    /// must not run out.
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// Probes one check, again and again; keeps what is worth keeping between two probes.
@@ -70,25 +76,54 @@ impl Prober {
         Outcome { passed, detail, took }
     }
 
-    /// The network kinds are over at the time-out here, whatever they wait for; within it they say what they waited for.
-    /// `exec` keeps the time itself, because its time does not run while it waits for a slot; it then moves `started`.
+    /// Ends when something has happened that may have changed the answer: an event never decides, it is a reason to ask
+    /// now. Never for the kinds that have to be polled.
+    ///
+    /// Cancel-safe: what happens while nobody waits ends the next wait at once.
+    pub(super) async fn changed(&mut self) {
+        match &self.check.kind {
+            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Exec(_) => pending().await,
+        }
+    }
+
     async fn ask(&mut self, started: &mut Instant) -> Answer {
         let Self { name, check, shared, trust, last_run } = self;
-        let limit = Limit::starting_now(check.timeout);
-        let too_late = || Err(limit.exceeded("no answer"));
         match &check.kind {
             CheckKind::Http(http) => {
-                let probe = http::probe(http, limit, &shared.resolver, trust);
-                limit.within(probe).await.unwrap_or_else(too_late)
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(http::probe(http, turn.asking, trust)).await
             }
             CheckKind::Tcp(tcp) => {
-                let probe = tcp::probe(tcp, limit, &shared.resolver);
-                limit.within(probe).await.unwrap_or_else(too_late)
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(tcp::probe(tcp, turn.asking)).await
             }
             CheckKind::Exec(exec) => {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await
             }
         }
+    }
+}
+
+/// The turn of a question over the network. One that waits for its turn has not begun: its time does not run yet, so that
+/// a host with too few descriptors does not turn healthy services into failed ones.
+struct Turn<'a> {
+    asking: Asking<'a>,
+    _place: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Turn<'a> {
+    async fn take(check: &'a Check, shared: &'a Shared, started: &mut Instant) -> Self {
+        // Never closed, so there is always one in the end.
+        let place = shared.places.acquire().await.ok();
+        *started = Instant::now();
+        let limit = Limit::starting_now(check.timeout);
+        Self { asking: Asking { limit, resolver: &shared.resolver, via: &check.via }, _place: place }
+    }
+
+    /// Over at the time-out, whatever it waits for; before that it says itself what it waited for.
+    async fn within(&self, answer: impl Future<Output = Answer>) -> Answer {
+        let limit = self.asking.limit;
+        limit.within(answer).await.unwrap_or_else(|| Err(limit.exceeded("no answer")))
     }
 }
 

@@ -32,7 +32,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::exec::{RUNNING, Slots};
@@ -121,7 +122,12 @@ struct Running {
 async fn keep_running(mut wishes: watch::Receiver<Wanted>, reports: mpsc::Sender<CheckReport>) {
     let (slots, drained) = Slots::new();
     let mut checks = Checks {
-        shared: Shared { resolver: Resolver::system(), system_trust: Trust::default(), slots },
+        shared: Shared {
+            resolver: Resolver::system(),
+            system_trust: Trust::default(),
+            slots,
+            places: Arc::new(Semaphore::new(places())),
+        },
         reports,
         seeds: RandomState::new(),
         running: BTreeMap::new(),
@@ -144,6 +150,20 @@ async fn keep_running(mut wishes: watch::Receiver<Wanted>, reports: mpsc::Sender
     if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
         tracing::warn!("a program of a check cannot be killed; it is left behind");
     }
+}
+
+/// How many questions may be under way over the network at a time: three quarters of the descriptors that this process may
+/// have, but for those that it needs before it asks anything.
+fn places() -> usize {
+    /// Sockets of BGP and of the control socket, netlink, epoll, stderr.
+    const OTHERS: u64 = 16;
+    /// However few descriptors there are: whoever has none fails and says so.
+    const LEAST: u64 = 8;
+    /// However many there are: more would only make each of them late.
+    const MOST: u64 = 4096;
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft);
+    let places = (allowed / 4 * 3).saturating_sub(OTHERS).clamp(LEAST, MOST);
+    usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS)
 }
 
 /// What runs.
@@ -213,12 +233,18 @@ async fn watch_over(
 ) {
     let mut result = None;
     loop {
-        if let Some(due) = health.deadline() {
-            tokio::time::sleep_until(due.into()).await;
-        }
-        let now = Instant::now();
         let outcome = result.take();
-        for output in health.handle(outcome.as_ref().map_or(Input::Tick, Input::Finished), now) {
+        let input = match (&outcome, health.deadline()) {
+            (Some(outcome), _) => Input::Finished(outcome),
+            (None, None) => Input::Tick,
+            (None, Some(due)) => tokio::select! {
+                biased;
+                () = prober.changed() => Input::Hint,
+                () = tokio::time::sleep_until(due.into()) => Input::Tick,
+            },
+        };
+        let now = Instant::now();
+        for output in health.handle(input, now) {
             match output {
                 Output::Probe => result = Some(prober.probe().await),
                 Output::Report { state, since } => {

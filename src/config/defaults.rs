@@ -1,6 +1,6 @@
 //! What is used where the configuration says nothing. Written down here and nowhere else.
 
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
 /// `state_dir`.
@@ -28,7 +28,7 @@ pub const FAST_INTERVAL: Duration = Duration::from_millis(100);
 /// `timeout` of a check, or `interval` where that is shorter.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
 /// `rise` and `fall` of a check.
-pub const RISE_FALL: u32 = 2;
+pub const RISE_FALL: NonZeroU32 = NonZeroU32::new(2).unwrap();
 /// `status` of an http check.
 pub const HTTP_STATUS: (u16, u16) = (200, 200);
 /// How many more times than when healthy a demoted route carries our ASN.

@@ -3,9 +3,11 @@
 //! Nothing here knows about YAML. [`super::load`] is the only way to make a [`Config`] from a file, so whoever
 //! holds one holds a valid one (STYLE 8).
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::{NonZeroU8, NonZeroU32};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
+pub use self::check::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions, User, Via};
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 
@@ -188,95 +191,6 @@ impl Default for Bfd {
     }
 }
 
-/// One entry under `checks:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What is asked.
-    pub kind: CheckKind,
-    /// Between two probes in the steady state, 10 ms to 365 days.
-    pub interval: Duration,
-    /// Between two probes while a result disagrees with the state. Never longer than `interval`.
-    pub fast_interval: Duration,
-    /// A probe that takes longer has failed. Never longer than `interval`.
-    pub timeout: Duration,
-    /// Successes in a row that raise the check, 1 to 1000.
-    pub rise: NonZeroU32,
-    /// Failures in a row that lower it, 1 to 1000.
-    pub fall: NonZeroU32,
-}
-
-/// The kinds of check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckKind {
-    /// `http:`, with an `http://` or `https://` URL.
-    Http(HttpCheck),
-    /// `tcp:`: a connection that is accepted.
-    Tcp(TcpCheck),
-    /// `exec:`: a program that exits with 0.
-    Exec(ExecCheck),
-}
-
-/// `http: {url: …}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// Whom we ask.
-    pub target: Target,
-    /// Path and query, beginning with `/`.
-    pub path: String,
-    /// Whom we ask for: goes into the Host header, and a certificate is checked for it. A name or an address, with no
-    /// port and no brackets; the host of the URL unless `host:` says otherwise.
-    pub host: String,
-    /// `Some` for https.
-    pub tls: Option<TlsOptions>,
-    /// Status codes that pass, as inclusive ranges; 200–399 is never assumed: the default is 200 alone.
-    pub status: Vec<(u16, u16)>,
-}
-
-/// `tls:` of an https check.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsOptions {
-    /// PEM file with the authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Accept any certificate.
-    pub insecure: bool,
-}
-
-/// `tcp: host:port`, or `tcp: {address: …}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TcpCheck {
-    /// Whom we connect to.
-    pub target: Target,
-}
-
-/// Where a probe goes: an address, or a name that is looked up at every probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Address or host name, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-/// `exec: {command: […]}` or `exec: {shell: "…"}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecCheck {
-    /// Program and arguments; a `shell:` string is already wrapped as `/bin/sh -c …`.
-    pub command: Vec<String>,
-    /// Whom it runs as; `None`: as the daemon.
-    pub user: Option<User>,
-}
-
-/// A user of this host, looked up when the configuration is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// Login name.
-    pub name: String,
-    /// Numeric id.
-    pub uid: u32,
-    /// Primary group.
-    pub gid: u32,
-}
-
 /// One entry under `services:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -299,12 +213,25 @@ pub struct Service {
 pub enum Condition {
     /// One check.
     Check(CheckName),
+    /// A check with `host: vip`: each VIP is judged by the check that was made for it.
+    EachVip(BTreeMap<IpNet, CheckName>),
     /// A list: all must pass; an empty one always does.
     All(Vec<Self>),
     /// `{any: […]}`.
     Any(Vec<Self>),
     /// `{at_least: N, of: […]}`.
     AtLeast(usize, Vec<Self>),
+}
+
+impl Condition {
+    /// Whether it may hold for one VIP and not for another.
+    pub fn differs_by_vip(&self) -> bool {
+        match self {
+            Self::Check(_) => false,
+            Self::EachVip(_) => true,
+            Self::All(of) | Self::Any(of) | Self::AtLeast(_, of) => of.iter().any(Self::differs_by_vip),
+        }
+    }
 }
 
 /// `announce:`: the attributes of the routes.

@@ -58,7 +58,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
     let around =
         Around { interface: global.as_ref().map(|global| global.interface.as_str()), peers: &addresses };
     let mut named = Checks::new(check_entries.list.iter().map(|entry| (entry.key.as_str(), entry.key_span)));
-    let services = services::read(&service_entries.list, &around, &mut named, report);
+    let mut services = services::read(&service_entries.list, &around, &mut named, report);
     if services.is_some() && !service_entries.broken {
         named.finish(report);
     }
@@ -67,6 +67,10 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
             .file_warning(main.file, "there are no services: nothing will be announced")
             .hint("describe them under `services:`, or in files in services.d beside this one");
     }
+    let checks = match (checks, &mut services) {
+        (Some(checks), Some(services)) => services::expand(services, &service_entries.list, checks, report),
+        (_, _) => BTreeMap::new(),
+    };
     if let (Some(peers), Some(services)) = (&peers, &services) {
         look_at_reach(peers, services, &service_entries.list, report);
     }
@@ -85,7 +89,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         listen: global.listen,
         interface: global.interface,
         peers: peers?,
-        checks: checks?.into_iter().map(|(name, check)| (name, Arc::new(check))).collect(),
+        checks: checks.into_iter().map(|(name, check)| (name, Arc::new(check))).collect(),
         services: services?,
     })
 }

@@ -2,6 +2,7 @@
 
 mod announce;
 mod condition;
+mod each_vip;
 mod vip;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 pub(super) use self::condition::Checks;
+pub(super) use self::each_vip::expand;
 use super::diagnostic::{Report, Span};
 use super::model::{Announce, BindPolicy, Service};
 use super::places::Place;

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use vipcast_bgp::wire::{Asn, Community, Family};
 
 use super::model::*;
 use super::{Config, Severity, parse};
+use crate::names::CheckName;
 
 fn config(text: &str) -> Config {
     parse("test.yaml", text).unwrap_or_else(|found| panic!("{found}")).config
@@ -63,12 +65,14 @@ fn what_is_not_said_has_a_default() {
         checks: [(
             "up".into(),
             std::sync::Arc::new(Check {
-                kind: CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port: 80 } }),
                 interval: Duration::from_secs(1),
                 fast_interval: Duration::from_millis(100),
                 timeout: Duration::from_millis(500),
                 rise: NonZeroU32::new(2).expect("not zero"),
                 fall: NonZeroU32::new(2).expect("not zero"),
+                ..Check::new(CheckKind::Tcp(TcpCheck {
+                    target: Target { host: "127.0.0.1".into(), port: 80 },
+                }))
             }),
         )]
         .into(),
@@ -184,6 +188,24 @@ fn conditions_nest() {
         condition("{at_least: 2, of: [a, b, up]}"),
         Condition::AtLeast(2, vec![check("a"), check("b"), check("up")])
     );
+}
+
+#[test]
+fn a_check_of_each_vip_is_made_for_each() {
+    let text = SMALLEST
+        .replace("198.51.100.1", "198.51.100.1, \"2001:db8::10\"")
+        .replace("tcp: \"127.0.0.1:80\"", "tcp: 80, host: vip, source_address: vip");
+    let config = config(&text);
+    let made = ["198.51.100.1", "2001:db8::10"].map(|vip| {
+        let name = CheckName::from(&*format!("up@{vip}"));
+        let check = &config.checks[&name];
+        let target = Target { host: vip.into(), port: 80 };
+        assert_eq!(check.kind, CheckKind::Tcp(TcpCheck { target }));
+        assert_eq!(check.via, Via { source: Some(address(vip)), interface: None });
+        (IpNet::from(address(vip)), name)
+    });
+    assert_eq!(config.checks.len(), 2, "the check itself asks nobody");
+    assert_eq!(config.services["web"].checks, Condition::All(vec![Condition::EachVip(made.into())]));
 }
 
 #[test]

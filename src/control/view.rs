@@ -76,7 +76,7 @@ pub fn explain(
     let standing = engine.standing().get(&prefix)?;
     let service = engine.config().services.get(&standing.service)?;
     let mut names = Vec::new();
-    check_names(&service.checks, &mut names);
+    check_names(&service.checks, &prefix, &mut names);
     let facts = engine.facts();
     Some(api::Explanation {
         vip: vip(engine, around, &prefix, standing, now),
@@ -91,7 +91,7 @@ pub fn explain(
                 .collect(),
         }),
         address: address(engine, &prefix),
-        condition: condition(&service.checks),
+        condition: condition(&service.checks, &prefix),
         checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
         drain: facts.drains.get(&standing.service).map(drain),
         peers: around
@@ -326,10 +326,13 @@ pub fn shutdown_word(phase: Shutdown) -> &'static str {
     }
 }
 
-fn condition(condition: &Condition) -> String {
-    let list = |of: &[Condition]| of.iter().map(self::condition).collect::<Vec<_>>().join(", ");
+/// A condition in words, as it concerns one VIP.
+fn condition(condition: &Condition, vip: &IpNet) -> String {
+    let list =
+        |of: &[Condition]| of.iter().map(|part| self::condition(part, vip)).collect::<Vec<_>>().join(", ");
     match condition {
         Condition::Check(check) => check.to_string(),
+        Condition::EachVip(checks) => checks.get(vip).map(CheckName::to_string).unwrap_or_default(),
         Condition::All(of) if of.is_empty() => "none: always healthy".to_owned(),
         Condition::All(of) => format!("all of ({})", list(of)),
         Condition::Any(of) => format!("any of ({})", list(of)),
@@ -337,11 +340,12 @@ fn condition(condition: &Condition) -> String {
     }
 }
 
-fn check_names<'a>(condition: &'a Condition, names: &mut Vec<&'a CheckName>) {
+fn check_names<'a>(condition: &'a Condition, vip: &IpNet, names: &mut Vec<&'a CheckName>) {
     match condition {
         Condition::Check(check) => names.push(check),
+        Condition::EachVip(checks) => names.extend(checks.get(vip)),
         Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
-            of.iter().for_each(|part| check_names(part, names));
+            of.iter().for_each(|part| check_names(part, vip, names));
         }
     }
 }

@@ -29,8 +29,8 @@ pub(super) fn decide(
     facts: &Facts,
     now: Instant,
 ) -> BTreeMap<IpNet, Decision> {
-    let intent = intent(name, service, facts, now);
-    let bind = match facts.shutdown {
+    let common = (!service.checks.differs_by_vip()).then(|| intent(name, service, None, facts, now));
+    let stays = match facts.shutdown {
         Some(Shutdown::Unbinding { .. } | Shutdown::Done) => false,
         Some(
             Shutdown::Draining { .. }
@@ -38,19 +38,27 @@ pub(super) fn decide(
             | Shutdown::Settling { .. }
             | Shutdown::Ceasing { .. },
         )
-        | None => service.bind == BindPolicy::Always || !matches!(intent, Intent::Withhold(_)),
+        | None => true,
     };
     // Prefixes of a family share their attributes, so that thousands of VIPs stay small and pack into few UPDATEs.
     let mut shared = BTreeMap::new();
     let decision = |vip: &IpNet| {
-        let bind = bind && is_host_address(vip);
+        let own;
+        let intent = match &common {
+            Some(intent) => intent,
+            None => {
+                own = intent(name, service, Some(vip), facts, now);
+                &own
+            }
+        };
+        let wanted = service.bind == BindPolicy::Always || !matches!(intent, Intent::Withhold(_));
+        let bind = stays && wanted && is_host_address(vip);
         let bound = !is_host_address(vip) || facts.is_bound(vip.addr());
         let mut attributes = |announce: &Announce, graceful| {
-            let attributes =
-                shared.entry(family_of(vip)).or_insert_with(|| Arc::new(route(announce, vip, graceful)));
-            Arc::clone(attributes)
+            let key = (family_of(vip), std::ptr::from_ref(announce), graceful);
+            Arc::clone(shared.entry(key).or_insert_with(|| Arc::new(route(announce, vip, graceful))))
         };
-        let verdict = match &intent {
+        let verdict = match intent {
             Intent::Withhold(reason) => Verdict::Withhold(reason.clone()),
             Intent::Announce(_) | Intent::Demote { .. } if !bound => Verdict::Withhold(Reason::NotBound),
             Intent::Announce(announce) => Verdict::Announce(attributes(announce, false)),
@@ -68,7 +76,7 @@ pub(super) fn is_host_address(vip: &IpNet) -> bool {
     vip.prefix_len() == vip.max_prefix_len()
 }
 
-/// What the service would be announced as, were its addresses bound.
+/// What a VIP would be announced as, were its address bound.
 enum Intent<'a> {
     Announce(&'a Announce),
     Demote { announce: &'a Announce, graceful: bool, reason: Reason },
@@ -76,8 +84,14 @@ enum Intent<'a> {
 }
 
 /// Whoever stops us or drains the service wins over its checks; GRACEFUL_SHUTDOWN does not: a service that is down
-/// while it is drained is withdrawn.
-fn intent<'a>(name: &ServiceName, service: &'a Service, facts: &Facts, now: Instant) -> Intent<'a> {
+/// while it is drained is withdrawn. `vip` matters only where the condition differs by VIP.
+fn intent<'a>(
+    name: &ServiceName,
+    service: &'a Service,
+    vip: Option<&IpNet>,
+    facts: &Facts,
+    now: Instant,
+) -> Intent<'a> {
     let graceful = match (facts.shutdown, facts.drains.get(name)) {
         (None, None) => None,
         (Some(Shutdown::Draining { .. }), None) => Some(Reason::ShuttingDown),
@@ -89,7 +103,7 @@ fn intent<'a>(name: &ServiceName, service: &'a Service, facts: &Facts, now: Inst
         }
         (Some(_), _) => return Intent::Withhold(Reason::Shutdown),
     };
-    let (announce, demoted) = match health(&service.checks, facts) {
+    let (announce, demoted) = match health(&service.checks, vip, facts) {
         Health::Passing => (&service.announce, None),
         Health::Unsettled(check) => return Intent::Withhold(Reason::CheckUnknown { check }),
         Health::Failing(check) => match &service.on_down {
@@ -112,14 +126,17 @@ enum Health {
     Unsettled(CheckName),
 }
 
-fn health(condition: &Condition, facts: &Facts) -> Health {
+fn health(condition: &Condition, vip: Option<&IpNet>, facts: &Facts) -> Health {
+    let one = |check: &CheckName| match facts.checks.get(check).and_then(|fact| fact.state.verdict()) {
+        Some(true) => Health::Passing,
+        Some(false) => Health::Failing(check.clone()),
+        None => Health::Unsettled(check.clone()),
+    };
     let (needed, of) = match condition {
-        Condition::Check(check) => {
-            return match facts.checks.get(check).and_then(|fact| fact.state.verdict()) {
-                Some(true) => Health::Passing,
-                Some(false) => Health::Failing(check.clone()),
-                None => Health::Unsettled(check.clone()),
-            };
+        Condition::Check(check) => return one(check),
+        Condition::EachVip(checks) => {
+            let check = vip.and_then(|vip| checks.get(vip));
+            return check.map_or(Health::Passing, one);
         }
         Condition::All(of) => (of.len(), of),
         Condition::Any(of) => (1, of),
@@ -127,7 +144,7 @@ fn health(condition: &Condition, facts: &Facts) -> Health {
     };
     let (mut passing, mut failing, mut unsettled) = (0, Vec::new(), Vec::new());
     for part in of {
-        match health(part, facts) {
+        match health(part, vip, facts) {
             Health::Passing => passing += 1,
             Health::Failing(check) => failing.push(check),
             Health::Unsettled(check) => unsettled.push(check),

@@ -298,6 +298,11 @@ pub(super) fn users(config: &Config) -> BTreeMap<CheckName, BTreeSet<ServiceName
             Condition::Check(check) => {
                 users.entry(check.clone()).or_default().insert(service.clone());
             }
+            Condition::EachVip(checks) => {
+                for check in checks.values() {
+                    users.entry(check.clone()).or_default().insert(service.clone());
+                }
+            }
             Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
                 for part in of {
                     collect(part, service, users);

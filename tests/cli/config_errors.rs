@@ -205,6 +205,16 @@ const WRONG: &[(&str, &str)] = &[
     ("peer", "address: 192.0.2.1\npeer_as: 1\nnext_hop: {ipv4: 2001:db8::1, ipv6: 192.0.2.1, ip: x}"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nnext_hop: {ipv6: fe80::1}"),
     // Checks.
+    ("check", "tcp: 80"),
+    ("check", "tcp: 80\nhost: \"vip:80\""),
+    ("check", "exec: {command: [/bin/true]}\nhost: vip\nsource_address: 192.0.2.1\nsource_interface: eth0"),
+    ("check", "tcp: \"localhost:80\"\nsource_address: vips"),
+    (
+        "all",
+        "local_as: 65001\npeers: {tor: {address: 192.0.2.1, peer_as: 65000}}\nchecks:\n  up: {tcp: 80, host: vip}\n  \
+         up@198.51.100.1: {tcp: \"a:1\"}\nservices:\n  web: {vips: [198.51.100.1], checks: [up]}\n  wide: {vips: \
+         [198.51.100.0/24], checks: [up]}",
+    ),
     ("check", "interval: 1s"),
     ("check", "type: http\nurl: \"http://127.0.0.1/\""),
     ("check", "dns: {name: example.com}"),

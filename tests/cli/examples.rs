@@ -129,7 +129,9 @@ fn every_block_of_the_documentation_loads() {
 
 #[test]
 fn the_configuration_reference_has_every_key() {
-    let page = fs::read_to_string(root().join("docs/config.md")).expect("the reference is there");
+    let page = ["docs/config.md", "docs/checks.md"]
+        .map(|page| fs::read_to_string(root().join(page)).expect("the reference is there"))
+        .concat();
     let places = include_str!("../../src/config/places.rs");
     let keys = places
         .split_once("const PEER: ")
@@ -138,5 +140,5 @@ fn the_configuration_reference_has_every_key() {
         .0;
     let quoted = keys.split('"').skip(1).step_by(2);
     let missing: Vec<&str> = quoted.filter(|key| !page.contains(&format!("`{key}`"))).collect();
-    assert_eq!(missing, Vec::<&str>::new(), "keys that docs/config.md does not explain");
+    assert_eq!(missing, Vec::<&str>::new(), "keys that neither docs/config.md nor docs/checks.md explains");
 }

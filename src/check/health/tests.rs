@@ -12,12 +12,12 @@ const FAST: Duration = Duration::from_millis(100);
 
 fn check(rise: u32, fall: u32) -> Check {
     Check {
-        kind: CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port: 80 } }),
         interval: INTERVAL,
         fast_interval: FAST,
         timeout: Duration::from_millis(500),
         rise: NonZeroU32::new(rise).unwrap(),
         fall: NonZeroU32::new(fall).unwrap(),
+        ..Check::new(CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port: 80 } }))
     }
 }
 
@@ -33,6 +33,25 @@ fn probe(health: &mut Health, passed: bool) -> (Instant, HealthState, Instant) {
         panic!("a result is reported once")
     };
     (now, state, since)
+}
+
+#[test]
+fn a_hint_asks_at_once_and_only_when_no_probe_is_under_way() {
+    let start = Instant::now();
+    let mut health = Health::new(&check(2, 2), Duration::ZERO, 1, start);
+    assert_eq!(health.handle(Input::Hint, start), [Output::Probe]);
+    assert_eq!(health.handle(Input::Hint, start), []);
+    let settled = Health::new(&check(1, 1), Duration::ZERO, 1, start);
+    let mut health = settled;
+    health.handle(Input::Tick, start);
+    health.handle(Input::Finished(&outcome(true)), start);
+    let soon = start + Duration::from_millis(1);
+    assert!(health.deadline().is_some_and(|due| due > soon));
+    assert_eq!(health.handle(Input::Hint, soon), [Output::Probe]);
+    assert_eq!(
+        health.handle(Input::Finished(&outcome(false)), soon),
+        [Output::Report { state: HealthState::Down, since: soon }]
+    );
 }
 
 #[test]

@@ -18,12 +18,12 @@ pub(in crate::check) const SHORT: Duration = Duration::from_millis(200);
 
 pub(in crate::check) fn check(kind: CheckKind, timeout: Duration) -> Check {
     Check {
-        kind,
         interval: Duration::from_millis(50),
         fast_interval: Duration::from_millis(5),
         timeout,
         rise: NonZeroU32::MIN,
         fall: NonZeroU32::MIN,
+        ..Check::new(kind)
     }
 }
 
@@ -46,7 +46,8 @@ pub(in crate::check) fn sh(script: &str) -> CheckKind {
 
 pub(in crate::check) fn shared() -> (Shared, Drained) {
     let (slots, drained) = Slots::new();
-    (Shared { resolver: Resolver::system(), system_trust: Trust::default(), slots }, drained)
+    let places = Arc::new(Semaphore::new(64));
+    (Shared { resolver: Resolver::system(), system_trust: Trust::default(), slots, places }, drained)
 }
 
 /// One probe by itself.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use hyper::Uri;
 
-use super::io_cause;
+use super::target::{host, is_host};
+use super::{Around, io_cause};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::model::{CheckKind, HttpCheck, Target, TlsOptions};
 use crate::config::places::Place;
@@ -18,7 +19,7 @@ use crate::config::{defaults, value};
 const LARGEST_CA_FILE: u64 = 16 << 20;
 
 /// Reads `http: {url: …}`.
-pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<CheckKind> {
+pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
     if let Value::Scalar(url) = &node.value
         && url.starts_with("http")
     {
@@ -46,7 +47,7 @@ pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<CheckK
     let url = url.value;
     Some(CheckKind::Http(HttpCheck {
         host: host?.unwrap_or_else(|| url.target.host.clone()),
-        target: url.target,
+        target: Target { host: around.host.clone().unwrap_or(url.target.host), port: url.target.port },
         path: url.path,
         tls: url.https.then(|| tls.unwrap_or_default()),
         status: status?,
@@ -124,7 +125,7 @@ fn parse_url(written: &str) -> Result<Url, Refused> {
     };
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(literal) if literal.parse::<std::net::Ipv6Addr>().is_ok() => literal,
-        None if super::is_host(host) => host,
+        None if is_host(host) => host,
         Some(_) | None => {
             let message = format!("`{}` is neither an address nor a host name", short(host));
             return Err(refused(message, EXAMPLE));
@@ -133,23 +134,6 @@ fn parse_url(written: &str) -> Result<Url, Refused> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     Ok(Url { https, target: Target { host: host.to_owned(), port }, path })
-}
-
-/// The Host header: a host name or address, perhaps with a port.
-fn host(node: &Node, key: Span, report: &mut Report) -> Option<String> {
-    const WHAT: &str = "a host name";
-    let written = value::text(node, key, WHAT, report)?;
-    let literal = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(written);
-    if super::is_host(written) || literal.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Some(literal.to_owned());
-    }
-    let diagnostic = expected(node, key, WHAT, report);
-    if let Some((host, _)) = written.rsplit_once(':')
-        && super::is_host(host)
-    {
-        diagnostic.hint(format!("write it without a port: `{host}`"));
-    }
-    None
 }
 
 fn tls(node: &Node, key: Span, report: &mut Report) -> Option<TlsOptions> {

@@ -36,6 +36,23 @@ fn say(service: &Service, facts: &Facts, now: Instant) -> String {
 }
 
 #[test]
+fn a_check_of_each_vip_decides_about_that_vip_alone() {
+    let now = Instant::now();
+    let mut facts = facts(now);
+    let [asked, other] = ["192.0.2.1", "192.0.2.2"].map(net);
+    facts.addresses.insert(on("lo", "192.0.2.2"), Owner::Us);
+    let of_each = Condition::EachVip([(asked, "down".into()), (other, "up".into())].into());
+    let service = Service {
+        vips: [asked, other].into(),
+        checks: Condition::All(vec![one("up2"), of_each]),
+        ..service(["192.0.2.1"], ["up"])
+    };
+    let decisions = decide(&"web".into(), &service, &facts, now);
+    let words = decisions.values().map(|decision| decision.verdict.word()).collect::<Vec<_>>();
+    assert_eq!(words, ["withheld", "announced"]);
+}
+
+#[test]
 fn a_condition_is_decided_as_soon_as_no_open_check_can_change_it_and_names_the_check_to_blame() {
     use Condition::{All, Any, AtLeast};
     let now = Instant::now();

@@ -73,12 +73,12 @@ fn demote() -> OnDown {
 
 fn definition(port: u16) -> Arc<Check> {
     Arc::new(Check {
-        kind: CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port } }),
         interval: SECOND,
         fast_interval: ms(100),
         timeout: ms(500),
         rise: NonZeroU32::MIN,
         fall: NonZeroU32::MIN,
+        ..Check::new(CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port } }))
     })
 }
 

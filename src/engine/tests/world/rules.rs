@@ -68,6 +68,7 @@ impl World {
         let count = |of: &[Condition]| of.iter().filter(|part| self.holds(part, unsettled)).count();
         match condition {
             Condition::Check(check) => self.verdicts.get(check).copied().unwrap_or(unsettled),
+            Condition::EachVip(_) => unreachable!("no service of these properties has such a check"),
             Condition::All(of) => count(of) == of.len(),
             Condition::Any(of) => count(of) > 0,
             Condition::AtLeast(needed, of) => count(of) >= *needed,

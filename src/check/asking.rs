@@ -1,0 +1,129 @@
+//! The way of a question over the network: the time it may take, names to addresses, and how it leaves this host.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+
+use super::limit::Limit;
+use super::resolve::Resolver;
+use super::words;
+use crate::config::model::{Target, Via};
+
+#[cfg(test)]
+mod tests;
+
+/// What a probe over the network is given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking<'a> {
+    /// The time it may take.
+    pub(super) limit: Limit,
+    /// Names to addresses.
+    pub(super) resolver: &'a Resolver,
+    /// Where packets come from.
+    pub(super) via: &'a Via,
+}
+
+impl Asking<'_> {
+    /// The same, within a shorter time.
+    pub(super) fn within(self, limit: Limit) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The addresses of `host`, a name or an address, of the family of our source address; never none.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) async fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, String> {
+        let cannot_resolve = |cause: &str| format!("cannot resolve \"{host}\": {cause}");
+        let addresses = (self.limit.within(self.resolver.addresses(host)).await)
+            .ok_or_else(|| cannot_resolve(&self.limit.exceeded("no answer")))?
+            .map_err(|cause| cannot_resolve(&cause))?;
+        let Some(source) = self.via.source else { return Ok(addresses) };
+        let usable: Arc<[IpAddr]> =
+            addresses.iter().copied().filter(|address| address.is_ipv4() == source.is_ipv4()).collect();
+        if usable.is_empty() {
+            let other = if source.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(format!("\"{host}\" has no {other} address, and {source} is one"));
+        }
+        Ok(usable)
+    }
+
+    /// Connects to the first address of `target` that accepts. Each address gets its equal share of the time that is
+    /// left, so that one which swallows packets does not hide those behind it.
+    ///
+    /// # Errors
+    /// In words; for a name with the address that was tried last.
+    pub(super) async fn connect(&self, target: &Target) -> Result<TcpStream, String> {
+        let addresses = self.addresses(&target.host).await?;
+        let mut failure = String::new();
+        for (tried, address) in addresses.iter().enumerate() {
+            let attempt = self.limit.share(addresses.len() - tried);
+            let cause = match attempt.within(self.connect_to((*address, target.port).into())).await {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => self.in_words(&error),
+                None => attempt.exceeded("no connection"),
+            };
+            failure = match target.host.parse::<IpAddr>() {
+                Ok(_) => cause,
+                Err(_) => format!("{address}: {cause}"),
+            };
+        }
+        Err(failure)
+    }
+
+    /// A UDP socket that sends to `to` and hears of nobody else; what the network says against it (ICMP) are its errors.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) async fn datagrams(&self, to: SocketAddr) -> Result<UdpSocket, String> {
+        let any = match to {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let open = async {
+            let socket = UdpSocket::bind((self.via.source.unwrap_or(any), 0)).await?;
+            socket.bind_device(self.via.interface.as_deref().map(str::as_bytes))?;
+            socket.connect(to).await?;
+            Ok(socket)
+        };
+        open.await.map_err(|error| self.in_words(&error))
+    }
+
+    /// An error of a socket, with what it means for one that has our source address or interface.
+    pub(super) fn in_words(&self, error: &io::Error) -> String {
+        match (error.kind(), self.via.source, &self.via.interface) {
+            (io::ErrorKind::AddrNotAvailable, Some(source), _) => {
+                format!("{source}, where it is to come from, is not on this host")
+            }
+            (_, _, Some(interface)) if error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32) => {
+                format!("there is no interface {interface}")
+            }
+            (_, _, _) => words::io_error(error),
+        }
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(interface) = &self.via.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        if let Some(source) = self.via.source {
+            socket.bind((source, 0).into())?;
+        }
+        let stream = socket.connect(address).await?;
+        if is_connected_to_itself(&stream)? {
+            // A normal close would leave the port in TIME_WAIT, where the service could not bind it.
+            stream.set_zero_linger()?;
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(stream)
+    }
+}
+
+/// When nobody listens on a local port of the ephemeral range, the kernel sooner or later picks that very port as the
+/// source of a connection to it, and TCP connects to itself (RFC 9293 §3.5, simultaneous open): a dead service would pass.
+fn is_connected_to_itself(stream: &TcpStream) -> io::Result<bool> {
+    Ok(stream.local_addr()? == stream.peer_addr()?)
+}

@@ -1,0 +1,31 @@
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::*;
+use crate::check::probe::tests::{SHORT, closed_port, fail, pass, server, wait_for_close};
+use crate::config::model::{CheckKind, TcpCheck};
+
+#[tokio::test]
+async fn a_name_is_looked_up_and_every_address_is_tried() {
+    // localhost may be ::1 first, where nobody listens.
+    let address = server(wait_for_close);
+    let by_name = |host: &str, port| CheckKind::Tcp(TcpCheck { target: Target { host: host.into(), port } });
+    assert_eq!(pass(by_name("localhost", address.port())).await, "connected");
+    let refused = fail(by_name("localhost", closed_port().port())).await;
+    assert!(["127.0.0.1: connection refused", "::1: connection refused"].contains(&&*refused), "{refused}");
+    let unknown = crate::check::probe::tests::outcome(by_name("no.such.host.invalid", 80), SHORT).await;
+    assert!(unknown.detail.starts_with("cannot resolve \"no.such.host.invalid\": "), "{}", unknown.detail);
+}
+
+#[tokio::test]
+async fn a_connection_to_itself_is_seen_as_what_it_is() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let own = socket.local_addr().unwrap();
+    let stream = socket.connect(own).await.unwrap();
+    assert!(is_connected_to_itself(&stream).unwrap());
+
+    let other = TcpStream::connect(server(wait_for_close)).await.unwrap();
+    assert!(!is_connected_to_itself(&other).unwrap());
+}

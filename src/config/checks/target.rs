@@ -1,0 +1,160 @@
+//! Whom a check asks: `host:port`, and the `host`, `source_address` and `source_interface` of the check, which may be `vip`.
+
+use std::net::IpAddr;
+
+use super::Around;
+use crate::config::diagnostic::{Report, Span};
+use crate::config::model::{CheckKind, Target, Via};
+use crate::config::read::{Field, Table, expected, short};
+use crate::config::tree::Node;
+use crate::config::value;
+
+/// Stands for each VIP of the service.
+const VIP: &str = "vip";
+
+/// `host`, `source_address` and `source_interface` of a check.
+#[derive(Debug)]
+pub(super) struct Way {
+    host: Field<Which<String>>,
+    source: Field<Which<IpAddr>>,
+    interface: Field<String>,
+}
+
+/// A value, or the VIP that the check is made for.
+#[derive(Debug, Clone)]
+enum Which<T> {
+    Given(T),
+    Vip,
+}
+
+impl Way {
+    pub(super) fn read(table: &mut Table<'_>, report: &mut Report) -> Self {
+        Self {
+            host: table.field("host", report, |node, key, report| match &node.value {
+                crate::config::tree::Value::Scalar(text) if text == VIP => Some(Which::Vip),
+                _ => host(node, key, report).map(Which::Given),
+            }),
+            source: table.field("source_address", report, |node, key, report| match &node.value {
+                crate::config::tree::Value::Scalar(text) if text == VIP => Some(Which::Vip),
+                _ => value::address(node, key, report).map(Which::Given),
+            }),
+            interface: table.field("source_interface", report, value::interface),
+        }
+    }
+
+    /// Whether there has to be one check for each VIP.
+    pub(super) fn is_of_each_vip(&self) -> bool {
+        matches!(self.host.set().map(|host| &host.value), Some(Which::Vip))
+            || matches!(self.source.set().map(|source| &source.value), Some(Which::Vip))
+    }
+
+    /// Whom to ask instead of what the kind says, when the check is made for `vip`.
+    pub(super) fn host(&self, vip: IpAddr) -> Option<String> {
+        self.host.set().map(|host| match &host.value {
+            Which::Given(host) => host.clone(),
+            Which::Vip => vip.to_string(),
+        })
+    }
+
+    /// How the question leaves the host. An error where `kind` asks nobody.
+    pub(super) fn via(self, kind: Option<&CheckKind>, vip: IpAddr, report: &mut Report) -> Option<Via> {
+        if kind.is_some_and(|kind| !kind.is_over_network()) {
+            let given = [
+                ("host", self.host.set().map(|field| field.span)),
+                ("source_address", self.source.set().map(|field| field.span)),
+                ("source_interface", self.interface.set().map(|field| field.span)),
+            ];
+            for (key, span) in given {
+                let Some(span) = span else { continue };
+                report
+                    .error(span, format!("`{key}` is for checks that ask over the network"))
+                    .hint(format!("remove `{key}`"));
+            }
+        }
+        let source = self.source.map(|source| match source {
+            Which::Given(address) => address,
+            Which::Vip => vip,
+        });
+        Some(Via { source: source.optional()?, interface: self.interface.optional()? })
+    }
+}
+
+/// `host:port`, `192.0.2.1:80` or `[2001:db8::1]:80`; with a `host` given to the check the port alone will do.
+pub(super) fn target(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<Target> {
+    const WHAT: &str = "a host and port";
+    let written = value::text(node, key, WHAT, report)?;
+    let port = |port: &str| port.parse::<u16>().ok().filter(|port| *port != 0);
+    if let Some(host) = &around.host
+        && let Some(port) = port(written.strip_prefix(':').unwrap_or(written))
+    {
+        return Some(Target { host: host.clone(), port });
+    }
+    if let Some((host, number)) = written.rsplit_once(':')
+        && let Some(port) = port(number)
+    {
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let literal = literal.filter(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
+        if let Some(host) = literal.or_else(|| is_host(host).then_some(host)) {
+            return Some(Target { host: around.host.clone().unwrap_or_else(|| host.to_owned()), port });
+        }
+    }
+    let hint = if written.parse::<std::net::Ipv6Addr>().is_ok() {
+        format!("an IPv6 address goes in brackets: `\"[{written}]:8080\"`")
+    } else if port(written).is_some() {
+        format!("add the host: `\"127.0.0.1:{written}\"`, or give the check a `host`")
+    } else if is_host(written) {
+        format!("add the port: `\"{}:8080\"`", short(written))
+    } else {
+        String::from("write it like `127.0.0.1:8080`, `\"[::1]:8080\"` or `localhost:8080`")
+    };
+    expected(node, key, WHAT, report).hint(hint);
+    None
+}
+
+/// A host name or an address, without a port and without brackets.
+pub(super) fn host(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+    const WHAT: &str = "a host name or an address";
+    let written = value::text(node, key, WHAT, report)?;
+    let literal = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(written);
+    if is_host(written) || literal.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(literal.to_owned());
+    }
+    let diagnostic = expected(node, key, WHAT, report);
+    if let Some((host, _)) = written.rsplit_once(':')
+        && is_host(host)
+    {
+        diagnostic.hint(format!("write it without a port: `{host}`"));
+    }
+    None
+}
+
+/// Whether a text can be an IPv4 address or a host name.
+pub(super) fn is_host(text: &str) -> bool {
+    /// RFC 1035 §2.3.4.
+    const LONGEST_NAME: usize = 253;
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    if numeric {
+        return text.parse::<std::net::Ipv4Addr>().is_ok();
+    }
+    name.len() <= LONGEST_NAME && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_or_ipv4_addresses() {
+        for good in ["localhost", "a.example.", "10.0.0.1", "my_host", "x1"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", "10.0.0", "10.0.0.256", "a b", "a..b", "::1", "a/b", "é"] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
+}

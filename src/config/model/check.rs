@@ -1,0 +1,133 @@
+//! One check: what is asked, on which way, how often, and what is made of the answers.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::defaults;
+
+/// One entry under `checks:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// How a question to the network leaves this host.
+    pub via: Via,
+    /// Between two probes in the steady state, 10 ms to 365 days.
+    pub interval: Duration,
+    /// Between two probes while a result disagrees with the state. Never longer than `interval`.
+    pub fast_interval: Duration,
+    /// A probe that takes longer has failed. Never longer than `interval`.
+    pub timeout: Duration,
+    /// Successes in a row that raise the check, 1 to 1000.
+    pub rise: NonZeroU32,
+    /// Failures in a row that lower it, 1 to 1000.
+    pub fall: NonZeroU32,
+}
+
+impl Check {
+    /// A check of this kind, as it is where the configuration says nothing else.
+    pub fn new(kind: CheckKind) -> Self {
+        Self {
+            kind,
+            via: Via::default(),
+            interval: defaults::INTERVAL,
+            fast_interval: defaults::FAST_INTERVAL,
+            timeout: defaults::TIMEOUT,
+            rise: defaults::RISE_FALL,
+            fall: defaults::RISE_FALL,
+        }
+    }
+}
+
+/// The kinds of check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckKind {
+    /// `http:`, with an `http://` or `https://` URL.
+    Http(HttpCheck),
+    /// `tcp:`: a connection that is accepted.
+    Tcp(TcpCheck),
+    /// `exec:`: a program that exits with 0.
+    Exec(ExecCheck),
+}
+
+impl CheckKind {
+    /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
+    pub fn is_over_network(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Tcp(_) => true,
+            Self::Exec(_) => false,
+        }
+    }
+}
+
+/// `source_address:` and `source_interface:` of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Via {
+    /// Where packets come from; `None`: what the routing table says.
+    pub source: Option<IpAddr>,
+    /// The interface that they leave through (SO_BINDTODEVICE); `None`: what the routing table says.
+    pub interface: Option<String>,
+}
+
+/// `http: {url: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Whom we ask.
+    pub target: Target,
+    /// Path and query, beginning with `/`.
+    pub path: String,
+    /// Whom we ask for: goes into the Host header, and a certificate is checked for it. A name or an address, with no
+    /// port and no brackets; the host of the URL unless `host:` says otherwise.
+    pub host: String,
+    /// `Some` for https.
+    pub tls: Option<TlsOptions>,
+    /// Status codes that pass, as inclusive ranges; 200–399 is never assumed: the default is 200 alone.
+    pub status: Vec<(u16, u16)>,
+}
+
+/// `tls:` of an https check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsOptions {
+    /// PEM file with the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
+/// `tcp: host:port`, or `tcp: {address: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpCheck {
+    /// Whom we connect to.
+    pub target: Target,
+}
+
+/// Where a probe goes: an address, or a name that is looked up at every probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Address or host name, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// `exec: {command: […]}` or `exec: {shell: "…"}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecCheck {
+    /// Program and arguments; a `shell:` string is already wrapped as `/bin/sh -c …`.
+    pub command: Vec<String>,
+    /// Whom it runs as; `None`: as the daemon.
+    pub user: Option<User>,
+}
+
+/// A user of this host, looked up when the configuration is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// Numeric id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+}

@@ -1,0 +1,81 @@
+//! Checks with `host: vip`: one is made for each VIP of the services that name it.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use super::vip;
+use crate::config::checks::{self, Checks};
+use crate::config::diagnostic::Report;
+use crate::config::model::{Check, Condition, Service};
+use crate::config::read::short;
+use crate::config::tree::Entry;
+use crate::names::{CheckName, ServiceName};
+
+/// Every check that is run; the conditions of `services` name them. Reports VIPs that cannot be asked.
+pub(in crate::config) fn expand(
+    services: &mut BTreeMap<ServiceName, Service>,
+    entries: &[&Entry],
+    checks: Checks<'_>,
+    report: &mut Report,
+) -> BTreeMap<CheckName, Check> {
+    let Checks { mut plain, of_each_vip } = checks;
+    if of_each_vip.is_empty() {
+        return plain;
+    }
+    for entry in entries {
+        let Some(service) = services.get_mut(entry.key.as_str()) else { continue };
+        let mut made = Made { vips: service.vips.iter().copied().collect(), checks: BTreeMap::new() };
+        made.name(&mut service.checks, &of_each_vip);
+        for (template, names) in made.checks {
+            for (vip, name) in names {
+                let shown = vip::show(vip);
+                if !vip::is_host(vip) {
+                    report
+                        .error(
+                            entry.key_span,
+                            format!(
+                                "`{}` asks each VIP, and {shown} is not one address",
+                                short(template.as_str())
+                            ),
+                        )
+                        .hint(
+                            "give such prefixes a service of their own, with checks that do not ask the VIP",
+                        );
+                } else if plain.contains_key(&name) {
+                    report
+                        .error(entry.key_span, format!("the name `{}` is taken", short(name.as_str())))
+                        .hint("it is what the check of this VIP is called: rename the other one");
+                } else if let Some(check) = checks::for_vip(of_each_vip[&template], vip.addr()) {
+                    plain.insert(name, check);
+                }
+            }
+        }
+    }
+    plain
+}
+
+/// What one service needs.
+struct Made {
+    vips: Vec<IpNet>,
+    /// The names that were given, by the check that they are made of.
+    checks: BTreeMap<CheckName, BTreeMap<IpNet, CheckName>>,
+}
+
+impl Made {
+    /// Puts the names of the checks of each VIP in the place of the one they are made of.
+    fn name(&mut self, condition: &mut Condition, of_each_vip: &BTreeMap<CheckName, &Entry>) {
+        match condition {
+            Condition::Check(name) if of_each_vip.contains_key(name) => {
+                let named = |vip: &IpNet| (*vip, CheckName::from(&*format!("{name}@{}", vip::show(*vip))));
+                let names: BTreeMap<_, _> = self.vips.iter().map(named).collect();
+                self.checks.insert(name.clone(), names.clone());
+                *condition = Condition::EachVip(names);
+            }
+            Condition::Check(_) | Condition::EachVip(_) => {}
+            Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
+                of.iter_mut().for_each(|part| self.name(part, of_each_vip));
+            }
+        }
+    }
+}
