@@ -41,6 +41,7 @@ mod exec;
 pub mod health;
 mod http;
 mod limit;
+pub mod once;
 mod probe;
 pub mod report;
 mod resolve;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::asking::Asking;
-use super::exec::{self, LastRun, Slots};
+use super::exec::{self, Drained, LastRun, Slots};
 use super::limit::{Answer, Limit};
 use super::report::Outcome;
 use super::resolve::Resolver;
@@ -34,6 +35,29 @@ pub(super) struct Shared {
     /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
     /// must not run out.
     pub(super) places: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// What the system has, and what is allowed of it; the second ends when the last program has gone.
+    pub(super) fn new() -> (Self, Drained) {
+        let (slots, drained) = Slots::new();
+        let places = Arc::new(Semaphore::new(places()));
+        (Self { resolver: Resolver::system(), system_trust: Trust::default(), slots, places }, drained)
+    }
+}
+
+/// How many questions may be under way over the network at a time: three quarters of the descriptors that this process may
+/// have, but for those that it needs before it asks anything.
+fn places() -> usize {
+    /// Sockets of BGP and of the control socket, netlink, epoll, stderr.
+    const OTHERS: u64 = 16;
+    /// However few descriptors there are: whoever has none fails and says so.
+    const LEAST: u64 = 8;
+    /// However many there are: more would only make each of them late.
+    const MOST: u64 = 4096;
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft);
+    let places = (allowed / 4 * 3).saturating_sub(OTHERS).clamp(LEAST, MOST);
+    usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS)
 }
 
 /// Probes one check, again and again; keeps what is worth keeping between two probes.

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::check::exec::Drained;
 use crate::config::model::{ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions};
 
 /// Long enough for a loaded machine, where the time-out is not what is tested.
@@ -44,15 +43,9 @@ pub(in crate::check) fn sh(script: &str) -> CheckKind {
     CheckKind::Exec(ExecCheck { command: ["/bin/sh", "-c", script].map(String::from).into(), user: None })
 }
 
-pub(in crate::check) fn shared() -> (Shared, Drained) {
-    let (slots, drained) = Slots::new();
-    let places = Arc::new(Semaphore::new(64));
-    (Shared { resolver: Resolver::system(), system_trust: Trust::default(), slots, places }, drained)
-}
-
 /// One probe by itself.
 pub(in crate::check) async fn outcome(kind: CheckKind, timeout: Duration) -> Outcome {
-    let mut prober = Prober::new("web".into(), Arc::new(check(kind, timeout)), shared().0);
+    let mut prober = Prober::new("web".into(), Arc::new(check(kind, timeout)), Shared::new().0);
     prober.probe().await
 }
 
