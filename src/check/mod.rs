@@ -7,6 +7,7 @@
 //!      [runner]  thread "probes", one task per check
 //!          │
 //!          ├──► [health]  pure: when to probe, and what the results make of the state
+//!          │      └─ judgement    pure: latency and errors against their limits
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
 //!                 ├─ http ──► tls ─┐
@@ -40,6 +41,7 @@ mod capture;
 mod exec;
 pub mod health;
 mod http;
+mod judgement;
 mod limit;
 pub mod once;
 mod probe;

@@ -37,9 +37,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::exec::RUNNING;
-use super::health::{Health, Input, Output};
+use super::health::{Health, Input, Judged, Output};
 use super::probe::{Prober, Shared};
-use super::report::CheckReport;
+use super::report::{CheckReport, Outcome};
 use super::resolve::SLOTS;
 use crate::config::model::Check;
 use crate::names::CheckName;
@@ -232,10 +232,22 @@ async fn watch_over(
         for output in health.handle(input, now) {
             match output {
                 Output::Probe => result = Some(prober.probe().await),
-                Output::Report { state, since } => {
-                    let Some(outcome) = outcome.clone() else { continue };
+                Output::Report(Judged { state, since, degraded, failed, held_until }) => {
+                    let Some(mut outcome) = outcome.clone() else { continue };
+                    if let Some(limit) = failed {
+                        outcome = Outcome { passed: false, detail: limit, ..outcome };
+                    }
                     let (check, definition) = (name.clone(), Arc::clone(&definition));
-                    let report = CheckReport { check, definition, state, since, outcome, at: now };
+                    let report = CheckReport {
+                        check,
+                        definition,
+                        state,
+                        since,
+                        degraded,
+                        held_until,
+                        outcome,
+                        at: now,
+                    };
                     if reports.send(report).await.is_err() {
                         return;
                     }

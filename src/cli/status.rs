@@ -66,11 +66,19 @@ fn render(status: &Status) -> String {
     }
     let mut checks = table(&["CHECK", "STATE", "FOR", "LAST RESULT"]);
     for (name, check) in &status.checks {
+        let detail = check.detail.clone().unwrap_or_else(|| "none yet".to_owned());
+        let held =
+            check.held_ms.map(|held| format!("; went down too often, held down for {} more", age(held)));
+        let degraded = check.degraded.as_ref().map(|limit| format!("; {limit}"));
         checks.add_row([
             name.clone(),
-            check.state.clone(),
+            if check.degraded.is_some() && check.state == "up" {
+                "degraded".into()
+            } else {
+                check.state.clone()
+            },
             check.since_ms.map(age).unwrap_or_default(),
-            check.detail.clone().unwrap_or_else(|| "none yet".to_owned()),
+            detail + &degraded.unwrap_or_default() + &held.unwrap_or_default(),
         ]);
     }
     let mut vips = table(&["VIP", "SERVICE", "VERDICT", "FOR", "PEERS", "WHY"]);

@@ -2,6 +2,7 @@
 
 mod exec;
 mod http;
+mod judgement;
 mod target;
 mod tcp;
 
@@ -84,6 +85,8 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
     let pace = Pace::read(&mut table, report);
     let rise = in_a_row(&mut table, "rise", report);
     let fall = in_a_row(&mut table, "fall", report);
+    let limits = judgement::limits(&mut table, pace.as_ref(), report);
+    let hold_down = table.field("hold_down", report, judgement::hold_down).or(None);
     table.finish(report);
     let pace = pace?;
     let check = Check {
@@ -94,6 +97,8 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
         timeout: pace.timeout,
         rise: rise?,
         fall: fall?,
+        limits: limits?,
+        hold_down: hold_down?,
     };
     Some((check, of_each_vip))
 }

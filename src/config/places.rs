@@ -20,11 +20,13 @@ pub(super) enum Place {
     Tls,
     Tcp,
     Exec,
+    Latency,
+    Errors,
+    HoldDown,
     Service,
     Condition,
     Announce,
-    OnDown,
-    Demote,
+    Demoted,
 }
 
 /// The keys of a peer, the address first.
@@ -54,7 +56,7 @@ const PEER: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 24] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -72,11 +74,13 @@ impl Place {
         Self::Tls,
         Self::Tcp,
         Self::Exec,
+        Self::Latency,
+        Self::Errors,
+        Self::HoldDown,
         Self::Service,
         Self::Condition,
         Self::Announce,
-        Self::OnDown,
-        Self::Demote,
+        Self::Demoted,
     ];
 
     /// The keys that are known here; an alias stands behind the key that it is an alias of.
@@ -121,14 +125,32 @@ impl Place {
                 "timeout",
                 "rise",
                 "fall",
+                "latency",
+                "errors",
+                "hold_down",
             ],
             Self::Http => &["url", "host", "status", "tls"],
             Self::Tls => &["ca_file", "insecure"],
             Self::Tcp => &["address"],
             Self::Exec => &["command", "shell", "user"],
-            Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
+            Self::Latency => &["over", "of", "window", "for", "then"],
+            Self::Errors => &["over", "window", "for", "then"],
+            Self::HoldDown => &["first", "most"],
+            Self::Service => &[
+                "vips",
+                "checks",
+                "announce",
+                "demoted",
+                "on_down",
+                "on_degraded",
+                "warm_up",
+                "role",
+                "preempt",
+                "bind",
+                "interface",
+            ],
             Self::Condition => &["all", "any", "at_least", "of"],
-            Self::Announce | Self::Demote => &[
+            Self::Announce | Self::Demoted => &[
                 "med",
                 "local_pref",
                 "as_path_prepend",
@@ -138,7 +160,6 @@ impl Place {
                 "link_bandwidth",
                 "next_hop",
             ],
-            Self::OnDown => &["demote"],
         }
     }
 
@@ -162,11 +183,13 @@ impl Place {
             Self::Tls => "under `tls`",
             Self::Tcp => "under `tcp`",
             Self::Exec => "under `exec`",
+            Self::Latency => "under `latency`",
+            Self::Errors => "under `errors`",
+            Self::HoldDown => "under `hold_down`",
             Self::Service => "under a service",
             Self::Condition => "under the `checks` of a service",
             Self::Announce => "under `announce`",
-            Self::OnDown => "under `on_down`",
-            Self::Demote => "under `demote`",
+            Self::Demoted => "under `demoted`",
         }
     }
 
@@ -203,7 +226,7 @@ impl Place {
     /// The one other place that knows a key.
     fn elsewhere(self, key: &str) -> Option<Self> {
         // These are copies of the place before them, which is the one to name.
-        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demote];
+        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demoted];
         let mut places = Self::ALL
             .into_iter()
             .filter(|place| *place != self && !copies.contains(place) && place.keys().contains(&key));

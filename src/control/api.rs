@@ -94,6 +94,10 @@ pub struct Check {
     pub state: String,
     /// How long it has been in that state.
     pub since_ms: Option<u64>,
+    /// The limit that it exceeds, while it does: it passes all the same.
+    pub degraded: Option<String>,
+    /// For how long it cannot come up yet, because it went down too often.
+    pub held_ms: Option<u64>,
     /// What the last probe saw.
     pub detail: Option<String>,
     /// How long the last probe took.
@@ -211,7 +215,7 @@ pub struct Drain {
     pub until: Option<String>,
 }
 
-/// Which services a drain is about.
+/// Which services a command is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Services {
@@ -237,10 +241,10 @@ pub struct DrainRequest {
     pub for_ms: Option<u64>,
 }
 
-/// `POST /v1/undrain`.
+/// `POST /v1/undrain` and `POST /v1/promote`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UndrainRequest {
+pub struct ServicesRequest {
     /// Which.
     pub services: Services,
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::judgement::{HoldDown, Limit};
 use crate::config::defaults;
 
 /// One entry under `checks:`.
@@ -24,6 +25,10 @@ pub struct Check {
     pub rise: NonZeroU32,
     /// Failures in a row that lower it, 1 to 1000.
     pub fall: NonZeroU32,
+    /// Limits to latency and errors.
+    pub limits: Vec<Limit>,
+    /// Damping; `None`: it comes up as soon as it passes.
+    pub hold_down: Option<HoldDown>,
 }
 
 impl Check {
@@ -37,6 +42,8 @@ impl Check {
             timeout: defaults::TIMEOUT,
             rise: defaults::RISE_FALL,
             fall: defaults::RISE_FALL,
+            limits: Vec::new(),
+            hold_down: None,
         }
     }
 }
