@@ -42,6 +42,7 @@ mod exec;
 pub mod health;
 mod http;
 mod judgement;
+pub mod lateness;
 mod limit;
 pub mod once;
 mod probe;

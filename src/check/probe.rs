@@ -82,10 +82,10 @@ impl Prober {
         Self { name, check, shared, trust, last_run: LastRun::default() }
     }
 
-    /// Asks once. A panic is a failed probe (I4).
+    /// Asks once, and says when that began: after its turn had come. A panic is a failed probe (I4).
     ///
     /// Cancel-safe: dropping it closes the sockets and kills the process group of the probe.
-    pub(super) async fn probe(&mut self) -> Outcome {
+    pub(super) async fn probe(&mut self) -> (Outcome, Instant) {
         let mut started = Instant::now();
         let answer = {
             // Boxed, so that a check that waits for its next probe does not hold the room that a TLS handshake needs.
@@ -97,7 +97,7 @@ impl Prober {
         let detail = match answer {
             Ok(text) | Err(text) => words::one_line(&text),
         };
-        Outcome { passed, detail, took }
+        (Outcome { passed, detail, took }, started)
     }
 
     /// Ends when something has happened that may have changed the answer: an event never decides, it is a reason to ask

@@ -27,6 +27,8 @@ pub struct Status {
     pub peers: BTreeMap<String, Peer>,
     /// Checks by name.
     pub checks: BTreeMap<String, Check>,
+    /// How punctual they are.
+    pub probes: Probes,
     /// VIPs in order of address.
     pub vips: Vec<Vip>,
 }
@@ -104,6 +106,17 @@ pub struct Check {
     pub took_ms: Option<u64>,
     /// How long ago it ended.
     pub ago_ms: Option<u64>,
+}
+
+/// The probes of all checks since start. Those that an event has brought about are not counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    /// How many there were.
+    pub started: u64,
+    /// Half of them began so late at most, in microseconds.
+    pub late_p50_us: u64,
+    /// 99 of 100 began so late at most, in microseconds; 100,000 means that or more.
+    pub late_p99_us: u64,
 }
 
 /// A VIP.

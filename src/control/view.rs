@@ -11,6 +11,7 @@ use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Version, Whose};
 
 use super::api;
+use crate::check::lateness::Lateness;
 use crate::check::report::HealthState;
 use crate::config::model::{self, Condition};
 use crate::engine::{Address, CheckFact, Drain, Engine, Held, Owner, Reason, Shutdown, Standing, Verdict};
@@ -40,6 +41,14 @@ pub struct Surroundings {
     pub started: Instant,
     /// The configuration file.
     pub config: String,
+    /// How punctual the checks are.
+    pub probes: api::Probes,
+}
+
+/// The punctuality of the checks, as it is told.
+pub fn probes(lateness: &Lateness) -> api::Probes {
+    let us = |percent| u64::try_from(lateness.percentile(percent).as_micros()).unwrap_or(u64::MAX);
+    api::Probes { started: lateness.probes(), late_p50_us: us(50), late_p99_us: us(99) }
 }
 
 /// The whole status.
@@ -58,6 +67,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
             .map(|(name, info)| (name.to_string(), peer(info, bfd_of(around, name, now), now)))
             .collect(),
         checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
+        probes: around.probes.clone(),
         vips: engine
             .standing()
             .iter()

@@ -60,6 +60,7 @@ impl Daemon {
             router_id: self.peers.router_id(),
             started: self.started,
             config: self.config_path.display().to_string(),
+            probes: view::probes(self.runner.lateness()),
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
 //! | `load` | a million routes from one peer, and what the others notice |
+//! | `scale` | a thousand services with a check of their own every second |
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
@@ -31,6 +32,7 @@ mod load;
 mod node;
 mod paths;
 mod rack;
+mod scale;
 mod sessions;
 mod soak;
 mod transport;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         transport::trials(),
         paths::trials(),
         load::trials(),
+        scale::trials(),
         bfd::trials(),
         detection::trials(),
         hostile::trials(),
