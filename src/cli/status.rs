@@ -100,7 +100,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::control::api::Peer;
+    use crate::control::api::{Check, Peer, Probes};
 
     fn peer(state: &str, bfd: Option<Bfd>) -> Peer {
         Peer {
@@ -135,6 +135,18 @@ mod tests {
         }
     }
 
+    fn check(state: &str, degraded: Option<&str>, held_ms: Option<u64>) -> Check {
+        Check {
+            state: state.to_owned(),
+            since_ms: Some(12_000),
+            degraded: degraded.map(str::to_owned),
+            held_ms,
+            detail: Some("200 OK".to_owned()),
+            took_ms: Some(1),
+            ago_ms: Some(500),
+        }
+    }
+
     #[test]
     fn bfd_has_a_column_where_there_is_any_and_says_what_is_wrong() {
         let status = Status {
@@ -154,7 +166,12 @@ mod tests {
                 ("tor-d".to_owned(), peer("Established", None)),
                 ("tor-e".to_owned(), Peer { hint: Some("is it up?".to_owned()), ..peer("Idle", None) }),
             ]),
-            checks: BTreeMap::new(),
+            checks: BTreeMap::from([
+                ("fast".to_owned(), check("up", None, None)),
+                ("slow".to_owned(), check("up", Some("p95 latency 312 ms, limit 200 ms"), None)),
+                ("flapping".to_owned(), check("rising", None, Some(83_000))),
+            ]),
+            probes: Probes { started: 3, late_p50_us: 250, late_p99_us: 250 },
             vips: Vec::new(),
         };
         let text = render(&status);

@@ -7,6 +7,7 @@
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
+//! | `standby` | an active node and a standby: who has the traffic, and when it moves |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
@@ -35,6 +36,7 @@ mod rack;
 mod scale;
 mod sessions;
 mod soak;
+mod standby;
 mod transport;
 
 use std::process::ExitCode;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),
+        standby::trials(),
         invariants::trials(),
         transport::trials(),
         paths::trials(),
