@@ -39,6 +39,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use super::exec::RUNNING;
 use super::health::{Health, Input, Output};
 use super::probe::{Prober, Shared};
+use super::process::READING;
 use super::report::CheckReport;
 use super::resolve::SLOTS;
 use crate::config::model::Check;
@@ -111,8 +112,9 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("probes-blocking")
-        // Every lookup and every start of a program that the bounds allow, and two to read certificates.
-        .max_blocking_threads(SLOTS + RUNNING + 2)
+        // Every lookup and every start of a program that the bounds allow, every file with an id, and two to read
+        // certificates.
+        .max_blocking_threads(SLOTS + RUNNING + READING + 2)
         .build()
 }
 

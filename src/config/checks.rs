@@ -2,6 +2,9 @@
 
 mod exec;
 mod http;
+mod interface;
+mod listener;
+mod process;
 mod target;
 mod tcp;
 
@@ -35,8 +38,14 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 3] =
-    [("http", Place::Http, http::read), ("tcp", Place::Tcp, tcp::read), ("exec", Place::Exec, exec::read)];
+const KINDS: [(&str, Place, Reader); 6] = [
+    ("http", Place::Http, http::read),
+    ("tcp", Place::Tcp, tcp::read),
+    ("exec", Place::Exec, exec::read),
+    ("listener", Place::Listener, listener::read),
+    ("process", Place::Process, process::read),
+    ("interface", Place::Interface, interface::read),
+];
 
 /// Checks as they were read.
 #[derive(Debug, Default)]
@@ -85,15 +94,15 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
     let rise = in_a_row(&mut table, "rise", report);
     let fall = in_a_row(&mut table, "fall", report);
     table.finish(report);
-    let pace = pace?;
+    let (pace, kind) = (pace?, kind?);
     let check = Check {
-        kind: kind?,
+        rise: rise.or(kind.in_a_row())?,
+        fall: fall.or(kind.in_a_row())?,
+        kind,
         via: via?,
         interval: pace.interval,
         fast_interval: pace.fast_interval,
         timeout: pace.timeout,
-        rise: rise?,
-        fall: fall?,
     };
     Some((check, of_each_vip))
 }
@@ -162,12 +171,11 @@ impl Pace {
 }
 
 /// `rise` or `fall`.
-fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Option<NonZeroU32> {
+fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Field<NonZeroU32> {
     let what = format!("a number of results, 1 to {MOST_IN_A_ROW}");
-    let count = table.field(key, report, |node, key, report| {
+    table.field(key, report, |node, key, report| {
         NonZeroU32::new(value::integer(node, key, 1..=MOST_IN_A_ROW, &what, report)?)
-    });
-    count.or(defaults::RISE_FALL)
+    })
 }
 
 /// An I/O error in words, without the number that Rust adds.

@@ -17,7 +17,10 @@ pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
-pub use self::check::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions, User, Via};
+pub use self::check::{
+    Check, CheckKind, ExecCheck, HttpCheck, InterfaceCheck, ListenerCheck, ProcessCheck, Target, TcpCheck,
+    TlsOptions, Transport, User, Via, WhichProcess,
+};
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 

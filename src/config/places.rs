@@ -20,6 +20,9 @@ pub(super) enum Place {
     Tls,
     Tcp,
     Exec,
+    Listener,
+    Process,
+    Interface,
     Service,
     Condition,
     Announce,
@@ -54,7 +57,7 @@ const PEER: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 25] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -72,6 +75,9 @@ impl Place {
         Self::Tls,
         Self::Tcp,
         Self::Exec,
+        Self::Listener,
+        Self::Process,
+        Self::Interface,
         Self::Service,
         Self::Condition,
         Self::Announce,
@@ -113,6 +119,9 @@ impl Place {
                 "http",
                 "tcp",
                 "exec",
+                "listener",
+                "process",
+                "interface",
                 "host",
                 "source_address",
                 "source_interface",
@@ -126,6 +135,9 @@ impl Place {
             Self::Tls => &["ca_file", "insecure"],
             Self::Tcp => &["address"],
             Self::Exec => &["command", "shell", "user"],
+            Self::Listener => &["tcp", "udp", "address"],
+            Self::Process => &["pid_file", "pid", "name"],
+            Self::Interface => &["name"],
             Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
             Self::Condition => &["all", "any", "at_least", "of"],
             Self::Announce | Self::Demote => &[
@@ -162,6 +174,9 @@ impl Place {
             Self::Tls => "under `tls`",
             Self::Tcp => "under `tcp`",
             Self::Exec => "under `exec`",
+            Self::Listener => "under `listener`",
+            Self::Process => "under `process`",
+            Self::Interface => "under `interface`",
             Self::Service => "under a service",
             Self::Condition => "under the `checks` of a service",
             Self::Announce => "under `announce`",
@@ -192,6 +207,9 @@ impl Place {
         }
         if self == Self::Tcp && unknown == "port" {
             return String::from("host and port go together: `address: \"127.0.0.1:8080\"`");
+        }
+        if self == Self::Listener && matches!(unknown, "port" | "protocol") {
+            return String::from("the protocol is a key, and the port its value: `tcp: 8080` or `udp: 53`");
         }
         if let Some(place) = self.elsewhere(unknown) {
             return format!("it belongs {}, not {}", place.name(), self.name());
