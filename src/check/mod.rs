@@ -12,7 +12,11 @@
 //!          └──► [probe]   one question, one answer, one time-out
 //!                 ├─ http ──► tls ─┐
 //!                 ├─ tcp  ─────────┴──► asking ──► resolve    names, sockets, bounded
-//!                 └─ exec ──► capture                         process groups, bounded
+//!                 ├─ exec ──► capture                         process groups, bounded
+//!                 ├─ process                                  pidfd
+//!                 └─ listener, interface ──► netlink          the kernel is asked
+//!                        ▲
+//!                        └── bells ◄── hub                    the kernel tells: ask now
 //!          │
 //!          ▼ mpsc
 //!      CheckReport ──► engine
@@ -26,6 +30,8 @@
 //! | one per check | `keep_running` | aborted when the check is removed or changed |
 //! | a lookup | nobody: it ends by itself | when the resolver answers |
 //! | loading certificates | nobody: it ends by itself | when the files are read |
+//! | the hub of a kind | every check of that kind | dropped with the last of them |
+//! | reading the id of a process | nobody: it ends by itself | when the file is read |
 //! | a program's supervisor | nobody; a `Drained` knows whether there is one | when every process of it is reaped |
 //!
 //! **Cancel safety.** Dropping a check's task drops its probe, and with that its sockets. What cannot be dropped (a blocking
@@ -37,15 +43,20 @@
 //! learns of a change by itself has an arm in `probe::Prober::changed`, too.
 
 mod asking;
+mod bells;
 mod capture;
 mod exec;
 pub mod health;
 mod http;
+mod interface;
 mod judgement;
 pub mod lateness;
 mod limit;
+mod listener;
+mod netlink;
 pub mod once;
 mod probe;
+mod process;
 pub mod report;
 mod resolve;
 pub mod runner;

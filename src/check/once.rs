@@ -28,7 +28,7 @@ pub fn probe(checks: BTreeMap<CheckName, Arc<Check>>) -> io::Result<BTreeMap<Che
         let mut probes = JoinSet::new();
         for (name, check) in checks {
             let mut prober = Prober::new(name.clone(), check, shared.clone());
-            probes.spawn(async move { (name, prober.probe().await.0) });
+            probes.spawn(async move { (name, prober.probe().await) });
         }
         drop(shared);
         let outcomes = probes.join_all().await.into_iter().collect();

@@ -5,18 +5,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::asking::Asking;
+use super::bells::Bell;
 use super::exec::{self, Drained, LastRun, Slots};
+use super::interface::Interfaces;
 use super::limit::{Answer, Limit};
+use super::listener::Listeners;
+use super::process::{Readers, Watched};
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::tls::Trust;
-use super::{http, tcp, words};
+use super::{http, interface, listener, process, tcp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -35,14 +39,33 @@ pub(super) struct Shared {
     /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
     /// must not run out.
     pub(super) places: Arc<Semaphore>,
+    /// Who listens on this host.
+    pub(super) listeners: Listeners,
+    /// What becomes of its interfaces.
+    pub(super) interfaces: Interfaces,
+    /// How many files with the id of a process are read at the same time.
+    pub(super) readers: Readers,
 }
+
+/// An event is no reason to ask sooner after the last question than this: whatever happens how often, the thread is not
+/// busy with one check.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
 
 impl Shared {
     /// What the system has, and what is allowed of it; the second ends when the last program has gone.
     pub(super) fn new() -> (Self, Drained) {
         let (slots, drained) = Slots::new();
         let places = Arc::new(Semaphore::new(places()));
-        (Self { resolver: Resolver::system(), system_trust: Trust::default(), slots, places }, drained)
+        let shared = Self {
+            resolver: Resolver::system(),
+            system_trust: Trust::default(),
+            slots,
+            places,
+            listeners: Listeners::default(),
+            interfaces: Interfaces::default(),
+            readers: Readers::default(),
+        };
+        (shared, drained)
     }
 }
 
@@ -68,6 +91,11 @@ pub(super) struct Prober {
     shared: Shared,
     trust: Trust,
     last_run: LastRun,
+    watched: Watched,
+    /// Rings when something has changed, for kinds where somebody tells.
+    bell: Option<Bell>,
+    asked: Instant,
+    started: Option<Instant>,
 }
 
 impl Prober {
@@ -76,17 +104,28 @@ impl Prober {
             CheckKind::Http(http) => {
                 http.tls.as_ref().is_some_and(|tls| tls.ca_file.is_none() && !tls.insecure)
             }
-            CheckKind::Tcp(_) | CheckKind::Exec(_) => false,
+            CheckKind::Tcp(_)
+            | CheckKind::Exec(_)
+            | CheckKind::Listener(_)
+            | CheckKind::Process(_)
+            | CheckKind::Interface(_) => false,
+        };
+        let bell = match &check.kind {
+            CheckKind::Listener(listener) => Some(shared.listeners.bell(listener)),
+            CheckKind::Interface(interface) => Some(shared.interfaces.bell(interface)),
+            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Exec(_) | CheckKind::Process(_) => None,
         };
         let trust = if system { shared.system_trust.clone() } else { Trust::default() };
-        Self { name, check, shared, trust, last_run: LastRun::default() }
+        let (last_run, watched) = (LastRun::default(), Watched::default());
+        Self { name, check, shared, trust, last_run, watched, bell, asked: Instant::now(), started: None }
     }
 
-    /// Asks once, and says when that began: after its turn had come. A panic is a failed probe (I4).
+    /// Asks once. A panic is a failed probe (I4).
     ///
     /// Cancel-safe: dropping it closes the sockets and kills the process group of the probe.
-    pub(super) async fn probe(&mut self) -> (Outcome, Instant) {
+    pub(super) async fn probe(&mut self) -> Outcome {
         let mut started = Instant::now();
+        self.asked = started;
         let answer = {
             // Boxed, so that a check that waits for its next probe does not hold the room that a TLS handshake needs.
             let asking = Box::pin(self.ask(&mut started));
@@ -97,21 +136,38 @@ impl Prober {
         let detail = match answer {
             Ok(text) | Err(text) => words::one_line(&text),
         };
-        (Outcome { passed, detail, took }, started)
+        self.started = Some(started);
+        Outcome { passed, detail, took }
+    }
+
+    /// When the last probe began: its turn had come.
+    pub(super) fn started(&self) -> Option<Instant> {
+        self.started
     }
 
     /// Ends when something has happened that may have changed the answer: an event never decides, it is a reason to ask
     /// now. Never for the kinds that have to be polled.
     ///
-    /// Cancel-safe: what happens while nobody waits ends the next wait at once.
+    /// Cancel-safe: what happens while nobody waits ends the next wait at once. Who stops waiting does so to ask.
     pub(super) async fn changed(&mut self) {
-        match &self.check.kind {
-            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Exec(_) => pending().await,
+        match (&self.bell, &self.check.kind) {
+            (Some(bell), _) => bell.rung().await,
+            (None, CheckKind::Process(_)) => self.watched.ended().await,
+            (
+                None,
+                CheckKind::Http(_)
+                | CheckKind::Tcp(_)
+                | CheckKind::Exec(_)
+                | CheckKind::Listener(_)
+                | CheckKind::Interface(_),
+            ) => pending().await,
         }
+        tokio::time::sleep_until((self.asked + LEAST_PAUSE).into()).await;
     }
 
     async fn ask(&mut self, started: &mut Instant) -> Answer {
-        let Self { name, check, shared, trust, last_run } = self;
+        let Self { name, check, shared, trust, last_run, watched, bell: _, asked: _, started: _ } = self;
+        let limit = Limit::starting_now(check.timeout);
         match &check.kind {
             CheckKind::Http(http) => {
                 let turn = Turn::take(check, shared, started).await;
@@ -124,6 +180,9 @@ impl Prober {
             CheckKind::Exec(exec) => {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await
             }
+            CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
+            CheckKind::Process(process) => process::probe(process, watched, &shared.readers, limit).await,
+            CheckKind::Interface(interface) => interface::probe(interface, limit).await,
         }
     }
 }

@@ -40,6 +40,7 @@ use super::exec::RUNNING;
 use super::health::{Health, Input, Judged, Output};
 use super::lateness::Lateness;
 use super::probe::{Prober, Shared};
+use super::process::READING;
 use super::report::{CheckReport, Outcome};
 use super::resolve::SLOTS;
 use crate::config::model::Check;
@@ -120,8 +121,9 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("probes-blocking")
-        // Every lookup and every start of a program that the bounds allow, and two to read certificates.
-        .max_blocking_threads(SLOTS + RUNNING + 2)
+        // Every lookup and every start of a program that the bounds allow, every file with an id, and two to read
+        // certificates.
+        .max_blocking_threads(SLOTS + RUNNING + READING + 2)
         .build()
 }
 
@@ -252,8 +254,8 @@ impl Watched {
             for output in self.health.handle(input, now) {
                 match output {
                     Output::Probe => {
-                        let (outcome, started) = self.prober.probe().await;
-                        if let (Input::Tick, Some(due)) = (input, due) {
+                        let outcome = self.prober.probe().await;
+                        if let (Input::Tick, Some(due), Some(started)) = (input, due, self.prober.started()) {
                             lateness.note(started.saturating_duration_since(due));
                         }
                         result = Some(outcome);

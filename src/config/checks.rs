@@ -2,7 +2,10 @@
 
 mod exec;
 mod http;
+mod interface;
 mod judgement;
+mod listener;
+mod process;
 mod target;
 mod tcp;
 
@@ -36,8 +39,14 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 3] =
-    [("http", Place::Http, http::read), ("tcp", Place::Tcp, tcp::read), ("exec", Place::Exec, exec::read)];
+const KINDS: &[(&str, Place, Reader)] = &[
+    ("http", Place::Http, http::read),
+    ("tcp", Place::Tcp, tcp::read),
+    ("exec", Place::Exec, exec::read),
+    ("listener", Place::Listener, listener::read),
+    ("process", Place::Process, process::read),
+    ("interface", Place::Interface, interface::read),
+];
 
 /// Checks as they were read.
 #[derive(Debug, Default)]
@@ -88,15 +97,15 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
     let limits = judgement::limits(&mut table, pace.as_ref(), report);
     let hold_down = table.field("hold_down", report, judgement::hold_down).or(None);
     table.finish(report);
-    let pace = pace?;
+    let (pace, kind) = (pace?, kind?);
     let check = Check {
-        kind: kind?,
+        rise: rise.or(kind.in_a_row())?,
+        fall: fall.or(kind.in_a_row())?,
+        kind,
         via: via?,
         interval: pace.interval,
         fast_interval: pace.fast_interval,
         timeout: pace.timeout,
-        rise: rise?,
-        fall: fall?,
         limits: limits?,
         hold_down: hold_down?,
     };
@@ -105,8 +114,10 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
 
 /// Exactly one of the kinds.
 fn kind(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<CheckKind> {
-    let fields = KINDS
-        .map(|(key, _, read)| table.field(key, report, |node, key, report| read(node, key, around, report)));
+    let fields: Vec<Field<CheckKind>> = KINDS
+        .iter()
+        .map(|(key, _, read)| table.field(key, report, |node, key, report| read(node, key, around, report)))
+        .collect();
     match fields.iter().filter(|field| field.is_given()).count() {
         // Then it is probably one of those.
         0 if table.has_unknown() => None,
@@ -167,12 +178,11 @@ impl Pace {
 }
 
 /// `rise` or `fall`.
-fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Option<NonZeroU32> {
+fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Field<NonZeroU32> {
     let what = format!("a number of results, 1 to {MOST_IN_A_ROW}");
-    let count = table.field(key, report, |node, key, report| {
+    table.field(key, report, |node, key, report| {
         NonZeroU32::new(value::integer(node, key, 1..=MOST_IN_A_ROW, &what, report)?)
-    });
-    count.or(defaults::RISE_FALL)
+    })
 }
 
 /// An I/O error in words, without the number that Rust adds.

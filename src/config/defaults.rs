@@ -27,7 +27,7 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 pub const FAST_INTERVAL: Duration = Duration::from_millis(100);
 /// `timeout` of a check, or `interval` where that is shorter.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
-/// `rise` and `fall` of a check.
+/// `rise` and `fall` of a check that is polled; where the kernel tells us, one result is enough.
 pub const RISE_FALL: NonZeroU32 = NonZeroU32::new(2).unwrap();
 /// `status` of an http check.
 pub const HTTP_STATUS: (u16, u16) = (200, 200);

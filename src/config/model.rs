@@ -18,8 +18,8 @@ pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
-pub use self::check::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions, User, Via};
-pub use self::judgement::{Consequence, HoldDown, Limit, Measure, Share};
+pub use self::check::*;
+pub use self::judgement::*;
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 

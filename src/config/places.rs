@@ -23,6 +23,9 @@ pub(super) enum Place {
     Latency,
     Errors,
     HoldDown,
+    Listener,
+    Process,
+    Interface,
     Service,
     Condition,
     Announce,
@@ -56,7 +59,7 @@ const PEER: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 24] = [
+    const ALL: &[Self] = &[
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -77,6 +80,9 @@ impl Place {
         Self::Latency,
         Self::Errors,
         Self::HoldDown,
+        Self::Listener,
+        Self::Process,
+        Self::Interface,
         Self::Service,
         Self::Condition,
         Self::Announce,
@@ -117,6 +123,9 @@ impl Place {
                 "http",
                 "tcp",
                 "exec",
+                "listener",
+                "process",
+                "interface",
                 "host",
                 "source_address",
                 "source_interface",
@@ -149,6 +158,9 @@ impl Place {
                 "bind",
                 "interface",
             ],
+            Self::Listener => &["tcp", "udp", "address"],
+            Self::Process => &["pid_file", "pid", "name"],
+            Self::Interface => &["name"],
             Self::Condition => &["all", "any", "at_least", "of"],
             Self::Announce | Self::Demoted => &[
                 "med",
@@ -186,6 +198,9 @@ impl Place {
             Self::Latency => "under `latency`",
             Self::Errors => "under `errors`",
             Self::HoldDown => "under `hold_down`",
+            Self::Listener => "under `listener`",
+            Self::Process => "under `process`",
+            Self::Interface => "under `interface`",
             Self::Service => "under a service",
             Self::Condition => "under the `checks` of a service",
             Self::Announce => "under `announce`",
@@ -216,6 +231,9 @@ impl Place {
         if self == Self::Tcp && unknown == "port" {
             return String::from("host and port go together: `address: \"127.0.0.1:8080\"`");
         }
+        if self == Self::Listener && matches!(unknown, "port" | "protocol") {
+            return String::from("the protocol is a key, and the port its value: `tcp: 8080` or `udp: 53`");
+        }
         if let Some(place) = self.elsewhere(unknown) {
             return format!("it belongs {}, not {}", place.name(), self.name());
         }
@@ -228,7 +246,8 @@ impl Place {
         // These are copies of the place before them, which is the one to name.
         let copies = [Self::DropIn, Self::PeerDefaults, Self::Demoted];
         let mut places = Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|place| *place != self && !copies.contains(place) && place.keys().contains(&key));
         let place = places.next()?;
         places.next().is_none().then_some(place)

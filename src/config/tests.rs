@@ -320,6 +320,41 @@ fn every_kind_of_check_is_read() {
 }
 
 #[test]
+fn kinds_that_are_told_are_certain_with_one_answer() {
+    let check = |written: &str| {
+        let text = SMALLEST.replace("tcp: \"127.0.0.1:80\"", written);
+        config(&text).checks["up"].clone()
+    };
+    let listener = |transport, port, address: Option<&str>| {
+        CheckKind::Listener(ListenerCheck { transport, port, address: address.map(self::address) })
+    };
+    let process = |process, name: Option<&str>| {
+        CheckKind::Process(ProcessCheck { process, name: name.map(String::from) })
+    };
+    let file = WhichProcess::File("/run/x.pid".into());
+    let pid = WhichProcess::Pid(NonZeroU32::new(1234).unwrap());
+    let interface = CheckKind::Interface(InterfaceCheck { name: "eth0".into() });
+    let table = [
+        ("listener: {tcp: 8080}", listener(Transport::Tcp, 8080, None)),
+        ("listener: {udp: 53, address: \"2001:db8::1\"}", listener(Transport::Udp, 53, Some("2001:db8::1"))),
+        ("process: {pid_file: /run/x.pid, name: nginx}", process(file, Some("nginx"))),
+        ("process: {pid: 1234}", process(pid, None)),
+        ("interface: eth0", interface.clone()),
+        ("interface: {name: eth0}", interface),
+    ];
+    for (written, kind) in table {
+        assert_eq!(
+            *check(written),
+            Check { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN, ..Check::new(kind) }
+        );
+    }
+    let patient = check("listener: {tcp: 8080}, fall: 3");
+    assert_eq!((patient.rise.get(), patient.fall.get()), (1, 3));
+    let polled = check("tcp: \"127.0.0.1:80\"");
+    assert_eq!((polled.rise.get(), polled.fall.get()), (2, 2));
+}
+
+#[test]
 fn a_thousand_dangling_names_among_thousands_of_services_do_not_take_for_ever() {
     let mut text =
         String::from("local_as: 65001\npeers: {tor: {address: 192.0.2.1, peer_as: 65000}}\nchecks:\n");

@@ -169,7 +169,7 @@ async fn i5_dropping_a_probe_kills_its_group_and_the_end_waits_for_it() {
     let kind = sh(&format!("trap '' TERM; echo $$ > {leader}; sleep 1000"));
     let (shared, drained) = Shared::new();
     let mut prober = Prober::new("web".into(), Arc::new(check(kind, PATIENT)), shared);
-    let probing = tokio::spawn(async move { prober.probe().await.0 });
+    let probing = tokio::spawn(async move { prober.probe().await });
     let pid = tokio::task::spawn_blocking(move || written(&leader)).await.unwrap();
     probing.abort();
     assert!(probing.await.unwrap_err().is_cancelled());
@@ -191,14 +191,14 @@ async fn i4_waiting_for_a_slot_is_no_failure_and_hanging_checks_do_not_keep_othe
             let name = format!("hanging-{number}");
             let check = Arc::new(check(sh("sleep 1000"), SECOND));
             let mut prober = Prober::new(name.as_str().into(), check, shared.clone());
-            tokio::spawn(async move { prober.probe().await.0 })
+            tokio::spawn(async move { prober.probe().await })
         })
         .collect();
     tokio::task::yield_now().await;
     // Third in line: two rounds of 16 hang before it, a second each, together longer than its own time-out.
     let last = Arc::new(check(program(&["true"]), SECOND * 3 / 2));
     let mut healthy = Prober::new("healthy".into(), last, shared);
-    let (outcome, _) = healthy.probe().await;
+    let outcome = healthy.probe().await;
     assert!(outcome.passed && outcome.detail.starts_with("after "), "{}", outcome.detail);
     assert!(
         outcome.detail.ends_with(" s in the queue (16 run at a time): exit code 0"),
@@ -238,9 +238,9 @@ async fn the_user_is_dropped_to_with_no_supplementary_groups() {
         return;
     }
     let user = Some(User { name: "nobody".into(), uid: 65534, gid: 65534 });
-    let as_nobody = |script: &str| match sh(script) {
-        CheckKind::Exec(exec) => CheckKind::Exec(ExecCheck { user: user.clone(), ..exec }),
-        CheckKind::Http(_) | CheckKind::Tcp(_) => unreachable!(),
+    let as_nobody = |script: &str| {
+        let CheckKind::Exec(exec) = sh(script) else { panic!("sh makes another kind") };
+        CheckKind::Exec(ExecCheck { user: user.clone(), ..exec })
     };
     assert_eq!(pass(as_nobody("echo $(id -u) $(id -g) $(id -G)")).await, "exit code 0: 65534 65534 65534");
     assert_eq!(

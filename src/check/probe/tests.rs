@@ -46,7 +46,7 @@ pub(in crate::check) fn sh(script: &str) -> CheckKind {
 /// One probe by itself.
 pub(in crate::check) async fn outcome(kind: CheckKind, timeout: Duration) -> Outcome {
     let mut prober = Prober::new("web".into(), Arc::new(check(kind, timeout)), Shared::new().0);
-    prober.probe().await.0
+    prober.probe().await
 }
 
 /// Asserts that a probe passes, and returns what it saw.

@@ -154,8 +154,8 @@ async fn a_ca_file_that_was_replaced_is_read_again_after_a_failure() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let kind = http(new.server(4000), "web.example", old.trusted());
     let mut prober = Prober::new("web".into(), Arc::new(check(kind, PATIENT)), Shared::new().0);
-    assert!(!prober.probe().await.0.passed);
+    assert!(!prober.probe().await.passed);
     std::fs::copy(&new.file, &old.file).unwrap();
-    let (outcome, _) = prober.probe().await;
+    let outcome = prober.probe().await;
     assert!(outcome.passed, "{}", outcome.detail);
 }

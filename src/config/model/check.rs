@@ -35,13 +35,13 @@ impl Check {
     /// A check of this kind, as it is where the configuration says nothing else.
     pub fn new(kind: CheckKind) -> Self {
         Self {
+            rise: kind.in_a_row(),
+            fall: kind.in_a_row(),
             kind,
             via: Via::default(),
             interval: defaults::INTERVAL,
             fast_interval: defaults::FAST_INTERVAL,
             timeout: defaults::TIMEOUT,
-            rise: defaults::RISE_FALL,
-            fall: defaults::RISE_FALL,
             limits: Vec::new(),
             hold_down: None,
         }
@@ -57,6 +57,12 @@ pub enum CheckKind {
     Tcp(TcpCheck),
     /// `exec:`: a program that exits with 0.
     Exec(ExecCheck),
+    /// `listener:`: a socket on a port.
+    Listener(ListenerCheck),
+    /// `process:`: a process that is alive.
+    Process(ProcessCheck),
+    /// `interface:`: a link that is up.
+    Interface(InterfaceCheck),
 }
 
 impl CheckKind {
@@ -64,8 +70,21 @@ impl CheckKind {
     pub fn is_over_network(&self) -> bool {
         match self {
             Self::Http(_) | Self::Tcp(_) => true,
-            Self::Exec(_) => false,
+            Self::Exec(_) | Self::Listener(_) | Self::Process(_) | Self::Interface(_) => false,
         }
+    }
+
+    /// Whether we are told when the answer changes, and the answer is certain: one is enough, whichever way.
+    pub fn is_event_driven(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Tcp(_) | Self::Exec(_) => false,
+            Self::Listener(_) | Self::Process(_) | Self::Interface(_) => true,
+        }
+    }
+
+    /// How many results in a row it takes, up or down, where the configuration says nothing.
+    pub fn in_a_row(&self) -> NonZeroU32 {
+        if self.is_event_driven() { NonZeroU32::MIN } else { defaults::RISE_FALL }
     }
 }
 
@@ -137,4 +156,49 @@ pub struct User {
     pub uid: u32,
     /// Primary group.
     pub gid: u32,
+}
+
+/// `listener: {tcp: 8080}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerCheck {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The port.
+    pub port: u16,
+    /// The address that has to be listened on, by itself or by a wildcard; `None`: any.
+    pub address: Option<IpAddr>,
+}
+
+/// A protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// `process: {pid_file: …}` or `process: {pid: 1234}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessCheck {
+    /// Which one.
+    pub process: WhichProcess,
+    /// What its command or its program has to be called; `None`: anything.
+    pub name: Option<String>,
+}
+
+/// Where the id of a process is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhichProcess {
+    /// The first line of a file, read at every probe.
+    File(PathBuf),
+    /// This one.
+    Pid(NonZeroU32),
+}
+
+/// `interface: eth0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceCheck {
+    /// Its name, at most 15 bytes.
+    pub name: String,
 }
