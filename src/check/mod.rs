@@ -10,7 +10,9 @@
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
 //!                 ├─ http ──► tls ─┐
-//!                 ├─ tcp  ─────────┴──► asking ──► resolve    names, sockets, bounded
+//!                 ├─ tcp  ─────────┤
+//!                 ├─ udp  ─────────┴──► asking ──► resolve    names, sockets, bounded
+//!                 ├─ file                                     looks that may hang, bounded
 //!                 └─ exec ──► capture                         process groups, bounded
 //!          │
 //!          ▼ mpsc
@@ -24,11 +26,12 @@
 //! | `keep_running` | [`runner::Runner`] | when the runner is dropped; it waits for the supervisors |
 //! | one per check | `keep_running` | aborted when the check is removed or changed |
 //! | a lookup | nobody: it ends by itself | when the resolver answers |
+//! | a look at a file | nobody: it ends by itself | when the file system answers |
 //! | loading certificates | nobody: it ends by itself | when the files are read |
 //! | a program's supervisor | nobody; a `Drained` knows whether there is one | when every process of it is reaped |
 //!
 //! **Cancel safety.** Dropping a check's task drops its probe, and with that its sockets. What cannot be dropped (a blocking
-//! lookup, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has no result: nothing
+//! lookup, a look at a file, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has no result: nothing
 //! is reported that nobody saw.
 //!
 //! To add a kind of check: a variant of [`CheckKind`](crate::config::model::CheckKind), a file here with a
@@ -38,13 +41,16 @@
 mod asking;
 mod capture;
 mod exec;
+mod file;
 pub mod health;
 mod http;
 mod limit;
+mod pattern;
 mod probe;
 pub mod report;
 mod resolve;
 pub mod runner;
 mod tcp;
 mod tls;
+mod udp;
 mod words;

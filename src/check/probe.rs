@@ -11,11 +11,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::asking::Asking;
 use super::exec::{self, LastRun, Slots};
+use super::file::{self, LastLook, Looks};
 use super::limit::{Answer, Limit};
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::tls::Trust;
-use super::{http, tcp, words};
+use super::{http, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) system_trust: Trust,
     /// How many programs run at the same time.
     pub(super) slots: Slots,
+    /// How many files are looked at at the same time.
+    pub(super) looks: Looks,
     /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
     /// must not run out.
     pub(super) places: Arc<Semaphore>,
@@ -44,6 +47,7 @@ pub(super) struct Prober {
     shared: Shared,
     trust: Trust,
     last_run: LastRun,
+    last_look: LastLook,
 }
 
 impl Prober {
@@ -52,10 +56,11 @@ impl Prober {
             CheckKind::Http(http) => {
                 http.tls.as_ref().is_some_and(|tls| tls.ca_file.is_none() && !tls.insecure)
             }
-            CheckKind::Tcp(_) | CheckKind::Exec(_) => false,
+            CheckKind::Tcp(_) | CheckKind::Udp(_) | CheckKind::File(_) | CheckKind::Exec(_) => false,
         };
         let trust = if system { shared.system_trust.clone() } else { Trust::default() };
-        Self { name, check, shared, trust, last_run: LastRun::default() }
+        let (last_run, last_look) = (LastRun::default(), LastLook::default());
+        Self { name, check, shared, trust, last_run, last_look }
     }
 
     /// Asks once. A panic is a failed probe (I4).
@@ -82,12 +87,16 @@ impl Prober {
     /// Cancel-safe: what happens while nobody waits ends the next wait at once.
     pub(super) async fn changed(&mut self) {
         match &self.check.kind {
-            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Exec(_) => pending().await,
+            CheckKind::Http(_)
+            | CheckKind::Tcp(_)
+            | CheckKind::Udp(_)
+            | CheckKind::File(_)
+            | CheckKind::Exec(_) => pending().await,
         }
     }
 
     async fn ask(&mut self, started: &mut Instant) -> Answer {
-        let Self { name, check, shared, trust, last_run } = self;
+        let Self { name, check, shared, trust, last_run, last_look } = self;
         match &check.kind {
             CheckKind::Http(http) => {
                 let turn = Turn::take(check, shared, started).await;
@@ -96,6 +105,13 @@ impl Prober {
             CheckKind::Tcp(tcp) => {
                 let turn = Turn::take(check, shared, started).await;
                 turn.within(tcp::probe(tcp, turn.asking)).await
+            }
+            CheckKind::Udp(udp) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(udp::probe(udp, turn.asking)).await
+            }
+            CheckKind::File(file) => {
+                file::probe(file, Limit::starting_now(check.timeout), &shared.looks, last_look).await
             }
             CheckKind::Exec(exec) => {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await

@@ -37,6 +37,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::exec::{RUNNING, Slots};
+use super::file::{LOOKS, Looks};
 use super::health::{Health, Input, Output};
 use super::probe::{Prober, Shared};
 use super::report::CheckReport;
@@ -75,8 +76,8 @@ impl Runner {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("probes-blocking")
-            // Every lookup and every start of a program that the bounds allow, and two to read certificates.
-            .max_blocking_threads(SLOTS + RUNNING + 2)
+            // Every lookup, look at a file and start of a program that the bounds allow, and two to read certificates.
+            .max_blocking_threads(SLOTS + LOOKS + RUNNING + 2)
             .build()?;
         let (wanted, wishes) = watch::channel(Wanted::new());
         let thread = thread::Builder::new().name("probes".into()).spawn(move || {
@@ -126,6 +127,7 @@ async fn keep_running(mut wishes: watch::Receiver<Wanted>, reports: mpsc::Sender
             resolver: Resolver::system(),
             system_trust: Trust::default(),
             slots,
+            looks: Looks::new(),
             places: Arc::new(Semaphore::new(places())),
         },
         reports,

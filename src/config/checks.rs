@@ -1,9 +1,12 @@
 //! `checks:`: one file for each kind, and here what all of them have: the pace, and the way to whom is asked.
 
 mod exec;
+mod file;
 mod http;
+mod pattern;
 mod target;
 mod tcp;
+mod udp;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -35,8 +38,13 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 3] =
-    [("http", Place::Http, http::read), ("tcp", Place::Tcp, tcp::read), ("exec", Place::Exec, exec::read)];
+const KINDS: [(&str, Place, Reader); 5] = [
+    ("http", Place::Http, http::read),
+    ("tcp", Place::Tcp, tcp::read),
+    ("udp", Place::Udp, udp::read),
+    ("file", Place::File, file::read),
+    ("exec", Place::Exec, exec::read),
+];
 
 /// Checks as they were read.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 //! holds one holds a valid one (STYLE 8).
 
 mod check;
+mod pattern;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +18,11 @@ pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
-pub use self::check::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions, User, Via};
+pub use self::check::{
+    Check, CheckKind, ExecCheck, FileCheck, FileWanted, HttpCheck, Target, TcpCheck, TlsOptions, UdpCheck,
+    User, Via,
+};
+pub use self::pattern::{Pattern, Regex};
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 

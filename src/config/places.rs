@@ -19,6 +19,9 @@ pub(super) enum Place {
     Http,
     Tls,
     Tcp,
+    Udp,
+    File,
+    Pattern,
     Exec,
     Service,
     Condition,
@@ -54,7 +57,7 @@ const PEER: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 25] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -71,6 +74,9 @@ impl Place {
         Self::Http,
         Self::Tls,
         Self::Tcp,
+        Self::Udp,
+        Self::File,
+        Self::Pattern,
         Self::Exec,
         Self::Service,
         Self::Condition,
@@ -112,6 +118,8 @@ impl Place {
             Self::Check => &[
                 "http",
                 "tcp",
+                "udp",
+                "file",
                 "exec",
                 "host",
                 "source_address",
@@ -125,6 +133,9 @@ impl Place {
             Self::Http => &["url", "host", "status", "tls"],
             Self::Tls => &["ca_file", "insecure"],
             Self::Tcp => &["address"],
+            Self::Udp => &["address", "send", "send_hex", "expect"],
+            Self::File => &["path", "present", "max_age", "contains"],
+            Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
             Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
             Self::Condition => &["all", "any", "at_least", "of"],
@@ -161,6 +172,9 @@ impl Place {
             Self::Http => "under `http`",
             Self::Tls => "under `tls`",
             Self::Tcp => "under `tcp`",
+            Self::Udp => "under `udp`",
+            Self::File => "under `file`",
+            Self::Pattern => "in an expression",
             Self::Exec => "under `exec`",
             Self::Service => "under a service",
             Self::Condition => "under the `checks` of a service",
@@ -190,7 +204,7 @@ impl Place {
         if self == Self::PeerDefaults && unknown == "address" {
             return String::from("each peer has an address of its own");
         }
-        if self == Self::Tcp && unknown == "port" {
+        if matches!(self, Self::Tcp | Self::Udp) && unknown == "port" {
             return String::from("host and port go together: `address: \"127.0.0.1:8080\"`");
         }
         if let Some(place) = self.elsewhere(unknown) {

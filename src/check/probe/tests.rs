@@ -1,7 +1,7 @@
 //! What the tests of all kinds share, and the tests of what all kinds share.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread;
@@ -47,7 +47,8 @@ pub(in crate::check) fn sh(script: &str) -> CheckKind {
 pub(in crate::check) fn shared() -> (Shared, Drained) {
     let (slots, drained) = Slots::new();
     let places = Arc::new(Semaphore::new(64));
-    (Shared { resolver: Resolver::system(), system_trust: Trust::default(), slots, places }, drained)
+    let (resolver, system_trust) = (Resolver::system(), Trust::default());
+    (Shared { resolver, system_trust, slots, looks: Looks::new(), places }, drained)
 }
 
 /// One probe by itself.
@@ -59,6 +60,15 @@ pub(in crate::check) async fn outcome(kind: CheckKind, timeout: Duration) -> Out
 /// Asserts that a probe passes, and returns what it saw.
 pub(in crate::check) async fn pass(kind: CheckKind) -> String {
     let outcome = outcome(kind, PATIENT).await;
+    assert!(outcome.passed, "{}", outcome.detail);
+    outcome.detail
+}
+
+/// Asserts that a probe that comes from `source` passes, and returns what it saw.
+pub(in crate::check) async fn pass_from(source: IpAddr, kind: CheckKind) -> String {
+    let mut check = check(kind, PATIENT);
+    check.via.source = Some(source);
+    let outcome = Prober::new("web".into(), Arc::new(check), shared().0).probe().await;
     assert!(outcome.passed, "{}", outcome.detail);
     outcome.detail
 }

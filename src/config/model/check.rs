@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::Pattern;
 use crate::config::defaults;
 
 /// One entry under `checks:`.
@@ -48,6 +50,10 @@ pub enum CheckKind {
     Http(HttpCheck),
     /// `tcp:`: a connection that is accepted.
     Tcp(TcpCheck),
+    /// `udp:`: a datagram that is answered.
+    Udp(UdpCheck),
+    /// `file:`: a file that is there, or not.
+    File(Arc<FileCheck>),
     /// `exec:`: a program that exits with 0.
     Exec(ExecCheck),
 }
@@ -56,8 +62,8 @@ impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) => true,
-            Self::Exec(_) => false,
+            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) => true,
+            Self::File(_) | Self::Exec(_) => false,
         }
     }
 }
@@ -101,6 +107,40 @@ pub struct TlsOptions {
 pub struct TcpCheck {
     /// Whom we connect to.
     pub target: Target,
+}
+
+/// `udp: {address: …, send: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpCheck {
+    /// Whom we ask.
+    pub target: Target,
+    /// What we send, 1 to 65507 bytes.
+    pub send: Vec<u8>,
+    /// What the answer must hold; `None`: any answer will do.
+    pub expect: Option<Pattern>,
+}
+
+/// `file: /path`, or `file: {path: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCheck {
+    /// Which file; absolute.
+    pub path: PathBuf,
+    /// What must be so.
+    pub wanted: FileWanted,
+}
+
+/// What must be so with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileWanted {
+    /// Nothing has this name.
+    Absent,
+    /// It is there, and a file.
+    Present {
+        /// How long ago it may have been changed, at most.
+        max_age: Option<Duration>,
+        /// What it must hold.
+        contains: Option<Pattern>,
+    },
 }
 
 /// Where a probe goes: an address, or a name that is looked up at every probe.
