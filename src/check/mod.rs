@@ -11,6 +11,7 @@
 //!          └──► [probe]   one question, one answer, one time-out
 //!                 ├─ http ──► tls ─┐
 //!                 ├─ tcp  ─────────┤
+//!                 ├─ dns  ─────────┤
 //!                 ├─ udp  ─────────┴──► asking ──► resolve    names, sockets, bounded
 //!                 ├─ file                                     looks that may hang, bounded
 //!                 └─ exec ──► capture                         process groups, bounded
@@ -40,11 +41,13 @@
 
 mod asking;
 mod capture;
+mod dns;
 mod exec;
 mod file;
 pub mod health;
 mod http;
 mod limit;
+pub mod once;
 mod pattern;
 mod probe;
 pub mod report;

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::asking::Asking;
-use super::exec::{self, LastRun, Slots};
+use super::exec::{self, Drained, LastRun, Slots};
 use super::file::{self, LastLook, Looks};
 use super::limit::{Answer, Limit};
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::tls::Trust;
-use super::{http, tcp, udp, words};
+use super::{dns, http, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -39,6 +40,30 @@ pub(super) struct Shared {
     pub(super) places: Arc<Semaphore>,
 }
 
+impl Shared {
+    /// What the system has, and what is allowed of it; the second ends when the last program has gone.
+    pub(super) fn new() -> (Self, Drained) {
+        let (slots, drained) = Slots::new();
+        let (resolver, system_trust, looks) = (Resolver::system(), Trust::default(), Looks::new());
+        let places = Arc::new(Semaphore::new(places()));
+        (Self { resolver, system_trust, slots, looks, places }, drained)
+    }
+}
+
+/// How many questions may be under way over the network at a time: three quarters of the descriptors that this process may
+/// have, but for those that it needs before it asks anything.
+fn places() -> usize {
+    /// Sockets of BGP and of the control socket, netlink, epoll, stderr.
+    const OTHERS: u64 = 16;
+    /// However few descriptors there are: whoever has none fails and says so.
+    const LEAST: u64 = 8;
+    /// However many there are: more would only make each of them late.
+    const MOST: u64 = 4096;
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft);
+    let places = (allowed / 4 * 3).saturating_sub(OTHERS).clamp(LEAST, MOST);
+    usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS)
+}
+
 /// Probes one check, again and again; keeps what is worth keeping between two probes.
 #[derive(Debug)]
 pub(super) struct Prober {
@@ -56,7 +81,11 @@ impl Prober {
             CheckKind::Http(http) => {
                 http.tls.as_ref().is_some_and(|tls| tls.ca_file.is_none() && !tls.insecure)
             }
-            CheckKind::Tcp(_) | CheckKind::Udp(_) | CheckKind::File(_) | CheckKind::Exec(_) => false,
+            CheckKind::Tcp(_)
+            | CheckKind::Udp(_)
+            | CheckKind::Dns(_)
+            | CheckKind::File(_)
+            | CheckKind::Exec(_) => false,
         };
         let trust = if system { shared.system_trust.clone() } else { Trust::default() };
         let (last_run, last_look) = (LastRun::default(), LastLook::default());
@@ -90,6 +119,7 @@ impl Prober {
             CheckKind::Http(_)
             | CheckKind::Tcp(_)
             | CheckKind::Udp(_)
+            | CheckKind::Dns(_)
             | CheckKind::File(_)
             | CheckKind::Exec(_) => pending().await,
         }
@@ -109,6 +139,10 @@ impl Prober {
             CheckKind::Udp(udp) => {
                 let turn = Turn::take(check, shared, started).await;
                 turn.within(udp::probe(udp, turn.asking)).await
+            }
+            CheckKind::Dns(dns) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(dns::probe(dns, turn.asking)).await
             }
             CheckKind::File(file) => {
                 file::probe(file, Limit::starting_now(check.timeout), &shared.looks, last_look).await

@@ -32,17 +32,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use super::exec::{RUNNING, Slots};
-use super::file::{LOOKS, Looks};
+use super::exec::RUNNING;
+use super::file::LOOKS;
 use super::health::{Health, Input, Output};
 use super::probe::{Prober, Shared};
 use super::report::CheckReport;
-use super::resolve::{Resolver, SLOTS};
-use super::tls::Trust;
+use super::resolve::SLOTS;
 use crate::config::model::Check;
 use crate::names::CheckName;
 
@@ -73,12 +72,7 @@ impl Runner {
     /// # Errors
     /// When the system grants no thread, or no epoll instance.
     pub fn start(reports: mpsc::Sender<CheckReport>) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .thread_name("probes-blocking")
-            // Every lookup, look at a file and start of a program that the bounds allow, and two to read certificates.
-            .max_blocking_threads(SLOTS + LOOKS + RUNNING + 2)
-            .build()?;
+        let runtime = runtime()?;
         let (wanted, wishes) = watch::channel(Wanted::new());
         let thread = thread::Builder::new().name("probes".into()).spawn(move || {
             runtime.block_on(keep_running(wishes, reports));
@@ -113,6 +107,16 @@ impl Drop for Runner {
     }
 }
 
+/// What checks run on: one thread, and a bounded number for what blocks.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("probes-blocking")
+        // Every lookup, look at a file and start of a program that the bounds allow, and two to read certificates.
+        .max_blocking_threads(SLOTS + LOOKS + RUNNING + 2)
+        .build()
+}
+
 /// One check that runs.
 struct Running {
     definition: Arc<Check>,
@@ -121,15 +125,9 @@ struct Running {
 
 /// Everything that happens on the thread, until the [`Runner`] is dropped.
 async fn keep_running(mut wishes: watch::Receiver<Wanted>, reports: mpsc::Sender<CheckReport>) {
-    let (slots, drained) = Slots::new();
+    let (shared, drained) = Shared::new();
     let mut checks = Checks {
-        shared: Shared {
-            resolver: Resolver::system(),
-            system_trust: Trust::default(),
-            slots,
-            looks: Looks::new(),
-            places: Arc::new(Semaphore::new(places())),
-        },
+        shared,
         reports,
         seeds: RandomState::new(),
         running: BTreeMap::new(),
@@ -152,20 +150,6 @@ async fn keep_running(mut wishes: watch::Receiver<Wanted>, reports: mpsc::Sender
     if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
         tracing::warn!("a program of a check cannot be killed; it is left behind");
     }
-}
-
-/// How many questions may be under way over the network at a time: three quarters of the descriptors that this process may
-/// have, but for those that it needs before it asks anything.
-fn places() -> usize {
-    /// Sockets of BGP and of the control socket, netlink, epoll, stderr.
-    const OTHERS: u64 = 16;
-    /// However few descriptors there are: whoever has none fails and says so.
-    const LEAST: u64 = 8;
-    /// However many there are: more would only make each of them late.
-    const MOST: u64 = 4096;
-    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft);
-    let places = (allowed / 4 * 3).saturating_sub(OTHERS).clamp(LEAST, MOST);
-    usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS)
 }
 
 /// What runs.

@@ -1,30 +1,57 @@
-//! `vipcast check`: validates a configuration.
+//! `vipcast check`: validates a configuration; with `--probe` it also asks every check once, and nothing follows from it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
+use std::net::UdpSocket;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use anyhow::{Context, anyhow};
 use clap::Args;
+use serde::Serialize;
 
 use super::{Failure, output};
+use crate::check::once;
+use crate::check::report::Outcome;
+use crate::config::model::{Check, Config};
 use crate::config::{self, Diagnostics, Loaded};
+use crate::names::CheckName;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Configuration file
     #[arg(value_name = "FILE", default_value = config::DEFAULT_PATH)]
     config: PathBuf,
-    /// Print the findings as JSON
+    /// Ask every check once, now, and show what it says; nothing is bound or announced. Exits with 1 when one fails.
+    /// Only the checks of SERVICE where one is named
+    #[arg(long, value_name = "SERVICE", num_args = 0..=1)]
+    probe: Option<Option<String>>,
+    /// Print the findings, or the results of the checks, as JSON
     #[arg(long)]
     json: bool,
 }
 
+/// What one check said.
+#[derive(Debug, Serialize)]
+struct Probed {
+    /// The services that it decides about.
+    services: BTreeSet<String>,
+    passed: bool,
+    /// How long it took, in microseconds.
+    took_us: u64,
+    /// What it saw, in words.
+    detail: String,
+}
+
 pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     match config::load(&args.config) {
+        Ok(Loaded { config, warnings }) if args.probe.is_some() => {
+            eprint!("{}", rendered(&warnings));
+            probe(&config, args.probe.as_ref().and_then(Option::as_deref), args.json)
+        }
         Ok(Loaded { warnings, .. }) if args.json => output::print_json(&warnings),
         Ok(Loaded { config, warnings }) => {
-            if !warnings.is_empty() {
-                eprint!("{}", rendered(&warnings));
-            }
+            eprint!("{}", rendered(&warnings));
             let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
             output::print(&format!(
                 "{}: {}, {}, {}",
@@ -42,8 +69,82 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
+/// Asks the checks of `service`, or all.
+fn probe(config: &Config, service: Option<&str>, json: bool) -> Result<(), Failure> {
+    let services: BTreeMap<_, _> = config
+        .services
+        .iter()
+        .filter(|(name, _)| service.is_none_or(|service| name.as_str() == service))
+        .collect();
+    if let Some(service) = service.filter(|_| services.is_empty()) {
+        return Err(anyhow!("there is no service {service} in the configuration").into());
+    }
+    let checks: BTreeMap<CheckName, Arc<Check>> = match service {
+        None => config.checks.clone(),
+        Some(_) => {
+            let named = services.values().flat_map(|service| service.checks.checks(None));
+            named.map(|check| (check.clone(), Arc::clone(&config.checks[check]))).collect()
+        }
+    };
+    let outcomes = once::probe(checks).context("cannot run the checks")?;
+    let probed = |(name, outcome): (CheckName, Outcome)| {
+        let named = services.iter().filter(|(_, service)| service.checks.checks(None).contains(&&name));
+        let services = named.map(|(service, _)| service.to_string()).collect();
+        let took_us = u64::try_from(outcome.took.as_micros()).unwrap_or(u64::MAX);
+        (name, Probed { services, passed: outcome.passed, took_us, detail: outcome.detail })
+    };
+    let results: BTreeMap<CheckName, Probed> = outcomes.into_iter().map(probed).collect();
+    if json {
+        output::print_json(&results)?
+    } else {
+        output::print(&table(&results))?
+    }
+    let failed: BTreeSet<&CheckName> =
+        results.iter().filter(|(_, probed)| !probed.passed).map(|(name, _)| name).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let unbound = services.values().flat_map(|service| &service.vips).find(|vip| {
+        let asked = |check: &&CheckName| check.as_str().ends_with(&format!("@{}", output::vip(vip)));
+        failed.iter().any(asked) && UdpSocket::bind((vip.addr(), 0)).is_err()
+    });
+    if let Some(vip) = unbound {
+        let vip = output::vip(vip);
+        eprintln!(
+            "hint: {vip} is not on this host; VIPs are bound when vipcast runs, and can be asked only then"
+        );
+    }
+    Err(anyhow!("{} of {} checks failed", failed.len(), results.len()).into())
+}
+
+fn table(results: &BTreeMap<CheckName, Probed>) -> String {
+    let mut table = output::table(&["CHECK", "RESULT", "TOOK", "WHY", "SERVICES"]);
+    for (name, probed) in results {
+        table.add_row([
+            name.to_string(),
+            if probed.passed { "passed".into() } else { "FAILED".to_owned() },
+            took(probed.took_us),
+            probed.detail.clone(),
+            probed.services.iter().cloned().collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    table.to_string()
+}
+
+/// `0.42 ms`, `12 ms`, `1.2 s`.
+fn took(us: u64) -> String {
+    match us {
+        ..=9_999 => format!("{}.{:02} ms", us / 1000, us % 1000 / 10),
+        10_000..=999_999 => format!("{} ms", us / 1000),
+        _ => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+    }
+}
+
 /// With colour where stderr is a terminal.
 pub(super) fn rendered(diagnostics: &Diagnostics) -> String {
+    if diagnostics.is_empty() {
+        return String::new();
+    }
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut text = diagnostics.render(colour);
     if !text.ends_with('\n') {

@@ -1,5 +1,6 @@
 //! `checks:`: one file for each kind, and here what all of them have: the pace, and the way to whom is asked.
 
+mod dns;
 mod exec;
 mod file;
 mod http;
@@ -38,10 +39,11 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 5] = [
+const KINDS: [(&str, Place, Reader); 6] = [
     ("http", Place::Http, http::read),
     ("tcp", Place::Tcp, tcp::read),
     ("udp", Place::Udp, udp::read),
+    ("dns", Place::Dns, dns::read),
     ("file", Place::File, file::read),
     ("exec", Place::Exec, exec::read),
 ];

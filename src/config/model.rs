@@ -19,8 +19,8 @@ use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunit
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::{
-    Check, CheckKind, ExecCheck, FileCheck, FileWanted, HttpCheck, Target, TcpCheck, TlsOptions, UdpCheck,
-    User, Via,
+    Check, CheckKind, DnsCheck, DnsTransport, ExecCheck, FileCheck, FileWanted, HttpCheck, Target, TcpCheck,
+    TlsOptions, UdpCheck, User, Via,
 };
 pub use self::pattern::{Pattern, Regex};
 use super::defaults;
@@ -229,6 +229,21 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// The checks that decide, each once for each time it is named; about `vip` alone where that is given.
+    pub fn checks(&self, vip: Option<&IpNet>) -> Vec<&CheckName> {
+        match self {
+            Self::Check(check) => vec![check],
+            Self::EachVip(checks) => checks
+                .iter()
+                .filter(|(of, _)| vip.is_none_or(|vip| vip == *of))
+                .map(|(_, check)| check)
+                .collect(),
+            Self::All(of) | Self::Any(of) | Self::AtLeast(_, of) => {
+                of.iter().flat_map(|part| part.checks(vip)).collect()
+            }
+        }
+    }
+
     /// Whether it may hold for one VIP and not for another.
     pub fn differs_by_vip(&self) -> bool {
         match self {

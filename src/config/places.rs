@@ -20,6 +20,7 @@ pub(super) enum Place {
     Tls,
     Tcp,
     Udp,
+    Dns,
     File,
     Pattern,
     Exec,
@@ -57,7 +58,7 @@ const PEER: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -75,6 +76,7 @@ impl Place {
         Self::Tls,
         Self::Tcp,
         Self::Udp,
+        Self::Dns,
         Self::File,
         Self::Pattern,
         Self::Exec,
@@ -119,6 +121,7 @@ impl Place {
                 "http",
                 "tcp",
                 "udp",
+                "dns",
                 "file",
                 "exec",
                 "host",
@@ -134,6 +137,9 @@ impl Place {
             Self::Tls => &["ca_file", "insecure"],
             Self::Tcp => &["address"],
             Self::Udp => &["address", "send", "send_hex", "expect"],
+            Self::Dns => {
+                &["server", "name", "type", "transport", "rcode", "answers", "authenticated", "recursion"]
+            }
             Self::File => &["path", "present", "max_age", "contains"],
             Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
@@ -173,6 +179,7 @@ impl Place {
             Self::Tls => "under `tls`",
             Self::Tcp => "under `tcp`",
             Self::Udp => "under `udp`",
+            Self::Dns => "under `dns`",
             Self::File => "under `file`",
             Self::Pattern => "in an expression",
             Self::Exec => "under `exec`",
@@ -245,6 +252,13 @@ fn other_words(word: &str) -> Option<&'static str> {
         "recv_id" => "receive_id",
         "neighbour" | "neighbours" => "peers",
         "prepend" => "as_path_prepend",
+        "nameserver" | "resolver" => "server",
+        "qname" | "query" | "domain" => "name",
+        "qtype" | "record_type" | "record" => "type",
+        "expected" | "values" => "answers",
+        "ad" | "dnssec" => "authenticated",
+        "rd" | "recurse" => "recursion",
+        "status" => "rcode",
         "period" | "every" => "interval",
         "rise_count" | "success_threshold" | "healthy_threshold" => "rise",
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",

@@ -75,8 +75,7 @@ pub fn explain(
 ) -> Option<api::Explanation> {
     let standing = engine.standing().get(&prefix)?;
     let service = engine.config().services.get(&standing.service)?;
-    let mut names = Vec::new();
-    check_names(&service.checks, &prefix, &mut names);
+    let names = service.checks.checks(Some(&prefix));
     let facts = engine.facts();
     Some(api::Explanation {
         vip: vip(engine, around, &prefix, standing, now),
@@ -337,16 +336,6 @@ fn condition(condition: &Condition, vip: &IpNet) -> String {
         Condition::All(of) => format!("all of ({})", list(of)),
         Condition::Any(of) => format!("any of ({})", list(of)),
         Condition::AtLeast(needed, of) => format!("at least {needed} of ({})", list(of)),
-    }
-}
-
-fn check_names<'a>(condition: &'a Condition, vip: &IpNet, names: &mut Vec<&'a CheckName>) {
-    match condition {
-        Condition::Check(check) => names.push(check),
-        Condition::EachVip(checks) => names.extend(checks.get(vip)),
-        Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
-            of.iter().for_each(|part| check_names(part, vip, names));
-        }
     }
 }
 

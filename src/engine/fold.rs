@@ -10,7 +10,7 @@ use super::effect::{Effect, Record};
 use super::facts::{Address, Asked, CheckFact, Drain, Event, Owner, PeerFact};
 use super::{Engine, shutdown};
 use crate::check::report::{CheckReport, HealthState};
-use crate::config::model::{Condition, Config};
+use crate::config::model::Config;
 use crate::names::{CheckName, PeerName, ServiceName};
 
 /// Pause before an address that could not be bound or unbound is tried again.
@@ -289,30 +289,11 @@ impl Engine {
 
 /// Which services each check decides about.
 pub(super) fn users(config: &Config) -> BTreeMap<CheckName, BTreeSet<ServiceName>> {
-    fn collect(
-        condition: &Condition,
-        service: &ServiceName,
-        users: &mut BTreeMap<CheckName, BTreeSet<ServiceName>>,
-    ) {
-        match condition {
-            Condition::Check(check) => {
-                users.entry(check.clone()).or_default().insert(service.clone());
-            }
-            Condition::EachVip(checks) => {
-                for check in checks.values() {
-                    users.entry(check.clone()).or_default().insert(service.clone());
-                }
-            }
-            Condition::All(of) | Condition::Any(of) | Condition::AtLeast(_, of) => {
-                for part in of {
-                    collect(part, service, users);
-                }
-            }
-        }
-    }
-    let mut users = BTreeMap::new();
+    let mut users: BTreeMap<CheckName, BTreeSet<ServiceName>> = BTreeMap::new();
     for (name, service) in &config.services {
-        collect(&service.checks, name, &mut users);
+        for check in service.checks.checks(None) {
+            users.entry(check.clone()).or_default().insert(name.clone());
+        }
     }
     users
 }

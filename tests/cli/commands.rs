@@ -129,3 +129,37 @@ fn help_fits_in_a_hundred_columns() {
     }
     insta::assert_snapshot!("help", all);
 }
+
+#[test]
+fn probe_asks_the_checks_of_a_service_and_fails_when_one_does() {
+    let text = "\
+local_as: 65001
+peers: {tor: {address: 192.0.2.1, peer_as: 65000}}
+checks:
+  well: {exec: {shell: \"echo all is well\"}}
+  ill: {exec: {shell: \"echo not today >&2; exit 3\"}}
+  vip: {tcp: \"127.0.0.1:1\", source_address: vip}
+services:
+  web: {vips: [198.51.100.1], checks: [well]}
+  dns: {vips: [198.51.100.2], checks: [well, ill]}
+  api: {vips: [198.51.100.3], checks: [vip]}
+";
+    let vipcast = Vipcast::new("probe").with("vipcast.yaml", text);
+    let said = |arguments: &[&str]| {
+        let said = vipcast.said(&[&["check", "vipcast.yaml", "--probe"], arguments].concat());
+        // How long it took is not the same twice.
+        let lines = said.lines().map(|line| {
+            let words: Vec<&str> = line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
+            let [name, result, took, rest @ ..] = words.as_slice() else { return line.to_owned() };
+            assert!(took.ends_with(" ms") || took.ends_with(" s") || *took == "TOOK", "{line}");
+            [&[*name, *result], rest].concat().join(" | ")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!("probe_passed", said(&["web"]));
+    insta::assert_snapshot!("probe_failed", said(&["dns"]));
+    insta::assert_snapshot!("probe_nobody", said(&["mail"]));
+    let unbound = said(&["api"]);
+    let hint = "hint: 198.51.100.3 is not on this host; VIPs are bound when vipcast runs, and can be asked only then";
+    assert!(unbound.lines().any(|line| line == hint), "{unbound}");
+}

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::check::probe::Prober;
-use crate::check::probe::tests::{
-    PATIENT, SHORT, check, eventually, fail, outcome, pass, sh, shared, time_out,
-};
+use crate::check::probe::Shared;
+use crate::check::probe::tests::{PATIENT, SHORT, check, eventually, fail, outcome, pass, sh, time_out};
 use crate::config::model::{CheckKind, User};
 
 /// A directory of this test alone.
@@ -168,7 +167,7 @@ async fn i5_dropping_a_probe_kills_its_group_and_the_end_waits_for_it() {
     let directory = Directory::new("dropped");
     let leader = directory.file("leader");
     let kind = sh(&format!("trap '' TERM; echo $$ > {leader}; sleep 1000"));
-    let (shared, drained) = shared();
+    let (shared, drained) = Shared::new();
     let mut prober = Prober::new("web".into(), Arc::new(check(kind, PATIENT)), shared);
     let probing = tokio::spawn(async move { prober.probe().await });
     let pid = tokio::task::spawn_blocking(move || written(&leader)).await.unwrap();
@@ -186,7 +185,7 @@ async fn i5_dropping_a_probe_kills_its_group_and_the_end_waits_for_it() {
 #[tokio::test]
 async fn i4_waiting_for_a_slot_is_no_failure_and_hanging_checks_do_not_keep_others_out() {
     const SECOND: Duration = Duration::from_secs(1);
-    let (shared, drained) = shared();
+    let (shared, drained) = Shared::new();
     let hanging: Vec<_> = (0..2 * RUNNING)
         .map(|number| {
             let name = format!("hanging-{number}");
@@ -218,7 +217,7 @@ async fn i4_waiting_for_a_slot_is_no_failure_and_hanging_checks_do_not_keep_othe
 
 #[tokio::test]
 async fn i4_a_run_that_cannot_be_killed_blocks_only_its_own_check() {
-    let (shared, _drained) = shared();
+    let (shared, _drained) = Shared::new();
     let last_run = LastRun::default();
     let _hangs_in_the_kernel = permit(&last_run.0).await;
     let run = async |last_run: &LastRun| {

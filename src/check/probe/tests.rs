@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::check::exec::Drained;
 use crate::config::model::{ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions};
 
 /// Long enough for a loaded machine, where the time-out is not what is tested.
@@ -44,16 +43,9 @@ pub(in crate::check) fn sh(script: &str) -> CheckKind {
     CheckKind::Exec(ExecCheck { command: ["/bin/sh", "-c", script].map(String::from).into(), user: None })
 }
 
-pub(in crate::check) fn shared() -> (Shared, Drained) {
-    let (slots, drained) = Slots::new();
-    let places = Arc::new(Semaphore::new(64));
-    let (resolver, system_trust) = (Resolver::system(), Trust::default());
-    (Shared { resolver, system_trust, slots, looks: Looks::new(), places }, drained)
-}
-
 /// One probe by itself.
 pub(in crate::check) async fn outcome(kind: CheckKind, timeout: Duration) -> Outcome {
-    let mut prober = Prober::new("web".into(), Arc::new(check(kind, timeout)), shared().0);
+    let mut prober = Prober::new("web".into(), Arc::new(check(kind, timeout)), Shared::new().0);
     prober.probe().await
 }
 
@@ -68,7 +60,7 @@ pub(in crate::check) async fn pass(kind: CheckKind) -> String {
 pub(in crate::check) async fn pass_from(source: IpAddr, kind: CheckKind) -> String {
     let mut check = check(kind, PATIENT);
     check.via.source = Some(source);
-    let outcome = Prober::new("web".into(), Arc::new(check), shared().0).probe().await;
+    let outcome = Prober::new("web".into(), Arc::new(check), Shared::new().0).probe().await;
     assert!(outcome.passed, "{}", outcome.detail);
     outcome.detail
 }

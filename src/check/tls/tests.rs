@@ -148,11 +148,12 @@ async fn a_ca_file_that_cannot_be_used_is_named() {
 #[tokio::test]
 async fn a_ca_file_that_was_replaced_is_read_again_after_a_failure() {
     use crate::check::probe::Prober;
-    use crate::check::probe::tests::{PATIENT, check, shared};
+    use crate::check::probe::Shared;
+    use crate::check::probe::tests::{PATIENT, check};
 
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let kind = http(new.server(4000), "web.example", old.trusted());
-    let mut prober = Prober::new("web".into(), Arc::new(check(kind, PATIENT)), shared().0);
+    let mut prober = Prober::new("web".into(), Arc::new(check(kind, PATIENT)), Shared::new().0);
     assert!(!prober.probe().await.passed);
     std::fs::copy(&new.file, &old.file).unwrap();
     let outcome = prober.probe().await;

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::base::iana::OptRcode;
+use domain::base::{Name, Rtype};
+
 use super::Pattern;
 use crate::config::defaults;
 
@@ -52,6 +55,8 @@ pub enum CheckKind {
     Tcp(TcpCheck),
     /// `udp:`: a datagram that is answered.
     Udp(UdpCheck),
+    /// `dns:`: a name server that knows an answer.
+    Dns(Box<DnsCheck>),
     /// `file:`: a file that is there, or not.
     File(Arc<FileCheck>),
     /// `exec:`: a program that exits with 0.
@@ -62,7 +67,7 @@ impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) => true,
+            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) => true,
             Self::File(_) | Self::Exec(_) => false,
         }
     }
@@ -118,6 +123,36 @@ pub struct UdpCheck {
     pub send: Vec<u8>,
     /// What the answer must hold; `None`: any answer will do.
     pub expect: Option<Pattern>,
+}
+
+/// `dns: {server: …, name: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsCheck {
+    /// Whom we ask.
+    pub server: Target,
+    /// What we ask for.
+    pub name: Name<Vec<u8>>,
+    /// Which records of it.
+    pub record_type: Rtype,
+    /// How the question travels.
+    pub transport: DnsTransport,
+    /// The response codes that pass; never none.
+    pub rcodes: Vec<OptRcode>,
+    /// The values that must be among the answers, as in a zone file; with none there must be no answers. `None`: any.
+    pub answers: Option<Vec<String>>,
+    /// Whether the server must have verified the answer (the AD bit).
+    pub authenticated: bool,
+    /// Whether the server is to ask others (the RD bit).
+    pub recursion: bool,
+}
+
+/// `transport:` of a dns check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsTransport {
+    /// Over UDP, and over TCP when the answer is cut.
+    Udp,
+    /// Over TCP at once.
+    Tcp,
 }
 
 /// `file: /path`, or `file: {path: …}`.

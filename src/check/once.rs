@@ -1,0 +1,43 @@
+//! Every check once, now, without anything following from it: the dry run.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::probe::{Prober, Shared};
+use super::report::Outcome;
+use super::runner;
+use crate::config::model::Check;
+use crate::names::CheckName;
+
+/// How long the end waits for killed programs to go.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Probes each of `checks` once, all at the same time as far as the bounds of the daemon allow. Blocks until the last one
+/// has its result, which takes its time-out at most and what it waited for its turn.
+///
+/// # Errors
+/// When the system grants no epoll instance.
+pub fn probe(checks: BTreeMap<CheckName, Arc<Check>>) -> io::Result<BTreeMap<CheckName, Outcome>> {
+    let runtime = runner::runtime()?;
+    let outcomes = runtime.block_on(async {
+        let (shared, drained) = Shared::new();
+        let mut probes = JoinSet::new();
+        for (name, check) in checks {
+            let mut prober = Prober::new(name.clone(), check, shared.clone());
+            probes.spawn(async move { (name, prober.probe().await) });
+        }
+        drop(shared);
+        let outcomes = probes.join_all().await.into_iter().collect();
+        if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
+            tracing::warn!("a program of a check cannot be killed; it is left behind");
+        }
+        outcomes
+    });
+    // Not `drop`: a lookup that hangs on its blocking thread must not hold up the end.
+    runtime.shutdown_background();
+    Ok(outcomes)
+}

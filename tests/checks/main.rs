@@ -1,0 +1,21 @@
+//! Every kind of check against real servers, asked as an operator asks: `vipcast check --probe --json`.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `server` | a server as a child process in a directory of its own, gone with the test |
+//! | `http` | nginx |
+//!
+//! Without a server's package the tests that need it are counted as ignored and named.
+
+mod http;
+mod server;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let groups = [http::trials()];
+    libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
+}
