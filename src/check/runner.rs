@@ -37,6 +37,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::exec::RUNNING;
+use super::file::LOOKS;
 use super::health::{Health, Input, Judged, Output};
 use super::lateness::Lateness;
 use super::probe::{Prober, Shared};
@@ -121,9 +122,9 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("probes-blocking")
-        // Every lookup and every start of a program that the bounds allow, every file with an id, and two to read
+        // Every lookup, look at a file, start of a program and file with an id that the bounds allow, and two to read
         // certificates.
-        .max_blocking_threads(SLOTS + RUNNING + READING + 2)
+        .max_blocking_threads(SLOTS + LOOKS + RUNNING + READING + 2)
         .build()
 }
 

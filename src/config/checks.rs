@@ -1,13 +1,17 @@
 //! `checks:`: one file for each kind, and here what all of them have: the pace, and the way to whom is asked.
 
+mod dns;
 mod exec;
+mod file;
 mod http;
 mod interface;
 mod judgement;
 mod listener;
+mod pattern;
 mod process;
 mod target;
 mod tcp;
+mod udp;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -42,6 +46,9 @@ type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 const KINDS: &[(&str, Place, Reader)] = &[
     ("http", Place::Http, http::read),
     ("tcp", Place::Tcp, tcp::read),
+    ("udp", Place::Udp, udp::read),
+    ("dns", Place::Dns, dns::read),
+    ("file", Place::File, file::read),
     ("exec", Place::Exec, exec::read),
     ("listener", Place::Listener, listener::read),
     ("process", Place::Process, process::read),

@@ -31,6 +31,8 @@ pub const TIMEOUT: Duration = Duration::from_millis(500);
 pub const RISE_FALL: NonZeroU32 = NonZeroU32::new(2).unwrap();
 /// `status` of an http check.
 pub const HTTP_STATUS: (u16, u16) = (200, 200);
+/// The port of `server` of a dns check.
+pub const DNS_PORT: u16 = 53;
 /// How many more times than when healthy a demoted route carries our ASN.
 pub const DEMOTE_PREPEND: u8 = 3;
 /// `shutdown.drain_time`.

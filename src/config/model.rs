@@ -5,6 +5,7 @@
 
 mod check;
 mod judgement;
+mod pattern;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +21,7 @@ pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::*;
 pub use self::judgement::*;
+pub use self::pattern::*;
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 

@@ -19,6 +19,10 @@ pub(super) enum Place {
     Http,
     Tls,
     Tcp,
+    Udp,
+    Dns,
+    File,
+    Pattern,
     Exec,
     Latency,
     Errors,
@@ -76,6 +80,10 @@ impl Place {
         Self::Http,
         Self::Tls,
         Self::Tcp,
+        Self::Udp,
+        Self::Dns,
+        Self::File,
+        Self::Pattern,
         Self::Exec,
         Self::Latency,
         Self::Errors,
@@ -122,6 +130,9 @@ impl Place {
             Self::Check => &[
                 "http",
                 "tcp",
+                "udp",
+                "dns",
+                "file",
                 "exec",
                 "listener",
                 "process",
@@ -141,6 +152,12 @@ impl Place {
             Self::Http => &["url", "host", "status", "tls"],
             Self::Tls => &["ca_file", "insecure"],
             Self::Tcp => &["address"],
+            Self::Udp => &["address", "send", "send_hex", "expect"],
+            Self::Dns => {
+                &["server", "name", "type", "transport", "rcode", "answers", "authenticated", "recursion"]
+            }
+            Self::File => &["path", "present", "max_age", "contains"],
+            Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
             Self::Latency => &["over", "of", "window", "for", "then"],
             Self::Errors => &["over", "window", "for", "then"],
@@ -194,6 +211,10 @@ impl Place {
             Self::Http => "under `http`",
             Self::Tls => "under `tls`",
             Self::Tcp => "under `tcp`",
+            Self::Udp => "under `udp`",
+            Self::Dns => "under `dns`",
+            Self::File => "under `file`",
+            Self::Pattern => "in an expression",
             Self::Exec => "under `exec`",
             Self::Latency => "under `latency`",
             Self::Errors => "under `errors`",
@@ -228,7 +249,7 @@ impl Place {
         if self == Self::PeerDefaults && unknown == "address" {
             return String::from("each peer has an address of its own");
         }
-        if self == Self::Tcp && unknown == "port" {
+        if matches!(self, Self::Tcp | Self::Udp) && unknown == "port" {
             return String::from("host and port go together: `address: \"127.0.0.1:8080\"`");
         }
         if self == Self::Listener && matches!(unknown, "port" | "protocol") {
@@ -273,6 +294,13 @@ fn other_words(word: &str) -> Option<&'static str> {
         "recv_id" => "receive_id",
         "neighbour" | "neighbours" => "peers",
         "prepend" => "as_path_prepend",
+        "nameserver" | "resolver" => "server",
+        "qname" | "query" | "domain" => "name",
+        "qtype" | "record_type" | "record" => "type",
+        "expected" | "values" => "answers",
+        "ad" | "dnssec" => "authenticated",
+        "rd" | "recurse" => "recursion",
+        "status" => "rcode",
         "period" | "every" => "interval",
         "rise_count" | "success_threshold" | "healthy_threshold" => "rise",
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",

@@ -122,6 +122,22 @@ pub(super) fn target(node: &Node, key: Span, around: &Around, report: &mut Repor
     None
 }
 
+/// Like [`target`], where the port may be left out.
+pub(super) fn target_with_port(
+    node: &Node,
+    key: Span,
+    around: &Around,
+    port: u16,
+    report: &mut Report,
+) -> Option<Target> {
+    let written = value::text(node, key, "a host and port", report)?;
+    let literal = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(written);
+    if is_host(written) || literal.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(Target { host: around.host.clone().unwrap_or_else(|| literal.to_owned()), port });
+    }
+    target(node, key, around, report)
+}
+
 /// A host name or an address, without a port and without brackets.
 pub(super) fn host(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     const WHAT: &str = "a host name or an address";
