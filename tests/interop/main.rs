@@ -16,6 +16,7 @@
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
+//! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
 //! | `node` | a vipcast daemon on a lab host |
 //!
@@ -27,6 +28,7 @@ mod bfd;
 mod capabilities;
 mod detection;
 mod graceful;
+mod health;
 mod hostile;
 mod invariants;
 mod load;
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         scale::trials(),
         bfd::trials(),
         detection::trials(),
+        health::trials(),
         hostile::trials(),
         soak::trials(),
     ];
