@@ -12,6 +12,7 @@
 //!                 ├─ http ──► tls ─┐
 //!                 ├─ tcp  ─────────┤
 //!                 ├─ dns  ─────────┤
+//!                 ├─ icmp ─────────┤
 //!                 ├─ udp  ─────────┴──► asking ──► resolve    names, sockets, bounded
 //!                 ├─ file                                     looks that may hang, bounded
 //!                 └─ exec ──► capture                         process groups, bounded
@@ -46,6 +47,7 @@ mod exec;
 mod file;
 pub mod health;
 mod http;
+mod icmp;
 mod limit;
 pub mod once;
 mod pattern;

@@ -17,7 +17,7 @@ use super::limit::{Answer, Limit};
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::tls::Trust;
-use super::{dns, http, tcp, udp, words};
+use super::{dns, http, icmp, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -84,6 +84,7 @@ impl Prober {
             CheckKind::Tcp(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
+            | CheckKind::Icmp(_)
             | CheckKind::File(_)
             | CheckKind::Exec(_) => false,
         };
@@ -120,6 +121,7 @@ impl Prober {
             | CheckKind::Tcp(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
+            | CheckKind::Icmp(_)
             | CheckKind::File(_)
             | CheckKind::Exec(_) => pending().await,
         }
@@ -143,6 +145,10 @@ impl Prober {
             CheckKind::Dns(dns) => {
                 let turn = Turn::take(check, shared, started).await;
                 turn.within(dns::probe(dns, turn.asking)).await
+            }
+            CheckKind::Icmp(icmp) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(icmp::probe(icmp, turn.asking)).await
             }
             CheckKind::File(file) => {
                 file::probe(file, Limit::starting_now(check.timeout), &shared.looks, last_look).await

@@ -4,6 +4,7 @@ mod dns;
 mod exec;
 mod file;
 mod http;
+mod icmp;
 mod pattern;
 mod target;
 mod tcp;
@@ -39,11 +40,12 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 6] = [
+const KINDS: [(&str, Place, Reader); 7] = [
     ("http", Place::Http, http::read),
     ("tcp", Place::Tcp, tcp::read),
     ("udp", Place::Udp, udp::read),
     ("dns", Place::Dns, dns::read),
+    ("icmp", Place::Icmp, icmp::read),
     ("file", Place::File, file::read),
     ("exec", Place::Exec, exec::read),
 ];
@@ -87,6 +89,7 @@ const ANY_VIP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A check for `vip`, and whether it is another one for another VIP.
 fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool)> {
     let mut table = Table::open(&entry.value, Place::Check, "a check", entry.key_span, report)?;
+    let table_span = table.span;
     let way = Way::read(&mut table, report);
     let kind = kind(&mut table, &Around { host: way.host(vip) }, report);
     let of_each_vip = way.is_of_each_vip();
@@ -96,6 +99,9 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
     let fall = in_a_row(&mut table, "fall", report);
     table.finish(report);
     let pace = pace?;
+    if let Some(kind) = &kind {
+        icmp::look_at_time(kind, pace.timeout, table_span, report);
+    }
     let check = Check {
         kind: kind?,
         via: via?,

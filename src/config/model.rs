@@ -19,8 +19,8 @@ use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunit
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::{
-    Check, CheckKind, DnsCheck, DnsTransport, ExecCheck, FileCheck, FileWanted, HttpCheck, Target, TcpCheck,
-    TlsOptions, UdpCheck, User, Via,
+    Check, CheckKind, DnsCheck, DnsTransport, ExecCheck, FileCheck, FileWanted, HttpCheck, IcmpCheck, Target,
+    TcpCheck, TlsOptions, UdpCheck, User, Via,
 };
 pub use self::pattern::{Pattern, Regex};
 use super::defaults;
