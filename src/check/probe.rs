@@ -21,7 +21,7 @@ use super::process::{Readers, Watched};
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::tls::Trust;
-use super::{dns, http, interface, listener, process, tcp, udp, words};
+use super::{dns, http, icmp, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -113,6 +113,7 @@ impl Prober {
             CheckKind::Tcp(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
+            | CheckKind::Icmp(_)
             | CheckKind::File(_)
             | CheckKind::Exec(_)
             | CheckKind::Listener(_)
@@ -126,6 +127,7 @@ impl Prober {
             | CheckKind::Tcp(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
+            | CheckKind::Icmp(_)
             | CheckKind::File(_)
             | CheckKind::Exec(_)
             | CheckKind::Process(_) => None,
@@ -184,6 +186,7 @@ impl Prober {
                 | CheckKind::Tcp(_)
                 | CheckKind::Udp(_)
                 | CheckKind::Dns(_)
+                | CheckKind::Icmp(_)
                 | CheckKind::File(_)
                 | CheckKind::Exec(_)
                 | CheckKind::Listener(_)
@@ -216,6 +219,10 @@ impl Prober {
             CheckKind::Dns(dns) => {
                 let turn = Turn::take(check, shared, started).await;
                 turn.within(dns::probe(dns, turn.asking)).await
+            }
+            CheckKind::Icmp(icmp) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(icmp::probe(icmp, turn.asking)).await
             }
             CheckKind::File(file) => file::probe(file, limit, &shared.looks, last_look).await,
             CheckKind::Exec(exec) => {

@@ -21,6 +21,7 @@ pub(super) enum Place {
     Tcp,
     Udp,
     Dns,
+    Icmp,
     File,
     Pattern,
     Exec,
@@ -82,6 +83,7 @@ impl Place {
         Self::Tcp,
         Self::Udp,
         Self::Dns,
+        Self::Icmp,
         Self::File,
         Self::Pattern,
         Self::Exec,
@@ -132,6 +134,7 @@ impl Place {
                 "tcp",
                 "udp",
                 "dns",
+                "icmp",
                 "file",
                 "exec",
                 "listener",
@@ -156,6 +159,7 @@ impl Place {
             Self::Dns => {
                 &["server", "name", "type", "transport", "rcode", "answers", "authenticated", "recursion"]
             }
+            Self::Icmp => &["host", "count", "loss", "size", "spacing"],
             Self::File => &["path", "present", "max_age", "contains"],
             Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
@@ -213,6 +217,7 @@ impl Place {
             Self::Tcp => "under `tcp`",
             Self::Udp => "under `udp`",
             Self::Dns => "under `dns`",
+            Self::Icmp => "under `icmp`",
             Self::File => "under `file`",
             Self::Pattern => "in an expression",
             Self::Exec => "under `exec`",
@@ -301,6 +306,8 @@ fn other_words(word: &str) -> Option<&'static str> {
         "ad" | "dnssec" => "authenticated",
         "rd" | "recurse" => "recursion",
         "status" => "rcode",
+        "packets" => "count",
+        "packet_loss" | "max_loss" => "loss",
         "period" | "every" => "interval",
         "rise_count" | "success_threshold" | "healthy_threshold" => "rise",
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",

@@ -6,6 +6,7 @@
 //! | `http` | nginx |
 //! | `udp` | socat, chrony |
 //! | `dns` | knot, unbound |
+//! | `icmp` | the kernel, over a router in network namespaces |
 //! | `file` | the host's own |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
@@ -13,6 +14,7 @@
 mod dns;
 mod file;
 mod http;
+mod icmp;
 mod server;
 mod udp;
 
@@ -22,6 +24,6 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups = [http::trials(), udp::trials(), dns::trials(), file::trials()];
+    let groups = [http::trials(), udp::trials(), dns::trials(), icmp::trials(), file::trials()];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
