@@ -13,9 +13,10 @@
 //!                 ├─ tcp  ─────────┴──► asking ──► resolve    names, sockets, bounded
 //!                 ├─ exec ──► capture                         process groups, bounded
 //!                 ├─ process                                  pidfd
-//!                 └─ listener, interface ──► netlink          the kernel is asked
+//!                 ├─ listener, interface ──► netlink          the kernel is asked
+//!                 └─ systemd ──► dbus                         systemd is asked
 //!                        ▲
-//!                        └── bells ◄── hub                    the kernel tells: ask now
+//!                        └── bells ◄── hub                    the kernel, or systemd, tells: ask now
 //!          │
 //!          ▼ mpsc
 //!      CheckReport ──► engine
@@ -44,6 +45,7 @@
 mod asking;
 mod bells;
 mod capture;
+mod dbus;
 mod exec;
 pub mod health;
 mod http;
@@ -57,6 +59,7 @@ mod process;
 pub mod report;
 mod resolve;
 pub mod runner;
+mod systemd;
 mod tcp;
 mod tls;
 mod words;

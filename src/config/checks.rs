@@ -5,6 +5,7 @@ mod http;
 mod interface;
 mod listener;
 mod process;
+mod systemd;
 mod target;
 mod tcp;
 
@@ -38,13 +39,14 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 6] = [
+const KINDS: [(&str, Place, Reader); 7] = [
     ("http", Place::Http, http::read),
     ("tcp", Place::Tcp, tcp::read),
     ("exec", Place::Exec, exec::read),
     ("listener", Place::Listener, listener::read),
     ("process", Place::Process, process::read),
     ("interface", Place::Interface, interface::read),
+    ("systemd", Place::Systemd, systemd::read),
 ];
 
 /// Checks as they were read.

@@ -18,8 +18,8 @@ use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunit
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::{
-    Check, CheckKind, ExecCheck, HttpCheck, InterfaceCheck, ListenerCheck, ProcessCheck, Target, TcpCheck,
-    TlsOptions, Transport, User, Via, WhichProcess,
+    Check, CheckKind, ExecCheck, HttpCheck, InterfaceCheck, ListenerCheck, ProcessCheck, SystemdCheck,
+    Target, TcpCheck, TlsOptions, Transport, User, Via, WhichProcess,
 };
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};

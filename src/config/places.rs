@@ -23,6 +23,7 @@ pub(super) enum Place {
     Listener,
     Process,
     Interface,
+    Systemd,
     Service,
     Condition,
     Announce,
@@ -57,7 +58,7 @@ const PEER: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -78,6 +79,7 @@ impl Place {
         Self::Listener,
         Self::Process,
         Self::Interface,
+        Self::Systemd,
         Self::Service,
         Self::Condition,
         Self::Announce,
@@ -122,6 +124,7 @@ impl Place {
                 "listener",
                 "process",
                 "interface",
+                "systemd",
                 "host",
                 "source_address",
                 "source_interface",
@@ -138,6 +141,7 @@ impl Place {
             Self::Listener => &["tcp", "udp", "address"],
             Self::Process => &["pid_file", "pid", "name"],
             Self::Interface => &["name"],
+            Self::Systemd => &["unit", "bus"],
             Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
             Self::Condition => &["all", "any", "at_least", "of"],
             Self::Announce | Self::Demote => &[
@@ -177,6 +181,7 @@ impl Place {
             Self::Listener => "under `listener`",
             Self::Process => "under `process`",
             Self::Interface => "under `interface`",
+            Self::Systemd => "under `systemd`",
             Self::Service => "under a service",
             Self::Condition => "under the `checks` of a service",
             Self::Announce => "under `announce`",
