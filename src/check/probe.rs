@@ -20,6 +20,7 @@ use super::listener::Listeners;
 use super::process::{Readers, Watched};
 use super::report::Outcome;
 use super::resolve::Resolver;
+use super::systemd::{self, Systemds};
 use super::tls::Trust;
 use super::{dns, http, icmp, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) listeners: Listeners,
     /// What becomes of its interfaces.
     pub(super) interfaces: Interfaces,
+    /// What systemd makes of its units.
+    pub(super) systemds: Systemds,
     /// How many files with the id of a process are read at the same time.
     pub(super) readers: Readers,
 }
@@ -68,6 +71,7 @@ impl Shared {
             places,
             listeners: Listeners::default(),
             interfaces: Interfaces::default(),
+            systemds: Systemds::default(),
             readers: Readers::default(),
         };
         (shared, drained)
@@ -118,11 +122,13 @@ impl Prober {
             | CheckKind::Exec(_)
             | CheckKind::Listener(_)
             | CheckKind::Process(_)
-            | CheckKind::Interface(_) => false,
+            | CheckKind::Interface(_)
+            | CheckKind::Systemd(_) => false,
         };
         let bell = match &check.kind {
             CheckKind::Listener(listener) => Some(shared.listeners.bell(listener)),
             CheckKind::Interface(interface) => Some(shared.interfaces.bell(interface)),
+            CheckKind::Systemd(systemd) => Some(shared.systemds.bell(systemd)),
             CheckKind::Http(_)
             | CheckKind::Tcp(_)
             | CheckKind::Udp(_)
@@ -190,7 +196,8 @@ impl Prober {
                 | CheckKind::File(_)
                 | CheckKind::Exec(_)
                 | CheckKind::Listener(_)
-                | CheckKind::Interface(_),
+                | CheckKind::Interface(_)
+                | CheckKind::Systemd(_),
             ) => pending().await,
         }
         let not_before = self.asked + LEAST_PAUSE;
@@ -232,6 +239,7 @@ impl Prober {
             CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
             CheckKind::Process(process) => process::probe(process, watched, &shared.readers, limit).await,
             CheckKind::Interface(interface) => interface::probe(interface, limit).await,
+            CheckKind::Systemd(systemd) => systemd::probe(systemd, &shared.systemds, limit).await,
         }
     }
 }
