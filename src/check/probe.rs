@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::asking::Asking;
 use super::bells::Bell;
 use super::exec::{self, Drained, LastRun, Slots};
+use super::file::{self, LastLook, Looks};
 use super::interface::Interfaces;
 use super::limit::{Answer, Limit};
 use super::listener::Listeners;
@@ -21,7 +22,7 @@ use super::report::Outcome;
 use super::resolve::Resolver;
 use super::systemd::{self, Systemds};
 use super::tls::Trust;
-use super::{http, interface, listener, process, tcp, words};
+use super::{dns, http, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) system_trust: Trust,
     /// How many programs run at the same time.
     pub(super) slots: Slots,
+    /// How many files are looked at at the same time.
+    pub(super) looks: Looks,
     /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
     /// must not run out.
     pub(super) places: Arc<Semaphore>,
@@ -58,11 +61,13 @@ impl Shared {
     /// What the system has, and what is allowed of it; the second ends when the last program has gone.
     pub(super) fn new() -> (Self, Drained) {
         let (slots, drained) = Slots::new();
+        let (resolver, system_trust, looks) = (Resolver::system(), Trust::default(), Looks::new());
         let places = Arc::new(Semaphore::new(places()));
         let shared = Self {
-            resolver: Resolver::system(),
-            system_trust: Trust::default(),
+            resolver,
+            system_trust,
             slots,
+            looks,
             places,
             listeners: Listeners::default(),
             interfaces: Interfaces::default(),
@@ -99,6 +104,8 @@ pub(super) struct Prober {
     /// Rings when something has changed, for kinds where somebody tells.
     bell: Option<Bell>,
     asked: Instant,
+    started: Option<Instant>,
+    last_look: LastLook,
 }
 
 impl Prober {
@@ -108,6 +115,9 @@ impl Prober {
                 http.tls.as_ref().is_some_and(|tls| tls.ca_file.is_none() && !tls.insecure)
             }
             CheckKind::Tcp(_)
+            | CheckKind::Udp(_)
+            | CheckKind::Dns(_)
+            | CheckKind::File(_)
             | CheckKind::Exec(_)
             | CheckKind::Listener(_)
             | CheckKind::Process(_)
@@ -118,11 +128,27 @@ impl Prober {
             CheckKind::Listener(listener) => Some(shared.listeners.bell(listener)),
             CheckKind::Interface(interface) => Some(shared.interfaces.bell(interface)),
             CheckKind::Systemd(systemd) => Some(shared.systemds.bell(systemd)),
-            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Exec(_) | CheckKind::Process(_) => None,
+            CheckKind::Http(_)
+            | CheckKind::Tcp(_)
+            | CheckKind::Udp(_)
+            | CheckKind::Dns(_)
+            | CheckKind::File(_)
+            | CheckKind::Exec(_)
+            | CheckKind::Process(_) => None,
         };
         let trust = if system { shared.system_trust.clone() } else { Trust::default() };
-        let (last_run, watched) = (LastRun::default(), Watched::default());
-        Self { name, check, shared, trust, last_run, watched, bell, asked: Instant::now() }
+        Self {
+            name,
+            check,
+            shared,
+            trust,
+            last_run: LastRun::default(),
+            last_look: LastLook::default(),
+            watched: Watched::default(),
+            bell,
+            asked: Instant::now(),
+            started: None,
+        }
     }
 
     /// Asks once. A panic is a failed probe (I4).
@@ -141,7 +167,13 @@ impl Prober {
         let detail = match answer {
             Ok(text) | Err(text) => words::one_line(&text),
         };
+        self.started = Some(started);
         Outcome { passed, detail, took }
+    }
+
+    /// When the last probe began: its turn had come.
+    pub(super) fn started(&self) -> Option<Instant> {
+        self.started
     }
 
     /// Ends when something has happened that may have changed the answer: an event never decides, it is a reason to ask
@@ -156,6 +188,9 @@ impl Prober {
                 None,
                 CheckKind::Http(_)
                 | CheckKind::Tcp(_)
+                | CheckKind::Udp(_)
+                | CheckKind::Dns(_)
+                | CheckKind::File(_)
                 | CheckKind::Exec(_)
                 | CheckKind::Listener(_)
                 | CheckKind::Interface(_)
@@ -170,7 +205,7 @@ impl Prober {
     }
 
     async fn ask(&mut self, started: &mut Instant) -> Answer {
-        let Self { name, check, shared, trust, last_run, watched, bell: _, asked: _ } = self;
+        let Self { name, check, shared, trust, last_run, last_look, watched, .. } = self;
         let limit = Limit::starting_now(check.timeout);
         match &check.kind {
             CheckKind::Http(http) => {
@@ -181,6 +216,15 @@ impl Prober {
                 let turn = Turn::take(check, shared, started).await;
                 turn.within(tcp::probe(tcp, turn.asking)).await
             }
+            CheckKind::Udp(udp) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(udp::probe(udp, turn.asking)).await
+            }
+            CheckKind::Dns(dns) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(dns::probe(dns, turn.asking)).await
+            }
+            CheckKind::File(file) => file::probe(file, limit, &shared.looks, last_look).await,
             CheckKind::Exec(exec) => {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await
             }

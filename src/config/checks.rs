@@ -1,13 +1,18 @@
 //! `checks:`: one file for each kind, and here what all of them have: the pace, and the way to whom is asked.
 
+mod dns;
 mod exec;
+mod file;
 mod http;
 mod interface;
+mod judgement;
 mod listener;
+mod pattern;
 mod process;
 mod systemd;
 mod target;
 mod tcp;
+mod udp;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,9 +44,12 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 7] = [
+const KINDS: &[(&str, Place, Reader)] = &[
     ("http", Place::Http, http::read),
     ("tcp", Place::Tcp, tcp::read),
+    ("udp", Place::Udp, udp::read),
+    ("dns", Place::Dns, dns::read),
+    ("file", Place::File, file::read),
     ("exec", Place::Exec, exec::read),
     ("listener", Place::Listener, listener::read),
     ("process", Place::Process, process::read),
@@ -95,6 +103,8 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
     let pace = Pace::read(&mut table, report);
     let rise = in_a_row(&mut table, "rise", report);
     let fall = in_a_row(&mut table, "fall", report);
+    let limits = judgement::limits(&mut table, pace.as_ref(), report);
+    let hold_down = table.field("hold_down", report, judgement::hold_down).or(None);
     table.finish(report);
     let (pace, kind) = (pace?, kind?);
     let check = Check {
@@ -105,14 +115,18 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
         interval: pace.interval,
         fast_interval: pace.fast_interval,
         timeout: pace.timeout,
+        limits: limits?,
+        hold_down: hold_down?,
     };
     Some((check, of_each_vip))
 }
 
 /// Exactly one of the kinds.
 fn kind(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<CheckKind> {
-    let fields = KINDS
-        .map(|(key, _, read)| table.field(key, report, |node, key, report| read(node, key, around, report)));
+    let fields: Vec<Field<CheckKind>> = KINDS
+        .iter()
+        .map(|(key, _, read)| table.field(key, report, |node, key, report| read(node, key, around, report)))
+        .collect();
     match fields.iter().filter(|field| field.is_given()).count() {
         // Then it is probably one of those.
         0 if table.has_unknown() => None,

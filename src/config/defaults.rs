@@ -31,9 +31,19 @@ pub const TIMEOUT: Duration = Duration::from_millis(500);
 pub const RISE_FALL: NonZeroU32 = NonZeroU32::new(2).unwrap();
 /// `status` of an http check.
 pub const HTTP_STATUS: (u16, u16) = (200, 200);
+/// The port of `server` of a dns check.
+pub const DNS_PORT: u16 = 53;
 /// How many more times than when healthy a demoted route carries our ASN.
 pub const DEMOTE_PREPEND: u8 = 3;
 /// `shutdown.drain_time`.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// `shutdown.unbind_delay`.
 pub const UNBIND_DELAY: Duration = Duration::from_secs(1);
+/// `hold_down: true`.
+pub const HOLD_DOWN: Duration = Duration::from_secs(10);
+/// `most` of `hold_down`.
+pub const MOST_HOLD_DOWN: Duration = Duration::from_secs(300);
+/// `window` of `latency` and `errors`.
+pub const WINDOW: Duration = Duration::from_secs(60);
+/// `for` of `latency` that looks at each result: how many in a row.
+pub const RESULTS_OVER: NonZeroU32 = NonZeroU32::new(5).unwrap();

@@ -19,7 +19,14 @@ pub(super) enum Place {
     Http,
     Tls,
     Tcp,
+    Udp,
+    Dns,
+    File,
+    Pattern,
     Exec,
+    Latency,
+    Errors,
+    HoldDown,
     Listener,
     Process,
     Interface,
@@ -27,8 +34,7 @@ pub(super) enum Place {
     Service,
     Condition,
     Announce,
-    OnDown,
-    Demote,
+    Demoted,
 }
 
 /// The keys of a peer, the address first.
@@ -58,7 +64,7 @@ const PEER: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 26] = [
+    const ALL: &[Self] = &[
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -75,7 +81,14 @@ impl Place {
         Self::Http,
         Self::Tls,
         Self::Tcp,
+        Self::Udp,
+        Self::Dns,
+        Self::File,
+        Self::Pattern,
         Self::Exec,
+        Self::Latency,
+        Self::Errors,
+        Self::HoldDown,
         Self::Listener,
         Self::Process,
         Self::Interface,
@@ -83,8 +96,7 @@ impl Place {
         Self::Service,
         Self::Condition,
         Self::Announce,
-        Self::OnDown,
-        Self::Demote,
+        Self::Demoted,
     ];
 
     /// The keys that are known here; an alias stands behind the key that it is an alias of.
@@ -120,6 +132,9 @@ impl Place {
             Self::Check => &[
                 "http",
                 "tcp",
+                "udp",
+                "dns",
+                "file",
                 "exec",
                 "listener",
                 "process",
@@ -133,18 +148,42 @@ impl Place {
                 "timeout",
                 "rise",
                 "fall",
+                "latency",
+                "errors",
+                "hold_down",
             ],
             Self::Http => &["url", "host", "status", "tls"],
             Self::Tls => &["ca_file", "insecure"],
             Self::Tcp => &["address"],
+            Self::Udp => &["address", "send", "send_hex", "expect"],
+            Self::Dns => {
+                &["server", "name", "type", "transport", "rcode", "answers", "authenticated", "recursion"]
+            }
+            Self::File => &["path", "present", "max_age", "contains"],
+            Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
+            Self::Latency => &["over", "of", "window", "for", "then"],
+            Self::Errors => &["over", "window", "for", "then"],
+            Self::HoldDown => &["first", "most"],
+            Self::Service => &[
+                "vips",
+                "checks",
+                "announce",
+                "demoted",
+                "on_down",
+                "on_degraded",
+                "warm_up",
+                "role",
+                "preempt",
+                "bind",
+                "interface",
+            ],
             Self::Listener => &["tcp", "udp", "address"],
             Self::Process => &["pid_file", "pid", "name"],
             Self::Interface => &["name"],
             Self::Systemd => &["unit", "bus"],
-            Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
             Self::Condition => &["all", "any", "at_least", "of"],
-            Self::Announce | Self::Demote => &[
+            Self::Announce | Self::Demoted => &[
                 "med",
                 "local_pref",
                 "as_path_prepend",
@@ -154,7 +193,6 @@ impl Place {
                 "link_bandwidth",
                 "next_hop",
             ],
-            Self::OnDown => &["demote"],
         }
     }
 
@@ -177,7 +215,14 @@ impl Place {
             Self::Http => "under `http`",
             Self::Tls => "under `tls`",
             Self::Tcp => "under `tcp`",
+            Self::Udp => "under `udp`",
+            Self::Dns => "under `dns`",
+            Self::File => "under `file`",
+            Self::Pattern => "in an expression",
             Self::Exec => "under `exec`",
+            Self::Latency => "under `latency`",
+            Self::Errors => "under `errors`",
+            Self::HoldDown => "under `hold_down`",
             Self::Listener => "under `listener`",
             Self::Process => "under `process`",
             Self::Interface => "under `interface`",
@@ -185,8 +230,7 @@ impl Place {
             Self::Service => "under a service",
             Self::Condition => "under the `checks` of a service",
             Self::Announce => "under `announce`",
-            Self::OnDown => "under `on_down`",
-            Self::Demote => "under `demote`",
+            Self::Demoted => "under `demoted`",
         }
     }
 
@@ -210,7 +254,7 @@ impl Place {
         if self == Self::PeerDefaults && unknown == "address" {
             return String::from("each peer has an address of its own");
         }
-        if self == Self::Tcp && unknown == "port" {
+        if matches!(self, Self::Tcp | Self::Udp) && unknown == "port" {
             return String::from("host and port go together: `address: \"127.0.0.1:8080\"`");
         }
         if self == Self::Listener && matches!(unknown, "port" | "protocol") {
@@ -226,9 +270,10 @@ impl Place {
     /// The one other place that knows a key.
     fn elsewhere(self, key: &str) -> Option<Self> {
         // These are copies of the place before them, which is the one to name.
-        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demote];
+        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demoted];
         let mut places = Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|place| *place != self && !copies.contains(place) && place.keys().contains(&key));
         let place = places.next()?;
         places.next().is_none().then_some(place)
@@ -254,6 +299,13 @@ fn other_words(word: &str) -> Option<&'static str> {
         "recv_id" => "receive_id",
         "neighbour" | "neighbours" => "peers",
         "prepend" => "as_path_prepend",
+        "nameserver" | "resolver" => "server",
+        "qname" | "query" | "domain" => "name",
+        "qtype" | "record_type" | "record" => "type",
+        "expected" | "values" => "answers",
+        "ad" | "dnssec" => "authenticated",
+        "rd" | "recurse" => "recursion",
+        "status" => "rcode",
         "period" | "every" => "interval",
         "rise_count" | "success_threshold" | "healthy_threshold" => "rise",
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",

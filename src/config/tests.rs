@@ -82,7 +82,11 @@ fn what_is_not_said_has_a_default() {
                 vips: BTreeSet::from([address("198.51.100.1").into()]),
                 checks: Condition::All(vec![Condition::Check("up".into())]),
                 announce: Announce::default(),
+                demoted: Announce { as_path_prepend: 3, ..Announce::default() },
                 on_down: OnDown::Withdraw,
+                on_degraded: OnDegraded::Demote,
+                warm_up: None,
+                role: Role::Active(Preempt::AtOnce),
                 bind: BindPolicy::Always,
                 interface: "lo".into(),
             },
@@ -131,12 +135,15 @@ fn fast_interval_and_timeout_follow_a_short_interval() {
     assert_eq!(pace("interval: 3s, timeout: 3s, fast_interval: 3s"), [3000, 3000, 3000]);
 }
 
+/// The one service, with these keys besides.
+fn service(keys: &str) -> Service {
+    let text = SMALLEST.replace("checks: [up]", &format!("checks: [up], {keys}"));
+    config(&text).services["web"].clone()
+}
+
 #[test]
 fn a_demoted_service_starts_from_what_it_announces() {
-    let on_down = |keys: &str| {
-        let text = SMALLEST.replace("checks: [up]", &format!("checks: [up], {keys}"));
-        config(&text).services["web"].on_down.clone()
-    };
+    let demoted = |keys: &str| service(keys).demoted;
     let healthy = Announce {
         med: Some(100),
         as_path_prepend: 2,
@@ -145,25 +152,94 @@ fn a_demoted_service_starts_from_what_it_announces() {
     };
     let announce = "announce: {med: 100, as_path_prepend: 2, communities: [65001:1]}";
     let longer = Announce { as_path_prepend: 5, ..healthy.clone() };
-    assert_eq!(on_down(&format!("{announce}, on_down: demote")), OnDown::Demote(longer.clone()));
-    assert_eq!(on_down(&format!("{announce}, on_down: {{demote: {{}}}}")), OnDown::Demote(longer.clone()));
+    assert_eq!(demoted(announce), longer);
+    assert_eq!(demoted(&format!("{announce}, demoted: {{}}")), longer);
     assert_eq!(
-        on_down(&format!("{announce}, on_down: {{demote: {{med: 200, communities: [NO_EXPORT]}}}}")),
-        OnDown::Demote(Announce {
-            med: Some(200),
-            communities: BTreeSet::from([Community::NO_EXPORT]),
-            ..longer
-        })
+        demoted(&format!("{announce}, demoted: {{med: 200, communities: [NO_EXPORT]}}")),
+        Announce { med: Some(200), communities: BTreeSet::from([Community::NO_EXPORT]), ..longer }
     );
     assert_eq!(
-        on_down(&format!("{announce}, on_down: {{demote: {{as_path_prepend: 2, med: 200}}}}")),
-        OnDown::Demote(Announce { med: Some(200), ..healthy })
+        demoted(&format!("{announce}, demoted: {{as_path_prepend: 2, med: 200}}")),
+        Announce { med: Some(200), ..healthy }
+    );
+    assert_eq!(demoted("announce: {as_path_prepend: 15}").as_path_prepend, 16);
+}
+
+#[test]
+fn a_better_rank_has_a_shorter_path_where_there_is_room() {
+    let prepends = |healthy: u8, demoted: u8| {
+        let keys = format!(
+            "announce: {{as_path_prepend: {healthy}}}, demoted: {{as_path_prepend: {demoted}, med: 9}}"
+        );
+        let service = service(&keys);
+        [Rank::Standby, Rank::Degraded, Rank::Down].map(|rank| service.prepends(rank))
+    };
+    assert_eq!(prepends(0, 3), [1, 2, 3]);
+    assert_eq!(prepends(2, 8), [6, 7, 8]);
+    assert_eq!(prepends(0, 2), [1, 1, 2]);
+    assert_eq!(prepends(0, 1), [1, 1, 1]);
+    assert_eq!(prepends(4, 4), [4, 4, 4], "only the MED says that it is demoted");
+}
+
+#[test]
+fn what_happens_to_a_service_that_is_not_well() {
+    let plain = service("bind: always");
+    assert_eq!((plain.on_down, plain.on_degraded), (OnDown::Withdraw, OnDegraded::Demote));
+    assert_eq!((plain.warm_up, plain.role), (None, Role::Active(Preempt::AtOnce)));
+    assert_eq!(service("on_down: demote").on_down, OnDown::Demote);
+    assert_eq!(service("on_degraded: ignore").on_degraded, OnDegraded::Ignore);
+    assert_eq!(service("on_degraded: withdraw").on_degraded, OnDegraded::Withdraw);
+    assert_eq!(service("warm_up: 30s").warm_up, Some(Duration::from_secs(30)));
+    assert_eq!(service("role: standby").role, Role::Standby);
+    assert_eq!(service("preempt: false").role, Role::Active(Preempt::Never));
+    assert_eq!(
+        service("role: active, preempt: 10m").role,
+        Role::Active(Preempt::After(Duration::from_secs(600)))
+    );
+}
+
+#[test]
+fn limits_and_damping_are_read() {
+    let check = |keys: &str| {
+        let text = SMALLEST.replace("tcp: \"127.0.0.1:80\"", &format!("tcp: \"127.0.0.1:80\", {keys}"));
+        Check::clone(&config(&text).checks["up"])
+    };
+    let (ms, minute) = (Duration::from_millis, Duration::from_secs(60));
+    let limit = |measure, results, then| Limit { measure, results: NonZeroU32::new(results).unwrap(), then };
+    let over = ms(200);
+    assert_eq!(
+        check("latency: {over: 200ms}").limits,
+        [limit(Measure::Latency { over }, 5, Consequence::Degraded)]
     );
     assert_eq!(
-        on_down("announce: {as_path_prepend: 15}, on_down: demote"),
-        OnDown::Demote(Announce { as_path_prepend: 16, ..Announce::default() })
+        check(
+            "latency: [{over: 200ms, of: average, window: 10s, for: 3}, {over: 200ms, of: p95, then: down}]"
+        )
+        .limits,
+        [
+            limit(
+                Measure::AverageLatency { over, window: Duration::from_secs(10) },
+                3,
+                Consequence::Degraded
+            ),
+            limit(Measure::LatencyPercentile { over, percentile: 95, window: minute }, 1, Consequence::Down),
+        ]
     );
-    assert_eq!(on_down("on_down: withdraw"), OnDown::Withdraw);
+    assert_eq!(
+        check("errors: [{over: 5%}, {over: 0.5%, window: 5m, then: down}]").limits,
+        [
+            limit(Measure::Errors { over: Share(50), window: minute }, 1, Consequence::Degraded),
+            limit(Measure::Errors { over: Share(5), window: 5 * minute }, 1, Consequence::Down),
+        ]
+    );
+    let hold =
+        |first, most| Some(HoldDown { first: Duration::from_secs(first), most: Duration::from_secs(most) });
+    assert_eq!(check("rise: 2").hold_down, None);
+    assert_eq!(check("hold_down: false").hold_down, None);
+    assert_eq!(check("hold_down: true").hold_down, hold(10, 300));
+    assert_eq!(check("hold_down: 30s").hold_down, hold(30, 300));
+    assert_eq!(check("hold_down: 10m").hold_down, hold(600, 600));
+    assert_eq!(check("hold_down: {first: 1s, most: 1m}").hold_down, hold(1, 60));
 }
 
 #[test]

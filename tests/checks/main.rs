@@ -4,11 +4,17 @@
 //! | --- | --- |
 //! | `server` | a server as a child process in a directory of its own, gone with the test |
 //! | `http` | nginx |
+//! | `udp` | socat, chrony |
+//! | `dns` | knot, unbound |
+//! | `file` | the host's own |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
 
+mod dns;
+mod file;
 mod http;
 mod server;
+mod udp;
 
 use std::process::ExitCode;
 
@@ -16,6 +22,6 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups = [http::trials()];
+    let groups = [http::trials(), udp::trials(), dns::trials(), file::trials()];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

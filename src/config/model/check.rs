@@ -3,8 +3,14 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use domain::base::iana::OptRcode;
+use domain::base::{Name, Rtype};
+
+use super::Pattern;
+use super::judgement::{HoldDown, Limit};
 use crate::config::defaults;
 
 /// One entry under `checks:`.
@@ -24,6 +30,10 @@ pub struct Check {
     pub rise: NonZeroU32,
     /// Failures in a row that lower it, 1 to 1000.
     pub fall: NonZeroU32,
+    /// Limits to latency and errors.
+    pub limits: Vec<Limit>,
+    /// Damping; `None`: it comes up as soon as it passes.
+    pub hold_down: Option<HoldDown>,
 }
 
 impl Check {
@@ -37,6 +47,8 @@ impl Check {
             interval: defaults::INTERVAL,
             fast_interval: defaults::FAST_INTERVAL,
             timeout: defaults::TIMEOUT,
+            limits: Vec::new(),
+            hold_down: None,
         }
     }
 }
@@ -48,6 +60,12 @@ pub enum CheckKind {
     Http(HttpCheck),
     /// `tcp:`: a connection that is accepted.
     Tcp(TcpCheck),
+    /// `udp:`: a datagram that is answered.
+    Udp(UdpCheck),
+    /// `dns:`: a name server that knows an answer.
+    Dns(Box<DnsCheck>),
+    /// `file:`: a file that is there, or not.
+    File(Arc<FileCheck>),
     /// `exec:`: a program that exits with 0.
     Exec(ExecCheck),
     /// `listener:`: a socket on a port.
@@ -64,17 +82,22 @@ impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) => true,
-            Self::Exec(_) | Self::Listener(_) | Self::Process(_) | Self::Interface(_) | Self::Systemd(_) => {
-                false
-            }
+            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) => true,
+            Self::File(_)
+            | Self::Exec(_)
+            | Self::Listener(_)
+            | Self::Process(_)
+            | Self::Interface(_)
+            | Self::Systemd(_) => false,
         }
     }
 
     /// Whether we are told when the answer changes, and the answer is certain: one is enough, whichever way.
     pub fn is_event_driven(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Exec(_) => false,
+            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) | Self::File(_) | Self::Exec(_) => {
+                false
+            }
             Self::Listener(_) | Self::Process(_) | Self::Interface(_) | Self::Systemd(_) => true,
         }
     }
@@ -124,6 +147,70 @@ pub struct TlsOptions {
 pub struct TcpCheck {
     /// Whom we connect to.
     pub target: Target,
+}
+
+/// `udp: {address: …, send: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpCheck {
+    /// Whom we ask.
+    pub target: Target,
+    /// What we send, 1 to 65507 bytes.
+    pub send: Vec<u8>,
+    /// What the answer must hold; `None`: any answer will do.
+    pub expect: Option<Pattern>,
+}
+
+/// `dns: {server: …, name: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsCheck {
+    /// Whom we ask.
+    pub server: Target,
+    /// What we ask for.
+    pub name: Name<Vec<u8>>,
+    /// Which records of it.
+    pub record_type: Rtype,
+    /// How the question travels.
+    pub transport: DnsTransport,
+    /// The response codes that pass; never none.
+    pub rcodes: Vec<OptRcode>,
+    /// The values that must be among the answers, as in a zone file; with none there must be no answers. `None`: any.
+    pub answers: Option<Vec<String>>,
+    /// Whether the server must have verified the answer (the AD bit).
+    pub authenticated: bool,
+    /// Whether the server is to ask others (the RD bit).
+    pub recursion: bool,
+}
+
+/// `transport:` of a dns check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsTransport {
+    /// Over UDP, and over TCP when the answer is cut.
+    Udp,
+    /// Over TCP at once.
+    Tcp,
+}
+
+/// `file: /path`, or `file: {path: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCheck {
+    /// Which file; absolute.
+    pub path: PathBuf,
+    /// What must be so.
+    pub wanted: FileWanted,
+}
+
+/// What must be so with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileWanted {
+    /// Nothing has this name.
+    Absent,
+    /// It is there, and a file.
+    Present {
+        /// How long ago it may have been changed, at most.
+        max_age: Option<Duration>,
+        /// What it must hold.
+        contains: Option<Pattern>,
+    },
 }
 
 /// Where a probe goes: an address, or a name that is looked up at every probe.
