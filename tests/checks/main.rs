@@ -7,6 +7,7 @@
 //! | `udp` | socat, chrony |
 //! | `dns` | knot, unbound |
 //! | `file` | the host's own |
+//! | `systemd` | systemd itself, and over dbus-daemon |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
 
@@ -14,6 +15,7 @@ mod dns;
 mod file;
 mod http;
 mod server;
+mod systemd;
 mod udp;
 
 use std::process::ExitCode;
@@ -22,6 +24,6 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups = [http::trials(), udp::trials(), dns::trials(), file::trials()];
+    let groups = [http::trials(), udp::trials(), dns::trials(), file::trials(), systemd::trials()];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
