@@ -7,6 +7,7 @@
 //! | `udp` | socat, chrony |
 //! | `dns` | knot, unbound |
 //! | `file` | the host's own |
+//! | `told` | nginx and the host, as the kernel sees them: `listener`, `process`, `interface` |
 //! | `systemd` | systemd itself, and over dbus-daemon |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
@@ -16,6 +17,7 @@ mod file;
 mod http;
 mod server;
 mod systemd;
+mod told;
 mod udp;
 
 use std::process::ExitCode;
@@ -24,6 +26,7 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups = [http::trials(), udp::trials(), dns::trials(), file::trials(), systemd::trials()];
+    let groups =
+        [http::trials(), udp::trials(), dns::trials(), file::trials(), told::trials(), systemd::trials()];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
