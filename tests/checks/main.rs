@@ -8,6 +8,7 @@
 //! | `dns` | knot, unbound |
 //! | `icmp` | the kernel, over a router in network namespaces |
 //! | `file` | the host's own |
+//! | `told` | nginx and the host, as the kernel sees them: `listener`, `process`, `interface` |
 //! | `systemd` | systemd itself, and over dbus-daemon |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
@@ -18,6 +19,7 @@ mod http;
 mod icmp;
 mod server;
 mod systemd;
+mod told;
 mod udp;
 
 use std::process::ExitCode;
@@ -26,7 +28,14 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups =
-        [http::trials(), udp::trials(), dns::trials(), icmp::trials(), file::trials(), systemd::trials()];
+    let groups = [
+        http::trials(),
+        udp::trials(),
+        dns::trials(),
+        icmp::trials(),
+        file::trials(),
+        told::trials(),
+        systemd::trials(),
+    ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
