@@ -42,6 +42,7 @@ pub mod health;
 mod http;
 mod limit;
 pub mod once;
+mod pattern;
 mod probe;
 pub mod report;
 mod resolve;

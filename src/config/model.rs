@@ -4,6 +4,7 @@
 //! holds one holds a valid one (STYLE 8).
 
 mod check;
+mod pattern;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,6 +19,7 @@ use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunit
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions, User, Via};
+pub use self::pattern::Pattern;
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 

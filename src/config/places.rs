@@ -19,6 +19,7 @@ pub(super) enum Place {
     Http,
     Tls,
     Tcp,
+    Pattern,
     Exec,
     Service,
     Condition,
@@ -54,7 +55,7 @@ const PEER: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -71,6 +72,7 @@ impl Place {
         Self::Http,
         Self::Tls,
         Self::Tcp,
+        Self::Pattern,
         Self::Exec,
         Self::Service,
         Self::Condition,
@@ -124,7 +126,8 @@ impl Place {
             ],
             Self::Http => &["url", "host", "status", "tls"],
             Self::Tls => &["ca_file", "insecure"],
-            Self::Tcp => &["address"],
+            Self::Tcp => &["address", "send", "expect"],
+            Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
             Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
             Self::Condition => &["all", "any", "at_least", "of"],
@@ -161,6 +164,7 @@ impl Place {
             Self::Http => "under `http`",
             Self::Tls => "under `tls`",
             Self::Tcp => "under `tcp`",
+            Self::Pattern => "in what is expected",
             Self::Exec => "under `exec`",
             Self::Service => "under a service",
             Self::Condition => "under the `checks` of a service",
@@ -219,6 +223,9 @@ fn other_words(word: &str) -> Option<&'static str> {
         "as" | "asn" | "peer_asn" | "remote_asn" | "neighbor_as" => "peer_as",
         "check" | "healthcheck" | "health_check" | "health_checks" | "healthchecks" => "checks",
         "cmd" | "program" | "script" => "command",
+        "receive" | "response" | "reply" | "answer" => "expect",
+        "request" | "payload" => "send",
+        "pattern" | "regexp" | "re" => "regex",
         "host" | "ip" | "neighbor" | "remote_address" => "address",
         "local_address" | "update_source" | "source" => "source_address",
         "local_asn" | "my_as" => "local_as",

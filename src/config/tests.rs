@@ -70,9 +70,10 @@ fn what_is_not_said_has_a_default() {
                 timeout: Duration::from_millis(500),
                 rise: NonZeroU32::new(2).expect("not zero"),
                 fall: NonZeroU32::new(2).expect("not zero"),
-                ..Check::new(CheckKind::Tcp(TcpCheck {
-                    target: Target { host: "127.0.0.1".into(), port: 80 },
-                }))
+                ..Check::new(CheckKind::Tcp(TcpCheck::connecting(Target {
+                    host: "127.0.0.1".into(),
+                    port: 80,
+                })))
             }),
         )]
         .into(),
@@ -200,7 +201,7 @@ fn a_check_of_each_vip_is_made_for_each() {
         let name = CheckName::from(&*format!("up@{vip}"));
         let check = &config.checks[&name];
         let target = Target { host: vip.into(), port: 80 };
-        assert_eq!(check.kind, CheckKind::Tcp(TcpCheck { target }));
+        assert_eq!(check.kind, CheckKind::Tcp(TcpCheck::connecting(target)));
         assert_eq!(check.via, Via { source: Some(address(vip)), interface: None });
         (IpNet::from(address(vip)), name)
     });
@@ -234,7 +235,16 @@ fn every_kind_of_check_is_read() {
             ..http
         })
     );
-    assert_eq!(kind("tcp: {address: \"[::1]:53\"}"), CheckKind::Tcp(TcpCheck { target: target("::1", 53) }));
+    let tcp = TcpCheck::connecting(target("::1", 53));
+    assert_eq!(kind("tcp: {address: \"[::1]:53\"}"), CheckKind::Tcp(tcp.clone()));
+    assert_eq!(
+        kind(r#"tcp: {address: "[::1]:53", send: "PING\r\n", expect: {regex: '^\+PONG\b'}}"#),
+        CheckKind::Tcp(TcpCheck {
+            send: Some("PING\r\n".into()),
+            expect: Some(Pattern::regex(r"^\+PONG\b").expect("an expression")),
+            ..tcp
+        })
+    );
     let exec = |command: &[&str], user| {
         CheckKind::Exec(ExecCheck { command: command.iter().map(|word| String::from(*word)).collect(), user })
     };

@@ -31,7 +31,7 @@ pub(in crate::check) fn target(address: SocketAddr) -> Target {
 }
 
 pub(in crate::check) fn tcp(address: SocketAddr) -> CheckKind {
-    CheckKind::Tcp(TcpCheck { target: target(address) })
+    CheckKind::Tcp(TcpCheck::connecting(target(address)))
 }
 
 pub(in crate::check) fn http(address: SocketAddr, host: &str, tls: Option<TlsOptions>) -> CheckKind {

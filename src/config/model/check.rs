@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::pattern::Pattern;
 use crate::config::defaults;
 
 /// One entry under `checks:`.
@@ -46,7 +47,7 @@ impl Check {
 pub enum CheckKind {
     /// `http:`, with an `http://` or `https://` URL.
     Http(HttpCheck),
-    /// `tcp:`: a connection that is accepted.
+    /// `tcp:`: a connection that is accepted, and what is said on it.
     Tcp(TcpCheck),
     /// `exec:`: a program that exits with 0.
     Exec(ExecCheck),
@@ -96,11 +97,22 @@ pub struct TlsOptions {
     pub insecure: bool,
 }
 
-/// `tcp: host:port`, or `tcp: {address: …}`.
+/// `tcp: host:port`, or `tcp: {address: …}`, with `send` and `expect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpCheck {
     /// Whom we connect to.
     pub target: Target,
+    /// Sent as soon as the connection is there.
+    pub send: Option<String>,
+    /// Must be in the first 64 KiB of the answer.
+    pub expect: Option<Pattern>,
+}
+
+impl TcpCheck {
+    /// A connection that has to be accepted, and nothing more.
+    pub fn connecting(target: Target) -> Self {
+        Self { target, send: None, expect: None }
+    }
 }
 
 /// Where a probe goes: an address, or a name that is looked up at every probe.
