@@ -18,8 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::asking::Asking;
 use super::limit::Answer;
-use super::tls::Trust;
-use super::{tls, words};
+use super::tls::{self, Hello, Trust};
 use crate::config::model::HttpCheck;
 
 #[cfg(test)]
@@ -31,14 +30,15 @@ const HEAD: usize = 32 * 1024;
 const HEADERS: usize = 100;
 
 /// Passes when the answer has one of the wanted status codes.
-pub(super) async fn probe(check: &HttpCheck, asking: Asking<'_>, trust: &mut Trust) -> Answer {
+pub(super) async fn probe(check: &HttpCheck, asking: Asking<'_>, trust: &Trust) -> Answer {
     let stream = asking.connect(&check.target).await?;
     let limit = asking.limit;
     let exchange = async {
         match &check.tls {
             None => ask(stream, check).await,
             Some(options) => {
-                ask(tls::handshake(stream, &check.host, options, trust, limit).await?, check).await
+                let hello = Hello { host: &check.host, options, alpn: &[b"http/1.1"], named: true };
+                ask(tls::handshake(stream, hello, trust, limit).await?, check).await
             }
         }
     };
@@ -93,7 +93,7 @@ fn host_header(check: &HttpCheck) -> String {
 fn in_words(error: &hyper::Error) -> String {
     let io_error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match io_error {
-        Some(error) => words::io_error(error),
+        Some(error) => tls::io_error(error),
         None if error.is_parse_too_large() => {
             format!("the head of the answer is longer than {} KiB or {HEADERS} fields", HEAD / 1024)
         }

@@ -10,7 +10,7 @@
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
 //!                 ├─ http ──► tls ─┐
-//!                 ├─ tcp  ─────────┴──► asking ──► resolve    names, sockets, bounded
+//!                 ├─ tcp ── tls ───┴──► asking ──► resolve    names, sockets, bounded
 //!                 └─ exec ──► capture                         process groups, bounded
 //!          │
 //!          ▼ mpsc

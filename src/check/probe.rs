@@ -15,7 +15,7 @@ use super::exec::{self, Drained, LastRun, Slots};
 use super::limit::{Answer, Limit};
 use super::report::Outcome;
 use super::resolve::Resolver;
-use super::tls::Trust;
+use super::tls::{self, SystemTrust, Trust};
 use super::{http, tcp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
@@ -29,7 +29,7 @@ pub(super) struct Shared {
     /// Names to addresses.
     pub(super) resolver: Resolver,
     /// The authorities that this system trusts.
-    pub(super) system_trust: Trust,
+    pub(super) system_trust: SystemTrust,
     /// How many programs run at the same time.
     pub(super) slots: Slots,
     /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
@@ -42,7 +42,7 @@ impl Shared {
     pub(super) fn new() -> (Self, Drained) {
         let (slots, drained) = Slots::new();
         let places = Arc::new(Semaphore::new(places()));
-        (Self { resolver: Resolver::system(), system_trust: Trust::default(), slots, places }, drained)
+        (Self { resolver: Resolver::system(), system_trust: SystemTrust::default(), slots, places }, drained)
     }
 }
 
@@ -72,13 +72,12 @@ pub(super) struct Prober {
 
 impl Prober {
     pub(super) fn new(name: CheckName, check: Arc<Check>, shared: Shared) -> Self {
-        let system = match &check.kind {
-            CheckKind::Http(http) => {
-                http.tls.as_ref().is_some_and(|tls| tls.ca_file.is_none() && !tls.insecure)
-            }
-            CheckKind::Tcp(_) | CheckKind::Exec(_) => false,
+        let options = match &check.kind {
+            CheckKind::Http(http) => http.tls.as_ref(),
+            CheckKind::Tls(tls) => Some(&tls.options),
+            CheckKind::Tcp(_) | CheckKind::Exec(_) => None,
         };
-        let trust = if system { shared.system_trust.clone() } else { Trust::default() };
+        let trust = Trust::new(options, &shared.system_trust);
         Self { name, check, shared, trust, last_run: LastRun::default() }
     }
 
@@ -94,6 +93,9 @@ impl Prober {
         };
         let took = started.elapsed();
         let passed = answer.is_ok();
+        if !passed {
+            self.trust.forget_identity();
+        }
         let detail = match answer {
             Ok(text) | Err(text) => words::one_line(&text),
         };
@@ -106,7 +108,9 @@ impl Prober {
     /// Cancel-safe: what happens while nobody waits ends the next wait at once.
     pub(super) async fn changed(&mut self) {
         match &self.check.kind {
-            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Exec(_) => pending().await,
+            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Tls(_) | CheckKind::Exec(_) => {
+                pending().await
+            }
         }
     }
 
@@ -120,6 +124,10 @@ impl Prober {
             CheckKind::Tcp(tcp) => {
                 let turn = Turn::take(check, shared, started).await;
                 turn.within(tcp::probe(tcp, turn.asking)).await
+            }
+            CheckKind::Tls(tls) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(tls::probe(tls, turn.asking, trust)).await
             }
             CheckKind::Exec(exec) => {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await

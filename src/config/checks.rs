@@ -5,6 +5,7 @@ mod http;
 mod pattern;
 mod target;
 mod tcp;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -36,8 +37,12 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 3] =
-    [("http", Place::Http, http::read), ("tcp", Place::Tcp, tcp::read), ("exec", Place::Exec, exec::read)];
+const KINDS: [(&str, Place, Reader); 4] = [
+    ("http", Place::Http, http::read),
+    ("tcp", Place::Tcp, tcp::read),
+    ("tls", Place::TlsKind, tls::read),
+    ("exec", Place::Exec, exec::read),
+];
 
 /// Checks as they were read.
 #[derive(Debug, Default)]

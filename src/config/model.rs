@@ -5,6 +5,7 @@
 
 mod check;
 mod pattern;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,8 +19,9 @@ pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
-pub use self::check::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions, User, Via};
+pub use self::check::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, User, Via};
 pub use self::pattern::Pattern;
+pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 

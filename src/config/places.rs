@@ -18,6 +18,7 @@ pub(super) enum Place {
     Check,
     Http,
     Tls,
+    TlsKind,
     Tcp,
     Pattern,
     Exec,
@@ -54,8 +55,20 @@ const PEER: &[&str] = &[
     "bfd",
 ];
 
+/// The keys of a `tls` check: two of its own, and those that `tls` has in all kinds.
+const TLS_KIND: &[&str] = &[
+    "address",
+    "alpn",
+    "ca_file",
+    "insecure",
+    "server_name",
+    "client_cert_file",
+    "client_key_file",
+    "expiry",
+];
+
 impl Place {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 24] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -71,6 +84,7 @@ impl Place {
         Self::Check,
         Self::Http,
         Self::Tls,
+        Self::TlsKind,
         Self::Tcp,
         Self::Pattern,
         Self::Exec,
@@ -114,6 +128,7 @@ impl Place {
             Self::Check => &[
                 "http",
                 "tcp",
+                "tls",
                 "exec",
                 "host",
                 "source_address",
@@ -125,7 +140,11 @@ impl Place {
                 "fall",
             ],
             Self::Http => &["url", "host", "status", "tls"],
-            Self::Tls => &["ca_file", "insecure"],
+            Self::Tls => match TLS_KIND {
+                [_address, _alpn, shared @ ..] => shared,
+                [] | [_] => TLS_KIND,
+            },
+            Self::TlsKind => TLS_KIND,
             Self::Tcp => &["address", "send", "expect"],
             Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
@@ -162,7 +181,7 @@ impl Place {
             Self::Bfd => "under `bfd`",
             Self::Check => "under a check",
             Self::Http => "under `http`",
-            Self::Tls => "under `tls`",
+            Self::Tls | Self::TlsKind => "under `tls`",
             Self::Tcp => "under `tcp`",
             Self::Pattern => "in what is expected",
             Self::Exec => "under `exec`",
@@ -207,7 +226,7 @@ impl Place {
     /// The one other place that knows a key.
     fn elsewhere(self, key: &str) -> Option<Self> {
         // These are copies of the place before them, which is the one to name.
-        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demote];
+        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demote, Self::TlsKind];
         let mut places = Self::ALL
             .into_iter()
             .filter(|place| *place != self && !copies.contains(place) && place.keys().contains(&key));
@@ -243,6 +262,12 @@ fn other_words(word: &str) -> Option<&'static str> {
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",
         "routerid" | "id" => "router_id",
         "uri" | "endpoint" => "url",
+        "ca" | "ca_cert" | "cacert" | "ca_bundle" | "root_ca" => "ca_file",
+        "sni" | "servername" => "server_name",
+        "cert" | "cert_file" | "certificate" | "client_cert" => "client_cert_file",
+        "key" | "client_key" | "private_key" => "client_key_file",
+        "min_days" | "expires_within" | "days" | "days_left" => "expiry",
+        "insecure_skip_verify" | "skip_verify" | "tls_skip_verify" | "no_verify" => "insecure",
         _ => return None,
     })
 }

@@ -230,7 +230,7 @@ fn every_kind_of_check_is_read() {
         ),
         CheckKind::Http(HttpCheck {
             host: "a.example".into(),
-            tls: Some(TlsOptions { ca_file: None, insecure: true }),
+            tls: Some(TlsOptions { insecure: true, ..TlsOptions::default() }),
             status: vec![(204, 204), (300, 399)],
             ..http
         })

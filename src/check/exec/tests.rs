@@ -238,9 +238,9 @@ async fn the_user_is_dropped_to_with_no_supplementary_groups() {
         return;
     }
     let user = Some(User { name: "nobody".into(), uid: 65534, gid: 65534 });
-    let as_nobody = |script: &str| match sh(script) {
-        CheckKind::Exec(exec) => CheckKind::Exec(ExecCheck { user: user.clone(), ..exec }),
-        CheckKind::Http(_) | CheckKind::Tcp(_) => unreachable!(),
+    let as_nobody = |script: &str| {
+        let CheckKind::Exec(exec) = sh(script) else { unreachable!() };
+        CheckKind::Exec(ExecCheck { user: user.clone(), ..exec })
     };
     assert_eq!(pass(as_nobody("echo $(id -u) $(id -g) $(id -G)")).await, "exit code 0: 65534 65534 65534");
     assert_eq!(

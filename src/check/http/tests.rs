@@ -19,10 +19,8 @@ fn answering(text: &'static str) -> CheckKind {
 }
 
 fn wanting(kind: CheckKind, status: &[(u16, u16)]) -> CheckKind {
-    match kind {
-        CheckKind::Http(check) => CheckKind::Http(HttpCheck { status: status.into(), ..check }),
-        CheckKind::Tcp(_) | CheckKind::Exec(_) => unreachable!(),
-    }
+    let CheckKind::Http(check) = kind else { unreachable!() };
+    CheckKind::Http(HttpCheck { status: status.into(), ..check })
 }
 
 /// Writes until the client closes.

@@ -1,22 +1,16 @@
 //! The `http` kind: URL, Host header, TLS options, the status codes that pass.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
-
 use hyper::Uri;
 
+use super::Around;
 use super::target::{host, is_host};
-use super::{Around, io_cause};
+use super::tls;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, HttpCheck, Target, TlsOptions};
+use crate::config::model::{CheckKind, HttpCheck, Target};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::{defaults, value};
-
-/// No bundle of certificates is larger.
-const LARGEST_CA_FILE: u64 = 16 << 20;
 
 /// Reads `http: {url: …}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
@@ -31,7 +25,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let url = table.required("url", "whom to ask: `url: \"http://127.0.0.1:8080/healthz\"`", report, url);
     let host = table.field("host", report, host).optional();
     let status = table.field("status", report, status).or_else(|| vec![defaults::HTTP_STATUS]);
-    let tls = table.field("tls", report, tls);
+    let tls = table.field("tls", report, tls::options);
     table.finish(report);
     let url = url?;
     if let Field::Set(tls) = &tls
@@ -134,54 +128,6 @@ fn parse_url(written: &str) -> Result<Url, Refused> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     Ok(Url { https, target: Target { host: host.to_owned(), port }, path })
-}
-
-fn tls(node: &Node, key: Span, report: &mut Report) -> Option<TlsOptions> {
-    let mut table = Table::open(node, Place::Tls, "`tls`", key, report)?;
-    let ca_file = table.field("ca_file", report, ca_file);
-    let insecure = table.field("insecure", report, value::boolean);
-    table.finish(report);
-    if let (Field::Set(ca_file), Field::Set(insecure)) = (&ca_file, &insecure)
-        && insecure.value
-    {
-        report
-            .error(insecure.span, "`insecure` accepts any certificate, so `ca_file` would not be used")
-            .also(ca_file.span, "the authorities to trust")
-            .hint("keep one of them");
-        return None;
-    }
-    Some(TlsOptions { ca_file: ca_file.optional()?, insecure: insecure.or(false)? })
-}
-
-fn ca_file(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
-    let path = value::absolute_path(node, key, report)?;
-    let shown = short(&path.display().to_string());
-    match read_pem(&path) {
-        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Some(path),
-        Ok(_) => {
-            report
-                .error(node.span, format!("`{shown}` holds no certificate"))
-                .hint("a PEM file with `-----BEGIN CERTIFICATE-----` in it is needed");
-            None
-        }
-        Err(error) => {
-            let diagnostic = report.error(node.span, format!("cannot read `{shown}`: {}", io_cause(&error)));
-            if error.kind() == ErrorKind::PermissionDenied {
-                diagnostic.hint("the user that vipcast runs as must be able to read it");
-            }
-            None
-        }
-    }
-}
-
-/// Reads a file that is really one: opening a pipe would wait for a writer.
-fn read_pem(path: &Path) -> std::io::Result<String> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST_CA_FILE).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `200`, `[200, 204]`, `"200-299"`, or a list of both.

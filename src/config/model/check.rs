@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pattern::Pattern;
+use super::tls::{TlsCheck, TlsOptions};
 use crate::config::defaults;
 
 /// One entry under `checks:`.
@@ -49,6 +49,8 @@ pub enum CheckKind {
     Http(HttpCheck),
     /// `tcp:`: a connection that is accepted, and what is said on it.
     Tcp(TcpCheck),
+    /// `tls:`: a TLS handshake, and a certificate that is good.
+    Tls(TlsCheck),
     /// `exec:`: a program that exits with 0.
     Exec(ExecCheck),
 }
@@ -57,7 +59,7 @@ impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) => true,
+            Self::Http(_) | Self::Tcp(_) | Self::Tls(_) => true,
             Self::Exec(_) => false,
         }
     }
@@ -86,15 +88,6 @@ pub struct HttpCheck {
     pub tls: Option<TlsOptions>,
     /// Status codes that pass, as inclusive ranges; 200–399 is never assumed: the default is 200 alone.
     pub status: Vec<(u16, u16)>,
-}
-
-/// `tls:` of an https check.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsOptions {
-    /// PEM file with the authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Accept any certificate.
-    pub insecure: bool,
 }
 
 /// `tcp: host:port`, or `tcp: {address: …}`, with `send` and `expect`.
