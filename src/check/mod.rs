@@ -9,7 +9,7 @@
 //!          ├──► [health]  pure: when to probe, and what the results make of the state
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 ├─ http ──► tls ─┐
+//!                 ├─ http ──► tls ─┐                  http2 between them where it is spoken
 //!                 ├─ tcp ── tls ───┴──► asking ──► resolve    names, sockets, bounded
 //!                 └─ exec ──► capture                         process groups, bounded
 //!          │
@@ -40,6 +40,7 @@ mod capture;
 mod exec;
 pub mod health;
 mod http;
+mod http2;
 mod limit;
 pub mod once;
 mod pattern;

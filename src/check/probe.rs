@@ -73,7 +73,7 @@ pub(super) struct Prober {
 impl Prober {
     pub(super) fn new(name: CheckName, check: Arc<Check>, shared: Shared) -> Self {
         let options = match &check.kind {
-            CheckKind::Http(http) => http.tls.as_ref(),
+            CheckKind::Http(http) => Some(&http.tls),
             CheckKind::Tls(tls) => Some(&tls.options),
             CheckKind::Tcp(_) | CheckKind::Exec(_) => None,
         };

@@ -2,6 +2,7 @@
 
 mod exec;
 mod http;
+mod http_request;
 mod pattern;
 mod target;
 mod tcp;

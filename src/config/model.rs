@@ -4,6 +4,7 @@
 //! holds one holds a valid one (STYLE 8).
 
 mod check;
+mod http;
 mod pattern;
 mod tls;
 
@@ -19,7 +20,8 @@ pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
-pub use self::check::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, User, Via};
+pub use self::check::{Check, CheckKind, ExecCheck, Target, TcpCheck, User, Via};
+pub use self::http::{HttpCheck, HttpVersion, Method};
 pub use self::pattern::Pattern;
 pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};
 use super::defaults;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use vipcast_bgp::wire::{Asn, Community, Family};
 
@@ -216,13 +217,8 @@ fn every_kind_of_check_is_read() {
         config(&text).checks["up"].kind.clone()
     };
     let target = |host: &str, port| Target { host: host.into(), port };
-    let http = HttpCheck {
-        target: target("::1", 8443),
-        path: "/x?y".into(),
-        host: "::1".into(),
-        tls: Some(TlsOptions::default()),
-        status: vec![(200, 200)],
-    };
+    let tls = Some(TlsOptions::default());
+    let http = HttpCheck::get(target("::1", 8443), "::1".into(), "/x?y".into(), tls);
     assert_eq!(kind("http: {url: \"https://[::1]:8443/x?y\"}"), CheckKind::Http(http.clone()));
     assert_eq!(
         kind(
@@ -230,8 +226,32 @@ fn every_kind_of_check_is_read() {
         ),
         CheckKind::Http(HttpCheck {
             host: "a.example".into(),
-            tls: Some(TlsOptions { insecure: true, ..TlsOptions::default() }),
+            tls: TlsOptions { insecure: true, ..TlsOptions::default() },
             status: vec![(204, 204), (300, 399)],
+            ..http.clone()
+        })
+    );
+    assert_eq!(
+        kind(
+            "http: {url: \"https://[::1]:8443/x?y\", method: PUT, request_body: hi, headers: {X-Who: me}, body: ok, \
+             version: 2}"
+        ),
+        CheckKind::Http(HttpCheck {
+            method: Method::Put,
+            request_body: "hi".into(),
+            headers: vec![(HeaderName::from_static("x-who"), HeaderValue::from_static("me"))],
+            body: Some(Pattern::Text("ok".into())),
+            version: HttpVersion::Http2,
+            ..http.clone()
+        })
+    );
+    assert_eq!(
+        kind("http: {url: \"http://[::1]:8443/x?y\", redirects: 3, tls: {expiry: 14d}, method: head}"),
+        CheckKind::Http(HttpCheck {
+            https: false,
+            redirects: 3,
+            tls: TlsOptions { expiry: Some(Duration::from_secs(14 * 24 * 60 * 60)), ..TlsOptions::default() },
+            method: Method::Head,
             ..http
         })
     );

@@ -1,12 +1,14 @@
-//! The `http` kind: URL, Host header, TLS options, the status codes that pass.
+//! The `http` kind: URL, Host header, TLS options, the status codes that pass. The rest of the request is in
+//! `http_request`.
 
 use hyper::Uri;
 
 use super::Around;
+use super::http_request::Request;
 use super::target::{host, is_host};
 use super::tls;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, HttpCheck, Target};
+use crate::config::model::{CheckKind, HttpCheck, HttpVersion, Target};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
@@ -26,10 +28,15 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let host = table.field("host", report, host).optional();
     let status = table.field("status", report, status).or_else(|| vec![defaults::HTTP_STATUS]);
     let tls = table.field("tls", report, tls::options);
+    let redirects = table.field("redirects", report, redirects);
+    let version = table.field("version", report, version).or(HttpVersion::Http1);
+    let request = Request::read(&mut table, &redirects, report);
     table.finish(report);
     let url = url?;
+    let redirects = redirects.or(0)?;
     if let Field::Set(tls) = &tls
         && !url.value.https
+        && redirects == 0
     {
         report
             .error(tls.span, "`tls` is for https, and the url is http")
@@ -37,14 +44,20 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
             .hint("write `https://` in the url, or remove `tls`");
         return None;
     }
-    let tls = tls.optional()?;
-    let url = url.value;
+    let (tls, request, url) = (tls.or_else(Default::default)?, request?, url.value);
     Some(CheckKind::Http(HttpCheck {
         host: host?.unwrap_or_else(|| url.target.host.clone()),
         target: Target { host: around.host.clone().unwrap_or(url.target.host), port: url.target.port },
         path: url.path,
-        tls: url.https.then(|| tls.unwrap_or_default()),
+        https: url.https,
+        tls,
         status: status?,
+        method: request.method,
+        headers: request.headers,
+        request_body: request.request_body,
+        body: request.body,
+        redirects,
+        version: version?,
     }))
 }
 
@@ -128,6 +141,17 @@ fn parse_url(written: &str) -> Result<Url, Refused> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     Ok(Url { https, target: Target { host: host.to_owned(), port }, path })
+}
+
+/// `"1.1"` or `2`.
+fn version(node: &Node, key: Span, report: &mut Report) -> Option<HttpVersion> {
+    value::choice(node, key, &[("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)], report)
+}
+
+/// How many redirects are followed.
+fn redirects(node: &Node, key: Span, report: &mut Report) -> Option<u8> {
+    let number = value::integer(node, key, 0..=10, "a number of redirects, 0 to 10", report)?;
+    u8::try_from(number).ok()
 }
 
 /// `200`, `[200, 204]`, `"200-299"`, or a list of both.

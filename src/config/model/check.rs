@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::http::HttpCheck;
 use super::pattern::Pattern;
-use super::tls::{TlsCheck, TlsOptions};
+use super::tls::TlsCheck;
 use crate::config::defaults;
 
 /// One entry under `checks:`.
@@ -72,22 +73,6 @@ pub struct Via {
     pub source: Option<IpAddr>,
     /// The interface that they leave through (SO_BINDTODEVICE); `None`: what the routing table says.
     pub interface: Option<String>,
-}
-
-/// `http: {url: …}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// Whom we ask.
-    pub target: Target,
-    /// Path and query, beginning with `/`.
-    pub path: String,
-    /// Whom we ask for: goes into the Host header, and a certificate is checked for it. A name or an address, with no
-    /// port and no brackets; the host of the URL unless `host:` says otherwise.
-    pub host: String,
-    /// `Some` for https.
-    pub tls: Option<TlsOptions>,
-    /// Status codes that pass, as inclusive ranges; 200–399 is never assumed: the default is 200 alone.
-    pub status: Vec<(u16, u16)>,
 }
 
 /// `tcp: host:port`, or `tcp: {address: …}`, with `send` and `expect`.
