@@ -25,7 +25,8 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::body::{Chunks, in_body};
+pub(super) use self::body::Chunks;
+use self::body::in_body;
 use self::hop::Hop;
 use super::asking::Asking;
 use super::http2;
@@ -101,11 +102,11 @@ async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) 
         };
         let named = hop.is_of(check);
         let hello = Hello { host: &hop.host, options: hop.tls_options(check), alpn: &[alpn], named };
-        let stream = tls::handshake(stream, hello, trust, limit).await?;
+        let (stream, identity) = tls::handshake(stream, hello, trust, limit).await?;
         if check.version == HttpVersion::Http2 {
             http2::is_agreed_on(&stream)?;
         }
-        ask(stream, request, check, limit).await
+        ask(stream, request, check, limit).await.map_err(|cause| identity.blamed(cause))
     };
     limit.within(exchange).await.ok_or_else(|| limit.exceeded("no answer"))?
 }

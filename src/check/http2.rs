@@ -44,35 +44,47 @@ pub(super) async fn exchange<T>(
     let mut builder = h2::client::Builder::new();
     builder.enable_push(false).max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX));
     let (sender, connection) = builder.handshake(stream).await.map_err(|error| in_words(&error))?;
-    // `connection` does the reading and writing that `answer` waits for, so both are polled here, in one task. An error
-    // is told by `answer`, also when the connection is the first to end.
+    // `connection` does the reading and writing that the others wait for, so it is polled beside them, in one task.
     let mut connection = pin!(connection);
-    let mut answer = pin!(async {
-        let answer = async {
-            let mut sender = sender.ready().await?;
-            let (answer, mut stream) = sender.send_request(request, body.is_empty())?;
-            if !body.is_empty() {
-                stream.send_data(body, true)?;
-            }
-            answer.await
-        };
-        read(answer.await.map_err(|error: h2::Error| in_words(&error))?).await
+    let mut asking = pin!(async {
+        let mut sender = sender.ready().await?;
+        let (answer, mut stream) = sender.send_request(request, body.is_empty())?;
+        if !body.is_empty() {
+            stream.send_data(body, true)?;
+        }
+        // The connection ends with the last sender.
+        Ok::<_, h2::Error>((answer.await?, sender))
     });
+    let asked = tokio::select! {
+        biased;
+        asked = &mut asking => asked,
+        // A connection that ends before the request is on it wakes nobody.
+        ended = &mut connection => tokio::select! {
+            biased;
+            asked = &mut asking => asked,
+            () = std::future::ready(()) => match ended {
+                Err(error) => Err(error),
+                Ok(()) => return Err(CLOSED.into()),
+            },
+        },
+    };
+    let (answer, _sender) = asked.map_err(|error| in_words(&error))?;
+    let mut reading = pin!(read(answer));
     tokio::select! {
         biased;
-        answer = &mut answer => answer,
-        _ = &mut connection => answer.await,
+        read = &mut reading => read,
+        _ = &mut connection => reading.await,
     }
 }
+
+const CLOSED: &str = "connection closed before the answer";
 
 /// Whose fault it was, and what it was.
 pub(super) fn in_words(error: &h2::Error) -> String {
     if let Some(error) = error.get_io() {
         return match error.kind() {
             // What h2 makes of a connection that ends.
-            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-                "connection closed before the answer".into()
-            }
+            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => CLOSED.into(),
             // It makes a new error of the kind, without what the system said.
             io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
             _ => tls::io_error(error),

@@ -9,7 +9,7 @@
 //!          ├──► [health]  pure: when to probe, and what the results make of the state
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 ├─ http ──► tls ─┐                  http2 between them where it is spoken
+//!                 ├─ http, grpc ► tls ─┐                  http2 between them where it is spoken
 //!                 ├─ tcp ── tls ───┴──► asking ──► resolve    names, sockets, bounded
 //!                 └─ exec ──► capture                         process groups, bounded
 //!          │
@@ -38,6 +38,7 @@
 mod asking;
 mod capture;
 mod exec;
+mod grpc;
 pub mod health;
 mod http;
 mod http2;

@@ -16,7 +16,7 @@ use super::limit::{Answer, Limit};
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::tls::{self, SystemTrust, Trust};
-use super::{http, tcp, words};
+use super::{grpc, http, tcp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -75,6 +75,7 @@ impl Prober {
         let options = match &check.kind {
             CheckKind::Http(http) => Some(&http.tls),
             CheckKind::Tls(tls) => Some(&tls.options),
+            CheckKind::Grpc(grpc) => grpc.tls.as_ref(),
             CheckKind::Tcp(_) | CheckKind::Exec(_) => None,
         };
         let trust = Trust::new(options, &shared.system_trust);
@@ -108,9 +109,11 @@ impl Prober {
     /// Cancel-safe: what happens while nobody waits ends the next wait at once.
     pub(super) async fn changed(&mut self) {
         match &self.check.kind {
-            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Tls(_) | CheckKind::Exec(_) => {
-                pending().await
-            }
+            CheckKind::Http(_)
+            | CheckKind::Tcp(_)
+            | CheckKind::Tls(_)
+            | CheckKind::Grpc(_)
+            | CheckKind::Exec(_) => pending().await,
         }
     }
 
@@ -124,6 +127,10 @@ impl Prober {
             CheckKind::Tcp(tcp) => {
                 let turn = Turn::take(check, shared, started).await;
                 turn.within(tcp::probe(tcp, turn.asking)).await
+            }
+            CheckKind::Grpc(grpc) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(grpc::probe(grpc, turn.asking, trust)).await
             }
             CheckKind::Tls(tls) => {
                 let turn = Turn::take(check, shared, started).await;

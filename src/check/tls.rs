@@ -78,7 +78,9 @@ pub(super) async fn probe(check: &TlsCheck, asking: Asking<'_>, trust: &Trust) -
     seen.extend(secured.validity().map(|validity| validity.in_words()));
     if version == Some(ProtocolVersion::TLSv1_3) && secured.identity.was_asked_for() {
         let refused = asking.limit.within(refusal(&mut secured.stream)).await.flatten();
-        refused.map_or(Ok(()), |error| Err(words::refused(&error, hello, &secured.identity).0))?;
+        if let Some(error) = refused {
+            return Err(secured.identity.blamed(words::refused(&error, hello, &secured.identity).0));
+        }
     }
     Ok(seen.join(", "))
 }
@@ -86,9 +88,8 @@ pub(super) async fn probe(check: &TlsCheck, asking: Asking<'_>, trust: &Trust) -
 /// In TLS 1.3 the client is done before the server has seen who it is (RFC 8446 §2), so what the server thinks of that
 /// comes later: an alert, or anything else where we are welcome. We say goodbye, so that it need not wait for us.
 async fn refusal(stream: &mut TlsStream<TcpStream>) -> Option<io::Error> {
-    if let Err(error) = stream.shutdown().await {
-        return Some(error);
-    }
+    // Who has closed already may have said why before.
+    let _not_heard = stream.shutdown().await;
     let mut byte = [0];
     match stream.read(&mut byte).await {
         // Some close without saying goodbye.
@@ -106,8 +107,8 @@ pub(super) async fn handshake(
     hello: Hello<'_>,
     trust: &Trust,
     limit: Limit,
-) -> Result<TlsStream<TcpStream>, String> {
-    shake_hands(stream, hello, trust, limit).await.map(|secured| secured.stream)
+) -> Result<(TlsStream<TcpStream>, Arc<Identity>), String> {
+    shake_hands(stream, hello, trust, limit).await.map(|secured| (secured.stream, secured.identity))
 }
 
 /// A connection after the handshake.
@@ -177,7 +178,7 @@ fn config(
 
 /// Who we are on one connection, and whether the server wanted to know.
 #[derive(Debug)]
-struct Identity {
+pub(super) struct Identity {
     key: Option<Arc<CertifiedKey>>,
     asked: AtomicBool,
 }
@@ -185,6 +186,13 @@ struct Identity {
 impl Identity {
     fn was_asked_for(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Why a connection broke, with what may be behind it: a server that closes at once over a missing certificate resets the
+    /// connection, and what it said of that may be lost.
+    pub(super) fn blamed(&self, cause: String) -> String {
+        let hidden = cause.contains("connection") && self.was_asked_for() && self.key.is_none();
+        if hidden { format!("{cause}; the server had asked for a client certificate") } else { cause }
     }
 }
 

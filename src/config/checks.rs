@@ -1,6 +1,7 @@
 //! `checks:`: one file for each kind, and here what all of them have: the pace, and the way to whom is asked.
 
 mod exec;
+mod grpc;
 mod http;
 mod http_request;
 mod pattern;
@@ -38,10 +39,11 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 4] = [
+const KINDS: [(&str, Place, Reader); 5] = [
     ("http", Place::Http, http::read),
     ("tcp", Place::Tcp, tcp::read),
     ("tls", Place::TlsKind, tls::read),
+    ("grpc", Place::Grpc, grpc::read),
     ("exec", Place::Exec, exec::read),
 ];
 

@@ -4,6 +4,7 @@
 //! holds one holds a valid one (STYLE 8).
 
 mod check;
+mod grpc;
 mod http;
 mod pattern;
 mod tls;
@@ -21,6 +22,7 @@ use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunit
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::{Check, CheckKind, ExecCheck, Target, TcpCheck, User, Via};
+pub use self::grpc::GrpcCheck;
 pub use self::http::{HttpCheck, HttpVersion, Method};
 pub use self::pattern::Pattern;
 pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};

@@ -19,6 +19,7 @@ pub(super) enum Place {
     Http,
     Tls,
     TlsKind,
+    Grpc,
     Tcp,
     Pattern,
     Exec,
@@ -68,7 +69,7 @@ const TLS_KIND: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -85,6 +86,7 @@ impl Place {
         Self::Http,
         Self::Tls,
         Self::TlsKind,
+        Self::Grpc,
         Self::Tcp,
         Self::Pattern,
         Self::Exec,
@@ -129,6 +131,7 @@ impl Place {
                 "http",
                 "tcp",
                 "tls",
+                "grpc",
                 "exec",
                 "host",
                 "source_address",
@@ -156,6 +159,7 @@ impl Place {
                 [] | [_] => TLS_KIND,
             },
             Self::TlsKind => TLS_KIND,
+            Self::Grpc => &["address", "service", "authority", "tls"],
             Self::Tcp => &["address", "send", "expect"],
             Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
@@ -193,6 +197,7 @@ impl Place {
             Self::Check => "under a check",
             Self::Http => "under `http`",
             Self::Tls | Self::TlsKind => "under `tls`",
+            Self::Grpc => "under `grpc`",
             Self::Tcp => "under `tcp`",
             Self::Pattern => "in what is expected",
             Self::Exec => "under `exec`",

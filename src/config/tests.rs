@@ -255,6 +255,39 @@ fn every_kind_of_check_is_read() {
             ..http
         })
     );
+    let grpc = GrpcCheck {
+        target: target("::1", 50051),
+        host: "::1".into(),
+        service: String::new(),
+        authority: "[::1]:50051".into(),
+        tls: None,
+    };
+    assert_eq!(kind("grpc: \"[::1]:50051\""), CheckKind::Grpc(grpc.clone()));
+    assert_eq!(
+        kind("grpc: {address: \"[::1]:50051\", service: a.B, authority: api.example, tls: {insecure: true}}"),
+        CheckKind::Grpc(GrpcCheck {
+            service: "a.B".into(),
+            authority: "api.example".into(),
+            tls: Some(TlsOptions { insecure: true, ..TlsOptions::default() }),
+            ..grpc
+        })
+    );
+    let tls = TlsCheck {
+        target: target("a.example", 443),
+        host: "a.example".into(),
+        options: TlsOptions::default(),
+        alpn: vec![],
+    };
+    assert_eq!(kind("tls: \"a.example:443\""), CheckKind::Tls(tls.clone()));
+    assert_eq!(
+        kind("tls: {address: 443, alpn: [h2], server_name: b.example}, host: 192.0.2.1"),
+        CheckKind::Tls(TlsCheck {
+            target: target("192.0.2.1", 443),
+            host: "192.0.2.1".into(),
+            options: TlsOptions { server_name: Some("b.example".into()), ..TlsOptions::default() },
+            alpn: vec!["h2".into()],
+        })
+    );
     let tcp = TcpCheck::connecting(target("::1", 53));
     assert_eq!(kind("tcp: {address: \"[::1]:53\"}"), CheckKind::Tcp(tcp.clone()));
     assert_eq!(

@@ -3,12 +3,20 @@
 //! | file | what |
 //! | --- | --- |
 //! | `server` | a server as a child process in a directory of its own, gone with the test |
+//! | `pki` | certificates for them |
 //! | `http` | nginx |
+//! | `tcp` | redis |
+//! | `tls` | openssl |
+//! | `grpc` | etcd |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
 
+mod grpc;
 mod http;
+mod pki;
 mod server;
+mod tcp;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -16,6 +24,6 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups = [http::trials()];
+    let groups = [http::trials(), tcp::trials(), tls::trials(), grpc::trials()];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

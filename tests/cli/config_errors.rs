@@ -285,6 +285,13 @@ const WRONG: &[(&str, &str)] = &[
     ("check", "tls: {address: \"localhost:443\", expiry: 1s}"),
     ("check", "tls: {address: \"localhost:443\", min_days: 14}"),
     ("check", "tls: {address: \"localhost:443\", client_cert_file: client.pem}"),
+    ("check", "grpc: localhost"),
+    ("check", "grpc: {service: [a]}"),
+    ("check", "grpc: {address: \"localhost:50051\", tls: yes, authority: \"a b\"}"),
+    (
+        "check",
+        "grpc: {address: \"localhost:50051\", tls: {address: \"localhost:1\", ca: /etc/passwd}, method: Check}",
+    ),
     ("check", "exec: {}"),
     ("check", "exec: /usr/bin/true --now"),
     ("check", "exec: {command: \"/bin/true --now\"}"),

@@ -184,6 +184,25 @@ async fn whoever_speaks_something_else_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_us_after_the_handshake_is_heard() {
+    let authority = Authority::new("h2-refusing");
+    let mut certificate = served(Duration::from_secs(86_400));
+    certificate.alpn = vec![b"h2".into()];
+    certificate.clients = Some(authority.file.clone());
+    let address = h2_server(Some(authority.config(certificate)), healthy);
+    for _ in 0..50 {
+        let detail = fail(h2(address, authority.trusted())).await;
+        // It closes at once, so that its alert may be lost on the way.
+        let words = [
+            "the server demands a client certificate",
+            "connection reset by peer; the server had asked for a client certificate",
+            "connection closed before the answer; the server had asked for a client certificate",
+        ];
+        assert!(words.contains(&&*detail), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_or_nothing_there() {
     assert_eq!(fail(h2(closed_port(), None)).await, "connection refused");
     assert_eq!(time_out(h2(server(wait_for_close), None)).await, "no answer within 200 ms");

@@ -23,13 +23,13 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// An authority, and the file that a `ca_file:` names.
 pub(in crate::check) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: PathBuf,
+    pub(in crate::check) file: PathBuf,
 }
 
 /// What a server has: a certificate, what it demands, what it speaks.
 pub(in crate::check) struct Served {
     chain: Vec<CertificateParams>,
-    clients: Option<PathBuf>,
+    pub(in crate::check) clients: Option<PathBuf>,
     pub(in crate::check) alpn: Vec<Vec<u8>>,
     versions: Vec<&'static SupportedProtocolVersion>,
 }
@@ -329,8 +329,12 @@ async fn a_client_certificate_is_shown_to_who_asks() {
         let clients = Some(authority.file.clone());
         let address = authority.serve(Served { clients, versions: vec![version], ..served(90 * DAY) });
         let wanted = "the server demands a client certificate";
-        assert_eq!(fail(tls(address, as_client(None))).await, wanted, "{version:?}");
-        assert_eq!(fail(http(address, "web.example", as_client(None))).await, wanted, "{version:?}");
+        // In TLS 1.3 the server closes right behind its alert, which may be lost on the way.
+        let asked = "; the server had asked for a client certificate";
+        for kind in [tls(address, as_client(None)), http(address, "web.example", as_client(None))] {
+            let detail = fail(kind).await;
+            assert!(detail == wanted || detail.ends_with(asked), "{version:?}: {detail}");
+        }
         assert_eq!(
             fail(tls(address, as_client(Some(&theirs)))).await,
             "the server does not accept our client certificate: unknown ca",

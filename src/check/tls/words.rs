@@ -31,13 +31,31 @@ pub(super) fn refused(error: &io::Error, hello: Hello<'_>, identity: &Identity) 
 /// An error of a connection that may have TLS on it, after the handshake: in TLS 1.3 the server says only then what it
 /// thinks of our certificate.
 pub(in crate::check) fn io_error(error: &io::Error) -> String {
-    match of_tls(error) {
-        Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => WANTS_TO_KNOW.into(),
-        Some(Error::AlertReceived(cause)) => format!("the server broke TLS off: {}", alert_name(*cause)),
-        Some(other) => format!("TLS: {other}"),
+    let said = error.to_string();
+    // h2 keeps of an error only what it says.
+    match said.strip_prefix("received fatal alert: ") {
+        Some("CertificateRequired") => WANTS_TO_KNOW.into(),
+        Some(alert) if OF_CLIENTS.contains(&alert) => {
+            let alert = in_small_letters(alert);
+            format!("the server does not accept our client certificate, or that there is none: {alert}")
+        }
+        Some(alert) => format!("the server broke TLS off: {}", in_small_letters(alert)),
+        None if of_tls(error).is_some() => format!("TLS: {said}"),
         None => words::io_error(error),
     }
 }
+
+/// Alerts that a server can only mean for the certificate of the client.
+const OF_CLIENTS: [&str; 8] = [
+    "BadCertificate",
+    "UnsupportedCertificate",
+    "CertificateRevoked",
+    "CertificateExpired",
+    "CertificateUnknown",
+    "UnknownCA",
+    "AccessDenied",
+    "DecryptError",
+];
 
 const WANTS_TO_KNOW: &str = "the server demands a client certificate";
 
@@ -46,7 +64,7 @@ fn of_tls(error: &io::Error) -> Option<&Error> {
 }
 
 fn alert(cause: AlertDescription, hello: Hello<'_>, identity: &Identity) -> String {
-    let name = alert_name(cause);
+    let name = in_small_letters(&format!("{cause:?}"));
     #[expect(clippy::wildcard_enum_match_arm, reason = "there are 256, and most mean nothing to an operator")]
     match cause {
         AlertDescription::NoApplicationProtocol => {
@@ -71,9 +89,9 @@ fn alert(cause: AlertDescription, hello: Hello<'_>, identity: &Identity) -> Stri
     }
 }
 
-/// As the RFC writes it: `unknown ca`.
-fn alert_name(alert: AlertDescription) -> String {
-    let mut name = format!("{alert:?}");
+/// As the RFC writes it: `UnknownCA` is `unknown ca`.
+fn in_small_letters(alert: &str) -> String {
+    let mut name = alert.to_owned();
     while let Some(at) = name
         .as_bytes()
         .windows(2)

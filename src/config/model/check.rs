@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::grpc::GrpcCheck;
 use super::http::HttpCheck;
 use super::pattern::Pattern;
 use super::tls::TlsCheck;
@@ -52,6 +53,8 @@ pub enum CheckKind {
     Tcp(TcpCheck),
     /// `tls:`: a TLS handshake, and a certificate that is good.
     Tls(TlsCheck),
+    /// `grpc:`: a service that says it is healthy.
+    Grpc(GrpcCheck),
     /// `exec:`: a program that exits with 0.
     Exec(ExecCheck),
 }
@@ -60,7 +63,7 @@ impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Tls(_) => true,
+            Self::Http(_) | Self::Tcp(_) | Self::Tls(_) | Self::Grpc(_) => true,
             Self::Exec(_) => false,
         }
     }
