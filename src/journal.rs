@@ -35,6 +35,9 @@ pub fn log(record: &Record) {
             HealthState::Falling => debug!(%check, detail, "check falling"),
             HealthState::Unknown => debug!(%check, detail, "check not settled yet"),
         },
+        Record::Degraded { check, limit: Some(limit) } => warn!(%check, limit, "check degraded"),
+        Record::Degraded { check, limit: None } => info!(%check, "check no longer degraded"),
+        Record::Promoted(service) => info!(%service, "promoted"),
         Record::AddressLost(address) => {
             warn!(address = %address.ip, interface = address.interface, "address vanished");
         }

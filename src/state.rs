@@ -1,9 +1,10 @@
-//! The state directory: the lock that keeps a second daemon out, and what must survive a restart: the drains (I12), and
-//! what was announced when a graceful restart began.
+//! The state directory: the lock that keeps a second daemon out, and what must survive a restart: the drains (I12), which
+//! VIPs do not take over by themselves, and what was announced when a graceful restart began.
 //!
 //! ```text
 //! state_dir/lock          locked as long as the daemon lives; holds its process id, for people
 //! state_dir/drains.json   service -> drain; replaced as a whole, never half-written
+//! state_dir/held.json     the boot, the VIPs that are held back, and those that a reboot holds back
 //! state_dir/restart.json  the boot and the VIPs; there only between two processes
 //! ```
 
@@ -16,7 +17,7 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Drain;
+use crate::engine::{Drain, HeldBack};
 use crate::names::ServiceName;
 
 /// Why the state directory cannot be used.
@@ -69,6 +70,7 @@ pub enum StateError {
 }
 
 const DRAINS: &str = "drains.json";
+const HELD: &str = "held.json";
 const RESTART: &str = "restart.json";
 
 /// What a process that restarts gracefully leaves to the next.
@@ -76,6 +78,14 @@ const RESTART: &str = "restart.json";
 struct Announced {
     boot: String,
     vips: BTreeSet<IpNet>,
+}
+
+/// Which VIPs are held back, and which a reboot holds back.
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedHeldBack {
+    boot: String,
+    held: BTreeSet<IpNet>,
+    watched: BTreeSet<IpNet>,
 }
 
 /// The state directory, locked for as long as this value lives.
@@ -132,6 +142,27 @@ impl StateDir {
     /// The file system refuses.
     pub fn save_drains(&self, drains: &BTreeMap<ServiceName, Drain>) -> Result<(), StateError> {
         self.write(DRAINS, drains)
+    }
+
+    /// The VIPs that must not take over by themselves: those that were held back; after a reboot all that could be, because
+    /// somebody else has their traffic now.
+    ///
+    /// # Errors
+    /// The file is there but cannot be read or understood.
+    pub fn held_back(&self) -> Result<BTreeSet<IpNet>, StateError> {
+        let Some(SavedHeldBack { boot, held, watched }) = self.read(HELD)? else {
+            return Ok(BTreeSet::new());
+        };
+        Ok(if boot == self.boot()? { held } else { watched })
+    }
+
+    /// Saves what is held back: after this returns it survives a power cut.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn save_held_back(&self, HeldBack { held, watched }: &HeldBack) -> Result<(), StateError> {
+        let (held, watched) = (held.clone(), watched.clone());
+        self.write(HELD, &SavedHeldBack { boot: self.boot()?, held, watched })
     }
 
     /// Leaves for the next process what was announced, because the routers keep it (RFC 4724).
@@ -228,6 +259,22 @@ mod tests {
         fs::write(path.join(RESTART), r#"{"boot": "another", "vips": ["192.0.2.10/32"]}"#).unwrap();
         assert_eq!(state.take_announced().unwrap(), None, "a reboot has bound nothing");
         assert!(!path.join(RESTART).exists());
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_is_held_back_stays_so_and_a_reboot_holds_back_all_that_can_be() {
+        let path = scratch("held");
+        let state = StateDir::open(&path).unwrap();
+        assert_eq!(state.held_back().unwrap(), BTreeSet::new(), "a first start takes the traffic");
+        let [held, other]: [IpNet; 2] = ["192.0.2.10/32", "192.0.2.11/32"].map(|vip| vip.parse().unwrap());
+        state.save_held_back(&HeldBack { held: [held].into(), watched: [held, other].into() }).unwrap();
+        assert_eq!(state.held_back().unwrap(), [held].into());
+        let text = fs::read_to_string(path.join(HELD)).unwrap();
+        fs::write(path.join(HELD), text.replace(&state.boot().unwrap(), "another")).unwrap();
+        assert_eq!(state.held_back().unwrap(), [held, other].into());
+        fs::write(path.join(HELD), "{").unwrap();
+        assert!(matches!(state.held_back(), Err(StateError::Read { .. })));
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -50,25 +50,29 @@ impl Asking<'_> {
         Ok(usable)
     }
 
-    /// Connects to the first address of `target` that accepts. Each address gets its equal share of the time that is
-    /// left, so that one which swallows packets does not hide those behind it.
+    /// Each address with its equal share of the time that is left when its turn comes, so that one which swallows
+    /// packets does not hide those behind it.
+    pub(super) fn turns(&self, addresses: &[IpAddr]) -> impl Iterator<Item = (IpAddr, Self)> {
+        let turn = |(tried, address): (usize, &IpAddr)| {
+            (*address, self.within(self.limit.share(addresses.len() - tried)))
+        };
+        addresses.iter().enumerate().map(turn)
+    }
+
+    /// Connects to the first address of `target` that accepts, each in its turn.
     ///
     /// # Errors
     /// In words; for a name with the address that was tried last.
     pub(super) async fn connect(&self, target: &Target) -> Result<TcpStream, String> {
         let addresses = self.addresses(&target.host).await?;
         let mut failure = String::new();
-        for (tried, address) in addresses.iter().enumerate() {
-            let attempt = self.limit.share(addresses.len() - tried);
-            let cause = match attempt.within(self.connect_to((*address, target.port).into())).await {
+        for (address, Self { limit, .. }) in self.turns(&addresses) {
+            let cause = match limit.within(self.connect_to((address, target.port).into())).await {
                 Some(Ok(stream)) => return Ok(stream),
                 Some(Err(error)) => self.in_words(&error),
-                None => attempt.exceeded("no connection"),
+                None => limit.exceeded("no connection"),
             };
-            failure = match target.host.parse::<IpAddr>() {
-                Ok(_) => cause,
-                Err(_) => format!("{address}: {cause}"),
-            };
+            failure = target.named(address, cause);
         }
         Err(failure)
     }
@@ -104,6 +108,14 @@ impl Asking<'_> {
         }
     }
 
+    /// An error of a socket of datagrams, which learns by ICMP that nobody listens.
+    pub(super) fn in_words_of_datagrams(&self, error: &io::Error) -> String {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            return "port unreachable".into();
+        }
+        self.in_words(error)
+    }
+
     async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(interface) = &self.via.interface {
@@ -119,6 +131,16 @@ impl Asking<'_> {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         Ok(stream)
+    }
+}
+
+impl Target {
+    /// What went wrong with one of the addresses: where a name has several, with the address.
+    pub(super) fn named(&self, address: IpAddr, cause: String) -> String {
+        match self.host.parse::<IpAddr>() {
+            Ok(_) => cause,
+            Err(_) => format!("{address}: {cause}"),
+        }
     }
 }
 

@@ -20,11 +20,18 @@
 //! The second row spreads checks that were started, or that failed and recovered, at the same moment; the jitter keeps
 //! them from drifting together again. A probe that outlasts its delay is followed by the next one at once. Whoever
 //! wakes late starts one probe, late; what was missed is not made up for.
+//!
+//! **Judgement.** Limits to latency and errors ([`Limit`](crate::config::model::Limit)) either make the check degraded, which
+//! is reported beside its state, or make each probe count as failed while they are exceeded.
+//!
+//! **Damping.** A check with `hold_down` that goes down stays so for a time, which doubles with each time that it went down
+//! before and is halved again as it stays up. Meanwhile it is `Rising` when it passes, at the pace of `interval`.
 
 use std::time::{Duration, Instant};
 
+use super::judgement::Judgement;
 use super::report::{HealthState, Outcome};
-use crate::config::model::Check;
+use crate::config::model::{Check, Consequence, HoldDown};
 
 #[cfg(test)]
 mod tests;
@@ -41,21 +48,31 @@ pub enum Input<'a> {
 }
 
 /// What the driver has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Start a probe now. There is no other one before its result is handed in.
     Probe,
     /// Tell the engine, together with the result.
-    Report {
-        /// The state after the result.
-        state: HealthState,
-        /// When it was entered.
-        since: Instant,
-    },
+    Report(Judged),
+}
+
+/// What a result has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// The state after the result.
+    pub state: HealthState,
+    /// When it was entered.
+    pub since: Instant,
+    /// Which limit makes the check degraded, in words.
+    pub degraded: Option<String>,
+    /// Which limit makes a passed probe count as failed, in words.
+    pub failed: Option<String>,
+    /// Until when it cannot come up, whatever its probes say.
+    pub held_until: Option<Instant>,
 }
 
 /// The health of one check. Plain data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     interval: Duration,
     fast_interval: Duration,
@@ -64,8 +81,21 @@ pub struct Health {
     state: HealthState,
     since: Instant,
     streak: Streak,
+    judgement: Judgement,
+    hold_down: Option<HoldDown>,
+    damping: Damping,
     schedule: Schedule,
     random: Random,
+}
+
+/// How often it has gone down lately, and what follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Damping {
+    /// Times that it went down and that are not forgotten.
+    flaps: u32,
+    /// When it came up last.
+    up_since: Option<Instant>,
+    held_until: Option<Instant>,
 }
 
 /// Equal results in a row.
@@ -98,6 +128,9 @@ impl Health {
             state: HealthState::Unknown,
             since: now,
             streak: Streak { passed: false, length: 0 },
+            judgement: Judgement::new(check),
+            hold_down: check.hold_down,
+            damping: Damping::default(),
             schedule: Schedule::Due(now + first),
             random,
         }
@@ -116,15 +149,28 @@ impl Health {
             }
             (Input::Finished(outcome), Schedule::Probing(started)) => {
                 let settled = self.settled();
-                self.count(outcome.passed);
-                self.enter(self.next_state(), now);
-                let delay = match (settled, self.settled()) {
-                    (_, false) => self.random.jitter(self.fast_interval),
-                    (false, true) => self.random.between(self.fast_interval, self.interval),
-                    (true, true) => self.random.jitter(self.interval),
+                self.judgement.take(outcome, now);
+                let failed = self.judgement.exceeded(Consequence::Down).filter(|_| outcome.passed);
+                let failed = failed.map(str::to_owned);
+                self.count(outcome.passed && failed.is_none());
+                self.enter(self.next_state(now), now);
+                let held_until = self.held_until(now);
+                let delay = match (settled, self.settled(), held_until) {
+                    // It cannot change before, so there is no hurry.
+                    (_, _, Some(_)) => self.random.jitter(self.interval),
+                    (_, false, None) => self.random.jitter(self.fast_interval),
+                    (false, true, None) => self.random.between(self.fast_interval, self.interval),
+                    (true, true, None) => self.random.jitter(self.interval),
                 };
-                self.schedule = Schedule::Due((started + delay).max(now));
-                vec![Output::Report { state: self.state, since: self.since }]
+                let due = (started + delay).max(now);
+                self.schedule = Schedule::Due(held_until.map_or(due, |until| due.min(until)));
+                vec![Output::Report(Judged {
+                    state: self.state,
+                    since: self.since,
+                    degraded: self.judgement.exceeded(Consequence::Degraded).map(str::to_owned),
+                    failed,
+                    held_until,
+                })]
             }
             (Input::Tick, Schedule::Due(_) | Schedule::Probing(_))
             | (Input::Hint, Schedule::Probing(_))
@@ -158,10 +204,18 @@ impl Health {
         self.streak = Streak { passed, length };
     }
 
-    fn next_state(&self) -> HealthState {
+    /// Until when it cannot come up.
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.damping.held_until.filter(|until| now < *until)
+    }
+
+    fn next_state(&self, now: Instant) -> HealthState {
         let Streak { passed, length } = self.streak;
+        let held = self.held_until(now).is_some();
         match (self.state, passed) {
-            (HealthState::Unknown | HealthState::Rising | HealthState::Down, true) if length >= self.rise => {
+            (HealthState::Unknown | HealthState::Rising | HealthState::Down, true)
+                if length >= self.rise && !held =>
+            {
                 HealthState::Up
             }
             (HealthState::Unknown | HealthState::Falling | HealthState::Up, false) if length >= self.fall => {
@@ -176,10 +230,33 @@ impl Health {
     }
 
     fn enter(&mut self, state: HealthState, now: Instant) {
-        if self.state != state {
-            self.state = state;
-            self.since = now;
+        if self.state == state {
+            return;
         }
+        let was = self.state.verdict();
+        (self.state, self.since) = (state, now);
+        match (was, state.verdict()) {
+            (Some(false) | None, Some(true)) => self.damping.up_since = Some(now),
+            (Some(true), Some(false)) => {
+                if let Some(hold_down) = self.hold_down {
+                    self.damping.go_down(hold_down, now);
+                }
+            }
+            // One that was never up has not flapped.
+            (Some(true), Some(true) | None)
+            | (Some(false), Some(false) | None)
+            | (None, Some(false) | None) => {}
+        }
+    }
+}
+
+impl Damping {
+    fn go_down(&mut self, hold_down: HoldDown, now: Instant) {
+        let up_for = self.up_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        let forgotten = up_for.as_nanos().checked_div(hold_down.most.as_nanos()).unwrap_or(u128::MAX);
+        let flaps = self.flaps.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX));
+        self.held_until = Some(now + hold_down.after(flaps));
+        self.flaps = (flaps + 1).min(hold_down.doublings());
     }
 }
 

@@ -7,11 +7,19 @@
 //!      [runner]  thread "probes", one task per check
 //!          │
 //!          ├──► [health]  pure: when to probe, and what the results make of the state
+//!          │      └─ judgement    pure: latency and errors against their limits
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 ├─ http, grpc ► tls ─┐                  http2 between them where it is spoken
-//!                 ├─ tcp ── tls ───┴──► asking ──► resolve    names, sockets, bounded
-//!                 └─ exec ──► capture                         process groups, bounded
+//!                 ├─ http, grpc ► tls, http2 ─┐
+//!                 ├─ tcp, tls, dns ► tls      │
+//!                 ├─ icmp, udp ───────────────┴► asking ─► resolve   names, sockets, bounded
+//!                 ├─ exec ──► capture                         process groups, bounded
+//!                 ├─ file                                     looks that may hang, bounded
+//!                 ├─ process                                  pidfd
+//!                 ├─ listener, interface ──► netlink          the kernel is asked
+//!                 └─ systemd ──► dbus                         systemd is asked
+//!                        ▲
+//!                        └── bells ◄── hub                    the kernel, or systemd, tells: ask now
 //!          │
 //!          ▼ mpsc
 //!      CheckReport ──► engine
@@ -24,11 +32,14 @@
 //! | `keep_running` | [`runner::Runner`] | when the runner is dropped; it waits for the supervisors |
 //! | one per check | `keep_running` | aborted when the check is removed or changed |
 //! | a lookup | nobody: it ends by itself | when the resolver answers |
+//! | a look at a file | nobody: it ends by itself | when the file system answers |
 //! | loading certificates | nobody: it ends by itself | when the files are read |
+//! | the hub of a kind | every check of that kind | dropped with the last of them |
+//! | reading the id of a process | nobody: it ends by itself | when the file is read |
 //! | a program's supervisor | nobody; a `Drained` knows whether there is one | when every process of it is reaped |
 //!
 //! **Cancel safety.** Dropping a check's task drops its probe, and with that its sockets. What cannot be dropped (a blocking
-//! lookup, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has no result: nothing
+//! lookup, a look at a file, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has no result: nothing
 //! is reported that nobody saw.
 //!
 //! To add a kind of check: a variant of [`CheckKind`](crate::config::model::CheckKind), a file here with a
@@ -36,19 +47,33 @@
 //! learns of a change by itself has an arm in `probe::Prober::changed`, too.
 
 mod asking;
+mod bells;
 mod capture;
+mod dbus;
+mod dns;
 mod exec;
+mod file;
 mod grpc;
 pub mod health;
 mod http;
 mod http2;
+mod icmp;
+mod interface;
+mod judgement;
+pub mod lateness;
 mod limit;
+mod listener;
+mod netlink;
 pub mod once;
 mod pattern;
 mod probe;
+mod process;
 pub mod report;
 mod resolve;
 pub mod runner;
+mod search;
+mod systemd;
 mod tcp;
 mod tls;
+mod udp;
 mod words;

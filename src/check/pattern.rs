@@ -1,141 +1,81 @@
-//! Looks for a pattern in an answer that arrives bit by bit, within bounds of memory and time.
-
-use regex_lite::Regex;
-use tokio::io::{self, AsyncRead, AsyncReadExt as _};
+//! Whether an answer holds what it must, and how it is quoted where it does not.
 
 use crate::config::model::Pattern;
 
-/// Looked at of an answer, in bytes.
-pub(super) const MOST: usize = 64 * 1024;
-/// How much more is read at a time, in bytes.
-const PIECE: usize = 4 * 1024;
-/// Up to here a regular expression is matched at once, in bytes: it takes a millisecond or less. Longer texts are matched
-/// on the pool of blocking threads, so that no other probe is late for it.
-const AT_ONCE: usize = 4 * 1024;
+/// Longest quotation, in characters.
+const QUOTED: usize = 60;
 
-/// What has arrived, and how much of it was looked at.
-#[derive(Debug)]
-pub(super) struct Search<'a> {
-    pattern: &'a Pattern,
-    arrived: Vec<u8>,
-    seen: usize,
-}
-
-impl<'a> Search<'a> {
-    pub(super) fn new(pattern: &'a Pattern) -> Self {
-        Self { pattern, arrived: Vec::new(), seen: 0 }
-    }
-
-    /// What has arrived, [`MOST`] bytes of it.
-    pub(super) fn arrived(&self) -> &[u8] {
-        &self.arrived
-    }
-
-    /// Whether no more is looked at.
-    pub(super) fn is_full(&self) -> bool {
-        self.arrived.len() >= MOST
-    }
-
-    /// Whether something has arrived since the last look.
-    pub(super) fn has_unseen(&self) -> bool {
-        self.seen < self.arrived.len()
-    }
-
-    /// Whether to look now although more may be on its way. A text is found in what is new; an expression is matched from
-    /// the beginning each time, so it waits until an eighth is new: an answer that drips must not cost a match a byte.
-    pub(super) fn is_due(&self) -> bool {
-        let unseen = self.arrived.len() - self.seen;
-        match self.pattern {
-            Pattern::Text(_) => unseen > 0,
-            Pattern::Regex(_) => unseen > self.seen / 8 || (unseen > 0 && self.is_full()),
-        }
-    }
-
-    /// Takes what has arrived; what is over [`MOST`] is dropped.
-    pub(super) fn take(&mut self, piece: &[u8]) {
-        let room = MOST - self.arrived.len();
-        self.arrived.extend_from_slice(&piece[..piece.len().min(room)]);
-    }
-
-    /// Reads what is there, at least a byte; none at the end. Cancel-safe.
-    pub(super) async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
-        use bytes::BufMut as _;
-
-        let room = PIECE.min(MOST - self.arrived.len());
-        self.arrived.reserve(room);
-        stream.read_buf(&mut (&mut self.arrived).limit(room)).await
-    }
-
-    /// Looks, and says whether the pattern has arrived.
-    pub(super) async fn is_found(&mut self) -> bool {
-        let seen = std::mem::replace(&mut self.seen, self.arrived.len());
-        match self.pattern {
-            Pattern::Text(text) => {
-                let text = text.as_bytes();
-                // It may begin in what was seen before.
-                let from = seen.saturating_sub(text.len().saturating_sub(1));
-                self.arrived[from..].windows(text.len()).any(|window| window == text)
-            }
-            Pattern::Regex(regex) => matches(regex, &self.arrived).await,
+impl Pattern {
+    /// Whether the answer holds it. An expression is compared with the answer as text, where what is not UTF-8 is
+    /// U+FFFD.
+    pub(super) fn is_in(&self, answer: &[u8]) -> bool {
+        match self {
+            Self::Text(text) => answer.windows(text.len()).any(|window| window == text.as_bytes()),
+            Self::Regex(regex) => regex.is_match(&String::from_utf8_lossy(answer)),
         }
     }
 }
 
-async fn matches(regex: &Regex, bytes: &[u8]) -> bool {
-    // A clone has its own working memory, which goes with it: a thousand checks that wait would keep theirs.
-    let regex = regex.clone();
-    if bytes.len() <= AT_ONCE {
-        return regex.is_match(&String::from_utf8_lossy(bytes));
-    }
-    let bytes = bytes.to_vec();
-    let matching = tokio::task::spawn_blocking(move || regex.is_match(&String::from_utf8_lossy(&bytes)));
-    matching.await.is_ok_and(|found| found)
+/// The beginning of what somebody sent, in quotes and on one line: text as it is, anything else as `\x00`.
+pub(super) fn quoted(answer: &[u8]) -> String {
+    // One more than is shown, so that it is seen that there is more; a character has at most four bytes.
+    let head = &answer[..answer.len().min(4 * (QUOTED + 1))];
+    let escaped: String = match std::str::from_utf8(head) {
+        Ok(text) => text.escape_debug().collect(),
+        // Cut within a character.
+        Err(error) if error.error_len().is_none() && head.len() < answer.len() => {
+            String::from_utf8_lossy(&head[..error.valid_up_to()]).escape_debug().collect()
+        }
+        Err(_) => head.escape_ascii().to_string(),
+    };
+    // Between double quotes, the single ones need no escape.
+    let escaped = escaped.replace(r"\'", "'");
+    let shown: String = escaped.chars().take(QUOTED).collect();
+    let cut = if shown.len() < escaped.len() { "…" } else { "" };
+    format!("\"{shown}{cut}\"")
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::config::model::Regex;
 
-    #[tokio::test]
-    async fn a_text_is_found_wherever_it_is_cut() {
-        let pattern = Pattern::Text("ready".into());
-        for cut in 0..=12 {
-            let mut search = Search::new(&pattern);
-            let (first, second) = b"all is ready".split_at(cut);
-            search.take(first);
-            assert_eq!(search.is_found().await, cut == 12, "cut at {cut}");
-            search.take(second);
-            assert!(search.is_found().await || cut == 12, "cut at {cut}");
-        }
+    #[test]
+    fn a_text_is_looked_for_in_bytes_and_an_expression_in_text() {
+        let text = Pattern::Text("PONG".into());
+        assert!(text.is_in(b"+PONG\r\n") && text.is_in(b"\xff\x00PONG"));
+        assert!(!text.is_in(b"PON") && !text.is_in(b"") && !text.is_in(b"pong"));
+        let regex = Pattern::Regex(Regex::new(r"^\+(PONG|OK)\r\n$").unwrap());
+        assert!(regex.is_in(b"+OK\r\n"));
+        assert!(!regex.is_in(b"-ERR\r\n") && !regex.is_in(b"\xff+OK\r\n"));
     }
 
-    #[tokio::test]
-    async fn an_expression_is_matched_in_short_and_long_texts_that_need_not_be_utf_8() {
-        let pattern = Pattern::regex(r"up: \d+$").unwrap();
-        let mut search = Search::new(&pattern);
-        search.take(b"\xff\xfe for long, up: ");
-        assert!(search.is_due());
-        assert!(!search.is_found().await);
-        assert!(!search.has_unseen());
-        search.take(b"5");
-        assert!(search.has_unseen() && !search.is_due(), "an eighth is needed");
-        assert!(search.is_found().await);
-        search.take(&[b'x'; AT_ONCE]);
-        assert!(!search.is_found().await);
-        search.take(b"\nup: 77");
-        assert!(search.is_found().await);
+    #[test]
+    fn what_is_quoted_is_printable_and_short() {
+        assert_eq!(quoted(b"+PONG\r\n"), r#""+PONG\r\n""#);
+        assert_eq!(quoted("né\u{1b}[31m".as_bytes()), r#""né\u{1b}[31m""#);
+        assert_eq!(quoted(b"\x00\xff \"a"), r#""\x00\xff \"a""#);
+        assert_eq!(quoted(br"isn't \'"), r#""isn't \\'""#);
+        assert_eq!(quoted(b""), r#""""#);
+        let long = quoted("é".repeat(1000).as_bytes());
+        assert_eq!(long, format!("\"{}…\"", "é".repeat(QUOTED)));
     }
 
-    #[tokio::test]
-    async fn no_more_than_64_kib_are_kept() {
-        let pattern = Pattern::Text("end".into());
-        let mut search = Search::new(&pattern);
-        let mut endless = io::repeat(b'x');
-        while !search.is_full() {
-            assert!(search.read(&mut endless).await.unwrap() > 0);
+    #[test]
+    fn an_expression_that_grows_without_bound_is_refused() {
+        assert!(Regex::new("((a{100}){100}){100}").is_err());
+        assert_eq!(Regex::new("a|b").unwrap(), Regex::new("a|b").unwrap());
+        assert_ne!(Regex::new("a|b").unwrap(), Regex::new("b|a").unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_quoted_is_one_printable_line(answer: Vec<u8>) {
+            let quoted = quoted(&answer);
+            prop_assert!(quoted.chars().count() <= QUOTED + 3);
+            prop_assert!(!quoted.chars().any(char::is_control), "{quoted:?}");
         }
-        search.take(b"end");
-        assert_eq!(search.arrived().len(), MOST);
-        assert!(!search.is_found().await);
     }
 }

@@ -5,18 +5,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::asking::Asking;
+use super::bells::Bell;
 use super::exec::{self, Drained, LastRun, Slots};
+use super::file::{self, LastLook, Looks};
+use super::interface::Interfaces;
 use super::limit::{Answer, Limit};
+use super::listener::Listeners;
+use super::process::{Readers, Watched};
 use super::report::Outcome;
 use super::resolve::Resolver;
+use super::systemd::{self, Systemds};
 use super::tls::{self, SystemTrust, Trust};
-use super::{grpc, http, tcp, words};
+use super::{dns, grpc, http, icmp, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -32,17 +38,43 @@ pub(super) struct Shared {
     pub(super) system_trust: SystemTrust,
     /// How many programs run at the same time.
     pub(super) slots: Slots,
+    /// How many files are looked at at the same time.
+    pub(super) looks: Looks,
     /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
     /// must not run out.
     pub(super) places: Arc<Semaphore>,
+    /// Who listens on this host.
+    pub(super) listeners: Listeners,
+    /// What becomes of its interfaces.
+    pub(super) interfaces: Interfaces,
+    /// What systemd makes of its units.
+    pub(super) systemds: Systemds,
+    /// How many files with the id of a process are read at the same time.
+    pub(super) readers: Readers,
 }
+
+/// An event is no reason to ask sooner after the last question than this: whatever happens how often, the thread is not
+/// busy with one check.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
 
 impl Shared {
     /// What the system has, and what is allowed of it; the second ends when the last program has gone.
     pub(super) fn new() -> (Self, Drained) {
         let (slots, drained) = Slots::new();
+        let (resolver, system_trust, looks) = (Resolver::system(), SystemTrust::default(), Looks::new());
         let places = Arc::new(Semaphore::new(places()));
-        (Self { resolver: Resolver::system(), system_trust: SystemTrust::default(), slots, places }, drained)
+        let shared = Self {
+            resolver,
+            system_trust,
+            slots,
+            looks,
+            places,
+            listeners: Listeners::default(),
+            interfaces: Interfaces::default(),
+            systemds: Systemds::default(),
+            readers: Readers::default(),
+        };
+        (shared, drained)
     }
 }
 
@@ -68,6 +100,12 @@ pub(super) struct Prober {
     shared: Shared,
     trust: Trust,
     last_run: LastRun,
+    watched: Watched,
+    /// Rings when something has changed, for kinds where somebody tells.
+    bell: Option<Bell>,
+    asked: Instant,
+    started: Option<Instant>,
+    last_look: LastLook,
 }
 
 impl Prober {
@@ -76,10 +114,45 @@ impl Prober {
             CheckKind::Http(http) => Some(&http.tls),
             CheckKind::Tls(tls) => Some(&tls.options),
             CheckKind::Grpc(grpc) => grpc.tls.as_ref(),
-            CheckKind::Tcp(_) | CheckKind::Exec(_) => None,
+            CheckKind::Tcp(_)
+            | CheckKind::Udp(_)
+            | CheckKind::Dns(_)
+            | CheckKind::Icmp(_)
+            | CheckKind::File(_)
+            | CheckKind::Exec(_)
+            | CheckKind::Listener(_)
+            | CheckKind::Process(_)
+            | CheckKind::Interface(_)
+            | CheckKind::Systemd(_) => None,
+        };
+        let bell = match &check.kind {
+            CheckKind::Listener(listener) => Some(shared.listeners.bell(listener)),
+            CheckKind::Interface(interface) => Some(shared.interfaces.bell(interface)),
+            CheckKind::Systemd(systemd) => Some(shared.systemds.bell(systemd)),
+            CheckKind::Http(_)
+            | CheckKind::Tcp(_)
+            | CheckKind::Tls(_)
+            | CheckKind::Grpc(_)
+            | CheckKind::Udp(_)
+            | CheckKind::Dns(_)
+            | CheckKind::Icmp(_)
+            | CheckKind::File(_)
+            | CheckKind::Exec(_)
+            | CheckKind::Process(_) => None,
         };
         let trust = Trust::new(options, &shared.system_trust);
-        Self { name, check, shared, trust, last_run: LastRun::default() }
+        Self {
+            name,
+            check,
+            shared,
+            trust,
+            last_run: LastRun::default(),
+            last_look: LastLook::default(),
+            watched: Watched::default(),
+            bell,
+            asked: Instant::now(),
+            started: None,
+        }
     }
 
     /// Asks once. A panic is a failed probe (I4).
@@ -87,6 +160,7 @@ impl Prober {
     /// Cancel-safe: dropping it closes the sockets and kills the process group of the probe.
     pub(super) async fn probe(&mut self) -> Outcome {
         let mut started = Instant::now();
+        self.asked = started;
         let answer = {
             // Boxed, so that a check that waits for its next probe does not hold the room that a TLS handshake needs.
             let asking = Box::pin(self.ask(&mut started));
@@ -100,45 +174,87 @@ impl Prober {
         let detail = match answer {
             Ok(text) | Err(text) => words::one_line(&text),
         };
+        self.started = Some(started);
         Outcome { passed, detail, took }
+    }
+
+    /// When the last probe began: its turn had come.
+    pub(super) fn started(&self) -> Option<Instant> {
+        self.started
     }
 
     /// Ends when something has happened that may have changed the answer: an event never decides, it is a reason to ask
     /// now. Never for the kinds that have to be polled.
     ///
-    /// Cancel-safe: what happens while nobody waits ends the next wait at once.
+    /// Cancel-safe: what happens while nobody waits ends the next wait at once. Who stops waiting does so to ask.
     pub(super) async fn changed(&mut self) {
-        match &self.check.kind {
-            CheckKind::Http(_)
-            | CheckKind::Tcp(_)
-            | CheckKind::Tls(_)
-            | CheckKind::Grpc(_)
-            | CheckKind::Exec(_) => pending().await,
+        match (&self.bell, &self.check.kind) {
+            (Some(bell), _) => bell.rung().await,
+            (None, CheckKind::Process(_)) => self.watched.ended().await,
+            (
+                None,
+                CheckKind::Http(_)
+                | CheckKind::Tcp(_)
+                | CheckKind::Tls(_)
+                | CheckKind::Grpc(_)
+                | CheckKind::Udp(_)
+                | CheckKind::Dns(_)
+                | CheckKind::Icmp(_)
+                | CheckKind::File(_)
+                | CheckKind::Exec(_)
+                | CheckKind::Listener(_)
+                | CheckKind::Interface(_)
+                | CheckKind::Systemd(_),
+            ) => pending().await,
+        }
+        let not_before = self.asked + LEAST_PAUSE;
+        // A timer is late by up to a millisecond, even when its time has come already.
+        if Instant::now() < not_before {
+            tokio::time::sleep_until(not_before.into()).await;
         }
     }
 
+    /// Each kind in a box of its own, so that no probe takes the room that the largest of them needs.
     async fn ask(&mut self, started: &mut Instant) -> Answer {
-        let Self { name, check, shared, trust, last_run } = self;
+        let Self { name, check, shared, trust, last_run, last_look, watched, .. } = self;
+        let limit = Limit::starting_now(check.timeout);
         match &check.kind {
             CheckKind::Http(http) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(http::probe(http, turn.asking, trust)).await
+                turn.within(Box::pin(http::probe(http, turn.asking, trust))).await
             }
             CheckKind::Tcp(tcp) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(tcp::probe(tcp, turn.asking)).await
-            }
-            CheckKind::Grpc(grpc) => {
-                let turn = Turn::take(check, shared, started).await;
-                turn.within(grpc::probe(grpc, turn.asking, trust)).await
+                turn.within(Box::pin(tcp::probe(tcp, turn.asking))).await
             }
             CheckKind::Tls(tls) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(tls::probe(tls, turn.asking, trust)).await
+                turn.within(Box::pin(tls::probe(tls, turn.asking, trust))).await
             }
+            CheckKind::Grpc(grpc) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(Box::pin(grpc::probe(grpc, turn.asking, trust))).await
+            }
+            CheckKind::Udp(udp) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(Box::pin(udp::probe(udp, turn.asking))).await
+            }
+            CheckKind::Dns(dns) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(Box::pin(dns::probe(dns, turn.asking))).await
+            }
+            CheckKind::Icmp(icmp) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(Box::pin(icmp::probe(icmp, turn.asking))).await
+            }
+            CheckKind::File(file) => file::probe(file, limit, &shared.looks, last_look).await,
             CheckKind::Exec(exec) => {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await
             }
+            CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
+            CheckKind::Process(process) => process::probe(process, watched, &shared.readers, limit).await,
+            CheckKind::Interface(interface) => interface::probe(interface, limit).await,
+            CheckKind::Systemd(systemd) => systemd::probe(systemd, &shared.systemds, limit).await,
         }
     }
 }

@@ -67,7 +67,11 @@ pub struct CheckReport {
     pub state: HealthState,
     /// When it entered that state.
     pub since: Instant,
-    /// The result.
+    /// Which limit makes it degraded, in words. It passes all the same.
+    pub degraded: Option<String>,
+    /// Until when it cannot come up, because it has gone down too often.
+    pub held_until: Option<Instant>,
+    /// The result; one that a limit makes count as failed has failed.
     pub outcome: Outcome,
     /// When the result came.
     pub at: Instant,

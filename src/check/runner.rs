@@ -37,9 +37,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::exec::RUNNING;
-use super::health::{Health, Input, Output};
+use super::file::LOOKS;
+use super::health::{Health, Input, Judged, Output};
+use super::lateness::Lateness;
 use super::probe::{Prober, Shared};
-use super::report::CheckReport;
+use super::process::READING;
+use super::report::{CheckReport, Outcome};
 use super::resolve::SLOTS;
 use crate::config::model::Check;
 use crate::names::CheckName;
@@ -62,6 +65,7 @@ type Wanted = BTreeMap<CheckName, Arc<Check>>;
 pub struct Runner {
     /// `None` once it has been told to end.
     wanted: Option<watch::Sender<Wanted>>,
+    lateness: Arc<Lateness>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -73,12 +77,14 @@ impl Runner {
     pub fn start(reports: mpsc::Sender<CheckReport>) -> io::Result<Self> {
         let runtime = runtime()?;
         let (wanted, wishes) = watch::channel(Wanted::new());
+        let lateness = Arc::new(Lateness::default());
+        let noted = Arc::clone(&lateness);
         let thread = thread::Builder::new().name("probes".into()).spawn(move || {
-            runtime.block_on(keep_running(wishes, reports));
+            runtime.block_on(keep_running(wishes, reports, noted));
             // Not `drop`: a lookup that hangs on its blocking thread must not hold up the end.
             runtime.shutdown_background();
         })?;
-        Ok(Self { wanted: Some(wanted), thread: Some(thread) })
+        Ok(Self { wanted: Some(wanted), lateness, thread: Some(thread) })
     }
 
     /// Says which checks there are to be from now on. Returns at once.
@@ -86,6 +92,11 @@ impl Runner {
         if let Some(wanted) = &self.wanted {
             wanted.send_replace(checks);
         }
+    }
+
+    /// How late probes began so far.
+    pub fn lateness(&self) -> &Lateness {
+        &self.lateness
     }
 
     /// Ends every check, kills every program, and ends the thread. Blocks until that is done: a few milliseconds, and at most
@@ -111,8 +122,9 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("probes-blocking")
-        // Every lookup and every start of a program that the bounds allow, and two to read certificates.
-        .max_blocking_threads(SLOTS + RUNNING + 2)
+        // Every lookup, look at a file, start of a program and file with an id that the bounds allow, and two to read
+        // certificates.
+        .max_blocking_threads(SLOTS + LOOKS + RUNNING + READING + 2)
         .build()
 }
 
@@ -123,11 +135,16 @@ struct Running {
 }
 
 /// Everything that happens on the thread, until the [`Runner`] is dropped.
-async fn keep_running(mut wishes: watch::Receiver<Wanted>, reports: mpsc::Sender<CheckReport>) {
+async fn keep_running(
+    mut wishes: watch::Receiver<Wanted>,
+    reports: mpsc::Sender<CheckReport>,
+    lateness: Arc<Lateness>,
+) {
     let (shared, drained) = Shared::new();
     let mut checks = Checks {
         shared,
         reports,
+        lateness,
         seeds: RandomState::new(),
         running: BTreeMap::new(),
         tasks: JoinSet::new(),
@@ -155,6 +172,7 @@ async fn keep_running(mut wishes: watch::Receiver<Wanted>, reports: mpsc::Sender
 struct Checks {
     shared: Shared,
     reports: mpsc::Sender<CheckReport>,
+    lateness: Arc<Lateness>,
     seeds: RandomState,
     running: BTreeMap<CheckName, Running>,
     tasks: JoinSet<()>,
@@ -182,7 +200,8 @@ impl Checks {
         let now = Instant::now();
         let health = Health::new(&definition, spread, self.seeds.hash_one((&name, now)), now);
         let prober = Prober::new(name.clone(), Arc::clone(&definition), self.shared.clone());
-        let watch = watch_over(name.clone(), Arc::clone(&definition), health, prober, self.reports.clone());
+        let watched = Watched { name: name.clone(), definition: Arc::clone(&definition), health, prober };
+        let watch = watched.watch_over(self.reports.clone(), Arc::clone(&self.lateness));
         let task = self.tasks.spawn(watch);
         self.running.insert(name, Running { definition, task });
     }
@@ -208,39 +227,57 @@ fn spread(count: usize) -> Duration {
     APART.saturating_mul(others).min(WITHIN)
 }
 
-/// One check, until it is aborted or nobody takes its reports any more.
-async fn watch_over(
+/// One check that is watched over by its task.
+struct Watched {
     name: CheckName,
     definition: Arc<Check>,
-    mut health: Health,
-    mut prober: Prober,
-    reports: mpsc::Sender<CheckReport>,
-) {
-    let mut result = None;
-    loop {
-        let outcome = result.take();
-        let input = match (&outcome, health.deadline()) {
-            (Some(outcome), _) => Input::Finished(outcome),
-            (None, None) => Input::Tick,
-            (None, Some(due)) => tokio::select! {
-                biased;
-                () = prober.changed() => Input::Hint,
-                () = tokio::time::sleep_until(due.into()) => Input::Tick,
-            },
-        };
-        let now = Instant::now();
-        for output in health.handle(input, now) {
-            match output {
-                Output::Probe => result = Some(prober.probe().await),
-                Output::Report { state, since } => {
-                    let Some(outcome) = outcome.clone() else { continue };
-                    let (check, definition) = (name.clone(), Arc::clone(&definition));
-                    let report = CheckReport { check, definition, state, since, outcome, at: now };
-                    if reports.send(report).await.is_err() {
-                        return;
+    health: Health,
+    prober: Prober,
+}
+
+impl Watched {
+    /// Until it is aborted or nobody takes its reports any more.
+    async fn watch_over(mut self, reports: mpsc::Sender<CheckReport>, lateness: Arc<Lateness>) {
+        let mut result = None;
+        loop {
+            let outcome = result.take();
+            let due = self.health.deadline();
+            let input = match (&outcome, due) {
+                (Some(outcome), _) => Input::Finished(outcome),
+                (None, None) => Input::Tick,
+                (None, Some(due)) => tokio::select! {
+                    biased;
+                    () = self.prober.changed() => Input::Hint,
+                    () = tokio::time::sleep_until(due.into()) => Input::Tick,
+                },
+            };
+            let now = Instant::now();
+            for output in self.health.handle(input, now) {
+                match output {
+                    Output::Probe => {
+                        let outcome = self.prober.probe().await;
+                        if let (Input::Tick, Some(due), Some(started)) = (input, due, self.prober.started()) {
+                            lateness.note(started.saturating_duration_since(due));
+                        }
+                        result = Some(outcome);
+                    }
+                    Output::Report(judged) => {
+                        let Some(outcome) = outcome.clone() else { continue };
+                        if reports.send(self.report(judged, outcome, now)).await.is_err() {
+                            return;
+                        }
                     }
                 }
             }
         }
+    }
+
+    fn report(&self, judged: Judged, mut outcome: Outcome, at: Instant) -> CheckReport {
+        let Judged { state, since, degraded, failed, held_until } = judged;
+        if let Some(limit) = failed {
+            outcome = Outcome { passed: false, detail: limit, ..outcome };
+        }
+        let (check, definition) = (self.name.clone(), Arc::clone(&self.definition));
+        CheckReport { check, definition, state, since, degraded, held_until, outcome, at }
     }
 }

@@ -7,7 +7,8 @@ use tokio::net::TcpStream;
 
 use super::asking::Asking;
 use super::limit::{Answer, Limit};
-use super::pattern::{MOST, Search};
+use super::pattern::quoted;
+use super::search::{MOST, Search};
 use super::words;
 use crate::config::model::{Pattern, TcpCheck};
 
@@ -20,8 +21,8 @@ const SILENCE: Duration = Duration::from_millis(5);
 /// Passes when somebody accepts the connection and says what is expected. The connection is closed at once.
 pub(super) async fn probe(check: &TcpCheck, asking: Asking<'_>) -> Answer {
     let mut stream = asking.connect(&check.target).await?;
-    if let Some(text) = &check.send {
-        let sent = asking.limit.within(stream.write_all(text.as_bytes())).await;
+    if let Some(bytes) = &check.send {
+        let sent = asking.limit.within(stream.write_all(bytes)).await;
         sent.ok_or_else(|| asking.limit.exceeded("not all could be sent"))?
             .map_err(|error| asking.in_words(&error))?;
     }
@@ -75,6 +76,6 @@ async fn is_found(search: &mut Search<'_>, limit: Limit) -> bool {
 fn received(search: &Search<'_>) -> String {
     match search.arrived() {
         [] => "received nothing".into(),
-        arrived => format!("received {}", words::quoted(arrived)),
+        arrived => format!("received {}", quoted(arrived)),
     }
 }

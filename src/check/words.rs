@@ -22,22 +22,6 @@ pub(super) fn one_line(text: &str) -> String {
     result
 }
 
-/// The beginning of what a server sent, on one line and in quotes, with escapes where it cannot be printed.
-pub(super) fn quoted(bytes: &[u8]) -> String {
-    /// Characters of it.
-    const SHOWN: usize = 60;
-    // Longer than what is shown, so that no character is cut there.
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * SHOWN + 4)]);
-    let mut quoted = String::from('"');
-    for c in text.chars().take(SHOWN) {
-        match c.is_control() {
-            true => quoted.extend(c.escape_default()),
-            false => quoted.push(c),
-        }
-    }
-    quoted + if text.chars().nth(SHOWN).is_some() { "…\"" } else { "\"" }
-}
-
 /// What the system said, as it would stand inside a sentence: `connection refused`.
 pub(super) fn io_error(error: &io::Error) -> String {
     let text = error.to_string();
@@ -76,15 +60,6 @@ mod tests {
         let long = one_line(&"é".repeat(10_000));
         assert_eq!(long.chars().count(), LINE);
         assert!(long.ends_with("é…"));
-    }
-
-    #[test]
-    fn what_was_received_is_quoted_in_part_and_printable() {
-        assert_eq!(quoted(b""), r#""""#);
-        assert_eq!(quoted(b"+PONG\r\n"), r#""+PONG\r\n""#);
-        assert_eq!(quoted(b"\x1b[31m\0\xff"), "\"\\u{1b}[31m\\u{0}\u{fffd}\"");
-        assert_eq!(quoted(&[b'x'; 60]), format!("\"{}\"", "x".repeat(60)));
-        assert_eq!(quoted("é".repeat(10_000).as_bytes()), format!("\"{}…\"", "é".repeat(60)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `vipcast drain` and `vipcast undrain`.
+//! `vipcast drain`, `vipcast undrain` and `vipcast promote`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use super::output::{print, print_json};
 use super::{ClientArgs, Failure, block_on};
 use crate::config::parse_duration;
-use crate::control::api::{Done, DrainRequest, Services, UndrainRequest};
+use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
 use crate::control::client;
 
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(super) struct DrainArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct UndrainArgs {
+pub(super) struct NamedArgs {
     #[command(flatten)]
     services: ServiceArgs,
     #[command(flatten)]
@@ -62,9 +62,17 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
     show(&args.client, &done)
 }
 
-pub(super) fn undrain(args: &UndrainArgs) -> Result<(), Failure> {
-    let request = UndrainRequest { services: args.services.services() };
-    let done: Done = block_on(client::post(&args.client.socket, "/v1/undrain", &request))??;
+pub(super) fn undrain(args: &NamedArgs) -> Result<(), Failure> {
+    ask(args, "/v1/undrain")
+}
+
+pub(super) fn promote(args: &NamedArgs) -> Result<(), Failure> {
+    ask(args, "/v1/promote")
+}
+
+fn ask(args: &NamedArgs, path: &str) -> Result<(), Failure> {
+    let request = ServicesRequest { services: args.services.services() };
+    let done: Done = block_on(client::post(&args.client.socket, path, &request))??;
     show(&args.client, &done)
 }
 

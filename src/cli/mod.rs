@@ -46,7 +46,9 @@ enum Command {
     /// Take a service out of traffic: GRACEFUL_SHUTDOWN first, then withdrawn, until `undrain`
     Drain(drain::DrainArgs),
     /// Put a drained service back into traffic
-    Undrain(drain::UndrainArgs),
+    Undrain(drain::NamedArgs),
+    /// Let a service that was down, and is held back by `preempt`, take its traffic over again
+    Promote(drain::NamedArgs),
     /// Follow the configuration file as it is now; a broken one changes nothing
     Reload(ClientArgs),
     /// Replace the daemon by the program on disk without a gap in traffic
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Drain(args) => drain::drain(&args),
         Command::Undrain(args) => drain::undrain(&args),
+        Command::Promote(args) => drain::promote(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Restart(args) => restart::restart(&args),
         Command::Version => {

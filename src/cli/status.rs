@@ -66,11 +66,19 @@ fn render(status: &Status) -> String {
     }
     let mut checks = table(&["CHECK", "STATE", "FOR", "LAST RESULT"]);
     for (name, check) in &status.checks {
+        let detail = check.detail.clone().unwrap_or_else(|| "none yet".to_owned());
+        let held =
+            check.held_ms.map(|held| format!("; went down too often, held down for {} more", age(held)));
+        let degraded = check.degraded.as_ref().map(|limit| format!("; {limit}"));
         checks.add_row([
             name.clone(),
-            check.state.clone(),
+            if check.degraded.is_some() && check.state == "up" {
+                "degraded".into()
+            } else {
+                check.state.clone()
+            },
             check.since_ms.map(age).unwrap_or_default(),
-            check.detail.clone().unwrap_or_else(|| "none yet".to_owned()),
+            detail + &degraded.unwrap_or_default() + &held.unwrap_or_default(),
         ]);
     }
     let mut vips = table(&["VIP", "SERVICE", "VERDICT", "FOR", "PEERS", "WHY"]);
@@ -92,7 +100,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::control::api::Peer;
+    use crate::control::api::{Check, Peer, Probes};
 
     fn peer(state: &str, bfd: Option<Bfd>) -> Peer {
         Peer {
@@ -127,6 +135,18 @@ mod tests {
         }
     }
 
+    fn check(state: &str, degraded: Option<&str>, held_ms: Option<u64>) -> Check {
+        Check {
+            state: state.to_owned(),
+            since_ms: Some(12_000),
+            degraded: degraded.map(str::to_owned),
+            held_ms,
+            detail: Some("200 OK".to_owned()),
+            took_ms: Some(1),
+            ago_ms: Some(500),
+        }
+    }
+
     #[test]
     fn bfd_has_a_column_where_there_is_any_and_says_what_is_wrong() {
         let status = Status {
@@ -146,7 +166,12 @@ mod tests {
                 ("tor-d".to_owned(), peer("Established", None)),
                 ("tor-e".to_owned(), Peer { hint: Some("is it up?".to_owned()), ..peer("Idle", None) }),
             ]),
-            checks: BTreeMap::new(),
+            checks: BTreeMap::from([
+                ("fast".to_owned(), check("up", None, None)),
+                ("slow".to_owned(), check("up", Some("p95 latency 312 ms, limit 200 ms"), None)),
+                ("flapping".to_owned(), check("rising", None, Some(83_000))),
+            ]),
+            probes: Probes { started: 3, late_p50_us: 250, late_p99_us: 250 },
             vips: Vec::new(),
         };
         let text = render(&status);

@@ -1,13 +1,22 @@
 //! `checks:`: one file for each kind, and here what all of them have: the pace, and the way to whom is asked.
 
+mod dns;
 mod exec;
+mod file;
 mod grpc;
 mod http;
 mod http_request;
+mod icmp;
+mod interface;
+mod judgement;
+mod listener;
 mod pattern;
+mod process;
+mod systemd;
 mod target;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,12 +48,20 @@ struct Around {
 type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 
 /// Every kind of check: its key, the keys under it, and who reads them.
-const KINDS: [(&str, Place, Reader); 5] = [
+const KINDS: &[(&str, Place, Reader)] = &[
     ("http", Place::Http, http::read),
     ("tcp", Place::Tcp, tcp::read),
     ("tls", Place::TlsKind, tls::read),
     ("grpc", Place::Grpc, grpc::read),
+    ("udp", Place::Udp, udp::read),
+    ("dns", Place::Dns, dns::read),
+    ("icmp", Place::Icmp, icmp::read),
+    ("file", Place::File, file::read),
     ("exec", Place::Exec, exec::read),
+    ("listener", Place::Listener, listener::read),
+    ("process", Place::Process, process::read),
+    ("interface", Place::Interface, interface::read),
+    ("systemd", Place::Systemd, systemd::read),
 ];
 
 /// Checks as they were read.
@@ -86,6 +103,7 @@ const ANY_VIP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A check for `vip`, and whether it is another one for another VIP.
 fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool)> {
     let mut table = Table::open(&entry.value, Place::Check, "a check", entry.key_span, report)?;
+    let table_span = table.span;
     let way = Way::read(&mut table, report);
     let kind = kind(&mut table, &Around { host: way.host(vip) }, report);
     let of_each_vip = way.is_of_each_vip();
@@ -93,24 +111,31 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
     let pace = Pace::read(&mut table, report);
     let rise = in_a_row(&mut table, "rise", report);
     let fall = in_a_row(&mut table, "fall", report);
+    let limits = judgement::limits(&mut table, pace.as_ref(), report);
+    let hold_down = table.field("hold_down", report, judgement::hold_down).or(None);
     table.finish(report);
-    let pace = pace?;
+    let (pace, kind) = (pace?, kind?);
+    icmp::look_at_time(&kind, pace.timeout, table_span, report);
     let check = Check {
-        kind: kind?,
+        rise: rise.or(kind.in_a_row())?,
+        fall: fall.or(kind.in_a_row())?,
+        kind,
         via: via?,
         interval: pace.interval,
         fast_interval: pace.fast_interval,
         timeout: pace.timeout,
-        rise: rise?,
-        fall: fall?,
+        limits: limits?,
+        hold_down: hold_down?,
     };
     Some((check, of_each_vip))
 }
 
 /// Exactly one of the kinds.
 fn kind(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<CheckKind> {
-    let fields = KINDS
-        .map(|(key, _, read)| table.field(key, report, |node, key, report| read(node, key, around, report)));
+    let fields: Vec<Field<CheckKind>> = KINDS
+        .iter()
+        .map(|(key, _, read)| table.field(key, report, |node, key, report| read(node, key, around, report)))
+        .collect();
     match fields.iter().filter(|field| field.is_given()).count() {
         // Then it is probably one of those.
         0 if table.has_unknown() => None,
@@ -171,12 +196,11 @@ impl Pace {
 }
 
 /// `rise` or `fall`.
-fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Option<NonZeroU32> {
+fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Field<NonZeroU32> {
     let what = format!("a number of results, 1 to {MOST_IN_A_ROW}");
-    let count = table.field(key, report, |node, key, report| {
+    table.field(key, report, |node, key, report| {
         NonZeroU32::new(value::integer(node, key, 1..=MOST_IN_A_ROW, &what, report)?)
-    });
-    count.or(defaults::RISE_FALL)
+    })
 }
 
 /// An I/O error in words, without the number that Rust adds.

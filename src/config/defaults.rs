@@ -27,13 +27,31 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 pub const FAST_INTERVAL: Duration = Duration::from_millis(100);
 /// `timeout` of a check, or `interval` where that is shorter.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
-/// `rise` and `fall` of a check.
+/// `rise` and `fall` of a check that is polled; where the kernel tells us, one result is enough.
 pub const RISE_FALL: NonZeroU32 = NonZeroU32::new(2).unwrap();
 /// `status` of an http check.
 pub const HTTP_STATUS: (u16, u16) = (200, 200);
+/// The port of `server` of a dns check.
+pub const DNS_PORT: u16 = 53;
+/// `count` of an icmp check.
+pub const ICMP_COUNT: u16 = 3;
+/// `loss` of an icmp check, in per cent: one of three, because single packets get lost, and limits on ICMP drop some.
+pub const ICMP_LOSS: u8 = 34;
+/// `size` of an icmp check: what `ping` sends.
+pub const ICMP_SIZE: u16 = 56;
+/// `spacing` of an icmp check.
+pub const ICMP_SPACING: Duration = Duration::from_millis(20);
 /// How many more times than when healthy a demoted route carries our ASN.
 pub const DEMOTE_PREPEND: u8 = 3;
 /// `shutdown.drain_time`.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// `shutdown.unbind_delay`.
 pub const UNBIND_DELAY: Duration = Duration::from_secs(1);
+/// `hold_down: true`.
+pub const HOLD_DOWN: Duration = Duration::from_secs(10);
+/// `most` of `hold_down`.
+pub const MOST_HOLD_DOWN: Duration = Duration::from_secs(300);
+/// `window` of `latency` and `errors`.
+pub const WINDOW: Duration = Duration::from_secs(60);
+/// `for` of `latency` that looks at each result: how many in a row.
+pub const RESULTS_OVER: NonZeroU32 = NonZeroU32::new(5).unwrap();

@@ -6,6 +6,7 @@
 mod check;
 mod grpc;
 mod http;
+mod judgement;
 mod pattern;
 mod tls;
 
@@ -21,10 +22,11 @@ pub use vipcast_bgp::net::{Authentication, Reach};
 use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
-pub use self::check::{Check, CheckKind, ExecCheck, Target, TcpCheck, User, Via};
+pub use self::check::*;
 pub use self::grpc::GrpcCheck;
 pub use self::http::{HttpCheck, HttpVersion, Method};
-pub use self::pattern::Pattern;
+pub use self::judgement::*;
+pub use self::pattern::*;
 pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
@@ -208,8 +210,16 @@ pub struct Service {
     pub checks: Condition,
     /// How it is announced.
     pub announce: Announce,
+    /// How it is announced when it is demoted, for whatever reason; the path is as long as for what is down.
+    pub demoted: Announce,
     /// What happens when it is not healthy.
     pub on_down: OnDown,
+    /// What happens when it is healthy only with a check that is degraded.
+    pub on_degraded: OnDegraded,
+    /// For how long it is demoted after it was down; `None`: not at all.
+    pub warm_up: Option<Duration>,
+    /// Whether it is one of those that have the traffic.
+    pub role: Role,
     /// When its addresses are on the host.
     pub bind: BindPolicy,
     /// The interface that carries its addresses.
@@ -279,12 +289,69 @@ pub struct Announce {
 }
 
 /// `on_down:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDown {
     /// Not announced (the default).
     Withdraw,
-    /// Announced as the worst path there is, with these attributes instead of the healthy ones, of which they differ.
-    Demote(Announce),
+    /// Announced as the worst path there is.
+    Demote,
+}
+
+/// `on_degraded:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDegraded {
+    /// Announced as when healthy.
+    Ignore,
+    /// Announced as a worse path (the default).
+    Demote,
+    /// Not announced.
+    Withdraw,
+}
+
+/// `role:` and `preempt:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Announced plainly while healthy (the default).
+    Active(Preempt),
+    /// Always announced demoted: it gets traffic only where nobody active is left.
+    Standby,
+}
+
+/// `preempt:`: when a service that was down and is healthy again takes its traffic back from whoever has it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preempt {
+    /// At once (the default).
+    AtOnce,
+    /// After this time, or when an operator says so.
+    After(Duration),
+    /// When an operator says so.
+    Never,
+}
+
+/// How much worse than healthy a demoted path is, so that of several nodes the best one gets the traffic: a standby comes
+/// before whatever is degraded, and that before what is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Healthy, but only there for when the others are not.
+    Standby,
+    /// Not as it should be: degraded, warming up, or held back.
+    Degraded,
+    /// Down.
+    Down,
+}
+
+impl Service {
+    /// How many times our ASN is put in front of a demoted path: what `demoted` says for what is down, and one less for
+    /// each rank above it, but more than when healthy where that is possible.
+    pub fn prepends(&self, rank: Rank) -> u8 {
+        let (healthy, worst) = (self.announce.as_path_prepend, self.demoted.as_path_prepend);
+        let better = match rank {
+            Rank::Standby => 2,
+            Rank::Degraded => 1,
+            Rank::Down => 0,
+        };
+        worst.saturating_sub(better).max(healthy.saturating_add(1)).min(worst)
+    }
 }
 
 /// `bind:`.

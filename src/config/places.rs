@@ -21,13 +21,23 @@ pub(super) enum Place {
     TlsKind,
     Grpc,
     Tcp,
+    Udp,
+    Dns,
+    Icmp,
+    File,
     Pattern,
     Exec,
+    Latency,
+    Errors,
+    HoldDown,
+    Listener,
+    Process,
+    Interface,
+    Systemd,
     Service,
     Condition,
     Announce,
-    OnDown,
-    Demote,
+    Demoted,
 }
 
 /// The keys of a peer, the address first.
@@ -69,7 +79,7 @@ const TLS_KIND: &[&str] = &[
 ];
 
 impl Place {
-    const ALL: [Self; 25] = [
+    const ALL: &[Self] = &[
         Self::Top,
         Self::DropIn,
         Self::Control,
@@ -88,13 +98,23 @@ impl Place {
         Self::TlsKind,
         Self::Grpc,
         Self::Tcp,
+        Self::Udp,
+        Self::Dns,
+        Self::Icmp,
+        Self::File,
         Self::Pattern,
         Self::Exec,
+        Self::Latency,
+        Self::Errors,
+        Self::HoldDown,
+        Self::Listener,
+        Self::Process,
+        Self::Interface,
+        Self::Systemd,
         Self::Service,
         Self::Condition,
         Self::Announce,
-        Self::OnDown,
-        Self::Demote,
+        Self::Demoted,
     ];
 
     /// The keys that are known here; an alias stands behind the key that it is an alias of.
@@ -132,7 +152,15 @@ impl Place {
                 "tcp",
                 "tls",
                 "grpc",
+                "udp",
+                "dns",
+                "icmp",
+                "file",
                 "exec",
+                "listener",
+                "process",
+                "interface",
+                "systemd",
                 "host",
                 "source_address",
                 "source_interface",
@@ -141,6 +169,9 @@ impl Place {
                 "timeout",
                 "rise",
                 "fall",
+                "latency",
+                "errors",
+                "hold_down",
             ],
             Self::Http => &[
                 "url",
@@ -160,12 +191,37 @@ impl Place {
             },
             Self::TlsKind => TLS_KIND,
             Self::Grpc => &["address", "service", "authority", "tls"],
-            Self::Tcp => &["address", "send", "expect"],
+            Self::Tcp => &["address", "send", "send_hex", "expect"],
+            Self::Udp => &["address", "send", "send_hex", "expect"],
+            Self::Dns => {
+                &["server", "name", "type", "transport", "rcode", "answers", "authenticated", "recursion"]
+            }
+            Self::Icmp => &["host", "count", "loss", "size", "spacing"],
+            Self::File => &["path", "present", "max_age", "contains"],
             Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
-            Self::Service => &["vips", "checks", "announce", "on_down", "bind", "interface"],
+            Self::Latency => &["over", "of", "window", "for", "then"],
+            Self::Errors => &["over", "window", "for", "then"],
+            Self::HoldDown => &["first", "most"],
+            Self::Service => &[
+                "vips",
+                "checks",
+                "announce",
+                "demoted",
+                "on_down",
+                "on_degraded",
+                "warm_up",
+                "role",
+                "preempt",
+                "bind",
+                "interface",
+            ],
+            Self::Listener => &["tcp", "udp", "address"],
+            Self::Process => &["pid_file", "pid", "name"],
+            Self::Interface => &["name"],
+            Self::Systemd => &["unit", "bus"],
             Self::Condition => &["all", "any", "at_least", "of"],
-            Self::Announce | Self::Demote => &[
+            Self::Announce | Self::Demoted => &[
                 "med",
                 "local_pref",
                 "as_path_prepend",
@@ -175,7 +231,6 @@ impl Place {
                 "link_bandwidth",
                 "next_hop",
             ],
-            Self::OnDown => &["demote"],
         }
     }
 
@@ -199,13 +254,23 @@ impl Place {
             Self::Tls | Self::TlsKind => "under `tls`",
             Self::Grpc => "under `grpc`",
             Self::Tcp => "under `tcp`",
-            Self::Pattern => "in what is expected",
+            Self::Udp => "under `udp`",
+            Self::Dns => "under `dns`",
+            Self::Icmp => "under `icmp`",
+            Self::File => "under `file`",
+            Self::Pattern => "in an expression",
             Self::Exec => "under `exec`",
+            Self::Latency => "under `latency`",
+            Self::Errors => "under `errors`",
+            Self::HoldDown => "under `hold_down`",
+            Self::Listener => "under `listener`",
+            Self::Process => "under `process`",
+            Self::Interface => "under `interface`",
+            Self::Systemd => "under `systemd`",
             Self::Service => "under a service",
             Self::Condition => "under the `checks` of a service",
             Self::Announce => "under `announce`",
-            Self::OnDown => "under `on_down`",
-            Self::Demote => "under `demote`",
+            Self::Demoted => "under `demoted`",
         }
     }
 
@@ -229,8 +294,11 @@ impl Place {
         if self == Self::PeerDefaults && unknown == "address" {
             return String::from("each peer has an address of its own");
         }
-        if self == Self::Tcp && unknown == "port" {
+        if matches!(self, Self::Tcp | Self::Udp) && unknown == "port" {
             return String::from("host and port go together: `address: \"127.0.0.1:8080\"`");
+        }
+        if self == Self::Listener && matches!(unknown, "port" | "protocol") {
+            return String::from("the protocol is a key, and the port its value: `tcp: 8080` or `udp: 53`");
         }
         if let Some(place) = self.elsewhere(unknown) {
             return format!("it belongs {}, not {}", place.name(), self.name());
@@ -242,9 +310,10 @@ impl Place {
     /// The one other place that knows a key.
     fn elsewhere(self, key: &str) -> Option<Self> {
         // These are copies of the place before them, which is the one to name.
-        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demote, Self::TlsKind];
+        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demoted, Self::TlsKind];
         let mut places = Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|place| *place != self && !copies.contains(place) && place.keys().contains(&key));
         let place = places.next()?;
         places.next().is_none().then_some(place)
@@ -273,6 +342,15 @@ fn other_words(word: &str) -> Option<&'static str> {
         "recv_id" => "receive_id",
         "neighbour" | "neighbours" => "peers",
         "prepend" => "as_path_prepend",
+        "nameserver" | "resolver" => "server",
+        "qname" | "query" | "domain" => "name",
+        "qtype" | "record_type" | "record" => "type",
+        "expected" | "values" => "answers",
+        "ad" | "dnssec" => "authenticated",
+        "rd" | "recurse" => "recursion",
+        "status" => "rcode",
+        "packets" => "count",
+        "packet_loss" | "max_loss" => "loss",
         "period" | "every" => "interval",
         "rise_count" | "success_threshold" | "healthy_threshold" => "rise",
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",

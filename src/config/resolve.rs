@@ -7,7 +7,7 @@ use std::sync::Arc;
 use vipcast_bgp::wire::Family;
 
 use super::diagnostic::{FileId, Report, Span};
-use super::model::{Config, OnDown, Peer, Service};
+use super::model::{Config, Peer, Service};
 use super::places::Place;
 use super::read::{Field, Table, map_of, short};
 use super::services::{Around, Checks};
@@ -170,8 +170,7 @@ fn look_at_reach(
                     .hint(format!("add `{}` to the `families` of a peer", word.to_lowercase()));
             }
         }
-        let preferred = service.announce.local_pref.is_some()
-            || matches!(&service.on_down, OnDown::Demote(announce) if announce.local_pref.is_some());
+        let preferred = service.announce.local_pref.is_some() || service.demoted.local_pref.is_some();
         if preferred && !internal {
             report
                 .warning(

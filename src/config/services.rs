@@ -7,16 +7,17 @@ mod vip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 pub(super) use self::condition::Checks;
 pub(super) use self::each_vip::expand;
 use super::diagnostic::{Report, Span};
-use super::model::{Announce, BindPolicy, Service};
+use super::model::{Announce, BindPolicy, OnDegraded, OnDown, Preempt, Role, Service};
 use super::places::Place;
-use super::read::{Placed, Table, list_of, short};
-use super::tree::Entry;
+use super::read::{Field, Placed, Table, expected, list_of, short};
+use super::tree::{Entry, Node, Value};
 use super::value;
 use crate::names::ServiceName;
 
@@ -57,6 +58,9 @@ fn service<'a>(
     seen: &mut Seen<'a>,
     report: &mut Report,
 ) -> Option<Service> {
+    const ON_DOWN: [(&str, OnDown); 2] = [("withdraw", OnDown::Withdraw), ("demote", OnDown::Demote)];
+    const ON_DEGRADED: [(&str, OnDegraded); 3] =
+        [("ignore", OnDegraded::Ignore), ("demote", OnDegraded::Demote), ("withdraw", OnDegraded::Withdraw)];
     const BIND: [(&str, BindPolicy); 2] =
         [("always", BindPolicy::Always), ("announced", BindPolicy::Announced)];
     let mut table = Table::open(&entry.value, Place::Service, "a service", entry.key_span, report)?;
@@ -75,7 +79,28 @@ fn service<'a>(
     );
     let announced = table.field("announce", report, announce::read);
     let healthy = announced.clone().or(Announce::default());
-    let on_down = announce::on_down(&mut table, healthy.as_ref(), report);
+    let demoted = announce::demoted(&mut table, healthy.as_ref(), report);
+    let on_down = table
+        .field("on_down", report, |node, key, report| match &node.value {
+            Value::Map(_) => {
+                expected(node, key, "`withdraw` or `demote`", report).hint(
+                    "what a demoted service is announced with goes under `demoted: {…}`, beside `on_down`",
+                );
+                None
+            }
+            Value::Scalar(_) | Value::Null | Value::List(_) => value::choice(node, key, &ON_DOWN, report),
+        })
+        .or(OnDown::Withdraw);
+    let on_degraded = table
+        .field("on_degraded", report, |node, key, report| value::choice(node, key, &ON_DEGRADED, report))
+        .or(OnDegraded::Demote);
+    let warm_up = table.field("warm_up", report, |node, key, report| {
+        value::duration(node, key, Duration::from_millis(100), report)
+    });
+    let role = role(&mut table, report);
+    if on_down == Some(OnDown::Demote) || warm_up.is_given() || role != Some(Role::Active(Preempt::AtOnce)) {
+        announce::differs(healthy.as_ref(), demoted.as_ref(), table.span, report);
+    }
     let bind = table
         .field("bind", report, |node, key, report| value::choice(node, key, &BIND, report))
         .or(BindPolicy::Always);
@@ -85,10 +110,44 @@ fn service<'a>(
         vips: vips?,
         checks: condition?.value,
         announce: healthy?,
+        demoted: demoted?,
         on_down: on_down?,
+        on_degraded: on_degraded?,
+        warm_up: warm_up.optional()?,
+        role: role?,
         bind: bind?,
         interface: interface?.or_else(|| around.interface.map(String::from))?,
     })
+}
+
+/// `role` and `preempt`.
+fn role(table: &mut Table<'_>, report: &mut Report) -> Option<Role> {
+    const ROLES: [(&str, bool); 2] = [("active", false), ("standby", true)];
+    let standby = table.field("role", report, |node, key, report| value::choice(node, key, &ROLES, report));
+    let preempt = table.field("preempt", report, preempt);
+    if let (Field::Set(preempt), Some(standby)) = (&preempt, standby.set().filter(|standby| standby.value)) {
+        report
+            .error(preempt.span, "a standby takes nothing over, so there is nothing to `preempt`")
+            .also(standby.span, "the role")
+            .hint("`preempt` belongs to the nodes whose role is `active`: remove it here");
+        return None;
+    }
+    match standby.or(false)? {
+        true => Some(Role::Standby),
+        false => Some(Role::Active(preempt.or(Preempt::AtOnce)?)),
+    }
+}
+
+/// `true`, `false`, or after how long.
+fn preempt(node: &Node, key: Span, report: &mut Report) -> Option<Preempt> {
+    match &node.value {
+        Value::Scalar(text) if text.starts_with(|c: char| c.is_ascii_digit()) => {
+            value::duration(node, key, Duration::from_millis(100), report).map(Preempt::After)
+        }
+        Value::Scalar(_) | Value::Null | Value::List(_) | Value::Map(_) => {
+            Some(if value::boolean(node, key, report)? { Preempt::AtOnce } else { Preempt::Never })
+        }
+    }
 }
 
 /// The VIPs of one service, which no other has and no peer is reached at.

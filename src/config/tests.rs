@@ -84,7 +84,11 @@ fn what_is_not_said_has_a_default() {
                 vips: BTreeSet::from([address("198.51.100.1").into()]),
                 checks: Condition::All(vec![Condition::Check("up".into())]),
                 announce: Announce::default(),
+                demoted: Announce { as_path_prepend: 3, ..Announce::default() },
                 on_down: OnDown::Withdraw,
+                on_degraded: OnDegraded::Demote,
+                warm_up: None,
+                role: Role::Active(Preempt::AtOnce),
                 bind: BindPolicy::Always,
                 interface: "lo".into(),
             },
@@ -133,12 +137,15 @@ fn fast_interval_and_timeout_follow_a_short_interval() {
     assert_eq!(pace("interval: 3s, timeout: 3s, fast_interval: 3s"), [3000, 3000, 3000]);
 }
 
+/// The one service, with these keys besides.
+fn service(keys: &str) -> Service {
+    let text = SMALLEST.replace("checks: [up]", &format!("checks: [up], {keys}"));
+    config(&text).services["web"].clone()
+}
+
 #[test]
 fn a_demoted_service_starts_from_what_it_announces() {
-    let on_down = |keys: &str| {
-        let text = SMALLEST.replace("checks: [up]", &format!("checks: [up], {keys}"));
-        config(&text).services["web"].on_down.clone()
-    };
+    let demoted = |keys: &str| service(keys).demoted;
     let healthy = Announce {
         med: Some(100),
         as_path_prepend: 2,
@@ -147,25 +154,94 @@ fn a_demoted_service_starts_from_what_it_announces() {
     };
     let announce = "announce: {med: 100, as_path_prepend: 2, communities: [65001:1]}";
     let longer = Announce { as_path_prepend: 5, ..healthy.clone() };
-    assert_eq!(on_down(&format!("{announce}, on_down: demote")), OnDown::Demote(longer.clone()));
-    assert_eq!(on_down(&format!("{announce}, on_down: {{demote: {{}}}}")), OnDown::Demote(longer.clone()));
+    assert_eq!(demoted(announce), longer);
+    assert_eq!(demoted(&format!("{announce}, demoted: {{}}")), longer);
     assert_eq!(
-        on_down(&format!("{announce}, on_down: {{demote: {{med: 200, communities: [NO_EXPORT]}}}}")),
-        OnDown::Demote(Announce {
-            med: Some(200),
-            communities: BTreeSet::from([Community::NO_EXPORT]),
-            ..longer
-        })
+        demoted(&format!("{announce}, demoted: {{med: 200, communities: [NO_EXPORT]}}")),
+        Announce { med: Some(200), communities: BTreeSet::from([Community::NO_EXPORT]), ..longer }
     );
     assert_eq!(
-        on_down(&format!("{announce}, on_down: {{demote: {{as_path_prepend: 2, med: 200}}}}")),
-        OnDown::Demote(Announce { med: Some(200), ..healthy })
+        demoted(&format!("{announce}, demoted: {{as_path_prepend: 2, med: 200}}")),
+        Announce { med: Some(200), ..healthy }
+    );
+    assert_eq!(demoted("announce: {as_path_prepend: 15}").as_path_prepend, 16);
+}
+
+#[test]
+fn a_better_rank_has_a_shorter_path_where_there_is_room() {
+    let prepends = |healthy: u8, demoted: u8| {
+        let keys = format!(
+            "announce: {{as_path_prepend: {healthy}}}, demoted: {{as_path_prepend: {demoted}, med: 9}}"
+        );
+        let service = service(&keys);
+        [Rank::Standby, Rank::Degraded, Rank::Down].map(|rank| service.prepends(rank))
+    };
+    assert_eq!(prepends(0, 3), [1, 2, 3]);
+    assert_eq!(prepends(2, 8), [6, 7, 8]);
+    assert_eq!(prepends(0, 2), [1, 1, 2]);
+    assert_eq!(prepends(0, 1), [1, 1, 1]);
+    assert_eq!(prepends(4, 4), [4, 4, 4], "only the MED says that it is demoted");
+}
+
+#[test]
+fn what_happens_to_a_service_that_is_not_well() {
+    let plain = service("bind: always");
+    assert_eq!((plain.on_down, plain.on_degraded), (OnDown::Withdraw, OnDegraded::Demote));
+    assert_eq!((plain.warm_up, plain.role), (None, Role::Active(Preempt::AtOnce)));
+    assert_eq!(service("on_down: demote").on_down, OnDown::Demote);
+    assert_eq!(service("on_degraded: ignore").on_degraded, OnDegraded::Ignore);
+    assert_eq!(service("on_degraded: withdraw").on_degraded, OnDegraded::Withdraw);
+    assert_eq!(service("warm_up: 30s").warm_up, Some(Duration::from_secs(30)));
+    assert_eq!(service("role: standby").role, Role::Standby);
+    assert_eq!(service("preempt: false").role, Role::Active(Preempt::Never));
+    assert_eq!(
+        service("role: active, preempt: 10m").role,
+        Role::Active(Preempt::After(Duration::from_secs(600)))
+    );
+}
+
+#[test]
+fn limits_and_damping_are_read() {
+    let check = |keys: &str| {
+        let text = SMALLEST.replace("tcp: \"127.0.0.1:80\"", &format!("tcp: \"127.0.0.1:80\", {keys}"));
+        Check::clone(&config(&text).checks["up"])
+    };
+    let (ms, minute) = (Duration::from_millis, Duration::from_secs(60));
+    let limit = |measure, results, then| Limit { measure, results: NonZeroU32::new(results).unwrap(), then };
+    let over = ms(200);
+    assert_eq!(
+        check("latency: {over: 200ms}").limits,
+        [limit(Measure::Latency { over }, 5, Consequence::Degraded)]
     );
     assert_eq!(
-        on_down("announce: {as_path_prepend: 15}, on_down: demote"),
-        OnDown::Demote(Announce { as_path_prepend: 16, ..Announce::default() })
+        check(
+            "latency: [{over: 200ms, of: average, window: 10s, for: 3}, {over: 200ms, of: p95, then: down}]"
+        )
+        .limits,
+        [
+            limit(
+                Measure::AverageLatency { over, window: Duration::from_secs(10) },
+                3,
+                Consequence::Degraded
+            ),
+            limit(Measure::LatencyPercentile { over, percentile: 95, window: minute }, 1, Consequence::Down),
+        ]
     );
-    assert_eq!(on_down("on_down: withdraw"), OnDown::Withdraw);
+    assert_eq!(
+        check("errors: [{over: 5%}, {over: 0.5%, window: 5m, then: down}]").limits,
+        [
+            limit(Measure::Errors { over: Share(50), window: minute }, 1, Consequence::Degraded),
+            limit(Measure::Errors { over: Share(5), window: 5 * minute }, 1, Consequence::Down),
+        ]
+    );
+    let hold =
+        |first, most| Some(HoldDown { first: Duration::from_secs(first), most: Duration::from_secs(most) });
+    assert_eq!(check("rise: 2").hold_down, None);
+    assert_eq!(check("hold_down: false").hold_down, None);
+    assert_eq!(check("hold_down: true").hold_down, hold(10, 300));
+    assert_eq!(check("hold_down: 30s").hold_down, hold(30, 300));
+    assert_eq!(check("hold_down: 10m").hold_down, hold(600, 600));
+    assert_eq!(check("hold_down: {first: 1s, most: 1m}").hold_down, hold(1, 60));
 }
 
 #[test]
@@ -219,41 +295,41 @@ fn every_kind_of_check_is_read() {
     let target = |host: &str, port| Target { host: host.into(), port };
     let tls = Some(TlsOptions::default());
     let http = HttpCheck::get(target("::1", 8443), "::1".into(), "/x?y".into(), tls);
-    assert_eq!(kind("http: {url: \"https://[::1]:8443/x?y\"}"), CheckKind::Http(http.clone()));
+    assert_eq!(kind("http: {url: \"https://[::1]:8443/x?y\"}"), CheckKind::Http(Box::new(http.clone())));
     assert_eq!(
         kind(
             "http: {url: \"https://[::1]:8443/x?y\", host: a.example, tls: {insecure: true}, status: [204, 300-399]}"
         ),
-        CheckKind::Http(HttpCheck {
+        CheckKind::Http(Box::new(HttpCheck {
             host: "a.example".into(),
             tls: TlsOptions { insecure: true, ..TlsOptions::default() },
             status: vec![(204, 204), (300, 399)],
             ..http.clone()
-        })
+        }))
     );
     assert_eq!(
         kind(
             "http: {url: \"https://[::1]:8443/x?y\", method: PUT, request_body: hi, headers: {X-Who: me}, body: ok, \
              version: 2}"
         ),
-        CheckKind::Http(HttpCheck {
+        CheckKind::Http(Box::new(HttpCheck {
             method: Method::Put,
             request_body: "hi".into(),
             headers: vec![(HeaderName::from_static("x-who"), HeaderValue::from_static("me"))],
             body: Some(Pattern::Text("ok".into())),
             version: HttpVersion::Http2,
             ..http.clone()
-        })
+        }))
     );
     assert_eq!(
         kind("http: {url: \"http://[::1]:8443/x?y\", redirects: 3, tls: {expiry: 14d}, method: head}"),
-        CheckKind::Http(HttpCheck {
+        CheckKind::Http(Box::new(HttpCheck {
             https: false,
             redirects: 3,
             tls: TlsOptions { expiry: Some(Duration::from_secs(14 * 24 * 60 * 60)), ..TlsOptions::default() },
             method: Method::Head,
             ..http
-        })
+        }))
     );
     let grpc = GrpcCheck {
         target: target("::1", 50051),
@@ -262,15 +338,15 @@ fn every_kind_of_check_is_read() {
         authority: "[::1]:50051".into(),
         tls: None,
     };
-    assert_eq!(kind("grpc: \"[::1]:50051\""), CheckKind::Grpc(grpc.clone()));
+    assert_eq!(kind("grpc: \"[::1]:50051\""), CheckKind::Grpc(Box::new(grpc.clone())));
     assert_eq!(
         kind("grpc: {address: \"[::1]:50051\", service: a.B, authority: api.example, tls: {insecure: true}}"),
-        CheckKind::Grpc(GrpcCheck {
+        CheckKind::Grpc(Box::new(GrpcCheck {
             service: "a.B".into(),
             authority: "api.example".into(),
             tls: Some(TlsOptions { insecure: true, ..TlsOptions::default() }),
             ..grpc
-        })
+        }))
     );
     let tls = TlsCheck {
         target: target("a.example", 443),
@@ -278,23 +354,23 @@ fn every_kind_of_check_is_read() {
         options: TlsOptions::default(),
         alpn: vec![],
     };
-    assert_eq!(kind("tls: \"a.example:443\""), CheckKind::Tls(tls.clone()));
+    assert_eq!(kind("tls: \"a.example:443\""), CheckKind::Tls(Box::new(tls.clone())));
     assert_eq!(
         kind("tls: {address: 443, alpn: [h2], server_name: b.example}, host: 192.0.2.1"),
-        CheckKind::Tls(TlsCheck {
+        CheckKind::Tls(Box::new(TlsCheck {
             target: target("192.0.2.1", 443),
             host: "192.0.2.1".into(),
             options: TlsOptions { server_name: Some("b.example".into()), ..TlsOptions::default() },
             alpn: vec!["h2".into()],
-        })
+        }))
     );
     let tcp = TcpCheck::connecting(target("::1", 53));
     assert_eq!(kind("tcp: {address: \"[::1]:53\"}"), CheckKind::Tcp(tcp.clone()));
     assert_eq!(
         kind(r#"tcp: {address: "[::1]:53", send: "PING\r\n", expect: {regex: '^\+PONG\b'}}"#),
         CheckKind::Tcp(TcpCheck {
-            send: Some("PING\r\n".into()),
-            expect: Some(Pattern::regex(r"^\+PONG\b").expect("an expression")),
+            send: Some(b"PING\r\n".to_vec()),
+            expect: Some(Pattern::Regex(Regex::new(r"^\+PONG\b").expect("an expression"))),
             ..tcp
         })
     );
@@ -304,6 +380,46 @@ fn every_kind_of_check_is_read() {
     assert_eq!(kind("exec: {command: [/bin/sh, -c, 1, true]}"), exec(&["/bin/sh", "-c", "1", "true"], None));
     let root = User { name: "root".into(), uid: 0, gid: 0 };
     assert_eq!(kind("exec: {shell: \"a | b\", user: root}"), exec(&["/bin/sh", "-c", "a | b"], Some(root)));
+}
+
+#[test]
+fn kinds_that_are_told_are_certain_with_one_answer() {
+    let check = |written: &str| {
+        let text = SMALLEST.replace("tcp: \"127.0.0.1:80\"", written);
+        config(&text).checks["up"].clone()
+    };
+    let listener = |transport, port, address: Option<&str>| {
+        CheckKind::Listener(ListenerCheck { transport, port, address: address.map(self::address) })
+    };
+    let process = |process, name: Option<&str>| {
+        CheckKind::Process(ProcessCheck { process, name: name.map(String::from) })
+    };
+    let systemd = |unit: &str, bus: Option<&str>| {
+        CheckKind::Systemd(SystemdCheck { unit: unit.into(), bus: bus.map(Into::into) })
+    };
+    let file = WhichProcess::File("/run/x.pid".into());
+    let pid = WhichProcess::Pid(NonZeroU32::new(1234).unwrap());
+    let interface = CheckKind::Interface(InterfaceCheck { name: "eth0".into() });
+    let table = [
+        ("listener: {tcp: 8080}", listener(Transport::Tcp, 8080, None)),
+        ("listener: {udp: 53, address: \"2001:db8::1\"}", listener(Transport::Udp, 53, Some("2001:db8::1"))),
+        ("process: {pid_file: /run/x.pid, name: nginx}", process(file, Some("nginx"))),
+        ("process: {pid: 1234}", process(pid, None)),
+        ("systemd: nginx.service", systemd("nginx.service", None)),
+        ("systemd: {unit: a@b.socket, bus: /run/bus}", systemd("a@b.socket", Some("/run/bus"))),
+        ("interface: eth0", interface.clone()),
+        ("interface: {name: eth0}", interface),
+    ];
+    for (written, kind) in table {
+        assert_eq!(
+            *check(written),
+            Check { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN, ..Check::new(kind) }
+        );
+    }
+    let patient = check("listener: {tcp: 8080}, fall: 3");
+    assert_eq!((patient.rise.get(), patient.fall.get()), (1, 3));
+    let polled = check("tcp: \"127.0.0.1:80\"");
+    assert_eq!((polled.rise.get(), polled.fall.get()), (2, 2));
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Status {
     pub peers: BTreeMap<String, Peer>,
     /// Checks by name.
     pub checks: BTreeMap<String, Check>,
+    /// How punctual they are.
+    pub probes: Probes,
     /// VIPs in order of address.
     pub vips: Vec<Vip>,
 }
@@ -94,12 +96,27 @@ pub struct Check {
     pub state: String,
     /// How long it has been in that state.
     pub since_ms: Option<u64>,
+    /// The limit that it exceeds, while it does: it passes all the same.
+    pub degraded: Option<String>,
+    /// For how long it cannot come up yet, because it went down too often.
+    pub held_ms: Option<u64>,
     /// What the last probe saw.
     pub detail: Option<String>,
     /// How long the last probe took.
     pub took_ms: Option<u64>,
     /// How long ago it ended.
     pub ago_ms: Option<u64>,
+}
+
+/// The probes of all checks since start. Those that an event has brought about are not counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    /// How many there were.
+    pub started: u64,
+    /// Half of them began so late at most, in microseconds.
+    pub late_p50_us: u64,
+    /// 99 of 100 began so late at most, in microseconds; 100,000 means that or more.
+    pub late_p99_us: u64,
 }
 
 /// A VIP.
@@ -211,7 +228,7 @@ pub struct Drain {
     pub until: Option<String>,
 }
 
-/// Which services a drain is about.
+/// Which services a command is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Services {
@@ -237,10 +254,10 @@ pub struct DrainRequest {
     pub for_ms: Option<u64>,
 }
 
-/// `POST /v1/undrain`.
+/// `POST /v1/undrain` and `POST /v1/promote`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UndrainRequest {
+pub struct ServicesRequest {
     /// Which.
     pub services: Services,
 }

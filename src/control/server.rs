@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use super::api::{DrainRequest, Refusal, UndrainRequest};
+use super::api::{DrainRequest, Refusal, ServicesRequest};
 use crate::config::model::Control;
 
 /// Largest request body.
@@ -79,7 +79,9 @@ pub enum Command {
     /// `POST /v1/drain`.
     Drain(DrainRequest),
     /// `POST /v1/undrain`.
-    Undrain(UndrainRequest),
+    Undrain(ServicesRequest),
+    /// `POST /v1/promote`.
+    Promote(ServicesRequest),
     /// `POST /v1/reload`.
     Reload,
     /// `POST /v1/restart`.
@@ -250,6 +252,7 @@ async fn command(request: hyper::Request<Incoming>) -> Result<Command, Answer> {
         "/v1/status" if get => Ok(Command::Status),
         "/v1/drain" if post => body(request).await.map(Command::Drain),
         "/v1/undrain" if post => body(request).await.map(Command::Undrain),
+        "/v1/promote" if post => body(request).await.map(Command::Promote),
         "/v1/reload" if post => Ok(Command::Reload),
         "/v1/restart" if post => Ok(Command::Restart),
         _ => match path.strip_prefix("/v1/explain/") {

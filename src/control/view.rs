@@ -11,9 +11,10 @@ use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Version, Whose};
 
 use super::api;
+use crate::check::lateness::Lateness;
 use crate::check::report::HealthState;
 use crate::config::model::{self, Condition};
-use crate::engine::{Address, CheckFact, Drain, Engine, Owner, Reason, Shutdown, Standing, Verdict};
+use crate::engine::{Address, CheckFact, Drain, Engine, Held, Owner, Reason, Shutdown, Standing, Verdict};
 use crate::names::{CheckName, PeerName};
 
 /// A running peer as the view needs it.
@@ -40,6 +41,14 @@ pub struct Surroundings {
     pub started: Instant,
     /// The configuration file.
     pub config: String,
+    /// How punctual the checks are.
+    pub probes: api::Probes,
+}
+
+/// The punctuality of the checks, as it is told.
+pub fn probes(lateness: &Lateness) -> api::Probes {
+    let us = |percent| u64::try_from(lateness.percentile(percent).as_micros()).unwrap_or(u64::MAX);
+    api::Probes { started: lateness.probes(), late_p50_us: us(50), late_p99_us: us(99) }
 }
 
 /// The whole status.
@@ -58,6 +67,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
             .map(|(name, info)| (name.to_string(), peer(info, bfd_of(around, name, now), now)))
             .collect(),
         checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
+        probes: around.probes.clone(),
         vips: engine
             .standing()
             .iter()
@@ -117,7 +127,7 @@ fn vip(
         verdict: verdict.word().to_owned(),
         since_ms: ms(standing.since, now),
         reason: verdict.reason().map(|reason| reason.name().to_owned()),
-        why: verdict.reason().map(|reason| why(engine, prefix, reason)),
+        why: verdict.reason().map(|reason| why(engine, prefix, reason, now)),
         bound: !is_host(prefix) || engine.facts().is_bound(prefix.addr()),
         sent_to: around.peers.iter().filter(sent).count(),
         heard: around.peers.iter().filter_map(|(name, info)| heard(name, info, prefix)).collect(),
@@ -147,7 +157,7 @@ fn heard(name: &PeerName, info: &PeerInfo, prefix: &IpNet) -> Option<api::Heard>
 }
 
 /// The reason, and the fact that lies behind it.
-fn why(engine: &Engine, prefix: &IpNet, reason: &Reason) -> String {
+fn why(engine: &Engine, prefix: &IpNet, reason: &Reason, now: Instant) -> String {
     let facts = engine.facts();
     let behind = match reason {
         Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
@@ -161,9 +171,25 @@ fn why(engine: &Engine, prefix: &IpNet, reason: &Reason) -> String {
             let standing = engine.standing().get(prefix);
             standing.and_then(|standing| facts.drains.get(&standing.service)).map(drain_words)
         }
-        Reason::ShuttingDown | Reason::Shutdown => None,
+        Reason::CheckDegraded { check } => facts.checks.get(check).and_then(|fact| fact.degraded.clone()),
+        Reason::WarmingUp => {
+            let until = facts.recovering.get(prefix).and_then(|recovery| recovery.warm_until);
+            until.map(|until| format!("for {} more", lasts(until, now)))
+        }
+        Reason::HeldBack => match facts.recovering.get(prefix).and_then(|recovery| recovery.held) {
+            Some(Held::Until(until)) => {
+                Some(format!("for {} more, or until `vipcast promote`", lasts(until, now)))
+            }
+            Some(Held::UntilPromoted) | None => Some("until `vipcast promote`".to_owned()),
+        },
+        Reason::Standby | Reason::ShuttingDown | Reason::Shutdown => None,
     };
     behind.map_or_else(|| reason.to_string(), |behind| format!("{reason}: {behind}"))
+}
+
+/// How long until then, in whole seconds.
+fn lasts(until: Instant, now: Instant) -> String {
+    format!("{} s", until.saturating_duration_since(now).as_secs_f64().ceil())
 }
 
 fn drain_words(drain: &Drain) -> String {
@@ -288,6 +314,11 @@ fn check(fact: Option<&CheckFact>, now: Instant) -> api::Check {
     api::Check {
         state: state_word(state).to_owned(),
         since_ms: fact.map(|fact| ms(fact.since, now)),
+        degraded: fact.and_then(|fact| fact.degraded.clone()),
+        held_ms: fact
+            .and_then(|fact| fact.held_until)
+            .filter(|until| *until > now)
+            .map(|until| ms(now, until)),
         detail: fact.map(|fact| fact.outcome.detail.clone()),
         took_ms: fact.map(|fact| u64::try_from(fact.outcome.took.as_millis()).unwrap_or(u64::MAX)),
         ago_ms: fact.map(|fact| ms(fact.at, now)),

@@ -30,6 +30,7 @@ impl Daemon {
             },
             Command::Drain(request) => self.drain(request),
             Command::Undrain(request) => self.undrain(&request.services),
+            Command::Promote(request) => self.promote(&request.services),
             Command::Restart => match self.may_restart() {
                 Ok(()) => {
                     self.rehearsal = Some((restart::rehearse(&self.config_path), answer));
@@ -59,6 +60,7 @@ impl Daemon {
             router_id: self.peers.router_id(),
             started: self.started,
             config: self.config_path.display().to_string(),
+            probes: view::probes(self.runner.lateness()),
         }
     }
 
@@ -97,6 +99,25 @@ impl Daemon {
         let message = match (drained.is_empty(), others.is_empty()) {
             (false, _) => format!("{} no longer drained", list(&drained)),
             (true, _) => format!("{} not drained before either", list(&others)),
+        };
+        Answer::ok(&Done { message })
+    }
+
+    fn promote(&mut self, services: &Services) -> Answer {
+        let services = match self.services(services) {
+            Ok(services) => services,
+            Err(answer) => return answer,
+        };
+        let (engine, facts) = (&self.engine, self.engine.facts());
+        let is_recovering = |service: &ServiceName| {
+            let service = engine.config().services.get(service);
+            service.is_some_and(|service| service.vips.iter().any(|vip| facts.recovering.contains_key(vip)))
+        };
+        let (recovering, others): (Vec<_>, Vec<_>) = services.into_iter().partition(is_recovering);
+        self.handle(recovering.iter().cloned().map(Event::Promote).collect());
+        let message = match recovering.is_empty() {
+            false => format!("{} takes over as soon as it is healthy", list(&recovering)),
+            true => format!("{} not held back before either", list(&others)),
         };
         Answer::ok(&Done { message })
     }

@@ -128,7 +128,11 @@ impl Daemon {
     pub async fn start(config_path: PathBuf, config: Config) -> Result<Self, DaemonError> {
         raise_descriptor_limit();
         let state = StateDir::open(&config.state_dir)?;
-        let left = Left { drains: with_clocks(state.drains()?), announced: state.take_announced()? };
+        let left = Left {
+            drains: with_clocks(state.drains()?),
+            held: state.held_back()?,
+            announced: state.take_announced()?,
+        };
         let (server, requests) = Server::start(&config.control)?;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
@@ -227,6 +231,7 @@ impl Daemon {
             | Event::PeerSynced(..)
             | Event::Drain(..)
             | Event::Undrain(_)
+            | Event::Promote(_)
             | Event::Shutdown
             | Event::PeersStopped
             | Event::Tick => false,
@@ -250,6 +255,14 @@ impl Daemon {
                         error!(
                             error = &error as &dyn std::error::Error,
                             "a drain will not survive a restart"
+                        );
+                    }
+                }
+                Effect::SaveHeldBack(held_back) => {
+                    if let Err(error) = self.state.save_held_back(&held_back) {
+                        error!(
+                            error = &error as &dyn std::error::Error,
+                            "what is held back will not be after a restart"
                         );
                     }
                 }

@@ -8,10 +8,11 @@ use ipnet::IpNet;
 use vipcast_bgp::wire::{Community, iana};
 use vipcast_bgp::{RouteAttributes, family_of};
 
+use super::condition::{Health, health};
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
-use crate::config::model::{Announce, BindPolicy, Condition, OnDown, Service};
-use crate::names::{CheckName, ServiceName};
+use crate::config::model::{BindPolicy, OnDegraded, OnDown, Rank, Role, Service};
+use crate::names::ServiceName;
 
 /// What is to become of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,8 @@ pub(super) fn decide(
     facts: &Facts,
     now: Instant,
 ) -> BTreeMap<IpNet, Decision> {
-    let common = (!service.checks.differs_by_vip()).then(|| intent(name, service, None, facts, now));
+    let alike = !service.checks.differs_by_vip() && facts.recovering.is_empty();
+    let common = alike.then(|| intent(name, service, None, facts, now));
     let stays = match facts.shutdown {
         Some(Shutdown::Unbinding { .. } | Shutdown::Done) => false,
         Some(
@@ -54,16 +56,16 @@ pub(super) fn decide(
         let wanted = service.bind == BindPolicy::Always || !matches!(intent, Intent::Withhold(_));
         let bind = stays && wanted && is_host_address(vip);
         let bound = !is_host_address(vip) || facts.is_bound(vip.addr());
-        let mut attributes = |announce: &Announce, graceful| {
-            let key = (family_of(vip), std::ptr::from_ref(announce), graceful);
-            Arc::clone(shared.entry(key).or_insert_with(|| Arc::new(route(announce, vip, graceful))))
+        let mut attributes = |rank, graceful| {
+            let route = || Arc::new(route(service, rank, vip, graceful));
+            Arc::clone(shared.entry((family_of(vip), rank, graceful)).or_insert_with(route))
         };
         let verdict = match intent {
             Intent::Withhold(reason) => Verdict::Withhold(reason.clone()),
-            Intent::Announce(_) | Intent::Demote { .. } if !bound => Verdict::Withhold(Reason::NotBound),
-            Intent::Announce(announce) => Verdict::Announce(attributes(announce, false)),
-            Intent::Demote { announce, graceful, reason } => {
-                Verdict::Demote(attributes(announce, *graceful), reason.clone())
+            Intent::Announce | Intent::Demote { .. } if !bound => Verdict::Withhold(Reason::NotBound),
+            Intent::Announce => Verdict::Announce(attributes(None, false)),
+            Intent::Demote { rank, graceful, reason } => {
+                Verdict::Demote(attributes(*rank, *graceful), reason.clone())
             }
         };
         (*vip, Decision { verdict, bind })
@@ -77,21 +79,20 @@ pub(super) fn is_host_address(vip: &IpNet) -> bool {
 }
 
 /// What a VIP would be announced as, were its address bound.
-enum Intent<'a> {
-    Announce(&'a Announce),
-    Demote { announce: &'a Announce, graceful: bool, reason: Reason },
+enum Intent {
+    Announce,
+    /// As a worse path (`rank`), with GRACEFUL_SHUTDOWN (`graceful`), or both.
+    Demote {
+        rank: Option<Rank>,
+        graceful: bool,
+        reason: Reason,
+    },
     Withhold(Reason),
 }
 
 /// Whoever stops us or drains the service wins over its checks; GRACEFUL_SHUTDOWN does not: a service that is down
-/// while it is drained is withdrawn. `vip` matters only where the condition differs by VIP.
-fn intent<'a>(
-    name: &ServiceName,
-    service: &'a Service,
-    vip: Option<&IpNet>,
-    facts: &Facts,
-    now: Instant,
-) -> Intent<'a> {
+/// while it is drained is withdrawn. `vip` matters only where VIPs of the service may differ.
+fn intent(name: &ServiceName, service: &Service, vip: Option<&IpNet>, facts: &Facts, now: Instant) -> Intent {
     let graceful = match (facts.shutdown, facts.drains.get(name)) {
         (None, None) => None,
         (Some(Shutdown::Draining { .. }), None) => Some(Reason::ShuttingDown),
@@ -103,73 +104,55 @@ fn intent<'a>(
         }
         (Some(_), _) => return Intent::Withhold(Reason::Shutdown),
     };
-    let (announce, demoted) = match health(&service.checks, vip, facts) {
-        Health::Passing => (&service.announce, None),
-        Health::Unsettled(check) => return Intent::Withhold(Reason::CheckUnknown { check }),
-        Health::Failing(check) => match &service.on_down {
-            OnDown::Withdraw => return Intent::Withhold(Reason::CheckDown { check }),
-            OnDown::Demote(announce) => (announce, Some(Reason::CheckDown { check })),
-        },
+    let mut worst = match service.role {
+        Role::Standby => Some((Rank::Standby, Reason::Standby)),
+        Role::Active(_) => None,
     };
-    match (graceful, demoted) {
-        (None, None) => Intent::Announce(announce),
-        (Some(reason), _) => Intent::Demote { announce, graceful: true, reason },
-        (None, Some(reason)) => Intent::Demote { announce, graceful: false, reason },
-    }
-}
-
-/// Three-valued truth of a condition, with the check to blame.
-#[derive(Debug, PartialEq, Eq)]
-enum Health {
-    Passing,
-    Failing(CheckName),
-    Unsettled(CheckName),
-}
-
-fn health(condition: &Condition, vip: Option<&IpNet>, facts: &Facts) -> Health {
-    let one = |check: &CheckName| match facts.checks.get(check).and_then(|fact| fact.state.verdict()) {
-        Some(true) => Health::Passing,
-        Some(false) => Health::Failing(check.clone()),
-        None => Health::Unsettled(check.clone()),
-    };
-    let (needed, of) = match condition {
-        Condition::Check(check) => return one(check),
-        Condition::EachVip(checks) => {
-            let check = vip.and_then(|vip| checks.get(vip));
-            return check.map_or(Health::Passing, one);
+    let mut demote = |rank, reason| {
+        if worst.as_ref().is_none_or(|(worst, _)| *worst < rank) {
+            worst = Some((rank, reason));
         }
-        Condition::All(of) => (of.len(), of),
-        Condition::Any(of) => (1, of),
-        Condition::AtLeast(needed, of) => (*needed, of),
     };
-    let (mut passing, mut failing, mut unsettled) = (0, Vec::new(), Vec::new());
-    for part in of {
-        match health(part, vip, facts) {
-            Health::Passing => passing += 1,
-            Health::Failing(check) => failing.push(check),
-            Health::Unsettled(check) => unsettled.push(check),
+    match (health(&service.checks, vip, facts), service.on_down, service.on_degraded) {
+        (Health::Unsettled(check), _, _) => return Intent::Withhold(Reason::CheckUnknown { check }),
+        (Health::Failing(check), OnDown::Withdraw, _) => {
+            return Intent::Withhold(Reason::CheckDown { check });
+        }
+        (Health::Failing(check), OnDown::Demote, _) => demote(Rank::Down, Reason::CheckDown { check }),
+        (Health::Degraded(check), _, OnDegraded::Withdraw) => {
+            return Intent::Withhold(Reason::CheckDegraded { check });
+        }
+        (Health::Degraded(check), _, OnDegraded::Demote) => {
+            demote(Rank::Degraded, Reason::CheckDegraded { check });
+        }
+        (Health::Degraded(_), _, OnDegraded::Ignore) | (Health::Passing, _, _) => {}
+    }
+    if let Some(recovery) = vip.and_then(|vip| facts.recovering.get(vip)) {
+        if recovery.held.is_some() {
+            demote(Rank::Degraded, Reason::HeldBack);
+        }
+        if recovery.warm_until.is_some_and(|until| until > now) {
+            demote(Rank::Degraded, Reason::WarmingUp);
         }
     }
-    if passing >= needed {
-        return Health::Passing;
-    }
-    let out_of_reach = passing + unsettled.len() < needed;
-    match (out_of_reach, failing.into_iter().next(), unsettled.into_iter().next()) {
-        (true, Some(check), _) => Health::Failing(check),
-        (_, _, Some(check)) => Health::Unsettled(check),
-        (_, Some(check), None) => Health::Failing(check),
-        // Not reached: fewer parts than needed, which the configuration refuses.
-        (_, None, None) => Health::Passing,
+    match (graceful, worst) {
+        (None, None) => Intent::Announce,
+        (Some(reason), worst) => Intent::Demote { rank: worst.map(|(rank, _)| rank), graceful: true, reason },
+        (None, Some((rank, reason))) => Intent::Demote { rank: Some(rank), graceful: false, reason },
     }
 }
 
-fn route(announce: &Announce, vip: &IpNet, graceful: bool) -> RouteAttributes {
+fn route(service: &Service, rank: Option<Rank>, vip: &IpNet, graceful: bool) -> RouteAttributes {
+    let announce = match rank {
+        None => &service.announce,
+        Some(_) => &service.demoted,
+    };
     let mut communities = announce.communities.clone();
     if graceful {
         communities.insert(Community(iana::community::GRACEFUL_SHUTDOWN));
     }
     RouteAttributes {
-        as_path_prepend: announce.as_path_prepend,
+        as_path_prepend: rank.map_or(announce.as_path_prepend, |rank| service.prepends(rank)),
         med: announce.med,
         // RFC 8326 §4.1: inside an AS the community alone moves nothing; the lowest preference does.
         local_pref: if graceful { Some(0) } else { announce.local_pref },

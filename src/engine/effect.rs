@@ -8,6 +8,7 @@ use vipcast_bgp::wire::Family;
 
 use super::facts::{Address, Drain, Shutdown};
 use super::plan::Advertised;
+use super::recovery::HeldBack;
 use super::verdict::Verdict;
 use crate::check::report::HealthState;
 use crate::config::model::Config;
@@ -31,6 +32,8 @@ pub enum Effect {
     Unbind(Address),
     /// Keep these drains across a restart.
     SaveDrains(BTreeMap<ServiceName, Drain>),
+    /// Keep it across a restart which VIPs are held back.
+    SaveHeldBack(HeldBack),
     /// Close every session with Cease / Administrative Shutdown; answer with
     /// [`Event::PeersStopped`](super::Event::PeersStopped).
     StopPeers,
@@ -65,6 +68,15 @@ pub enum Record {
         /// The result that brought it about.
         detail: String,
     },
+    /// A check became degraded (`Some`) or no longer is.
+    Degraded {
+        /// Which.
+        check: CheckName,
+        /// The limit that is exceeded, in words.
+        limit: Option<String>,
+    },
+    /// An operator let a service take over again.
+    Promoted(ServiceName),
     /// One of our addresses vanished and is put back.
     AddressLost(Address),
     /// An address of a predecessor was found.

@@ -1,13 +1,15 @@
 //! What we know. Plain data, changed only by folding an [`Event`] into it; `explain` prints it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipcast_bgp::Version;
 
+use super::recovery::Recovery;
 use super::restart::Restart;
 use crate::check::report::{CheckReport, HealthState, Outcome};
 use crate::config::model::Config;
@@ -38,6 +40,8 @@ pub enum Event {
     Drain(ServiceName, Drain),
     /// An operator lifts the drain.
     Undrain(ServiceName),
+    /// An operator lets a service that was down take over again.
+    Promote(ServiceName),
     /// SIGTERM. The second one is in a hurry.
     Shutdown,
     /// Every peer was stopped and its connection is closed.
@@ -72,6 +76,10 @@ pub struct CheckFact {
     pub state: HealthState,
     /// Since when.
     pub since: Instant,
+    /// Which limit makes it degraded, in words.
+    pub degraded: Option<String>,
+    /// Until when it cannot come up, because it went down too often.
+    pub held_until: Option<Instant>,
     /// The last result.
     pub outcome: Outcome,
     /// When that came.
@@ -164,6 +172,8 @@ pub struct Facts {
     pub address_errors: BTreeMap<Address, (String, Instant)>,
     /// Operators' drains.
     pub drains: BTreeMap<ServiceName, Drain>,
+    /// VIPs whose service is, or was, down, as far as that matters.
+    pub recovering: BTreeMap<IpNet, Recovery>,
     /// Set until everything is decided after a restart that routers wait for.
     pub restart: Option<Restart>,
     /// Set once a shutdown has begun.
@@ -235,5 +245,8 @@ impl Facts {
         self.checks.retain(|check, _| config.checks.contains_key(check));
         self.peers.retain(|peer, fact| fact.established || config.peers.contains_key(peer));
         self.drains.retain(|service, _| config.services.contains_key(service));
+        let recovering = config.services.values().filter(|service| service.recovers());
+        let vips: BTreeSet<&IpNet> = recovering.flat_map(|service| &service.vips).collect();
+        self.recovering.retain(|vip, _| vips.contains(vip));
     }
 }

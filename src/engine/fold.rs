@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::effect::{Effect, Record};
 use super::facts::{Address, Asked, CheckFact, Drain, Event, Owner, PeerFact};
-use super::{Engine, shutdown};
+use super::{Engine, recovery, shutdown};
 use crate::check::report::{CheckReport, HealthState};
 use crate::config::model::Config;
 use crate::names::{CheckName, PeerName, ServiceName};
@@ -112,6 +112,7 @@ impl Engine {
                 self.facts.sessions_closed = true;
                 Touched::PLAN
             }
+            Event::Promote(service) => self.fold_promotion(service, records),
             Event::Tick => self.fold_time(now, effects, records),
         }
     }
@@ -140,6 +141,7 @@ impl Engine {
         // Whoever reloads may have mended what went wrong.
         self.facts.address_errors.clear();
         self.users = users(&self.config);
+        self.watched = recovery::watched(&self.config);
         effects.push(self.configure());
         Touched::All
     }
@@ -216,7 +218,8 @@ impl Engine {
     }
 
     fn fold_check(&mut self, report: CheckReport, records: &mut Vec<Effect>) -> Touched {
-        let CheckReport { check, definition, mut state, mut since, outcome, at } = report;
+        let CheckReport { check, definition, mut state, mut since, degraded, held_until, outcome, at } =
+            report;
         // A late report of a check that a reload has removed or changed.
         if self.config.checks.get(&check) != Some(&definition) {
             return Touched::Nothing;
@@ -230,8 +233,15 @@ impl Engine {
             let detail = outcome.detail.clone();
             records.push(Effect::Record(Record::Check { check: check.clone(), state, detail }));
         }
-        self.facts.checks.insert(check.clone(), CheckFact { state, since, outcome, at });
-        if before.map(|(state, _)| state.verdict()) == Some(state.verdict()) {
+        let fact = CheckFact { state, since, degraded, held_until, outcome, at };
+        let (verdict, degraded) = (fact.state.verdict(), fact.degraded.clone());
+        let earlier = self.facts.checks.insert(check.clone(), fact);
+        let was_degraded = earlier.as_ref().is_some_and(|earlier| earlier.degraded.is_some());
+        if was_degraded != degraded.is_some() {
+            records.push(Effect::Record(Record::Degraded { check: check.clone(), limit: degraded.clone() }));
+        }
+        let before = earlier.map(|earlier| earlier.state.verdict());
+        if before == Some(verdict) && was_degraded == degraded.is_some() {
             return Touched::Nothing;
         }
         self.users.get(&check).map_or(Touched::Nothing, |users| Touched::Services(users.clone()))
@@ -246,7 +256,7 @@ impl Engine {
 
     fn fold_time(&mut self, now: Instant, effects: &mut Vec<Effect>, records: &mut Vec<Effect>) -> Touched {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let mut touched = BTreeSet::new();
+        let mut touched = self.fold_recovery_time(now);
         for (service, drain) in &mut self.facts.drains {
             if due(drain.clock.withdraw_at) {
                 drain.clock.withdraw_at = None;

@@ -11,11 +11,13 @@
 //!
 //! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
 
+mod condition;
 mod decide;
 mod effect;
 mod facts;
 mod fold;
 mod plan;
+mod recovery;
 mod restart;
 mod shutdown;
 #[cfg(test)]
@@ -38,6 +40,7 @@ pub use self::facts::{
 use self::fold::{Touched, users};
 pub use self::plan::Advertised;
 use self::plan::{Actual, Desired, Step, plan};
+pub use self::recovery::{Held, HeldBack, Recovery};
 pub use self::restart::Restart;
 pub use self::verdict::{Reason, Verdict};
 use crate::config::model::{Config, Service};
@@ -59,6 +62,8 @@ pub struct Standing {
 pub struct Left {
     /// Operators' drains.
     pub drains: BTreeMap<ServiceName, Drain>,
+    /// VIPs that must not take over by themselves.
+    pub held: BTreeSet<IpNet>,
     /// The VIPs that were announced when a graceful restart was asked for, on this boot.
     pub announced: Option<BTreeSet<IpNet>>,
 }
@@ -75,6 +80,10 @@ pub struct Engine {
     users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
     /// What a predecessor announced when it left for a graceful restart.
     announced_before: Option<BTreeSet<IpNet>>,
+    /// VIPs that a reboot holds back.
+    watched: BTreeSet<IpNet>,
+    /// What was last saved of what is held back.
+    saved: HeldBack,
     /// When it was last planned. What time alone made possible until then is under way.
     acted_at: Option<Instant>,
 }
@@ -89,16 +98,20 @@ impl Engine {
         let extent = if facts.restart.is_some() { Extent::Partial } else { Extent::Whole };
         let actual =
             Actual { advertised: Advertised { extent, ..Advertised::default() }, ..Actual::default() };
-        Self {
+        let mut engine = Self {
             users: users(&config),
+            watched: recovery::watched(&config),
             config,
             facts,
             standing: BTreeMap::new(),
             desired: Desired { extent, ..Desired::default() },
             actual,
             announced_before: left.announced,
+            saved: HeldBack { held: left.held.clone(), watched: BTreeSet::new() },
             acted_at: None,
-        }
+        };
+        engine.hold_back(&left.held);
+        engine
     }
 
     /// The first effects. Where a peer keeps our routes over a restart, the addresses of the host should be told first
@@ -109,6 +122,7 @@ impl Engine {
         self.decide(Touched::All, now, &mut records);
         self.end_restart(now, &mut records);
         self.carry_out(now, &mut effects);
+        self.save_held_back(&mut effects);
         effects.extend(records);
         effects
     }
@@ -138,6 +152,7 @@ impl Engine {
                 self.end_restart(now, &mut records);
                 self.carry_out(now, &mut effects);
             }
+            self.save_held_back(&mut effects);
         }
         effects.extend(records);
         effects
@@ -154,7 +169,7 @@ impl Engine {
         let shutdown = self.facts.shutdown.and_then(shutdown::deadline);
         let addresses =
             self.acted_at.and_then(|at| self.actual.deadline(&self.facts, self.unbind_delay(), at));
-        drains.chain([shutdown, addresses, restart]).flatten().min()
+        drains.chain([shutdown, addresses, restart, self.recovery_deadline()]).flatten().min()
     }
 
     /// The configuration in force.
@@ -213,6 +228,7 @@ impl Engine {
         now: Instant,
         records: &mut Vec<Effect>,
     ) {
+        self.note_recovery(service, now);
         for (vip, decision) in decide(name, service, &self.facts, now) {
             if let Some(restart) = &mut self.facts.restart {
                 let failed = self.facts.address_errors.keys().any(|address| address.ip == vip.addr());
@@ -286,7 +302,11 @@ impl Engine {
             Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
                 self.facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
             }
-            Reason::NotBound
+            Reason::CheckDegraded { check } => self.facts.checks.get(check)?.degraded.clone(),
+            Reason::Standby
+            | Reason::WarmingUp
+            | Reason::HeldBack
+            | Reason::NotBound
             | Reason::Draining
             | Reason::Drained
             | Reason::ShuttingDown

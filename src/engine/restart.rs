@@ -89,6 +89,10 @@ impl Restart {
             Verdict::Withhold(Reason::NotBound) => !failed,
             Verdict::Withhold(
                 Reason::CheckDown { .. }
+                | Reason::CheckDegraded { .. }
+                | Reason::Standby
+                | Reason::WarmingUp
+                | Reason::HeldBack
                 | Reason::Draining
                 | Reason::Drained
                 | Reason::ShuttingDown

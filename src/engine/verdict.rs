@@ -61,6 +61,17 @@ pub enum Reason {
         /// The first such check.
         check: CheckName,
     },
+    /// Checks that decide are degraded.
+    CheckDegraded {
+        /// The first such check.
+        check: CheckName,
+    },
+    /// This node has the traffic only while nobody else does.
+    Standby,
+    /// The service was down a short time ago.
+    WarmingUp,
+    /// The service was down, and does not take its traffic back by itself.
+    HeldBack,
     /// The address is not on this host (yet, or any more).
     NotBound,
     /// An operator drains the service: announced with GRACEFUL_SHUTDOWN until the drain time is over.
@@ -79,6 +90,10 @@ impl Reason {
         match self {
             Self::CheckUnknown { .. } => "check_unknown",
             Self::CheckDown { .. } => "check_down",
+            Self::CheckDegraded { .. } => "check_degraded",
+            Self::Standby => "standby",
+            Self::WarmingUp => "warming_up",
+            Self::HeldBack => "held_back",
             Self::NotBound => "not_bound",
             Self::Draining => "draining",
             Self::Drained => "drained",
@@ -93,6 +108,10 @@ impl fmt::Display for Reason {
         match self {
             Self::CheckUnknown { check } => write!(f, "check {check} has not settled yet"),
             Self::CheckDown { check } => write!(f, "check {check} is down"),
+            Self::CheckDegraded { check } => write!(f, "check {check} is degraded"),
+            Self::Standby => f.write_str("this node is a standby"),
+            Self::WarmingUp => f.write_str("warming up after it was down"),
+            Self::HeldBack => f.write_str("it was down, and does not preempt whoever has taken over"),
             Self::NotBound => f.write_str("the address is not on this host"),
             Self::Draining => f.write_str("being drained by an operator, GRACEFUL_SHUTDOWN is set"),
             Self::Drained => f.write_str("drained by an operator"),

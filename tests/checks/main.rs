@@ -8,15 +8,23 @@
 //! | `tcp` | redis |
 //! | `tls` | openssl |
 //! | `grpc` | etcd |
+//! | `udp` | socat, chrony |
+//! | `dns` | knot, unbound |
+//! | `icmp` | the kernel, over a router in network namespaces |
+//! | `file` | the host's own |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
 
+mod dns;
+mod file;
 mod grpc;
 mod http;
+mod icmp;
 mod pki;
 mod server;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::process::ExitCode;
 
@@ -24,6 +32,15 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups = [http::trials(), tcp::trials(), tls::trials(), grpc::trials()];
+    let groups = [
+        http::trials(),
+        tcp::trials(),
+        tls::trials(),
+        grpc::trials(),
+        udp::trials(),
+        dns::trials(),
+        icmp::trials(),
+        file::trials(),
+    ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -7,13 +7,16 @@
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
+//! | `standby` | an active node and a standby: who has the traffic, and when it moves |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
 //! | `load` | a million routes from one peer, and what the others notice |
+//! | `scale` | a thousand services with a check of their own every second |
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
+//! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
 //! | `node` | a vipcast daemon on a lab host |
 //!
@@ -25,14 +28,17 @@ mod bfd;
 mod capabilities;
 mod detection;
 mod graceful;
+mod health;
 mod hostile;
 mod invariants;
 mod load;
 mod node;
 mod paths;
 mod rack;
+mod scale;
 mod sessions;
 mod soak;
+mod standby;
 mod transport;
 
 use std::process::ExitCode;
@@ -53,12 +59,15 @@ fn main() -> ExitCode {
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),
+        standby::trials(),
         invariants::trials(),
         transport::trials(),
         paths::trials(),
         load::trials(),
+        scale::trials(),
         bfd::trials(),
         detection::trials(),
+        health::trials(),
         hostile::trials(),
         soak::trials(),
     ];

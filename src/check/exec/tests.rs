@@ -239,7 +239,7 @@ async fn the_user_is_dropped_to_with_no_supplementary_groups() {
     }
     let user = Some(User { name: "nobody".into(), uid: 65534, gid: 65534 });
     let as_nobody = |script: &str| {
-        let CheckKind::Exec(exec) = sh(script) else { unreachable!() };
+        let CheckKind::Exec(exec) = sh(script) else { panic!("sh makes another kind") };
         CheckKind::Exec(ExecCheck { user: user.clone(), ..exec })
     };
     assert_eq!(pass(as_nobody("echo $(id -u) $(id -g) $(id -G)")).await, "exit code 0: 65534 65534 65534");

@@ -14,13 +14,13 @@ const OK: &[(&str, &str)] = &[("grpc-status", "0")];
 const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
 
 fn grpc(address: SocketAddr, service: &str, tls: Option<TlsOptions>) -> CheckKind {
-    CheckKind::Grpc(GrpcCheck {
+    CheckKind::Grpc(Box::new(GrpcCheck {
         target: target(address),
         host: "web.example".into(),
         service: service.into(),
         authority: "web.example:50051".into(),
         tls,
-    })
+    }))
 }
 
 /// A server that always answers like this.

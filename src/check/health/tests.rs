@@ -3,9 +3,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{Health, Input, Output};
+use super::{Health, Input, Judged, Output};
 use crate::check::report::{HealthState, HealthState::*, Outcome};
-use crate::config::model::{Check, CheckKind, Target, TcpCheck};
+use crate::config::model::{Check, CheckKind, Consequence, HoldDown, Limit, Measure, Target, TcpCheck};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const FAST: Duration = Duration::from_millis(100);
@@ -29,10 +29,16 @@ fn outcome(passed: bool) -> Outcome {
 fn probe(health: &mut Health, passed: bool) -> (Instant, HealthState, Instant) {
     let now = health.deadline().unwrap();
     assert_eq!(health.handle(Input::Tick, now), [Output::Probe]);
-    let [Output::Report { state, since }] = health.handle(Input::Finished(&outcome(passed)), now)[..] else {
+    let outputs = health.handle(Input::Finished(&outcome(passed)), now);
+    let [Output::Report(Judged { state, since, .. })] = outputs[..] else {
         panic!("a result is reported once")
     };
     (now, state, since)
+}
+
+/// A report without limits and damping.
+fn reported(state: HealthState, since: Instant) -> Output {
+    Output::Report(Judged { state, since, degraded: None, failed: None, held_until: None })
 }
 
 #[test]
@@ -41,17 +47,13 @@ fn a_hint_asks_at_once_and_only_when_no_probe_is_under_way() {
     let mut health = Health::new(&check(2, 2), Duration::ZERO, 1, start);
     assert_eq!(health.handle(Input::Hint, start), [Output::Probe]);
     assert_eq!(health.handle(Input::Hint, start), []);
-    let settled = Health::new(&check(1, 1), Duration::ZERO, 1, start);
-    let mut health = settled;
+    let mut health = Health::new(&check(1, 1), Duration::ZERO, 1, start);
     health.handle(Input::Tick, start);
     health.handle(Input::Finished(&outcome(true)), start);
     let soon = start + Duration::from_millis(1);
     assert!(health.deadline().is_some_and(|due| due > soon));
     assert_eq!(health.handle(Input::Hint, soon), [Output::Probe]);
-    assert_eq!(
-        health.handle(Input::Finished(&outcome(false)), soon),
-        [Output::Report { state: HealthState::Down, since: soon }]
-    );
+    assert_eq!(health.handle(Input::Finished(&outcome(false)), soon), [reported(Down, soon)]);
 }
 
 #[test]
@@ -229,7 +231,7 @@ proptest! {
                     if state != before {
                         since = now;
                     }
-                    prop_assert_eq!(outputs, vec![Output::Report { state, since }]);
+                    prop_assert_eq!(outputs, vec![reported(state, since)]);
                     let steady = |state| matches!(state, Up | Down);
                     let (low, high) = match (steady(before), steady(state)) {
                         (_, false) => (FAST.mul_f64(0.95), FAST.mul_f64(1.05)),
@@ -242,5 +244,146 @@ proptest! {
             }
             prop_assert_eq!(health.deadline().is_none(), started.is_some());
         }
+    }
+}
+
+const HELD: HoldDown = HoldDown { first: Duration::from_secs(10), most: Duration::from_secs(300) };
+
+/// When the check comes up, seconds after `start`, as its probes say `passed` at those seconds.
+fn recoveries(passed: impl Fn(u64) -> bool, seconds: u64) -> Vec<u64> {
+    let check = Check { hold_down: Some(HELD), ..check(1, 1) };
+    let start = Instant::now();
+    let mut health = Health::new(&check, Duration::ZERO, 1, start);
+    let mut recoveries = Vec::new();
+    loop {
+        let second = health.deadline().unwrap().duration_since(start).as_secs();
+        if second >= seconds {
+            return recoveries;
+        }
+        let before = health.state().verdict();
+        let (_, state, _) = probe(&mut health, passed(second));
+        if before != Some(true) && state.verdict() == Some(true) {
+            recoveries.push(second);
+        }
+    }
+}
+
+#[test]
+fn a_check_that_goes_down_again_and_again_is_held_down_longer_each_time() {
+    // A failure every time that it has come up: it is up for one probe.
+    let start = Instant::now();
+    let mut health = Health::new(&Check { hold_down: Some(HELD), ..check(1, 1) }, Duration::ZERO, 1, start);
+    let mut held = Vec::new();
+    let mut down_since: Option<Instant> = None;
+    while held.len() < 8 {
+        let was_up = health.state().verdict() == Some(true);
+        let (now, state, _) = probe(&mut health, !was_up);
+        match (was_up, state.verdict()) {
+            (true, Some(false)) => down_since = Some(now),
+            (false, Some(true)) => held.extend(down_since.map(|since| now.duration_since(since).as_secs())),
+            (_, _) => {}
+        }
+    }
+    assert_eq!(held, [10, 20, 40, 80, 160, 300, 300, 300]);
+}
+
+#[test]
+fn the_end_of_a_hold_is_looked_at_when_it_comes() {
+    let start = Instant::now();
+    let mut health = Health::new(&Check { hold_down: Some(HELD), ..check(1, 1) }, Duration::ZERO, 1, start);
+    probe(&mut health, true);
+    let (down, ..) = probe(&mut health, false);
+    let until = down + HELD.first;
+    loop {
+        let now = health.deadline().unwrap();
+        let outputs = [Input::Tick, Input::Finished(&outcome(true))].map(|input| health.handle(input, now));
+        let [_, report] = outputs;
+        let [Output::Report(Judged { state, held_until, .. })] = &report[..] else { panic!("{report:?}") };
+        if now < until {
+            assert_eq!((*state, *held_until), (Rising, Some(until)));
+            assert!(health.deadline().unwrap() <= until, "the end is slept through");
+        } else {
+            assert_eq!((now, *state, *held_until), (until, Up, None));
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_stays_up_is_forgiven() {
+    // It fails once an hour: each time is like the first.
+    let recoveries = recoveries(|second| !(60..62).contains(&(second % 3600)), 4 * 3600);
+    let held: Vec<u64> = recoveries.iter().skip(1).map(|second| second % 3600 - 60).collect();
+    assert!(held.iter().all(|held| (10..13).contains(held)), "{held:?}");
+    assert_eq!(held.len(), 4);
+}
+
+/// The most recoveries in any hour.
+fn most_in_an_hour(recoveries: &[u64]) -> usize {
+    let within =
+        |first: &u64| recoveries.iter().filter(|second| (*first..=first + 3600).contains(second)).count();
+    recoveries.iter().map(within).max().unwrap_or(0)
+}
+
+#[test]
+fn the_worst_that_a_flapping_check_can_do_is_what_the_reference_says() {
+    let always = recoveries(|second| second % 2 == 0, 12 * 3600);
+    let most = most_in_an_hour(&always);
+    let documented = HELD.recoveries_an_hour() as usize;
+    assert!(most <= documented, "{most} of {documented}");
+    assert!(most + 2 >= documented, "the bound is far from what can happen: {most} of {documented}");
+}
+
+#[test]
+fn a_limit_makes_it_degraded_or_makes_passes_count_as_failures() {
+    let slow = |then| Limit {
+        measure: Measure::Latency { over: Duration::from_millis(200) },
+        results: NonZeroU32::new(2).unwrap(),
+        then,
+    };
+    let start = Instant::now();
+    let run = |then, milliseconds: &[u64]| {
+        let check = Check { limits: vec![slow(then)], ..check(1, 1) };
+        let mut health = Health::new(&check, Duration::ZERO, 1, start);
+        let mut last = None;
+        for ms in milliseconds {
+            let now = health.deadline().unwrap();
+            health.handle(Input::Tick, now);
+            let outcome = Outcome { passed: true, detail: "200 OK".into(), took: Duration::from_millis(*ms) };
+            last = health.handle(Input::Finished(&outcome), now).pop();
+        }
+        let Some(Output::Report(Judged { state, degraded, failed, .. })) = last else { panic!("{last:?}") };
+        (state, degraded, failed)
+    };
+    let words = Some("latency 300 ms, limit 200 ms".to_owned());
+    assert_eq!(run(Consequence::Degraded, &[300]), (Up, None, None));
+    assert_eq!(run(Consequence::Degraded, &[300, 300]), (Up, words.clone(), None));
+    assert_eq!(run(Consequence::Degraded, &[300, 300, 100, 100]), (Up, None, None));
+    assert_eq!(run(Consequence::Down, &[300]), (Up, None, None));
+    assert_eq!(run(Consequence::Down, &[300, 300]), (Down, None, words));
+    assert_eq!(
+        run(Consequence::Down, &[300, 300, 100]),
+        (Down, None, Some("latency 100 ms, limit 200 ms".into()))
+    );
+    assert_eq!(run(Consequence::Down, &[300, 300, 100, 100]), (Up, None, None));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+
+    /// Up and down at random, for six hours of simulated time each.
+    #[test]
+    fn no_flapping_check_comes_up_more_often_than_the_reference_says(
+        spells in prop::collection::vec((1u64..400, any::<bool>()), 1..60),
+        short in 1u64..20,
+    ) {
+        let ends: Vec<(u64, bool)> = spells.iter().scan(0, |at, (length, passed)| {
+            *at += length.div_ceil(short);
+            Some((*at, *passed))
+        }).collect();
+        let period = ends.last().map_or(1, |(at, _)| *at);
+        let passed = |second: u64| ends.iter().find(|(end, _)| second % period < *end).is_some_and(|(_, passed)| *passed);
+        let most = most_in_an_hour(&recoveries(passed, 6 * 3600));
+        prop_assert!(most <= HELD.recoveries_an_hour() as usize, "{} in an hour", most);
     }
 }

@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::super::limit::Limit;
-use super::super::pattern::{MOST, Search};
+use super::super::search::{MOST, Search};
 use super::super::{http2, tls};
 use crate::config::model::Pattern;
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::check::probe::tests::{
     PATIENT, answer, closed_port, fail, http, pass, request, server, time_out, wait_for_close,
 };
-use crate::config::model::{CheckKind, Pattern};
+use crate::config::model::{CheckKind, Pattern, Regex};
 
 fn plain(address: SocketAddr) -> CheckKind {
     http(address, "web.example", None)
@@ -21,8 +21,8 @@ fn answering(text: &'static str) -> CheckKind {
 }
 
 fn wanting(kind: CheckKind, status: &[(u16, u16)]) -> CheckKind {
-    let CheckKind::Http(check) = kind else { unreachable!() };
-    CheckKind::Http(HttpCheck { status: status.into(), ..check })
+    let CheckKind::Http(check) = kind else { panic!("{kind:?}") };
+    CheckKind::Http(Box::new(HttpCheck { status: status.into(), ..*check }))
 }
 
 /// Writes until the client closes.
@@ -207,7 +207,7 @@ mod bodies {
     }
 
     fn regex(expression: &str) -> Pattern {
-        Pattern::regex(expression).unwrap()
+        Pattern::Regex(Regex::new(expression).unwrap())
     }
 
     /// A server that answers like this and closes.

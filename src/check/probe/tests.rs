@@ -1,7 +1,7 @@
 //! What the tests of all kinds share, and the tests of what all kinds share.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread;
@@ -35,7 +35,7 @@ pub(in crate::check) fn tcp(address: SocketAddr) -> CheckKind {
 }
 
 pub(in crate::check) fn http(address: SocketAddr, host: &str, tls: Option<TlsOptions>) -> CheckKind {
-    CheckKind::Http(HttpCheck::get(target(address), host.into(), "/healthz?full=1".into(), tls))
+    CheckKind::Http(Box::new(HttpCheck::get(target(address), host.into(), "/healthz?full=1".into(), tls)))
 }
 
 pub(in crate::check) fn sh(script: &str) -> CheckKind {
@@ -51,6 +51,15 @@ pub(in crate::check) async fn outcome(kind: CheckKind, timeout: Duration) -> Out
 /// Asserts that a probe passes, and returns what it saw.
 pub(in crate::check) async fn pass(kind: CheckKind) -> String {
     let outcome = outcome(kind, PATIENT).await;
+    assert!(outcome.passed, "{}", outcome.detail);
+    outcome.detail
+}
+
+/// Asserts that a probe that comes from `source` passes, and returns what it saw.
+pub(in crate::check) async fn pass_from(source: IpAddr, kind: CheckKind) -> String {
+    let mut check = check(kind, PATIENT);
+    check.via.source = Some(source);
+    let outcome = Prober::new("web".into(), Arc::new(check), Shared::new().0).probe().await;
     assert!(outcome.passed, "{}", outcome.detail);
     outcome.detail
 }

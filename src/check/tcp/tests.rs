@@ -8,7 +8,7 @@ use crate::check::probe::tests::{
     PATIENT, SHORT, closed_port, fail, http, outcome, pass, request, server, target, tcp, time_out,
     wait_for_close,
 };
-use crate::config::model::{CheckKind, Pattern, TcpCheck};
+use crate::config::model::{CheckKind, Pattern, Regex, TcpCheck};
 
 #[tokio::test]
 async fn a_listener_passes() {
@@ -39,8 +39,12 @@ async fn packets_that_are_swallowed_end_in_the_time_out() {
 }
 
 fn expecting(address: SocketAddr, send: Option<&str>, expect: Pattern) -> CheckKind {
-    let send = send.map(String::from);
+    let send = send.map(Vec::from);
     CheckKind::Tcp(TcpCheck { target: target(address), send, expect: Some(expect) })
+}
+
+fn regex(expression: &str) -> Pattern {
+    Pattern::Regex(Regex::new(expression).unwrap())
 }
 
 fn text(text: &str) -> Pattern {
@@ -68,9 +72,9 @@ async fn what_is_sent_is_answered_as_expected() {
         wait_for_close(stream);
     });
     assert_eq!(pass(expecting(redis, Some("PING\r\n"), text("+PONG"))).await, r#"received "+PONG\r\n""#);
-    let regex = Pattern::regex(r"^\+P[A-Z]+\r\n$").unwrap();
-    assert_eq!(pass(expecting(redis, Some("PING\r\n"), regex)).await, r#"received "+PONG\r\n""#);
-    let only_sent = TcpCheck { send: Some("PING\r\n".into()), ..TcpCheck::connecting(target(redis)) };
+    let expression = regex(r"^\+P[A-Z]+\r\n$");
+    assert_eq!(pass(expecting(redis, Some("PING\r\n"), expression)).await, r#"received "+PONG\r\n""#);
+    let only_sent = TcpCheck { send: Some(b"PING\r\n".to_vec()), ..TcpCheck::connecting(target(redis)) };
     assert_eq!(pass(CheckKind::Tcp(only_sent)).await, "connected");
 }
 
@@ -80,7 +84,7 @@ async fn an_answer_in_pieces_is_put_together() {
     assert_eq!(pass(expecting(banner, None, text("ESMTP"))).await, r#"received "220 mail ESMTP\r\n""#);
     // Its last piece is less than an eighth of it, so that only the silence behind it makes us look.
     let long = saying(&[b"a rather long banner of some server", b"ok"]);
-    assert!(pass(expecting(long, None, Pattern::regex("ok$").unwrap())).await.ends_with("serverok\""));
+    assert!(pass(expecting(long, None, regex("ok$"))).await.ends_with("serverok\""));
 }
 
 #[tokio::test]
@@ -92,7 +96,7 @@ async fn a_wrong_answer_is_quoted() {
     );
     let open = saying(&[b"-LOADING\r\n"]);
     assert_eq!(
-        time_out(expecting(open, None, Pattern::regex("^.PONG").unwrap())).await,
+        time_out(expecting(open, None, regex("^.PONG"))).await,
         r#"no /^.PONG/ within 200 ms, received "-LOADING\r\n""#
     );
 }
@@ -132,14 +136,14 @@ async fn i5_an_endless_answer_is_cut_off() {
     };
     let send = Some("\r\n\r\n");
     assert_eq!(fail(expecting(endless(), send, text("y"))).await, r#""y" is not in the first 64 KiB"#);
-    let regex = Pattern::regex("y$").unwrap();
-    assert_eq!(fail(expecting(endless(), send, regex)).await, "/y$/ is not in the first 64 KiB");
+    let expression = regex("y$");
+    assert_eq!(fail(expecting(endless(), send, expression)).await, "/y$/ is not in the first 64 KiB");
 }
 
 #[tokio::test]
 async fn i5_an_answer_that_drips_ends_in_the_time_out() {
     let drip = server(|mut stream| while stream.write_all(b"x").is_ok() {});
-    let detail = time_out_or_full(expecting(drip, None, Pattern::regex("y").unwrap())).await;
+    let detail = time_out_or_full(expecting(drip, None, regex("y"))).await;
     assert!(detail.starts_with("no /y/ within") || detail.ends_with("64 KiB"), "{detail}");
 }
 

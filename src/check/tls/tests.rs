@@ -158,12 +158,13 @@ fn insecure() -> Option<TlsOptions> {
 /// A `tls` check for `web.example`.
 fn tls(address: SocketAddr, options: Option<TlsOptions>) -> CheckKind {
     let (host, options) = ("web.example".into(), options.unwrap());
-    CheckKind::Tls(TlsCheck { target: target(address), host, options, alpn: vec![] })
+    CheckKind::Tls(Box::new(TlsCheck { target: target(address), host, options, alpn: vec![] }))
 }
 
 fn offering(kind: CheckKind, alpn: &[&str]) -> CheckKind {
-    let CheckKind::Tls(check) = kind else { unreachable!() };
-    CheckKind::Tls(TlsCheck { alpn: alpn.iter().map(|name| String::from(*name)).collect(), ..check })
+    let CheckKind::Tls(mut check) = kind else { unreachable!() };
+    check.alpn = alpn.iter().map(|name| String::from(*name)).collect();
+    CheckKind::Tls(check)
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::namespace::{self, EDGE, TOR};
 use super::rack::{Edge, is_bound};
 use super::tor::{EDGE_AS, TOR_AS, Tor};
 use super::web::{self, Web};
-use crate::control::api::{Done, DrainRequest, Services, UndrainRequest};
+use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
 use crate::control::client;
 
 /// The VIP (RFC 5737).
@@ -141,7 +141,7 @@ async fn drain(edge: &Edge) -> Result<Done> {
 }
 
 async fn undrain(edge: &Edge) -> Result<Done> {
-    let request = UndrainRequest { services: Services::Service("web".to_owned()) };
+    let request = ServicesRequest { services: Services::Service("web".to_owned()) };
     Ok(client::post(&edge.socket(), "/v1/undrain", &request).await?)
 }
 

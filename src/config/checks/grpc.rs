@@ -17,7 +17,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         let Named { target, host } = named(node, key, around, report)?;
         let authority = authority_of(&host, target.port);
         let service = String::new();
-        return Some(CheckKind::Grpc(GrpcCheck { target, host, service, authority, tls: None }));
+        return Some(CheckKind::Grpc(Box::new(GrpcCheck { target, host, service, authority, tls: None })));
     };
     let mut table = Table::open(node, Place::Grpc, "`grpc`", key, report)?;
     let address = table.required(
@@ -35,7 +35,13 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     table.finish(report);
     let Named { target, host } = address?.value;
     let authority = authority?.unwrap_or_else(|| authority_of(&host, target.port));
-    Some(CheckKind::Grpc(GrpcCheck { target, host, service: service?, authority, tls: tls.or(None)? }))
+    Some(CheckKind::Grpc(Box::new(GrpcCheck {
+        target,
+        host,
+        service: service?,
+        authority,
+        tls: tls.or(None)?,
+    })))
 }
 
 /// `host:port`, with an IPv6 address in brackets.

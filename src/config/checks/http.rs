@@ -45,7 +45,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         return None;
     }
     let (tls, request, url) = (tls.or_else(Default::default)?, request?, url.value);
-    Some(CheckKind::Http(HttpCheck {
+    Some(CheckKind::Http(Box::new(HttpCheck {
         host: host?.unwrap_or_else(|| url.target.host.clone()),
         target: Target { host: around.host.clone().unwrap_or(url.target.host), port: url.target.port },
         path: url.path,
@@ -58,7 +58,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         body: request.body,
         redirects,
         version: version?,
-    }))
+    })))
 }
 
 /// The parts of a URL.

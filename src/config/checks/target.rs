@@ -6,7 +6,7 @@ use super::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::model::{CheckKind, Target, Via};
 use crate::config::read::{Field, Table, expected, short};
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::config::value;
 
 /// Stands for each VIP of the service.
@@ -30,13 +30,9 @@ enum Which<T> {
 impl Way {
     pub(super) fn read(table: &mut Table<'_>, report: &mut Report) -> Self {
         Self {
-            host: table.field("host", report, |node, key, report| match &node.value {
-                crate::config::tree::Value::Scalar(text) if text == VIP => Some(Which::Vip),
-                _ => host(node, key, report).map(Which::Given),
-            }),
-            source: table.field("source_address", report, |node, key, report| match &node.value {
-                crate::config::tree::Value::Scalar(text) if text == VIP => Some(Which::Vip),
-                _ => value::address(node, key, report).map(Which::Given),
+            host: table.field("host", report, |node, key, report| which(node, key, report, host)),
+            source: table.field("source_address", report, |node, key, report| {
+                which(node, key, report, value::address)
             }),
             interface: table.field("source_interface", report, value::interface),
         }
@@ -76,6 +72,21 @@ impl Way {
             Which::Vip => vip,
         });
         Some(Via { source: source.optional()?, interface: self.interface.optional()? })
+    }
+}
+
+/// The word `vip`, or what `read` makes of it.
+fn which<T>(
+    node: &Node,
+    key: Span,
+    report: &mut Report,
+    read: fn(&Node, Span, &mut Report) -> Option<T>,
+) -> Option<Which<T>> {
+    match &node.value {
+        Value::Scalar(text) if text == VIP => Some(Which::Vip),
+        Value::Scalar(_) | Value::Null | Value::List(_) | Value::Map(_) => {
+            read(node, key, report).map(Which::Given)
+        }
     }
 }
 
@@ -122,6 +133,22 @@ pub(super) fn named(node: &Node, key: Span, around: &Around, report: &mut Report
     };
     expected(node, key, WHAT, report).hint(hint);
     None
+}
+
+/// Like [`target`], where the port may be left out.
+pub(super) fn target_with_port(
+    node: &Node,
+    key: Span,
+    around: &Around,
+    port: u16,
+    report: &mut Report,
+) -> Option<Target> {
+    let written = value::text(node, key, "a host and port", report)?;
+    let literal = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(written);
+    if is_host(written) || literal.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(Target { host: around.host.clone().unwrap_or_else(|| literal.to_owned()), port });
+    }
+    target(node, key, around, report)
 }
 
 /// A host name or an address, without a port and without brackets.

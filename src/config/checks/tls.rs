@@ -28,7 +28,8 @@ const LEAST_EXPIRY: Duration = Duration::from_secs(60);
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
     let Value::Map(_) = &node.value else {
         let Named { target, host } = named(node, key, around, report)?;
-        return Some(CheckKind::Tls(TlsCheck { target, host, options: TlsOptions::default(), alpn: vec![] }));
+        let check = TlsCheck { target, host, options: TlsOptions::default(), alpn: vec![] };
+        return Some(CheckKind::Tls(Box::new(check)));
     };
     let mut table = Table::open(node, Place::TlsKind, "`tls`", key, report)?;
     let address = table.required(
@@ -41,7 +42,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let alpn = table.field("alpn", report, alpn).or_else(Vec::new);
     table.finish(report);
     let Named { target, host } = address?.value;
-    Some(CheckKind::Tls(TlsCheck { target, host, options: options?, alpn: alpn? }))
+    Some(CheckKind::Tls(Box::new(TlsCheck { target, host, options: options?, alpn: alpn? })))
 }
 
 /// `tls:` of another kind.

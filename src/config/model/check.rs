@@ -2,11 +2,17 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use domain::base::iana::OptRcode;
+use domain::base::{Name, Rtype};
+
+use super::Pattern;
 use super::grpc::GrpcCheck;
 use super::http::HttpCheck;
-use super::pattern::Pattern;
+use super::judgement::{HoldDown, Limit};
 use super::tls::TlsCheck;
 use crate::config::defaults;
 
@@ -27,19 +33,25 @@ pub struct Check {
     pub rise: NonZeroU32,
     /// Failures in a row that lower it, 1 to 1000.
     pub fall: NonZeroU32,
+    /// Limits to latency and errors.
+    pub limits: Vec<Limit>,
+    /// Damping; `None`: it comes up as soon as it passes.
+    pub hold_down: Option<HoldDown>,
 }
 
 impl Check {
     /// A check of this kind, as it is where the configuration says nothing else.
     pub fn new(kind: CheckKind) -> Self {
         Self {
+            rise: kind.in_a_row(),
+            fall: kind.in_a_row(),
             kind,
             via: Via::default(),
             interval: defaults::INTERVAL,
             fast_interval: defaults::FAST_INTERVAL,
             timeout: defaults::TIMEOUT,
-            rise: defaults::RISE_FALL,
-            fall: defaults::RISE_FALL,
+            limits: Vec::new(),
+            hold_down: None,
         }
     }
 }
@@ -48,24 +60,72 @@ impl Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
     /// `http:`, with an `http://` or `https://` URL.
-    Http(HttpCheck),
+    Http(Box<HttpCheck>),
     /// `tcp:`: a connection that is accepted, and what is said on it.
     Tcp(TcpCheck),
     /// `tls:`: a TLS handshake, and a certificate that is good.
-    Tls(TlsCheck),
+    Tls(Box<TlsCheck>),
     /// `grpc:`: a service that says it is healthy.
-    Grpc(GrpcCheck),
+    Grpc(Box<GrpcCheck>),
+    /// `udp:`: a datagram that is answered.
+    Udp(UdpCheck),
+    /// `dns:`: a name server that knows an answer.
+    Dns(Box<DnsCheck>),
+    /// `icmp:`: echo requests that are answered.
+    Icmp(IcmpCheck),
+    /// `file:`: a file that is there, or not.
+    File(Arc<FileCheck>),
     /// `exec:`: a program that exits with 0.
     Exec(ExecCheck),
+    /// `listener:`: a socket on a port.
+    Listener(ListenerCheck),
+    /// `process:`: a process that is alive.
+    Process(ProcessCheck),
+    /// `interface:`: a link that is up.
+    Interface(InterfaceCheck),
+    /// `systemd:`: a unit that is active.
+    Systemd(SystemdCheck),
 }
 
 impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Tls(_) | Self::Grpc(_) => true,
-            Self::Exec(_) => false,
+            Self::Http(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::Grpc(_)
+            | Self::Udp(_)
+            | Self::Dns(_)
+            | Self::Icmp(_) => true,
+            Self::File(_)
+            | Self::Exec(_)
+            | Self::Listener(_)
+            | Self::Process(_)
+            | Self::Interface(_)
+            | Self::Systemd(_) => false,
         }
+    }
+
+    /// Whether we are told when the answer changes, and the answer is certain: one is enough, whichever way.
+    pub fn is_event_driven(&self) -> bool {
+        match self {
+            Self::Http(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::Grpc(_)
+            | Self::Udp(_)
+            | Self::Dns(_)
+            | Self::Icmp(_)
+            | Self::File(_)
+            | Self::Exec(_) => false,
+            Self::Listener(_) | Self::Process(_) | Self::Interface(_) | Self::Systemd(_) => true,
+        }
+    }
+
+    /// How many results in a row it takes, up or down, where the configuration says nothing.
+    pub fn in_a_row(&self) -> NonZeroU32 {
+        if self.is_event_driven() { NonZeroU32::MIN } else { defaults::RISE_FALL }
     }
 }
 
@@ -84,7 +144,7 @@ pub struct TcpCheck {
     /// Whom we connect to.
     pub target: Target,
     /// Sent as soon as the connection is there.
-    pub send: Option<String>,
+    pub send: Option<Vec<u8>>,
     /// Must be in the first 64 KiB of the answer.
     pub expect: Option<Pattern>,
 }
@@ -94,6 +154,97 @@ impl TcpCheck {
     pub fn connecting(target: Target) -> Self {
         Self { target, send: None, expect: None }
     }
+}
+
+/// `udp: {address: …, send: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpCheck {
+    /// Whom we ask.
+    pub target: Target,
+    /// What we send, 1 to 65507 bytes.
+    pub send: Vec<u8>,
+    /// What the answer must hold; `None`: any answer will do.
+    pub expect: Option<Pattern>,
+}
+
+/// `dns: {server: …, name: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsCheck {
+    /// Whom we ask.
+    pub server: Target,
+    /// What we ask for.
+    pub name: Name<Vec<u8>>,
+    /// Which records of it.
+    pub record_type: Rtype,
+    /// How the question travels.
+    pub transport: DnsTransport,
+    /// The response codes that pass; never none.
+    pub rcodes: Vec<OptRcode>,
+    /// The values that must be among the answers, as in a zone file; with none there must be no answers. `None`: any.
+    pub answers: Option<Vec<String>>,
+    /// Whether the server must have verified the answer (the AD bit).
+    pub authenticated: bool,
+    /// Whether the server is to ask others (the RD bit).
+    pub recursion: bool,
+}
+
+/// `transport:` of a dns check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsTransport {
+    /// Over UDP, and over TCP when the answer is cut.
+    Udp,
+    /// Over TCP at once.
+    Tcp,
+}
+
+/// `icmp: host`, or `icmp: {host: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IcmpCheck {
+    /// Address or host name, without brackets.
+    pub host: String,
+    /// Requests of each probe, 1 to 100.
+    pub count: u16,
+    /// How many of them may be lost, in per cent, 0 to 99.
+    pub loss: u8,
+    /// Bytes of data in each, 8 to 9000.
+    pub size: u16,
+    /// Between two of them, 1 ms or more.
+    pub spacing: Duration,
+}
+
+impl Default for IcmpCheck {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            count: defaults::ICMP_COUNT,
+            loss: defaults::ICMP_LOSS,
+            size: defaults::ICMP_SIZE,
+            spacing: defaults::ICMP_SPACING,
+        }
+    }
+}
+
+/// `file: /path`, or `file: {path: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCheck {
+    /// Which file; absolute.
+    pub path: PathBuf,
+    /// What must be so.
+    pub wanted: FileWanted,
+}
+
+/// What must be so with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileWanted {
+    /// Nothing has this name.
+    Absent,
+    /// It is there, and a file.
+    Present {
+        /// How long ago it may have been changed, at most.
+        max_age: Option<Duration>,
+        /// What it must hold.
+        contains: Option<Pattern>,
+    },
 }
 
 /// Where a probe goes: an address, or a name that is looked up at every probe.
@@ -123,4 +274,59 @@ pub struct User {
     pub uid: u32,
     /// Primary group.
     pub gid: u32,
+}
+
+/// `listener: {tcp: 8080}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerCheck {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The port.
+    pub port: u16,
+    /// The address that has to be listened on, by itself or by a wildcard; `None`: any.
+    pub address: Option<IpAddr>,
+}
+
+/// A protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// `process: {pid_file: …}` or `process: {pid: 1234}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessCheck {
+    /// Which one.
+    pub process: WhichProcess,
+    /// What its command or its program has to be called; `None`: anything.
+    pub name: Option<String>,
+}
+
+/// Where the id of a process is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhichProcess {
+    /// The first line of a file, read at every probe.
+    File(PathBuf),
+    /// This one.
+    Pid(NonZeroU32),
+}
+
+/// `interface: eth0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceCheck {
+    /// Its name, at most 15 bytes.
+    pub name: String,
+}
+
+/// `systemd: nginx.service`, or `systemd: {unit: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemdCheck {
+    /// The unit, with its suffix.
+    pub unit: String,
+    /// The socket of the bus, or of systemd itself; `None`: `/run/systemd/private` for root where it is there, else the
+    /// bus of the system.
+    pub bus: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `announce:` and `on_down:`: the attributes of a service's routes, healthy and not.
+//! `announce:` and `demoted:`: the attributes of a service's routes, healthy and not.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,11 +7,11 @@ use std::str::FromStr;
 use vipcast_bgp::wire::{Community, ExtendedCommunity, LargeCommunity};
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{Announce, NextHops, OnDown};
+use crate::config::model::{Announce, NextHops};
 use crate::config::peers::next_hops;
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, list_of, short};
-use crate::config::tree::{Node, Value};
+use crate::config::tree::Node;
 use crate::config::{defaults, value};
 
 /// A longer path helps nobody, and some routers refuse it.
@@ -23,49 +23,44 @@ pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<Announ
     Attributes::read(table, report).over(&Announce::default())
 }
 
-/// Reads `on_down: withdraw`, `on_down: demote` or `on_down: {demote: {…}}`. `healthy` are the attributes of the
-/// service when it is not down; `None` when they are broken.
-pub(super) fn on_down(
+/// Reads `demoted: {…}`. `healthy` are the attributes of the service when nothing is wrong; `None` when they are broken.
+pub(super) fn demoted(
     table: &mut Table<'_>,
     healthy: Option<&Announce>,
     report: &mut Report,
-) -> Option<OnDown> {
-    let on_down = table.field("on_down", report, |node, key, report| match &node.value {
-        Value::Map(_) => {
-            let mut table = Table::open(node, Place::OnDown, "`on_down`", key, report)?;
-            let demote = table.field("demote", report, |node, key, report| {
-                let table = Table::open(node, Place::Demote, "`demote`", key, report)?;
-                Some(Attributes::read(table, report))
-            });
-            if !demote.is_given() && !table.has_unknown() {
-                expected(node, key, WHAT, report);
-            }
-            table.finish(report);
-            let attributes = demote.optional()??;
-            demoted(attributes, healthy?, node.span, report)
-        }
-        Value::Null | Value::Scalar(_) | Value::List(_) => match value::choice(node, key, &WORDS, report)? {
-            Word::Withdraw => Some(OnDown::Withdraw),
-            Word::Demote => demoted(Attributes::none(), healthy?, node.span, report),
-        },
+) -> Option<Announce> {
+    let demoted = table.field("demoted", report, |node, key, report| {
+        let table = Table::open(node, Place::Demoted, "`demoted`", key, report)?;
+        let attributes = Attributes::read(table, report);
+        worse(attributes, healthy?, node.span, report)
     });
-    on_down.or(OnDown::Withdraw)
+    demoted.or_else(|| Announce { as_path_prepend: longer(healthy), ..healthy.cloned().unwrap_or_default() })
 }
 
-const WHAT: &str = "`withdraw`, `demote` or `{demote: {…}}`";
-
-/// The words that `on_down` can be.
-#[derive(Debug, Clone, Copy)]
-enum Word {
-    Withdraw,
-    Demote,
+/// How often our ASN is put in front of the worst path.
+fn longer(healthy: Option<&Announce>) -> u8 {
+    let prepends = healthy.map_or(0, |healthy| healthy.as_path_prepend);
+    prepends.saturating_add(defaults::DEMOTE_PREPEND).min(MOST_PREPENDS)
 }
 
-const WORDS: [(&str, Word); 2] = [("withdraw", Word::Withdraw), ("demote", Word::Demote)];
+/// Reports a service that would be announced the same when it is demoted. Without `demoted` this is no more than a path that
+/// cannot get any longer.
+pub(super) fn differs(
+    healthy: Option<&Announce>,
+    demoted: Option<&Announce>,
+    span: Span,
+    report: &mut Report,
+) {
+    if healthy.is_some() && healthy == demoted {
+        report
+            .error(span, "demoted, the service would be announced as when it is healthy")
+            .hint(format!("its path cannot be longer than {MOST_PREPENDS} prepends: lower the `as_path_prepend` of `announce`"));
+    }
+}
 
-/// The healthy attributes with what `demote` says instead; the path is longer unless it says how long it is.
-fn demoted(attributes: Attributes, healthy: &Announce, span: Span, report: &mut Report) -> Option<OnDown> {
-    let longer = healthy.as_path_prepend.saturating_add(defaults::DEMOTE_PREPEND).min(MOST_PREPENDS);
+/// The healthy attributes with what `demoted` says instead; the path is longer unless it says how long it is.
+fn worse(attributes: Attributes, healthy: &Announce, span: Span, report: &mut Report) -> Option<Announce> {
+    let longer = longer(Some(healthy));
     let prepend = attributes.as_path_prepend.set().map(|prepend| prepend.span);
     let base = Announce { as_path_prepend: longer, ..healthy.clone() };
     let demoted = attributes.over(&base)?;
@@ -78,16 +73,16 @@ fn demoted(attributes: Attributes, healthy: &Announce, span: Span, report: &mut 
                     healthy.as_path_prepend
                 ),
             )
-            .hint(format!("routers would prefer this node while it is down: write {longer} or more"));
+            .hint(format!("routers would prefer this node when it is demoted: write {longer} or more"));
         return None;
     }
     if demoted == *healthy {
         report
             .error(prepend.unwrap_or(span), "demoted, the service would be announced as when it is healthy")
-            .hint("make the `as_path_prepend` of `demote` larger than that of `announce`");
+            .hint("make the `as_path_prepend` of `demoted` larger than that of `announce`");
         return None;
     }
-    Some(OnDown::Demote(demoted))
+    Some(demoted)
 }
 
 /// What was written; what was not is taken from somewhere else.
@@ -103,19 +98,6 @@ struct Attributes {
 }
 
 impl Attributes {
-    fn none() -> Self {
-        Self {
-            med: Field::Absent,
-            local_pref: Field::Absent,
-            as_path_prepend: Field::Absent,
-            communities: Field::Absent,
-            extended_communities: Field::Absent,
-            large_communities: Field::Absent,
-            link_bandwidth: Field::Absent,
-            next_hop: Field::Absent,
-        }
-    }
-
     fn read(mut table: Table<'_>, report: &mut Report) -> Self {
         let attributes = Self {
             med: table.field("med", report, any_number),

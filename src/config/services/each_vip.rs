@@ -1,6 +1,7 @@
 //! Checks with `host: vip`: one is made for each VIP of the services that name it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
 
 use ipnet::IpNet;
 
@@ -29,25 +30,30 @@ pub(in crate::config) fn expand(
         made.name(&mut service.checks, &of_each_vip);
         for (template, names) in made.checks {
             for (vip, name) in names {
-                let shown = vip::show(vip);
                 if !vip::is_host(vip) {
+                    let (check, vip) = (short(template.as_str()), vip::show(vip));
                     report
                         .error(
                             entry.key_span,
-                            format!(
-                                "`{}` asks each VIP, and {shown} is not one address",
-                                short(template.as_str())
-                            ),
+                            format!("`{check}` asks each VIP, and {vip} is not one address"),
                         )
                         .hint(
                             "give such prefixes a service of their own, with checks that do not ask the VIP",
                         );
-                } else if plain.contains_key(&name) {
-                    report
-                        .error(entry.key_span, format!("the name `{}` is taken", short(name.as_str())))
-                        .hint("it is what the check of this VIP is called: rename the other one");
-                } else if let Some(check) = checks::for_vip(of_each_vip[&template], vip.addr()) {
-                    plain.insert(name, check);
+                    continue;
+                }
+                match plain.entry(name) {
+                    MapEntry::Vacant(place) => {
+                        if let Some(check) = checks::for_vip(of_each_vip[&template], vip.addr()) {
+                            place.insert(check);
+                        }
+                    }
+                    MapEntry::Occupied(taken) => {
+                        let taken = short(taken.key().as_str());
+                        report
+                            .error(entry.key_span, format!("the name `{taken}` is taken"))
+                            .hint("it is what the check of this VIP is called: rename the other one");
+                    }
                 }
             }
         }

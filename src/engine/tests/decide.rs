@@ -14,7 +14,14 @@ fn facts(now: Instant) -> Facts {
         ("rising", HealthState::Rising),
         ("quiet", HealthState::Unknown),
     ];
-    let fact = |state| CheckFact { state, since: now, outcome: outcome(state), at: now };
+    let fact = |state| CheckFact {
+        state,
+        since: now,
+        degraded: None,
+        held_until: None,
+        outcome: outcome(state),
+        at: now,
+    };
     Facts {
         checks: states.into_iter().map(|(name, state)| (name.into(), fact(state))).collect(),
         addresses: [(on("lo", "192.0.2.1"), Owner::Us)].into(),
@@ -98,7 +105,7 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
     let withdrawing = Shutdown::Withdrawing { until: later };
     let unbinding = Shutdown::Unbinding { until: later };
     let (begun, over) = (Some(Some(later)), Some(Some(now)));
-    let (d, w) = (OnDown::Withdraw, demote());
+    let (d, w) = (OnDown::Withdraw, OnDown::Demote);
     let g = "GRACEFUL_SHUTDOWN is set";
     let drained = "withheld: drained by an operator";
     let stopping = "withheld: vipcast is stopping";
@@ -133,7 +140,7 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
         ("up", &d, None, Some(unbinding), true, "withheld: vipcast is stopping [unbound]"),
     ];
     for (check, on_down, drained, shutdown, bound, expected) in table {
-        let service = Service { on_down: on_down.clone(), ..service(["192.0.2.1"], [check]) };
+        let service = Service { on_down: *on_down, ..service(["192.0.2.1"], [check]) };
         let mut facts = Facts { shutdown, ..facts(now) };
         if let Some(withdraw_at) = drained {
             let clock = DrainClock { withdraw_at, lift_at: None };

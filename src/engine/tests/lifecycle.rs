@@ -88,7 +88,7 @@ fn a_failing_check_withdraws_first_and_keeps_the_address_and_recovery_announces(
 
 #[test]
 fn a_service_that_demotes_stays_announced_as_a_worse_path() {
-    let web = Service { on_down: demote(), ..service(["192.0.2.1"], ["alive"]) };
+    let web = Service { on_down: OnDown::Demote, ..service(["192.0.2.1"], ["alive"]) };
     let mut story = Story::announced(config([("web", web)]));
     assert_eq!(
         story.check("alive", DOWN),

@@ -8,6 +8,7 @@ mod lifecycle;
 mod operator;
 mod plan;
 mod properties;
+mod recovery;
 mod restart;
 mod shutdown;
 mod world;
@@ -26,7 +27,7 @@ use super::*;
 use crate::check::report::{CheckReport, HealthState, Outcome};
 use crate::config::model::{
     self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, GracefulRestart, Listen,
-    Log, LogFormat, LogLevel, NextHops, OnDown, Peer, Target, TcpCheck,
+    Log, LogFormat, LogLevel, NextHops, OnDegraded, OnDown, Peer, Preempt, Role, Target, TcpCheck,
 };
 use crate::names::PeerName;
 
@@ -61,14 +62,14 @@ fn service<const V: usize, const C: usize>(vips: [&str; V], checks: [&str; C]) -
         vips: vips.map(net).into(),
         checks: Condition::All(checks.map(one).into()),
         announce: Announce::default(),
+        demoted: Announce { as_path_prepend: 3, ..Announce::default() },
         on_down: OnDown::Withdraw,
+        on_degraded: OnDegraded::Demote,
+        warm_up: None,
+        role: Role::Active(Preempt::AtOnce),
         bind: BindPolicy::Always,
         interface: "lo".into(),
     }
-}
-
-fn demote() -> OnDown {
-    OnDown::Demote(Announce { as_path_prepend: 3, ..Announce::default() })
 }
 
 fn definition(port: u16) -> Arc<Check> {
@@ -133,9 +134,17 @@ fn report(config: &Config, check: &str, state: HealthState, now: Instant) -> Eve
         definition,
         state,
         since: now,
+        degraded: None,
+        held_until: None,
         outcome: outcome(state),
         at: now,
     })
+}
+
+/// A report of a check that is up, and degraded or not.
+fn degraded(config: &Config, check: &str, limit: Option<&str>, now: Instant) -> Event {
+    let Event::Check(report) = report(config, check, HealthState::Up, now) else { unreachable!("it is one") };
+    Event::Check(CheckReport { degraded: limit.map(str::to_owned), ..report })
 }
 
 fn drain(lift_at: Option<Instant>) -> Drain {
@@ -162,6 +171,10 @@ fn show(effect: &Effect) -> String {
             format!("advertise {}: {}{extent}", version.0, show_routes(routes))
         }
         Effect::SaveDrains(drains) => format!("save drains: {:?}", drains.keys().collect::<Vec<_>>()),
+        Effect::SaveHeldBack(HeldBack { held, .. }) => {
+            let held: Vec<String> = held.iter().map(|vip| vip.addr().to_string()).collect();
+            format!("save held back: {}", if held.is_empty() { "nothing".into() } else { held.join(", ") })
+        }
         Effect::StopPeers => "stop peers".into(),
         Effect::Exit => "exit".into(),
         Effect::Record(Record::Vip { vip, from, to, cause, .. }) => {
@@ -176,6 +189,11 @@ fn show(effect: &Effect) -> String {
             format!("# {}: {} -> {}{cause}", vip.addr(), word(from), word(to))
         }
         Effect::Record(Record::Check { check, state, .. }) => format!("# check {check} {state:?}"),
+        Effect::Record(Record::Degraded { check, limit: Some(limit) }) => {
+            format!("# {check} degraded: {limit}")
+        }
+        Effect::Record(Record::Degraded { check, limit: None }) => format!("# {check} no longer degraded"),
+        Effect::Record(Record::Promoted(service)) => format!("# {service} promoted"),
         Effect::Record(Record::AddressLost(address)) => format!("# lost {}", at(address)),
         Effect::Record(Record::AddressAdopted(address)) => format!("# adopted {}", at(address)),
         Effect::Record(Record::AddressFailed(address, error)) => format!("# failed {}: {error}", at(address)),

@@ -79,7 +79,7 @@ fn a_drained_service_may_go_down_and_come_back_unseen() {
 #[test]
 fn i12_a_drain_of_before_a_restart_is_in_force_from_the_first_moment() {
     let drains = || [("web".into(), drain(None)), ("gone".into(), drain(None))].into();
-    let mut story = Story::begin_with(two(), Left { drains: drains(), announced: None });
+    let mut story = Story::begin_with(two(), Left { drains: drains(), ..Left::default() });
     story.engine.start(story.now);
     story.tell(Event::Addresses(["192.0.2.1", "192.0.2.2"].map(|vip| (on("lo", vip), Owner::Us)).into()));
     assert_eq!(story.check("alive", UP), ["# check alive Up"]);

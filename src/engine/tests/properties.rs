@@ -38,7 +38,7 @@ impl Shape {
         let mut dns = service([at(!self.swapped)], []);
         dns.checks = Condition::Any(vec![one("left"), one("right")]);
         if self.demotes {
-            dns.on_down = demote();
+            dns.on_down = OnDown::Demote;
         }
         // A wider prefix, and a host address beside it that is its network address.
         let mut api = service(["192.0.2.3", "203.0.113.0/24", "203.0.113.0"], []);

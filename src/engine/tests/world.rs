@@ -393,7 +393,7 @@ impl World {
                     }
                 }
                 Effect::Exit => self.exited = Some(self.now),
-                Effect::SaveDrains(_) | Effect::Record(_) => {}
+                Effect::SaveDrains(_) | Effect::SaveHeldBack(_) | Effect::Record(_) => {}
             }
             self.look_who_holds_what();
         }

@@ -53,13 +53,13 @@ impl World {
         // A condition is settled when it does not matter how the unsettled checks turn out.
         let passing = self.holds(&service.checks, false);
         let failing = !self.holds(&service.checks, true);
-        match (passing, failing, &service.on_down) {
+        match (passing, failing, service.on_down) {
             (false, false, _) => ("withheld", Some("check_unknown")),
             (_, true, OnDown::Withdraw) => ("withheld", Some("check_down")),
             _ if is_host_address(vip) && !self.is_bound(vip.addr()) => ("withheld", Some("not_bound")),
             _ if drain.is_some() => ("demoted", Some("draining")),
             _ if stopping => ("demoted", Some("shutting_down")),
-            (_, true, OnDown::Demote(_)) => ("demoted", Some("check_down")),
+            (_, true, OnDown::Demote) => ("demoted", Some("check_down")),
             (true, _, _) => ("announced", None),
         }
     }
@@ -133,6 +133,7 @@ impl World {
                 }
                 Effect::Configure { .. }
                 | Effect::SaveDrains(_)
+                | Effect::SaveHeldBack(_)
                 | Effect::StopPeers
                 | Effect::Record(_)
                 | Effect::Exit => {}
@@ -143,7 +144,10 @@ impl World {
     /// What happens twice in a row happens once; and a tick that nothing waits for does nothing.
     pub(super) fn i7_the_same_again_does_nothing(&self, events: Vec<Event>) {
         let does_something = |effect: &Effect| match effect {
-            Effect::Configure { .. } | Effect::SaveDrains(_) | Effect::Record(_) => false,
+            Effect::Configure { .. }
+            | Effect::SaveDrains(_)
+            | Effect::SaveHeldBack(_)
+            | Effect::Record(_) => false,
             Effect::Bind(_)
             | Effect::Unbind(_)
             | Effect::Advertise(..)

@@ -3,14 +3,17 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use nix::sys::socket::sockopt::ReusePort;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, setsockopt, socket};
 
 pub(crate) fn run(name: &str, udp: SocketAddr, health: PathBuf, http: Option<SocketAddr>) -> Result<()> {
-    let socket = UdpSocket::bind(udp).with_context(|| format!("cannot bind UDP {udp}"))?;
+    let socket = bind(udp).with_context(|| format!("cannot bind UDP {udp}"))?;
     if let Some(http) = http {
         let listener = TcpListener::bind(http).with_context(|| format!("cannot bind TCP {http}"))?;
         thread::spawn(move || serve(&listener, &health));
@@ -23,6 +26,18 @@ pub(crate) fn run(name: &str, udp: SocketAddr, health: PathBuf, http: Option<Soc
         // A client that cannot be reached counts the datagram as lost.
         let _lost = socket.send_to(&answer, client);
     }
+}
+
+/// With SO_REUSEPORT, so that a successor can be there before this one ends.
+fn bind(udp: SocketAddr) -> Result<UdpSocket> {
+    let family = if udp.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, ReusePort, &true)?;
+    match udp {
+        SocketAddr::V4(udp) => nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrIn::from(udp))?,
+        SocketAddr::V6(udp) => nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrIn6::from(udp))?,
+    }
+    Ok(socket.into())
 }
 
 fn serve(listener: &TcpListener, health: &Path) {

@@ -1,0 +1,174 @@
+//! `interface:` checks: the link of a network interface is up.
+//!
+//! One socket hears of every change of a link (RTNLGRP_LINK) and rings the bells of that interface; then the kernel is
+//! asked.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "the enums of netlink are the kernel's and grow with it")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use tokio::task::JoinSet;
+
+use super::bells::{Bell, Bells, Hub, Topic, WhileUsed};
+use super::limit::{Answer, Limit};
+use super::netlink::{Netlink, messages};
+use super::words;
+use crate::config::model::InterfaceCheck;
+
+#[cfg(test)]
+mod tests;
+
+/// Until the kernel is asked again for its events, where it had none left to give.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The one who hears of interfaces for all checks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Interfaces {
+    hub: Arc<WhileUsed<Links>>,
+    bells: Arc<Bells>,
+}
+
+impl Interfaces {
+    /// Rings when the interface of this check has changed.
+    pub(super) fn bell(&self, check: &InterfaceCheck) -> Bell {
+        let hub = self.hub.get(|| Links::start(&self.bells));
+        self.bells.bell(Topic::Interface(check.name.clone()), hub)
+    }
+}
+
+/// Hears of links. Dropping it ends its task.
+#[derive(Debug)]
+struct Links {
+    _task: JoinSet<()>,
+}
+
+impl Hub for Links {}
+
+impl Links {
+    fn start(bells: &Arc<Bells>) -> Self {
+        let mut task = JoinSet::new();
+        task.spawn(hear(subscribe(), Arc::clone(bells)));
+        Self { _task: task }
+    }
+}
+
+/// Passes when the link is up.
+pub(super) async fn probe(check: &InterfaceCheck, limit: Limit) -> Answer {
+    let name = &check.name;
+    let answer = limit.within(ask(name)).await;
+    let link = match answer.unwrap_or_else(|| Err(io::Error::other(limit.exceeded("no answer")))) {
+        Ok(Some(link)) => link,
+        Ok(None) => return Err("the kernel says nothing of this interface".into()),
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32) => {
+            return Err(format!("there is no interface {name}"));
+        }
+        Err(error) => return Err(format!("cannot ask the kernel for {name}: {}", words::io_error(&error))),
+    };
+    judge(name, &link)
+}
+
+async fn ask(name: &str) -> io::Result<Option<LinkMessage>> {
+    let netlink = Netlink::open(NETLINK_ROUTE)?;
+    let mut question = LinkMessage::default();
+    question.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    let mut found = None;
+    let each = |message| {
+        if let RouteNetlinkMessage::NewLink(link) = message {
+            found = Some(link);
+        }
+    };
+    netlink.ask(RouteNetlinkMessage::GetLink(question), 0, each).await?;
+    Ok(found)
+}
+
+/// RFC 2863 §3.1.12: what the operator wants, what the link below says, and what became of both.
+fn judge(name: &str, link: &LinkMessage) -> Answer {
+    let state = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::OperState(state) => Some(*state),
+        _ => None,
+    });
+    let (flags, state) = (link.header.flags, state.unwrap_or(State::Unknown));
+    if !flags.contains(LinkFlags::Up) {
+        return Err(format!("{name} is administratively down"));
+    }
+    if !flags.contains(LinkFlags::LowerUp) {
+        return Err(format!("the link of {name} is down (no carrier)"));
+    }
+    match state {
+        // Many drivers, and loopback, never say more.
+        State::Up | State::Unknown => Ok(format!("the link of {name} is up")),
+        State::Dormant => Err(format!("the link of {name} is up and waits (dormant: 802.1X, LACP)")),
+        State::LowerLayerDown => Err(format!("what {name} is built on is down")),
+        State::Testing => Err(format!("{name} is under test")),
+        State::NotPresent => Err(format!("a part of {name} is missing")),
+        State::Down => Err(format!("the link of {name} is down")),
+        other => Err(format!("the link of {name} is in the state {other:?}")),
+    }
+}
+
+fn subscribe() -> io::Result<Netlink> {
+    /// RTNLGRP_LINK (linux/rtnetlink.h).
+    const LINKS: u32 = 1;
+    let netlink = Netlink::open(NETLINK_ROUTE)?;
+    netlink.join(LINKS)?;
+    Ok(netlink)
+}
+
+async fn hear(mut subscribed: io::Result<Netlink>, bells: Arc<Bells>) {
+    let everything = || bells.ring_all(|topic| matches!(topic, Topic::Interface(_)));
+    // The names of the interfaces that somebody asks for, by index: one that is renamed is heard of by its new name alone.
+    let mut names = BTreeMap::new();
+    let mut buffer = Vec::new();
+    loop {
+        let error = match &subscribed {
+            Ok(netlink) => loop {
+                match netlink.receive(&mut buffer).await {
+                    Ok(()) => heard(&buffer, &mut names, &bells),
+                    // More was told than fitted.
+                    Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENOBUFS as i32) => {
+                        everything()
+                    }
+                    Err(error) => break words::io_error(&error),
+                }
+            },
+            Err(error) => words::io_error(error),
+        };
+        tracing::warn!(cause = error, "not told when links change: trying again");
+        tokio::time::sleep(PAUSE).await;
+        subscribed = subscribe();
+        everything();
+    }
+}
+
+fn heard(datagram: &[u8], names: &mut BTreeMap<u32, String>, bells: &Bells) {
+    for message in messages::<RouteNetlinkMessage>(datagram) {
+        let (link, stays) = match message {
+            Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))) => (link, true),
+            Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))) => (link, false),
+            _ => continue,
+        };
+        let index = link.header.index;
+        if let Some(before) = names.remove(&index) {
+            bells.ring(&Topic::Interface(before));
+        }
+        let name = link.attributes.into_iter().find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(Topic::Interface(name)),
+            _ => None,
+        });
+        if let Some(topic) = name
+            && bells.has(&topic)
+        {
+            bells.ring(&topic);
+            if stays && let Topic::Interface(name) = topic {
+                names.insert(index, name);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The truth of a service's condition over its checks, with the check to blame.
+
+use ipnet::IpNet;
+
+use super::facts::Facts;
+use crate::config::model::Condition;
+use crate::names::CheckName;
+
+/// What the checks of a service come to, for one VIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Health {
+    /// It holds.
+    Passing,
+    /// It holds, but only with a check that is degraded: the first of them.
+    Degraded(CheckName),
+    /// It does not hold: the first check that is down.
+    Failing(CheckName),
+    /// Too little is known: the first check that has not settled.
+    Unsettled(CheckName),
+}
+
+/// The health behind `vip`, which matters only where the condition differs by VIP.
+pub(super) fn health(condition: &Condition, vip: Option<&IpNet>, facts: &Facts) -> Health {
+    let (needed, of) = match condition {
+        Condition::Check(check) => return of_check(check, facts),
+        Condition::EachVip(checks) => {
+            let check = vip.and_then(|vip| checks.get(vip));
+            return check.map_or(Health::Passing, |check| of_check(check, facts));
+        }
+        Condition::All(of) => (of.len(), of),
+        Condition::Any(of) => (1, of),
+        Condition::AtLeast(needed, of) => (*needed, of),
+    };
+    let mut passing = 0;
+    let (mut degraded, mut failing, mut unsettled) = (Vec::new(), Vec::new(), Vec::new());
+    for part in of {
+        match health(part, vip, facts) {
+            Health::Passing => passing += 1,
+            Health::Degraded(check) => degraded.push(check),
+            Health::Failing(check) => failing.push(check),
+            Health::Unsettled(check) => unsettled.push(check),
+        }
+    }
+    if passing >= needed {
+        return Health::Passing;
+    }
+    let with_degraded = passing + degraded.len();
+    if with_degraded >= needed
+        && let Some(check) = degraded.into_iter().next()
+    {
+        return Health::Degraded(check);
+    }
+    let out_of_reach = with_degraded + unsettled.len() < needed;
+    match (out_of_reach, failing.into_iter().next(), unsettled.into_iter().next()) {
+        (true, Some(check), _) => Health::Failing(check),
+        (_, _, Some(check)) => Health::Unsettled(check),
+        (_, Some(check), None) => Health::Failing(check),
+        // Not reached: fewer parts than needed, which the configuration refuses.
+        (_, None, None) => Health::Passing,
+    }
+}
+
+fn of_check(check: &CheckName, facts: &Facts) -> Health {
+    let Some(fact) = facts.checks.get(check) else { return Health::Unsettled(check.clone()) };
+    match fact.state.verdict() {
+        Some(true) if fact.degraded.is_some() => Health::Degraded(check.clone()),
+        Some(true) => Health::Passing,
+        Some(false) => Health::Failing(check.clone()),
+        None => Health::Unsettled(check.clone()),
+    }
+}

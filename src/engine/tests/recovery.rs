@@ -1,0 +1,238 @@
+//! Stories of services that are not as they should be: degraded, standby, warming up, held back.
+
+use super::super::decide::decide;
+use super::*;
+
+fn web(service: Service) -> Config {
+    config([("web", service)])
+}
+
+fn plain() -> Service {
+    service(["192.0.2.1"], ["alive"])
+}
+
+fn active(preempt: Preempt) -> Service {
+    Service { role: Role::Active(preempt), ..plain() }
+}
+
+fn held(vips: &[&str]) -> BTreeSet<IpNet> {
+    vips.iter().map(|vip| net(vip)).collect()
+}
+
+#[test]
+fn a_degraded_check_does_what_the_service_says() {
+    let table = [
+        (OnDegraded::Ignore, vec!["# alive degraded: slow"]),
+        (
+            OnDegraded::Demote,
+            vec![
+                "advertise 2: 192.0.2.1++",
+                "# alive degraded: slow",
+                "# 192.0.2.1: announced -> demoted (check_degraded): slow",
+            ],
+        ),
+        (
+            OnDegraded::Withdraw,
+            vec![
+                "advertise 2: nothing",
+                "# alive degraded: slow",
+                "# 192.0.2.1: announced -> withheld (check_degraded): slow",
+            ],
+        ),
+    ];
+    for (on_degraded, expected) in table {
+        let mut story = Story::announced(web(Service { on_degraded, ..plain() }));
+        let config = Arc::clone(story.engine.config());
+        let now = story.now;
+        assert_eq!(story.tell(degraded(&config, "alive", Some("slow"), now)), expected, "{on_degraded:?}");
+        assert_eq!(story.tell(degraded(&config, "alive", Some("slower"), now)), [""; 0], "nothing new");
+        let after = story.tell(degraded(&config, "alive", None, now));
+        assert!(after.contains(&"# alive no longer degraded".to_owned()), "{after:?}");
+        assert_eq!(story.engine.standing()[&net("192.0.2.1")].decision.verdict.word(), "announced");
+    }
+}
+
+#[test]
+fn degraded_checks_count_only_where_no_better_ones_are_enough() {
+    use Condition::{All, Any, AtLeast};
+    let now = Instant::now();
+    let mut facts = Facts {
+        addresses: [(on("lo", "192.0.2.1"), Owner::Us)].into(),
+        addresses_known: true,
+        ..Facts::default()
+    };
+    for (check, state, limit) in [
+        ("up", UP, None),
+        ("slow", UP, Some("slow")),
+        ("down", DOWN, None),
+        ("quiet", HealthState::Unknown, None),
+    ] {
+        let degraded = limit.map(str::to_owned);
+        let fact =
+            CheckFact { state, since: now, degraded, held_until: None, outcome: outcome(state), at: now };
+        facts.checks.insert(check.into(), fact);
+    }
+    let of = |names: &[&str]| names.iter().map(|name| one(name)).collect::<Vec<_>>();
+    let table = [
+        (one("slow"), "check_degraded"),
+        (All(of(&["up", "slow"])), "check_degraded"),
+        (All(of(&["slow", "down"])), "check_down"),
+        (All(of(&["slow", "quiet"])), "check_unknown"),
+        (Any(of(&["up", "slow"])), "announced"),
+        (Any(of(&["down", "slow"])), "check_degraded"),
+        (Any(of(&["quiet", "slow"])), "check_degraded"),
+        (AtLeast(2, of(&["up", "slow", "down"])), "check_degraded"),
+        (AtLeast(1, of(&["up", "slow", "down"])), "announced"),
+        (AtLeast(2, of(&["slow", "down", "quiet"])), "check_unknown"),
+    ];
+    for (checks, expected) in table {
+        let service = Service { checks: checks.clone(), ..plain() };
+        let decisions = decide(&"web".into(), &service, &facts, now);
+        let verdict = &decisions[&net("192.0.2.1")].verdict;
+        assert_eq!(verdict.reason().map_or(verdict.word(), Reason::name), expected, "{checks:?}");
+    }
+}
+
+#[test]
+fn a_standby_is_announced_demoted_and_better_than_what_is_degraded_or_down() {
+    let standby = Service { role: Role::Standby, on_down: OnDown::Demote, ..plain() };
+    let mut story = Story::announced(web(standby));
+    let config = Arc::clone(story.engine.config());
+    assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1+");
+    let now = story.now;
+    assert_eq!(
+        story.tell(degraded(&config, "alive", Some("slow"), now)),
+        [
+            "advertise 2: 192.0.2.1++",
+            "# alive degraded: slow",
+            "# 192.0.2.1: demoted (standby) -> demoted (check_degraded): slow"
+        ]
+    );
+    assert_eq!(
+        story.check("alive", DOWN)[..1],
+        ["advertise 3: 192.0.2.1+++"],
+        "what is down is the worst there is"
+    );
+}
+
+#[test]
+fn a_service_that_was_down_warms_up_before_it_is_announced_plainly() {
+    let mut story = Story::announced(web(Service { warm_up: Some(30 * SECOND), ..plain() }));
+    story.check("alive", DOWN);
+    assert_eq!(
+        story.check("alive", UP),
+        [
+            "advertise 3: 192.0.2.1++",
+            "# check alive Up",
+            "# 192.0.2.1: withheld (check_down) -> demoted (warming_up)"
+        ]
+    );
+    assert_eq!(story.wait(30 * SECOND - ms(1)), [""; 0]);
+    assert_eq!(
+        story.wait(ms(1)),
+        ["30000 advertise 4: 192.0.2.1", "30000 # 192.0.2.1: demoted (warming_up) -> announced"]
+    );
+    assert_eq!(story.engine.deadline(), None);
+}
+
+#[test]
+fn one_that_goes_down_while_it_warms_up_begins_again() {
+    let mut story = Story::announced(web(Service { warm_up: Some(30 * SECOND), ..plain() }));
+    story.check("alive", DOWN);
+    story.check("alive", UP);
+    story.wait(20 * SECOND);
+    story.check("alive", DOWN);
+    story.check("alive", UP);
+    assert_eq!(story.wait(29 * SECOND), [""; 0]);
+    assert_eq!(story.wait(SECOND).len(), 2);
+}
+
+#[test]
+fn a_start_is_no_recovery() {
+    let story = Story::announced(web(Service { warm_up: Some(SECOND), ..active(Preempt::Never) }));
+    assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1");
+}
+
+#[test]
+fn one_that_does_not_preempt_stays_demoted_until_it_is_promoted() {
+    let mut story = Story::announced(web(active(Preempt::Never)));
+    assert_eq!(
+        story.check("alive", DOWN),
+        [
+            "advertise 2: nothing",
+            "save held back: 192.0.2.1",
+            "# check alive Down",
+            "# 192.0.2.1: announced -> withheld (check_down): refused"
+        ]
+    );
+    assert_eq!(
+        story.check("alive", UP),
+        [
+            "advertise 3: 192.0.2.1++",
+            "# check alive Up",
+            "# 192.0.2.1: withheld (check_down) -> demoted (held_back)"
+        ]
+    );
+    assert_eq!(story.wait(1000 * 3600 * SECOND), [""; 0]);
+    assert_eq!(
+        story.tell(Event::Promote("web".into())),
+        [
+            "advertise 4: 192.0.2.1",
+            "save held back: nothing",
+            "# web promoted",
+            "# 192.0.2.1: demoted (held_back) -> announced"
+        ]
+    );
+    assert_eq!(story.tell(Event::Promote("mail".into())), [""; 0], "there is no such service");
+}
+
+#[test]
+fn a_delay_ends_by_itself() {
+    let mut story = Story::announced(web(active(Preempt::After(600 * SECOND))));
+    story.check("alive", DOWN);
+    story.check("alive", UP);
+    assert_eq!(
+        story.wait(600 * SECOND),
+        [
+            "600000 advertise 4: 192.0.2.1",
+            "600000 save held back: nothing",
+            "600000 # 192.0.2.1: demoted (held_back) -> announced"
+        ]
+    );
+}
+
+#[test]
+fn what_a_predecessor_held_back_is_held_back_when_it_is_healthy() {
+    let left = Left { held: held(&["192.0.2.1", "192.0.2.99"]), ..Left::default() };
+    let mut story = Story::begin_with(web(active(Preempt::Never)), left);
+    let configured = story.engine.start(story.now);
+    assert_eq!(
+        configured.iter().map(show).filter(|line| line.contains("held back")).collect::<Vec<_>>(),
+        ["save held back: 192.0.2.1"]
+    );
+    story.tell(Event::Addresses([(on("lo", "192.0.2.1"), Owner::Us)].into()));
+    story.check("alive", UP);
+    assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1++");
+}
+
+#[test]
+fn a_reload_that_lifts_the_rule_lifts_what_follows_from_it() {
+    let mut story = Story::announced(web(active(Preempt::Never)));
+    story.check("alive", DOWN);
+    story.check("alive", UP);
+    let effects = story.tell(Event::Reload(Arc::new(web(plain()))));
+    assert!(effects.contains(&"# 192.0.2.1: demoted (held_back) -> announced".to_owned()), "{effects:?}");
+    assert!(effects.contains(&"save held back: nothing".to_owned()), "{effects:?}");
+}
+
+#[test]
+fn each_vip_recovers_by_itself_where_each_is_asked() {
+    let vips = ["192.0.2.1", "192.0.2.2"];
+    let of_each = vips.map(|vip| (net(vip), CheckName::from(vip)));
+    let both =
+        Service { checks: Condition::EachVip(of_each.into()), warm_up: Some(SECOND), ..service(vips, []) };
+    let mut story = Story::announced(web(both));
+    assert_eq!(story.check("192.0.2.1", DOWN)[0], "advertise 2: 192.0.2.2");
+    assert_eq!(story.check("192.0.2.1", UP)[0], "advertise 3: 192.0.2.1++, 192.0.2.2");
+    assert_eq!(story.wait(SECOND)[0], "1000 advertise 4: 192.0.2.1, 192.0.2.2");
+}

@@ -1,0 +1,85 @@
+//! `udp` against socat and chrony.
+
+use std::net::UdpSocket;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use libtest_mimic::Trial;
+use vipcast_lab::trial;
+
+use crate::server::{Directory, Server, expect, free_port, needs};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("udp_against_socat", needs("socat"), against_socat),
+        trial("udp_against_chrony", needs("chronyd"), against_chrony),
+    ]
+}
+
+/// Whether `question` is answered there.
+fn answers(port: u16, question: &[u8]) -> bool {
+    let ask = || {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+        socket.connect(("127.0.0.1", port))?;
+        socket.send(question)?;
+        socket.recv(&mut [0; 512])
+    };
+    ask().is_ok()
+}
+
+fn against_socat() -> Result<()> {
+    let directory = Directory::new()?;
+    let (port, nobody) = (free_port()?, free_port()?);
+    let mut command = Command::new("/usr/bin/socat");
+    command.args([&format!("UDP4-RECVFROM:{port},bind=127.0.0.1,fork"), "SYSTEM:cat"]);
+    let _socat = Server::start(command, &directory)?.wait_until(|| answers(port, b"hello\n"))?;
+    let udp =
+        |port: u16, rest: &str| format!("{{udp: {{address: \"127.0.0.1:{port}\", {rest}}}, timeout: 900ms}}");
+    let silent = UdpSocket::bind("127.0.0.1:0")?;
+    let silent_port = silent.local_addr()?.port();
+    expect(&[
+        ("any", udp(port, "send: \"ping\\n\""), true, r#"answered "ping\n""#),
+        ("text", udp(port, "send: \"state=up\\n\", expect: up"), true, r#"answered "state=up\n""#),
+        ("regex", udp(port, "send: up, expect: {regex: '^u.$'}"), true, r#"answered "up""#),
+        ("hex", udp(port, "send_hex: \"00 ff 41\""), true, r#"answered "\x00\xffA""#),
+        (
+            "wrong",
+            udp(port, "send: state=down, expect: state=up"),
+            false,
+            r#"no answer that matches within 900 ms; the last one was "state=down""#,
+        ),
+        ("silent", udp(silent_port, "send: x"), false, "no answer within 900 ms"),
+        ("nobody", udp(nobody, "send: x"), false, "port unreachable"),
+    ])
+}
+
+fn against_chrony() -> Result<()> {
+    let directory = Directory::new()?;
+    let port = free_port()?;
+    let path = directory.path().display();
+    let config = directory.write(
+        "chrony.conf",
+        &format!(
+            "port {port}\nbindaddress 127.0.0.1\nallow 127.0.0.1\nlocal stratum 10\ncmdport 0\nbindcmdaddress /\npidfile \
+             {path}/pid\n"
+        ),
+    )?;
+    let mut command = Command::new("/usr/sbin/chronyd");
+    // Without the system's clock: -x.
+    command.args(["-x", "-d", "-U", "-f"]).arg(config);
+    // Version 4, mode 3 (client); the answer is of mode 4, and its second byte is the stratum.
+    let question = format!("23{}", "00".repeat(47));
+    let bytes = [&[0x23][..], &[0; 47]].concat();
+    let _chrony = Server::start(command, &directory)?.wait_until(|| answers(port, &bytes))?;
+    let asked = crate::server::ask([(
+        "time",
+        format!(
+            "{{udp: {{address: \"127.0.0.1:{port}\", send_hex: \"{question}\", expect: {{regex: '^\\$\\n'}}}}, \
+             timeout: 900ms}}"
+        ),
+    )])?;
+    anyhow::ensure!(asked["time"].passed, "{:?}", asked["time"]);
+    Ok(())
+}
