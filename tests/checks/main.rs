@@ -3,7 +3,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | `server` | a server as a child process in a directory of its own, gone with the test |
+//! | `pki` | certificates for them |
 //! | `http` | nginx |
+//! | `tcp` | redis |
+//! | `tls` | openssl |
+//! | `grpc` | etcd |
 //! | `udp` | socat, chrony |
 //! | `dns` | knot, unbound |
 //! | `icmp` | the kernel, over a router in network namespaces |
@@ -15,10 +19,14 @@
 
 mod dns;
 mod file;
+mod grpc;
 mod http;
 mod icmp;
+mod pki;
 mod server;
 mod systemd;
+mod tcp;
+mod tls;
 mod told;
 mod udp;
 
@@ -30,6 +38,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let groups = [
         http::trials(),
+        tcp::trials(),
+        tls::trials(),
+        grpc::trials(),
         udp::trials(),
         dns::trials(),
         icmp::trials(),
