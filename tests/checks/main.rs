@@ -7,14 +7,18 @@
 //! | `udp` | socat, chrony |
 //! | `dns` | knot, unbound |
 //! | `icmp` | the kernel, over a router in network namespaces |
+//! | `exec` | the host's programs |
+//! | `limits` | more checks than descriptors |
 //! | `file` | the host's own |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
 
 mod dns;
+mod exec;
 mod file;
 mod http;
 mod icmp;
+mod limits;
 mod server;
 mod udp;
 
@@ -24,6 +28,14 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups = [http::trials(), udp::trials(), dns::trials(), icmp::trials(), file::trials()];
+    let groups = [
+        http::trials(),
+        udp::trials(),
+        dns::trials(),
+        icmp::trials(),
+        file::trials(),
+        exec::trials(),
+        limits::trials(),
+    ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
