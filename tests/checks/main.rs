@@ -8,6 +8,7 @@
 //! | `dns` | knot, unbound |
 //! | `icmp` | the kernel, over a router in network namespaces |
 //! | `file` | the host's own |
+//! | `systemd` | systemd itself, and over dbus-daemon |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
 
@@ -16,6 +17,7 @@ mod file;
 mod http;
 mod icmp;
 mod server;
+mod systemd;
 mod udp;
 
 use std::process::ExitCode;
@@ -24,6 +26,10 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
+<<<<<<< HEAD
     let groups = [http::trials(), udp::trials(), dns::trials(), icmp::trials(), file::trials()];
+=======
+    let groups = [http::trials(), udp::trials(), dns::trials(), file::trials(), systemd::trials()];
+>>>>>>> event
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

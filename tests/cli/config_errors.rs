@@ -246,7 +246,10 @@ const WRONG: &[(&str, &str)] = &[
     ("check", "interface: {name: eth/0}"),
     ("check", "interface: [eth0]"),
     ("check", "interface: eth0\ntcp: \"127.0.0.1:80\""),
+<<<<<<< HEAD
     ("check", "snmp: {name: example.com}"),
+=======
+>>>>>>> event
     ("check", "systemd:"),
     ("check", "systemd: {}"),
     ("check", "systemd: nginx"),
@@ -256,6 +259,10 @@ const WRONG: &[(&str, &str)] = &[
     ("check", "systemd: {units: [nginx.service]}"),
     ("check", "systemd: {unit: nginx.service, bus: \"unix:path=/run/bus\"}"),
     ("check", "systemd: nginx.service\nsource_address: 192.0.2.1"),
+<<<<<<< HEAD
+=======
+    ("check", "snmp: {name: example.com}"),
+>>>>>>> event
     ("check", "htpp: {url: \"http://127.0.0.1/\"}"),
     ("check", "tcp: \"127.0.0.1:80\"\nexec: {command: [/bin/true]}"),
     ("check", "tcp: \"127.0.0.1:80\"\ninterval: 500ms\ntimeout: 1s\nfast_interval: 2s"),

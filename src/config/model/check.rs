@@ -84,7 +84,11 @@ impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
+<<<<<<< HEAD
             Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) | Self::Icmp(_) => true,
+=======
+            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) => true,
+>>>>>>> event
             Self::File(_)
             | Self::Exec(_)
             | Self::Listener(_)
@@ -97,6 +101,7 @@ impl CheckKind {
     /// Whether we are told when the answer changes, and the answer is certain: one is enough, whichever way.
     pub fn is_event_driven(&self) -> bool {
         match self {
+<<<<<<< HEAD
             Self::Http(_)
             | Self::Tcp(_)
             | Self::Udp(_)
@@ -104,6 +109,11 @@ impl CheckKind {
             | Self::Icmp(_)
             | Self::File(_)
             | Self::Exec(_) => false,
+=======
+            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) | Self::File(_) | Self::Exec(_) => {
+                false
+            }
+>>>>>>> event
             Self::Listener(_) | Self::Process(_) | Self::Interface(_) | Self::Systemd(_) => true,
         }
     }
