@@ -9,6 +9,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -25,6 +26,8 @@ pub(super) enum Topic {
     Port(Transport, u16),
     /// An interface, by its name.
     Interface(String),
+    /// A unit of the systemd that this socket leads to.
+    Unit(PathBuf, String),
 }
 
 /// Everybody who wants to know of something.

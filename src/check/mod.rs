@@ -16,9 +16,10 @@
 //!                 ├─ exec ──► capture                         process groups, bounded
 //!                 ├─ file                                     looks that may hang, bounded
 //!                 ├─ process                                  pidfd
-//!                 └─ listener, interface ──► netlink          the kernel is asked
+//!                 ├─ listener, interface ──► netlink          the kernel is asked
+//!                 └─ systemd ──► dbus                         systemd is asked
 //!                        ▲
-//!                        └── bells ◄── hub                    the kernel tells: ask now
+//!                        └── bells ◄── hub                    the kernel, or systemd, tells: ask now
 //!          │
 //!          ▼ mpsc
 //!      CheckReport ──► engine
@@ -48,6 +49,7 @@
 mod asking;
 mod bells;
 mod capture;
+mod dbus;
 mod dns;
 mod exec;
 mod file;
@@ -67,6 +69,7 @@ mod process;
 pub mod report;
 mod resolve;
 pub mod runner;
+mod systemd;
 mod tcp;
 mod tls;
 mod udp;

@@ -20,6 +20,7 @@ use super::listener::Listeners;
 use super::process::{Readers, Watched};
 use super::report::Outcome;
 use super::resolve::Resolver;
+use super::systemd::{self, Systemds};
 use super::tls::Trust;
 use super::{dns, http, icmp, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) listeners: Listeners,
     /// What becomes of its interfaces.
     pub(super) interfaces: Interfaces,
+    /// What systemd makes of its units.
+    pub(super) systemds: Systemds,
     /// How many files with the id of a process are read at the same time.
     pub(super) readers: Readers,
 }
@@ -68,6 +71,7 @@ impl Shared {
             places,
             listeners: Listeners::default(),
             interfaces: Interfaces::default(),
+            systemds: Systemds::default(),
             readers: Readers::default(),
         };
         (shared, drained)
@@ -118,11 +122,13 @@ impl Prober {
             | CheckKind::Exec(_)
             | CheckKind::Listener(_)
             | CheckKind::Process(_)
-            | CheckKind::Interface(_) => false,
+            | CheckKind::Interface(_)
+            | CheckKind::Systemd(_) => false,
         };
         let bell = match &check.kind {
             CheckKind::Listener(listener) => Some(shared.listeners.bell(listener)),
             CheckKind::Interface(interface) => Some(shared.interfaces.bell(interface)),
+            CheckKind::Systemd(systemd) => Some(shared.systemds.bell(systemd)),
             CheckKind::Http(_)
             | CheckKind::Tcp(_)
             | CheckKind::Udp(_)
@@ -190,7 +196,8 @@ impl Prober {
                 | CheckKind::File(_)
                 | CheckKind::Exec(_)
                 | CheckKind::Listener(_)
-                | CheckKind::Interface(_),
+                | CheckKind::Interface(_)
+                | CheckKind::Systemd(_),
             ) => pending().await,
         }
         let not_before = self.asked + LEAST_PAUSE;
@@ -200,29 +207,30 @@ impl Prober {
         }
     }
 
+    /// Each kind in a box of its own, so that no probe takes the room that the largest of them needs.
     async fn ask(&mut self, started: &mut Instant) -> Answer {
         let Self { name, check, shared, trust, last_run, last_look, watched, .. } = self;
         let limit = Limit::starting_now(check.timeout);
         match &check.kind {
             CheckKind::Http(http) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(http::probe(http, turn.asking, trust)).await
+                turn.within(Box::pin(http::probe(http, turn.asking, trust))).await
             }
             CheckKind::Tcp(tcp) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(tcp::probe(tcp, turn.asking)).await
+                turn.within(Box::pin(tcp::probe(tcp, turn.asking))).await
             }
             CheckKind::Udp(udp) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(udp::probe(udp, turn.asking)).await
+                turn.within(Box::pin(udp::probe(udp, turn.asking))).await
             }
             CheckKind::Dns(dns) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(dns::probe(dns, turn.asking)).await
+                turn.within(Box::pin(dns::probe(dns, turn.asking))).await
             }
             CheckKind::Icmp(icmp) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(icmp::probe(icmp, turn.asking)).await
+                turn.within(Box::pin(icmp::probe(icmp, turn.asking))).await
             }
             CheckKind::File(file) => file::probe(file, limit, &shared.looks, last_look).await,
             CheckKind::Exec(exec) => {
@@ -231,6 +239,7 @@ impl Prober {
             CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
             CheckKind::Process(process) => process::probe(process, watched, &shared.readers, limit).await,
             CheckKind::Interface(interface) => interface::probe(interface, limit).await,
+            CheckKind::Systemd(systemd) => systemd::probe(systemd, &shared.systemds, limit).await,
         }
     }
 }

@@ -10,6 +10,7 @@ mod judgement;
 mod listener;
 mod pattern;
 mod process;
+mod systemd;
 mod target;
 mod tcp;
 mod udp;
@@ -55,6 +56,7 @@ const KINDS: &[(&str, Place, Reader)] = &[
     ("listener", Place::Listener, listener::read),
     ("process", Place::Process, process::read),
     ("interface", Place::Interface, interface::read),
+    ("systemd", Place::Systemd, systemd::read),
 ];
 
 /// Checks as they were read.

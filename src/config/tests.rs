@@ -337,6 +337,9 @@ fn kinds_that_are_told_are_certain_with_one_answer() {
     let process = |process, name: Option<&str>| {
         CheckKind::Process(ProcessCheck { process, name: name.map(String::from) })
     };
+    let systemd = |unit: &str, bus: Option<&str>| {
+        CheckKind::Systemd(SystemdCheck { unit: unit.into(), bus: bus.map(Into::into) })
+    };
     let file = WhichProcess::File("/run/x.pid".into());
     let pid = WhichProcess::Pid(NonZeroU32::new(1234).unwrap());
     let interface = CheckKind::Interface(InterfaceCheck { name: "eth0".into() });
@@ -345,6 +348,8 @@ fn kinds_that_are_told_are_certain_with_one_answer() {
         ("listener: {udp: 53, address: \"2001:db8::1\"}", listener(Transport::Udp, 53, Some("2001:db8::1"))),
         ("process: {pid_file: /run/x.pid, name: nginx}", process(file, Some("nginx"))),
         ("process: {pid: 1234}", process(pid, None)),
+        ("systemd: nginx.service", systemd("nginx.service", None)),
+        ("systemd: {unit: a@b.socket, bus: /run/bus}", systemd("a@b.socket", Some("/run/bus"))),
         ("interface: eth0", interface.clone()),
         ("interface: {name: eth0}", interface),
     ];

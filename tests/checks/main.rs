@@ -10,6 +10,7 @@
 //! | `exec` | the host's programs |
 //! | `limits` | more checks than descriptors |
 //! | `file` | the host's own |
+//! | `systemd` | systemd itself, and over dbus-daemon |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
 
@@ -20,6 +21,7 @@ mod http;
 mod icmp;
 mod limits;
 mod server;
+mod systemd;
 mod udp;
 
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         file::trials(),
         exec::trials(),
         limits::trials(),
+        systemd::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

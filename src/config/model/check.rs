@@ -80,6 +80,8 @@ pub enum CheckKind {
     Process(ProcessCheck),
     /// `interface:`: a link that is up.
     Interface(InterfaceCheck),
+    /// `systemd:`: a unit that is active.
+    Systemd(SystemdCheck),
 }
 
 impl CheckKind {
@@ -87,9 +89,12 @@ impl CheckKind {
     pub fn is_over_network(&self) -> bool {
         match self {
             Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) | Self::Icmp(_) => true,
-            Self::File(_) | Self::Exec(_) | Self::Listener(_) | Self::Process(_) | Self::Interface(_) => {
-                false
-            }
+            Self::File(_)
+            | Self::Exec(_)
+            | Self::Listener(_)
+            | Self::Process(_)
+            | Self::Interface(_)
+            | Self::Systemd(_) => false,
         }
     }
 
@@ -103,7 +108,7 @@ impl CheckKind {
             | Self::Icmp(_)
             | Self::File(_)
             | Self::Exec(_) => false,
-            Self::Listener(_) | Self::Process(_) | Self::Interface(_) => true,
+            Self::Listener(_) | Self::Process(_) | Self::Interface(_) | Self::Systemd(_) => true,
         }
     }
 
@@ -346,4 +351,14 @@ pub struct Group {
     pub name: String,
     /// Numeric id.
     pub gid: u32,
+}
+
+/// `systemd: nginx.service`, or `systemd: {unit: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemdCheck {
+    /// The unit, with its suffix.
+    pub unit: String,
+    /// The socket of the bus, or of systemd itself; `None`: `/run/systemd/private` for root where it is there, else the
+    /// bus of the system.
+    pub bus: Option<PathBuf>,
 }

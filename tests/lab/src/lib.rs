@@ -68,6 +68,7 @@ pub mod process;
 pub mod remains;
 pub mod router;
 pub mod speaker;
+mod systemd;
 pub mod traffic;
 mod trial;
 pub mod wait;
@@ -81,5 +82,6 @@ pub use router::{
     Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
 };
 pub use speaker::{Flood, Speaker, SpeakerOptions};
+pub use systemd::Systemd;
 pub use traffic::{Client, EchoServer};
 pub use trial::trial;

@@ -1,0 +1,116 @@
+//! `systemd:` checks: a unit is active.
+//!
+//! systemd is asked over D-Bus (`hub`), and heard from: when the unit changes, whoever stopped it, the question is asked anew.
+//!
+//! While systemd reads its units anew (`daemon-reload`, `daemon-reexec`) it answers nobody. It says so before, and then a unit
+//! that was active is taken to be so still, for [`RELOADING`] at most.
+
+mod hub;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::bells::{Bell, Bells, Topic, WhileUsed};
+use super::limit::{Answer, Limit};
+use super::words;
+use crate::config::model::SystemdCheck;
+
+#[cfg(test)]
+mod tests;
+
+/// Where systemd itself listens, for root alone.
+const PRIVATE: &str = "/run/systemd/private";
+/// Where the bus of the system listens.
+const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
+/// Reading all units again takes no longer.
+const RELOADING: Duration = Duration::from_secs(30);
+
+/// Those who ask systemd for all checks, one for each bus.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Systemds {
+    hubs: Arc<Mutex<BTreeMap<PathBuf, Arc<WhileUsed<hub::Systemd>>>>>,
+    bells: Arc<Bells>,
+}
+
+impl Systemds {
+    /// Rings when the unit of this check has changed.
+    pub(super) fn bell(&self, check: &SystemdCheck) -> Bell {
+        let bus = bus(check);
+        let hub = self.hub(&bus);
+        self.bells.bell(Topic::Unit(bus, check.unit.clone()), hub)
+    }
+
+    fn hub(&self, bus: &Path) -> Arc<hub::Systemd> {
+        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+        let hub = Arc::clone(hubs.entry(bus.to_owned()).or_default());
+        drop(hubs);
+        hub.get(|| hub::Systemd::start(bus, &self.bells))
+    }
+}
+
+/// Passes when the unit is active.
+pub(super) async fn probe(check: &SystemdCheck, systemds: &Systemds, limit: Limit) -> Answer {
+    let bus = bus(check);
+    let hub = systemds.hub(&bus);
+    match limit.within(hub.ask(&check.unit)).await {
+        Some(state) => judge(&check.unit, &state?),
+        None => match hub.silence(&check.unit) {
+            hub::Silence::Reloading => Ok(format!("{} was active; systemd is reloading", check.unit)),
+            hub::Silence::Unreachable(cause) => {
+                Err(format!("cannot reach systemd at {}: {cause}", bus.display()))
+            }
+            hub::Silence::Silent => Err(limit.exceeded("no answer of systemd")),
+        },
+    }
+}
+
+/// The socket to ask at: what the check says, or that of systemd itself, or the bus of the system.
+fn bus(check: &SystemdCheck) -> PathBuf {
+    match &check.bus {
+        Some(bus) => bus.clone(),
+        None if nix::unistd::geteuid().is_root() && Path::new(PRIVATE).exists() => PRIVATE.into(),
+        None => SYSTEM_BUS.into(),
+    }
+}
+
+/// What systemd says of a unit: properties of `org.freedesktop.systemd1.Unit` and `.Service`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct UnitState {
+    /// `LoadState`: loaded, not-found, masked, bad-setting, error.
+    load: String,
+    /// `ActiveState`: active, reloading, inactive, failed, activating, deactivating, maintenance.
+    active: String,
+    /// `SubState`, which depends on the type of the unit: running, dead, auto-restart.
+    sub: String,
+    /// `Result` of a service: success, exit-code, signal, core-dump, timeout, oom-kill; empty for other units.
+    result: String,
+}
+
+fn judge(unit: &str, state: &UnitState) -> Answer {
+    let UnitState { load, active, sub, result } = state;
+    let passed = matches!(active.as_str(), "active" | "reloading");
+    let text = match (load.as_str(), active.as_str()) {
+        ("not-found", _) if !passed => "no such unit".into(),
+        ("masked", _) if !passed => "masked".into(),
+        ("bad-setting" | "error", _) if !passed => format!("the unit file cannot be read ({load})"),
+        (_, "failed") if !result.is_empty() => format!("failed (Result={result})"),
+        (_, _) => format!("{active} ({sub})"),
+    };
+    let line = words::one_line(&format!("{unit}: {text}"));
+    if passed { Ok(line) } else { Err(line) }
+}
+
+/// The object that a unit is: `/org/freedesktop/systemd1/unit/nginx_2eservice` (sd_bus_path_encode).
+fn path_of(unit: &str) -> String {
+    let mut path = String::from("/org/freedesktop/systemd1/unit/");
+    for (at, octet) in unit.bytes().enumerate() {
+        if octet.is_ascii_alphabetic() || (octet.is_ascii_digit() && at > 0) {
+            path.push(char::from(octet));
+        } else {
+            path.push_str(&format!("_{octet:02x}"));
+        }
+    }
+    path
+}
