@@ -16,6 +16,7 @@
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
+//! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
 //! | `node` | a vipcast daemon on a lab host |
@@ -27,6 +28,7 @@ mod addresses;
 mod bfd;
 mod capabilities;
 mod demoted;
+mod descriptors;
 mod detection;
 mod graceful;
 mod health;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         scale::trials(),
         bfd::trials(),
         detection::trials(),
+        descriptors::trials(),
         health::trials(),
         hostile::trials(),
         soak::trials(),
