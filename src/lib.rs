@@ -36,11 +36,15 @@
 //! | --- | --- |
 //! | a configuration key | [`config`]: its place in `places.rs`, its reader, its field in [`config::model`] |
 //! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
-//! | a kind of check | [`check`]: a variant of [`config::model::CheckKind`], a file, an arm in `probe` |
-//! | rise, fall, intervals | [`check::health`] |
+//! | a kind of check | [`check`]: a variant of [`config::model::CheckKind`], a file, an arm in `probe`; its reader in `config::checks` |
+//! | rise, fall, intervals, damping | [`check::health`] |
+//! | latency and error limits | `check::judgement` |
+//! | how a check hears of a change | `check::bells`, and the hub of its kind |
 //! | what an event changes | `engine::fold` |
 //! | when a VIP is announced, and why not | `engine::decide`, [`engine::Reason`] |
 //! | the order of bind, announce, withdraw, unbind | `engine::plan`, and nowhere else |
+//! | what holds a condition, and what degraded means for it | `engine::condition` |
+//! | what follows when a service is healthy again | `engine::recovery` |
 //! | what SIGTERM does | `engine::shutdown` |
 //! | a restart that the routers wait for | `engine::restart`; [`restart`] for the change of process |
 //! | how addresses are put on the host | [`vip`] |

@@ -11,7 +11,8 @@
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
 //!                 ├─ http ──► tls ─┐
-//!                 ├─ tcp, dns, udp ┴──► asking ──► resolve    names, sockets, bounded
+//!                 ├─ tcp, dns      │
+//!                 ├─ icmp, udp ────┴──► asking ──► resolve    names, sockets, bounded
 //!                 ├─ exec ──► capture                         process groups, bounded
 //!                 ├─ file                                     looks that may hang, bounded
 //!                 ├─ process                                  pidfd
@@ -54,6 +55,7 @@ mod exec;
 mod file;
 pub mod health;
 mod http;
+mod icmp;
 mod interface;
 mod judgement;
 pub mod lateness;

@@ -22,7 +22,7 @@ use super::report::Outcome;
 use super::resolve::Resolver;
 use super::systemd::{self, Systemds};
 use super::tls::Trust;
-use super::{dns, http, interface, listener, process, tcp, udp, words};
+use super::{dns, http, icmp, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -117,6 +117,7 @@ impl Prober {
             CheckKind::Tcp(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
+            | CheckKind::Icmp(_)
             | CheckKind::File(_)
             | CheckKind::Exec(_)
             | CheckKind::Listener(_)
@@ -132,6 +133,7 @@ impl Prober {
             | CheckKind::Tcp(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
+            | CheckKind::Icmp(_)
             | CheckKind::File(_)
             | CheckKind::Exec(_)
             | CheckKind::Process(_) => None,
@@ -190,6 +192,7 @@ impl Prober {
                 | CheckKind::Tcp(_)
                 | CheckKind::Udp(_)
                 | CheckKind::Dns(_)
+                | CheckKind::Icmp(_)
                 | CheckKind::File(_)
                 | CheckKind::Exec(_)
                 | CheckKind::Listener(_)
@@ -204,25 +207,30 @@ impl Prober {
         }
     }
 
+    /// Each kind in a box of its own, so that no probe takes the room that the largest of them needs.
     async fn ask(&mut self, started: &mut Instant) -> Answer {
         let Self { name, check, shared, trust, last_run, last_look, watched, .. } = self;
         let limit = Limit::starting_now(check.timeout);
         match &check.kind {
             CheckKind::Http(http) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(http::probe(http, turn.asking, trust)).await
+                turn.within(Box::pin(http::probe(http, turn.asking, trust))).await
             }
             CheckKind::Tcp(tcp) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(tcp::probe(tcp, turn.asking)).await
+                turn.within(Box::pin(tcp::probe(tcp, turn.asking))).await
             }
             CheckKind::Udp(udp) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(udp::probe(udp, turn.asking)).await
+                turn.within(Box::pin(udp::probe(udp, turn.asking))).await
             }
             CheckKind::Dns(dns) => {
                 let turn = Turn::take(check, shared, started).await;
-                turn.within(dns::probe(dns, turn.asking)).await
+                turn.within(Box::pin(dns::probe(dns, turn.asking))).await
+            }
+            CheckKind::Icmp(icmp) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(Box::pin(icmp::probe(icmp, turn.asking))).await
             }
             CheckKind::File(file) => file::probe(file, limit, &shared.looks, last_look).await,
             CheckKind::Exec(exec) => {

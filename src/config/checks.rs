@@ -4,6 +4,7 @@ mod dns;
 mod exec;
 mod file;
 mod http;
+mod icmp;
 mod interface;
 mod judgement;
 mod listener;
@@ -49,6 +50,7 @@ const KINDS: &[(&str, Place, Reader)] = &[
     ("tcp", Place::Tcp, tcp::read),
     ("udp", Place::Udp, udp::read),
     ("dns", Place::Dns, dns::read),
+    ("icmp", Place::Icmp, icmp::read),
     ("file", Place::File, file::read),
     ("exec", Place::Exec, exec::read),
     ("listener", Place::Listener, listener::read),
@@ -96,6 +98,7 @@ const ANY_VIP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A check for `vip`, and whether it is another one for another VIP.
 fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool)> {
     let mut table = Table::open(&entry.value, Place::Check, "a check", entry.key_span, report)?;
+    let table_span = table.span;
     let way = Way::read(&mut table, report);
     let kind = kind(&mut table, &Around { host: way.host(vip) }, report);
     let of_each_vip = way.is_of_each_vip();
@@ -107,6 +110,7 @@ fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool
     let hold_down = table.field("hold_down", report, judgement::hold_down).or(None);
     table.finish(report);
     let (pace, kind) = (pace?, kind?);
+    icmp::look_at_time(&kind, pace.timeout, table_span, report);
     let check = Check {
         rise: rise.or(kind.in_a_row())?,
         fall: fall.or(kind.in_a_row())?,

@@ -21,6 +21,7 @@ pub(super) enum Place {
     Tcp,
     Udp,
     Dns,
+    Icmp,
     File,
     Pattern,
     Exec,
@@ -83,6 +84,7 @@ impl Place {
         Self::Tcp,
         Self::Udp,
         Self::Dns,
+        Self::Icmp,
         Self::File,
         Self::Pattern,
         Self::Exec,
@@ -134,6 +136,7 @@ impl Place {
                 "tcp",
                 "udp",
                 "dns",
+                "icmp",
                 "file",
                 "exec",
                 "listener",
@@ -159,6 +162,7 @@ impl Place {
             Self::Dns => {
                 &["server", "name", "type", "transport", "rcode", "answers", "authenticated", "recursion"]
             }
+            Self::Icmp => &["host", "count", "loss", "size", "spacing"],
             Self::File => &["path", "present", "max_age", "contains"],
             Self::Pattern => &["regex"],
             Self::Exec => &["command", "shell", "user"],
@@ -217,6 +221,7 @@ impl Place {
             Self::Tcp => "under `tcp`",
             Self::Udp => "under `udp`",
             Self::Dns => "under `dns`",
+            Self::Icmp => "under `icmp`",
             Self::File => "under `file`",
             Self::Pattern => "in an expression",
             Self::Exec => "under `exec`",
@@ -306,6 +311,8 @@ fn other_words(word: &str) -> Option<&'static str> {
         "ad" | "dnssec" => "authenticated",
         "rd" | "recurse" => "recursion",
         "status" => "rcode",
+        "packets" => "count",
+        "packet_loss" | "max_loss" => "loss",
         "period" | "every" => "interval",
         "rise_count" | "success_threshold" | "healthy_threshold" => "rise",
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",

@@ -6,6 +6,7 @@
 //! | `http` | nginx |
 //! | `udp` | socat, chrony |
 //! | `dns` | knot, unbound |
+//! | `icmp` | the kernel, over a router in network namespaces |
 //! | `file` | the host's own |
 //! | `told` | nginx and the host, as the kernel sees them: `listener`, `process`, `interface` |
 //! | `systemd` | systemd itself, and over dbus-daemon |
@@ -15,6 +16,7 @@
 mod dns;
 mod file;
 mod http;
+mod icmp;
 mod server;
 mod systemd;
 mod told;
@@ -26,7 +28,14 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let groups =
-        [http::trials(), udp::trials(), dns::trials(), file::trials(), told::trials(), systemd::trials()];
+    let groups = [
+        http::trials(),
+        udp::trials(),
+        dns::trials(),
+        icmp::trials(),
+        file::trials(),
+        told::trials(),
+        systemd::trials(),
+    ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -119,6 +119,19 @@ pub(crate) struct Probed {
 pub(crate) fn ask<'a>(
     checks: impl IntoIterator<Item = (&'a str, String)>,
 ) -> Result<BTreeMap<String, Probed>> {
+    ask_with(Command::new(vipcast()), checks)
+}
+
+/// The program that is tested.
+pub(crate) fn vipcast() -> &'static str {
+    env!("CARGO_BIN_EXE_vipcast")
+}
+
+/// The same with a `command` that runs [`vipcast`] elsewhere, or as somebody else.
+pub(crate) fn ask_with<'a>(
+    mut command: Command,
+    checks: impl IntoIterator<Item = (&'a str, String)>,
+) -> Result<BTreeMap<String, Probed>> {
     let directory = Directory::new()?;
     let mut text =
         String::from("local_as: 65001\npeers: {tor: {address: 192.0.2.1, peer_as: 65000}}\nchecks:\n");
@@ -129,7 +142,6 @@ pub(crate) fn ask<'a>(
     }
     writeln!(text, "services: {{web: {{vips: [198.51.100.1], checks: [{}]}}}}", names.join(", "))?;
     let config = directory.write("vipcast.yaml", &text)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vipcast"));
     let output = command.args(["check", "--probe", "--json"]).arg(&config).output()?;
     serde_json::from_slice(&output.stdout).with_context(|| {
         format!(
@@ -142,7 +154,12 @@ pub(crate) fn ask<'a>(
 
 /// Asks all of `checks` (name, check, passes or not, what is said) and compares.
 pub(crate) fn expect(checks: &[(&str, String, bool, &str)]) -> Result<()> {
-    let asked = ask(checks.iter().map(|(name, check, ..)| (*name, check.clone())))?;
+    expect_with(Command::new(vipcast()), checks)
+}
+
+/// The same with a `command` that runs [`vipcast`] elsewhere, or as somebody else.
+pub(crate) fn expect_with(command: Command, checks: &[(&str, String, bool, &str)]) -> Result<()> {
+    let asked = ask_with(command, checks.iter().map(|(name, check, ..)| (*name, check.clone())))?;
     let mut wrong = String::new();
     for (name, check, passed, detail) in checks {
         let probed = &asked[*name];

@@ -7,7 +7,7 @@
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
-//! | `standby` | an active node and a standby: who has the traffic, and when it moves |
+//! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
@@ -26,6 +26,7 @@
 mod addresses;
 mod bfd;
 mod capabilities;
+mod demoted;
 mod detection;
 mod graceful;
 mod health;
@@ -38,7 +39,6 @@ mod rack;
 mod scale;
 mod sessions;
 mod soak;
-mod standby;
 mod transport;
 
 use std::process::ExitCode;
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),
-        standby::trials(),
+        demoted::trials(),
         invariants::trials(),
         transport::trials(),
         paths::trials(),

@@ -3,7 +3,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
-use crate::check::probe::tests::{SHORT, closed_port, fail, pass, server, wait_for_close};
+use crate::check::probe::tests::{PATIENT, SHORT, closed_port, fail, pass, server, wait_for_close};
 use crate::config::model::{CheckKind, TcpCheck};
 
 #[tokio::test]
@@ -28,4 +28,21 @@ async fn a_connection_to_itself_is_seen_as_what_it_is() {
 
     let other = TcpStream::connect(server(wait_for_close)).await.unwrap();
     assert!(!is_connected_to_itself(&other).unwrap());
+}
+
+#[tokio::test]
+async fn what_the_network_says_while_we_wait_ends_the_wait() {
+    let to = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let resolver = Resolver::system();
+    let via = Via::default();
+    let asking = Asking { limit: Limit::starting_now(PATIENT), resolver: &resolver, via: &via };
+    let socket = asking.datagrams(to.local_addr().unwrap()).await.unwrap();
+    let sending = socket2::SockRef::from(&socket).try_clone().unwrap();
+    let mut buffer = [0; 16];
+    let (heard, ()) = tokio::join!(tokio::time::timeout(PATIENT / 4, socket.recv(&mut buffer)), async {
+        // By now the other waits.
+        drop(to);
+        tokio::task::spawn_blocking(move || sending.send(b"x")).await.unwrap().unwrap();
+    });
+    assert_eq!(heard.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
 }

@@ -64,6 +64,8 @@ pub enum CheckKind {
     Udp(UdpCheck),
     /// `dns:`: a name server that knows an answer.
     Dns(Box<DnsCheck>),
+    /// `icmp:`: echo requests that are answered.
+    Icmp(IcmpCheck),
     /// `file:`: a file that is there, or not.
     File(Arc<FileCheck>),
     /// `exec:`: a program that exits with 0.
@@ -82,7 +84,7 @@ impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) => true,
+            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) | Self::Icmp(_) => true,
             Self::File(_)
             | Self::Exec(_)
             | Self::Listener(_)
@@ -95,9 +97,13 @@ impl CheckKind {
     /// Whether we are told when the answer changes, and the answer is certain: one is enough, whichever way.
     pub fn is_event_driven(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) | Self::File(_) | Self::Exec(_) => {
-                false
-            }
+            Self::Http(_)
+            | Self::Tcp(_)
+            | Self::Udp(_)
+            | Self::Dns(_)
+            | Self::Icmp(_)
+            | Self::File(_)
+            | Self::Exec(_) => false,
             Self::Listener(_) | Self::Process(_) | Self::Interface(_) | Self::Systemd(_) => true,
         }
     }
@@ -188,6 +194,33 @@ pub enum DnsTransport {
     Udp,
     /// Over TCP at once.
     Tcp,
+}
+
+/// `icmp: host`, or `icmp: {host: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IcmpCheck {
+    /// Address or host name, without brackets.
+    pub host: String,
+    /// Requests of each probe, 1 to 100.
+    pub count: u16,
+    /// How many of them may be lost, in per cent, 0 to 99.
+    pub loss: u8,
+    /// Bytes of data in each, 8 to 9000.
+    pub size: u16,
+    /// Between two of them, 1 ms or more.
+    pub spacing: Duration,
+}
+
+impl Default for IcmpCheck {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            count: defaults::ICMP_COUNT,
+            loss: defaults::ICMP_LOSS,
+            size: defaults::ICMP_SIZE,
+            spacing: defaults::ICMP_SPACING,
+        }
+    }
 }
 
 /// `file: /path`, or `file: {path: …}`.
