@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
@@ -45,7 +46,7 @@ use crate::names::CheckName;
 #[cfg(test)]
 mod tests;
 
-/// Programs that run at the same time.
+/// Programs that run at the same time; fewer where there are few descriptors.
 pub(super) const RUNNING: usize = 16;
 
 /// Used when the daemon itself has no PATH.
@@ -55,6 +56,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 #[derive(Debug, Clone)]
 pub(super) struct Slots {
     free: Arc<Semaphore>,
+    /// How many there are.
+    most: usize,
     /// Held by everyone who may start a program and by every supervisor, so that its end means that there is none.
     alive: mpsc::Sender<()>,
 }
@@ -66,7 +69,10 @@ pub(super) struct Drained(mpsc::Receiver<()>);
 impl Slots {
     pub(super) fn new() -> (Self, Drained) {
         let (alive, drained) = mpsc::channel(1);
-        (Self { free: Arc::new(Semaphore::new(RUNNING)), alive }, Drained(drained))
+        // Each has two pipes, and some more while it starts.
+        let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        let most = usize::try_from(allowed / 16).unwrap_or(RUNNING).clamp(2, RUNNING);
+        (Self { free: Arc::new(Semaphore::new(most)), most, alive }, Drained(drained))
     }
 }
 
@@ -130,7 +136,7 @@ pub(super) async fn probe(
     let waited = *started - queued;
 
     let (tell, ended) = oneshot::channel();
-    let run = supervise(command(check, name), Limit::starting_now(timeout), slot, tell);
+    let run = supervise(command(check, name, timeout), Limit::starting_now(timeout), slot, tell);
     let alive = slots.alive.clone();
     tokio::spawn(async move {
         let _held_until_reaped = (last_run, alive);
@@ -143,7 +149,7 @@ pub(super) async fn probe(
     if waited <= timeout {
         return answer;
     }
-    let queue = format!("after {} in the queue ({RUNNING} run at a time): ", words::duration(waited));
+    let queue = format!("after {} in the queue ({} run at a time): ", words::duration(waited), slots.most);
     answer.map(|text| queue.clone() + &text).map_err(|text| queue + &text)
 }
 
@@ -151,18 +157,41 @@ async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(semaphore).acquire_owned().await.expect("no semaphore here is ever closed")
 }
 
-fn command(check: &ExecCheck, name: &CheckName) -> Command {
+fn command(check: &ExecCheck, name: &CheckName, timeout: Duration) -> Command {
     let mut command = Command::new(check.command.first().map_or("", String::as_str));
     command.args(check.command.iter().skip(1)).env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()));
     command.envs(std::env::var_os("LANG").map(|lang| ("LANG", lang)));
+    command.envs(&check.environment.0);
     command.env("VIPCAST_CHECK", name.as_str());
+    command.env("VIPCAST_TIMEOUT_MS", timeout.as_millis().to_string());
+    command.envs(listed(&check.services).map(|services| ("VIPCAST_SERVICE", services)));
+    let vips = check.vips.iter().map(|vip| match vip.prefix_len() == vip.max_prefix_len() {
+        true => vip.addr().to_string(),
+        false => vip.to_string(),
+    });
+    command.envs(listed(vips).map(|vips| ("VIPCAST_VIPS", vips)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    if let Some(directory) = &check.directory {
+        command.current_dir(directory);
+    }
     if let Some(user) = &check.user {
         // As root, std also drops the supplementary groups (setgroups(0)); those of the user are not taken on.
         command.uid(user.uid).gid(user.gid);
     }
+    if let Some(group) = &check.group {
+        command.gid(group.gid);
+    }
     command
+}
+
+/// With a blank between two of them. `None` where they are more than the kernel passes on (MAX_ARG_STRLEN, 128 KiB): the
+/// program still runs, and is told nothing rather than a part.
+fn listed(words: impl IntoIterator<Item: ToString>) -> Option<String> {
+    /// Leaves room for the name, and for what else there is.
+    const LONGEST: usize = 100 * 1024;
+    let words: Vec<String> = words.into_iter().map(|word| word.to_string()).collect();
+    Some(words.join(" ")).filter(|list| list.len() <= LONGEST)
 }
 
 /// Starts `command`, tells how it ended, and stays until everything of it is reaped. The slot is given back as soon as the
@@ -247,13 +276,23 @@ fn answer(tell: oneshot::Sender<Ended>, ended: Ended) {
 /// Blocks until the program is executed.
 fn start(mut command: Command) -> Result<Child, String> {
     command.spawn().map_err(|error| {
-        let program = command.get_program();
-        let cause = if error.kind() == io::ErrorKind::NotFound && Path::new(program).is_file() {
-            "the interpreter in its first line is not there".into()
-        } else {
-            words::io_error(&error)
-        };
-        format!("cannot run {}: {cause}", Path::new(program).display())
+        let program = Path::new(command.get_program());
+        let (missing, refused) =
+            (error.kind() == io::ErrorKind::NotFound, error.kind() == io::ErrorKind::PermissionDenied);
+        match command.get_current_dir() {
+            Some(directory) if missing && !directory.is_dir() => {
+                format!("cannot run in {}: it is not there", directory.display())
+            }
+            // It may be either.
+            Some(directory) if refused => {
+                format!("cannot run {} in {}: permission denied", program.display(), directory.display())
+            }
+            _ if missing && program.is_file() => {
+                let interpreter = "the interpreter in its first line is not there";
+                format!("cannot run {}: {interpreter}", program.display())
+            }
+            _ => format!("cannot run {}: {}", program.display(), words::io_error(&error)),
+        }
     })
 }
 

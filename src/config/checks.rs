@@ -1,7 +1,7 @@
 //! `checks:`: one file for each kind, and here what all of them have: the pace, and the way to whom is asked.
 
 mod dns;
-mod exec;
+pub(super) mod exec;
 mod file;
 mod grpc;
 mod http;

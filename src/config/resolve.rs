@@ -68,7 +68,11 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
             .hint("describe them under `services:`, or in files in services.d beside this one");
     }
     let checks = match (checks, &mut services) {
-        (Some(checks), Some(services)) => services::expand(services, &service_entries.list, checks, report),
+        (Some(checks), Some(services)) => {
+            let mut checks = services::expand(services, &service_entries.list, checks, report);
+            checks::exec::tell(&mut checks, services);
+            checks
+        }
         (_, _) => BTreeMap::new(),
     };
     if let (Some(peers), Some(services)) = (&peers, &services) {

@@ -375,7 +375,13 @@ fn every_kind_of_check_is_read() {
         })
     );
     let exec = |command: &[&str], user| {
-        CheckKind::Exec(ExecCheck { command: command.iter().map(|word| String::from(*word)).collect(), user })
+        CheckKind::Exec(ExecCheck {
+            command: command.iter().map(|word| String::from(*word)).collect(),
+            user,
+            services: ["web".into()].into(),
+            vips: [address("198.51.100.1").into()].into(),
+            ..ExecCheck::default()
+        })
     };
     assert_eq!(kind("exec: {command: [/bin/sh, -c, 1, true]}"), exec(&["/bin/sh", "-c", "1", "true"], None));
     let root = User { name: "root".into(), uid: 0, gid: 0 };
@@ -420,6 +426,36 @@ fn kinds_that_are_told_are_certain_with_one_answer() {
     assert_eq!((patient.rise.get(), patient.fall.get()), (1, 3));
     let polled = check("tcp: \"127.0.0.1:80\"");
     assert_eq!((polled.rise.get(), polled.fall.get()), (2, 2));
+}
+
+#[test]
+fn a_program_is_told_of_every_service_that_names_its_check_and_of_their_vips() {
+    let config = config(
+        "local_as: 65001
+peers: {tor: {address: 192.0.2.1, peer_as: 65000}}
+checks:
+  up: {exec: {command: [/bin/true], environment: {A: 1, B: \"\"}, directory: /, group: root}}
+  alone: {exec: {shell: \"true\"}}
+services:
+  web: {vips: [198.51.100.1, \"2001:db8::1\"], checks: [{any: [up, alone]}]}
+  db: {vips: [198.51.100.2/32, 198.18.0.0/24], checks: [up]}
+",
+    );
+    let exec = |name: &str| {
+        let CheckKind::Exec(exec) = &config.checks[name].kind else { panic!("{name} is of another kind") };
+        exec.clone()
+    };
+    let vips = |vips: &[&str]| vips.iter().map(|vip| vip.parse().expect("a prefix")).collect();
+    let up = exec("up");
+    assert_eq!(up.services, ["db".into(), "web".into()].into());
+    let all: BTreeSet<IpNet> =
+        vips(&["198.51.100.1/32", "2001:db8::1/128", "198.51.100.2/32", "198.18.0.0/24"]);
+    assert_eq!(up.vips, all);
+    assert_eq!(up.environment.0, [("A".into(), "1".into()), ("B".into(), String::new())].into());
+    assert_eq!(up.directory, Some("/".into()));
+    assert_eq!(up.group.map(|group| group.gid), Some(0));
+    assert_eq!(exec("alone").services, ["web".into()].into());
+    assert_eq!(exec("alone").vips, vips(&["198.51.100.1/32", "2001:db8::1/128"]));
 }
 
 #[test]

@@ -11,19 +11,27 @@
 //! | `udp` | socat, chrony |
 //! | `dns` | knot, unbound |
 //! | `icmp` | the kernel, over a router in network namespaces |
+//! | `exec` | the host's programs |
+//! | `limits` | more checks than descriptors |
 //! | `file` | the host's own |
+//! | `told` | nginx and the host, as the kernel sees them: `listener`, `process`, `interface` |
+//! | `systemd` | systemd itself, and over dbus-daemon |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
 
 mod dns;
+mod exec;
 mod file;
 mod grpc;
 mod http;
 mod icmp;
+mod limits;
 mod pki;
 mod server;
+mod systemd;
 mod tcp;
 mod tls;
+mod told;
 mod udp;
 
 use std::process::ExitCode;
@@ -41,6 +49,10 @@ fn main() -> ExitCode {
         dns::trials(),
         icmp::trials(),
         file::trials(),
+        told::trials(),
+        exec::trials(),
+        limits::trials(),
+        systemd::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -379,6 +379,12 @@ const WRONG: &[(&str, &str)] = &[
     ("check", "exec: {command: [/bin/true], shell: \"true\"}"),
     ("check", "exec: {cmd: [/bin/true], user: no-such-user-here}"),
     ("check", "exec: {shell: \" \"}"),
+    ("check", "exec: {command: [/bin/true], group: no-such-group-here, cwd: /, env: {}}"),
+    ("check", "exec: {command: [/bin/true], directory: here, environment: [A=1]}"),
+    (
+        "check",
+        "exec:\n  command: [/bin/true]\n  environment: {VIPCAST_CHECK: hush, 1A: hush, \"a=b\": hush, N: \"hu\\0sh\", L: [hush], O:}",
+    ),
     // Services.
     ("service", "vips: [198.51.100.1]"),
     ("service", "vips: []\nchecks:"),
@@ -440,6 +446,8 @@ const WRONG: &[(&str, &str)] = &[
     ("check", "exec: {command: [true]}"),
     ("check", "exec: {command: [/no/such/program]}"),
     ("check", "exec: {command: [/etc]}"),
+    ("check", "exec: {command: [/bin/true], directory: /no/such}"),
+    ("check", "exec: {command: [/bin/true], directory: /etc/passwd}"),
     ("check", "exec: {command: [/etc/passwd]}"),
     ("service", "vips: [198.51.100.1]\nchecks: [up]\nannounce: {local_pref: 200}"),
     ("peer", "address: 192.0.2.1\npeer_as: 65000\nfamilies: [ipv6]"),

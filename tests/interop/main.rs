@@ -7,7 +7,7 @@
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
-//! | `standby` | an active node and a standby: who has the traffic, and when it moves |
+//! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
@@ -16,6 +16,7 @@
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
+//! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
 //! | `node` | a vipcast daemon on a lab host |
@@ -26,6 +27,8 @@
 mod addresses;
 mod bfd;
 mod capabilities;
+mod demoted;
+mod descriptors;
 mod detection;
 mod graceful;
 mod health;
@@ -38,7 +41,6 @@ mod rack;
 mod scale;
 mod sessions;
 mod soak;
-mod standby;
 mod transport;
 
 use std::process::ExitCode;
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),
-        standby::trials(),
+        demoted::trials(),
         invariants::trials(),
         transport::trials(),
         paths::trials(),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         scale::trials(),
         bfd::trials(),
         detection::trials(),
+        descriptors::trials(),
         health::trials(),
         hostile::trials(),
         soak::trials(),

@@ -16,6 +16,8 @@ pub(super) mod tests;
 
 /// The longest line of the authentication.
 const LONGEST_LINE: usize = 512;
+/// What is read at a time, at least.
+const CHUNK: usize = 4096;
 /// Until the other end has to take what we write, and to let us in.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The bus itself.
@@ -53,11 +55,12 @@ impl Connection {
         let mut connection = Self { stream, received: Vec::new(), serial: 0, is_bus: true };
         let user: String =
             nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
-        connection.write(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes()).await?;
+        // BEGIN goes along, as systemd's own clients do it: were it to come in one piece with the first message, systemd would
+        // look at that only when more comes.
+        connection.write(format!("\0AUTH EXTERNAL {user}\r\nBEGIN\r\n").as_bytes()).await?;
         if !connection.line().await?.starts_with("OK ") {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        connection.write(b"BEGIN\r\n").await?;
         let hello = connection.call(&BUS, &[]).await?;
         loop {
             match connection.next().await? {
@@ -126,6 +129,7 @@ impl Connection {
     }
 
     async fn read(&mut self) -> io::Result<()> {
+        self.received.reserve(CHUNK);
         match self.stream.read_buf(&mut self.received).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),

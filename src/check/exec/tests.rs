@@ -7,7 +7,7 @@ use super::*;
 use crate::check::probe::Prober;
 use crate::check::probe::Shared;
 use crate::check::probe::tests::{PATIENT, SHORT, check, eventually, fail, outcome, pass, sh, time_out};
-use crate::config::model::{CheckKind, User};
+use crate::config::model::{CheckKind, Environment, Group, User};
 
 /// A directory of this test alone.
 struct Directory(PathBuf);
@@ -55,7 +55,10 @@ fn written(file: &str) -> String {
 }
 
 fn program(command: &[&str]) -> CheckKind {
-    CheckKind::Exec(ExecCheck { command: command.iter().copied().map(String::from).collect(), user: None })
+    CheckKind::Exec(ExecCheck {
+        command: command.iter().copied().map(String::from).collect(),
+        ..ExecCheck::default()
+    })
 }
 
 #[tokio::test]
@@ -96,20 +99,104 @@ async fn what_cannot_be_run_is_named() {
     assert_eq!(fail(program(&[&orphan])).await, format!("cannot run {orphan}: {interpreter}"));
 }
 
+/// What a program finds in its environment, but for what the shell puts there.
+async fn environment(name: &str, exec: ExecCheck) -> BTreeMap<String, String> {
+    let directory = Directory::new(name);
+    let file = directory.file("env");
+    let command = ["/bin/sh", "-c", "cat; env > \"$0\"", &file].map(String::from).into();
+    pass(CheckKind::Exec(ExecCheck { command, ..exec })).await;
+    let text = fs::read_to_string(&file).unwrap();
+    let mut found: BTreeMap<_, _> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    found.retain(|name, _| !["PWD", "SHLVL", "_", "OLDPWD", "LANG"].contains(&&**name));
+    found
+}
+
 #[tokio::test]
 async fn the_environment_is_clean_and_stdin_is_empty() {
-    let directory = Directory::new("environment");
-    let file = directory.file("env");
-    pass(sh(&format!("cat; env > {file}"))).await;
-    let mut names: Vec<_> = fs::read_to_string(&file)
-        .unwrap()
-        .lines()
-        .map(|line| line.split('=').next().unwrap().to_owned())
-        .collect();
-    names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD", "LANG"].contains(&&**name));
-    names.sort();
-    assert_eq!(names, ["PATH", "VIPCAST_CHECK"]);
-    assert!(fs::read_to_string(&file).unwrap().contains("VIPCAST_CHECK=web\n"));
+    let mut found = environment("environment", ExecCheck::default()).await;
+    assert!(found.remove("PATH").is_some());
+    let expected = [
+        ("VIPCAST_CHECK", "web"),
+        ("VIPCAST_SERVICE", ""),
+        ("VIPCAST_TIMEOUT_MS", "20000"),
+        ("VIPCAST_VIPS", ""),
+    ];
+    assert_eq!(found, expected.map(|(name, value)| (name.into(), value.into())).into());
+}
+
+#[tokio::test]
+async fn a_program_is_told_whom_it_decides_about_and_what_the_operator_says() {
+    let of_operator = [("PGPASSWORD", "a b=c\u{e9}"), ("PATH", "/bin:/usr/bin")];
+    let found = environment(
+        "told",
+        ExecCheck {
+            environment: Environment(of_operator.map(|(name, value)| (name.into(), value.into())).into()),
+            services: ["db", "web"].map(Into::into).into(),
+            vips: ["2001:db8::1/128", "192.0.2.1/32", "198.51.100.0/24"]
+                .map(|vip| vip.parse().unwrap())
+                .into(),
+            ..ExecCheck::default()
+        },
+    )
+    .await;
+    assert_eq!(found["VIPCAST_SERVICE"], "db web");
+    assert_eq!(found["VIPCAST_VIPS"], "192.0.2.1 198.51.100.0/24 2001:db8::1");
+    assert_eq!((&*found["PGPASSWORD"], &*found["PATH"]), ("a b=c\u{e9}", "/bin:/usr/bin"));
+}
+
+#[tokio::test]
+async fn lists_that_the_kernel_would_not_pass_on_are_left_out() {
+    let vips = (0..=u16::MAX).map(|n| std::net::Ipv4Addr::from(0xc612_0000 | u32::from(n)));
+    let vips = vips.map(|address| ipnet::Ipv4Net::from(address).into()).collect();
+    let found = environment("long", ExecCheck { vips, ..ExecCheck::default() }).await;
+    assert!(!found.contains_key("VIPCAST_VIPS") && found.contains_key("VIPCAST_SERVICE"));
+}
+
+#[test]
+fn values_of_the_environment_are_not_shown() {
+    let environment = Environment([("TOKEN".into(), "hush".into())].into());
+    assert_eq!(format!("{environment:?}"), r#"{"TOKEN"}"#);
+}
+
+#[tokio::test]
+async fn a_program_runs_where_it_is_told_to() {
+    let directory = Directory::new("directory");
+    let in_directory = |script: &str, path: PathBuf| {
+        let CheckKind::Exec(exec) = sh(script) else { panic!("sh makes another kind") };
+        CheckKind::Exec(ExecCheck { directory: Some(path), ..exec })
+    };
+    let path = fs::canonicalize(&directory.0).unwrap();
+    assert_eq!(pass(in_directory("pwd", path.clone())).await, format!("exit code 0: {}", path.display()));
+    let missing = path.join("missing");
+    assert_eq!(
+        fail(in_directory("pwd", missing.clone())).await,
+        format!("cannot run in {}: it is not there", missing.display())
+    );
+    fs::write(&missing, "").unwrap();
+    assert_eq!(fail(in_directory("pwd", missing)).await, "cannot run /bin/sh: not a directory");
+}
+
+#[tokio::test]
+async fn what_leaves_its_group_on_purpose_is_not_followed_and_holds_nobody_up() {
+    let directory = Directory::new("setsid");
+    let left = directory.file("left");
+    let script = format!("setsid sh -c 'trap \"\" TERM; echo $$ > {left}; exec sleep 1000' & echo done");
+    let (shared, drained) = Shared::new();
+    let check = Arc::new(check(sh(&script), PATIENT));
+    let mut prober = Prober::new("web".into(), check, shared);
+    let outcome = prober.probe().await;
+    assert_eq!((outcome.passed, &*outcome.detail), (true, "exit code 0: done"));
+    drop(prober);
+    tokio::time::timeout(PATIENT, drained.wait()).await.unwrap();
+    // It may have been killed before it left, which is as well.
+    let pid = fs::read_to_string(&left).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(pid) = pid {
+        nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -221,7 +308,7 @@ async fn i4_a_run_that_cannot_be_killed_blocks_only_its_own_check() {
     let last_run = LastRun::default();
     let _hangs_in_the_kernel = permit(&last_run.0).await;
     let run = async |last_run: &LastRun| {
-        let check = ExecCheck { command: vec!["true".into()], user: None };
+        let check = ExecCheck { command: vec!["true".into()], ..ExecCheck::default() };
         probe(&check, &"web".into(), SHORT, &shared.slots, last_run, &mut Instant::now()).await
     };
     assert_eq!(
@@ -248,4 +335,9 @@ async fn the_user_is_dropped_to_with_no_supplementary_groups() {
         "exit code 0: CapEff: 0000000000000000"
     );
     assert_eq!(time_out(as_nobody("sleep 1000")).await, "killed after 200 ms");
+
+    let group = Some(Group { name: "daemon".into(), gid: 1 });
+    let CheckKind::Exec(exec) = as_nobody("echo $(id -u) $(id -g) $(id -G)") else { panic!("another kind") };
+    let in_group = CheckKind::Exec(ExecCheck { group, ..exec });
+    assert_eq!(pass(in_group).await, "exit code 0: 65534 1 1");
 }

@@ -39,7 +39,10 @@ pub(in crate::check) fn http(address: SocketAddr, host: &str, tls: Option<TlsOpt
 }
 
 pub(in crate::check) fn sh(script: &str) -> CheckKind {
-    CheckKind::Exec(ExecCheck { command: ["/bin/sh", "-c", script].map(String::from).into(), user: None })
+    CheckKind::Exec(ExecCheck {
+        command: ["/bin/sh", "-c", script].map(String::from).into(),
+        ..ExecCheck::default()
+    })
 }
 
 /// One probe by itself.

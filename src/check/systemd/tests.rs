@@ -102,9 +102,9 @@ fn talk(mut stream: UnixStream, say: &Mutex<Option<UnitState>>, opened: &Sender<
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         received.extend_from_slice(&buffer[..length]);
         if !is_in {
+            stream.write_all(b"OK 0123456789abcdef\r\n").unwrap();
             let Some(end) = received.windows(7).position(|octets| octets == b"BEGIN\r\n") else {
-                stream.write_all(b"OK 0123456789abcdef\r\n").unwrap();
-                continue;
+                panic!("BEGIN comes along");
             };
             is_in = true;
             received.drain(..end + 7);

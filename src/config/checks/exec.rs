@@ -1,14 +1,17 @@
-//! The `exec` kind: a program, and as whom it runs.
+//! The `exec` kind: a program, as whom and where it runs, and what it is told.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use super::{Around, io_cause};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, ExecCheck, User};
+use crate::config::model::{Check, CheckKind, Environment, ExecCheck, Group, Service, User};
 use crate::config::places::Place;
-use crate::config::read::{Field, Placed, Table, expected, list_of, short};
+use crate::config::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
+use crate::names::{CheckName, ServiceName};
 
 /// `exec: {command: [program, argument, …]}` or `exec: {shell: "…"}`.
 pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> Option<CheckKind> {
@@ -21,6 +24,9 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
     let command = table.field("command", report, command);
     let shell = table.field("shell", report, shell);
     let user = table.field("user", report, user).optional();
+    let group = table.field("group", report, group).optional();
+    let directory = table.field("directory", report, directory).optional();
+    let environment = table.field("environment", report, environment).or_else(Environment::default);
     table.finish(report);
     let command = match (command, shell) {
         (Field::Absent, Field::Absent) => {
@@ -39,7 +45,16 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
         (Field::Broken, _) | (_, Field::Broken) => None,
         (Field::Set(command), Field::Absent) | (Field::Absent, Field::Set(command)) => Some(command.value),
     };
-    Some(CheckKind::Exec(ExecCheck { command: command?, user: user? }))
+    Some(CheckKind::Exec(ExecCheck {
+        command: command?,
+        user: user?,
+        group: group?,
+        directory: directory?,
+        environment: environment?,
+        // Known when the services are read: `tell`.
+        services: BTreeSet::new(),
+        vips: BTreeSet::new(),
+    }))
 }
 
 fn command(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
@@ -123,6 +138,101 @@ fn user(node: &Node, key: Span, report: &mut Report) -> Option<User> {
         Err(errno) => {
             report.error(node.span, format!("cannot look up the user `{}`: {}", short(name), errno.desc()));
             None
+        }
+    }
+}
+
+fn group(node: &Node, key: Span, report: &mut Report) -> Option<Group> {
+    let name = value::text(node, key, "the name of a group", report)?;
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Some(Group { name: group.name, gid: group.gid.as_raw() }),
+        Ok(None) => {
+            report
+                .error(node.span, format!("there is no group `{}` on this host", short(name)))
+                .hint("`getent group` lists the groups; leave `group` out for that of the user");
+            None
+        }
+        Err(errno) => {
+            report.error(node.span, format!("cannot look up the group `{}`: {}", short(name), errno.desc()));
+            None
+        }
+    }
+}
+
+/// It should be there, and be a directory.
+fn directory(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
+    let path = value::absolute_path(node, key, report)?;
+    let trouble = match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => return Some(path),
+        Ok(_) => String::from("it is not a directory"),
+        Err(error) => io_cause(&error),
+    };
+    let shown = short(&path.display().to_string());
+    report
+        .warning(node.span, format!("nothing can run in `{shown}`: {trouble}"))
+        .hint("the check fails until it can");
+    Some(path)
+}
+
+/// Names and values; the values may be secrets, and are not shown.
+fn environment(node: &Node, key: Span, report: &mut Report) -> Option<Environment> {
+    /// What we tell the program.
+    const OURS: &str = "VIPCAST_";
+    if !matches!(node.value, Value::Map(_)) {
+        report.redact(node.span);
+    }
+    let entries = map_of(node, key, "a map of names and values", report)?;
+    let mut environment = BTreeMap::new();
+    let mut right = true;
+    for entry in entries {
+        report.redact(entry.value.span);
+        let name = entry.key.as_str();
+        let mut characters = name.chars();
+        let begins = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !begins || !characters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            report
+                .error(entry.key_span, format!("`{}` cannot be the name of a variable", short(name)))
+                .hint("a name has letters, digits and `_`, and does not begin with a digit");
+            right = false;
+        } else if name.starts_with(OURS) {
+            report
+                .error(entry.key_span, format!("`{}` is for vipcast to set", short(name)))
+                .hint("use a name that does not begin with `VIPCAST_`");
+            right = false;
+        }
+        let value = match &entry.value.value {
+            Value::Scalar(value) => value,
+            Value::Null | Value::List(_) | Value::Map(_) => {
+                report
+                    .error(entry.key_span, format!("the value of `{}` is not a text", short(name)))
+                    .hint("an empty one is written `\"\"`");
+                right = false;
+                continue;
+            }
+        };
+        if value.contains('\0') {
+            report
+                .error(entry.key_span, format!("the value of `{}` has a NUL character in it", short(name)))
+                .hint("remove `\\0`");
+            right = false;
+        }
+        environment.insert(name.to_owned(), value.clone());
+    }
+    right.then_some(Environment(environment))
+}
+
+/// Tells the programs which services name their checks, and the VIPs of those.
+pub(in crate::config) fn tell(
+    checks: &mut BTreeMap<CheckName, Check>,
+    services: &BTreeMap<ServiceName, Service>,
+) {
+    for (name, service) in services {
+        for check in service.checks.checks(None) {
+            let Some(CheckKind::Exec(exec)) = checks.get_mut(check).map(|check| &mut check.kind) else {
+                continue;
+            };
+            exec.services.insert(name.clone());
+            exec.vips.extend(&service.vips);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One check: what is asked, on which way, how often, and what is made of the answers.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use domain::base::iana::OptRcode;
 use domain::base::{Name, Rtype};
+use ipnet::IpNet;
 
 use super::Pattern;
 use super::grpc::GrpcCheck;
@@ -15,6 +18,7 @@ use super::http::HttpCheck;
 use super::judgement::{HoldDown, Limit};
 use super::tls::TlsCheck;
 use crate::config::defaults;
+use crate::names::ServiceName;
 
 /// One entry under `checks:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -257,12 +261,32 @@ pub struct Target {
 }
 
 /// `exec: {command: […]}` or `exec: {shell: "…"}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExecCheck {
     /// Program and arguments; a `shell:` string is already wrapped as `/bin/sh -c …`.
     pub command: Vec<String>,
     /// Whom it runs as; `None`: as the daemon.
     pub user: Option<User>,
+    /// Its group; `None`: the primary group of the user, or that of the daemon.
+    pub group: Option<Group>,
+    /// Where it runs; absolute. `None`: where the daemon does.
+    pub directory: Option<PathBuf>,
+    /// What it finds in its environment beside what is always there.
+    pub environment: Environment,
+    /// The services that name the check.
+    pub services: BTreeSet<ServiceName>,
+    /// Their VIPs.
+    pub vips: BTreeSet<IpNet>,
+}
+
+/// `environment:` of an exec check. Values may be secrets, and are not shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Environment(pub BTreeMap<String, String>);
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// A user of this host, looked up when the configuration is read.
@@ -319,6 +343,15 @@ pub enum WhichProcess {
 pub struct InterfaceCheck {
     /// Its name, at most 15 bytes.
     pub name: String,
+}
+
+/// A group of this host, looked up when the configuration is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Numeric id.
+    pub gid: u32,
 }
 
 /// `systemd: nginx.service`, or `systemd: {unit: …}`.

@@ -55,6 +55,7 @@
 //! | add a kind of router | [`router`]: one file, one `match` arm in [`RouterKind`] and in `router::start` |
 //! | change what a new host is like | `SYSCTLS` in [`host`] |
 //! | change how datagrams are counted | [`traffic`]; what runs in the namespace is `bin/vipcast-lab-agent` |
+//! | let a systemd of the test's own run a service | [`Systemd`] |
 //! | make a BGP peer misbehave | [`speaker`]; what runs in the namespace is `bin/vipcast-lab-agent` |
 //! | know how the agent is found and built | `agent.rs` |
 
@@ -68,6 +69,7 @@ pub mod process;
 pub mod remains;
 pub mod router;
 pub mod speaker;
+mod systemd;
 pub mod traffic;
 mod trial;
 pub mod wait;
@@ -81,5 +83,6 @@ pub use router::{
     Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
 };
 pub use speaker::{Flood, Speaker, SpeakerOptions};
+pub use systemd::Systemd;
 pub use traffic::{Client, EchoServer};
 pub use trial::trial;

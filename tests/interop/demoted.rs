@@ -1,4 +1,4 @@
-//! An active node and a standby without VRRP: who has the traffic, and when it moves.
+//! Nodes that are announced as a worse path: a standby without VRRP, and a service that is slow, or flaps.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,16 +13,16 @@ use crate::{SOON, trial};
 const VIP: &str = "192.0.2.10";
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let kinds = [RouterKind::Frr, RouterKind::Bird];
-    let names = [
-        "frr::a_standby_takes_over_and_keeps_the_traffic",
-        "bird::a_standby_takes_over_and_keeps_the_traffic",
-    ];
-    kinds
+    let mut trials: Vec<Trial> = [RouterKind::Frr, RouterKind::Bird]
         .into_iter()
-        .zip(names)
-        .map(|(kind, name)| trial(name, &[kind], move |lab| standby(lab, kind)))
-        .collect()
+        .map(|kind| {
+            let name = format!("{kind}::a_standby_takes_over_and_keeps_the_traffic");
+            trial(&name, &[kind], move |lab| standby(lab, kind))
+        })
+        .collect();
+    let name = "frr::a_slow_service_is_a_worse_path_and_a_flapping_one_is_held_down";
+    trials.push(trial(name, &[RouterKind::Frr], slow));
+    trials
 }
 
 /// Both nodes are in the same AS, so that only the length of the path decides.
@@ -121,5 +121,69 @@ fn standby(lab: &Lab, kind: RouterKind) -> Result<()> {
     let report = client.stop()?;
     println!("{}", report.summary());
     println!("last datagram lost {:?} after the kill", report.recovered_after(killed));
+    Ok(())
+}
+
+/// A check that is as slow as a file says, and fails when the file says so.
+fn slow(lab: &Lab) -> Result<()> {
+    let (tor, edge) = (lab.host("tor")?, lab.host("edge")?);
+    let link = lab.link(&tor, &edge, Subnet::v4(1))?;
+    let router =
+        RouterConfig::new(65000, Ipv4Addr::new(10, 0, 0, 1)).neighbor(Neighbor::new(link.v4(&edge)?, 65001));
+    let router = lab.router(RouterKind::Frr, &tor, &router)?;
+    let behaviour = edge.write_file("behaviour", "true")?;
+    let config = format!(
+        "local_as: 65001
+peers:
+  tor: {{address: {}, peer_as: 65000}}
+checks:
+  slow:
+    exec: {{shell: \". {}\"}}
+    interval: 300ms
+    fast_interval: 20ms
+    latency: {{over: 100ms, for: 2}}
+    hold_down: {{first: 1s, most: 1m}}
+services:
+  web: {{vips: [{VIP}], checks: [slow], warm_up: 500ms}}
+",
+        link.v4(&tor)?,
+        behaviour.display()
+    );
+    let node = Node::start(lab, &edge, &config)?;
+    let (address, vip): (IpAddr, IpNet) = (VIP.parse()?, format!("{VIP}/32").parse()?);
+    let path = |wanted: Option<usize>, reason: Option<&str>| {
+        lab.until(format_args!("a path of {wanted:?} because of {reason:?}"), SOON, || {
+            let routes = router.routes()?;
+            let length = routes.get(&vip).and_then(|paths| paths.first()).map(|path| path.as_path.len());
+            let explained = node.explain(address)?;
+            ensure!(
+                length == wanted && explained.vip.reason.as_deref() == reason,
+                "{routes:?} {explained:?}"
+            );
+            Ok(explained)
+        })
+    };
+    path(Some(1), None)?;
+    edge.write_file("behaviour", "sleep 0.15")?;
+    let degraded = path(Some(3), Some("check_degraded"))?;
+    let why = degraded.vip.why.unwrap_or_default();
+    ensure!(
+        why.starts_with("check slow is degraded: latency 1") && why.ends_with(" ms, limit 100 ms"),
+        "{why}"
+    );
+    edge.write_file("behaviour", "true")?;
+    path(Some(1), None)?;
+
+    // Down, and well again at once: it is held down for as long as it was told, and then warms up.
+    edge.write_file("behaviour", "false")?;
+    path(None, Some("check_down"))?;
+    edge.write_file("behaviour", "true")?;
+    lab.until("the check to be held down", SOON, || {
+        let check = &node.explain(address)?.checks["slow"];
+        ensure!(check.state == "rising" && check.held_ms.is_some_and(|held| held <= 1000), "{check:?}");
+        Ok(())
+    })?;
+    path(Some(3), Some("warming_up"))?;
+    path(Some(1), None)?;
     Ok(())
 }
