@@ -1,64 +1,159 @@
-//! `http:` checks: one GET on a connection of its own, and the status of the answer decides.
+//! `http:` checks: one request on a connection of its own, and the status of the answer decides; also a text in its body,
+//! if one is wanted.
 //!
-//! Redirects are not followed: a 301 is the answer. The body is not read: the status came before it, and it may never
-//! end. The head of the answer is bounded by [`HEAD`] bytes and [`HEADERS`] fields.
+//! | file | what |
+//! | --- | --- |
+//! | `hop` | where a request goes, and where a redirect leads |
+//! | `body` | looking for a text in the answer |
+//!
+//! Without a text to look for the body is not read: the status came before it, and it may never end. The head of the
+//! answer is bounded by [`HEAD`] bytes and [`HEADERS`] fields.
+
+mod body;
+mod hop;
 
 use std::error::Error as _;
 use std::io;
-use std::net::Ipv6Addr;
 use std::pin::pin;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, LOCATION, USER_AGENT};
+use hyper::http::response;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(super) use self::body::Chunks;
+use self::body::in_body;
+use self::hop::Hop;
 use super::asking::Asking;
-use super::limit::Answer;
-use super::tls::Trust;
-use super::{tls, words};
-use crate::config::model::HttpCheck;
+use super::http2;
+use super::limit::{Answer, Limit};
+use super::tls::{self, Hello, Trust};
+use crate::config::model::{HttpCheck, HttpVersion, Method};
 
 #[cfg(test)]
 mod tests;
 
 /// Longest head of an answer, in bytes.
-const HEAD: usize = 32 * 1024;
+pub(super) const HEAD: usize = 32 * 1024;
 /// Most header fields of an answer.
 const HEADERS: usize = 100;
+/// Who asks.
+pub(super) const AGENT: &str = concat!("vipcast/", env!("CARGO_PKG_VERSION"));
 
-/// Passes when the answer has one of the wanted status codes.
-pub(super) async fn probe(check: &HttpCheck, asking: Asking<'_>, trust: &mut Trust) -> Answer {
-    let stream = asking.connect(&check.target).await?;
-    let limit = asking.limit;
-    let exchange = async {
-        match &check.tls {
-            None => ask(stream, check).await,
-            Some(options) => {
-                ask(tls::handshake(stream, &check.host, options, trust, limit).await?, check).await
-            }
+/// Passes when the answer has one of the wanted status codes, and what is wanted in its body.
+pub(super) async fn probe(check: &HttpCheck, asking: Asking<'_>, trust: &Trust) -> Answer {
+    let mut hop = Hop::first(check);
+    let mut left_behind = Vec::new();
+    loop {
+        let sent_on = !left_behind.is_empty();
+        let whose = |cause: String| if sent_on { format!("{hop}: {cause}") } else { cause };
+        let seen = visit(&hop, check, asking, trust).await.map_err(whose)?;
+        let status = status_in_words(seen.status);
+        let location = match &seen.location {
+            Some(location) if check.redirects > 0 => location,
+            Some(_) | None => return seen.judge(check).map_err(whose),
+        };
+        if left_behind.len() == usize::from(check.redirects) {
+            return Err(whose(format!("{status} to {location}, and {} were followed", check.redirects)));
         }
-    };
-    let status = limit.within(exchange).await.ok_or_else(|| limit.exceeded("no answer"))??;
-    if check.status.iter().any(|(low, high)| (*low..=*high).contains(&status.as_u16())) {
-        Ok(status_in_words(status))
-    } else {
-        Err(format!("{}, wanted {}", status_in_words(status), wanted(&check.status)))
+        let next = hop.follow(location, check).map_err(|cause| whose(format!("{status} {cause}")))?;
+        left_behind.push(std::mem::replace(&mut hop, next));
+        if left_behind.contains(&hop) {
+            return Err(format!("the redirects go round in circles, back to {hop}"));
+        }
     }
 }
 
-/// Asks, and returns as soon as the head of the answer is there. Dropping it closes the connection.
-async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, check: &HttpCheck) -> Result<StatusCode, String> {
-    let request = Request::get(&check.path)
-        .header(HOST, host_header(check))
-        .header(USER_AGENT, concat!("vipcast/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT, "*/*")
-        .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| format!("cannot ask for \"{}\": {error}", check.path))?;
+/// What is worth knowing of an answer.
+struct Seen {
+    status: StatusCode,
+    /// Where a redirect leads.
+    location: Option<String>,
+    /// Why the body is not as it should be; `Ok` also where nobody has looked.
+    body: Result<(), String>,
+}
+
+impl Seen {
+    fn judge(self, check: &HttpCheck) -> Answer {
+        let status = status_in_words(self.status);
+        if !is_wanted(self.status, check) {
+            return Err(format!("{status}, wanted {}", wanted(&check.status)));
+        }
+        self.body.map(|()| status.clone()).map_err(|cause| format!("{status}, but {cause}"))
+    }
+}
+
+/// Asks one server.
+async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) -> Result<Seen, String> {
+    let limit = asking.limit;
+    let request = request(hop, check)?;
+    let stream = asking.connect(&hop.target).await?;
+    let exchange = async {
+        if !hop.https {
+            return ask(stream, request, check, limit).await;
+        }
+        let alpn: &[u8] = match check.version {
+            HttpVersion::Http1 => b"http/1.1",
+            HttpVersion::Http2 => http2::ALPN,
+        };
+        let named = hop.is_of(check);
+        let hello = Hello { host: &hop.host, options: hop.tls_options(check), alpn: &[alpn], named };
+        let (stream, identity) = tls::handshake(stream, hello, trust, limit).await?;
+        if check.version == HttpVersion::Http2 {
+            http2::is_agreed_on(&stream)?;
+        }
+        ask(stream, request, check, limit).await.map_err(|cause| identity.blamed(cause))
+    };
+    limit.within(exchange).await.ok_or_else(|| limit.exceeded("no answer"))?
+}
+
+/// The head of the request, in whichever version.
+fn request(hop: &Hop, check: &HttpCheck) -> Result<Request<()>, String> {
+    let authority = hop.authority();
+    let request = Request::builder().method(check.method.name());
+    let request = match check.version {
+        HttpVersion::Http1 => request.uri(&hop.path).header(HOST, authority),
+        HttpVersion::Http2 => request.uri(format!("{}://{authority}{}", hop.scheme(), hop.path)),
+    };
+    let request = request.header(USER_AGENT, AGENT).header(ACCEPT, "*/*");
+    let request = match check.version {
+        HttpVersion::Http1 => request.header(CONNECTION, "close"),
+        // It has no such header, RFC 9113 §8.2.2.
+        HttpVersion::Http2 => request,
+    };
+    let mut request =
+        request.body(()).map_err(|error| format!("cannot ask for \"{}\": {error}", hop.path))?;
+    if hop.is_of(check) {
+        for (name, value) in &check.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+    }
+    if matches!(check.method, Method::Post | Method::Put) {
+        // Also where it is zero, RFC 9110 §8.6.
+        request.headers_mut().insert(CONTENT_LENGTH, check.request_body.len().into());
+    }
+    Ok(request)
+}
+
+/// Asks, and returns as soon as enough of the answer is there. Dropping it closes the connection.
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<()>,
+    check: &HttpCheck,
+    limit: Limit,
+) -> Result<Seen, String> {
+    let body = Bytes::from(check.request_body.clone());
+    if check.version == HttpVersion::Http2 {
+        return http2::exchange(stream, request, body, async |answer| {
+            let (head, mut body) = answer.into_parts();
+            look(&head, &mut body, check, limit).await
+        })
+        .await;
+    }
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD)
         .max_headers(HEADERS)
@@ -68,32 +163,53 @@ async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, check: &HttpCheck) -> 
     // `connection` does the reading and writing that `answer` waits for, so both are polled here, in one task: when the
     // probe is dropped, so is the socket. An error is told by `answer`, also when the connection is the first to end.
     let mut connection = pin!(connection);
-    let mut answer = pin!(sender.send_request(request));
-    let response = tokio::select! {
+    let mut answer = pin!(async {
+        let answer = sender.send_request(request.map(|()| Full::new(body))).await;
+        let (head, mut body) = answer.map_err(|error| in_words(&error))?.into_parts();
+        look(&head, &mut body, check, limit).await
+    });
+    tokio::select! {
         biased;
-        response = &mut answer => response,
+        seen = &mut answer => seen,
         _ = &mut connection => answer.await,
-    };
-    response.as_ref().map(Response::status).map_err(in_words)
+    }
 }
 
-/// RFC 9110 §7.2: an IPv6 address in brackets, and the port unless it is the scheme's own. A host that the operator
-/// chose instead of the target's is sent without a port, as clients do who come to the service's usual one.
-fn host_header(check: &HttpCheck) -> String {
-    let HttpCheck { target, host, tls, .. } = check;
-    let usual_port = if tls.is_some() { 443 } else { 80 };
-    let bracketed = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.clone() };
-    if *host == target.host && target.port != usual_port {
-        format!("{bracketed}:{}", target.port)
-    } else {
-        bracketed
-    }
+/// Looks at an answer, and at its body if that matters.
+async fn look(
+    head: &response::Parts,
+    body: &mut impl Chunks,
+    check: &HttpCheck,
+    limit: Limit,
+) -> Result<Seen, String> {
+    let text =
+        |name| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let status = head.status;
+    let location = match status.as_u16() {
+        301 | 302 | 303 | 307 | 308 => text(LOCATION),
+        _ => None,
+    };
+    let follows = location.is_some() && check.redirects > 0;
+    let body = match &check.body {
+        Some(pattern) if is_wanted(status, check) && !follows => {
+            in_body(pattern, body, limit).await.map_err(|cause| match text(CONTENT_ENCODING) {
+                Some(coding) => format!("{cause}, which is compressed ({coding})"),
+                None => cause,
+            })
+        }
+        Some(_) | None => Ok(()),
+    };
+    Ok(Seen { status, location, body })
+}
+
+fn is_wanted(status: StatusCode, check: &HttpCheck) -> bool {
+    check.status.iter().any(|(low, high)| (*low..=*high).contains(&status.as_u16()))
 }
 
 fn in_words(error: &hyper::Error) -> String {
     let io_error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match io_error {
-        Some(error) => words::io_error(error),
+        Some(error) => tls::io_error(error),
         None if error.is_parse_too_large() => {
             format!("the head of the answer is longer than {} KiB or {HEADERS} fields", HEAD / 1024)
         }
@@ -106,7 +222,7 @@ fn in_words(error: &hyper::Error) -> String {
 }
 
 /// `503 Service Unavailable`, in the words of the registry, not of the server.
-fn status_in_words(status: StatusCode) -> String {
+pub(super) fn status_in_words(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),

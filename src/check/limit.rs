@@ -19,6 +19,11 @@ impl Limit {
         Self { length, until: tokio::time::Instant::now() + length }
     }
 
+    /// All of it.
+    pub(super) fn length(&self) -> Duration {
+        self.length
+    }
+
     /// `None` when the time is over first.
     pub(super) async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout_at(self.until, work).await.ok()

@@ -10,9 +10,9 @@
 //!          │      └─ judgement    pure: latency and errors against their limits
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 ├─ http ──► tls ─┐
-//!                 ├─ tcp, dns      │
-//!                 ├─ icmp, udp ────┴──► asking ──► resolve    names, sockets, bounded
+//!                 ├─ http, grpc ► tls, http2 ─┐
+//!                 ├─ tcp, tls, dns ► tls      │
+//!                 ├─ icmp, udp ───────────────┴► asking ─► resolve   names, sockets, bounded
 //!                 ├─ exec ──► capture                         process groups, bounded
 //!                 ├─ file                                     looks that may hang, bounded
 //!                 ├─ process                                  pidfd
@@ -53,8 +53,10 @@ mod dbus;
 mod dns;
 mod exec;
 mod file;
+mod grpc;
 pub mod health;
 mod http;
+mod http2;
 mod icmp;
 mod interface;
 mod judgement;
@@ -69,6 +71,7 @@ mod process;
 pub mod report;
 mod resolve;
 pub mod runner;
+mod search;
 mod systemd;
 mod tcp;
 mod tls;

@@ -21,8 +21,8 @@ use super::process::{Readers, Watched};
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::systemd::{self, Systemds};
-use super::tls::Trust;
-use super::{dns, http, icmp, interface, listener, process, tcp, udp, words};
+use super::tls::{self, SystemTrust, Trust};
+use super::{dns, grpc, http, icmp, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
 
@@ -35,7 +35,7 @@ pub(super) struct Shared {
     /// Names to addresses.
     pub(super) resolver: Resolver,
     /// The authorities that this system trusts.
-    pub(super) system_trust: Trust,
+    pub(super) system_trust: SystemTrust,
     /// How many programs run at the same time.
     pub(super) slots: Slots,
     /// How many files are looked at at the same time.
@@ -61,7 +61,7 @@ impl Shared {
     /// What the system has, and what is allowed of it; the second ends when the last program has gone.
     pub(super) fn new() -> (Self, Drained) {
         let (slots, drained) = Slots::new();
-        let (resolver, system_trust, looks) = (Resolver::system(), Trust::default(), Looks::new());
+        let (resolver, system_trust, looks) = (Resolver::system(), SystemTrust::default(), Looks::new());
         let places = Arc::new(Semaphore::new(places()));
         let shared = Self {
             resolver,
@@ -110,10 +110,10 @@ pub(super) struct Prober {
 
 impl Prober {
     pub(super) fn new(name: CheckName, check: Arc<Check>, shared: Shared) -> Self {
-        let system = match &check.kind {
-            CheckKind::Http(http) => {
-                http.tls.as_ref().is_some_and(|tls| tls.ca_file.is_none() && !tls.insecure)
-            }
+        let options = match &check.kind {
+            CheckKind::Http(http) => Some(&http.tls),
+            CheckKind::Tls(tls) => Some(&tls.options),
+            CheckKind::Grpc(grpc) => grpc.tls.as_ref(),
             CheckKind::Tcp(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
@@ -123,7 +123,7 @@ impl Prober {
             | CheckKind::Listener(_)
             | CheckKind::Process(_)
             | CheckKind::Interface(_)
-            | CheckKind::Systemd(_) => false,
+            | CheckKind::Systemd(_) => None,
         };
         let bell = match &check.kind {
             CheckKind::Listener(listener) => Some(shared.listeners.bell(listener)),
@@ -131,6 +131,8 @@ impl Prober {
             CheckKind::Systemd(systemd) => Some(shared.systemds.bell(systemd)),
             CheckKind::Http(_)
             | CheckKind::Tcp(_)
+            | CheckKind::Tls(_)
+            | CheckKind::Grpc(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
             | CheckKind::Icmp(_)
@@ -138,7 +140,7 @@ impl Prober {
             | CheckKind::Exec(_)
             | CheckKind::Process(_) => None,
         };
-        let trust = if system { shared.system_trust.clone() } else { Trust::default() };
+        let trust = Trust::new(options, &shared.system_trust);
         Self {
             name,
             check,
@@ -166,6 +168,9 @@ impl Prober {
         };
         let took = started.elapsed();
         let passed = answer.is_ok();
+        if !passed {
+            self.trust.forget_identity();
+        }
         let detail = match answer {
             Ok(text) | Err(text) => words::one_line(&text),
         };
@@ -190,6 +195,8 @@ impl Prober {
                 None,
                 CheckKind::Http(_)
                 | CheckKind::Tcp(_)
+                | CheckKind::Tls(_)
+                | CheckKind::Grpc(_)
                 | CheckKind::Udp(_)
                 | CheckKind::Dns(_)
                 | CheckKind::Icmp(_)
@@ -219,6 +226,14 @@ impl Prober {
             CheckKind::Tcp(tcp) => {
                 let turn = Turn::take(check, shared, started).await;
                 turn.within(Box::pin(tcp::probe(tcp, turn.asking))).await
+            }
+            CheckKind::Tls(tls) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(Box::pin(tls::probe(tls, turn.asking, trust))).await
+            }
+            CheckKind::Grpc(grpc) => {
+                let turn = Turn::take(check, shared, started).await;
+                turn.within(Box::pin(grpc::probe(grpc, turn.asking, trust))).await
             }
             CheckKind::Udp(udp) => {
                 let turn = Turn::take(check, shared, started).await;

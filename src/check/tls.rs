@@ -1,217 +1,208 @@
-//! Trust for `https` checks: which certificates pass, and in which words the others fail.
+//! TLS: the handshake of every kind that speaks it, and `tls:` checks, which ask for nothing more.
 //!
 //! Every probe does the whole handshake. Sessions are not resumed, because a resumed one does not look at the
 //! certificate again, and an expired one would pass for as long as the server remembers us.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `trust` | authorities, and who we are: files that are read once and shared |
+//! | `expiry` | for how long the certificates are valid |
+//! | `words` | why a handshake failed |
+
+mod expiry;
+mod trust;
+mod words;
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::Resumption;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
-use tokio_rustls::{TlsConnector, rustls};
+use tokio_rustls::rustls::client::{ResolvesClientCert, Resumption};
+use tokio_rustls::rustls::pki_types::{ServerName, UnixTime};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, SignatureScheme};
 
-use super::limit::Limit;
-use super::words;
-use crate::config::model::TlsOptions;
+use self::expiry::Validity;
+use self::trust::Authorities;
+pub(super) use self::trust::{SystemTrust, Trust};
+pub(super) use self::words::io_error;
+use super::asking::Asking;
+use super::limit::{Answer, Limit};
+use crate::config::model::{TlsCheck, TlsOptions};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
-/// A rustls configuration that is made when it is first asked for, and made again after [`Trust::forget`].
-#[derive(Debug, Clone, Default)]
-pub(super) struct Trust(Arc<OnceCell<Arc<ClientConfig>>>);
+/// What a client begins with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hello<'a> {
+    /// Whom the certificate must be for, a name or an address, unless the options name another.
+    pub(super) host: &'a str,
+    pub(super) options: &'a TlsOptions,
+    /// Protocols that are offered (ALPN).
+    pub(super) alpn: &'a [&'a [u8]],
+    /// Whether we say who we are if we are asked; not to a stranger that somebody has sent us to.
+    pub(super) named: bool,
+}
 
-impl Trust {
-    /// What `options` say. Reads files on the pool of blocking threads.
-    ///
-    /// Cancel-safe: what has begun to load is loaded to the end, for the next one who asks.
-    async fn config(&self, options: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
-        if let Some(config) = self.0.get() {
-            return Ok(Arc::clone(config));
-        }
-        let (cell, options) = (Arc::clone(&self.0), options.clone());
-        let loading = tokio::spawn(async move {
-            let load = || async {
-                let loaded = tokio::task::spawn_blocking(move || load(&options).map(Arc::new)).await;
-                loaded.unwrap_or_else(|_| Err("loading the certificates panicked".into()))
-            };
-            cell.get_or_try_init(load).await.cloned()
-        });
-        loading.await.unwrap_or_else(|_| Err("loading the certificates panicked".into()))
-    }
-
-    /// Reads the files anew next time, because they may have been replaced.
-    fn forget(&mut self) {
-        self.0 = Arc::default();
+impl<'a> Hello<'a> {
+    /// Whom the certificate must be for.
+    fn name(self) -> &'a str {
+        self.options.server_name.as_deref().unwrap_or(self.host)
     }
 }
 
-/// Speaks TLS on `stream` as a client of `host`, a name or an address.
+/// Passes when the handshake succeeds and the certificate is good, also for as long as it has to be.
+pub(super) async fn probe(check: &TlsCheck, asking: Asking<'_>, trust: &Trust) -> Answer {
+    let TlsCheck { target, host, options, alpn } = check;
+    let stream = asking.connect(target).await?;
+    let offered: Vec<&[u8]> = alpn.iter().map(String::as_bytes).collect();
+    let hello = Hello { host, options, alpn: &offered, named: true };
+    let mut secured = shake_hands(stream, hello, trust, asking.limit).await?;
+    let (_, connection) = secured.stream.get_ref();
+    let version = connection.protocol_version();
+    let mut seen = vec![match version {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),
+        Some(_) | None => "TLS".to_owned(),
+    }];
+    match connection.alpn_protocol() {
+        Some(chosen) => seen.push(String::from_utf8_lossy(chosen).into_owned()),
+        None if alpn.is_empty() => {}
+        None => return Err(format!("the server chose none of the protocols {}", alpn.join(", "))),
+    }
+    seen.extend(secured.validity().map(|validity| validity.in_words()));
+    if version == Some(ProtocolVersion::TLSv1_3) && secured.identity.was_asked_for() {
+        let refused = asking.limit.within(refusal(&mut secured.stream)).await.flatten();
+        if let Some(error) = refused {
+            return Err(secured.identity.blamed(words::refused(&error, hello, &secured.identity).0));
+        }
+    }
+    Ok(seen.join(", "))
+}
+
+/// In TLS 1.3 the client is done before the server has seen who it is (RFC 8446 §2), so what the server thinks of that
+/// comes later: an alert, or anything else where we are welcome. We say goodbye, so that it need not wait for us.
+async fn refusal(stream: &mut TlsStream<TcpStream>) -> Option<io::Error> {
+    // Who has closed already may have said why before.
+    let _not_heard = stream.shutdown().await;
+    let mut byte = [0];
+    match stream.read(&mut byte).await {
+        // Some close without saying goodbye.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+        answer => answer.err(),
+    }
+}
+
+/// Speaks TLS on `stream` as a client.
 ///
 /// # Errors
 /// In words: `certificate expired`.
 pub(super) async fn handshake(
     stream: TcpStream,
-    host: &str,
-    options: &TlsOptions,
-    trust: &mut Trust,
+    hello: Hello<'_>,
+    trust: &Trust,
     limit: Limit,
-) -> Result<TlsStream<TcpStream>, String> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| format!("\"{host}\" is not a name that a certificate can have"))?;
-    let config = limit
-        .within(trust.config(options))
-        .await
-        .ok_or_else(|| limit.exceeded("certificate authorities not read"))??;
-    let handshake = TlsConnector::from(config).connect(name, stream);
+) -> Result<(TlsStream<TcpStream>, Arc<Identity>), String> {
+    shake_hands(stream, hello, trust, limit).await.map(|secured| (secured.stream, secured.identity))
+}
+
+/// A connection after the handshake.
+struct Secured {
+    stream: TlsStream<TcpStream>,
+    name: ServerName<'static>,
+    authorities: Arc<Authorities>,
+    identity: Arc<Identity>,
+}
+
+impl Secured {
+    /// How long the certificates of the server are valid; `None` where nobody looks, or without end.
+    fn validity(&self) -> Option<Validity> {
+        let (_, connection) = self.stream.get_ref();
+        expiry::validity(&self.authorities, connection.peer_certificates()?, &self.name, UnixTime::now())
+    }
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    hello: Hello<'_>,
+    trust: &Trust,
+    limit: Limit,
+) -> Result<Secured, String> {
+    let name = hello.name();
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|_| format!("\"{name}\" is not a name that a certificate can have"))?;
+    let files = limit.within(trust.files(hello)).await;
+    let (authorities, key) = files.ok_or_else(|| limit.exceeded("certificate files not read"))??;
+    let identity = Arc::new(Identity { key, asked: AtomicBool::new(false) });
+    let config = config(&authorities, &identity, hello.alpn)?;
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream);
     let result = limit.within(handshake).await.ok_or_else(|| limit.exceeded("no TLS handshake"))?;
-    result.map_err(|error| {
-        let (cause, distrusted) = in_words(&error, host);
-        if distrusted {
+    let stream = result.map_err(|error| {
+        let (cause, of_files) = words::refused(&error, hello, &identity);
+        if of_files {
             trust.forget();
         }
         cause
-    })
+    })?;
+    let secured = Secured { stream, name, authorities, identity };
+    if let Some(wanted) = hello.options.expiry
+        && let Some(validity) = secured.validity()
+        && validity.left < wanted
+    {
+        return Err(validity.in_words());
+    }
+    Ok(secured)
 }
 
-fn load(options: &TlsOptions) -> Result<ClientConfig, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+/// Made for each handshake: it is small, and what is large in it is shared.
+fn config(
+    authorities: &Authorities,
+    identity: &Arc<Identity>,
+    alpn: &[&[u8]],
+) -> Result<ClientConfig, String> {
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&authorities.provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = if options.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-    } else {
-        builder.with_root_certificates(match &options.ca_file {
-            Some(path) => roots_of_file(path)?,
-            None => roots_of_system()?,
-        })
-    };
-    let mut config = builder.with_no_client_auth();
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(authorities.verifier())
+        .with_client_cert_resolver(Arc::clone(identity) as Arc<dyn ResolvesClientCert>);
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".into()];
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }
 
-fn roots_of_file(path: &Path) -> Result<RootCertStore, String> {
-    let cannot = |cause: String| format!("cannot read {}: {cause}", path.display());
-    let of_pem = |error: pem::Error| {
-        if let pem::Error::Io(error) = error {
-            cannot(words::io_error(&error))
-        } else {
-            cannot(error.to_string())
-        }
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(of_pem)? {
-        roots.add(certificate.map_err(of_pem)?).map_err(|error| cannot(error.to_string()))?;
-    }
-    if roots.is_empty() { Err(cannot("no certificate in it".into())) } else { Ok(roots) }
-}
-
-fn roots_of_system() -> Result<RootCertStore, String> {
-    let loaded = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(loaded.certs);
-    for error in &loaded.errors {
-        tracing::debug!(%error, "some system certificates cannot be read");
-    }
-    tracing::debug!(added, ignored, "loaded the system's certificate authorities");
-    match loaded.errors.first() {
-        Some(error) if roots.is_empty() => Err(format!("no certificate authorities on this system: {error}")),
-        None if roots.is_empty() => Err("no certificate authorities on this system; set ca_file".into()),
-        Some(_) | None => Ok(roots),
-    }
-}
-
-/// Why the handshake failed, and whether it was for want of trust in the certificate.
-fn in_words(error: &io::Error, host: &str) -> (String, bool) {
-    let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-        let cause = match error.kind() == io::ErrorKind::UnexpectedEof {
-            true => "connection closed during the TLS handshake".into(),
-            false => format!("TLS: {}", words::io_error(error)),
-        };
-        return (cause, false);
-    };
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "rustls adds errors; its own words serve for the rest"
-    )]
-    match inner {
-        Error::InvalidCertificate(cause) => (certificate_in_words(cause, host), true),
-        Error::InvalidMessage(_) => ("the server does not speak TLS on this port".into(), false),
-        Error::AlertReceived(alert) => (format!("the server refused TLS: {alert:?}"), false),
-        other => (format!("TLS: {other}"), false),
-    }
-}
-
-fn certificate_in_words(cause: &CertificateError, host: &str) -> String {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "rustls adds errors; its own words serve for the rest"
-    )]
-    match cause {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired".into(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "certificate not valid yet".into()
-        }
-        // A bad signature comes of an authority with a known name and another key.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "certificate not signed by a trusted authority".into()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("certificate is not for \"{host}\"")
-        }
-        CertificateError::Revoked => "certificate revoked".into(),
-        other => format!("certificate not accepted: {other}"),
-    }
-}
-
-/// `insecure: true`.
+/// Who we are on one connection, and whether the server wanted to know.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+pub(super) struct Identity {
+    key: Option<Arc<CertifiedKey>>,
+    asked: AtomicBool,
+}
 
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+impl Identity {
+    fn was_asked_for(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
+    /// Why a connection broke, with what may be behind it: a server that closes at once over a missing certificate resets the
+    /// connection, and what it said of that may be lost.
+    pub(super) fn blamed(&self, cause: String) -> String {
+        let hidden = cause.contains("connection") && self.was_asked_for() && self.key.is_none();
+        if hidden { format!("{cause}; the server had asked for a client certificate") } else { cause }
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.key.clone()
     }
 
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    fn has_certs(&self) -> bool {
+        true
     }
 }

@@ -3,7 +3,9 @@
 mod dns;
 pub(super) mod exec;
 mod file;
+mod grpc;
 mod http;
+mod http_request;
 mod icmp;
 mod interface;
 mod judgement;
@@ -13,6 +15,7 @@ mod process;
 mod systemd;
 mod target;
 mod tcp;
+mod tls;
 mod udp;
 
 use std::collections::BTreeMap;
@@ -48,6 +51,8 @@ type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
 const KINDS: &[(&str, Place, Reader)] = &[
     ("http", Place::Http, http::read),
     ("tcp", Place::Tcp, tcp::read),
+    ("tls", Place::TlsKind, tls::read),
+    ("grpc", Place::Grpc, grpc::read),
     ("udp", Place::Udp, udp::read),
     ("dns", Place::Dns, dns::read),
     ("icmp", Place::Icmp, icmp::read),

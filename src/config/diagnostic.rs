@@ -283,14 +283,17 @@ impl Report {
         source.text = [before, &stars, after].concat().into();
     }
 
-    /// Puts stars behind every `password:` of a file that could not be parsed: any line of it may be shown.
+    /// Puts stars behind every `password:` and `Authorization:` of a file that could not be parsed: any line of it may be
+    /// shown.
     pub(super) fn redact_passwords(&mut self, file: FileId) {
-        const KEY: &str = "password:";
-        let text = Arc::clone(&self.sources[file.0 as usize].text);
-        for (at, _) in text.match_indices(KEY) {
-            let start = at + KEY.len();
-            let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
-            self.redact(Span { file, start, end });
+        const KEYS: [&str; 2] = ["password:", "authorization:"];
+        let text = self.sources[file.0 as usize].text.to_ascii_lowercase();
+        for key in KEYS {
+            for (at, _) in text.match_indices(key) {
+                let start = at + key.len();
+                let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
+                self.redact(Span { file, start, end });
+            }
         }
     }
 

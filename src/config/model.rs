@@ -4,8 +4,11 @@
 //! holds one holds a valid one (STYLE 8).
 
 mod check;
+mod grpc;
+mod http;
 mod judgement;
 mod pattern;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,8 +23,11 @@ use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunit
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::*;
+pub use self::grpc::GrpcCheck;
+pub use self::http::{HttpCheck, HttpVersion, Method};
 pub use self::judgement::*;
 pub use self::pattern::*;
+pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};
 use super::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 

@@ -18,6 +18,8 @@ pub(super) enum Place {
     Check,
     Http,
     Tls,
+    TlsKind,
+    Grpc,
     Tcp,
     Udp,
     Dns,
@@ -64,6 +66,18 @@ const PEER: &[&str] = &[
     "bfd",
 ];
 
+/// The keys of a `tls` check: two of its own, and those that `tls` has in all kinds.
+const TLS_KIND: &[&str] = &[
+    "address",
+    "alpn",
+    "ca_file",
+    "insecure",
+    "server_name",
+    "client_cert_file",
+    "client_key_file",
+    "expiry",
+];
+
 impl Place {
     const ALL: &[Self] = &[
         Self::Top,
@@ -81,6 +95,8 @@ impl Place {
         Self::Check,
         Self::Http,
         Self::Tls,
+        Self::TlsKind,
+        Self::Grpc,
         Self::Tcp,
         Self::Udp,
         Self::Dns,
@@ -134,6 +150,8 @@ impl Place {
             Self::Check => &[
                 "http",
                 "tcp",
+                "tls",
+                "grpc",
                 "udp",
                 "dns",
                 "icmp",
@@ -155,9 +173,25 @@ impl Place {
                 "errors",
                 "hold_down",
             ],
-            Self::Http => &["url", "host", "status", "tls"],
-            Self::Tls => &["ca_file", "insecure"],
-            Self::Tcp => &["address"],
+            Self::Http => &[
+                "url",
+                "host",
+                "status",
+                "tls",
+                "method",
+                "headers",
+                "request_body",
+                "body",
+                "redirects",
+                "version",
+            ],
+            Self::Tls => match TLS_KIND {
+                [_address, _alpn, shared @ ..] => shared,
+                [] | [_] => TLS_KIND,
+            },
+            Self::TlsKind => TLS_KIND,
+            Self::Grpc => &["address", "service", "authority", "tls"],
+            Self::Tcp => &["address", "send", "send_hex", "expect"],
             Self::Udp => &["address", "send", "send_hex", "expect"],
             Self::Dns => {
                 &["server", "name", "type", "transport", "rcode", "answers", "authenticated", "recursion"]
@@ -217,7 +251,8 @@ impl Place {
             Self::Bfd => "under `bfd`",
             Self::Check => "under a check",
             Self::Http => "under `http`",
-            Self::Tls => "under `tls`",
+            Self::Tls | Self::TlsKind => "under `tls`",
+            Self::Grpc => "under `grpc`",
             Self::Tcp => "under `tcp`",
             Self::Udp => "under `udp`",
             Self::Dns => "under `dns`",
@@ -275,7 +310,7 @@ impl Place {
     /// The one other place that knows a key.
     fn elsewhere(self, key: &str) -> Option<Self> {
         // These are copies of the place before them, which is the one to name.
-        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demoted];
+        let copies = [Self::DropIn, Self::PeerDefaults, Self::Demoted, Self::TlsKind];
         let mut places = Self::ALL
             .iter()
             .copied()
@@ -292,6 +327,9 @@ fn other_words(word: &str) -> Option<&'static str> {
         "as" | "asn" | "peer_asn" | "remote_asn" | "neighbor_as" => "peer_as",
         "check" | "healthcheck" | "health_check" | "health_checks" | "healthchecks" => "checks",
         "cmd" | "program" | "script" => "command",
+        "receive" | "response" | "reply" | "answer" => "expect",
+        "request" | "payload" => "send",
+        "pattern" | "regexp" | "re" => "regex",
         "host" | "ip" | "neighbor" | "remote_address" => "address",
         "local_address" | "update_source" | "source" => "source_address",
         "local_asn" | "my_as" => "local_as",
@@ -320,6 +358,12 @@ fn other_words(word: &str) -> Option<&'static str> {
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",
         "routerid" | "id" => "router_id",
         "uri" | "endpoint" => "url",
+        "ca" | "ca_cert" | "cacert" | "ca_bundle" | "root_ca" => "ca_file",
+        "sni" | "servername" => "server_name",
+        "cert" | "cert_file" | "certificate" | "client_cert" => "client_cert_file",
+        "key" | "client_key" | "private_key" => "client_key_file",
+        "min_days" | "expires_within" | "days" | "days_left" => "expiry",
+        "insecure_skip_verify" | "skip_verify" | "tls_skip_verify" | "no_verify" => "insecure",
         _ => return None,
     })
 }

@@ -1,5 +1,5 @@
-//! Keys that both ends of a session share: from a file, from a systemd credential, or from the configuration itself.
-//! They are never shown: a diagnostic names the file, or has stars where the key stands.
+//! Secrets: keys that both ends of a session share, from a file, from a systemd credential, or from the configuration
+//! itself, and the files of private keys. They are never shown: a diagnostic names the file, or has stars where the key stands.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -17,8 +17,10 @@ use super::value;
 
 /// What others may do with a file: read or write it.
 const OTHERS: u32 = 0o006;
-/// Read at most; longer than any key.
+/// Read at most of a password, in bytes; longer than any.
 const LARGEST: u64 = 4096;
+/// Read at most of a private key, in bytes; its certificates may stand beside it.
+const LARGEST_KEY: u64 = 256 * 1024;
 /// Where systemd says which directory has the credentials of the unit.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
@@ -65,9 +67,42 @@ pub(super) fn credential(node: &Node, key: Span, report: &mut Report) -> Option<
     from_file(&PathBuf::from(directory).join(name), node.span, report)
 }
 
+/// What is in the file of a private key, in whatever form.
+pub(super) fn private_key(path: &Path, span: Span, report: &mut Report) -> Option<Vec<u8>> {
+    read_secret(path, "private key", "replace the key", LARGEST_KEY, span, report)
+}
+
 fn from_file(path: &Path, span: Span, report: &mut Report) -> Option<Secret> {
-    let shown = path.display().to_string();
-    let (metadata, mut bytes) = match read(path) {
+    let mut bytes = read_secret(path, "password", "choose a new password", LARGEST, span, report)?;
+    // What `echo` and editors put behind it.
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    let shown = path.display();
+    if bytes.contains(&b'\n') {
+        report
+            .error(span, format!("`{shown}` has more than one line"))
+            .hint("the password is the only line of its file");
+        return None;
+    }
+    secret(&bytes, span, &format!("the password in `{shown}`"), report)
+}
+
+/// What is in a file that holds a `what`, unless others can read it, too; then the hint says to do `then`, because they may
+/// have.
+fn read_secret(
+    path: &Path,
+    what: &str,
+    then: &str,
+    largest: u64,
+    span: Span,
+    report: &mut Report,
+) -> Option<Vec<u8>> {
+    let shown = path.display();
+    let (metadata, bytes) = match read(path, largest) {
         Ok(read) => read,
         Err(error) => {
             let cause = io_cause(&error);
@@ -84,33 +119,20 @@ fn from_file(path: &Path, span: Span, report: &mut Report) -> Option<Secret> {
     }
     if metadata.permissions().mode() & OTHERS != 0 {
         report
-            .error(span, format!("`{shown}` holds a password, and everyone may read or write it"))
-            .hint(format!("`chmod o-rw {shown}`, and choose a new password"));
+            .error(span, format!("`{shown}` holds a {what}, and everyone may read or write it"))
+            .hint(format!("`chmod o-rw {shown}`, and {then}"));
         return None;
     }
-    // What `echo` and editors put behind it.
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    if bytes.contains(&b'\n') {
-        report
-            .error(span, format!("`{shown}` has more than one line"))
-            .hint("the password is the only line of its file");
-        return None;
-    }
-    secret(&bytes, span, &format!("the password in `{shown}`"), report)
+    Some(bytes)
 }
 
 /// What an open file is, and what is in it. Opening does not wait for the other end of a pipe.
-fn read(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
+fn read(path: &Path, largest: u64) -> io::Result<(Metadata, Vec<u8>)> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
     if metadata.is_file() {
-        file.take(LARGEST).read_to_end(&mut bytes)?;
+        file.take(largest).read_to_end(&mut bytes)?;
     }
     Ok((metadata, bytes))
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use vipcast_bgp::wire::{Asn, Community, Family};
 
@@ -70,9 +71,10 @@ fn what_is_not_said_has_a_default() {
                 timeout: Duration::from_millis(500),
                 rise: NonZeroU32::new(2).expect("not zero"),
                 fall: NonZeroU32::new(2).expect("not zero"),
-                ..Check::new(CheckKind::Tcp(TcpCheck {
-                    target: Target { host: "127.0.0.1".into(), port: 80 },
-                }))
+                ..Check::new(CheckKind::Tcp(TcpCheck::connecting(Target {
+                    host: "127.0.0.1".into(),
+                    port: 80,
+                })))
             }),
         )]
         .into(),
@@ -276,7 +278,7 @@ fn a_check_of_each_vip_is_made_for_each() {
         let name = CheckName::from(&*format!("up@{vip}"));
         let check = &config.checks[&name];
         let target = Target { host: vip.into(), port: 80 };
-        assert_eq!(check.kind, CheckKind::Tcp(TcpCheck { target }));
+        assert_eq!(check.kind, CheckKind::Tcp(TcpCheck::connecting(target)));
         assert_eq!(check.via, Via { source: Some(address(vip)), interface: None });
         (IpNet::from(address(vip)), name)
     });
@@ -291,26 +293,87 @@ fn every_kind_of_check_is_read() {
         config(&text).checks["up"].kind.clone()
     };
     let target = |host: &str, port| Target { host: host.into(), port };
-    let http = HttpCheck {
-        target: target("::1", 8443),
-        path: "/x?y".into(),
-        host: "::1".into(),
-        tls: Some(TlsOptions::default()),
-        status: vec![(200, 200)],
-    };
-    assert_eq!(kind("http: {url: \"https://[::1]:8443/x?y\"}"), CheckKind::Http(http.clone()));
+    let tls = Some(TlsOptions::default());
+    let http = HttpCheck::get(target("::1", 8443), "::1".into(), "/x?y".into(), tls);
+    assert_eq!(kind("http: {url: \"https://[::1]:8443/x?y\"}"), CheckKind::Http(Box::new(http.clone())));
     assert_eq!(
         kind(
             "http: {url: \"https://[::1]:8443/x?y\", host: a.example, tls: {insecure: true}, status: [204, 300-399]}"
         ),
-        CheckKind::Http(HttpCheck {
+        CheckKind::Http(Box::new(HttpCheck {
             host: "a.example".into(),
-            tls: Some(TlsOptions { ca_file: None, insecure: true }),
+            tls: TlsOptions { insecure: true, ..TlsOptions::default() },
             status: vec![(204, 204), (300, 399)],
+            ..http.clone()
+        }))
+    );
+    assert_eq!(
+        kind(
+            "http: {url: \"https://[::1]:8443/x?y\", method: PUT, request_body: hi, headers: {X-Who: me}, body: ok, \
+             version: 2}"
+        ),
+        CheckKind::Http(Box::new(HttpCheck {
+            method: Method::Put,
+            request_body: "hi".into(),
+            headers: vec![(HeaderName::from_static("x-who"), HeaderValue::from_static("me"))],
+            body: Some(Pattern::Text("ok".into())),
+            version: HttpVersion::Http2,
+            ..http.clone()
+        }))
+    );
+    assert_eq!(
+        kind("http: {url: \"http://[::1]:8443/x?y\", redirects: 3, tls: {expiry: 14d}, method: head}"),
+        CheckKind::Http(Box::new(HttpCheck {
+            https: false,
+            redirects: 3,
+            tls: TlsOptions { expiry: Some(Duration::from_secs(14 * 24 * 60 * 60)), ..TlsOptions::default() },
+            method: Method::Head,
             ..http
+        }))
+    );
+    let grpc = GrpcCheck {
+        target: target("::1", 50051),
+        host: "::1".into(),
+        service: String::new(),
+        authority: "[::1]:50051".into(),
+        tls: None,
+    };
+    assert_eq!(kind("grpc: \"[::1]:50051\""), CheckKind::Grpc(Box::new(grpc.clone())));
+    assert_eq!(
+        kind("grpc: {address: \"[::1]:50051\", service: a.B, authority: api.example, tls: {insecure: true}}"),
+        CheckKind::Grpc(Box::new(GrpcCheck {
+            service: "a.B".into(),
+            authority: "api.example".into(),
+            tls: Some(TlsOptions { insecure: true, ..TlsOptions::default() }),
+            ..grpc
+        }))
+    );
+    let tls = TlsCheck {
+        target: target("a.example", 443),
+        host: "a.example".into(),
+        options: TlsOptions::default(),
+        alpn: vec![],
+    };
+    assert_eq!(kind("tls: \"a.example:443\""), CheckKind::Tls(Box::new(tls.clone())));
+    assert_eq!(
+        kind("tls: {address: 443, alpn: [h2], server_name: b.example}, host: 192.0.2.1"),
+        CheckKind::Tls(Box::new(TlsCheck {
+            target: target("192.0.2.1", 443),
+            host: "192.0.2.1".into(),
+            options: TlsOptions { server_name: Some("b.example".into()), ..TlsOptions::default() },
+            alpn: vec!["h2".into()],
+        }))
+    );
+    let tcp = TcpCheck::connecting(target("::1", 53));
+    assert_eq!(kind("tcp: {address: \"[::1]:53\"}"), CheckKind::Tcp(tcp.clone()));
+    assert_eq!(
+        kind(r#"tcp: {address: "[::1]:53", send: "PING\r\n", expect: {regex: '^\+PONG\b'}}"#),
+        CheckKind::Tcp(TcpCheck {
+            send: Some(b"PING\r\n".to_vec()),
+            expect: Some(Pattern::Regex(Regex::new(r"^\+PONG\b").expect("an expression"))),
+            ..tcp
         })
     );
-    assert_eq!(kind("tcp: {address: \"[::1]:53\"}"), CheckKind::Tcp(TcpCheck { target: target("::1", 53) }));
     let exec = |command: &[&str], user| {
         CheckKind::Exec(ExecCheck {
             command: command.iter().map(|word| String::from(*word)).collect(),

@@ -3,13 +3,18 @@
 //! | file | what |
 //! | --- | --- |
 //! | `server` | a server as a child process in a directory of its own, gone with the test |
+//! | `pki` | certificates for them |
 //! | `http` | nginx |
+//! | `tcp` | redis |
+//! | `tls` | openssl |
+//! | `grpc` | etcd |
 //! | `udp` | socat, chrony |
 //! | `dns` | knot, unbound |
 //! | `icmp` | the kernel, over a router in network namespaces |
 //! | `exec` | the host's programs |
 //! | `limits` | more checks than descriptors |
 //! | `file` | the host's own |
+//! | `told` | nginx and the host, as the kernel sees them: `listener`, `process`, `interface` |
 //! | `systemd` | systemd itself, and over dbus-daemon |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.
@@ -17,11 +22,16 @@
 mod dns;
 mod exec;
 mod file;
+mod grpc;
 mod http;
 mod icmp;
 mod limits;
+mod pki;
 mod server;
 mod systemd;
+mod tcp;
+mod tls;
+mod told;
 mod udp;
 
 use std::process::ExitCode;
@@ -32,12 +42,16 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let groups = [
         http::trials(),
+        tcp::trials(),
+        tls::trials(),
+        grpc::trials(),
         udp::trials(),
         dns::trials(),
         icmp::trials(),
         file::trials(),
         exec::trials(),
         limits::trials(),
+        told::trials(),
         systemd::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()

@@ -168,3 +168,59 @@ fn tcp_ao_has_a_key_and_two_ids() {
         "Ok(Some(Ao(AoKey { secret: Secret(…), send_id: 1, receive_id: 2, algorithm: AesCmac128 })))";
     assert_eq!(shown, expected);
 }
+
+#[test]
+fn the_key_of_a_client_certificate_fits_and_is_nobody_elses() {
+    let directory = Directory::new("client");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let other = rcgen::KeyPair::generate().expect("another");
+    let certificate = rcgen::CertificateParams::new(vec!["node-a".into()])
+        .and_then(|params| params.self_signed(&key))
+        .expect("a certificate")
+        .pem();
+    let fitting = directory.write("fitting", key.serialize_pem().as_bytes(), 0o600);
+    let open = directory.write("open", key.serialize_pem().as_bytes(), 0o644);
+    let other = directory.write("other", other.serialize_pem().as_bytes(), 0o600);
+    let encrypted = directory.write("encrypted", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", 0o600);
+    let empty = directory.write("empty", b"", 0o600);
+    let certificate = directory.write("certificate", certificate.as_bytes(), 0o644);
+    let error = |keys: &str| {
+        let text = format!(
+            "local_as: 65001\npeers: {{tor: {{address: 192.0.2.1, peer_as: 65000}}}}\nchecks: {{up: {{tls: {{address: \
+             \"localhost:443\", {keys}}}}}}}\nservices: {{web: {{vips: [198.51.100.1], checks: [up]}}}}\n"
+        );
+        match config::parse("vipcast.yaml", &text) {
+            Ok(_) => String::new(),
+            Err(found) => found.iter().next().map(|first| first.message.clone()).expect("a finding"),
+        }
+    };
+    let with = |file: &str| error(&format!("client_cert_file: {certificate}, client_key_file: {file}"));
+    assert_eq!(with(&fitting), "");
+    assert_eq!(with(&open), format!("`{open}` holds a private key, and everyone may read or write it"));
+    assert_eq!(
+        with(&other),
+        "this key cannot be used with the certificate: keys may not be consistent: KeyMismatch"
+    );
+    assert_eq!(
+        with(&encrypted),
+        format!("`{}` holds no private key that can be used", shortened(&encrypted))
+    );
+    assert_eq!(with(&empty), format!("`{}` holds no private key that can be used", shortened(&empty)));
+    assert_eq!(
+        error(&format!("client_cert_file: {certificate}")),
+        "a certificate without its key is of no use"
+    );
+    assert_eq!(error(&format!("client_key_file: {fitting}")), "a key without its certificate is of no use");
+    assert_eq!(
+        error(&format!("client_cert_file: {fitting}, client_key_file: {fitting}")),
+        format!("`{}` holds no certificate", shortened(&fitting))
+    );
+}
+
+/// As a diagnostic shows a text that somebody wrote.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -17,9 +17,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use nix::unistd::Pid;
 use vipcast_lab::{
-    Capture, Client, EchoServer, Host, Lab, Neighbor, Process, Router, RouterConfig, RouterKind, Subnet,
-    Toggle,
+    Capture, Client, EchoServer, Host, Lab, Neighbor, Process, Router, RouterConfig, RouterKind, Signal,
+    Subnet, Systemd, Toggle,
 };
 
 use crate::node::Node;
@@ -39,11 +40,18 @@ const MOST_POLLED: Duration = Duration::from_millis(1200);
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for kind in [RouterKind::Frr, RouterKind::Bird] {
-        for (name, check) in
+        for (name, watch) in
             [("listener", Watch::Listener), ("process", Watch::Process), ("http", Watch::Http)]
         {
             let name = format!("{kind}::a_killed_service_is_withdrawn_by_{name}");
-            trials.push(trial(&name, &[kind], move |lab| killed(lab, kind, check)));
+            trials.push(trial(&name, &[kind], move |lab| killed(lab, kind, watch)));
+        }
+        for (name, watch) in [("systemd", Watch::Systemd), ("systemd_over_a_bus", Watch::SystemdOverBus)] {
+            let name = format!("{kind}::a_killed_service_is_withdrawn_by_{name}");
+            let available = Lab::available_with(&[kind]).and_then(|()| Systemd::available());
+            let lab = name.clone();
+            let test = move || Lab::run(&lab, |lab| killed(lab, kind, watch));
+            trials.push(vipcast_lab::trial(&name, available, test));
         }
     }
     trials.push(trial("bird::a_hand_over_of_a_socket_is_no_failure", &[RouterKind::Bird], hand_over));
@@ -57,22 +65,53 @@ enum Watch {
     Listener,
     Process,
     Http,
+    /// systemd itself is asked.
+    Systemd,
+    /// systemd is asked over a dbus-daemon.
+    SystemdOverBus,
 }
 
 impl Watch {
     fn is_told(self) -> bool {
         match self {
-            Self::Listener | Self::Process => true,
+            Self::Listener | Self::Process | Self::Systemd | Self::SystemdOverBus => true,
             Self::Http => false,
         }
     }
 
-    /// The check, with the defaults of its kind but for what the issue says of the polled one.
-    fn check(self, pid_file: &str) -> String {
+    /// The check of the node whose service is killed, with the defaults of its kind but for what is said of the polled one.
+    fn check(self, pid_file: &str, systemd: &std::path::Path) -> String {
+        let unit = |bus| format!("{{systemd: {{unit: {UNIT}, bus: {}/{bus}}}}}", systemd.display());
         match self {
+            Self::Systemd => unit("runtime/systemd/private"),
+            Self::SystemdOverBus => unit("runtime/bus"),
             Self::Listener => "{listener: {udp: 7}}".into(),
             Self::Process => format!("{{process: {{pid_file: {pid_file}}}}}"),
             Self::Http => "{http: {url: \"http://127.0.0.1:8080/healthz\"}, interval: 1s, fall: 2, fast_interval: 100ms}".into(),
+        }
+    }
+}
+
+/// The service where systemd starts it.
+const UNIT: &str = "echo.service";
+
+/// A service that can be killed.
+enum Service<'a> {
+    Echo(EchoServer),
+    Unit(&'a Systemd),
+}
+
+impl Service<'_> {
+    /// Kills it, and tells when.
+    fn kill(&self) -> Result<SystemTime> {
+        match self {
+            Self::Echo(server) => server.kill(),
+            Self::Unit(systemd) => {
+                let pid = Pid::from_raw(systemd.main_pid(UNIT)?);
+                let now = SystemTime::now();
+                nix::sys::signal::kill(pid, Signal::SIGKILL)?;
+                Ok(now)
+            }
         }
     }
 }
@@ -105,7 +144,7 @@ struct Edge {
 }
 
 impl<'a> Rack<'a> {
-    fn new(lab: &'a Lab, kind: RouterKind, check: impl Fn(&str) -> String) -> Result<Self> {
+    fn new(lab: &'a Lab, kind: RouterKind, check: impl Fn(&str, &str) -> String) -> Result<Self> {
         let (tor, client) = (lab.host("tor")?, lab.host("client")?);
         let link = lab.link(&tor, &client, Subnet::dual(9))?;
         client.route(&["default", "via", &link.v4(&tor)?.to_string()])?;
@@ -128,7 +167,7 @@ services:
   service: {{vips: [{VIP}], checks: [service]}}
 ",
                 65000 + u32::from(number),
-                check(&pid_file)
+                check(name, &pid_file)
             );
             let node = Node::start(lab, &host, &config)?;
             let interface = link.end(&host).interface.clone();
@@ -234,12 +273,36 @@ fn today() -> Result<SystemTime> {
 
 /// Kills the service of the first node, again and again.
 fn killed(lab: &Lab, kind: RouterKind, watch: Watch) -> Result<()> {
-    let rack = Rack::new(lab, kind, |pid_file| watch.check(pid_file))?;
+    let directory = lab.directory().join("systemd");
+    let rack = Rack::new(lab, kind, |name, pid_file| match name {
+        "edge-a" => watch.check(pid_file, &directory),
+        _survivor => Watch::Listener.check(pid_file, &directory),
+    })?;
+    let edge = &rack.edges[0].host;
+    let systemd = match watch {
+        Watch::Listener | Watch::Process | Watch::Http => None,
+        Watch::Systemd | Watch::SystemdOverBus => {
+            let server = EchoServer::command_line(edge, edge.name(), "[::]:7".parse()?)?;
+            let unit = format!(
+                "[Unit]\nDefaultDependencies=no\nStartLimitIntervalSec=0\n[Service]\nExecStart={server}\n"
+            );
+            let systemd = Systemd::start(&directory, &[(UNIT, &unit)], |program| edge.command(program))?;
+            systemd.bus()?;
+            Some(systemd)
+        }
+    };
+    let serve = || match &systemd {
+        None => rack.serve(0).map(Service::Echo),
+        Some(systemd) => {
+            systemd.ctl(&["start", UNIT])?;
+            Ok(Service::Unit(systemd))
+        }
+    };
     let _other = rack.serve(1)?;
     let (capture, monitor) = (rack.capture()?, rack.monitor()?);
     let (mut sent, mut changed, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds() {
-        let service = rack.serve(0)?;
+        let service = serve()?;
         rack.wait_hops(&[0, 1])?;
         let client = rack.client()?;
         let died = service.kill()?;
@@ -266,7 +329,7 @@ fn killed(lab: &Lab, kind: RouterKind, watch: Watch) -> Result<()> {
 
 /// A new process listens on the same port (SO_REUSEPORT), then the old one is killed: nothing is withdrawn.
 fn hand_over(lab: &Lab) -> Result<()> {
-    let rack = Rack::new(lab, RouterKind::Bird, |_| "{listener: {udp: 7}}".into())?;
+    let rack = Rack::new(lab, RouterKind::Bird, |_, _| "{listener: {udp: 7}}".into())?;
     let _other = rack.serve(1)?;
     let mut old = rack.serve(0)?;
     rack.wait_hops(&[0, 1])?;
@@ -308,7 +371,7 @@ fn hand_over(lab: &Lab) -> Result<()> {
 
 /// The interface that a node needs loses its carrier, and gets it back.
 fn carrier(lab: &Lab) -> Result<()> {
-    let rack = Rack::new(lab, RouterKind::Bird, |_| "{interface: to-storage}".into())?;
+    let rack = Rack::new(lab, RouterKind::Bird, |_, _| "{interface: to-storage}".into())?;
     let storage = lab.host("storage")?;
     let edge = &rack.edges[0];
     let vip: IpAddr = VIP.parse()?;

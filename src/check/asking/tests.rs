@@ -10,7 +10,7 @@ use crate::config::model::{CheckKind, TcpCheck};
 async fn a_name_is_looked_up_and_every_address_is_tried() {
     // localhost may be ::1 first, where nobody listens.
     let address = server(wait_for_close);
-    let by_name = |host: &str, port| CheckKind::Tcp(TcpCheck { target: Target { host: host.into(), port } });
+    let by_name = |host: &str, port| CheckKind::Tcp(TcpCheck::connecting(Target { host: host.into(), port }));
     assert_eq!(pass(by_name("localhost", address.port())).await, "connected");
     let refused = fail(by_name("localhost", closed_port().port())).await;
     assert!(["127.0.0.1: connection refused", "::1: connection refused"].contains(&&*refused), "{refused}");

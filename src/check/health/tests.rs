@@ -17,7 +17,7 @@ fn check(rise: u32, fall: u32) -> Check {
         timeout: Duration::from_millis(500),
         rise: NonZeroU32::new(rise).unwrap(),
         fall: NonZeroU32::new(fall).unwrap(),
-        ..Check::new(CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port: 80 } }))
+        ..Check::new(CheckKind::Tcp(TcpCheck::connecting(Target { host: "127.0.0.1".into(), port: 80 })))
     }
 }
 

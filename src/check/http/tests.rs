@@ -4,11 +4,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use hyper::header::{HeaderName, HeaderValue};
+
 use super::*;
 use crate::check::probe::tests::{
     PATIENT, answer, closed_port, fail, http, pass, request, server, time_out, wait_for_close,
 };
-use crate::config::model::{CheckKind, Target, TlsOptions};
+use crate::config::model::{CheckKind, Pattern, Regex};
 
 fn plain(address: SocketAddr) -> CheckKind {
     http(address, "web.example", None)
@@ -20,7 +22,7 @@ fn answering(text: &'static str) -> CheckKind {
 
 fn wanting(kind: CheckKind, status: &[(u16, u16)]) -> CheckKind {
     let CheckKind::Http(check) = kind else { panic!("{kind:?}") };
-    CheckKind::Http(HttpCheck { status: status.into(), ..check })
+    CheckKind::Http(Box::new(HttpCheck { status: status.into(), ..*check }))
 }
 
 /// Writes until the client closes.
@@ -148,18 +150,241 @@ async fn a_request_that_cannot_be_made_fails_in_words() {
     assert_eq!(fail(kind).await, "cannot ask for \"/healthz?full=1\": failed to parse header value");
 }
 
-#[test]
-fn the_host_header_has_brackets_and_a_port_where_it_needs_them() {
-    let header = |target: &str, port, host: &str, tls: bool| {
-        let target = Target { host: target.into(), port };
-        let tls = tls.then(TlsOptions::default);
-        host_header(&HttpCheck { target, path: "/".into(), host: host.into(), tls, status: vec![] })
-    };
-    assert_eq!(header("web", 80, "web", false), "web");
-    assert_eq!(header("web", 8080, "web", false), "web:8080");
-    assert_eq!(header("web", 80, "web", true), "web:80");
-    assert_eq!(header("web", 443, "web", true), "web");
-    assert_eq!(header("::1", 8080, "::1", false), "[::1]:8080");
-    assert_eq!(header("127.0.0.1", 8080, "web.example", false), "web.example");
-    assert_eq!(header("127.0.0.1", 8080, "2001:db8::1", false), "[2001:db8::1]");
+/// The check, changed.
+fn changed(kind: CheckKind, change: impl FnOnce(&mut HttpCheck)) -> CheckKind {
+    let CheckKind::Http(mut check) = kind else { unreachable!() };
+    change(&mut check);
+    CheckKind::Http(check)
+}
+
+#[tokio::test]
+async fn method_headers_and_body_are_sent_as_they_are_written() {
+    let (seen, requests) = mpsc::channel();
+    let address = server(move |mut stream| {
+        let mut asked = request(&mut stream);
+        let mut body = [0; 4];
+        if asked.contains("content-length: 4") {
+            std::io::Read::read_exact(&mut stream, &mut body).unwrap();
+            asked.push_str(&String::from_utf8_lossy(&body));
+        }
+        seen.send(asked).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").unwrap();
+        wait_for_close(stream);
+    });
+    let header = |name: &'static str, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+    let posting = changed(plain(address), |check| {
+        check.method = Method::Post;
+        check.request_body = "ping".into();
+        check.headers = vec![header("authorization", "Basic eA=="), header("user-agent", "me")];
+    });
+    assert_eq!(pass(posting).await, "200 OK");
+    assert_eq!(
+        requests.recv_timeout(PATIENT).unwrap(),
+        "POST /healthz?full=1 HTTP/1.1\r\nhost: web.example\r\nuser-agent: me\r\naccept: */*\r\nconnection: close\r\n\
+         authorization: Basic eA==\r\ncontent-length: 4\r\n\r\nping"
+    );
+    for (method, line) in [
+        (Method::Head, "HEAD /healthz?full=1 HTTP/1.1\r\n"),
+        (Method::Options, "OPTIONS /healthz?full=1 HTTP/1.1\r\n"),
+        (Method::Put, "PUT /healthz?full=1 HTTP/1.1\r\n"),
+    ] {
+        assert_eq!(pass(changed(plain(address), |check| check.method = method)).await, "200 OK");
+        let asked = requests.recv_timeout(PATIENT).unwrap();
+        assert!(asked.starts_with(line), "{asked}");
+        assert_eq!(asked.contains("content-length: 0"), method == Method::Put, "{asked}");
+    }
+}
+
+mod bodies {
+    use super::*;
+
+    fn wanting(address: SocketAddr, body: Pattern) -> CheckKind {
+        changed(plain(address), |check| check.body = Some(body))
+    }
+
+    fn text(text: &str) -> Pattern {
+        Pattern::Text(text.into())
+    }
+
+    fn regex(expression: &str) -> Pattern {
+        Pattern::Regex(Regex::new(expression).unwrap())
+    }
+
+    /// A server that answers like this and closes.
+    fn closing(text: &'static str) -> SocketAddr {
+        server(move |mut stream| {
+            request(&mut stream);
+            stream.write_all(text.as_bytes()).unwrap();
+        })
+    }
+
+    const WHOLE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nall is ready";
+    const CHUNKED: &str =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nall is re\r\n3\r\nady\r\n0\r\n\r\n";
+    const UNTIL_CLOSE: &str = "HTTP/1.0 200 OK\r\n\r\nall is ready";
+
+    #[tokio::test]
+    async fn what_must_be_there_is() {
+        for answer in [WHOLE, CHUNKED, UNTIL_CLOSE] {
+            assert_eq!(pass(wanting(closing(answer), text("ready"))).await, "200 OK", "{answer}");
+            assert_eq!(pass(wanting(closing(answer), regex("^all .* ready$"))).await, "200 OK", "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_body_fails_and_a_wrong_status_goes_before_it() {
+        let fails = |answer, pattern| fail(wanting(closing(answer), pattern));
+        assert_eq!(fails(WHOLE, text("Ready")).await, r#"200 OK, but "Ready" is not in the body"#);
+        assert_eq!(fails(CHUNKED, regex("ready.")).await, "200 OK, but /ready./ is not in the body");
+        let empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(fails(empty, text("x")).await, "200 OK, but the body is empty");
+        let down = "HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\nready";
+        assert_eq!(fails(down, text("ready")).await, "503 Service Unavailable, wanted 200");
+        let zipped = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Encoding: gzip\r\n\r\n\x1f\x1f";
+        assert_eq!(
+            fails(zipped, text("x")).await,
+            r#"200 OK, but "x" is not in the body, which is compressed (gzip)"#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off() {
+        let fails = |answer, pattern| fail(wanting(closing(answer), pattern));
+        let short = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nall is";
+        assert_eq!(fails(short, text("ready")).await, "200 OK, but the body broke off: connection closed");
+        let cut = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nall";
+        assert_eq!(fails(cut, text("ready")).await, "200 OK, but the body broke off: connection closed");
+        let garbage = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n";
+        assert_eq!(
+            fails(garbage, text("ready")).await,
+            "200 OK, but the body broke off: invalid chunk size line: missing size digit"
+        );
+        let resetting = server(|mut stream| {
+            let mut first = [0; 8];
+            std::io::Read::read_exact(&mut stream, &mut first).unwrap();
+            stream.write_all(short.as_bytes()).unwrap();
+            thread::sleep(Duration::from_millis(50));
+        });
+        assert_eq!(
+            fail(wanting(resetting, text("ready"))).await,
+            "200 OK, but the body broke off: connection reset by peer"
+        );
+    }
+
+    #[tokio::test]
+    async fn i5_a_slow_body_ends_in_the_time_out() {
+        let drip = || {
+            server(|mut stream| {
+                request(&mut stream);
+                let mut dripped = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nready? ");
+                while dripped.is_ok() {
+                    dripped = stream.write_all(b"x");
+                    thread::sleep(Duration::from_millis(1));
+                }
+            })
+        };
+        let ended = "200 OK, but the body did not end within 200 ms";
+        assert_eq!(time_out(wanting(drip(), text("steady"))).await, ended);
+        assert_eq!(time_out(wanting(drip(), regex("ready"))).await, ended);
+        assert_eq!(pass(wanting(drip(), text("ready"))).await, "200 OK");
+    }
+
+    #[tokio::test]
+    async fn i5_an_endless_body_is_cut_off() {
+        let endless = || server(|stream| endlessly(stream, "HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 1024]));
+        let cut = "is not in the first 64 KiB of the body";
+        assert_eq!(fail(wanting(endless(), text("y"))).await, format!("200 OK, but \"y\" {cut}"));
+        assert_eq!(fail(wanting(endless(), regex("y$"))).await, format!("200 OK, but /y$/ {cut}"));
+        assert_eq!(pass(wanting(endless(), regex("^x+$"))).await, "200 OK");
+    }
+}
+
+mod redirects {
+    use super::*;
+
+    /// A server of pages: path, status, where it leads. What is asked for is sent on.
+    fn site(
+        seen: mpsc::Sender<String>,
+        pages: impl Fn(&str, SocketAddr) -> (u16, Option<String>) + Send + Sync + 'static,
+    ) -> SocketAddr {
+        server(move |mut stream| {
+            let asked = request(&mut stream);
+            let path = asked.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (status, location) = pages(&path, stream.local_addr().unwrap());
+            let location = location.map_or(String::new(), |to| format!("Location: {to}\r\n"));
+            // Nobody listens where the test looks at the outcome alone.
+            let _unheard = seen.send(asked);
+            let answer = format!("HTTP/1.1 {status} X\r\n{location}Content-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+            wait_for_close(stream);
+        })
+    }
+
+    fn following(address: SocketAddr, redirects: u8) -> CheckKind {
+        let host = address.ip().to_string();
+        changed(http(address, &host, None), |check| check.redirects = redirects)
+    }
+
+    #[tokio::test]
+    async fn they_are_followed_as_often_as_is_allowed() {
+        let (seen, _) = mpsc::channel();
+        let address = site(seen, |path, _| match path {
+            "/healthz?full=1" => (302, Some("/2".into())),
+            "/2" => (308, Some("3".into())),
+            "/3" => (307, Some("/end".into())),
+            _ => (200, None),
+        });
+        assert_eq!(pass(following(address, 3)).await, "200 OK");
+        assert_eq!(
+            fail(following(address, 2)).await,
+            format!("http://{address}/3: 307 Temporary Redirect to /end, and 2 were followed")
+        );
+        assert_eq!(fail(following(address, 0)).await, "302 Found, wanted 200");
+        let wanted = changed(following(address, 0), |check| check.status = vec![(302, 302)]);
+        assert_eq!(pass(wanted).await, "302 Found");
+    }
+
+    #[tokio::test]
+    async fn circles_and_dead_ends_are_named() {
+        let (seen, _) = mpsc::channel();
+        let address = site(seen, |path, _| match path {
+            "/healthz?full=1" => (301, Some("/a".into())),
+            "/a" => (301, Some("/b".into())),
+            "/b" => (301, Some("/a".into())),
+            "/none" => (301, None),
+            "/ftp" => (301, Some("ftp://x/".into())),
+            "/gone" => (301, Some("/404".into())),
+            _ => (404, None),
+        });
+        assert_eq!(
+            fail(following(address, 10)).await,
+            format!("the redirects go round in circles, back to http://{address}/a")
+        );
+        let at = |path: &str| changed(following(address, 1), |check| check.path = path.into());
+        assert_eq!(fail(at("/none")).await, "301 Moved Permanently, wanted 200");
+        assert_eq!(fail(at("/ftp")).await, "301 Moved Permanently leads nowhere: \"ftp://x/\"");
+        assert_eq!(fail(at("/gone")).await, format!("http://{address}/404: 404 Not Found, wanted 200"));
+        let refused = format!("http://{}/", closed_port());
+        let to = refused.clone();
+        let (seen, _) = mpsc::channel();
+        let leading_away = site(seen, move |_, _| (302, Some(to.clone())));
+        assert_eq!(fail(following(leading_away, 1)).await, format!("{refused}: connection refused"));
+    }
+
+    #[tokio::test]
+    async fn another_host_is_told_no_secrets() {
+        let (seen, asked) = mpsc::channel();
+        let address = site(seen, |path, here| match path {
+            "/healthz?full=1" => (302, Some("/same".into())),
+            "/same" => (302, Some(format!("http://localhost:{}/other", here.port()))),
+            _ => (200, None),
+        });
+        let kind = changed(following(address, 2), |check| {
+            let secret = HeaderValue::from_static("s3cret");
+            check.headers = vec![(HeaderName::from_static("x-token"), secret)];
+        });
+        assert_eq!(pass(kind).await, "200 OK");
+        let told: Vec<bool> = asked.iter().take(3).map(|asked| asked.contains("x-token: s3cret")).collect();
+        assert_eq!(told, [true, true, false]);
+    }
 }

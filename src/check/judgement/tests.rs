@@ -16,7 +16,7 @@ fn judgement(measure: Measure, results: u32) -> Judgement {
     let results = NonZeroU32::new(results).unwrap();
     Judgement::new(&Check {
         limits: vec![Limit { measure, results, then: Consequence::Degraded }],
-        ..Check::new(CheckKind::Tcp(TcpCheck { target }))
+        ..Check::new(CheckKind::Tcp(TcpCheck::connecting(target)))
     })
 }
 

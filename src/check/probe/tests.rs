@@ -31,12 +31,11 @@ pub(in crate::check) fn target(address: SocketAddr) -> Target {
 }
 
 pub(in crate::check) fn tcp(address: SocketAddr) -> CheckKind {
-    CheckKind::Tcp(TcpCheck { target: target(address) })
+    CheckKind::Tcp(TcpCheck::connecting(target(address)))
 }
 
 pub(in crate::check) fn http(address: SocketAddr, host: &str, tls: Option<TlsOptions>) -> CheckKind {
-    let (target, host) = (target(address), host.into());
-    CheckKind::Http(HttpCheck { target, path: "/healthz?full=1".into(), host, tls, status: vec![(200, 200)] })
+    CheckKind::Http(Box::new(HttpCheck::get(target(address), host.into(), "/healthz?full=1".into(), tls)))
 }
 
 pub(in crate::check) fn sh(script: &str) -> CheckKind {

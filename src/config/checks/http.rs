@@ -1,22 +1,18 @@
-//! The `http` kind: URL, Host header, TLS options, the status codes that pass.
-
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+//! The `http` kind: URL, Host header, TLS options, the status codes that pass. The rest of the request is in
+//! `http_request`.
 
 use hyper::Uri;
 
+use super::Around;
+use super::http_request::Request;
 use super::target::{host, is_host};
-use super::{Around, io_cause};
+use super::tls;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, HttpCheck, Target, TlsOptions};
+use crate::config::model::{CheckKind, HttpCheck, HttpVersion, Target};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::{defaults, value};
-
-/// No bundle of certificates is larger.
-const LARGEST_CA_FILE: u64 = 16 << 20;
 
 /// Reads `http: {url: …}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
@@ -31,11 +27,16 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let url = table.required("url", "whom to ask: `url: \"http://127.0.0.1:8080/healthz\"`", report, url);
     let host = table.field("host", report, host).optional();
     let status = table.field("status", report, status).or_else(|| vec![defaults::HTTP_STATUS]);
-    let tls = table.field("tls", report, tls);
+    let tls = table.field("tls", report, tls::options);
+    let redirects = table.field("redirects", report, redirects);
+    let version = table.field("version", report, version).or(HttpVersion::Http1);
+    let request = Request::read(&mut table, &redirects, report);
     table.finish(report);
     let url = url?;
+    let redirects = redirects.or(0)?;
     if let Field::Set(tls) = &tls
         && !url.value.https
+        && redirects == 0
     {
         report
             .error(tls.span, "`tls` is for https, and the url is http")
@@ -43,15 +44,21 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
             .hint("write `https://` in the url, or remove `tls`");
         return None;
     }
-    let tls = tls.optional()?;
-    let url = url.value;
-    Some(CheckKind::Http(HttpCheck {
+    let (tls, request, url) = (tls.or_else(Default::default)?, request?, url.value);
+    Some(CheckKind::Http(Box::new(HttpCheck {
         host: host?.unwrap_or_else(|| url.target.host.clone()),
         target: Target { host: around.host.clone().unwrap_or(url.target.host), port: url.target.port },
         path: url.path,
-        tls: url.https.then(|| tls.unwrap_or_default()),
+        https: url.https,
+        tls,
         status: status?,
-    }))
+        method: request.method,
+        headers: request.headers,
+        request_body: request.request_body,
+        body: request.body,
+        redirects,
+        version: version?,
+    })))
 }
 
 /// The parts of a URL.
@@ -136,52 +143,15 @@ fn parse_url(written: &str) -> Result<Url, Refused> {
     Ok(Url { https, target: Target { host: host.to_owned(), port }, path })
 }
 
-fn tls(node: &Node, key: Span, report: &mut Report) -> Option<TlsOptions> {
-    let mut table = Table::open(node, Place::Tls, "`tls`", key, report)?;
-    let ca_file = table.field("ca_file", report, ca_file);
-    let insecure = table.field("insecure", report, value::boolean);
-    table.finish(report);
-    if let (Field::Set(ca_file), Field::Set(insecure)) = (&ca_file, &insecure)
-        && insecure.value
-    {
-        report
-            .error(insecure.span, "`insecure` accepts any certificate, so `ca_file` would not be used")
-            .also(ca_file.span, "the authorities to trust")
-            .hint("keep one of them");
-        return None;
-    }
-    Some(TlsOptions { ca_file: ca_file.optional()?, insecure: insecure.or(false)? })
+/// `"1.1"` or `2`.
+fn version(node: &Node, key: Span, report: &mut Report) -> Option<HttpVersion> {
+    value::choice(node, key, &[("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)], report)
 }
 
-fn ca_file(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
-    let path = value::absolute_path(node, key, report)?;
-    let shown = short(&path.display().to_string());
-    match read_pem(&path) {
-        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Some(path),
-        Ok(_) => {
-            report
-                .error(node.span, format!("`{shown}` holds no certificate"))
-                .hint("a PEM file with `-----BEGIN CERTIFICATE-----` in it is needed");
-            None
-        }
-        Err(error) => {
-            let diagnostic = report.error(node.span, format!("cannot read `{shown}`: {}", io_cause(&error)));
-            if error.kind() == ErrorKind::PermissionDenied {
-                diagnostic.hint("the user that vipcast runs as must be able to read it");
-            }
-            None
-        }
-    }
-}
-
-/// Reads a file that is really one: opening a pipe would wait for a writer.
-fn read_pem(path: &Path) -> std::io::Result<String> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST_CA_FILE).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// How many redirects are followed.
+fn redirects(node: &Node, key: Span, report: &mut Report) -> Option<u8> {
+    let number = value::integer(node, key, 0..=10, "a number of redirects, 0 to 10", report)?;
+    u8::try_from(number).ok()
 }
 
 /// `200`, `[200, 204]`, `"200-299"`, or a list of both.

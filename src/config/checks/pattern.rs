@@ -57,6 +57,12 @@ fn every_answer(span: Span, report: &mut Report) {
 pub(super) fn payload(table: &mut Table<'_>, most: usize, report: &mut Report) -> Field<Vec<u8>> {
     let text = table.field("send", report, |node, key, report| {
         let text = value::text(node, key, "a text to send", report)?;
+        // Plain and single-quoted scalars take a backslash for what it is.
+        if text.ends_with("\\n") || text.ends_with("\\r") {
+            report
+                .warning(node.span, "this ends in a backslash and a letter, not in the end of a line")
+                .hint("YAML knows `\\r\\n` in double quotes only");
+        }
         bounded(text.as_bytes().to_vec(), most, node.span, report)
     });
     let hex = table.field("send_hex", report, |node, key, report| {

@@ -90,15 +90,27 @@ fn which<T>(
     }
 }
 
+/// Whom to connect to, and the host that the kind names, which is another one where the check has a `host`.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) target: Target,
+    pub(super) host: String,
+}
+
 /// `host:port`, `192.0.2.1:80` or `[2001:db8::1]:80`; with a `host` given to the check the port alone will do.
 pub(super) fn target(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<Target> {
+    named(node, key, around, report).map(|named| named.target)
+}
+
+/// The same, with the host as it is written.
+pub(super) fn named(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<Named> {
     const WHAT: &str = "a host and port";
     let written = value::text(node, key, WHAT, report)?;
     let port = |port: &str| port.parse::<u16>().ok().filter(|port| *port != 0);
     if let Some(host) = &around.host
         && let Some(port) = port(written.strip_prefix(':').unwrap_or(written))
     {
-        return Some(Target { host: host.clone(), port });
+        return Some(Named { target: Target { host: host.clone(), port }, host: host.clone() });
     }
     if let Some((host, number)) = written.rsplit_once(':')
         && let Some(port) = port(number)
@@ -106,7 +118,8 @@ pub(super) fn target(node: &Node, key: Span, around: &Around, report: &mut Repor
         let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let literal = literal.filter(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
         if let Some(host) = literal.or_else(|| is_host(host).then_some(host)) {
-            return Some(Target { host: around.host.clone().unwrap_or_else(|| host.to_owned()), port });
+            let target = Target { host: around.host.clone().unwrap_or_else(|| host.to_owned()), port };
+            return Some(Named { target, host: host.to_owned() });
         }
     }
     let hint = if written.parse::<std::net::Ipv6Addr>().is_ok() {

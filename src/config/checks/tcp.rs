@@ -1,6 +1,7 @@
-//! The `tcp` kind: a connection that is accepted.
+//! The `tcp` kind: a connection that is accepted, and what is said on it.
 
 use super::Around;
+use super::pattern::{pattern, payload};
 use super::target::target;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::model::{CheckKind, TcpCheck};
@@ -8,21 +9,24 @@ use crate::config::places::Place;
 use crate::config::read::Table;
 use crate::config::tree::{Node, Value};
 
+/// More than any protocol begins with.
+const MOST: usize = 64 * 1024;
+
 /// `tcp: "host:port"`, or `tcp: {address: "host:port"}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
-    let target = match &node.value {
-        Value::Map(_) => {
-            let mut table = Table::open(node, Place::Tcp, "`tcp`", key, report)?;
-            let target = table.required(
-                "address",
-                "whom to connect to: `address: \"127.0.0.1:8080\"`",
-                report,
-                |node, key, report| target(node, key, around, report),
-            );
-            table.finish(report);
-            target?.value
-        }
-        Value::Scalar(_) | Value::Null | Value::List(_) => target(node, key, around, report)?,
+    let Value::Map(_) = &node.value else {
+        let target = target(node, key, around, report)?;
+        return Some(CheckKind::Tcp(TcpCheck::connecting(target)));
     };
-    Some(CheckKind::Tcp(TcpCheck { target }))
+    let mut table = Table::open(node, Place::Tcp, "`tcp`", key, report)?;
+    let target = table.required(
+        "address",
+        "whom to connect to: `address: \"127.0.0.1:8080\"`",
+        report,
+        |node, key, report| target(node, key, around, report),
+    );
+    let send = payload(&mut table, MOST, report).optional();
+    let expect = table.field("expect", report, pattern).optional();
+    table.finish(report);
+    Some(CheckKind::Tcp(TcpCheck { target: target?.value, send: send?, expect: expect? }))
 }

@@ -13,7 +13,10 @@ use domain::base::{Name, Rtype};
 use ipnet::IpNet;
 
 use super::Pattern;
+use super::grpc::GrpcCheck;
+use super::http::HttpCheck;
 use super::judgement::{HoldDown, Limit};
+use super::tls::TlsCheck;
 use crate::config::defaults;
 use crate::names::ServiceName;
 
@@ -61,9 +64,13 @@ impl Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
     /// `http:`, with an `http://` or `https://` URL.
-    Http(HttpCheck),
-    /// `tcp:`: a connection that is accepted.
+    Http(Box<HttpCheck>),
+    /// `tcp:`: a connection that is accepted, and what is said on it.
     Tcp(TcpCheck),
+    /// `tls:`: a TLS handshake, and a certificate that is good.
+    Tls(Box<TlsCheck>),
+    /// `grpc:`: a service that says it is healthy.
+    Grpc(Box<GrpcCheck>),
     /// `udp:`: a datagram that is answered.
     Udp(UdpCheck),
     /// `dns:`: a name server that knows an answer.
@@ -88,7 +95,13 @@ impl CheckKind {
     /// Whether the question goes over the network, so that it can be sent from an address and to a VIP.
     pub fn is_over_network(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Dns(_) | Self::Icmp(_) => true,
+            Self::Http(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::Grpc(_)
+            | Self::Udp(_)
+            | Self::Dns(_)
+            | Self::Icmp(_) => true,
             Self::File(_)
             | Self::Exec(_)
             | Self::Listener(_)
@@ -103,6 +116,8 @@ impl CheckKind {
         match self {
             Self::Http(_)
             | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::Grpc(_)
             | Self::Udp(_)
             | Self::Dns(_)
             | Self::Icmp(_)
@@ -127,36 +142,22 @@ pub struct Via {
     pub interface: Option<String>,
 }
 
-/// `http: {url: …}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// Whom we ask.
-    pub target: Target,
-    /// Path and query, beginning with `/`.
-    pub path: String,
-    /// Whom we ask for: goes into the Host header, and a certificate is checked for it. A name or an address, with no
-    /// port and no brackets; the host of the URL unless `host:` says otherwise.
-    pub host: String,
-    /// `Some` for https.
-    pub tls: Option<TlsOptions>,
-    /// Status codes that pass, as inclusive ranges; 200–399 is never assumed: the default is 200 alone.
-    pub status: Vec<(u16, u16)>,
-}
-
-/// `tls:` of an https check.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsOptions {
-    /// PEM file with the authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Accept any certificate.
-    pub insecure: bool,
-}
-
-/// `tcp: host:port`, or `tcp: {address: …}`.
+/// `tcp: host:port`, or `tcp: {address: …}`, with `send` and `expect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpCheck {
     /// Whom we connect to.
     pub target: Target,
+    /// Sent as soon as the connection is there.
+    pub send: Option<Vec<u8>>,
+    /// Must be in the first 64 KiB of the answer.
+    pub expect: Option<Pattern>,
+}
+
+impl TcpCheck {
+    /// A connection that has to be accepted, and nothing more.
+    pub fn connecting(target: Target) -> Self {
+        Self { target, send: None, expect: None }
+    }
 }
 
 /// `udp: {address: …, send: …}`.

@@ -1,5 +1,7 @@
 //! What an answer must hold.
 
+use std::fmt;
+
 /// `expect:` and its like: a text, or `{regex: "…"}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
@@ -7,6 +9,27 @@ pub enum Pattern {
     Text(String),
     /// It matches somewhere in the answer.
     Regex(Regex),
+}
+
+/// As it is shown in the outcome of a probe: `"text"`, `/expression/`.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Characters of it.
+        const SHOWN: usize = 60;
+        let (text, ends) = match self {
+            Self::Text(text) => (text.as_str(), '"'),
+            Self::Regex(regex) => (regex.as_str(), '/'),
+        };
+        write!(f, "{ends}")?;
+        for c in text.chars().take(SHOWN) {
+            match c.is_control() {
+                true => write!(f, "{}", c.escape_default())?,
+                false => write!(f, "{c}")?,
+            }
+        }
+        let cut = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
+        write!(f, "{cut}{ends}")
+    }
 }
 
 /// A regular expression; two are equal that are written alike.
@@ -20,12 +43,18 @@ impl Regex {
     /// What is wrong with it, in words.
     pub fn new(written: &str) -> Result<Self, String> {
         /// Of the compiled expression, in bytes; a page of text makes a few kilobytes, counted repetitions multiply.
-        const LARGEST: usize = 64 * 1024;
+        /// 64 KiB of text are matched in a hundredth of a second, and in a third of one where both are made to be slow.
+        const LARGEST: usize = 16 * 1024;
         regex_lite::RegexBuilder::new(written)
             .size_limit(LARGEST)
             .build()
             .map(Self)
             .map_err(|error| error.to_string())
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
     }
 
     /// Whether it matches somewhere in `text`.
@@ -36,8 +65,26 @@ impl Regex {
 
 impl PartialEq for Regex {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.as_str() == other.as_str()
     }
 }
 
 impl Eq for Regex {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_shown_on_one_line() {
+        assert_eq!(Pattern::Text("PONG\r\n".into()).to_string(), r#""PONG\r\n""#);
+        assert_eq!(Pattern::Regex(Regex::new("^a.b$").unwrap()).to_string(), "/^a.b$/");
+        assert_eq!(Pattern::Text("é".repeat(61)).to_string(), format!("\"{}…\"", "é".repeat(60)));
+    }
+
+    #[test]
+    fn an_expression_that_would_take_long_is_refused() {
+        assert!(Regex::new("(a?){50}a{50}b").is_ok());
+        assert_eq!(Regex::new("(a{100}){100}").unwrap_err(), "compiled regex exceeded size limit");
+    }
+}

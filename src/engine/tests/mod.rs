@@ -79,7 +79,7 @@ fn definition(port: u16) -> Arc<Check> {
         timeout: ms(500),
         rise: NonZeroU32::MIN,
         fall: NonZeroU32::MIN,
-        ..Check::new(CheckKind::Tcp(TcpCheck { target: Target { host: "127.0.0.1".into(), port } }))
+        ..Check::new(CheckKind::Tcp(TcpCheck::connecting(Target { host: "127.0.0.1".into(), port })))
     })
 }
 

@@ -55,6 +55,7 @@
 //! | add a kind of router | [`router`]: one file, one `match` arm in [`RouterKind`] and in `router::start` |
 //! | change what a new host is like | `SYSCTLS` in [`host`] |
 //! | change how datagrams are counted | [`traffic`]; what runs in the namespace is `bin/vipcast-lab-agent` |
+//! | let a systemd of the test's own run a service | [`Systemd`] |
 //! | make a BGP peer misbehave | [`speaker`]; what runs in the namespace is `bin/vipcast-lab-agent` |
 //! | know how the agent is found and built | `agent.rs` |
 

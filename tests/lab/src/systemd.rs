@@ -21,6 +21,14 @@ const SOON: Duration = Duration::from_secs(30);
 /// Where hierarchies of cgroups are, with processes but without controllers.
 const HIERARCHIES: [&str; 3] = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 
+/// Paths of cgroups that nobody has, one in each hierarchy.
+fn cgroups(what: &str) -> Vec<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("vipcast-{what}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let hierarchies = HIERARCHIES.iter().filter(|path| Path::new(path).join("cgroup.procs").exists());
+    hierarchies.map(|path| Path::new(path).join(&name)).collect()
+}
+
 /// A running systemd.
 #[derive(Debug)]
 pub struct Systemd {
@@ -38,10 +46,20 @@ impl Systemd {
         if !nix::unistd::geteuid().is_root() {
             return Err("only root can make cgroups".into());
         }
-        match [SYSTEMD, "/usr/bin/dbus-daemon"].iter().find(|program| !Path::new(program).exists()) {
-            Some(program) => Err(format!("{program} is not installed")),
-            None => Ok(()),
+        if let Some(program) = [SYSTEMD, "/usr/bin/dbus-daemon"].iter().find(|path| !Path::new(path).exists())
+        {
+            return Err(format!("{program} is not installed"));
         }
+        let cgroups = cgroups("available");
+        if cgroups.is_empty() {
+            return Err("there are no cgroups here".into());
+        }
+        for cgroup in cgroups {
+            fs::create_dir(&cgroup)
+                .and_then(|()| fs::remove_dir(&cgroup))
+                .map_err(|error| format!("no cgroup can be made in {}: {error}", cgroup.display()))?;
+        }
+        Ok(())
     }
 
     /// Starts it with these units (name and text; nothing: masked) and a bus, below a directory that does not exist yet.
@@ -74,10 +92,7 @@ impl Systemd {
                 fs::write(&path, text)?;
             }
         }
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("vipcast-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let hierarchies = HIERARCHIES.iter().filter(|path| Path::new(path).join("cgroup.procs").exists());
-        let cgroups: Vec<PathBuf> = hierarchies.map(|path| Path::new(path).join(&name)).collect();
+        let cgroups = cgroups("test");
         cgroups.iter().try_for_each(fs::create_dir).context("cannot make a cgroup")?;
         let enter: String =
             cgroups.iter().map(|path| format!("echo $$ > {}/cgroup.procs && ", path.display())).collect();

@@ -304,6 +304,15 @@ impl EchoServer {
         Ok(Self { process, health })
     }
 
+    /// The command line of a server for UDP alone that something else is to start, a service manager say.
+    ///
+    /// # Errors
+    /// When the agent cannot be built, or its file not be written.
+    pub fn command_line(host: &Host, name: &str, udp: SocketAddr) -> Result<String> {
+        let health = host.write_file(&format!("{name}.health"), "200")?;
+        Ok(format!("{} server {name} {udp} {}", agent::path()?.display(), health.display()))
+    }
+
     /// Changes what `/healthz` does from the next request on.
     ///
     /// # Errors

@@ -1,0 +1,86 @@
+//! Looks for a pattern in the body of an answer, in either version of HTTP.
+
+use std::error::Error as _;
+use std::io;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use super::super::limit::Limit;
+use super::super::search::{MOST, Search};
+use super::super::{http2, tls};
+use crate::config::model::Pattern;
+
+/// A body that arrives in pieces. The pieces may be empty.
+pub(in crate::check) trait Chunks {
+    /// `None` at the end; an error, in words, where it breaks off.
+    fn next(&mut self) -> impl Future<Output = Option<Result<Bytes, String>>> + Send;
+}
+
+impl Chunks for Incoming {
+    async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        match self.frame().await? {
+            Ok(frame) => Some(Ok(frame.into_data().unwrap_or_default())),
+            Err(error) => Some(Err(in_words(&error))),
+        }
+    }
+}
+
+impl Chunks for h2::RecvStream {
+    async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        let piece = self.data().await?;
+        let piece = piece.and_then(|piece| {
+            self.flow_control().release_capacity(piece.len())?;
+            Ok(piece)
+        });
+        Some(piece.map_err(|error| http2::in_words(&error)))
+    }
+}
+
+/// Reads as much as it takes to know.
+///
+/// # Errors
+/// In words: `"ready" is not in the body`.
+pub(super) async fn in_body(pattern: &Pattern, body: &mut impl Chunks, limit: Limit) -> Result<(), String> {
+    let mut search = Search::new(pattern);
+    let reading = async {
+        while !search.is_full() {
+            match body.next().await {
+                None => return Ok(false),
+                Some(piece) => search.take(&piece?),
+            }
+            // An expression may look at the end of the body, so it waits for that.
+            if matches!(pattern, Pattern::Text(_)) && search.is_found().await {
+                return Ok(true);
+            }
+        }
+        Ok::<_, String>(false)
+    };
+    match limit.within(reading).await {
+        Some(Ok(true)) => return Ok(()),
+        Some(Ok(false)) => {}
+        Some(Err(cause)) => return Err(format!("the body broke off: {cause}")),
+        None => return Err(limit.exceeded("the body did not end")),
+    }
+    if search.has_unseen() && limit.within(search.is_found()).await.unwrap_or(false) {
+        return Ok(());
+    }
+    Err(match search.arrived() {
+        [] => "the body is empty".into(),
+        _ if search.is_full() => format!("{pattern} is not in the first {} KiB of the body", MOST / 1024),
+        _ => format!("{pattern} is not in the body"),
+    })
+}
+
+fn in_words(error: &hyper::Error) -> String {
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match cause {
+        Some(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => tls::io_error(cause),
+        Some(_) => "connection closed".into(),
+        None if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
+            "connection closed".into()
+        }
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,79 @@
+//! The `grpc` kind: whom to ask about which service.
+
+use hyper::http::uri::Authority;
+
+use super::target::{Named, named};
+use super::{Around, tls};
+use crate::config::diagnostic::{Report, Span};
+use crate::config::model::{CheckKind, GrpcCheck};
+use crate::config::places::Place;
+use crate::config::read::{Table, expected, short};
+use crate::config::tree::{Node, Value};
+use crate::config::value;
+
+/// `grpc: "host:port"`, or `grpc: {address: "host:port"}`.
+pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
+    let Value::Map(_) = &node.value else {
+        let Named { target, host } = named(node, key, around, report)?;
+        let authority = authority_of(&host, target.port);
+        let service = String::new();
+        return Some(CheckKind::Grpc(Box::new(GrpcCheck { target, host, service, authority, tls: None })));
+    };
+    let mut table = Table::open(node, Place::Grpc, "`grpc`", key, report)?;
+    let address = table.required(
+        "address",
+        "whom to connect to: `address: \"127.0.0.1:50051\"`",
+        report,
+        |node, key, report| named(node, key, around, report),
+    );
+    let service = table.field("service", report, service).or_else(String::new);
+    let authority = table.field("authority", report, authority).optional();
+    let tls = table.field("tls", report, |node, key, report| {
+        const WHAT: &str = "`true`, `false` or a map of TLS options";
+        value::switch(node, key, WHAT, report, |report| tls::options(node, key, report))
+    });
+    table.finish(report);
+    let Named { target, host } = address?.value;
+    let authority = authority?.unwrap_or_else(|| authority_of(&host, target.port));
+    Some(CheckKind::Grpc(Box::new(GrpcCheck {
+        target,
+        host,
+        service: service?,
+        authority,
+        tls: tls.or(None)?,
+    })))
+}
+
+/// `host:port`, with an IPv6 address in brackets.
+fn authority_of(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+/// The name of a service, `package.Service` as a rule; the empty one is the server as a whole.
+fn service(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+    /// What the frame has room for, by far.
+    const LONGEST: usize = 1024;
+    const WHAT: &str = "the name of a service";
+    let name = value::text(node, key, WHAT, report)?;
+    if name.len() > LONGEST {
+        report.error(node.span, format!("`{}` is too long for the name of a service", short(name)));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn authority(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+    const WHAT: &str = "a host name, with a port if need be";
+    let written = value::text(node, key, WHAT, report)?;
+    match written.parse::<Authority>() {
+        Ok(authority) if !written.contains('@') => Some(authority.to_string()),
+        Ok(_) | Err(_) => {
+            expected(node, key, WHAT, report)
+                .hint("write it like `api.example.com` or `api.example.com:443`");
+            None
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The `tls` kind, and the TLS options of the other kinds.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+use super::target::{Named, host, named};
+use super::{Around, io_cause};
+use crate::config::diagnostic::{Report, Span};
+use crate::config::model::{CheckKind, ClientFiles, TlsCheck, TlsOptions};
+use crate::config::places::Place;
+use crate::config::read::{Field, Placed, Table, expected, list_of, short};
+use crate::config::tree::{Node, Value};
+use crate::config::{secret, value};
+
+/// No bundle of certificates is larger.
+const LARGEST_BUNDLE: u64 = 16 << 20;
+/// The least `expiry`: less is a handshake.
+const LEAST_EXPIRY: Duration = Duration::from_secs(60);
+
+/// `tls: "host:port"`, or `tls: {address: "host:port"}`.
+pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
+    let Value::Map(_) = &node.value else {
+        let Named { target, host } = named(node, key, around, report)?;
+        let check = TlsCheck { target, host, options: TlsOptions::default(), alpn: vec![] };
+        return Some(CheckKind::Tls(Box::new(check)));
+    };
+    let mut table = Table::open(node, Place::TlsKind, "`tls`", key, report)?;
+    let address = table.required(
+        "address",
+        "whom to connect to: `address: \"127.0.0.1:443\"`",
+        report,
+        |node, key, report| named(node, key, around, report),
+    );
+    let options = read_options(&mut table, report);
+    let alpn = table.field("alpn", report, alpn).or_else(Vec::new);
+    table.finish(report);
+    let Named { target, host } = address?.value;
+    Some(CheckKind::Tls(Box::new(TlsCheck { target, host, options: options?, alpn: alpn? })))
+}
+
+/// `tls:` of another kind.
+pub(super) fn options(node: &Node, key: Span, report: &mut Report) -> Option<TlsOptions> {
+    let mut table = Table::open(node, Place::Tls, "`tls`", key, report)?;
+    let options = read_options(&mut table, report);
+    table.finish(report);
+    options
+}
+
+fn read_options(table: &mut Table<'_>, report: &mut Report) -> Option<TlsOptions> {
+    let ca_file = table.field("ca_file", report, ca_file);
+    let insecure = table.field("insecure", report, value::boolean);
+    let server_name = table.field("server_name", report, host).optional();
+    let expiry =
+        table.field("expiry", report, |node, key, report| value::duration(node, key, LEAST_EXPIRY, report));
+    let client = client(table, report);
+    if let Field::Set(insecure) = &insecure
+        && insecure.value
+    {
+        let unused = [
+            (ca_file.set().map(|field| field.span), "ca_file", "the authorities to trust"),
+            (expiry.set().map(|field| field.span), "expiry", "how long they must be valid"),
+        ];
+        let unused: Vec<_> =
+            unused.into_iter().filter_map(|(span, key, label)| Some((span?, key, label))).collect();
+        for (span, key, label) in &unused {
+            report
+                .error(
+                    insecure.span,
+                    format!("`insecure` accepts any certificate, so `{key}` would not be used"),
+                )
+                .also(*span, *label)
+                .hint("keep one of them");
+        }
+        if !unused.is_empty() {
+            return None;
+        }
+    }
+    Some(TlsOptions {
+        ca_file: ca_file.optional()?,
+        insecure: insecure.or(false)?,
+        server_name: server_name?,
+        client: client?,
+        expiry: expiry.optional()?,
+    })
+}
+
+/// `client_cert_file` and `client_key_file`, both or none of them.
+fn client(table: &mut Table<'_>, report: &mut Report) -> Option<Option<ClientFiles>> {
+    let certificate = table.field("client_cert_file", report, certificates);
+    let key = table.field("client_key_file", report, private_key);
+    match (certificate, key) {
+        (Field::Absent, Field::Absent) => Some(None),
+        (Field::Set(certificate), Field::Set(key)) => {
+            let (certificate_file, chain) = certificate.value;
+            let (key_file, private_key) = key.value;
+            let fitting = CertifiedKey::from_der(chain, private_key, &ring::default_provider());
+            if let Err(error) = fitting {
+                report
+                    .error(key.span, format!("this key cannot be used with the certificate: {error}"))
+                    .also(certificate.span, "the certificate")
+                    .hint("the key must be the one that the certificate was made for");
+                return None;
+            }
+            Some(Some(ClientFiles { certificate: certificate_file, key: key_file }))
+        }
+        (Field::Set(Placed { span, .. }), Field::Absent) => {
+            report
+                .error(span, "a certificate without its key is of no use")
+                .hint("add `client_key_file: /path/to/key.pem`");
+            None
+        }
+        (Field::Absent, Field::Set(Placed { span, .. })) => {
+            report
+                .error(span, "a key without its certificate is of no use")
+                .hint("add `client_cert_file: /path/to/cert.pem`");
+            None
+        }
+        (Field::Broken, _) | (_, Field::Broken) => None,
+    }
+}
+
+fn ca_file(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
+    certificates(node, key, report).map(|(path, _)| path)
+}
+
+/// A PEM file with at least one certificate.
+fn certificates(
+    node: &Node,
+    key: Span,
+    report: &mut Report,
+) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
+    let path = value::absolute_path(node, key, report)?;
+    let shown = short(&path.display().to_string());
+    match read_pem(&path) {
+        Ok(pem) => {
+            let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+            match found {
+                Ok(found) if !found.is_empty() => Some((path, found)),
+                Ok(_) | Err(_) => {
+                    report
+                        .error(node.span, format!("`{shown}` holds no certificate"))
+                        .hint("a PEM file with `-----BEGIN CERTIFICATE-----` in it is needed");
+                    None
+                }
+            }
+        }
+        Err(error) => {
+            let diagnostic = report.error(node.span, format!("cannot read `{shown}`: {}", io_cause(&error)));
+            if error.kind() == ErrorKind::PermissionDenied {
+                diagnostic.hint("the user that vipcast runs as must be able to read it");
+            }
+            None
+        }
+    }
+}
+
+/// A PEM file with a private key, which is a secret.
+fn private_key(node: &Node, key: Span, report: &mut Report) -> Option<(PathBuf, PrivateKeyDer<'static>)> {
+    let path = value::absolute_path(node, key, report)?;
+    let pem = secret::private_key(&path, node.span, report)?;
+    if let Ok(key) = PrivateKeyDer::from_pem_slice(&pem) {
+        return Some((path, key));
+    }
+    let shown = short(&path.display().to_string());
+    let diagnostic = report.error(node.span, format!("`{shown}` holds no private key that can be used"));
+    diagnostic.hint(match String::from_utf8_lossy(&pem).contains("ENCRYPTED") {
+        true => "it is encrypted, and nobody is there to type the passphrase: `openssl pkey` decrypts it",
+        false => "a PEM file with `-----BEGIN PRIVATE KEY-----` in it is needed",
+    });
+    None
+}
+
+/// Reads a file that is really one: opening a pipe would wait for a writer.
+fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST_BUNDLE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `[h2, http/1.1]`.
+fn alpn(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
+    const WHAT: &str = "a list of protocols like `[h2, http/1.1]`";
+    /// RFC 7301 §3.1: a name has 1 to 255 octets.
+    const LONGEST: usize = 255;
+    let list = list_of(node, key, WHAT, report, |node, key, report| {
+        let name = value::text(node, key, "the name of a protocol", report)?;
+        if (1..=LONGEST).contains(&name.len()) {
+            return Some(name.to_owned());
+        }
+        expected(node, key, "the name of a protocol, 1 to 255 characters", report);
+        None
+    })?;
+    if list.is_empty() {
+        report.error(node.span, "the list is empty").hint("leave `alpn` out to offer no protocol");
+        return None;
+    }
+    Some(list.into_iter().map(|name| name.value).collect())
+}
