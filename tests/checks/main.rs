@@ -49,9 +49,9 @@ fn main() -> ExitCode {
         dns::trials(),
         icmp::trials(),
         file::trials(),
+        told::trials(),
         exec::trials(),
         limits::trials(),
-        told::trials(),
         systemd::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()

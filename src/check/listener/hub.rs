@@ -13,13 +13,16 @@
 //! thread. What is left are sockets without a peer, and of these the port decides whose bell rings. If more
 //! was told than fitted (ENOBUFS), all bells ring.
 //!
-//! **What is asked.** For TCP the listening sockets alone, for UDP those without a peer. Questions that wait are answered by one
-//! dump which began after them. The kernel writes a long dump in parts, and a socket that goes between two parts may hide its
-//! neighbour; so before a port is said to have no socket, it is asked for by itself, which is one part.
+//! **What is asked.** For TCP the listening sockets alone, for UDP those without a peer. Questions that wait are answered
+//! together, by what was asked after they came: by a dump of each port where the ports are [`FEW`], because the kernel picks
+//! those sockets itself, and else by one dump of all. The kernel writes a long dump in parts, and a socket that goes between
+//! two of them may hide its neighbour; so before a port is said to have no socket, it is asked for by itself, which is one
+//! part.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums of netlink are the kernel's and grow with it")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,8 @@ use crate::config::model::{ListenerCheck, Transport};
 
 /// Questions that wait; who comes later waits to ask.
 const WAITING: usize = 1024;
+/// Ports that are asked for one by one.
+const FEW: usize = 8;
 /// Until the kernel is asked again for its events, where it had none left to give.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -95,18 +100,22 @@ async fn answer_all(mut asked: mpsc::Receiver<Question>) {
 
 async fn answer(transport: Transport, questions: Vec<Question>) {
     let ports: BTreeSet<u16> = questions.iter().map(|question| question.check.port).collect();
-    let only = if ports.len() == 1 { ports.first().copied() } else { None };
-    let dump = Dump::take(transport, only).await;
+    let all = if ports.len() > FEW { Dump::take(transport, None).await.ok() } else { None };
+    let mut by_port: BTreeMap<u16, io::Result<Dump>> = BTreeMap::new();
     for Question { check, answer } in questions {
-        let judged = match &dump {
-            Ok(dump) => match dump.judge(&check) {
-                Err(_) if dump.may_lack_some => {
-                    let again = Dump::take(transport, Some(check.port)).await;
-                    again.map_err(|error| cannot(&error)).and_then(|dump| dump.judge(&check))
+        let seen = all.as_ref().map(|dump| (dump.judge(&check), dump.may_lack_some));
+        let judged = match seen {
+            Some((judged, may_lack_some)) if judged.is_ok() || !may_lack_some => judged,
+            Some(_) | None => {
+                let own = match by_port.entry(check.port) {
+                    Entry::Occupied(taken) => taken.into_mut(),
+                    Entry::Vacant(place) => place.insert(Dump::take(transport, Some(check.port)).await),
+                };
+                match own {
+                    Ok(dump) => dump.judge(&check),
+                    Err(error) => Err(cannot(error)),
                 }
-                judged => judged,
-            },
-            Err(error) => Err(cannot(error)),
+            }
         };
         // It may have been asked by a probe whose time is over.
         drop(answer.send(judged));
