@@ -91,7 +91,7 @@ fn against_knot_and_unbound() -> Result<()> {
     let _knot = knot(&zones, zones_port)?;
     let _unbound = unbound(&resolver, port, zones_port, &trust_anchor(&zones)?)?;
     let asking = |port: u16, rest: &str| {
-        format!("{{dns: {{server: \"127.0.0.1:{port}\", {rest}}}, interval: 5s, timeout: 4s}}")
+        format!("{{dns: {{server: \"127.0.0.1:{port}\", {rest}}}, interval: 10s, timeout: 8s}}")
     };
     let dns = |rest: &str| asking(port, rest);
     let zone = |rest: &str| asking(zones_port, rest);
