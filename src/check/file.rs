@@ -1,8 +1,4 @@
 //! `file:` checks: a file that is there, or is not, or was changed not long ago.
-//!
-//! To look at a file blocks, and on the mount of a dead NFS server it does so for ever and cannot be interrupted. So it
-//! is done on the runtime's pool of blocking threads, by at most [`LOOKS`] at a time, and the thread, not the probe, holds the
-//! place. A look that hangs fails its own check until it comes back, and never takes a second thread for it.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -12,68 +8,22 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::OFlag;
-use tokio::sync::Semaphore;
 
 use super::limit::{Answer, Limit};
+use super::looks::{LastLook, Looks};
 use super::words;
 use crate::config::model::{FileCheck, FileWanted, Pattern};
 
 #[cfg(test)]
 mod tests;
 
-/// Looks at the same time.
-pub(super) const LOOKS: usize = 8;
 /// Of what a file holds, the beginning that is looked at, in bytes.
 const READ: u64 = 64 * 1024;
 
-/// Bounds how many looks there are at a time. Clones share the bound.
-#[derive(Debug, Clone)]
-pub(super) struct Looks {
-    free: Arc<Semaphore>,
-    look: fn(&FileCheck) -> Answer,
-}
-
-impl Looks {
-    /// Looks at the files of this host.
-    pub(super) fn new() -> Self {
-        Self { free: Arc::new(Semaphore::new(LOOKS)), look: |check| look(check, SystemTime::now()) }
-    }
-}
-
-/// Free while no look of this check hangs.
-#[derive(Debug)]
-pub(super) struct LastLook(Arc<Semaphore>);
-
-impl Default for LastLook {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
-    }
-}
-
 /// Passes when the file is as it must be.
-///
-/// Cancel-safe: the look goes on by itself, and frees its place when it comes back.
 pub(super) async fn probe(check: &Arc<FileCheck>, limit: Limit, looks: &Looks, last: &LastLook) -> Answer {
-    let Ok(alone) = Arc::clone(&last.0).try_acquire_owned() else {
-        return Err(format!(
-            "the last look at {} has not come back: the file system hangs",
-            check.path.display()
-        ));
-    };
-    let turn = limit.within(Arc::clone(&looks.free).acquire_owned()).await;
-    let Some(Ok(turn)) = turn else {
-        return Err(limit.exceeded(&format!("{LOOKS} other files hang, and none came back")));
-    };
-    let (look, what) = (looks.look, Arc::clone(check));
-    let looking = tokio::task::spawn_blocking(move || {
-        let _held_while_the_thread_is_busy = (alone, turn);
-        look(&what)
-    });
-    match limit.within(looking).await {
-        Some(Ok(answer)) => answer,
-        Some(Err(_)) => Err("looking at the file panicked".into()),
-        None => Err(limit.exceeded("the file system did not answer")),
-    }
+    let what = Arc::clone(check);
+    looks.at(&check.path, last, limit, move || look(&what, SystemTime::now())).await?
 }
 
 /// Blocks.

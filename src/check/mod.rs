@@ -63,6 +63,7 @@ mod judgement;
 pub mod lateness;
 mod limit;
 mod listener;
+mod looks;
 mod netlink;
 pub mod once;
 mod pattern;

@@ -13,11 +13,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::asking::Asking;
 use super::bells::Bell;
 use super::exec::{self, Drained, LastRun, Slots};
-use super::file::{self, LastLook, Looks};
+use super::file;
 use super::interface::Interfaces;
 use super::limit::{Answer, Limit};
 use super::listener::Listeners;
-use super::process::{Readers, Watched};
+use super::looks::{LastLook, Looks};
+use super::process::Watched;
 use super::report::Outcome;
 use super::resolve::Resolver;
 use super::systemd::{self, Systemds};
@@ -49,8 +50,6 @@ pub(super) struct Shared {
     pub(super) interfaces: Interfaces,
     /// What systemd makes of its units.
     pub(super) systemds: Systemds,
-    /// How many files with the id of a process are read at the same time.
-    pub(super) readers: Readers,
 }
 
 /// An event is no reason to ask sooner after the last question than this: whatever happens how often, the thread is not
@@ -61,7 +60,7 @@ impl Shared {
     /// What the system has, and what is allowed of it; the second ends when the last program has gone.
     pub(super) fn new() -> (Self, Drained) {
         let (slots, drained) = Slots::new();
-        let (resolver, system_trust, looks) = (Resolver::system(), SystemTrust::default(), Looks::new());
+        let (resolver, system_trust, looks) = (Resolver::system(), SystemTrust::default(), Looks::default());
         let places = Arc::new(Semaphore::new(places()));
         let shared = Self {
             resolver,
@@ -72,7 +71,6 @@ impl Shared {
             listeners: Listeners::default(),
             interfaces: Interfaces::default(),
             systemds: Systemds::default(),
-            readers: Readers::default(),
         };
         (shared, drained)
     }
@@ -252,7 +250,7 @@ impl Prober {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await
             }
             CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
-            CheckKind::Process(process) => process::probe(process, watched, &shared.readers, limit).await,
+            CheckKind::Process(process) => process::probe(process, watched, &shared.looks, limit).await,
             CheckKind::Interface(interface) => interface::probe(interface, limit).await,
             CheckKind::Systemd(systemd) => systemd::probe(systemd, &shared.systemds, limit).await,
         }

@@ -4,16 +4,13 @@
 //! becomes readable when the process dies, before its parent has reaped it, and the question is asked anew. A zombie is
 //! dead.
 //!
-//! The file with the id is read at every probe, on the pool of blocking threads (it may be on a file system that hangs). At
-//! most [`READING`] files are read at a time. A probe that ends early leaves the reading to itself, and the next one of that
-//! check fails until it has ended.
+//! The file with the id is read at every probe; it may be on a file system that hangs (see `looks`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -21,40 +18,26 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
 use super::limit::{Answer, Limit};
+use super::looks::{LastLook, Looks};
 use super::words;
 use crate::config::model::{ProcessCheck, WhichProcess};
 
 #[cfg(test)]
 mod tests;
 
-/// How many files are read at a time.
-pub(super) const READING: usize = 4;
 /// No file with an id of a process is longer.
 const LONGEST_FILE: u64 = 4096;
 /// The kernel keeps this much of the name of a command (TASK_COMM_LEN, with its NUL).
 const LONGEST_COMMAND: usize = 15;
-
-/// The places of those who read a file. Clones are handles to the same.
-#[derive(Debug, Clone)]
-pub(super) struct Readers(Arc<Semaphore>);
-
-impl Default for Readers {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(READING)))
-    }
-}
 
 /// What one check knows from one probe to the next.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     /// The process that was alive at the last probe.
     alive: Option<AsyncFd<OwnedFd>>,
-    /// The reading of the file that an earlier probe did not wait for.
-    reading: Option<JoinHandle<Result<String, String>>>,
+    last_look: LastLook,
 }
 
 impl Watched {
@@ -70,15 +53,17 @@ impl Watched {
 pub(super) async fn probe(
     check: &ProcessCheck,
     watched: &mut Watched,
-    readers: &Readers,
+    looks: &Looks,
     limit: Limit,
 ) -> Answer {
     watched.alive = None;
     let (pid, of) = match &check.process {
         WhichProcess::Pid(pid) => (pid.get(), String::new()),
         WhichProcess::File(path) => {
-            let unanswered = || Err(limit.exceeded(&format!("{} was not read", path.display())));
-            let text = limit.within(read(path, watched, readers)).await.unwrap_or_else(unanswered)?;
+            let file = path.clone();
+            let text = looks.at(path, &watched.last_look, limit, move || text_of(&file)).await?;
+            let text =
+                text.map_err(|error| format!("cannot read {}: {}", path.display(), words::io_error(&error)))?;
             (
                 id(&text).map_err(|found| format!("{} has {found}", path.display()))?,
                 format!(" of {}", path.display()),
@@ -95,35 +80,7 @@ pub(super) async fn probe(
     Ok(format!("process {pid} ({command}) is alive"))
 }
 
-/// The text of a file, read by a blocking thread.
-async fn read(path: &Path, watched: &mut Watched, readers: &Readers) -> Result<String, String> {
-    let reading = match &mut watched.reading {
-        Some(earlier) => {
-            // What an earlier probe asked for says nothing of now.
-            drop(earlier.await);
-            watched.reading = None;
-            watched.reading.insert(begin(path.to_owned(), readers))
-        }
-        none => none.insert(begin(path.to_owned(), readers)),
-    };
-    let text = reading.await;
-    watched.reading = None;
-    text.unwrap_or_else(|_| Err(format!("reading {} panicked", path.display())))
-}
-
-fn begin(path: PathBuf, readers: &Readers) -> JoinHandle<Result<String, String>> {
-    let places = Arc::clone(&readers.0);
-    tokio::spawn(async move {
-        let place = places.acquire_owned().await;
-        let read = tokio::task::spawn_blocking(move || {
-            let text = text_of(&path);
-            drop(place);
-            text.map_err(|error| format!("cannot read {}: {}", path.display(), words::io_error(&error)))
-        });
-        read.await.unwrap_or_else(|error| Err(error.to_string()))
-    })
-}
-
+/// Blocks.
 fn text_of(path: &Path) -> io::Result<String> {
     // A FIFO would be waited for.
     let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();

@@ -37,11 +37,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::exec::RUNNING;
-use super::file::LOOKS;
 use super::health::{Health, Input, Judged, Output};
 use super::lateness::Lateness;
+use super::looks::LOOKS;
 use super::probe::{Prober, Shared};
-use super::process::READING;
 use super::report::{CheckReport, Outcome};
 use super::resolve::SLOTS;
 use crate::config::model::Check;
@@ -122,9 +121,8 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("probes-blocking")
-        // Every lookup, look at a file, start of a program and file with an id that the bounds allow, and two to read
-        // certificates.
-        .max_blocking_threads(SLOTS + LOOKS + RUNNING + READING + 2)
+        // Every lookup, look at a file and start of a program that the bounds allow, and two to read certificates.
+        .max_blocking_threads(SLOTS + LOOKS + RUNNING + 2)
         .build()
 }
 

@@ -1,9 +1,8 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex};
 
 use super::*;
-use crate::check::probe::tests::{PATIENT, SHORT, fail, pass};
+use crate::check::probe::tests::{fail, pass};
 use crate::config::model::{CheckKind, Regex};
 
 /// A directory of this test alone.
@@ -171,45 +170,5 @@ fn ages_are_short() {
     ];
     for (seconds, text) in table {
         assert_eq!(shown(Duration::from_secs(seconds)), text);
-    }
-}
-
-#[tokio::test]
-async fn i5_a_file_system_that_hangs_takes_a_thread_for_each_check_and_only_a_few_in_all() {
-    static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
-    let looks = Looks {
-        free: Arc::new(Semaphore::new(2)),
-        look: |check| {
-            if check.path.starts_with("/nfs") {
-                drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |open| !*open).unwrap());
-            }
-            Ok("seen".into())
-        },
-    };
-    let file = |path: &str| Arc::new(FileCheck { path: path.into(), wanted: FileWanted::Absent });
-    let ask = async |path: &str, time, last: &LastLook| {
-        probe(&file(path), Limit::starting_now(time), &looks, last).await
-    };
-    let last: [LastLook; 4] = Default::default();
-    assert_eq!(
-        ask("/nfs/a", SHORT, &last[0]).await.unwrap_err(),
-        "the file system did not answer within 200 ms"
-    );
-    assert_eq!(
-        ask("/nfs/a", PATIENT, &last[0]).await.unwrap_err(),
-        "the last look at /nfs/a has not come back: the file system hangs"
-    );
-    assert_eq!(ask("/etc/local", SHORT, &last[3]).await.unwrap(), "seen");
-    ask("/nfs/b", SHORT, &last[1]).await.unwrap_err();
-    assert_eq!(
-        ask("/etc/local", SHORT, &last[2]).await.unwrap_err(),
-        format!("{LOOKS} other files hang, and none came back within 200 ms")
-    );
-    *GATE.0.lock().unwrap() = true;
-    GATE.1.notify_all();
-    let all = looks.free.acquire_many(2);
-    drop(tokio::time::timeout(PATIENT, all).await.unwrap().unwrap());
-    for (path, last) in ["/nfs/a", "/nfs/b", "/etc/local"].iter().zip(&last) {
-        assert_eq!(ask(path, PATIENT, last).await.unwrap(), "seen");
     }
 }

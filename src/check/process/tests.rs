@@ -1,11 +1,12 @@
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::check::probe::tests::{PATIENT, SHORT, check, eventually, fail, pass};
+use crate::check::probe::tests::{PATIENT, check, eventually, fail, pass};
 use crate::check::probe::{Prober, Shared};
 use crate::config::model::CheckKind;
 
@@ -147,25 +148,6 @@ async fn a_process_that_has_the_id_of_another_one_does_not_pass() {
     let thread = std::thread::spawn(|| nix::unistd::gettid().as_raw().cast_unsigned());
     let thread = thread.join().unwrap();
     assert_eq!(fail(of_pid(thread, None)).await, format!("process {thread} is gone"));
-}
-
-#[tokio::test]
-async fn i4_a_file_that_is_never_read_fails_and_others_wait_their_turn() {
-    let own = of_pid(std::process::id(), None);
-    let readers = Readers::default();
-    let places = Arc::clone(&readers.0).acquire_many_owned(u32::try_from(READING).unwrap()).await.unwrap();
-    let file = Temporary::new("hanging", &std::process::id().to_string());
-    let shared = Shared { readers, ..Shared::new().0 };
-    let hanging = Arc::new(check(of_file(&file.0), SHORT));
-    let mut prober = Prober::new("web".into(), hanging, shared.clone());
-    for _ in 0..2 {
-        let outcome = prober.probe().await;
-        assert_eq!(outcome.detail, format!("{} was not read within 200 ms", file.0.display()));
-    }
-    assert!(Prober::new("other".into(), Arc::new(check(own, SHORT)), shared).probe().await.passed);
-    drop(places);
-    let outcome = prober.probe().await;
-    assert!(outcome.passed, "{}", outcome.detail);
 }
 
 #[test]
