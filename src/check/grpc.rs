@@ -11,7 +11,7 @@ use hyper::header::{CONTENT_TYPE, TE, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::message::Serving;
+use self::message::Status;
 use super::asking::Asking;
 use super::http::{AGENT, Chunks as _, status_in_words};
 use super::http2;
@@ -93,11 +93,11 @@ async fn look(answer: Response<RecvStream>, check: &GrpcCheck) -> Answer {
         None => return Err("the answer has no trailers, and so no grpc-status".into()),
     }
     match message::answer(&answer)? {
-        Serving::Serving => Ok("SERVING".into()),
-        status @ (Serving::Unknown | Serving::NotServing | Serving::ServiceUnknown) => {
+        Status::Serving => Ok("SERVING".into()),
+        status @ (Status::Unknown | Status::NotServing | Status::ServiceUnknown) => {
             Err(format!("{}, wanted SERVING", status.name()))
         }
-        Serving::Other(number) => Err(format!("status {number}, wanted SERVING")),
+        Status::Other(number) => Err(format!("status {number}, wanted SERVING")),
     }
 }
 

@@ -92,10 +92,12 @@ async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) 
     let limit = asking.limit;
     let request = request(hop, check)?;
     let stream = asking.connect(&hop.target).await?;
-    let exchange = async {
-        if !hop.https {
-            return ask(stream, request, check, limit).await;
-        }
+    if !hop.https {
+        let exchange = ask(stream, request, check, limit);
+        return limit.within(exchange).await.ok_or_else(|| limit.exceeded("no answer"))?;
+    }
+    // In a box, like HTTP/2 below: most checks need the room of neither, and those that hang keep what they have.
+    let exchange = Box::pin(async {
         let alpn: &[u8] = match check.version {
             HttpVersion::Http1 => b"http/1.1",
             HttpVersion::Http2 => http2::ALPN,
@@ -107,7 +109,7 @@ async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) 
             http2::is_agreed_on(&stream)?;
         }
         ask(stream, request, check, limit).await.map_err(|cause| identity.blamed(cause))
-    };
+    });
     limit.within(exchange).await.ok_or_else(|| limit.exceeded("no answer"))?
 }
 
@@ -148,11 +150,11 @@ async fn ask(
 ) -> Result<Seen, String> {
     let body = Bytes::from(check.request_body.clone());
     if check.version == HttpVersion::Http2 {
-        return http2::exchange(stream, request, body, async |answer| {
+        let exchange = http2::exchange(stream, request, body, async |answer| {
             let (head, mut body) = answer.into_parts();
             look(&head, &mut body, check, limit).await
-        })
-        .await;
+        });
+        return Box::pin(exchange).await;
     }
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD)

@@ -82,12 +82,14 @@ const CLOSED: &str = "connection closed before the answer";
 /// Whose fault it was, and what it was.
 pub(super) fn in_words(error: &h2::Error) -> String {
     if let Some(error) = error.get_io() {
-        return match error.kind() {
-            // What h2 makes of a connection that ends.
-            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => CLOSED.into(),
-            // It makes a new error of the kind, without what the system said.
-            io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
-            _ => tls::io_error(error),
+        // h2 makes a new error of the kind, without what the system said.
+        let kind = error.kind();
+        return if kind == io::ErrorKind::BrokenPipe || kind == io::ErrorKind::UnexpectedEof {
+            CLOSED.into()
+        } else if kind == io::ErrorKind::ConnectionReset {
+            "connection reset by peer".into()
+        } else {
+            tls::io_error(error)
         };
     }
     let Some(reason) = error.reason() else { return error.to_string() };

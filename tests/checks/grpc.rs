@@ -1,5 +1,6 @@
 //! `grpc` against etcd, which has the health service of gRPC's own Go library, and against nginx, which has none.
 
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -22,7 +23,10 @@ fn etcd(scheme: &str, options: &[&str]) -> Result<(Server, Directory, u16)> {
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer, "--data-dir"]);
     command.arg(directory.path().join("data")).args(options);
-    let server = Server::start(command, &directory)?.listening_on(port)?;
+    // It listens long before it answers.
+    let log = directory.path().join("log");
+    let serves = || fs::read_to_string(&log).is_ok_and(|log| log.contains("ready to serve client requests"));
+    let server = Server::start(command, &directory)?.wait_until(serves)?;
     Ok((server, directory, port))
 }
 

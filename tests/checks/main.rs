@@ -8,7 +8,7 @@
 //! | `tcp` | redis |
 //! | `tls` | openssl |
 //! | `grpc` | etcd |
-//! | `udp` | socat, chrony |
+//! | `udp` | socat |
 //! | `dns` | knot, unbound |
 //! | `icmp` | the kernel, over a router in network namespaces |
 //! | `exec` | the host's programs |

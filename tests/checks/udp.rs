@@ -1,4 +1,4 @@
-//! `udp` against socat and chrony.
+//! `udp` against socat.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -11,10 +11,7 @@ use vipcast_lab::trial;
 use crate::server::{Directory, Server, expect, needs};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("udp_against_socat", needs("socat"), against_socat),
-        trial("udp_against_chrony", needs("chronyd"), against_chrony),
-    ]
+    vec![trial("udp_against_socat", needs("socat"), against_socat)]
 }
 
 /// One that nobody has, and nobody gets soon.
@@ -61,33 +58,4 @@ fn against_socat() -> Result<()> {
         ("silent", within("300ms", silent_port, "send: x"), false, "no answer within 300 ms"),
         ("nobody", udp(nobody, "send: x"), false, "port unreachable"),
     ])
-}
-
-fn against_chrony() -> Result<()> {
-    let directory = Directory::new()?;
-    let port = free_udp_port()?;
-    let path = directory.path().display();
-    let config = directory.write(
-        "chrony.conf",
-        &format!(
-            "port {port}\nbindaddress 127.0.0.1\nallow 127.0.0.1\nlocal stratum 10\ncmdport 0\nbindcmdaddress /\npidfile \
-             {path}/pid\n"
-        ),
-    )?;
-    let mut command = Command::new("/usr/sbin/chronyd");
-    // Without the system's clock: -x.
-    command.args(["-x", "-d", "-U", "-f"]).arg(config);
-    // Version 4, mode 3 (client); the answer is of mode 4, and its second byte is the stratum.
-    let question = format!("23{}", "00".repeat(47));
-    let bytes = [&[0x23][..], &[0; 47]].concat();
-    let _chrony = Server::start(command, &directory)?.wait_until(|| answers(port, &bytes))?;
-    let asked = crate::server::ask([(
-        "time",
-        format!(
-            "{{udp: {{address: \"127.0.0.1:{port}\", send_hex: \"{question}\", expect: {{regex: '^\\$\\n'}}}}, \
-             interval: 10s, timeout: 8s}}"
-        ),
-    )])?;
-    anyhow::ensure!(asked["time"].passed, "{:?}", asked["time"]);
-    Ok(())
 }

@@ -19,7 +19,7 @@ const SERVICE: u8 = 1 << 3 | 2;
 
 /// `HealthCheckResponse.ServingStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Serving {
+pub(super) enum Status {
     Unknown,
     Serving,
     NotServing,
@@ -29,7 +29,7 @@ pub(super) enum Serving {
     Other(u64),
 }
 
-impl Serving {
+impl Status {
     /// As the protocol has it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ pub(super) fn request(service: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub(super) fn answer(framed: &[u8]) -> Result<Serving, String> {
+pub(super) fn answer(framed: &[u8]) -> Result<Status, String> {
     let garbled = || String::from("the answer is no message of the health protocol");
     let Some((prefix, message)) = framed.split_at_checked(PREFIX) else {
         return Err(match framed {
@@ -81,7 +81,7 @@ pub(super) fn answer(framed: &[u8]) -> Result<Serving, String> {
     status(message).ok_or_else(garbled)
 }
 
-fn status(mut rest: &[u8]) -> Option<Serving> {
+fn status(mut rest: &[u8]) -> Option<Status> {
     // The default is not sent; of several the last counts.
     let mut status = 0;
     while !rest.is_empty() {
@@ -100,11 +100,11 @@ fn status(mut rest: &[u8]) -> Option<Serving> {
         }
     }
     Some(match status {
-        0 => Serving::Unknown,
-        1 => Serving::Serving,
-        2 => Serving::NotServing,
-        3 => Serving::ServiceUnknown,
-        other => Serving::Other(other),
+        0 => Status::Unknown,
+        1 => Status::Serving,
+        2 => Status::NotServing,
+        3 => Status::ServiceUnknown,
+        other => Status::Other(other),
     })
 }
 
@@ -150,16 +150,16 @@ mod tests {
             framed.extend_from_slice(message);
             answer(&framed)
         };
-        assert_eq!(read(&[]), Ok(Serving::Unknown));
-        assert_eq!(read(&[8, 0]), Ok(Serving::Unknown));
-        assert_eq!(read(&[8, 1]), Ok(Serving::Serving));
-        assert_eq!(read(&[8, 2]), Ok(Serving::NotServing));
-        assert_eq!(read(&[8, 3]), Ok(Serving::ServiceUnknown));
-        assert_eq!(read(&[8, 0xac, 2]), Ok(Serving::Other(300)));
-        assert_eq!(read(&[8, 2, 8, 1]), Ok(Serving::Serving), "the last counts");
+        assert_eq!(read(&[]), Ok(Status::Unknown));
+        assert_eq!(read(&[8, 0]), Ok(Status::Unknown));
+        assert_eq!(read(&[8, 1]), Ok(Status::Serving));
+        assert_eq!(read(&[8, 2]), Ok(Status::NotServing));
+        assert_eq!(read(&[8, 3]), Ok(Status::ServiceUnknown));
+        assert_eq!(read(&[8, 0xac, 2]), Ok(Status::Other(300)));
+        assert_eq!(read(&[8, 2, 8, 1]), Ok(Status::Serving), "the last counts");
         // Fields that are not known yet, of every type.
         let newer = [16, 5, 26, 2, 1, 2, 33, 1, 2, 3, 4, 5, 6, 7, 8, 45, 1, 2, 3, 4, 8, 1];
-        assert_eq!(read(&newer), Ok(Serving::Serving));
+        assert_eq!(read(&newer), Ok(Status::Serving));
     }
 
     #[test]

@@ -388,3 +388,15 @@ mod redirects {
         assert_eq!(told, [true, true, false]);
     }
 }
+
+#[tokio::test]
+async fn a_probe_in_plain_text_takes_little_room_while_it_hangs() {
+    let shared = crate::check::probe::Shared::new().0;
+    let via = crate::config::model::Via::default();
+    let asking = Asking { limit: Limit::starting_now(PATIENT), resolver: &shared.resolver, via: &via };
+    let CheckKind::Http(check) = plain(closed_port()) else { unreachable!() };
+    let trust = Trust::new(Some(&check.tls), &shared.system_trust);
+    // A thousand that hang are in memory at the same time.
+    let room = size_of_val(&super::probe(&check, asking, &trust));
+    assert!(room <= 8 * 1024, "{room} bytes");
+}

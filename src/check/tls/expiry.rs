@@ -64,8 +64,8 @@ pub(super) fn validity(
 }
 
 fn ends_before(error: Error) -> Option<UnixTime> {
-    match error {
-        Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => Some(not_after),
-        _ => None,
-    }
+    let Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) = error else {
+        return None;
+    };
+    Some(not_after)
 }

@@ -41,7 +41,10 @@ fn regex(node: &Node, key: Span, report: &mut Report) -> Option<Regex> {
         Err(cause) => {
             report
                 .error(node.span, format!("`{}` is not a regular expression that we know", short(written)))
-                .hint(cause);
+                .hint(match cause.contains("size limit") {
+                    true => "it becomes too large: use fewer or smaller repetitions like `{100}`".into(),
+                    false => cause,
+                });
             None
         }
     }
