@@ -11,6 +11,7 @@ mod tests;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::Bytes;
 use domain::base::{Message, MessageBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -44,9 +45,9 @@ pub(super) async fn probe(check: &DnsCheck, asking: Asking<'_>) -> Answer {
 }
 
 /// The message that we send.
-fn query(check: &DnsCheck, id: u16) -> Result<Message<Vec<u8>>, String> {
+fn query(check: &DnsCheck, id: u16) -> Result<Message<Bytes>, String> {
     let impossible = |_| String::from("the question does not fit into a message");
-    let mut query = MessageBuilder::new_vec();
+    let mut query = MessageBuilder::new_bytes();
     query.header_mut().set_id(id);
     query.header_mut().set_rd(check.recursion);
     // RFC 6840 §5.7: with it, a resolver says AD although DNSSEC records are not asked for.
@@ -72,10 +73,10 @@ fn random() -> u16 {
 /// An error when there is no answer.
 async fn over_udp(
     check: &DnsCheck,
-    query: &Message<Vec<u8>>,
+    query: &Message<Bytes>,
     address: IpAddr,
     asking: Asking<'_>,
-) -> Result<Message<Vec<u8>>, String> {
+) -> Result<Message<Bytes>, String> {
     let to = SocketAddr::new(address, check.server.port);
     let socket = asking.datagrams(to).await?;
     let in_words = |error: std::io::Error| asking.in_words_of_datagrams(&error);
@@ -104,10 +105,10 @@ async fn over_udp(
 /// An error when there is no answer.
 async fn over_tcp(
     check: &DnsCheck,
-    query: &Message<Vec<u8>>,
+    query: &Message<Bytes>,
     address: IpAddr,
     asking: Asking<'_>,
-) -> Result<Message<Vec<u8>>, String> {
+) -> Result<Message<Bytes>, String> {
     let over_tcp = |cause: String| format!("over TCP: {cause}");
     let target = Target { host: address.to_string(), port: check.server.port };
     let mut stream = asking.connect(&target).await.map_err(over_tcp)?;

@@ -1,5 +1,6 @@
 //! What an answer is worth. Pure: bytes in, words out, and no bytes that make it panic.
 
+use bytes::Bytes;
 use domain::base::iana::{Class, OptRcode};
 use domain::base::wire::ParseError;
 use domain::base::{Message, ParsedName, Rtype};
@@ -14,8 +15,8 @@ const MOST: u16 = 1000;
 const SHOWN: usize = 6;
 
 /// What was received, if it is an answer to our query; else what is wrong with it, as the rest of a sentence.
-pub(super) fn to(query: &Message<Vec<u8>>, received: &[u8]) -> Result<Message<Vec<u8>>, String> {
-    let Ok(answer) = Message::from_octets(received.to_vec()) else {
+pub(super) fn to(query: &Message<Bytes>, received: &[u8]) -> Result<Message<Bytes>, String> {
+    let Ok(answer) = Message::from_octets(Bytes::copy_from_slice(received)) else {
         return Err(format!("has {} bytes and is no DNS message", received.len()));
     };
     if !answer.header().qr() {
@@ -33,7 +34,7 @@ pub(super) fn to(query: &Message<Vec<u8>>, received: &[u8]) -> Result<Message<Ve
 }
 
 /// Passes when the answer is as `check` wants it.
-pub(super) fn judge(check: &DnsCheck, answer: &Message<Vec<u8>>) -> Answer {
+pub(super) fn judge(check: &DnsCheck, answer: &Message<Bytes>) -> Answer {
     let rcode = answer.opt_rcode();
     if !check.rcodes.contains(&rcode) {
         let wanted: Vec<String> = check.rcodes.iter().map(OptRcode::to_string).collect();
@@ -75,7 +76,7 @@ pub(super) fn judge(check: &DnsCheck, answer: &Message<Vec<u8>>) -> Answer {
 }
 
 /// The values of the records that were asked for, of the name at the end of the CNAMEs, as a zone file has them.
-fn values(record_type: Rtype, answer: &Message<Vec<u8>>) -> Result<Vec<String>, String> {
+fn values(record_type: Rtype, answer: &Message<Bytes>) -> Result<Vec<String>, String> {
     let unreadable = |error: ParseError| format!("the answer cannot be read: {error}");
     if answer.header_counts().ancount() > MOST {
         return Err(format!("there are more than {MOST} answers"));
@@ -94,10 +95,10 @@ fn values(record_type: Rtype, answer: &Message<Vec<u8>>) -> Result<Vec<String>, 
         {
             continue;
         }
-        let record = record.to_any_record::<AllRecordData<&[u8], ParsedName<&[u8]>>>().map_err(unreadable)?;
+        let record = record.to_any_record::<AllRecordData<Bytes, ParsedName<Bytes>>>().map_err(unreadable)?;
         let value = if let AllRecordData::Txt(text) = record.data() {
             // Its parts are one text to whoever uses it.
-            String::from_utf8_lossy(&text.text::<Vec<u8>>()).into_owned()
+            String::from_utf8_lossy(&text.text::<Bytes>()).into_owned()
         } else {
             record.data().to_string()
         };

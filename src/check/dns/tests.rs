@@ -11,7 +11,7 @@ use super::*;
 use crate::check::probe::tests::{fail, pass, target, time_out, wait_for_close};
 use crate::config::model::CheckKind;
 
-type Name = domain::base::Name<Vec<u8>>;
+type Name = domain::base::Name<Bytes>;
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -96,15 +96,15 @@ enum Record<'a> {
 use Record::{A as Address, Alias};
 
 fn reply(query: &[u8], rcode: Rcode, records: &[Record<'_>]) -> Vec<u8> {
-    let query = Message::from_octets(query).unwrap();
-    let mut reply = MessageBuilder::new_vec().start_answer(&query, rcode).unwrap();
+    let query = Message::from_octets(Bytes::copy_from_slice(query)).unwrap();
+    let mut reply = MessageBuilder::new_bytes().start_answer(&query, rcode).unwrap();
     for record in records {
         match record {
             Record::A(owner, address) => reply.push((name(owner), 60, A::new((*address).into()))).unwrap(),
             Record::Alias(owner, to) => reply.push((name(owner), 60, Cname::new(name(to)))).unwrap(),
         }
     }
-    reply.finish()
+    reply.finish().to_vec()
 }
 
 fn answering(rcode: Rcode, records: &'static [Record<'static>]) -> SocketAddr {
@@ -212,12 +212,12 @@ async fn aliases_are_followed_within_the_answer() {
 #[tokio::test]
 async fn values_are_written_as_in_a_zone_file() {
     let texts = udp(|query| {
-        let query = Message::from_octets(query).unwrap();
-        let mut reply = MessageBuilder::new_vec().start_answer(&query, Rcode::NOERROR).unwrap();
-        let text: Txt<Vec<u8>> = Txt::build_from_slice(b"v=spf1 -ALL").unwrap();
+        let query = Message::from_octets(Bytes::copy_from_slice(query)).unwrap();
+        let mut reply = MessageBuilder::new_bytes().start_answer(&query, Rcode::NOERROR).unwrap();
+        let text: Txt<Bytes> = Txt::build_from_slice(b"v=spf1 -ALL").unwrap();
         reply.push((name("www.example.com"), 60, text)).unwrap();
         reply.push((name("www.example.com"), 60, Mx::new(10, name("mail.example.com")))).unwrap();
-        vec![reply.finish()]
+        vec![reply.finish().to_vec()]
     });
     let of_type = |record_type, answer: &str| {
         kind(DnsCheck { record_type, answers: Some(vec![answer.into()]), ..check(texts) })
@@ -315,7 +315,7 @@ fn thousands_of_answers_are_not_read() {
     assert_eq!(answer::judge(&check, &answer).unwrap_err(), "there are more than 1000 answers");
 }
 
-fn read(check: &DnsCheck, query: &Message<Vec<u8>>, received: &[u8]) -> Option<String> {
+fn read(check: &DnsCheck, query: &Message<Bytes>, received: &[u8]) -> Option<String> {
     let answer = answer::to(query, received).ok()?;
     Some(answer::judge(check, &answer).unwrap_or_else(|cause| cause))
 }

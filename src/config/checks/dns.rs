@@ -1,5 +1,6 @@
 //! The `dns` kind: a question to a name server, and what the answer must be.
 
+use bytes::Bytes;
 use domain::base::iana::OptRcode;
 use domain::base::{Name, Rtype};
 
@@ -71,7 +72,7 @@ fn server(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option
     }
 }
 
-fn name(node: &Node, key: Span, report: &mut Report) -> Option<Name<Vec<u8>>> {
+fn name(node: &Node, key: Span, report: &mut Report) -> Option<Name<Bytes>> {
     const WHAT: &str = "a domain name";
     let written = value::text(node, key, WHAT, report)?;
     match written.parse() {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use domain::base::iana::OptRcode;
 use domain::base::{Name, Rtype};
 use ipnet::IpNet;
@@ -177,7 +178,7 @@ pub struct DnsCheck {
     /// Whom we ask.
     pub server: Target,
     /// What we ask for.
-    pub name: Name<Vec<u8>>,
+    pub name: Name<Bytes>,
     /// Which records of it.
     pub record_type: Rtype,
     /// How the question travels.
