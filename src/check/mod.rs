@@ -10,16 +10,15 @@
 //!          │      └─ judgement    pure: latency and errors against their limits
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 ├─ http, grpc ► tls, http2 ─┐
-//!                 ├─ tcp, tls, dns ► tls      │
-//!                 ├─ icmp, udp ───────────────┴► asking ─► resolve   names, sockets, bounded
-//!                 ├─ exec ──► capture                         process groups, bounded
-//!                 ├─ file                                     looks that may hang, bounded
-//!                 ├─ process                                  pidfd
-//!                 ├─ listener, interface ──► netlink          the kernel is asked
-//!                 └─ systemd ──► dbus                         systemd is asked
+//!                 ├─ http, grpc ──► http2, tls ─┐
+//!                 ├─ tls ──► tls ───────────────┤
+//!                 ├─ tcp, udp, dns, icmp ───────┴► asking ─► resolve   names and sockets, bounded
+//!                 ├─ exec ──► capture                                  process groups, bounded
+//!                 ├─ file, process ──► looks                           files that may hang, bounded
+//!                 ├─ listener, interface ──► netlink                   the kernel is asked
+//!                 └─ systemd ──► dbus                                  systemd is asked
 //!                        ▲
-//!                        └── bells ◄── hub                    the kernel, or systemd, tells: ask now
+//!                        └── bells ◄── hub                             the kernel, or systemd, tells: ask now
 //!          │
 //!          ▼ mpsc
 //!      CheckReport ──► engine
@@ -35,12 +34,11 @@
 //! | a look at a file | nobody: it ends by itself | when the file system answers |
 //! | loading certificates | nobody: it ends by itself | when the files are read |
 //! | the hub of a kind | every check of that kind | dropped with the last of them |
-//! | reading the id of a process | nobody: it ends by itself | when the file is read |
 //! | a program's supervisor | nobody; a `Drained` knows whether there is one | when every process of it is reaped |
 //!
 //! **Cancel safety.** Dropping a check's task drops its probe, and with that its sockets. What cannot be dropped (a blocking
-//! lookup, a look at a file, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has no result: nothing
-//! is reported that nobody saw.
+//! lookup, a look at a file, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has
+//! no result: nothing is reported that nobody saw.
 //!
 //! To add a kind of check: a variant of [`CheckKind`](crate::config::model::CheckKind), a file here with a
 //! `probe` that says in words what it saw, an arm in `probe::Prober::ask`, and a reader in `config::checks`. A kind that

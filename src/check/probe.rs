@@ -99,46 +99,41 @@ pub(super) struct Prober {
     trust: Trust,
     last_run: LastRun,
     watched: Watched,
-    /// Rings when something has changed, for kinds where somebody tells.
-    bell: Option<Bell>,
+    told: Told,
     asked: Instant,
     started: Option<Instant>,
     last_look: LastLook,
 }
 
+/// Who tells that something has changed.
+#[derive(Debug)]
+enum Told {
+    /// Nobody: it is polled.
+    Never,
+    /// A hub.
+    By(Bell),
+    /// The process that is watched, by dying.
+    ByItsEnd,
+}
+
 impl Prober {
     pub(super) fn new(name: CheckName, check: Arc<Check>, shared: Shared) -> Self {
-        let options = match &check.kind {
-            CheckKind::Http(http) => Some(&http.tls),
-            CheckKind::Tls(tls) => Some(&tls.options),
-            CheckKind::Grpc(grpc) => grpc.tls.as_ref(),
+        let (told, tls) = match &check.kind {
+            CheckKind::Http(http) => (Told::Never, Some(&http.tls)),
+            CheckKind::Tls(tls) => (Told::Never, Some(&tls.options)),
+            CheckKind::Grpc(grpc) => (Told::Never, grpc.tls.as_ref()),
+            CheckKind::Listener(listener) => (Told::By(shared.listeners.bell(listener)), None),
+            CheckKind::Interface(interface) => (Told::By(shared.interfaces.bell(interface)), None),
+            CheckKind::Systemd(systemd) => (Told::By(shared.systemds.bell(systemd)), None),
+            CheckKind::Process(_) => (Told::ByItsEnd, None),
             CheckKind::Tcp(_)
             | CheckKind::Udp(_)
             | CheckKind::Dns(_)
             | CheckKind::Icmp(_)
             | CheckKind::File(_)
-            | CheckKind::Exec(_)
-            | CheckKind::Listener(_)
-            | CheckKind::Process(_)
-            | CheckKind::Interface(_)
-            | CheckKind::Systemd(_) => None,
+            | CheckKind::Exec(_) => (Told::Never, None),
         };
-        let bell = match &check.kind {
-            CheckKind::Listener(listener) => Some(shared.listeners.bell(listener)),
-            CheckKind::Interface(interface) => Some(shared.interfaces.bell(interface)),
-            CheckKind::Systemd(systemd) => Some(shared.systemds.bell(systemd)),
-            CheckKind::Http(_)
-            | CheckKind::Tcp(_)
-            | CheckKind::Tls(_)
-            | CheckKind::Grpc(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Icmp(_)
-            | CheckKind::File(_)
-            | CheckKind::Exec(_)
-            | CheckKind::Process(_) => None,
-        };
-        let trust = Trust::new(options, &shared.system_trust);
+        let trust = Trust::new(tls, &shared.system_trust);
         Self {
             name,
             check,
@@ -147,7 +142,7 @@ impl Prober {
             last_run: LastRun::default(),
             last_look: LastLook::default(),
             watched: Watched::default(),
-            bell,
+            told,
             asked: Instant::now(),
             started: None,
         }
@@ -186,24 +181,10 @@ impl Prober {
     ///
     /// Cancel-safe: what happens while nobody waits ends the next wait at once. Who stops waiting does so to ask.
     pub(super) async fn changed(&mut self) {
-        match (&self.bell, &self.check.kind) {
-            (Some(bell), _) => bell.rung().await,
-            (None, CheckKind::Process(_)) => self.watched.ended().await,
-            (
-                None,
-                CheckKind::Http(_)
-                | CheckKind::Tcp(_)
-                | CheckKind::Tls(_)
-                | CheckKind::Grpc(_)
-                | CheckKind::Udp(_)
-                | CheckKind::Dns(_)
-                | CheckKind::Icmp(_)
-                | CheckKind::File(_)
-                | CheckKind::Exec(_)
-                | CheckKind::Listener(_)
-                | CheckKind::Interface(_)
-                | CheckKind::Systemd(_),
-            ) => pending().await,
+        match &self.told {
+            Told::Never => pending().await,
+            Told::By(bell) => bell.rung().await,
+            Told::ByItsEnd => self.watched.ended().await,
         }
         let not_before = self.asked + LEAST_PAUSE;
         // A timer is late by up to a millisecond, even when its time has come already.
