@@ -4,7 +4,7 @@
 //! ```text
 //! state_dir/lock          locked as long as the daemon lives; holds its process id, for people
 //! state_dir/drains.json   service -> drain; replaced as a whole, never half-written
-//! state_dir/held.json     the boot, the VIPs that are held back, and those that a reboot holds back
+//! state_dir/held.json     the VIPs that are held back, and those that a start holds back
 //! state_dir/restart.json  the boot and the VIPs; there only between two processes
 //! ```
 
@@ -80,14 +80,6 @@ struct Announced {
     vips: BTreeSet<IpNet>,
 }
 
-/// Which VIPs are held back, and which a reboot holds back.
-#[derive(Debug, Serialize, Deserialize)]
-struct SavedHeldBack {
-    boot: String,
-    held: BTreeSet<IpNet>,
-    watched: BTreeSet<IpNet>,
-}
-
 /// The state directory, locked for as long as this value lives.
 #[derive(Debug)]
 pub struct StateDir {
@@ -144,25 +136,20 @@ impl StateDir {
         self.write(DRAINS, drains)
     }
 
-    /// The VIPs that must not take over by themselves: those that were held back; after a reboot all that could be, because
-    /// somebody else has their traffic now.
+    /// What the last process saved of what is held back.
     ///
     /// # Errors
     /// The file is there but cannot be read or understood.
-    pub fn held_back(&self) -> Result<BTreeSet<IpNet>, StateError> {
-        let Some(SavedHeldBack { boot, held, watched }) = self.read(HELD)? else {
-            return Ok(BTreeSet::new());
-        };
-        Ok(if boot == self.boot()? { held } else { watched })
+    pub fn held_back(&self) -> Result<HeldBack, StateError> {
+        Ok(self.read(HELD)?.unwrap_or_default())
     }
 
     /// Saves what is held back: after this returns it survives a power cut.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn save_held_back(&self, HeldBack { held, watched }: &HeldBack) -> Result<(), StateError> {
-        let (held, watched) = (held.clone(), watched.clone());
-        self.write(HELD, &SavedHeldBack { boot: self.boot()?, held, watched })
+    pub fn save_held_back(&self, held_back: &HeldBack) -> Result<(), StateError> {
+        self.write(HELD, held_back)
     }
 
     /// Leaves for the next process what was announced, because the routers keep it (RFC 4724).
@@ -263,16 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_stays_so_and_a_reboot_holds_back_all_that_can_be() {
+    fn what_is_held_back_comes_back_as_it_was_saved() {
         let path = scratch("held");
         let state = StateDir::open(&path).unwrap();
-        assert_eq!(state.held_back().unwrap(), BTreeSet::new(), "a first start takes the traffic");
+        assert_eq!(state.held_back().unwrap(), HeldBack::default(), "a first start takes the traffic");
         let [held, other]: [IpNet; 2] = ["192.0.2.10/32", "192.0.2.11/32"].map(|vip| vip.parse().unwrap());
-        state.save_held_back(&HeldBack { held: [held].into(), watched: [held, other].into() }).unwrap();
-        assert_eq!(state.held_back().unwrap(), [held].into());
-        let text = fs::read_to_string(path.join(HELD)).unwrap();
-        fs::write(path.join(HELD), text.replace(&state.boot().unwrap(), "another")).unwrap();
-        assert_eq!(state.held_back().unwrap(), [held, other].into());
+        let held_back = HeldBack { held: [held].into(), watched: [held, other].into() };
+        state.save_held_back(&held_back).unwrap();
+        assert_eq!(state.held_back().unwrap(), held_back);
         fs::write(path.join(HELD), "{").unwrap();
         assert!(matches!(state.held_back(), Err(StateError::Read { .. })));
         fs::remove_dir_all(path).unwrap();

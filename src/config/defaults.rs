@@ -55,3 +55,5 @@ pub const MOST_HOLD_DOWN: Duration = Duration::from_secs(300);
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// `for` of `latency` that looks at each result: how many in a row.
 pub const RESULTS_OVER: NonZeroU32 = NonZeroU32::new(5).unwrap();
+/// LOCAL_PREF inside our AS where nothing else is said.
+pub const LOCAL_PREF: u32 = 100;

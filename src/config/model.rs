@@ -352,6 +352,21 @@ impl Service {
         };
         worst.saturating_sub(better).max(healthy.saturating_add(1)).min(worst)
     }
+
+    /// LOCAL_PREF of a demoted path, inside our AS, where paths have no length to speak of: ten less than when healthy for
+    /// each rank; what `demoted` says is that of what is down.
+    pub fn preference(&self, rank: Rank) -> u32 {
+        const STEP: u32 = 10;
+        let healthy = self.announce.local_pref.unwrap_or(defaults::LOCAL_PREF);
+        let written = self.demoted.local_pref.filter(|_| self.demoted.local_pref != self.announce.local_pref);
+        let worst = written.unwrap_or(healthy.saturating_sub(3 * STEP));
+        let better = match rank {
+            Rank::Standby => 2 * STEP,
+            Rank::Degraded => STEP,
+            Rank::Down => 0,
+        };
+        worst.saturating_add(better).min(healthy.saturating_sub(1)).max(worst)
+    }
 }
 
 /// `bind:`.

@@ -87,11 +87,13 @@ pub fn explain(
     let service = engine.config().services.get(&standing.service)?;
     let names = service.checks.checks(Some(&prefix));
     let facts = engine.facts();
+    // To others it is not sent.
+    let is_internal = engine.config().peers.values().any(|peer| peer.local_as == peer.peer_as);
     Some(api::Explanation {
         vip: vip(engine, around, &prefix, standing, now),
         attributes: standing.decision.verdict.attributes().map(|route| api::Attributes {
             med: route.med,
-            local_pref: route.local_pref,
+            local_pref: route.local_pref.filter(|_| is_internal),
             as_path_prepend: route.as_path_prepend,
             link_bandwidth: route.link_bandwidth,
             communities: (route.communities.iter().map(ToString::to_string))

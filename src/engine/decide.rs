@@ -30,7 +30,7 @@ pub(super) fn decide(
     facts: &Facts,
     now: Instant,
 ) -> BTreeMap<IpNet, Decision> {
-    let alike = !service.checks.differs_by_vip() && facts.recovering.is_empty();
+    let alike = !service.checks.differs_by_vip() && !service.recovers();
     let common = alike.then(|| intent(name, service, None, facts, now));
     let stays = match facts.shutdown {
         Some(Shutdown::Unbinding { .. } | Shutdown::Done) => false,
@@ -155,7 +155,11 @@ fn route(service: &Service, rank: Option<Rank>, vip: &IpNet, graceful: bool) -> 
         as_path_prepend: rank.map_or(announce.as_path_prepend, |rank| service.prepends(rank)),
         med: announce.med,
         // RFC 8326 §4.1: inside an AS the community alone moves nothing; the lowest preference does.
-        local_pref: if graceful { Some(0) } else { announce.local_pref },
+        local_pref: if graceful {
+            Some(0)
+        } else {
+            rank.map_or(announce.local_pref, |rank| Some(service.preference(rank)))
+        },
         communities,
         extended_communities: announce.extended_communities.clone(),
         link_bandwidth: announce.link_bandwidth,

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::effect::{Effect, Record};
 use super::facts::{Address, Asked, CheckFact, Drain, Event, Owner, PeerFact};
-use super::{Engine, recovery, shutdown};
+use super::{Engine, shutdown};
 use crate::check::report::{CheckReport, HealthState};
 use crate::config::model::Config;
 use crate::names::{CheckName, PeerName, ServiceName};
@@ -52,7 +52,7 @@ impl Engine {
         records: &mut Vec<Effect>,
     ) -> Touched {
         match event {
-            Event::Reload(config) => self.fold_config(config, effects, records),
+            Event::Reload(config) => self.fold_config(config, now, effects, records),
             Event::Check(report) => self.fold_check(report, records),
             Event::Addresses(addresses) => self.fold_addresses(addresses, now, records),
             Event::AddressAdded(address, owner) => {
@@ -120,6 +120,7 @@ impl Engine {
     fn fold_config(
         &mut self,
         config: Arc<Config>,
+        now: Instant,
         effects: &mut Vec<Effect>,
         records: &mut Vec<Effect>,
     ) -> Touched {
@@ -141,7 +142,7 @@ impl Engine {
         // Whoever reloads may have mended what went wrong.
         self.facts.address_errors.clear();
         self.users = users(&self.config);
-        self.watched = recovery::watched(&self.config);
+        self.follow_new_rules(now);
         effects.push(self.configure());
         Touched::All
     }
@@ -218,18 +219,27 @@ impl Engine {
     }
 
     fn fold_check(&mut self, report: CheckReport, records: &mut Vec<Effect>) -> Touched {
-        let CheckReport { check, definition, mut state, mut since, degraded, held_until, outcome, at } =
-            report;
+        let CheckReport {
+            check,
+            definition,
+            mut state,
+            mut since,
+            mut degraded,
+            mut held_until,
+            outcome,
+            at,
+        } = report;
         // A late report of a check that a reload has removed or changed.
         if self.config.checks.get(&check) != Some(&definition) {
             return Touched::Nothing;
         }
-        let before = self.facts.checks.get(&check).map(|fact| (fact.state, fact.since));
-        if let (HealthState::Unknown, Some((settled, entered))) = (state, before) {
+        let before = self.facts.checks.get(&check);
+        if let (HealthState::Unknown, Some(settled)) = (state, before) {
             // Its definition has changed: until the new one settles, the old answer is the best there is.
-            (state, since) = (settled, entered);
+            (state, since) = (settled.state, settled.since);
+            (degraded, held_until) = (settled.degraded.clone(), settled.held_until);
         }
-        if before.map(|(state, _)| state) != Some(state) {
+        if before.map(|fact| fact.state) != Some(state) {
             let detail = outcome.detail.clone();
             records.push(Effect::Record(Record::Check { check: check.clone(), state, detail }));
         }

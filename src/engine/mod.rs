@@ -63,7 +63,7 @@ pub struct Left {
     /// Operators' drains.
     pub drains: BTreeMap<ServiceName, Drain>,
     /// VIPs that must not take over by themselves.
-    pub held: BTreeSet<IpNet>,
+    pub held: HeldBack,
     /// The VIPs that were announced when a graceful restart was asked for, on this boot.
     pub announced: Option<BTreeSet<IpNet>>,
 }
@@ -107,7 +107,7 @@ impl Engine {
             desired: Desired { extent, ..Desired::default() },
             actual,
             announced_before: left.announced,
-            saved: HeldBack { held: left.held.clone(), watched: BTreeSet::new() },
+            saved: left.held.clone(),
             acted_at: None,
         };
         engine.hold_back(&left.held);

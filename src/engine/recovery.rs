@@ -2,31 +2,37 @@
 //! where it went meanwhile until somebody, or some time, says otherwise.
 //!
 //! ```text
-//!            down                          healthy again
-//!  (none) ──────────► Recovery{failed} ──────────────────► Recovery{warm_until, held} ──► (none)
-//!                                                             │        │
-//!                                                          the time  the time, or Event::Promote
+//!            down                              healthy again
+//!  (none) ──────────► Recovery{down, lost} ──────────────────► Recovery{warm_until, held} ──► (none)
+//!             degraded: lost alone                               │        │
+//!                                                             the time  the time, or Event::Promote
 //! ```
 //!
-//! Only services with `warm_up` or `preempt` take part. What is held back is in the state directory too: a host that boots
-//! takes nothing over that it had before, because somebody else has it now.
+//! Only services with `warm_up` or `preempt` take part. What is held back is in the state directory too. A daemon that starts
+//! takes nothing over that it had before, because somebody else has it now; only over a graceful restart it has kept it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::condition::{Health, health};
 use super::effect::{Effect, Record};
 use super::{Engine, Touched};
-use crate::config::model::{Config, Preempt, Role, Service};
+use crate::config::model::{Config, OnDegraded, Preempt, Role, Service};
 use crate::names::ServiceName;
 
-/// A VIP whose service is, or was, down.
+/// A VIP whose service is, or was, not well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recovery {
     /// It is down now, or nothing is known of it since it was.
-    pub failed: bool,
+    pub down: bool,
+    /// Its traffic went elsewhere since it was last announced plainly.
+    pub lost: bool,
+    /// An operator said that it takes over as soon as it is healthy.
+    pub promoted: bool,
     /// It warms up until then.
     pub warm_until: Option<Instant>,
     /// It does not take over again.
@@ -43,11 +49,11 @@ pub enum Held {
 }
 
 /// VIPs that must not take over by themselves after a restart.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
     /// Those that are held back, or down.
     pub held: BTreeSet<IpNet>,
-    /// All of which the service has `preempt: false` or a delay: after a reboot, these.
+    /// All of which the service has `preempt: false` or a delay: whose traffic goes elsewhere when this daemon ends.
     pub watched: BTreeSet<IpNet>,
 }
 
@@ -66,9 +72,47 @@ impl Service {
     }
 }
 
+impl Held {
+    fn from(preempt: Preempt, now: Instant) -> Option<Self> {
+        match preempt {
+            Preempt::AtOnce => None,
+            Preempt::After(delay) => Some(Self::Until(now + delay)),
+            Preempt::Never => Some(Self::UntilPromoted),
+        }
+    }
+}
+
 impl Recovery {
-    fn is_over(&self) -> bool {
-        *self == Self::default()
+    /// What it becomes when its service is as `health` says.
+    fn after(self, health: &Health, service: &Service, now: Instant) -> Self {
+        // A degraded VIP is a worse path than a standby, or none: its traffic is elsewhere.
+        let loses = match health {
+            Health::Degraded(_) => {
+                service.on_degraded != OnDegraded::Ignore && service.preempt() != Preempt::AtOnce
+            }
+            Health::Passing | Health::Failing(_) | Health::Unsettled(_) => false,
+        };
+        match health {
+            Health::Unsettled(_) => self,
+            Health::Failing(_) => {
+                Self { down: true, lost: true, promoted: self.promoted, warm_until: None, held: None }
+            }
+            Health::Degraded(_) if loses && !self.down => Self { lost: true, held: None, ..self },
+            Health::Passing | Health::Degraded(_) => Self {
+                down: false,
+                lost: loses,
+                promoted: self.promoted && loses,
+                warm_until: match service.warm_up {
+                    Some(warm_up) if self.down && !self.promoted => Some(now + warm_up),
+                    Some(_) | None => self.warm_until,
+                },
+                held: if self.lost && !self.promoted && !loses {
+                    Held::from(service.preempt(), now)
+                } else {
+                    self.held
+                },
+            },
+        }
     }
 
     /// When something about it changes by itself.
@@ -82,12 +126,13 @@ impl Recovery {
 }
 
 impl Engine {
-    /// Holds back what a predecessor held back, or what had traffic before the host went down.
-    pub(super) fn hold_back(&mut self, held: &BTreeSet<IpNet>) {
+    /// Holds back what a predecessor held back, and where it did not leave for a graceful restart, all that it had: somebody
+    /// else has its traffic now.
+    pub(super) fn hold_back(&mut self, left: &HeldBack) {
+        let held = if self.announced_before.is_some() { &left.held } else { &left.watched };
         for service in self.config.services.values().filter(|service| service.preempt() != Preempt::AtOnce) {
-            // As if they had been down until now.
-            let failed = Recovery { failed: true, ..Recovery::default() };
-            self.facts.recovering.extend(service.vips.intersection(held).map(|vip| (*vip, failed)));
+            let lost = Recovery { lost: true, ..Recovery::default() };
+            self.facts.recovering.extend(service.vips.intersection(held).map(|vip| (*vip, lost)));
         }
     }
 
@@ -97,26 +142,33 @@ impl Engine {
             return;
         }
         for vip in &service.vips {
-            let recovering = self.facts.recovering.get(vip).copied().unwrap_or_default();
-            let after = match (health(&service.checks, Some(vip), &self.facts), recovering.failed) {
-                (Health::Failing(_), _) => Recovery { failed: true, ..Recovery::default() },
-                (Health::Passing | Health::Degraded(_), true) => Recovery {
-                    failed: false,
-                    warm_until: service.warm_up.map(|warm_up| now + warm_up),
-                    held: match service.preempt() {
-                        Preempt::AtOnce => None,
-                        Preempt::After(delay) => Some(Held::Until(now + delay)),
-                        Preempt::Never => Some(Held::UntilPromoted),
-                    },
-                },
-                (Health::Passing | Health::Degraded(_), false) | (Health::Unsettled(_), _) => recovering,
-            };
-            if after.is_over() {
+            let before = self.facts.recovering.get(vip).copied().unwrap_or_default();
+            let health = health(&service.checks, Some(vip), &self.facts);
+            let after = before.after(&health, service, now);
+            if after == Recovery::default() {
                 self.facts.recovering.remove(vip);
             } else {
                 self.facts.recovering.insert(*vip, after);
             }
         }
+    }
+
+    /// Brings what is under way in line with the rules of a new configuration.
+    pub(super) fn follow_new_rules(&mut self, now: Instant) {
+        let config = Arc::clone(&self.config);
+        for service in config.services.values() {
+            for vip in &service.vips {
+                let Some(recovery) = self.facts.recovering.get_mut(vip) else { continue };
+                recovery.held = match (recovery.held, service.preempt()) {
+                    (Some(Held::Until(until)), Preempt::After(_)) => Some(Held::Until(until)),
+                    (Some(_), preempt) => Held::from(preempt, now),
+                    (None, _) => None,
+                };
+                recovery.warm_until = recovery.warm_until.filter(|_| service.warm_up.is_some());
+            }
+        }
+        self.facts.recovering.retain(|_, recovery| *recovery != Recovery::default());
+        self.watched = watched(&config);
     }
 
     /// Ends what is over at `now`, and says whose it was.
@@ -133,7 +185,7 @@ impl Engine {
             });
             over.extend(self.standing.get(vip).map(|standing| standing.service.clone()));
         }
-        self.facts.recovering.retain(|_, recovery| !recovery.is_over());
+        self.facts.recovering.retain(|_, recovery| *recovery != Recovery::default());
         over
     }
 
@@ -143,8 +195,11 @@ impl Engine {
             return Touched::Nothing;
         };
         for vip in vips {
-            self.facts.recovering.remove(vip);
+            let Some(recovery) = self.facts.recovering.get_mut(vip) else { continue };
+            let promoted = recovery.down || recovery.lost;
+            *recovery = Recovery { promoted, warm_until: None, held: None, ..*recovery };
         }
+        self.facts.recovering.retain(|_, recovery| *recovery != Recovery::default());
         records.push(Effect::Record(Record::Promoted(service.clone())));
         Touched::Services([service].into())
     }
@@ -156,7 +211,7 @@ impl Engine {
 
     /// Has it saved, when it is not what was saved last.
     pub(super) fn save_held_back(&mut self, effects: &mut Vec<Effect>) {
-        let is_held = |recovery: &Recovery| recovery.failed || recovery.held.is_some();
+        let is_held = |recovery: &Recovery| recovery.lost || recovery.held.is_some();
         let recovering = self.facts.recovering.iter();
         let held = recovering.filter(|(vip, recovery)| self.watched.contains(*vip) && is_held(recovery));
         let held: BTreeSet<IpNet> = held.map(|(vip, _)| *vip).collect();

@@ -27,7 +27,7 @@ use super::*;
 use crate::check::report::{CheckReport, HealthState, Outcome};
 use crate::config::model::{
     self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, GracefulRestart, Listen,
-    Log, LogFormat, LogLevel, NextHops, OnDegraded, OnDown, Peer, Preempt, Role, Target, TcpCheck,
+    Log, LogFormat, LogLevel, NextHops, OnDegraded, OnDown, Peer, Preempt, Rank, Role, Target, TcpCheck,
 };
 use crate::names::PeerName;
 

@@ -202,17 +202,104 @@ fn a_delay_ends_by_itself() {
 }
 
 #[test]
-fn what_a_predecessor_held_back_is_held_back_when_it_is_healthy() {
-    let left = Left { held: held(&["192.0.2.1", "192.0.2.99"]), ..Left::default() };
-    let mut story = Story::begin_with(web(active(Preempt::Never)), left);
-    let configured = story.engine.start(story.now);
+fn one_that_is_promoted_while_it_is_down_takes_over_when_it_is_healthy() {
+    let mut story = Story::announced(web(Service { warm_up: Some(SECOND), ..active(Preempt::Never) }));
+    story.check("alive", DOWN);
+    assert_eq!(story.tell(Event::Promote("web".into())), ["# web promoted"]);
     assert_eq!(
-        configured.iter().map(show).filter(|line| line.contains("held back")).collect::<Vec<_>>(),
-        ["save held back: 192.0.2.1"]
+        story.check("alive", UP),
+        [
+            "advertise 3: 192.0.2.1",
+            "save held back: nothing",
+            "# check alive Up",
+            "# 192.0.2.1: withheld (check_down) -> announced"
+        ]
     );
-    story.tell(Event::Addresses([(on("lo", "192.0.2.1"), Owner::Us)].into()));
+    // That was for this time.
+    story.check("alive", DOWN);
     story.check("alive", UP);
     assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1++");
+}
+
+#[test]
+fn one_that_was_degraded_does_not_preempt_either() {
+    let mut story = Story::announced(web(active(Preempt::Never)));
+    let config = Arc::clone(story.engine.config());
+    let now = story.now;
+    story.tell(degraded(&config, "alive", Some("slow"), now));
+    assert_eq!(
+        story.tell(degraded(&config, "alive", None, now)),
+        ["# alive no longer degraded", "# 192.0.2.1: demoted (check_degraded) -> demoted (held_back)"]
+    );
+    story.tell(Event::Promote("web".into()));
+    assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1");
+
+    let ignoring = Service { on_degraded: OnDegraded::Ignore, ..active(Preempt::Never) };
+    let mut story = Story::announced(web(ignoring));
+    story.tell(degraded(&config, "alive", Some("slow"), now));
+    story.tell(degraded(&config, "alive", None, now));
+    assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1", "it never lost its traffic");
+}
+
+#[test]
+fn a_start_holds_back_what_had_traffic_and_a_graceful_restart_what_was_held_back() {
+    let held =
+        HeldBack { held: held(&["192.0.2.1"]), watched: held(&["192.0.2.1", "192.0.2.2", "192.0.2.99"]) };
+    let both =
+        Service { role: Role::Active(Preempt::Never), ..service(["192.0.2.1", "192.0.2.2"], ["alive"]) };
+    for (announced, routes) in
+        [(None, "192.0.2.1++, 192.0.2.2++"), (Some(BTreeSet::new()), "192.0.2.1++, 192.0.2.2")]
+    {
+        let left = Left { held: held.clone(), announced, ..Left::default() };
+        let mut story = Story::begin_with(web(both.clone()), left);
+        story.engine.start(story.now);
+        let addresses = ["192.0.2.1", "192.0.2.2"].map(|ip| (on("lo", ip), Owner::Us));
+        story.tell(Event::Addresses(addresses.into()));
+        story.check("alive", UP);
+        assert_eq!(show_routes(&story.engine.desired.routes), routes);
+    }
+}
+
+#[test]
+fn a_reload_brings_what_is_held_back_in_line_with_its_rules() {
+    let warm = |preempt| web(Service { warm_up: Some(3600 * SECOND), ..active(preempt) });
+    let held_back = |from: Preempt| {
+        let mut story = Story::announced(warm(from));
+        story.check("alive", DOWN);
+        story.check("alive", UP);
+        story
+    };
+    let after = |from, to: Config, seconds: u64| {
+        let mut story = held_back(from);
+        story.tell(Event::Reload(Arc::new(to)));
+        story.wait(Duration::from_secs(seconds));
+        let verdict = &story.engine.standing()[&net("192.0.2.1")].decision.verdict;
+        verdict.reason().map_or(verdict.word(), Reason::name)
+    };
+    let delay = Preempt::After(7200 * SECOND);
+    assert_eq!(after(Preempt::Never, warm(Preempt::AtOnce), 0), "warming_up");
+    assert_eq!(after(Preempt::Never, warm(Preempt::AtOnce), 3600), "announced");
+    assert_eq!(after(Preempt::Never, warm(delay), 7199), "held_back");
+    assert_eq!(after(Preempt::Never, warm(delay), 7200), "announced");
+    assert_eq!(after(delay, warm(Preempt::Never), 100_000), "held_back");
+    assert_eq!(after(Preempt::AtOnce, web(active(Preempt::Never)), 0), "announced");
+}
+
+#[test]
+fn inside_our_as_the_preference_falls_with_the_rank() {
+    let preferences = |local_pref, demoted| {
+        let service = Service {
+            announce: Announce { local_pref, ..Announce::default() },
+            demoted: Announce { local_pref: demoted, ..Announce::default() },
+            ..plain()
+        };
+        [Rank::Standby, Rank::Degraded, Rank::Down].map(|rank| service.preference(rank))
+    };
+    assert_eq!(preferences(None, None), [90, 80, 70]);
+    assert_eq!(preferences(Some(200), Some(200)), [190, 180, 170], "what was not written is as when healthy");
+    assert_eq!(preferences(Some(200), Some(150)), [170, 160, 150]);
+    assert_eq!(preferences(Some(200), Some(195)), [199, 199, 195]);
+    assert_eq!(preferences(Some(5), None), [4, 4, 0]);
 }
 
 #[test]
