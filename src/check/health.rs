@@ -187,6 +187,7 @@ impl Health {
     }
 
     /// Where the check stands.
+    #[cfg(test)]
     pub fn state(&self) -> HealthState {
         self.state
     }

@@ -1,7 +1,7 @@
 //! What the results of a check are judged by beyond passed and failed: latency and error rate, against their limits. Pure.
 //!
 //! Each limit trips when `results` results in a row are over it, and resets when as many are within it again. A limit
-//! over a window is silent until there are [`Measure::LEAST_RESULTS`] results in it. Latency is that of passed probes: one
+//! over a window is silent while there are fewer than [`Measure::LEAST_RESULTS`] results in it. Latency is that of passed probes: one
 //! that failed says nothing of how fast the service is.
 
 use std::collections::VecDeque;
@@ -100,44 +100,46 @@ impl Judgement {
 
 impl Tripwire {
     fn take(&mut self, seen: Seen, results: &VecDeque<Seen>) {
-        let Some((is_over, measured)) = self.measure(seen, results) else { return };
-        if is_over == self.tripped {
-            self.streak = 0;
-        } else {
-            self.streak += 1;
-            if self.streak >= self.limit.results.get() {
-                (self.tripped, self.streak) = (is_over, 0);
+        match self.measure(seen, results) {
+            Measured::Nothing => {}
+            // What was measured before is too long ago to say anything of now.
+            Measured::TooLittle => (self.tripped, self.streak) = (false, 0),
+            Measured::Some { is_over, words } => {
+                self.streak = if is_over == self.tripped { 0 } else { self.streak + 1 };
+                if self.streak >= self.limit.results.get() {
+                    (self.tripped, self.streak) = (is_over, 0);
+                }
+                // While it lasts, what has brought it about is what is told.
+                if is_over {
+                    self.measured = words;
+                }
             }
         }
-        self.measured = measured;
     }
 
-    /// Whether the limit is exceeded now, and by what; `None` where that cannot be said.
-    fn measure(&mut self, seen: Seen, results: &VecDeque<Seen>) -> Option<(bool, String)> {
+    /// Whether the limit is exceeded now, and by what.
+    fn measure(&mut self, seen: Seen, results: &VecDeque<Seen>) -> Measured {
         match self.limit.measure {
-            Measure::Latency { over } => {
-                seen.passed.then(|| (seen.took > over, latency("", seen.took, over)))
-            }
+            Measure::Latency { .. } | Measure::AverageLatency { .. } if !seen.passed => Measured::Nothing,
+            Measure::Latency { over } => Measured::latency("", seen.took, over),
             Measure::AverageLatency { over, window } => {
-                if !seen.passed {
-                    return None;
-                }
                 let average = Average::after(self.average, seen, window);
                 self.average = Some(average);
-                let enough = average.results >= Measure::LEAST_RESULTS;
-                let took = Duration::from_secs_f64(average.seconds);
-                enough.then(|| (took > over, latency("average ", took, over)))
+                if average.results < Measure::LEAST_RESULTS {
+                    return Measured::TooLittle;
+                }
+                Measured::latency("average ", Duration::from_secs_f64(average.seconds), over)
             }
             Measure::LatencyPercentile { over, percentile, window } => {
                 let within = within(results, seen.at, window).filter(|seen| seen.passed);
                 let mut took: Vec<Duration> = within.map(|seen| seen.took).collect();
                 if took.len() < Measure::LEAST_RESULTS {
-                    return None;
+                    return Measured::TooLittle;
                 }
                 // The nearest rank: the smallest that so many per cent are not above.
                 let rank = (took.len() * usize::from(percentile)).div_ceil(100).max(1) - 1;
                 let (_, value, _) = took.select_nth_unstable(rank);
-                Some((*value > over, latency(&format!("p{percentile} "), *value, over)))
+                Measured::latency(&format!("p{percentile} "), *value, over)
             }
             Measure::Errors { over, window } => {
                 let (mut all, mut failed) = (0_usize, 0_usize);
@@ -145,19 +147,36 @@ impl Tripwire {
                     all += 1;
                     failed += usize::from(!seen.passed);
                 }
-                let enough = all >= Measure::LEAST_RESULTS;
-                let is_over = failed * 1000 > all * usize::from(over.0);
-                enough.then(|| {
-                    (
-                        is_over,
-                        format!(
-                            "{failed} of {all} probes failed in {}, limit {over}",
-                            words::duration(window)
-                        ),
-                    )
-                })
+                if all < Measure::LEAST_RESULTS {
+                    return Measured::TooLittle;
+                }
+                let window = words::duration(window);
+                Measured::Some {
+                    is_over: failed * 1000 > all * usize::from(over.0),
+                    words: format!("{failed} of {all} probes failed in {window}, limit {over}"),
+                }
             }
         }
+    }
+}
+
+/// What one result says of a limit.
+enum Measured {
+    /// Nothing.
+    Nothing,
+    /// There are too few results to say anything.
+    TooLittle,
+    Some {
+        is_over: bool,
+        words: String,
+    },
+}
+
+impl Measured {
+    /// `p95 latency 312 ms, limit 200 ms`.
+    fn latency(which: &str, took: Duration, over: Duration) -> Self {
+        let words = format!("{which}latency {}, limit {}", words::duration(took), words::duration(over));
+        Self::Some { is_over: took > over, words }
     }
 }
 
@@ -176,9 +195,4 @@ impl Average {
 
 fn within(results: &VecDeque<Seen>, now: Instant, window: Duration) -> impl Iterator<Item = &Seen> {
     results.iter().filter(move |seen| now.duration_since(seen.at) <= window)
-}
-
-/// `p95 latency 312 ms, limit 200 ms`.
-fn latency(which: &str, took: Duration, over: Duration) -> String {
-    format!("{which}latency {}, limit {}", words::duration(took), words::duration(over))
 }

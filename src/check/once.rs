@@ -22,6 +22,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the system grants no epoll instance.
 pub fn probe(checks: BTreeMap<CheckName, Arc<Check>>) -> io::Result<BTreeMap<CheckName, Outcome>> {
+    runner::raise_descriptor_limit();
     let runtime = runner::runtime()?;
     let outcomes = runtime.block_on(async {
         let (shared, drained) = Shared::new();

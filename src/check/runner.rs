@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -113,6 +114,14 @@ impl Drop for Runner {
         {
             tracing::error!("the thread of the checks panicked");
         }
+    }
+}
+
+/// Thousands of checks that hang hold thousands of sockets; the usual soft limit of 1,024 would fail the others (I4).
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    if let Err(error) = limit.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard)) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -44,6 +44,14 @@ struct Probed {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
+    if let Some(Some(service)) = &args.probe
+        && service.contains('/')
+    {
+        return Err(anyhow!(
+            "{service} is no name of a service; the file comes first: check {service} --probe"
+        )
+        .into());
+    }
     match config::load(&args.config) {
         Ok(Loaded { config, warnings }) if args.probe.is_some() => {
             eprint!("{}", rendered(&warnings));

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::output::{age, print, print_json, table, vip};
+use super::output::{self, age, print, print_json, table, vip};
 use super::{ClientArgs, Failure, block_on};
 use crate::control::api::{Check, Explanation, Heard, PeerView};
 use crate::control::client::{self, ClientError};
@@ -67,12 +67,9 @@ fn render(explanation: &Explanation) -> String {
     }
     let mut check_table = table(&["CHECK", "STATE", "FOR", "LAST RESULT"]);
     for (name, check) in checks {
-        check_table.add_row([
-            name.clone(),
-            check.state.clone(),
-            check.since_ms.map(age).unwrap_or_default(),
-            last_result(check),
-        ]);
+        let (state, said) = output::check(check);
+        let when = last_time(check);
+        check_table.add_row([name.clone(), state, check.since_ms.map(age).unwrap_or_default(), said + &when]);
     }
     let mut peer_table = table(&["PEER", "STATE", "ROUTE", "WHY"]);
     for (name, PeerView { state, sent, why, bfd }) in peers {
@@ -105,11 +102,11 @@ fn other(heard: &Heard, verdict: &str) -> Option<String> {
     Some(format!("{who}{drains}, heard from {peer} (next hop {next_hop}, AS path {path})"))
 }
 
-fn last_result(check: &Check) -> String {
-    let Check { detail, took_ms, ago_ms, .. } = check;
-    match (detail, took_ms, ago_ms) {
-        (Some(detail), Some(took), Some(ago)) => format!("{detail}, in {}, {} ago", age(*took), age(*ago)),
-        (detail, _, _) => detail.clone().unwrap_or_else(|| "none yet".to_owned()),
+/// `, in 3 ms, 400 ms ago`.
+fn last_time(check: &Check) -> String {
+    match (check.took_ms, check.ago_ms) {
+        (Some(took), Some(ago)) => format!(", in {}, {} ago", age(took), age(ago)),
+        (_, _) => String::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::Failure;
+use crate::control::api::Check;
 
 /// An error and its causes: `what failed: cause: its cause`.
 pub(super) fn chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
@@ -65,6 +66,15 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// Prints JSON for programs.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&serde_json::to_string_pretty(value).context("cannot write JSON")?)
+}
+
+/// The state of a check, and what it said last, with what limits it.
+pub(super) fn check(check: &Check) -> (String, String) {
+    let detail = check.detail.clone().unwrap_or_else(|| "none yet".to_owned());
+    let degraded = check.degraded.as_ref().map(|limit| format!("; {limit}"));
+    let held = check.held_ms.map(|held| format!("; held down for {} more", age(held)));
+    let state = if check.degraded.is_some() && check.state == "up" { "degraded" } else { &check.state };
+    (state.to_owned(), detail + &degraded.unwrap_or_default() + &held.unwrap_or_default())
 }
 
 /// A prefix as people write it: an address without its /32 or /128.

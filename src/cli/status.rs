@@ -1,6 +1,6 @@
 //! `vipcast status`: peers, checks and VIPs as tables.
 
-use super::output::{age, print, print_json, table, vip};
+use super::output::{self, age, print, print_json, table, vip};
 use super::{ClientArgs, Failure, block_on};
 use crate::control::api::{Bfd, Status};
 use crate::control::client;
@@ -66,20 +66,8 @@ fn render(status: &Status) -> String {
     }
     let mut checks = table(&["CHECK", "STATE", "FOR", "LAST RESULT"]);
     for (name, check) in &status.checks {
-        let detail = check.detail.clone().unwrap_or_else(|| "none yet".to_owned());
-        let held =
-            check.held_ms.map(|held| format!("; went down too often, held down for {} more", age(held)));
-        let degraded = check.degraded.as_ref().map(|limit| format!("; {limit}"));
-        checks.add_row([
-            name.clone(),
-            if check.degraded.is_some() && check.state == "up" {
-                "degraded".into()
-            } else {
-                check.state.clone()
-            },
-            check.since_ms.map(age).unwrap_or_default(),
-            detail + &degraded.unwrap_or_default() + &held.unwrap_or_default(),
-        ]);
+        let (state, said) = output::check(check);
+        checks.add_row([name.clone(), state, check.since_ms.map(age).unwrap_or_default(), said]);
     }
     let mut vips = table(&["VIP", "SERVICE", "VERDICT", "FOR", "PEERS", "WHY"]);
     for entry in &status.vips {

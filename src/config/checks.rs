@@ -79,7 +79,7 @@ pub(super) fn read<'t>(entries: &[&'t Entry], report: &mut Report) -> Option<Che
     for entry in entries {
         let named = value::name(entry, "check", report);
         let name = CheckName::from(entry.key.as_str());
-        match (check(entry, ANY_VIP, report), &mut checks) {
+        match (check(entry, None, report), &mut checks) {
             (Some((_, true)), Some(checks)) if named => {
                 checks.of_each_vip.insert(name, entry);
             }
@@ -92,20 +92,20 @@ pub(super) fn read<'t>(entries: &[&'t Entry], report: &mut Report) -> Option<Che
     checks
 }
 
-/// A check with `host: vip`, made for a VIP; it was read before, so there is nothing to report.
-pub(super) fn for_vip(entry: &Entry, vip: IpAddr) -> Option<Check> {
-    check(entry, vip, &mut Report::default()).map(|(check, _)| check)
+/// A check with `host: vip`, made for a VIP. `None`, which is reported, where it cannot be asked.
+pub(super) fn for_vip(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<Check> {
+    check(entry, Some(vip), report).map(|(check, _)| check)
 }
 
 /// Stands for the VIP while a check is read that will be made for each.
 const ANY_VIP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A check for `vip`, and whether it is another one for another VIP.
-fn check(entry: &Entry, vip: IpAddr, report: &mut Report) -> Option<(Check, bool)> {
+/// A check for `vip`, or for any where there is none, and whether it is another one for another VIP.
+fn check(entry: &Entry, vip: Option<IpAddr>, report: &mut Report) -> Option<(Check, bool)> {
     let mut table = Table::open(&entry.value, Place::Check, "a check", entry.key_span, report)?;
     let table_span = table.span;
     let way = Way::read(&mut table, report);
-    let kind = kind(&mut table, &Around { host: way.host(vip) }, report);
+    let kind = kind(&mut table, &Around { host: way.host(vip.unwrap_or(ANY_VIP)) }, report);
     let of_each_vip = way.is_of_each_vip();
     let via = way.via(kind.as_ref(), vip, report);
     let pace = Pace::read(&mut table, report);

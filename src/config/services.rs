@@ -14,11 +14,11 @@ use ipnet::IpNet;
 pub(super) use self::condition::Checks;
 pub(super) use self::each_vip::expand;
 use super::diagnostic::{Report, Span};
-use super::model::{Announce, BindPolicy, OnDegraded, OnDown, Preempt, Role, Service};
+use super::model::{Announce, BindPolicy, OnDegraded, OnDown, Preempt, Rank, Role, Service};
 use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, short};
 use super::tree::{Entry, Node, Value};
-use super::value;
+use super::{defaults, value};
 use crate::names::ServiceName;
 
 /// What reading a service needs to know of the rest.
@@ -106,7 +106,7 @@ fn service<'a>(
         .or(BindPolicy::Always);
     let interface = table.field("interface", report, value::interface).optional();
     table.finish(report);
-    Some(Service {
+    let service = Service {
         vips: vips?,
         checks: condition?.value,
         announce: healthy?,
@@ -117,7 +117,28 @@ fn service<'a>(
         role: role?,
         bind: bind?,
         interface: interface?.or_else(|| around.interface.map(String::from))?,
-    })
+    };
+    look_at_ranks(&service, entry, report);
+    Some(service)
+}
+
+/// Warns where a standby and what is held back for it would share the traffic.
+fn look_at_ranks(service: &Service, entry: &Entry, report: &mut Report) {
+    let takes_turns = service.role != Role::Active(Preempt::AtOnce);
+    if takes_turns && service.prepends(Rank::Standby) == service.prepends(Rank::Degraded) {
+        let least = service.announce.as_path_prepend.saturating_add(defaults::DEMOTE_PREPEND);
+        report
+            .warning(
+                entry.key_span,
+                format!(
+                    "`{}`: a standby has the same path as what is degraded or held back",
+                    short(&entry.key)
+                ),
+            )
+            .hint(format!(
+                "routers spread the traffic over both; give `demoted` an `as_path_prepend` of {least} or more"
+            ));
+    }
 }
 
 /// `role` and `preempt`.

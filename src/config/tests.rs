@@ -215,12 +215,12 @@ fn limits_and_damping_are_read() {
     );
     assert_eq!(
         check(
-            "latency: [{over: 200ms, of: average, window: 10s, for: 3}, {over: 200ms, of: p95, then: down}]"
+            "latency: [{over: 200ms, of: average, window: 15s, for: 3}, {over: 200ms, of: p95, then: down}]"
         )
         .limits,
         [
             limit(
-                Measure::AverageLatency { over, window: Duration::from_secs(10) },
+                Measure::AverageLatency { over, window: Duration::from_secs(15) },
                 3,
                 Consequence::Degraded
             ),

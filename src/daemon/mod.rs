@@ -12,6 +12,7 @@
 //! effect never waits. The clock is read here, once for the events that are there at once.
 
 mod commands;
+mod saver;
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -21,15 +22,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 use vipcast_bgp::net::bfd::BfdEvent;
 
+use self::saver::Saver;
 use crate::check::report::CheckReport;
-use crate::check::runner::Runner;
+use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Answer, Request, Server, ServerError};
@@ -78,7 +79,8 @@ pub struct Daemon {
     peers: Peers,
     runner: Runner,
     binder: Binder,
-    state: StateDir,
+    state: Arc<StateDir>,
+    saver: Saver,
     config_path: PathBuf,
     started: Instant,
     ending: Option<Ending>,
@@ -127,7 +129,7 @@ impl Daemon {
     /// Whatever is needed cannot be had; nothing stays behind.
     pub async fn start(config_path: PathBuf, config: Config) -> Result<Self, DaemonError> {
         raise_descriptor_limit();
-        let state = StateDir::open(&config.state_dir)?;
+        let state = Arc::new(StateDir::open(&config.state_dir)?);
         let left = Left {
             drains: with_clocks(state.drains()?),
             held: state.held_back()?,
@@ -153,6 +155,7 @@ impl Daemon {
             peers,
             runner: Runner::start(reports).map_err(DaemonError::Checks)?,
             binder,
+            saver: Saver::start(Arc::clone(&state)),
             state,
             config_path,
             started: Instant::now(),
@@ -189,6 +192,7 @@ impl Daemon {
     }
 
     async fn end(mut self, ending: Ending) -> Ending {
+        self.saver.finish().await;
         match ending {
             Ending::Stopped => {
                 self.peers.stop_bfd();
@@ -258,14 +262,7 @@ impl Daemon {
                         );
                     }
                 }
-                Effect::SaveHeldBack(held_back) => {
-                    if let Err(error) = self.state.save_held_back(&held_back) {
-                        error!(
-                            error = &error as &dyn std::error::Error,
-                            "what is held back will not be after a restart"
-                        );
-                    }
-                }
+                Effect::SaveHeldBack(held_back) => self.saver.save(held_back),
                 Effect::StopPeers => {
                     self.peers.stop_all(GOODBYE);
                     if self.peers.all_stopped() {
@@ -323,14 +320,6 @@ impl Inputs {
             result = rehearsed => Happening::Rehearsed(result),
             Some(request) = self.requests.recv() => Happening::Request(request),
         }
-    }
-}
-
-/// Thousands of checks that hang hold thousands of sockets; the usual soft limit of 1,024 would fail the others (I4).
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE);
-    if let Err(error) = limit.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard)) {
-        warn!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -159,6 +159,7 @@ services:
     insta::assert_snapshot!("probe_passed", said(&["web"]));
     insta::assert_snapshot!("probe_failed", said(&["dns"]));
     insta::assert_snapshot!("probe_nobody", said(&["mail"]));
+    insta::assert_snapshot!("probe_file", said(&["./vipcast.yaml"]));
     let unbound = said(&["api"]);
     let hint = "hint: 198.51.100.3 is not on this host; VIPs are bound when vipcast runs, and can be asked only then";
     assert!(unbound.lines().any(|line| line == hint), "{unbound}");

@@ -205,6 +205,10 @@ const WRONG: &[(&str, &str)] = &[
     ("peer", "address: 192.0.2.1\npeer_as: 1\nnext_hop: {ipv4: 2001:db8::1, ipv6: 192.0.2.1, ip: x}"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nnext_hop: {ipv6: fe80::1}"),
     // Checks.
+    ("check", "tcp: 80\nhost: vip\nsource_address: \"2001:db8::1\""),
+    ("check", "tcp: 80\nhost: 192.0.2.1\nsource_address: \"2001:db8::1\""),
+    ("check", "tcp: \"127.0.0.1:80\"\ninterval: 1d\nerrors: {over: 5%}"),
+    ("service", "vips: [198.51.100.1]\nchecks: [up]\nrole: standby\ndemoted: {as_path_prepend: 1}"),
     ("check", "tcp: 80"),
     ("check", "tcp: 80\nhost: \"vip:80\""),
     ("check", "exec: {command: [/bin/true]}\nhost: vip\nsource_address: 192.0.2.1\nsource_interface: eth0"),

@@ -45,7 +45,11 @@ fn each_latency_trips_and_resets_after_so_many_in_a_row() {
     let failed_between = [Some(300), None, Some(300), None, Some(300)];
     assert!(said(each, 3, &failed_between).is_some(), "a failure says nothing of latency");
     let recovering = [times(3, Some(300)), times(2, Some(100))].concat();
-    assert_eq!(said(each, 3, &recovering).as_deref(), Some("latency 100 ms, limit 200 ms"));
+    assert_eq!(
+        said(each, 3, &recovering).as_deref(),
+        Some("latency 300 ms, limit 200 ms"),
+        "what tripped it"
+    );
     assert_eq!(said(each, 3, &[recovering, times(1, Some(100))].concat()), None);
 }
 
@@ -58,6 +62,16 @@ fn a_percentile_is_not_moved_by_the_few_beyond_it() {
     assert_eq!(said(p90, 1, &three).as_deref(), Some("p90 latency 900 ms, limit 200 ms"));
     // A minute later they are out of the window.
     assert_eq!(said(p90, 1, &[three, times(60, Some(10))].concat()), None);
+}
+
+#[test]
+fn what_a_window_said_before_an_outage_is_forgotten_with_it() {
+    let p90 = Measure::LatencyPercentile { over: ms(200), percentile: 90, window: WINDOW };
+    let slow = times(20, Some(900));
+    assert!(said(p90, 1, &slow).is_some());
+    let outage = [slow, times(80, None)].concat();
+    assert_eq!(said(p90, 1, &outage), None);
+    assert_eq!(said(p90, 1, &[outage, times(5, Some(2))].concat()), None, "and does not come back");
 }
 
 #[test]

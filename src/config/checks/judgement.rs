@@ -13,6 +13,8 @@ use crate::config::{defaults, value};
 
 /// Windows are at least so long, and at most a day.
 const LEAST_WINDOW: Duration = Duration::from_secs(1);
+/// So many intervals have [`Measure::LEAST_RESULTS`] results in them, late ones and lost ones allowed for.
+const INTERVALS: u32 = 15;
 const MOST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// A shorter hold would be over before the next probe.
 const LEAST_HOLD: Duration = Duration::from_millis(100);
@@ -75,7 +77,10 @@ fn latency(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> 
             .hint("remove `window`, or say `of: average` or `of: p95`");
         return None;
     }
-    let window = window.or(usual_window(pace?))?;
+    let window = match of.set().map(|of| of.value) {
+        Some(Of::Average | Of::Percentile(_)) => usual(window, key, pace?, report)?,
+        Some(Of::Each) | None => defaults::WINDOW,
+    };
     let (measure, usual) = match of.or(Of::Each)? {
         Of::Each => (Measure::Latency { over }, defaults::RESULTS_OVER),
         Of::Average => (Measure::AverageLatency { over, window }, NonZeroU32::MIN),
@@ -119,7 +124,8 @@ fn errors(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> O
     let results = table.field("for", report, results);
     let then = consequence(&mut table, report);
     table.finish(report);
-    let measure = Measure::Errors { over: over?.value, window: window.or(usual_window(pace?))? };
+    let window = usual(window, key, pace?, report)?;
+    let measure = Measure::Errors { over: over?.value, window };
     Some(Limit { measure, results: results.or(NonZeroU32::MIN)?, then: then? })
 }
 
@@ -151,14 +157,22 @@ fn share(node: &Node, key: Span, report: &mut Report) -> Option<Share> {
     }
 }
 
-/// The window that has just enough results in it.
+/// The shortest window that has enough results in it.
 fn least_window(pace: &Pace) -> Duration {
-    pace.interval.saturating_mul(u32::try_from(Measure::LEAST_RESULTS).unwrap_or(u32::MAX))
+    pace.interval.saturating_mul(INTERVALS)
 }
 
-/// The window where none is written.
-fn usual_window(pace: &Pace) -> Duration {
-    defaults::WINDOW.max(least_window(pace))
+/// The window, or where none is written one that is long enough.
+fn usual(window: Field<Duration>, key: Span, pace: &Pace, report: &mut Report) -> Option<Duration> {
+    let usual = defaults::WINDOW.max(least_window(pace));
+    if !window.is_given() && usual > MOST_WINDOW {
+        let interval = value::show_duration(pace.interval);
+        report
+            .error(key, format!("asked every {interval}, there are too few results in a day to judge by"))
+            .hint("shorten `interval`, or leave the limit out");
+        return None;
+    }
+    window.or(usual)
 }
 
 fn window(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> Option<Duration> {
@@ -171,10 +185,7 @@ fn window(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> O
     let least = least_window(pace?);
     if window < least {
         report
-            .error(
-                node.span,
-                format!("a window needs {} results, and this one has fewer", Measure::LEAST_RESULTS),
-            )
+            .error(node.span, format!("a window needs {INTERVALS} intervals, to have enough results in it"))
             .hint(format!("write {} or more, or shorten `interval`", value::show_duration(least)));
         return None;
     }

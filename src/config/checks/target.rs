@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Around;
+use super::{ANY_VIP, Around};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::model::{CheckKind, Target, Via};
 use crate::config::read::{Field, Table, expected, short};
@@ -52,8 +52,13 @@ impl Way {
         })
     }
 
-    /// How the question leaves the host. An error where `kind` asks nobody.
-    pub(super) fn via(self, kind: Option<&CheckKind>, vip: IpAddr, report: &mut Report) -> Option<Via> {
+    /// How the question leaves the host. An error where `kind` asks nobody, and where the families of both ends differ.
+    pub(super) fn via(
+        self,
+        kind: Option<&CheckKind>,
+        vip: Option<IpAddr>,
+        report: &mut Report,
+    ) -> Option<Via> {
         if kind.is_some_and(|kind| !kind.is_over_network()) {
             let given = [
                 ("host", self.host.set().map(|field| field.span)),
@@ -67,11 +72,28 @@ impl Way {
                     .hint(format!("remove `{key}`"));
             }
         }
+        let are_known = vip.is_some() || !self.is_of_each_vip();
+        let vip = vip.unwrap_or(ANY_VIP);
+        let asked = self.host(vip).and_then(|host| host.parse::<IpAddr>().ok()).filter(|_| are_known);
+        let place = self.source.set().map(|source| source.span);
         let source = self.source.map(|source| match source {
             Which::Given(address) => address,
             Which::Vip => vip,
         });
-        Some(Via { source: source.optional()?, interface: self.interface.optional()? })
+        let source = source.optional()?;
+        if let (Some(source), Some(asked), Some(place)) = (source, asked, place)
+            && asked.is_ipv4() != source.is_ipv4()
+        {
+            let word = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            report
+                .error(
+                    place,
+                    format!("{asked} is asked over {}, and this is for {}", word(asked), word(source)),
+                )
+                .hint("give each family a check, and VIPs a service, of its own");
+            return None;
+        }
+        Some(Via { source, interface: self.interface.optional()? })
     }
 }
 
@@ -83,7 +105,7 @@ fn which<T>(
     read: fn(&Node, Span, &mut Report) -> Option<T>,
 ) -> Option<Which<T>> {
     match &node.value {
-        Value::Scalar(text) if text == VIP => Some(Which::Vip),
+        Value::Scalar(text) if text.eq_ignore_ascii_case(VIP) => Some(Which::Vip),
         Value::Scalar(_) | Value::Null | Value::List(_) | Value::Map(_) => {
             read(node, key, report).map(Which::Given)
         }

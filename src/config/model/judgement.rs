@@ -55,16 +55,6 @@ impl Measure {
     pub const MOST_RESULTS: usize = 1000;
     /// A window with fewer results says nothing.
     pub const LEAST_RESULTS: usize = 10;
-
-    /// The window, of those that look at more than one result.
-    pub fn window(self) -> Option<Duration> {
-        match self {
-            Self::Latency { .. } => None,
-            Self::AverageLatency { window, .. }
-            | Self::LatencyPercentile { window, .. }
-            | Self::Errors { window, .. } => Some(window),
-        }
-    }
 }
 
 /// A share in thousandths: 0 to 100 %.
@@ -110,7 +100,8 @@ impl HoldDown {
         (0..u32::BITS).find(|flaps| self.after(*flaps) == self.most).unwrap_or(u32::BITS)
     }
 
-    /// How often the check can come up within any hour, whatever its probes say.
+    /// How often the check can come up within any hour, whatever its probes say: what the reference says and tests hold it to.
+    #[cfg(test)]
     pub fn recoveries_an_hour(self) -> u32 {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         // It may come up at the very beginning. After that each time is preceded by a whole hold; that a doubling is

@@ -34,7 +34,7 @@ impl<'t> Checks<'t> {
             if !used {
                 report
                     .warning(span, format!("no service names the check `{}`", short(name)))
-                    .hint("it is run all the same; name it under a service, or remove it");
+                    .hint("it decides nothing; name it under a service, or remove it");
             }
         }
     }

@@ -44,7 +44,7 @@ pub(in crate::config) fn expand(
                 }
                 match plain.entry(name) {
                     MapEntry::Vacant(place) => {
-                        if let Some(check) = checks::for_vip(of_each_vip[&template], vip.addr()) {
+                        if let Some(check) = checks::for_vip(of_each_vip[&template], vip.addr(), report) {
                             place.insert(check);
                         }
                     }
