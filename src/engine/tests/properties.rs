@@ -20,6 +20,11 @@ struct Shape {
     interfaces: [bool; 3],
     bind_announced: [bool; 3],
     demotes: bool,
+    /// Whether web warms up, and does not preempt: never, or for a second.
+    warms_up: bool,
+    preempt: Preempt,
+    /// Whether dns is a standby.
+    standby: bool,
     med: bool,
     /// Whether the check of web is another one.
     other_check: bool,
@@ -37,6 +42,11 @@ impl Shape {
         web.announce.med = self.med.then_some(7);
         let mut dns = service([at(!self.swapped)], []);
         dns.checks = Condition::Any(vec![one("left"), one("right")]);
+        web.warm_up = self.warms_up.then_some(SECOND);
+        web.role = Role::Active(self.preempt);
+        if self.standby {
+            dns.role = Role::Standby;
+        }
         if self.demotes {
             dns.on_down = OnDown::Demote;
         }
@@ -90,11 +100,20 @@ fn shapes() -> impl Strategy<Value = Shape> {
         seldom(),
         any::<bool>(),
     );
-    (per_service, rest).prop_map(
+    let preempt = prop_oneof![
+        3 => Just(Preempt::AtOnce),
+        1 => Just(Preempt::Never),
+        1 => Just(Preempt::After(SECOND)),
+    ];
+    (per_service, (seldom(), preempt, seldom()), rest).prop_map(
         |(
             (services, interfaces, bind_announced),
+            (warms_up, preempt, standby),
             (swapped, demotes, med, other_check, second_tor, slow, keep_addresses, graceful),
         )| Shape {
+            warms_up,
+            preempt,
+            standby,
             services,
             swapped,
             interfaces,
@@ -141,6 +160,7 @@ enum Op {
     HearPeers,
     Drain(&'static str, Option<u64>),
     Undrain(&'static str),
+    Promote(&'static str),
     Reload(Box<Shape>),
     Wait(u64),
     Live(u64),
@@ -164,6 +184,7 @@ impl Op {
             Self::HearPeers => world.hear_peers(),
             Self::Drain(service, lasts) => world.drain(service, lasts.map(ms)),
             Self::Undrain(service) => world.undrain(service),
+            Self::Promote(service) => world.promote(service),
             Self::Reload(shape) => world.reload(shape.config()),
             Self::Wait(time) => world.wait(ms(time)),
             Self::Live(time) => world.live(ms(time)),
@@ -194,6 +215,7 @@ fn ops() -> impl Strategy<Value = Op> {
         4 => Just(Op::HearPeers),
         2 => (service(), prop::option::of(time())).prop_map(|(service, lasts)| Op::Drain(service, lasts)),
         1 => service().prop_map(Op::Undrain),
+        1 => service().prop_map(Op::Promote),
         2 => shapes().prop_map(|shape| Op::Reload(Box::new(shape))),
         4 => time().prop_map(Op::Wait),
         4 => time().prop_map(Op::Live),

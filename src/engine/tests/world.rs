@@ -253,6 +253,10 @@ impl World {
         self.handle(vec![Event::Drain(name.clone(), drain(lift_at))], Concerns::Only(service));
     }
 
+    pub(super) fn promote(&mut self, service: &str) {
+        self.handle(vec![Event::Promote(service.into())], Concerns::Only(service));
+    }
+
     pub(super) fn undrain(&mut self, service: &str) {
         self.drains.remove(service);
         self.handle(vec![Event::Undrain(service.into())], Concerns::Only(service));

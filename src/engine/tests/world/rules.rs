@@ -60,7 +60,29 @@ impl World {
             _ if drain.is_some() => ("demoted", Some("draining")),
             _ if stopping => ("demoted", Some("shutting_down")),
             (_, true, OnDown::Demote) => ("demoted", Some("check_down")),
-            (true, _, _) => ("announced", None),
+            (true, _, _) => self.rule_of_the_healthy(service, vip),
+        }
+    }
+
+    /// Which of them are recovering is the engine's to know; whether they may be, and what follows, is said here again.
+    fn rule_of_the_healthy(&self, service: &Service, vip: &IpNet) -> (&'static str, Option<&'static str>) {
+        let recovery = self.engine.facts().recovering.get(vip).copied().unwrap_or_default();
+        let (held, warm_until) = (recovery.held.is_some(), recovery.warm_until);
+        match service.role {
+            Role::Standby => assert!(!held, "a standby is held back"),
+            Role::Active(preempt) => {
+                assert!(!held || preempt != Preempt::AtOnce, "{vip} is held back by no rule")
+            }
+        }
+        assert!(warm_until.is_none() || service.warm_up.is_some(), "{vip} warms up by no rule");
+        if held {
+            ("demoted", Some("held_back"))
+        } else if warm_until.is_some_and(|until| until > self.now) {
+            ("demoted", Some("warming_up"))
+        } else if service.role == Role::Standby {
+            ("demoted", Some("standby"))
+        } else {
+            ("announced", None)
         }
     }
 
