@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::limit::Limit;
@@ -122,6 +124,10 @@ impl Asking<'_> {
             socket.bind_device(Some(interface.as_bytes()))?;
         }
         if let Some(source) = self.via.source {
+            if source.is_ipv4() {
+                // Or else all connections from this address share its ports, whomever they go to; IPv6 has no such option.
+                setsockopt(&socket, IpBindAddressNoPort, &true)?;
+            }
             socket.bind((source, 0).into())?;
         }
         let stream = socket.connect(address).await?;
