@@ -129,11 +129,15 @@ fn a_thousand(lab: &Lab, hanging: u16) -> Result<()> {
         status.probes.late_p50_us,
         status.probes.late_p99_us,
     );
-    let late = Duration::from_micros(status.probes.late_p99_us);
-    // What is promised is promised of a release build on a machine with nothing else to do.
-    let most = Duration::from_millis(if cfg!(debug_assertions) { 90 } else { 20 });
-    ensure!(late <= most, "late by {late:?}");
-    ensure!(rate > f64::from(SERVICES) * 0.8, "only {rate:.0} probes a second");
+    // What is promised is promised of a release build on a machine with nothing else to do. A debug build beside other tests
+    // shows that nothing blocks the thread: half of the probes are punctual all the same.
+    let (late, most, least_rate) = match cfg!(debug_assertions) {
+        true => (status.probes.late_p50_us, 50, 0.5),
+        false => (status.probes.late_p99_us, 20, 0.9),
+    };
+    let late = Duration::from_micros(late);
+    ensure!(late <= Duration::from_millis(most), "late by {late:?}");
+    ensure!(rate > f64::from(SERVICES) * least_rate, "only {rate:.0} probes a second");
     let announced = status.peers["tor"].advertised;
     ensure!(announced == healthy, "{announced} of {healthy} healthy services are announced");
     Ok(())
