@@ -29,6 +29,8 @@ use crate::{SOON, trial};
 const VIP: &str = "192.0.2.10";
 /// Rounds where nobody asks for more.
 const ROUNDS: usize = 5;
+/// Between two probes of the check that asks.
+const INTERVAL: Duration = Duration::from_secs(1);
 /// From the kill to our UPDATE, the goal is a few milliseconds, which is printed. On a busy machine this much still is no
 /// poll, which is a second apart from the next.
 const MOST_OURS: Duration = Duration::from_millis(150);
@@ -301,10 +303,16 @@ fn killed(lab: &Lab, kind: RouterKind, watch: Watch) -> Result<()> {
     let _other = rack.serve(1)?;
     let (capture, monitor) = (rack.capture()?, rack.monitor()?);
     let (mut sent, mut changed, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds() {
+    let rounds = rounds();
+    for round in 0..rounds {
         let service = serve()?;
         rack.wait_hops(&[0, 1])?;
         let client = rack.client()?;
+        // Until here all follows from a probe; services die at any time between two of them.
+        let phase = INTERVAL.mul_f64((round as f64 + 0.5) / rounds as f64);
+        vipcast_lab::wait::holds("the route", if watch.is_told() { Duration::ZERO } else { phase }, || {
+            Ok(())
+        })?;
         let died = service.kill()?;
         rack.wait_hops(&[1])?;
         let report = client.stop()?;
