@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde::Deserialize;
 
 /// More than any server needs to start, on a busy machine too.
@@ -59,7 +62,7 @@ impl Drop for Directory {
     }
 }
 
-/// A process that is killed at the end.
+/// A process that is killed at the end, with all that it has started.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -71,7 +74,8 @@ impl Server {
     pub(crate) fn start(mut command: Command, directory: &Directory) -> Result<Self> {
         let log = directory.path().join("log");
         let file = fs::File::create(&log)?;
-        let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
+        let child =
+            command.process_group(0).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
         Ok(Self { child: child.with_context(|| format!("cannot start {command:?}"))?, log })
     }
 
@@ -97,8 +101,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended before.
-        let _ended = self.child.kill();
+        // With all that it has started, of which the kernel would tell it nothing. It may have ended before.
+        let _ended = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
         let _reaped = self.child.wait();
     }
 }
