@@ -54,9 +54,12 @@
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | a command | [`cli`]: one file each |
+//! | who is behind a command | `control::caller` |
+//! | what may hang, and on which thread | [`blocking`] |
 //! | what must survive a restart | [`state`] |
 
 pub mod bfd;
+pub mod blocking;
 pub mod check;
 pub mod cli;
 pub mod config;

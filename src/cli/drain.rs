@@ -54,7 +54,7 @@ pub(super) struct NamedArgs {
 pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
     let request = DrainRequest {
         services: args.services.services(),
-        by: operator(),
+        by: None,
         reason: args.reason.clone(),
         for_ms: args.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
     };
@@ -78,10 +78,4 @@ fn ask(args: &NamedArgs, path: &str) -> Result<(), Failure> {
 
 pub(super) fn show(args: &ClientArgs, done: &Done) -> Result<(), Failure> {
     if args.json { print_json(done) } else { print(&done.message) }
-}
-
-/// Who asks: behind sudo, the person and not root.
-fn operator() -> String {
-    let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    named.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()))
 }

@@ -244,8 +244,9 @@ pub enum Services {
 pub struct DrainRequest {
     /// Which.
     pub services: Services,
-    /// Who asks.
-    pub by: String,
+    /// For whom root asks, where the kernel knows no login. Others are called by the name of their user.
+    #[serde(default)]
+    pub by: Option<String>,
     /// Why.
     #[serde(default)]
     pub reason: Option<String>,

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::api::Refusal;
+use super::caller;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -87,11 +88,21 @@ async fn call<T: DeserializeOwned>(
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().unwrap_or_default();
     request.headers_mut().insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("vipcast"));
+    if let Some(operator) = operator().and_then(|name| hyper::header::HeaderValue::from_str(&name).ok()) {
+        request.headers_mut().insert(caller::CLAIM, operator);
+    }
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     connection.abort();
     if status == StatusCode::OK { Ok(serde_json::from_slice(&body)?) } else { Err(refused(&body)) }
+}
+
+/// Whom root asks for: the person behind sudo or doas. The daemon believes it only where the kernel knows no login.
+fn operator() -> Option<String> {
+    let is_root = nix::unistd::geteuid().is_root();
+    let named = ["SUDO_USER", "DOAS_USER"].iter().find_map(|name| std::env::var(name).ok());
+    named.filter(|name| is_root && !name.is_empty())
 }
 
 fn refused(body: &[u8]) -> ClientError {

@@ -8,6 +8,10 @@
 //! Whoever may open the socket may do everything; its mode and group are the access control.
 
 pub mod api;
+mod caller;
 pub mod client;
+mod line;
 pub mod server;
 pub mod view;
+
+pub use self::caller::Caller;

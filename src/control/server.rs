@@ -18,11 +18,14 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
+use tokio::net::unix::UCred;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::api::{DrainRequest, Refusal, ServicesRequest};
+use super::caller::{self, Caller, Names};
+use super::line::Line;
 use crate::config::model::Control;
 
 /// Largest request body.
@@ -65,8 +68,29 @@ pub enum ServerError {
 pub struct Request {
     /// What is asked.
     pub command: Command,
+    /// Who asks.
+    pub caller: Caller,
     /// Where the answer goes.
-    pub answer: oneshot::Sender<Answer>,
+    pub answer: Reply,
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug)]
+pub struct Reply {
+    sender: oneshot::Sender<Answer>,
+    line: Line,
+}
+
+impl Reply {
+    /// Whether nobody waits for the answer: the client has given up, and does not want the command carried out any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.sender.is_closed() || self.line.is_gone()
+    }
+
+    /// Sends it. A client that has gone meanwhile is no error.
+    pub fn send(self, answer: Answer) {
+        drop(self.sender.send(answer));
+    }
 }
 
 /// What can be asked.
@@ -86,6 +110,16 @@ pub enum Command {
     Reload,
     /// `POST /v1/restart`.
     Restart,
+}
+
+impl Command {
+    /// Whether something follows from it, so that it matters who asks.
+    fn changes(&self) -> bool {
+        match self {
+            Self::Status | Self::Explain(_) => false,
+            Self::Drain(_) | Self::Undrain(_) | Self::Promote(_) | Self::Reload | Self::Restart => true,
+        }
+    }
 }
 
 /// Status and JSON body.
@@ -198,16 +232,22 @@ fn restrict(path: &Path, group: Option<&str>) -> Result<(), ServerError> {
 }
 
 async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>, open: mpsc::Sender<Infallible>) {
+    let names = Names::new();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let requests = requests.clone();
-                let service = service_fn(move |request| serve(request, requests.clone()));
+        match listener.accept().await.and_then(|(stream, _)| Ok((stream.peer_cred()?, Line::new(stream)))) {
+            Ok((credentials, line)) => {
+                let desk = Desk {
+                    requests: requests.clone(),
+                    names: names.clone(),
+                    credentials,
+                    line: line.clone(),
+                };
+                let service = service_fn(move |request| desk.clone().serve(request));
                 let open = open.clone();
                 tokio::spawn(async move {
                     let _open = open;
                     let connection = hyper::server::conn::http1::Builder::new();
-                    if let Err(error) = connection.serve_connection(TokioIo::new(stream), service).await {
+                    if let Err(error) = connection.serve_connection(TokioIo::new(line), service).await {
                         debug!(%error, "control connection ended early");
                     }
                 });
@@ -220,28 +260,52 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>, open: m
     }
 }
 
-async fn serve(
-    request: hyper::Request<Incoming>,
+/// What serves the requests of one connection.
+#[derive(Debug, Clone)]
+struct Desk {
     requests: mpsc::Sender<Request>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let answer = match command(request).await {
-        Ok(command) => ask(command, &requests).await,
-        Err(answer) => answer,
-    };
-    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
-    *response.status_mut() = answer.status;
-    let json = hyper::header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
-    Ok(response)
+    names: Names,
+    credentials: UCred,
+    line: Line,
 }
 
-async fn ask(command: Command, requests: &mpsc::Sender<Request>) -> Answer {
-    let (answer, receiver) = oneshot::channel();
-    let stopping = Refusal { error: "the daemon is stopping".to_owned(), hint: None };
-    if requests.send(Request { command, answer }).await.is_err() {
-        return Answer::conflict(&stopping);
+impl Desk {
+    async fn serve(self, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let claim = request.headers().get(caller::CLAIM).and_then(|claim| claim.to_str().ok());
+        let claim = claim.map(str::to_owned);
+        let answer = match command(request).await {
+            Ok(command) => self.ask(command, claim).await,
+            Err(answer) => answer,
+        };
+        let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+        *response.status_mut() = answer.status;
+        let json = hyper::header::HeaderValue::from_static("application/json");
+        response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+        Ok(response)
     }
-    receiver.await.unwrap_or_else(|_dropped| Answer::conflict(&stopping))
+
+    async fn ask(self, command: Command, claim: Option<String>) -> Answer {
+        let claim = claim.or_else(|| match &command {
+            Command::Drain(drain) => drain.by.clone(),
+            Command::Status
+            | Command::Explain(_)
+            | Command::Undrain(_)
+            | Command::Promote(_)
+            | Command::Reload
+            | Command::Restart => None,
+        });
+        let caller = match command.changes() {
+            true => self.names.caller(self.credentials, claim.as_deref()).await,
+            false => caller::anonymous(self.credentials),
+        };
+        let (sender, receiver) = oneshot::channel();
+        let stopping = Refusal { error: "the daemon is stopping".to_owned(), hint: None };
+        let answer = Reply { sender, line: self.line };
+        if self.requests.send(Request { command, caller, answer }).await.is_err() {
+            return Answer::conflict(&stopping);
+        }
+        receiver.await.unwrap_or_else(|_dropped| Answer::conflict(&stopping))
+    }
 }
 
 async fn command(request: hyper::Request<Incoming>) -> Result<Command, Answer> {

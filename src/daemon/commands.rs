@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use vipcast_bgp::{PeerStatus, State};
 
 use super::{Daemon, Ending};
 use crate::config::{self, Diagnostics, Loaded};
+use crate::control::Caller;
 use crate::control::api::{Done, DrainRequest, Refusal, Services};
 use crate::control::server::{Answer, Command, Request};
 use crate::control::view::{self, PeerInfo, Surroundings};
@@ -17,7 +18,11 @@ use crate::names::ServiceName;
 use crate::restart;
 
 impl Daemon {
-    pub(super) fn answer(&mut self, Request { command, answer }: Request) {
+    pub(super) fn answer(&mut self, Request { command, caller, answer }: Request) {
+        if answer.is_abandoned() {
+            debug!(?command, by = %caller, "not carried out: the caller has given up");
+            return;
+        }
         let now = Instant::now();
         let answered = match command {
             Command::Status => Answer::ok(&view::status(&self.engine, &self.surroundings(), now)),
@@ -28,11 +33,12 @@ impl Daemon {
                     hint: Some("`vipcast status` lists them".to_owned()),
                 }),
             },
-            Command::Drain(request) => self.drain(request),
-            Command::Undrain(request) => self.undrain(&request.services),
-            Command::Promote(request) => self.promote(&request.services),
+            Command::Drain(request) => self.drain(request, caller),
+            Command::Undrain(request) => self.undrain(&request.services, &caller),
+            Command::Promote(request) => self.promote(&request.services, &caller),
             Command::Restart => match self.may_restart() {
                 Ok(()) => {
+                    info!(by = %caller, "restart");
                     self.rehearsal = Some((restart::rehearse(&self.config_path), answer));
                     return;
                 }
@@ -43,8 +49,7 @@ impl Daemon {
                 Err(refusal) => Answer::conflict(&refusal),
             },
         };
-        // The client may have gone meanwhile.
-        drop(answer.send(answered));
+        answer.send(answered);
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -64,7 +69,8 @@ impl Daemon {
         }
     }
 
-    fn drain(&mut self, DrainRequest { services, by, reason, for_ms }: DrainRequest) -> Answer {
+    fn drain(&mut self, request: DrainRequest, caller: Caller) -> Answer {
+        let DrainRequest { services, by: _, reason, for_ms } = request;
         let services = match self.services(&services) {
             Ok(services) => services,
             Err(answer) => return answer,
@@ -79,7 +85,7 @@ impl Daemon {
             return Answer::bad_request(&Refusal { error: "that is too long from now".to_owned(), hint });
         };
         let clock = DrainClock { withdraw_at: None, lift_at };
-        let drain = Drain { by, reason, since, until, clock };
+        let drain = Drain { by: caller.name, reason, since, until, clock };
         self.handle(services.iter().map(|service| Event::Drain(service.clone(), drain.clone())).collect());
         let drain_time = self.engine.config().shutdown.drain_time;
         let until = until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
@@ -88,13 +94,16 @@ impl Daemon {
         })
     }
 
-    fn undrain(&mut self, services: &Services) -> Answer {
+    fn undrain(&mut self, services: &Services, caller: &Caller) -> Answer {
         let services = match self.services(services) {
             Ok(services) => services,
             Err(answer) => return answer,
         };
         let (drained, others): (Vec<_>, Vec<_>) =
             services.into_iter().partition(|service| self.engine.facts().drains.contains_key(service));
+        if !drained.is_empty() {
+            info!(by = %caller, services = list(&drained), "undrain");
+        }
         self.handle(drained.iter().cloned().map(Event::Undrain).collect());
         let message = match (drained.is_empty(), others.is_empty()) {
             (false, _) => format!("{} no longer drained", list(&drained)),
@@ -103,7 +112,7 @@ impl Daemon {
         Answer::ok(&Done { message })
     }
 
-    fn promote(&mut self, services: &Services) -> Answer {
+    fn promote(&mut self, services: &Services, caller: &Caller) -> Answer {
         let services = match self.services(services) {
             Ok(services) => services,
             Err(answer) => return answer,
@@ -114,6 +123,9 @@ impl Daemon {
             service.is_some_and(|service| service.vips.iter().any(|vip| facts.recovering.contains_key(vip)))
         };
         let (recovering, others): (Vec<_>, Vec<_>) = services.into_iter().partition(is_recovering);
+        if !recovering.is_empty() {
+            info!(by = %caller, services = list(&recovering), "promote");
+        }
         self.handle(recovering.iter().cloned().map(Event::Promote).collect());
         let message = match recovering.is_empty() {
             false => format!("{} takes over as soon as it is healthy", list(&recovering)),
@@ -164,6 +176,10 @@ impl Daemon {
     /// The program that is to follow was tried out.
     pub(super) fn rehearsed(&mut self, result: Result<(), Refusal>) {
         let Some((_, answer)) = self.rehearsal.take() else { return };
+        if answer.is_abandoned() {
+            warn!(reason = "the caller has given up", "not restarted");
+            return;
+        }
         // Much may have happened since it was asked for.
         let ready = result.and_then(|()| self.may_restart()).and_then(|()| {
             let vips = self.engine.announced().copied().collect();
@@ -175,7 +191,7 @@ impl Daemon {
                 hint: None,
             })
         });
-        drop(answer.send(match ready {
+        answer.send(match ready {
             Ok(()) => {
                 self.ending = Some(Ending::Restart);
                 Answer::ok(&Done { message: "restarting".to_owned() })
@@ -184,7 +200,7 @@ impl Daemon {
                 warn!(reason = refusal.error, "not restarted");
                 Answer::conflict(&refusal)
             }
-        }));
+        });
     }
 
     fn services(&self, services: &Services) -> Result<Vec<ServiceName>, Answer> {

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 use vipcast_bgp::net::bfd::BfdEvent;
@@ -33,7 +33,7 @@ use crate::check::report::CheckReport;
 use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
-use crate::control::server::{Answer, Request, Server, ServerError};
+use crate::control::server::{Reply, Request, Server, ServerError};
 use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left, Owner};
 use crate::journal;
 use crate::names::ServiceName;
@@ -85,7 +85,7 @@ pub struct Daemon {
     started: Instant,
     ending: Option<Ending>,
     /// The program that is to follow is tried out, and this is whoever asked for it.
-    rehearsal: Option<(Rehearsal, oneshot::Sender<Answer>)>,
+    rehearsal: Option<(Rehearsal, Reply)>,
     inputs: Inputs,
     // Last, so that the socket goes when everything else is gone.
     server: Server,

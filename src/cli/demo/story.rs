@@ -136,7 +136,7 @@ async fn wait_bound(wanted: bool) -> Result<()> {
 async fn drain(edge: &Edge) -> Result<Done> {
     let services = Services::Service("web".to_owned());
     let request =
-        DrainRequest { services, by: "demo".to_owned(), reason: Some("demo".to_owned()), for_ms: None };
+        DrainRequest { services, by: Some("demo".to_owned()), reason: Some("demo".to_owned()), for_ms: None };
     Ok(client::post(&edge.socket(), "/v1/drain", &request).await?)
 }
 

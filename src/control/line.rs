@@ -1,0 +1,103 @@
+//! A connection of a client, of which can be asked at any time whether the client is still there.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+
+/// One end of a connection. Its clones are the same end.
+#[derive(Debug, Clone)]
+pub(super) struct Line(Arc<UnixStream>);
+
+impl Line {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self(Arc::new(stream))
+    }
+
+    /// Whether the client has closed its end: nobody waits for an answer any more. Known at once, also when the request
+    /// that was sent before has just been read.
+    pub(super) fn is_gone(&self) -> bool {
+        let mut fds = [PollFd::new(&*self.0, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let asked = poll(&mut fds, Some(&now));
+        asked.is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            match self.0.try_read(buffer.initialize_unfilled()) {
+                Ok(length) => {
+                    buffer.advance(length);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(context))?;
+            match self.0.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The clones may be alive for a moment longer, and the client must not wait for them.
+        Poll::Ready(socket2::SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_closed_is_gone_although_its_request_can_still_be_read() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let (mut client, mut line) = (client, Line::new(server));
+        client.write_all(b"drain").await.unwrap();
+        assert!(!line.is_gone(), "it waits for an answer");
+        drop(client);
+        assert!(line.is_gone());
+        let mut request = String::new();
+        line.read_to_string(&mut request).await.unwrap();
+        assert_eq!(request, "drain");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_only_ended_its_request_is_not_gone() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let mut line = Line::new(server);
+        client.shutdown().await.unwrap();
+        assert!(!line.is_gone());
+        line.write_all(b"done").await.unwrap();
+        line.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "done");
+    }
+}
