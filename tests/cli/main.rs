@@ -4,4 +4,5 @@ mod commands;
 mod config_errors;
 mod config_files;
 mod examples;
+mod packaging;
 mod secrets;

@@ -1,0 +1,133 @@
+//! What is beside the program: versions that are named in several places, the man page, the Debian package.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
+}
+
+/// All files in git's keeping, or that would be, with their paths from the root.
+fn tree() -> Vec<String> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).expect("a directory of the tree").flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            if path.is_dir() && !path.is_symlink() {
+                if name != "target" && name != ".git" {
+                    walk(&path, found);
+                }
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root(), &mut found);
+    let relative =
+        found.iter().map(|path| path.strip_prefix(root()).expect("below the root").display().to_string());
+    relative.collect()
+}
+
+/// `1.91` as numbers, whatever follows it.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let (major, rest) = text.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[test]
+fn whatever_names_a_version_of_rust_names_one_that_the_manifest_allows() {
+    let manifest = env!("CARGO_PKG_RUST_VERSION");
+    let least = version(manifest).expect("rust-version of the manifest");
+    let mut named = Vec::new();
+    for path in tree() {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let said = |line: &str| -> Option<String> {
+            let line = line.trim();
+            match name {
+                "README.md" | "CONTRIBUTING.md" | "run" => {
+                    let (_, after) = line.split_once("Rust 1.")?;
+                    Some(format!("1.{after}"))
+                }
+                "Dockerfile" => (line.strip_prefix("ARG RUST="))
+                    .or_else(|| line.strip_prefix("FROM rust:"))
+                    .map(str::to_owned),
+                "rust-toolchain" | "rust-toolchain.toml" => {
+                    line.strip_prefix("channel = \"").map(str::to_owned)
+                }
+                "Cargo.toml" => line.strip_prefix("rust-version = \"").map(str::to_owned),
+                _ => None,
+            }
+        };
+        if !matches!(
+            name,
+            "README.md"
+                | "CONTRIBUTING.md"
+                | "run"
+                | "Dockerfile"
+                | "rust-toolchain"
+                | "rust-toolchain.toml"
+                | "Cargo.toml"
+        ) || path.starts_with("bgp/fuzz/")
+        {
+            continue;
+        }
+        let said: Vec<String> =
+            read(&path).lines().filter_map(said).filter(|said| !said.starts_with("${")).collect();
+        named.extend(said.into_iter().map(|said| (path.clone(), said)));
+    }
+    let places: Vec<&str> = named.iter().map(|(path, _)| path.as_str()).collect();
+    for place in ["Cargo.toml", "README.md", "packaging/Dockerfile"] {
+        assert!(places.contains(&place), "{place} names no version of Rust: {named:?}");
+    }
+    for (path, said) in &named {
+        let found = version(said).unwrap_or_else(|| panic!("{path}: {said:?} is no version"));
+        assert!(found >= least, "{path}: Rust {said} is older than {manifest}, which Cargo.toml asks for");
+        // What people install is what is needed, and not a number that was once true.
+        assert!(path != "README.md" || found == least, "README.md: Rust {said}, Cargo.toml: {manifest}");
+    }
+}
+
+/// `198.51.100.0/24 le 32` lets every shorter prefix of it in, the /24 itself included.
+#[test]
+fn no_prefix_list_of_ours_lets_in_more_than_host_routes() {
+    let mut lists = 0;
+    for path in tree() {
+        if !["docs/", "examples/", "packaging/", "README.md"].iter().any(|place| path.starts_with(place)) {
+            continue;
+        }
+        for line in read(&path).lines() {
+            lists += usize::from(line.contains("/24 ge 32"));
+            assert!(!line.contains(" le 32") && !line.contains(" le 128"), "{path}: {line}");
+        }
+    }
+    assert!(lists >= 4, "the prefix lists are somewhere else");
+}
+
+#[test]
+fn the_man_page_has_every_command() {
+    let page = read("packaging/vipcast.8");
+    let help = Command::new(env!("CARGO_BIN_EXE_vipcast")).arg("--help").output().expect("vipcast --help");
+    let help = String::from_utf8(help.stdout).expect("UTF-8");
+    let (_, commands) = help.split_once("Commands:\n").expect("commands");
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.contains(&"status"), "{commands:?}");
+    let described: Vec<&str> = page
+        .lines()
+        .zip(page.lines().skip(1))
+        .filter(|(before, _)| *before == ".TP")
+        .filter_map(|(_, line)| line.strip_prefix(".B ")?.split(' ').next())
+        .filter(|word| word.chars().all(char::is_lowercase))
+        .collect();
+    assert_eq!(described, commands);
+}
