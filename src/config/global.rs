@@ -12,6 +12,7 @@ use super::places::Place;
 use super::read::{Table, list_of, short};
 use super::tree::Node;
 use super::{defaults, value};
+use crate::blocking;
 
 /// The longest path that fits in the address of a unix socket, its final NUL not counted (sun_path).
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -89,7 +90,7 @@ fn socket(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
 
 fn group(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     let name = value::text(node, key, "the name of a group", report)?;
-    match Group::from_name(name) {
+    match blocking::at(|| format!("the group {name}"), || Group::from_name(name)) {
         Ok(Some(_)) => Some(name.to_owned()),
         Ok(None) => {
             report

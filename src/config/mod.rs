@@ -25,6 +25,7 @@ pub mod model;
 
 mod bfd;
 mod checks;
+mod file;
 mod global;
 mod graceful_restart;
 mod peers;
@@ -40,8 +41,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,7 @@ pub use self::model::Config;
 use self::resolve::{Document, resolve};
 use self::tree::{Node, Value};
 pub use self::value::{DurationError, parse_duration};
+use crate::blocking;
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/vipcast/vipcast.yaml";
@@ -176,12 +177,9 @@ fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
 
 /// What is in a file, and whether every user of this host may read or write it.
 fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, bool)> {
-    let mut bytes = Vec::new();
-    let file = File::open(path)?;
-    let exposed = file.metadata()?.permissions().mode() & 0o006 != 0;
     // One byte more than allowed, to tell a file that fits from one that does not.
-    file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes, exposed))
+    let (metadata, bytes) = file::read_stream(path, LARGEST_FILE as u64 + 1)?;
+    Ok((bytes, metadata.permissions().mode() & 0o006 != 0))
 }
 
 fn add_text(name: &str, text: &str, report: &mut Report) -> Option<FileId> {
@@ -199,9 +197,10 @@ fn add_text(name: &str, text: &str, report: &mut Report) -> Option<FileId> {
 /// The files beside the main one, by name. No such directory is no files.
 fn drop_in_paths(main: &Path, report: &mut Report) -> Vec<PathBuf> {
     let directory = main.parent().unwrap_or(Path::new("")).join(DROP_IN_DIRECTORY);
-    let listed = std::fs::read_dir(&directory).and_then(|entries| {
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
-    });
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(&directory)?.map(|entry| entry.map(|entry| entry.path())).collect()
+    };
+    let listed = blocking::at(|| directory.display().to_string(), list);
     let mut paths = match listed {
         Ok(paths) => paths,
         Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),

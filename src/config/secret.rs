@@ -1,19 +1,17 @@
 //! Secrets: keys that both ends of a session share, from a file, from a systemd credential, or from the configuration
 //! itself, and the files of private keys. They are never shown: a diagnostic names the file, or has stars where the key stands.
 
-use std::fs::{Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::libc::O_NONBLOCK;
 use vipcast_bgp::net::{Secret, SecretError};
 
 use super::checks::io_cause;
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::read::{expected, short};
 use super::tree::{Node, Value};
-use super::value;
+use super::{file, value};
 
 /// What others may do with a file: read or write it.
 const OTHERS: u32 = 0o006;
@@ -102,7 +100,7 @@ fn read_secret(
     report: &mut Report,
 ) -> Option<Vec<u8>> {
     let shown = path.display();
-    let (metadata, bytes) = match read(path, largest) {
+    let (metadata, bytes) = match file::read(path, largest) {
         Ok(read) => read,
         Err(error) => {
             let cause = io_cause(&error);
@@ -124,17 +122,6 @@ fn read_secret(
         return None;
     }
     Some(bytes)
-}
-
-/// What an open file is, and what is in it. Opening does not wait for the other end of a pipe.
-fn read(path: &Path, largest: u64) -> io::Result<(Metadata, Vec<u8>)> {
-    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    let mut bytes = Vec::new();
-    if metadata.is_file() {
-        file.take(largest).read_to_end(&mut bytes)?;
-    }
-    Ok((metadata, bytes))
 }
 
 fn secret(octets: &[u8], span: Span, what: &str, report: &mut Report) -> Option<Secret> {

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 use vipcast_bgp::{PeerStatus, State};
 
+use super::reload::{Asker, Finished};
 use super::{Daemon, Ending};
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::Loaded;
 use crate::control::Caller;
 use crate::control::api::{Done, DrainRequest, Refusal, Services};
 use crate::control::server::{Answer, Command, Request};
@@ -44,10 +45,10 @@ impl Daemon {
                 }
                 Err(refusal) => Answer::conflict(&refusal),
             },
-            Command::Reload => match self.reload() {
-                Ok(message) => Answer::ok(&Done { message }),
-                Err(refusal) => Answer::conflict(&refusal),
-            },
+            Command::Reload => {
+                self.reloads.ask(Asker::Client(caller, answer));
+                return;
+            }
         };
         answer.send(answered);
     }
@@ -220,23 +221,35 @@ impl Daemon {
         }
     }
 
-    /// SIGHUP: a reload that nobody waits for.
-    pub(super) fn hang_up(&mut self) {
-        match self.reload() {
-            Ok(message) => info!("{message}"),
+    /// The configuration was read: everybody who asked for it is told what came of it.
+    pub(super) fn reloaded(&mut self, Finished { read, askers }: Finished) {
+        let names: Vec<&str> = askers.iter().map(Asker::name).collect();
+        let by = names.join(", ");
+        if askers.iter().all(Asker::is_gone) {
+            warn!(by, "not reloaded: the caller has given up");
+            return;
+        }
+        let done = read.and_then(|loaded| self.follow(loaded));
+        match &done {
+            Ok(message) => info!(by, "{message}"),
             Err(Refusal { error, hint }) => {
-                error!(hint = hint.unwrap_or_default(), "{error}; the running configuration stays");
+                error!(by, hint = hint.as_deref(), "{error}; the running configuration stays");
             }
+        }
+        for asker in askers {
+            let Asker::Client(_, reply) = asker else { continue };
+            reply.send(match &done {
+                Ok(message) => Answer::ok(&Done { message: message.clone() }),
+                Err(refusal) => Answer::conflict(refusal),
+            });
         }
     }
 
-    /// Follows the configuration file as it is now, or leaves everything as it was (I8).
-    fn reload(&mut self) -> Result<String, Refusal> {
+    /// Follows the configuration that was read, or leaves everything as it was (I8).
+    fn follow(&mut self, Loaded { config, warnings }: Loaded) -> Result<String, Refusal> {
         if self.engine.facts().shutdown.is_some() {
             return Err(Refusal { error: "vipcast is stopping".to_owned(), hint: None });
         }
-        let Loaded { config, warnings } =
-            config::load(&self.config_path).map_err(|diagnostics| broken(&diagnostics))?;
         let running = self.engine.config();
         let fixed = [
             ("state_dir", config.state_dir != running.state_dir),
@@ -260,10 +273,6 @@ impl Daemon {
         self.handle(vec![Event::Reload(Arc::new(config))]);
         Ok(format!("{} is in force", self.config_path.display()))
     }
-}
-
-fn broken(diagnostics: &Diagnostics) -> Refusal {
-    Refusal { error: diagnostics.render(false), hint: None }
 }
 
 fn list(services: &[ServiceName]) -> String {

@@ -12,6 +12,7 @@
 //! effect never waits. The clock is read here, once for the events that are there at once.
 
 mod commands;
+mod reload;
 mod saver;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 use vipcast_bgp::net::bfd::BfdEvent;
 
+use self::reload::{Asker, Finished, Reloads};
 use self::saver::Saver;
 use crate::check::report::CheckReport;
 use crate::check::runner::{Runner, raise_descriptor_limit};
@@ -86,6 +88,7 @@ pub struct Daemon {
     ending: Option<Ending>,
     /// The program that is to follow is tried out, and this is whoever asked for it.
     rehearsal: Option<(Rehearsal, Reply)>,
+    reloads: Reloads,
     inputs: Inputs,
     // Last, so that the socket goes when everything else is gone.
     server: Server,
@@ -117,7 +120,8 @@ enum Happening {
     Events(Vec<Event>),
     Nothing,
     Request(Request),
-    Reload,
+    HangUp,
+    Reloaded(Finished),
     Rehearsed(Result<(), Refusal>),
     Bfd(BfdEvent),
 }
@@ -157,6 +161,7 @@ impl Daemon {
             binder,
             saver: Saver::start(Arc::clone(&state)),
             state,
+            reloads: Reloads::new(config_path.clone()),
             config_path,
             started: Instant::now(),
             ending: None,
@@ -180,11 +185,12 @@ impl Daemon {
             }
             let deadline = self.engine.deadline();
             let rehearsal = self.rehearsal.as_mut().map(|(result, _)| result);
-            match self.inputs.next(&mut self.peers, deadline, rehearsal).await {
+            match self.inputs.next(&mut self.peers, deadline, rehearsal, &mut self.reloads).await {
                 Happening::Events(events) => self.handle(events),
                 Happening::Nothing => {}
                 Happening::Request(request) => self.answer(request),
-                Happening::Reload => self.hang_up(),
+                Happening::HangUp => self.reloads.ask(Asker::Signal),
+                Happening::Reloaded(finished) => self.reloaded(finished),
                 Happening::Rehearsed(result) => self.rehearsed(result),
                 Happening::Bfd(event) => self.peers.bfd_changed(&event),
             }
@@ -283,6 +289,7 @@ impl Inputs {
         peers: &mut Peers,
         deadline: Option<Instant>,
         rehearsal: Option<&mut Rehearsal>,
+        reloads: &mut Reloads,
     ) -> Happening {
         let rehearsed = async {
             match rehearsal {
@@ -316,7 +323,8 @@ impl Inputs {
                 if peers.is_over() { one(Event::PeersStopped) } else { concerning(gone) }
             }
             () = timer => one(Event::Tick),
-            _ = self.hangup.recv() => Happening::Reload,
+            _ = self.hangup.recv() => Happening::HangUp,
+            finished = reloads.finished() => Happening::Reloaded(finished),
             result = rehearsed => Happening::Rehearsed(result),
             Some(request) = self.requests.recv() => Happening::Request(request),
         }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::{Around, io_cause};
+use crate::blocking;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::model::{Check, CheckKind, Environment, ExecCheck, Group, Service, User};
 use crate::config::places::Place;
@@ -94,7 +95,8 @@ fn look_at_program(program: &Placed<String>, report: &mut Report) -> Option<()> 
             .hint(format!("write its whole path, as `command -v {name}` prints it"));
         return Some(());
     }
-    let trouble = match std::fs::metadata(&program.value) {
+    let look = || std::fs::metadata(&program.value);
+    let trouble = match blocking::at(|| program.value.clone(), look) {
         Ok(found) if !found.is_file() => String::from("it is not a file"),
         Ok(found) if found.permissions().mode() & 0o111 == 0 => String::from("it is not executable"),
         Ok(_) => return Some(()),
@@ -127,7 +129,7 @@ fn without_nul(text: &str, span: Span, report: &mut Report) -> Option<String> {
 
 fn user(node: &Node, key: Span, report: &mut Report) -> Option<User> {
     let name = value::text(node, key, "the name of a user", report)?;
-    match nix::unistd::User::from_name(name) {
+    match blocking::at(|| format!("the user {name}"), || nix::unistd::User::from_name(name)) {
         Ok(Some(user)) => Some(User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
         Ok(None) => {
             report
@@ -144,7 +146,7 @@ fn user(node: &Node, key: Span, report: &mut Report) -> Option<User> {
 
 fn group(node: &Node, key: Span, report: &mut Report) -> Option<Group> {
     let name = value::text(node, key, "the name of a group", report)?;
-    match nix::unistd::Group::from_name(name) {
+    match blocking::at(|| format!("the group {name}"), || nix::unistd::Group::from_name(name)) {
         Ok(Some(group)) => Some(Group { name: group.name, gid: group.gid.as_raw() }),
         Ok(None) => {
             report
@@ -162,7 +164,7 @@ fn group(node: &Node, key: Span, report: &mut Report) -> Option<Group> {
 /// It should be there, and be a directory.
 fn directory(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
     let path = value::absolute_path(node, key, report)?;
-    let trouble = match std::fs::metadata(&path) {
+    let trouble = match blocking::at(|| path.display().to_string(), || std::fs::metadata(&path)) {
         Ok(found) if found.is_dir() => return Some(path),
         Ok(_) => String::from("it is not a directory"),
         Err(error) => io_cause(&error),

@@ -1,7 +1,6 @@
 //! The `tls` kind, and the TLS options of the other kinds.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::config::model::{CheckKind, ClientFiles, TlsCheck, TlsOptions};
 use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of, short};
 use crate::config::tree::{Node, Value};
-use crate::config::{secret, value};
+use crate::config::{file, secret, value};
 
 /// No bundle of certificates is larger.
 const LARGEST_BUNDLE: u64 = 16 << 20;
@@ -177,13 +176,12 @@ fn private_key(node: &Node, key: Span, report: &mut Report) -> Option<(PathBuf, 
     None
 }
 
-/// Reads a file that is really one: opening a pipe would wait for a writer.
+/// Reads a file that is really one.
 fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
+    let (metadata, bytes) = file::read(path, LARGEST_BUNDLE)?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST_BUNDLE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
