@@ -11,7 +11,7 @@ use super::read::Table;
 use super::tree::Node;
 use super::value;
 
-/// Faster than this no router here goes.
+/// The fastest interval that any router we tested sustains.
 const SHORTEST: Duration = Duration::from_millis(10);
 /// Slower than this, BGP's own hold timer is as good.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ pub(super) fn bfd(node: &Node, key: Span, report: &mut Report) -> Option<Option<
 }
 
 fn interval(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
-    let interval = value::duration(node, key, SHORTEST, report)?;
+    let interval = value::duration_of(node, key, SHORTEST, value::Unit::Milliseconds, report)?;
     if interval > LONGEST {
         report
             .error(node.span, "that is slower than the hold timer of BGP, which needs no BFD")

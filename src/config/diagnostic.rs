@@ -4,12 +4,15 @@
 //! read: `vipcast check` prints it, a refused reload sends it to whoever asked, and both show the same.
 
 mod render;
+pub(super) mod secret_words;
+mod source;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeSeq, SerializeStruct, Serializer};
+
+use self::source::Source;
 
 /// One of the files that were read, by the order of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,27 +77,6 @@ impl Diagnostic {
             self.secondary.push((span, label.into()));
         }
         self
-    }
-}
-
-/// A file as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
-    pub(super) name: Arc<str>,
-    pub(super) text: Arc<str>,
-    /// Whether every user of this host may read or write the file.
-    exposed: bool,
-    /// Offsets of the line starts, so that a position costs a binary search.
-    line_starts: Arc<[usize]>,
-}
-
-impl Source {
-    /// Line and column of an offset, both from 1, the column in characters.
-    fn position(&self, offset: usize) -> (usize, usize) {
-        let line = self.line_starts.partition_point(|start| *start <= offset);
-        let start = self.line_starts[line - 1];
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
-        (line, column + 1)
     }
 }
 
@@ -250,8 +232,7 @@ pub(super) struct Report {
 impl Report {
     /// Makes a file known; its text must be what spans are offsets into.
     pub(super) fn add_file(&mut self, name: &str, text: &str) -> FileId {
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        self.sources.push(Source { name: name.into(), text: text.into(), exposed: false, line_starts });
+        self.sources.push(Source::new(name, text));
         FileId(u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX))
     }
 
@@ -269,31 +250,16 @@ impl Report {
         self.sources[file.0 as usize].exposed
     }
 
-    /// Puts stars in the place of what nobody may see. Offsets and lines stay where they are.
+    /// Nobody may see what stands here: stars are shown in its place.
     pub(super) fn redact(&mut self, span: Span) {
-        let source = &mut self.sources[span.file.0 as usize];
-        let (Some(before), Some(secret), Some(after)) = (
-            source.text.get(..span.start),
-            source.text.get(span.start..span.end),
-            source.text.get(span.end..),
-        ) else {
-            return;
-        };
-        let stars = secret.split('\n').map(|line| "*".repeat(line.len())).collect::<Vec<_>>().join("\n");
-        source.text = [before, &stars, after].concat().into();
+        self.sources[span.file.0 as usize].note_secret(span.start..span.end);
     }
 
-    /// Puts stars behind every `password:` and `Authorization:` of a file that could not be parsed: any line of it may be
-    /// shown.
-    pub(super) fn redact_passwords(&mut self, file: FileId) {
-        const KEYS: [&str; 2] = ["password:", "authorization:"];
-        let text = self.sources[file.0 as usize].text.to_ascii_lowercase();
-        for key in KEYS {
-            for (at, _) in text.match_indices(key) {
-                let start = at + key.len();
-                let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
-                self.redact(Span { file, start, end });
-            }
+    /// Hides what may be a secret in a file that could not be parsed: any line of it may be shown.
+    pub(super) fn redact_unparsed(&mut self, file: FileId) {
+        let source = &mut self.sources[file.0 as usize];
+        for secret in secret_words::in_lines(&source.text) {
+            source.note_secret(secret);
         }
     }
 
@@ -327,9 +293,29 @@ impl Report {
         self.list.len() >= render::SHOWN
     }
 
-    /// Sorted by file and place; what is about a whole file comes first in it.
+    /// Sorted by file and place; what is about a whole file comes first in it. What may be a secret is hidden from now on.
     pub(super) fn finish(self) -> Diagnostics {
-        let Self { sources, mut list } = self;
+        let Self { mut sources, mut list } = self;
+        for diagnostic in list.iter_mut() {
+            let Some(span) = diagnostic.span else { continue };
+            let Some(text) = sources[span.file.0 as usize].text.get(span.start..span.end) else { continue };
+            if diagnostic.severity == Severity::Error && has_variable(text) {
+                diagnostic.hint(VARIABLES);
+            }
+        }
+        let before: Vec<Source> = sources.clone();
+        sources.iter_mut().for_each(Source::hide);
+        for diagnostic in list.iter_mut() {
+            let Some(span) = diagnostic.span else { continue };
+            let file = span.file.0 as usize;
+            let secrets = sources[file].secrets_at(span.start..span.end);
+            let secrets: Vec<&str> = secrets.filter_map(|secret| before[file].text.get(secret)).collect();
+            if secrets.is_empty() {
+                continue;
+            }
+            let texts = [Some(&mut diagnostic.message), diagnostic.label.as_mut(), diagnostic.hint.as_mut()];
+            texts.into_iter().flatten().for_each(|text| *text = without(text, &secrets));
+        }
         list.sort_by_key(|d| (d.file, d.span.map(|span| (span.start, span.end)), d.severity));
         list.dedup();
         Diagnostics { sources, list }
@@ -353,5 +339,56 @@ impl Report {
         });
         let last = self.list.len() - 1;
         &mut self.list[last]
+    }
+}
+
+/// What is said where somebody expected us to fill something in.
+const VARIABLES: &str =
+    "nothing is filled in here: no variables, no templates; let the program that writes the file do it";
+
+/// Whether a text has something in it that a shell or a template engine would replace.
+fn has_variable(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphabetic() || c == '_' || c == '{' || c == '(';
+    text.contains("{{")
+        || text.contains("<%")
+        || text.split('$').skip(1).any(|behind| behind.starts_with(is_name))
+}
+
+/// A message in which every quotation of a secret is replaced by stars.
+fn without(message: &str, secrets: &[&str]) -> String {
+    let is_secret = |quoted: &str| {
+        let quoted = quoted.trim_matches(['…', '"', '\'']);
+        let shares = |secret: &&str| {
+            let secret = secret.trim_matches(['"', '\'']);
+            !secret.is_empty() && (quoted.contains(secret) || secret.contains(quoted))
+        };
+        !quoted.is_empty() && secrets.iter().any(shares)
+    };
+    // Whatever is quoted stands between backticks.
+    let parts = message.split('`').enumerate();
+    let parts = parts.map(|(at, part)| if at % 2 == 1 && is_secret(part) { "***" } else { part });
+    parts.collect::<Vec<_>>().join("`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_known_by_their_dollar_or_braces() {
+        for variable in ["${HOST}", "$HOST", "$(hostname)", "a{{ b }}", "<%= b %>"] {
+            assert!(has_variable(variable), "{variable}");
+        }
+        for text in ["^a$", "$", "a$1", "{a}", "costs 5 $"] {
+            assert!(!has_variable(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_quotes_no_secret() {
+        assert_eq!(without("expected a port, found `SECRET`", &["SECRET"]), "expected a port, found `***`");
+        assert_eq!(without("`a` is not `SECR…`", &["\"SECRET\""]), "`a` is not `***`");
+        assert_eq!(without("`http://u:X@h` is no URL", &["u:X"]), "`***` is no URL");
+        assert_eq!(without("unknown key `password`", &["SECRET"]), "unknown key `password`");
     }
 }

@@ -17,6 +17,13 @@ use crate::blocking;
 /// The longest path that fits in the address of a unix socket, its final NUL not counted (sun_path).
 const LONGEST_SOCKET_PATH: usize = 107;
 
+/// Nobody waits longer for a daemon to stop.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// `TimeoutStopSec=` of packaging/vipcast.service, and what else than the configured times a stop takes of it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
 /// The keys of the top level that stand for themselves.
 #[derive(Debug)]
 pub(super) struct Global {
@@ -65,6 +72,18 @@ fn router_id(node: &Node, key: Span, report: &mut Report) -> Option<Ipv4Addr> {
             .error(node.span, "a router id of 0.0.0.0 is not valid (RFC 6286)")
             .hint("leave `router_id` out to use the address towards the first peer");
         return None;
+    }
+    // Routers refuse an OPEN with such an id as RFC 4271 §6.2 tells them to.
+    if id.is_multicast() || id.is_broadcast() {
+        report
+            .error(node.span, format!("{id} is no host's address: routers refuse such a router id"))
+            .hint("take an address of this host that no other speaker uses as its router id");
+        return None;
+    }
+    if id.is_loopback() || id.octets()[0] == 0 || id.octets()[0] >= 240 {
+        report
+            .warning(node.span, format!("{id} is no host's address, but the router id"))
+            .hint("some routers refuse it (RFC 4271 §6.2), and every speaker needs an id of its own");
     }
     Some(id)
 }
@@ -127,20 +146,46 @@ fn log(node: &Node, key: Span, report: &mut Report) -> Option<Log> {
 }
 
 fn shutdown(node: &Node, key: Span, report: &mut Report) -> Option<Shutdown> {
-    let any = |node: &Node, key, report: &mut Report| value::duration(node, key, Duration::ZERO, report);
     let mut table = Table::open(node, Place::Shutdown, "`shutdown`", key, report)?;
-    let drain_time = table.field("drain_time", report, any).or(defaults::DRAIN_TIME);
-    let unbind_delay = table.field("unbind_delay", report, any).or(defaults::UNBIND_DELAY);
+    let drain_time = table.field("drain_time", report, wait).or(defaults::DRAIN_TIME);
+    let unbind_delay = table.field("unbind_delay", report, wait).or(defaults::UNBIND_DELAY);
     let keep_addresses = table.field("keep_addresses", report, value::boolean).or(false);
     table.finish(report);
-    Some(Shutdown { drain_time: drain_time?, unbind_delay: unbind_delay?, keep_addresses: keep_addresses? })
+    let (drain_time, unbind_delay) = (drain_time?, unbind_delay?);
+    let stop = drain_time + unbind_delay;
+    if stop > STOP_TIMEOUT - STOP_MARGIN {
+        let (stop, unit) = (value::show_duration(stop), value::show_duration(STOP_TIMEOUT));
+        report
+            .warning(key, format!("a stop takes more than {stop}, and the systemd unit allows {unit}"))
+            .hint("raise `TimeoutStopSec=` with `systemctl edit vipcast`, or lower `drain_time`");
+    }
+    Some(Shutdown { drain_time, unbind_delay, keep_addresses: keep_addresses? })
+}
+
+/// One of the times that a stop is made of.
+fn wait(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
+    let time = value::duration_of(node, key, Duration::ZERO, value::Unit::Seconds, report)?;
+    if time > LONGEST_WAIT {
+        report
+            .error(node.span, format!("a stop would take {}", value::show_duration(time)))
+            .hint(format!("the most is {}; a few seconds are enough", value::show_duration(LONGEST_WAIT)));
+        return None;
+    }
+    Some(time)
 }
 
 fn listen(node: &Node, key: Span, report: &mut Report) -> Option<Listen> {
     let mut table = Table::open(node, Place::Listen, "`listen`", key, report)?;
     let addresses = table
         .field("addresses", report, |node, key, report| {
-            list_of(node, key, "a list of addresses", report, value::address)
+            let addresses = list_of(node, key, "a list of addresses", report, value::address)?;
+            if addresses.is_empty() {
+                report.error(node.span, "with no address nothing can listen").hint(
+                    "leave `addresses` out to listen on all; with `active: true` for every peer nothing listens",
+                );
+                return None;
+            }
+            Some(addresses)
         })
         .or(Vec::new());
     let port = table.field("port", report, value::port).or(defaults::BGP_PORT);

@@ -33,6 +33,7 @@ mod places;
 mod read;
 mod resolve;
 mod secret;
+mod sense;
 mod services;
 mod transport;
 mod tree;
@@ -123,7 +124,7 @@ fn finish(main: &Document, drop_ins: &[Document], mut report: Report) -> Result<
 fn parse_file(file: FileId, report: &mut Report) -> Option<Document> {
     let root = tree::parse(file, report);
     if root.is_none() {
-        report.redact_passwords(file);
+        report.redact_unparsed(file);
     }
     root.map(|root| Document { file, root })
 }
@@ -140,7 +141,7 @@ fn parse_main(file: FileId, report: &mut Report) -> Option<Document> {
 /// Reads one file. What is wrong with it is reported under its name.
 fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
     let name = path.display().to_string();
-    let (bytes, exposed) = match read_bytes(path) {
+    let (bytes, mode) = match read_bytes(path) {
         Ok(read) => read,
         Err(error) => {
             let file = report.add_file(&name, "");
@@ -157,10 +158,25 @@ fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
     match String::from_utf8(bytes) {
         Ok(text) => {
             let file = add_text(&name, &text, report)?;
-            if exposed {
+            if mode & 0o006 != 0 {
                 report.set_exposed(file);
             }
+            if mode & 0o002 != 0 {
+                report
+                    .file_warning(
+                        file,
+                        "everyone may change this file, and with it what vipcast runs and announces",
+                    )
+                    .hint(format!("`chmod o-w {name}`"));
+            }
             Some(file)
+        }
+        Err(error) if is_utf16(error.as_bytes()) => {
+            let file = report.add_file(&name, "");
+            report
+                .file_error(file, "the file is UTF-16")
+                .hint(format!("convert it: `iconv -f utf-16 -t utf-8 {name}`"));
+            None
         }
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
@@ -175,11 +191,16 @@ fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
     }
 }
 
-/// What is in a file, and whether every user of this host may read or write it.
-fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, bool)> {
+/// Known by its byte order mark, which is no UTF-8.
+fn is_utf16(bytes: &[u8]) -> bool {
+    matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
+}
+
+/// What is in a file, and its mode.
+fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, u32)> {
     // One byte more than allowed, to tell a file that fits from one that does not.
     let (metadata, bytes) = file::read_stream(path, LARGEST_FILE as u64 + 1)?;
-    Ok((bytes, metadata.permissions().mode() & 0o006 != 0))
+    Ok((bytes, metadata.permissions().mode()))
 }
 
 fn add_text(name: &str, text: &str, report: &mut Report) -> Option<FileId> {

@@ -280,8 +280,20 @@ impl Place {
             .or_else(|| other_words(unknown).filter(|key| self.keys().contains(key)))
     }
 
+    /// The key of this place whose opposite an unknown one is: `nopreempt`.
+    fn opposite(self, unknown: &str) -> Option<&'static str> {
+        let unknown = folded(unknown);
+        self.keys().iter().copied().find(|key| is_opposite(&unknown, key))
+    }
+
     /// What to write instead of a key that is not known here.
     pub(super) fn hint(self, unknown: &str) -> String {
+        if let Some(key) = self.opposite(unknown) {
+            return format!("`{key}` is the opposite of that: write `{key}: false`, or leave it out");
+        }
+        if let Some(hint) = self.switched_off(unknown) {
+            return hint.to_owned();
+        }
         if let Some(key) = nearest(unknown, self.keys().iter().copied()) {
             return format!("did you mean `{key}`?");
         }
@@ -305,6 +317,55 @@ impl Place {
         }
         let keys = self.keys().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         format!("what can be given {}: {keys}", self.name())
+    }
+
+    /// What to do instead of switching a part of the configuration off.
+    fn switched_off(self, unknown: &str) -> Option<&'static str> {
+        const SWITCHES: [&str; 8] =
+            ["shutdown", "shut", "enabled", "enable", "disabled", "disable", "admin_down", "admin_state"];
+        if !SWITCHES.contains(&folded(unknown).as_str()) {
+            return None;
+        }
+        Some(match self {
+            Self::Peer | Self::PeerDefaults => {
+                "remove the peer, or put `#` before its lines, to switch it off"
+            }
+            Self::Check => "remove the check, and its name from the services, to switch it off",
+            Self::Service => {
+                "remove the service to switch it off, or take it out of traffic with `vipcast drain`"
+            }
+            Self::Top
+            | Self::DropIn
+            | Self::Control
+            | Self::Log
+            | Self::Shutdown
+            | Self::Listen
+            | Self::NextHop
+            | Self::TcpAo
+            | Self::GracefulRestart
+            | Self::Bfd
+            | Self::Http
+            | Self::Tls
+            | Self::TlsKind
+            | Self::Grpc
+            | Self::Tcp
+            | Self::Udp
+            | Self::Dns
+            | Self::Icmp
+            | Self::File
+            | Self::Pattern
+            | Self::Exec
+            | Self::Latency
+            | Self::Errors
+            | Self::HoldDown
+            | Self::Listener
+            | Self::Process
+            | Self::Interface
+            | Self::Systemd
+            | Self::Condition
+            | Self::Announce
+            | Self::Demoted => return None,
+        })
     }
 
     /// The one other place that knows a key.
@@ -375,11 +436,12 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     if word.is_empty() || word.len() > LONGEST {
         return None;
     }
-    let folded = word.replace('-', "_").to_lowercase();
+    let folded = folded(word);
     let length = folded.chars().count();
     let allowed = (length / 3).clamp(1, 3);
     known
         .into_iter()
+        .filter(|key| !is_opposite(&folded, key))
         // Most words are too different in length already, and to see that costs nothing.
         .filter(|key| key.len().abs_diff(folded.len()) <= allowed || is_beginning(&folded, key))
         .map(|key| (strsim::osa_distance(&folded, &key.replace('-', "_").to_lowercase()), key))
@@ -388,6 +450,23 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, key)| key)
+}
+
+/// A word as words are compared: in lower case, with `_` for `-`.
+fn folded(word: &str) -> String {
+    word.replace('-', "_").to_lowercase()
+}
+
+/// Whether one of the words says no to the other: `nopreempt` and `preempt`, `secure` and `insecure`. However near such
+/// words are, nobody who wrote one meant the other. `word` is folded.
+fn is_opposite(word: &str, key: &str) -> bool {
+    const NO: [&str; 10] = ["no", "non", "not", "un", "in", "dis", "de", "disable", "without", "dont"];
+    let key = folded(key);
+    let says_no = |long: &str, short: &str| {
+        let prefix = long.strip_suffix(short).map(|prefix| prefix.trim_end_matches('_'));
+        prefix.is_some_and(|prefix| NO.contains(&prefix))
+    };
+    says_no(word, &key) || says_no(&key, word)
 }
 
 /// Whether one of the words is the beginning of the other (`warning`, `tor` for `tor-a`).
@@ -413,6 +492,28 @@ mod tests {
             (Place::Service, "communities", "it belongs under `announce`, not under a service"),
             (Place::Peer, "router_id", "it belongs at the top level, not under a peer"),
             (Place::Check, "type", "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`"),
+            (
+                Place::Service,
+                "nopreempt",
+                "`preempt` is the opposite of that: write `preempt: false`, or leave it out",
+            ),
+            (Place::Peer, "no-bfd", "`bfd` is the opposite of that: write `bfd: false`, or leave it out"),
+            (
+                Place::Peer,
+                "inactive",
+                "`active` is the opposite of that: write `active: false`, or leave it out",
+            ),
+            (
+                Place::Tls,
+                "secure",
+                "`insecure` is the opposite of that: write `insecure: false`, or leave it out",
+            ),
+            (Place::Peer, "shutdown", "remove the peer, or put `#` before its lines, to switch it off"),
+            (
+                Place::Service,
+                "enabled",
+                "remove the service to switch it off, or take it out of traffic with `vipcast drain`",
+            ),
             (Place::Log, "colour", "what can be given under `log`: `level`, `format`"),
         ];
         for (place, key, hint) in table {
@@ -426,5 +527,12 @@ mod tests {
         assert_eq!(nearest("web", ["dns", "db"]), None);
         assert_eq!(nearest("wbe", ["web", "db"]), Some("web"));
         assert_eq!(nearest(&"w".repeat(1000), ["web"]), None);
+    }
+
+    #[test]
+    fn nobody_is_told_that_the_opposite_was_meant() {
+        assert_eq!(nearest("inactive", ["active", "standby"]), None);
+        assert_eq!(nearest("no_demote", ["withdraw", "demote"]), None);
+        assert_eq!(nearest("activ", ["active", "standby"]), Some("active"));
     }
 }

@@ -4,16 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vipcast_bgp::wire::Family;
-
 use super::diagnostic::{FileId, Report, Span};
-use super::model::{Config, Peer, Service};
+use super::model::Config;
 use super::places::Place;
 use super::read::{Field, Table, map_of, short};
 use super::services::{Around, Checks};
 use super::tree::{Entry, Node, Value};
-use super::{checks, global, peers, services, value};
-use crate::names::{PeerName, ServiceName};
+use super::{checks, global, peers, sense, services, value};
 
 /// A file and what is in it.
 pub(super) struct Document {
@@ -76,7 +73,8 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         (_, _) => BTreeMap::new(),
     };
     if let (Some(peers), Some(services)) = (&peers, &services) {
-        look_at_reach(peers, services, &service_entries.list, report);
+        let peers = (peers, peer_entries.unwrap_or_default());
+        sense::look(peers, (services, &service_entries.list), &checks, report);
     }
 
     // Everything there is to say has been said; nothing is made of a configuration with an error in it.
@@ -149,39 +147,4 @@ fn peer_addresses(entries: &[Entry]) -> BTreeMap<IpAddr, Span> {
         Some((text.parse().ok()?, address.span))
     };
     entries.iter().filter_map(address).collect()
-}
-
-/// Warns about what no peer will be told.
-fn look_at_reach(
-    peers: &BTreeMap<PeerName, Peer>,
-    services: &BTreeMap<ServiceName, Service>,
-    entries: &[&Entry],
-    report: &mut Report,
-) {
-    let carries = |family| peers.values().any(|peer| peer.families.contains(&family));
-    let (ipv4, ipv6) = (carries(Family::IPV4_UNICAST), carries(Family::IPV6_UNICAST));
-    let internal = peers.values().any(|peer| peer.local_as == peer.peer_as);
-    for entry in entries {
-        let Some(service) = services.get(entry.key.as_str()) else { continue };
-        let name = short(&entry.key);
-        for (word, carried, used) in [
-            ("IPv4", ipv4, service.vips.iter().any(|vip| vip.addr().is_ipv4())),
-            ("IPv6", ipv6, service.vips.iter().any(|vip| vip.addr().is_ipv6())),
-        ] {
-            if used && !carried {
-                report
-                    .warning(entry.key_span, format!("`{name}` has {word} VIPs, but no peer carries {word}"))
-                    .hint(format!("add `{}` to the `families` of a peer", word.to_lowercase()));
-            }
-        }
-        let preferred = service.announce.local_pref.is_some() || service.demoted.local_pref.is_some();
-        if preferred && !internal {
-            report
-                .warning(
-                    entry.key_span,
-                    format!("`{name}` has a `local_pref`, but every peer is in another AS"),
-                )
-                .hint("LOCAL_PREF stays within an AS; use `med`, `as_path_prepend` or a community");
-        }
-    }
 }

@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{
     DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Options, Spanned, UserMessageFormatter,
 };
 
-use super::diagnostic::{FileId, Report, Span};
+use super::diagnostic::{FileId, Report, Span, secret_words};
 
 /// Maps and lists may be nested this deep.
 const MAX_DEPTH: usize = 32;
@@ -59,7 +60,7 @@ pub(super) struct Entry {
 pub(super) fn parse(file: FileId, report: &mut Report) -> Option<Node> {
     let text = report.text(file).to_owned();
     match serde_yaml::from_str_with_options::<Spanned<Parsed>>(&text, options()) {
-        Ok(parsed) => Some(Builder { file, text: &text, report }.node(parsed)),
+        Ok(parsed) => Some(Builder { file, text: &text, report, secrets: Vec::new() }.root(parsed)),
         Err(error) => {
             syntax_error(file, &text, &error, report);
             None
@@ -249,9 +250,19 @@ struct Builder<'a> {
     file: FileId,
     text: &'a str,
     report: &'a mut Report,
+    /// What may be secrets.
+    secrets: Vec<Range<usize>>,
 }
 
 impl Builder<'_> {
+    fn root(&mut self, parsed: Spanned<Parsed>) -> Node {
+        let root = self.node(parsed);
+        for Range { start, end } in std::mem::take(&mut self.secrets) {
+            self.report.redact(Span { file: self.file, start, end });
+        }
+        root
+    }
+
     fn node(&mut self, parsed: Spanned<Parsed>) -> Node {
         let mut span = self.span(parsed.defined);
         let value = match parsed.value {
@@ -273,6 +284,12 @@ impl Builder<'_> {
                 Value::Map(map)
             }
         };
+        if let Value::Scalar(text) = &value {
+            // Without a separator a text announces nothing.
+            if text.contains([' ', '=', ':']) {
+                secret_words::in_text(&self.text[span.start..span.end], span.start, &mut self.secrets);
+            }
+        }
         Node { span, value }
     }
 
@@ -292,6 +309,7 @@ impl Builder<'_> {
                     continue;
                 }
             };
+            secret_words::in_entry(&key, &value, &mut self.secrets);
             match seen.get(&key) {
                 Some(first) => {
                     let first = &mut entries[*first];

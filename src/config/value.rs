@@ -130,18 +130,72 @@ pub(super) fn asn(node: &Node, key: Span, report: &mut Report) -> Option<Asn> {
                 .hint("private AS numbers are 64512 to 65534 and 4200000000 to 4294967294");
             None
         }
-        Some(number) => Some(Asn(number)),
+        Some(value) => {
+            // `65001.0` is what a program makes of 65001 that takes it for a fraction. Numbers of four octets that registries
+            // give out begin with less.
+            const LARGE: u32 = 1000 << 16;
+            if value >= LARGE && number.ends_with(".0") {
+                report
+                    .warning(
+                        node.span,
+                        format!("`{}` is AS {value} in the notation high.low (RFC 5396)", short(number)),
+                    )
+                    .hint(format!(
+                        "write `{}` or `{value}`, whichever is meant",
+                        number.trim_end_matches(".0")
+                    ));
+            }
+            Some(Asn(value))
+        }
     }
 }
 
 /// A duration with units, at least `least`: `500ms`, `3s`, `1m30s`, `2h`, `1d`.
 pub(super) fn duration(node: &Node, key: Span, least: Duration, report: &mut Report) -> Option<Duration> {
+    duration_of(node, key, least, Unit::Either, report)
+}
+
+/// The unit that a number without one is probably in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Seconds, as in the timers of BGP.
+    Seconds,
+    /// Milliseconds, as in the timers of BFD.
+    Milliseconds,
+    /// Seconds where the number is small.
+    Either,
+}
+
+impl Unit {
+    /// What to write instead of a bare number.
+    fn hint(self, number: &str) -> String {
+        /// A number from here on may be milliseconds.
+        const LARGE: u64 = 50;
+        const UNITS: &str = "the units are ms, s, m, h and d";
+        match self {
+            Self::Milliseconds => format!("write `{number}ms` ({UNITS})"),
+            Self::Either if decimal::<u64>(number).is_none_or(|number| number >= LARGE) => {
+                format!("write `{number}ms` or `{number}s` ({UNITS})")
+            }
+            Self::Either | Self::Seconds => format!("write `{number}s` ({UNITS})"),
+        }
+    }
+}
+
+/// Like [`duration`], where the usual unit is known.
+pub(super) fn duration_of(
+    node: &Node,
+    key: Span,
+    least: Duration,
+    unit: Unit,
+    report: &mut Report,
+) -> Option<Duration> {
     const WHAT: &str = "a duration";
     let written = text(node, key, WHAT, report)?;
     match parse_duration(written) {
         Ok(duration) if duration < least => {
             let message = if duration.is_zero() {
-                String::from("zero makes no sense here")
+                String::from("it must be greater than zero")
             } else {
                 format!("`{}` is too short", short(written))
             };
@@ -156,9 +210,7 @@ pub(super) fn duration(node: &Node, key: Span, least: Duration, report: &mut Rep
         }
         Ok(duration) => Some(duration),
         Err(DurationError::NoUnit) => {
-            report
-                .error(node.span, format!("`{}` has no unit", short(written)))
-                .hint(format!("write `{written}s` (the units are ms, s, m, h and d)"));
+            report.error(node.span, format!("`{}` has no unit", short(written))).hint(unit.hint(written));
             None
         }
         Err(DurationError::NotADuration) => {
@@ -187,7 +239,7 @@ pub(super) fn whole_seconds(
     what: &str,
     report: &mut Report,
 ) -> Option<Duration> {
-    let time = duration(node, key, *range.start(), report)?;
+    let time = duration_of(node, key, *range.start(), Unit::Seconds, report)?;
     if time.subsec_nanos() != 0 {
         report
             .error(node.span, format!("a {what} is in whole seconds"))

@@ -100,6 +100,24 @@ fn every_diagnostic_as_the_operator_sees_it() {
 }
 
 #[test]
+fn nothing_said_quotes_a_secret() {
+    let mut quoted = 0;
+    for (section, text) in WRONG.iter().filter(|(_, text)| text.contains("hunter")) {
+        let text = around(section, text);
+        let found = match config::parse("vipcast.yaml", &text) {
+            Ok(loaded) => loaded.warnings,
+            Err(found) => found,
+        };
+        let json = serde_json::to_string(&found).expect("plain data");
+        assert!(!found.is_empty() && !json.contains("hunter"), "{json}");
+        assert!(!found.to_string().contains("hunter"), "{found}");
+        assert!(!format!("{found:?}").contains("hunter"), "a debugger's view has it: {found:?}");
+        quoted += 1;
+    }
+    assert!(quoted >= 12, "only {quoted} of them");
+}
+
+#[test]
 fn nothing_said_is_wider_than_a_terminal_or_ends_in_a_period() {
     for (section, text) in WRONG {
         let text = around(section, text);

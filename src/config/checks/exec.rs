@@ -99,7 +99,14 @@ fn look_at_program(program: &Placed<String>, report: &mut Report) -> Option<()> 
     let trouble = match blocking::at(|| program.value.clone(), look) {
         Ok(found) if !found.is_file() => String::from("it is not a file"),
         Ok(found) if found.permissions().mode() & 0o111 == 0 => String::from("it is not executable"),
-        Ok(_) => return Some(()),
+        Ok(found) => {
+            if found.permissions().mode() & 0o002 != 0 {
+                report
+                    .warning(program.span, format!("everyone may change `{name}`, and vipcast runs it"))
+                    .hint(format!("`chmod o-w {name}`"));
+            }
+            return Some(());
+        }
         Err(error) => io_cause(&error),
     };
     report

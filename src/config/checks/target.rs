@@ -144,7 +144,9 @@ pub(super) fn named(node: &Node, key: Span, around: &Around, report: &mut Report
             return Some(Named { target, host: host.to_owned() });
         }
     }
-    let hint = if written.parse::<std::net::Ipv6Addr>().is_ok() {
+    let hint = if let Some((host, number)) = unbracketed(written) {
+        format!("an IPv6 address goes in brackets: `\"[{host}]:{number}\"`")
+    } else if written.parse::<std::net::Ipv6Addr>().is_ok() {
         format!("an IPv6 address goes in brackets: `\"[{written}]:8080\"`")
     } else if port(written).is_some() {
         format!("add the host: `\"127.0.0.1:{written}\"`, or give the check a `host`")
@@ -157,6 +159,14 @@ pub(super) fn named(node: &Node, key: Span, around: &Around, report: &mut Report
     None
 }
 
+/// Address and port of `::1:80`, which is an IPv6 address as a whole as well.
+pub(super) fn unbracketed(written: &str) -> Option<(&str, u16)> {
+    let (host, port) = written.rsplit_once(':')?;
+    // A group of an address has at most four digits, and is hexadecimal more often than not.
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
+    host.parse::<std::net::Ipv6Addr>().is_ok().then_some((host, port))
+}
+
 /// Like [`target`], where the port may be left out.
 pub(super) fn target_with_port(
     node: &Node,
@@ -167,6 +177,11 @@ pub(super) fn target_with_port(
 ) -> Option<Target> {
     let written = value::text(node, key, "a host and port", report)?;
     let literal = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(written);
+    if let Some((host, number)) = unbracketed(written).filter(|(_, number)| *number == port) {
+        report
+            .warning(node.span, format!("`{written}` is one address, and the port is {port} in any case"))
+            .hint(format!("if the address is {host}, write `\"[{host}]:{number}\"`"));
+    }
     if is_host(written) || literal.parse::<std::net::Ipv6Addr>().is_ok() {
         return Some(Target { host: around.host.clone().unwrap_or_else(|| literal.to_owned()), port });
     }
@@ -209,6 +224,15 @@ pub(super) fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_without_brackets_is_told_from_its_port() {
+        assert_eq!(unbracketed("::1:80"), Some(("::1", 80)));
+        assert_eq!(unbracketed("2001:db8::1:8080"), Some(("2001:db8::1", 8080)));
+        for none in ["::1", "::1:0", "127.0.0.1:80", "2001:db8::beef", "1:2:3:4:5:6:7:8"] {
+            assert_eq!(unbracketed(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn hosts_are_names_or_ipv4_addresses() {

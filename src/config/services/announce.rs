@@ -17,6 +17,9 @@ use crate::config::{defaults, value};
 /// A longer path helps nobody, and some routers refuse it.
 const MOST_PREPENDS: u8 = 16;
 
+/// What an element of `communities` is called.
+const COMMUNITY: &str = "a community";
+
 /// Reads `announce: {…}`.
 pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<Announce> {
     let table = Table::open(node, Place::Announce, "`announce`", key, report)?;
@@ -111,7 +114,7 @@ impl Attributes {
                 set_of(
                     node,
                     key,
-                    ["a list of communities", "a community"],
+                    ["a list of communities", COMMUNITY],
                     "write it like `65001:100` or `no-export`",
                     report,
                 )
@@ -179,7 +182,20 @@ where
         match written.to_ascii_lowercase().replace('_', "-").parse::<T>() {
             Ok(community) => Some(community),
             Err(_) => {
-                expected(node, key, what, report).hint(hint);
+                let diagnostic = expected(node, key, what, report);
+                match written.split_once(':') {
+                    // Two octets are all that a community has for an AS (RFC 1997, RFC 8092 §1).
+                    Some((asn, value))
+                        if what == COMMUNITY
+                            && asn.parse::<u32>().is_ok_and(|asn| asn > u32::from(u16::MAX))
+                            && value.parse::<u32>().is_ok() =>
+                    {
+                        diagnostic.hint(format!(
+                            "AS {asn} does not fit in a community: `large_communities: [\"{asn}:0:{value}\"]`"
+                        ))
+                    }
+                    Some(_) | None => diagnostic.hint(hint),
+                };
                 None
             }
         }

@@ -370,4 +370,55 @@ pub(super) const WRONG: &[(&str, &str)] = &[
     ("check", "exec: {command: [/etc/passwd]}"),
     ("service", "vips: [198.51.100.1]\nchecks: [up]\nannounce: {local_pref: 200}"),
     ("peer", "address: 192.0.2.1\npeer_as: 65000\nfamilies: [ipv6]"),
+    // What other daemons have, and the opposite of what we have.
+    ("service", "vips: [198.51.100.1]\nchecks: [up]\nnopreempt: true\nenabled: false"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nshutdown: true\nno_bfd: true"),
+    ("service", "vips: [198.51.100.1]\nchecks: [up]\nrole: inactive"),
+    // Units, notations, addresses that can be read in two ways.
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nbfd: {interval: 50}\nhold_time: 90"),
+    ("check", "tcp: \"127.0.0.1:80\"\ninterval: 1000\ntimeout: 5"),
+    ("check", "tcp: \"::1:80\""),
+    ("check", "dns: {server: \"2001:db8::1:53\", name: a.example}"),
+    ("peer", "address: 192.0.2.1\npeer_as: 65000.0"),
+    (
+        "service",
+        "vips: [198.51.100.1]\nchecks: [up]\nannounce: {communities: [\"4200000000:1\", \"65536:70000\", \"1:65536\"]}",
+    ),
+    // Nothing is filled in.
+    ("peer", "address: ${TOR}\npeer_as: $(cat as)"),
+    ("check", "http: {url: \"http://${HOST}/\"}"),
+    ("top", "state_dir: $STATE_DIR"),
+    // Valid, and without effect or without an end.
+    ("top", "router_id: 127.0.0.1"),
+    ("top", "router_id: 224.0.0.5"),
+    ("top", "router_id: 255.255.255.255"),
+    ("top", "listen: {addresses: []}"),
+    ("top", "shutdown: {drain_time: 300d}"),
+    ("top", "shutdown: {drain_time: 50s, unbind_delay: 5s}"),
+    ("service", "vips: [198.51.100.1]\nchecks: [up]\ndemoted: {med: 5}"),
+    (
+        "all",
+        "local_as: 1\npeers: {tor: {address: 192.0.2.1, peer_as: 1}}\nservices: {web: {vips: [198.51.100.1], checks: [], announce: {as_path_prepend: 2}}}",
+    ),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nbfd: true\ngraceful_restart: true"),
+    (
+        "peers",
+        "peer_defaults: {bfd: true}\npeers:\n  a: {address: 192.0.2.1, peer_as: 1, graceful_restart: true}\n  b: {address: 192.0.2.2, peer_as: 1}",
+    ),
+    // Secrets where they do not belong.
+    ("peer", "address: 192.0.2.1\npeer_as: 1\npasword: hunter2"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\ntcp_ao: {key: hunter2}"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nmd5: [hunter2, hunter3]"),
+    ("peer", "password hunter2"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nhold_time: \"password: hunter2\""),
+    ("check", "http: {url: \"http://admin:hunter2@127.0.0.1:99999/\"}"),
+    (
+        "check",
+        "http: {url: \"http://127.0.0.1/\", headers: {X-Api-Key: hunter2, X-Api-Key: hunter3, x-api-key: hunter4}}",
+    ),
+    ("check", "http: {url: \"http://127.0.0.1/\", headers: [\"Authorization: Bearer hunter2\"]}"),
+    ("check", "exec: {command: [mysql, --password=hunter2], user: [mysql, secret hunter2]}"),
+    ("all", "peers:\n  tor: {pasword: hunter2, address: [}"),
+    ("all", "peers:\n  tor:\n    secret:\n      hunter2\n    a: ]"),
+    ("all", "{\"peers\": {\"tor\": {\"password\": \"hunter2\", \"address\": ]}}"),
 ];
