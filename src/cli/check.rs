@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
 use std::net::UdpSocket;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, output};
+use super::{ConfigArgs, Failure, output};
 use crate::check::once;
 use crate::check::report::Outcome;
 use crate::config::model::{Check, Config};
@@ -19,9 +18,8 @@ use crate::names::CheckName;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Configuration file
-    #[arg(value_name = "FILE", default_value = config::DEFAULT_PATH)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Ask every check once, now, and show what it says; nothing is bound or announced. Exits with 1 when one fails.
     /// Only the checks of SERVICE where one is named
     #[arg(long, value_name = "SERVICE", num_args = 0..=1)]
@@ -52,18 +50,18 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
         )
         .into());
     }
-    match config::load(&args.config) {
+    match config::load(args.config.path()) {
         Ok(Loaded { config, warnings }) if args.probe.is_some() => {
-            eprint!("{}", rendered(&warnings));
+            output::complain(&rendered(&warnings));
             probe(&config, args.probe.as_ref().and_then(Option::as_deref), args.json)
         }
         Ok(Loaded { warnings, .. }) if args.json => output::print_json(&warnings),
         Ok(Loaded { config, warnings }) => {
-            eprint!("{}", rendered(&warnings));
+            output::complain(&rendered(&warnings));
             let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
             output::print(&format!(
                 "{}: {}, {}, {}",
-                args.config.display(),
+                args.config.path().display(),
                 count(config.peers.len(), "peer"),
                 count(config.checks.len(), "check"),
                 count(config.services.len(), "service"),
@@ -118,9 +116,9 @@ fn probe(config: &Config, service: Option<&str>, json: bool) -> Result<(), Failu
     });
     if let Some(vip) = unbound {
         let vip = output::vip(vip);
-        eprintln!(
-            "hint: {vip} is not on this host; VIPs are bound when vipcast runs, and can be asked only then"
-        );
+        output::complain(&format!(
+            "hint: {vip} is not on this host; VIPs are bound when vipcast runs, and can be asked only then\n"
+        ));
     }
     Err(anyhow!("{} of {} checks failed", failed.len(), results.len()).into())
 }

@@ -1,26 +1,35 @@
 //! `vipcast explain VIP`: the verdict and every fact behind it.
 
 use clap::Args;
+use ipnet::IpNet;
 
 use super::output::{self, age, print, print_json, table, vip};
 use super::{ClientArgs, Failure, block_on};
 use crate::control::api::{Check, Explanation, Heard, PeerView};
-use crate::control::client::{self, ClientError};
+use crate::control::client;
 use crate::control::server::parse_vip;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// The VIP, like 192.0.2.10
-    vip: String,
+    #[arg(value_parser = read_vip)]
+    vip: IpNet,
     #[command(flatten)]
     client: ClientArgs,
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
-    let prefix = parse_vip(&args.vip).map_err(ClientError::Refused)?;
-    let path = format!("/v1/explain/{prefix}");
+    let path = format!("/v1/explain/{}", args.vip);
     let explanation: Explanation = block_on(client::get(&args.client.socket, &path))??;
     if args.client.json { print_json(&explanation) } else { print(&render(&explanation)) }
+}
+
+/// What is no address is a mistake of the command line, and no answer of the daemon.
+fn read_vip(text: &str) -> Result<IpNet, String> {
+    parse_vip(text).map_err(|refused| match refused.hint {
+        Some(hint) => format!("{}; {hint}", refused.error),
+        None => refused.error,
+    })
 }
 
 fn render(explanation: &Explanation) -> String {

@@ -3,8 +3,6 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 78 bad configuration.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where vipcast talks to people")]
-
 mod check;
 mod demo;
 mod drain;
@@ -15,7 +13,7 @@ mod restart;
 mod run;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -60,9 +58,19 @@ enum Command {
 /// Which configuration.
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// Configuration file
-    #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
-    config: PathBuf,
+    /// Configuration file; without it /etc/vipcast/vipcast.yaml
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Another way to name FILE
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn path(&self) -> &Path {
+        let named = self.file.as_deref().or(self.config.as_deref());
+        named.unwrap_or(Path::new(config::DEFAULT_PATH))
+    }
 }
 
 /// How to reach the daemon.
@@ -103,10 +111,7 @@ pub fn main() -> ExitCode {
         Command::Promote(args) => drain::promote(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Restart(args) => restart::restart(&args),
-        Command::Version => {
-            println!("vipcast {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Command::Version => output::print(&format!("vipcast {}", env!("CARGO_PKG_VERSION"))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -120,21 +125,21 @@ const EX_CONFIG: u8 = 78;
 fn report(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Config(diagnostics) => {
-            eprint!("{diagnostics}");
+            output::complain(diagnostics);
             ExitCode::from(EX_CONFIG)
         }
         Failure::Client(error) => {
             let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {
                 error.source()
             });
-            eprintln!("error: {}", output::chain(causes));
+            output::complain(&format!("error: {}\n", output::chain(causes)));
             if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
+                output::complain(&format!("hint: {hint}\n"));
             }
             ExitCode::FAILURE
         }
         Failure::Other(error) => {
-            eprintln!("error: {}", output::chain(error.chain()));
+            output::complain(&format!("error: {}\n", output::chain(error.chain())));
             ExitCode::FAILURE
         }
     }

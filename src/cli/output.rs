@@ -63,6 +63,11 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints to stderr. Where that cannot be written, nobody reads it: the exit code says the rest.
+pub(super) fn complain(text: &str) {
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
 /// Prints JSON for programs.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&serde_json::to_string_pretty(value).context("cannot write JSON")?)

@@ -8,7 +8,7 @@ use crate::daemon::{Daemon, Ending};
 use crate::{log, restart};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
-    let Loaded { config, warnings } = config::load(&args.config)
+    let Loaded { config, warnings } = config::load(args.path())
         .map_err(|diagnostics| Failure::Config(super::check::rendered(&diagnostics)))?;
     log::init(config.log);
     for warning in warnings.iter() {
@@ -16,7 +16,7 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     }
     // When this returns, the daemon and its runtime are gone, and with them every socket.
     let ended = block_on(async {
-        let daemon = Daemon::start(args.config.clone(), config).await?;
+        let daemon = Daemon::start(args.path().to_owned(), config).await?;
         anyhow::Ok(daemon.run().await)
     })?;
     match ended.context("cannot run")? {

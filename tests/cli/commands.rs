@@ -68,6 +68,87 @@ fn a_missing_configuration_exits_with_78_from_check_and_from_run() {
     insta::assert_snapshot!("run_missing", vipcast.said(&["run", "--config", "vipcast.yaml"]));
 }
 
+/// Exit code with both outputs full, and with both closed.
+fn codes_when_nobody_reads(arguments: &str, directory: &std::path::Path) -> [Option<i32>; 2] {
+    ["/dev/full 2>/dev/full", "&- 2>&-"].map(|outputs| {
+        let line = format!("exec \"$0\" {arguments} >{outputs}");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_vipcast")]).current_dir(directory);
+        shell.status().expect("sh runs").code()
+    })
+}
+
+#[test]
+fn no_command_panics_when_its_output_is_full_or_closed() {
+    let vipcast = Vipcast::new("outputs").with("broken.yaml", FIVE_MISTAKES);
+    let valid = "local_as: 1\npeers: {tor: {address: 192.0.2.1, peer_as: 2}}\nservices: {}\n";
+    let vipcast = vipcast.with("valid.yaml", valid);
+    // What is closed takes everything; what is full is said with the exit code.
+    assert_eq!(codes_when_nobody_reads("version", &vipcast.0)[0], Some(1));
+    assert_eq!(codes_when_nobody_reads("check valid.yaml", &vipcast.0)[0], Some(1));
+    for (arguments, code) in [
+        ("check broken.yaml", 78),
+        ("run broken.yaml", 78),
+        ("status --socket /nonexistent", 1),
+        ("explain 192.0.2.1x", 2),
+        ("--no-such-option", 2),
+    ] {
+        assert_eq!(codes_when_nobody_reads(arguments, &vipcast.0), [Some(code); 2], "{arguments}");
+    }
+}
+
+#[test]
+fn run_and_check_take_the_file_with_and_without_its_option() {
+    let vipcast = Vipcast::new("file").with("vipcast.yaml", FIVE_MISTAKES);
+    let check = vipcast.said(&["check", "vipcast.yaml"]);
+    assert!(check.starts_with("exit code 78"), "{check}");
+    for same in
+        [&["check", "--config", "vipcast.yaml"][..], &["run", "vipcast.yaml"], &["run", "-c", "vipcast.yaml"]]
+    {
+        assert_eq!(vipcast.said(same), check, "{same:?}");
+    }
+    let both = vipcast.said(&["run", "vipcast.yaml", "--config", "vipcast.yaml"]);
+    assert!(both.starts_with("exit code 2"), "{both}");
+}
+
+#[test]
+fn a_mistyped_vip_is_a_mistake_of_the_command_line() {
+    let said = Vipcast::new("vip").said(&["explain", "192.0.2.1O"]);
+    assert!(said.starts_with("exit code 2"), "{said}");
+    assert!(said.contains("write it like 192.0.2.10 or 2001:db8::/48"), "{said}");
+}
+
+#[test]
+fn a_file_in_utf_16_is_called_that() {
+    let vipcast = Vipcast::new("utf16");
+    let text: Vec<u8> = "\u{feff}local_as: 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(vipcast.0.join("vipcast.yaml"), text).expect("a temporary file");
+    let said = vipcast.said(&["check", "vipcast.yaml"]);
+    assert!(said.contains("the file is UTF-16"), "{said}");
+    assert!(said.contains("hint: convert it: `iconv -f utf-16 -t utf-8 vipcast.yaml`"), "{said}");
+}
+
+#[test]
+fn a_file_or_program_that_everyone_may_change_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let open = |path: &PathBuf| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("chmod");
+    let vipcast = Vipcast::new("writable");
+    let program = vipcast.0.join("program");
+    fs::write(&program, "#!/bin/sh\n").expect("a temporary file");
+    open(&program);
+    let text = format!(
+        "local_as: 1\npeers: {{tor: {{address: 192.0.2.1, peer_as: 2}}}}\nchecks: {{c: {{exec: {{command: [{}]}}}}}}\n\
+         services: {{web: {{vips: [198.51.100.1], checks: [c]}}}}\n",
+        program.display()
+    );
+    let vipcast = vipcast.with("vipcast.yaml", &text);
+    open(&vipcast.0.join("vipcast.yaml"));
+    let said = vipcast.said(&["check", "vipcast.yaml"]);
+    assert!(said.starts_with("exit code 0"), "{said}");
+    assert!(said.contains("everyone may change this file"), "{said}");
+    assert!(said.contains("and vipcast runs it"), "{said}");
+}
+
 #[test]
 fn i8_run_refuses_a_broken_configuration_with_78() {
     let vipcast = Vipcast::new("broken").with("vipcast.yaml", FIVE_MISTAKES);
@@ -101,11 +182,6 @@ fn what_makes_no_sense_exits_with_2() {
     insta::assert_snapshot!("usage_no_command", vipcast.said(&[]));
     insta::assert_snapshot!("usage_drain_what", vipcast.said(&["drain"]));
     insta::assert_snapshot!("usage_drain_how_long", vipcast.said(&["drain", "web", "--for", "2"]));
-}
-
-#[test]
-fn a_vip_that_is_no_address_exits_with_1() {
-    insta::assert_snapshot!("explain_what", Vipcast::new("explain").said(&["explain", "web"]));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::super::output::complain;
 use super::namespace::{EDGE, TOR};
 use super::tor::{EDGE_AS, TOR_AS};
 
@@ -85,7 +86,7 @@ impl Drop for Edge {
 
 fn remove(directory: &Path) {
     if let Err(error) = fs::remove_dir_all(directory) {
-        eprintln!("warning: cannot remove {}: {error}", directory.display());
+        complain(&format!("warning: cannot remove {}: {error}\n", directory.display()));
     }
 }
 

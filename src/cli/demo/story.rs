@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use tokio::time::sleep;
 
-use super::super::output::print;
+use super::super::output::{complain, print};
 use super::namespace::{self, EDGE, TOR};
 use super::rack::{Edge, is_bound};
 use super::tor::{EDGE_AS, TOR_AS, Tor};
@@ -45,7 +45,7 @@ pub(super) async fn tell(keep: bool) -> Result<()> {
     if told.is_err()
         && let Some(edge) = &edge
     {
-        eprintln!("\nthe daemon's log:\n{}", edge.log());
+        complain(&format!("\nthe daemon's log:\n{}\n", edge.log()));
     }
     told
 }
