@@ -36,6 +36,7 @@
 //! | --- | --- |
 //! | a configuration key | [`config`]: its place in `places.rs`, its reader, its field in [`config::model`] |
 //! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
+//! | what is looked at on the host, and what follows when it is missing | [`config::Host`], `config::host`, `config::files` |
 //! | a kind of check | [`check`]: a variant of [`config::model::CheckKind`], a file, an arm in `probe`; its reader in `config::checks` |
 //! | rise, fall, intervals, damping | [`check::health`] |
 //! | latency and error limits | `check::judgement` |

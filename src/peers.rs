@@ -1,6 +1,8 @@
 //! The peers as the configuration names them: starts, replaces and stops the speaker's peers, hands them the desired
 //! routes, and says in the log what happens to them.
 
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -21,6 +23,8 @@ use vipcast_bgp::{
     Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Watched,
 };
 
+pub use self::keys::KeyRead;
+use self::keys::Keys;
 use crate::bfd::Watch;
 use crate::config::model::{Config, ConnectMode, Listen, Peer};
 use crate::engine::{Advertised, Event};
@@ -62,6 +66,8 @@ pub struct Peers {
     /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
     stopping: BTreeMap<PeerId, PeerName>,
     wanted: BTreeMap<PeerName, Peer>,
+    /// Those of them that have no key yet, and do not run without it.
+    keys: Keys,
     advertised: Advertised,
     /// While a restart lasts, the families whose VIPs stayed bound.
     restarted: Option<BTreeSet<Family>>,
@@ -90,6 +96,8 @@ pub struct PeerStreams {
     pub events: mpsc::UnboundedReceiver<(PeerId, PeerEvent)>,
     /// Peers whose connection is closed after they were stopped.
     pub stopped: mpsc::UnboundedReceiver<PeerId>,
+    /// Looks at keys that could not be read before.
+    pub keys: mpsc::UnboundedReceiver<KeyRead>,
 }
 
 impl Peers {
@@ -105,6 +113,7 @@ impl Peers {
         }
         info!(%router_id, "BGP speaker started");
         let (stopped, stopped_rx) = mpsc::unbounded_channel();
+        let (keys, key_reads) = Keys::new();
         let peers = Self {
             speaker,
             watch: Watch::default(),
@@ -112,13 +121,14 @@ impl Peers {
             running: BTreeMap::new(),
             stopping: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            keys,
             advertised: Advertised::default(),
             restarted: None,
             watched: Arc::default(),
             over: false,
             stopped,
         };
-        Ok((peers, PeerStreams { events, stopped: stopped_rx }))
+        Ok((peers, PeerStreams { events, stopped: stopped_rx, keys: key_reads }))
     }
 
     /// The BGP identifier in use.
@@ -135,6 +145,7 @@ impl Peers {
             self.advertised.extent = Extent::Partial;
         }
         self.wanted = config.peers.clone();
+        self.keys.want(&self.wanted, Instant::now());
         self.watch.set(&self.wanted);
         let changed: Vec<PeerName> = self
             .running
@@ -187,6 +198,7 @@ impl Peers {
     /// Ends every session with Cease / Administrative Shutdown and `text` (RFC 9003), for good.
     pub fn stop_all(&mut self, text: &str) {
         self.wanted.clear();
+        self.keys.want(&self.wanted, Instant::now());
         self.over = true;
         for name in self.running.keys().cloned().collect::<Vec<_>>() {
             self.stop(&name, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, text));
@@ -257,6 +269,25 @@ impl Peers {
         Some(Event::PeerDown(name))
     }
 
+    /// Starts a peer whose key is there now.
+    pub fn key_read(&mut self, read: KeyRead) {
+        if let Some((name, key)) = self.keys.read(read)
+            && let Some(peer) = self.wanted.get_mut(&name)
+        {
+            peer.authentication = Some(key);
+            self.start_missing();
+        }
+    }
+
+    /// Configured peers that do not run without their key: why there is none, and since when.
+    pub fn waiting(&self) -> impl Iterator<Item = (&PeerName, &Peer, &str, Instant)> {
+        let waiting = self.keys.waiting().iter();
+        waiting.filter_map(|(name, waiting)| {
+            let peer = self.wanted.get(name)?;
+            Some((name, peer, waiting.reason.as_str(), waiting.since))
+        })
+    }
+
     /// Logs an event of a session, and tells what of it concerns the engine.
     pub fn event(&mut self, id: PeerId, event: PeerEvent) -> Option<Event> {
         let (name, running) = self.running.iter_mut().find(|(_, running)| running.handle.id() == id)?;
@@ -296,7 +327,7 @@ impl Peers {
     fn start_missing(&mut self) {
         for (name, peer) in &self.wanted {
             let is_ending = self.stopping.values().any(|stopping| stopping == name);
-            if is_ending || self.running.contains_key(name) {
+            if is_ending || self.running.contains_key(name) || peer.lacks_key() {
                 continue;
             }
             let mut bgp = bgp_config(peer, self.router_id, self.restarted.clone());

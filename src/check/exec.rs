@@ -37,6 +37,7 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use self::who::{Who, WhoOf};
 use super::capture::{Capture, Keep};
 use super::limit::{Answer, Limit};
 use super::words;
@@ -45,6 +46,7 @@ use crate::names::CheckName;
 
 #[cfg(test)]
 mod tests;
+mod who;
 
 /// Programs that run at the same time; fewer where there are few descriptors.
 pub(super) const RUNNING: usize = 16;
@@ -83,13 +85,17 @@ impl Drained {
     }
 }
 
-/// Free while no program of this check lives.
+/// What one check keeps from run to run.
 #[derive(Debug)]
-pub(super) struct LastRun(Arc<Semaphore>);
+pub(super) struct LastRun {
+    /// Free while no program of this check lives.
+    gone: Arc<Semaphore>,
+    who: Who,
+}
 
 impl Default for LastRun {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
+        Self { gone: Arc::new(Semaphore::new(1)), who: Who::default() }
     }
 }
 
@@ -128,7 +134,8 @@ pub(super) async fn probe(
     last_run: &LastRun,
     started: &mut Instant,
 ) -> Answer {
-    let last_run = Limit::starting_now(timeout).within(permit(&last_run.0)).await;
+    let who = last_run.who.of(check);
+    let last_run = Limit::starting_now(timeout).within(permit(&last_run.gone)).await;
     let last_run = last_run.ok_or("the last run was killed but has not gone; it hangs in the kernel")?;
     let queued = Instant::now();
     let slot = permit(&slots.free).await;
@@ -136,7 +143,8 @@ pub(super) async fn probe(
     let waited = *started - queued;
 
     let (tell, ended) = oneshot::channel();
-    let run = supervise(command(check, name, timeout), Limit::starting_now(timeout), slot, tell);
+    let program = Program { command: command(check, name, timeout), who };
+    let run = supervise(program, Limit::starting_now(timeout), slot, tell);
     let alive = slots.alive.clone();
     tokio::spawn(async move {
         let _held_until_reaped = (last_run, alive);
@@ -175,13 +183,6 @@ fn command(check: &ExecCheck, name: &CheckName, timeout: Duration) -> Command {
     if let Some(directory) = &check.directory {
         command.current_dir(directory);
     }
-    if let Some(user) = &check.user {
-        // As root, std also drops the supplementary groups (setgroups(0)); those of the user are not taken on.
-        command.uid(user.uid).gid(user.gid);
-    }
-    if let Some(group) = &check.group {
-        command.gid(group.gid);
-    }
     command
 }
 
@@ -194,10 +195,10 @@ fn listed(words: impl IntoIterator<Item: ToString>) -> Option<String> {
     Some(words.join(" ")).filter(|list| list.len() <= LONGEST)
 }
 
-/// Starts `command`, tells how it ended, and stays until everything of it is reaped. The slot is given back as soon as the
+/// Starts `program`, tells how it ended, and stays until everything of it is reaped. The slot is given back as soon as the
 /// group is killed.
 async fn supervise(
-    command: Command,
+    program: Program,
     limit: Limit,
     slot: OwnedSemaphorePermit,
     mut tell: oneshot::Sender<Ended>,
@@ -209,7 +210,7 @@ async fn supervise(
             return answer(tell, Ended::NotStarted(format!("SIGCHLD: {}", words::io_error(&error))));
         }
     };
-    let mut starting = tokio::task::spawn_blocking(move || start(command));
+    let mut starting = tokio::task::spawn_blocking(move || start(program));
     let started = tokio::select! {
         started = limit.within(&mut starting) => started,
         () = tell.closed() => None,
@@ -273,8 +274,22 @@ fn answer(tell: oneshot::Sender<Ended>, ended: Ended) {
     }
 }
 
+/// What is to be started, and as whom.
+struct Program {
+    command: Command,
+    who: WhoOf,
+}
+
 /// Blocks until the program is executed.
-fn start(mut command: Command) -> Result<Child, String> {
+fn start(Program { mut command, who }: Program) -> Result<Child, String> {
+    let who = who.look_up()?;
+    if let Some(uid) = who.uid {
+        // As root, std also drops the supplementary groups (setgroups(0)); those of the user are not taken on.
+        command.uid(uid);
+    }
+    if let Some(gid) = who.gid {
+        command.gid(gid);
+    }
     command.spawn().map_err(|error| {
         let program = Path::new(command.get_program());
         let (missing, refused) =

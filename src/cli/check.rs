@@ -13,7 +13,7 @@ use super::{ConfigArgs, Failure, output};
 use crate::check::once;
 use crate::check::report::Outcome;
 use crate::config::model::{Check, Config};
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::{self, Diagnostics, Host, Loaded};
 use crate::names::CheckName;
 
 #[derive(Debug, Args)]
@@ -24,6 +24,9 @@ pub(super) struct CheckArgs {
     /// Only the checks of SERVICE where one is named
     #[arg(long, value_name = "SERVICE", num_args = 0..=1)]
     probe: Option<Option<String>>,
+    /// Look at nothing of this host: no users, groups, programs or files. For a check where the configuration is made
+    #[arg(long, conflicts_with = "probe")]
+    offline: bool,
     /// Print the findings, or the results of the checks, as JSON
     #[arg(long)]
     json: bool,
@@ -50,7 +53,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
         )
         .into());
     }
-    match config::load(args.config.path()) {
+    let host = if args.offline { Host::Offline } else { Host::Strict };
+    match config::load(args.config.path(), host) {
         Ok(Loaded { config, warnings }) if args.probe.is_some() => {
             output::complain(&rendered(&warnings));
             probe(&config, args.probe.as_ref().and_then(Option::as_deref), args.json)

@@ -3,12 +3,12 @@
 use anyhow::Context;
 
 use super::{ConfigArgs, Failure, block_on};
-use crate::config::{self, Loaded};
+use crate::config::{self, Host, Loaded};
 use crate::daemon::{Daemon, Ending};
 use crate::{log, restart};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
-    let Loaded { config, warnings } = config::load(args.path())
+    let Loaded { config, warnings } = config::load(args.path(), Host::Lenient)
         .map_err(|diagnostics| Failure::Config(super::check::rendered(&diagnostics)))?;
     log::init(config.log);
     for warning in warnings.iter() {

@@ -13,6 +13,7 @@ use std::fmt;
 use serde::ser::{Serialize, SerializeSeq, SerializeStruct, Serializer};
 
 use self::source::Source;
+use super::host::Need;
 
 /// One of the files that were read, by the order of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,6 +228,7 @@ impl Serialize for Located<'_> {
 pub(super) struct Report {
     sources: Vec<Source>,
     list: Vec<Diagnostic>,
+    needs: Vec<(Span, Need)>,
 }
 
 impl Report {
@@ -283,6 +285,20 @@ impl Report {
         self.push(Severity::Warning, file, None, message.into())
     }
 
+    /// The host must have this; whether it has is looked at when everything is read.
+    pub(super) fn needs(&mut self, span: Span, need: Need) {
+        self.needs.push((span, need));
+    }
+
+    /// What the host must have, once each for each place.
+    pub(super) fn take_needs(&mut self) -> Vec<(Span, Need)> {
+        let mut needs = std::mem::take(&mut self.needs);
+        needs.sort_by_key(|(span, _)| *span);
+        // A check with `host: vip` is read once for each VIP.
+        needs.dedup();
+        needs
+    }
+
     /// Whether a configuration can be made of it.
     pub(super) fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity == Severity::Error)
@@ -295,7 +311,7 @@ impl Report {
 
     /// Sorted by file and place; what is about a whole file comes first in it. What may be a secret is hidden from now on.
     pub(super) fn finish(self) -> Diagnostics {
-        let Self { mut sources, mut list } = self;
+        let Self { mut sources, mut list, needs: _ } = self;
         for diagnostic in list.iter_mut() {
             let Some(span) = diagnostic.span else { continue };
             let Some(text) = sources[span.file.0 as usize].text.get(span.start..span.end) else { continue };

@@ -4,15 +4,13 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::unistd::Group;
-
 use super::diagnostic::{Report, Span};
+use super::host::{GroupUse, Need};
 use super::model::{Control, Listen, Log, LogFormat, LogLevel, Shutdown};
 use super::places::Place;
-use super::read::{Table, list_of, short};
+use super::read::{Table, list_of};
 use super::tree::Node;
 use super::{defaults, value};
-use crate::blocking;
 
 /// The longest path that fits in the address of a unix socket, its final NUL not counted (sun_path).
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -109,20 +107,8 @@ fn socket(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
 
 fn group(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     let name = value::text(node, key, "the name of a group", report)?;
-    match blocking::at(|| format!("the group {name}"), || Group::from_name(name)) {
-        Ok(Some(_)) => Some(name.to_owned()),
-        Ok(None) => {
-            report
-                .error(node.span, format!("there is no group `{}` on this host", short(name)))
-                .hint(format!("create it with `groupadd --system {}`, or name another", short(name)));
-            None
-        }
-        Err(errno) => {
-            let cause = errno.desc();
-            report.error(node.span, format!("cannot look up the group `{}`: {cause}", short(name)));
-            None
-        }
-    }
+    report.needs(node.span, Need::Group(name.to_owned(), GroupUse::Control));
+    Some(name.to_owned())
 }
 
 fn log(node: &Node, key: Span, report: &mut Report) -> Option<Log> {

@@ -1,9 +1,9 @@
 //! Configuration: what the operator typed → what the program needs.
 //!
 //! ```text
-//! files ─► tree ─► global, peers, checks, services ─► resolve ─► model::Config
-//!           │              │                             │
-//!           └──────────────┴── Report ───────────────────┴─────► Diagnostics
+//! files ─► tree ─► global, peers, checks, services ─► resolve ─► host ─► model::Config
+//!           │              │                             │          │
+//!           └──────────────┴── Report ───────────────────┴──────────┴─► Diagnostics
 //! ```
 //!
 //! * `tree` keeps every key and value with its place in the text. Only a syntax error ends the work there.
@@ -17,7 +17,8 @@
 //! | a kind of check | `checks` (a file beside `checks/http.rs`), [`model::CheckKind`] |
 //! | a kind of value | `value` |
 //!
-//! Users, groups, programs and CA files are looked up while reading: a configuration is valid on the host it is for.
+//! All of this but `host` is pure once the files are read. `host` looks for the users, groups, programs and files that the
+//! configuration names, and says what follows from one that is missing: see [`Host`].
 
 pub mod defaults;
 pub mod diagnostic;
@@ -26,8 +27,10 @@ pub mod model;
 mod bfd;
 mod checks;
 mod file;
+pub(crate) mod files;
 mod global;
 mod graceful_restart;
+mod host;
 mod peers;
 mod places;
 mod read;
@@ -49,6 +52,7 @@ use std::path::{Path, PathBuf};
 pub use self::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
 pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
 use self::diagnostic::{FileId, Report};
+pub use self::host::Host;
 pub use self::model::Config;
 use self::resolve::{Document, resolve};
 use self::tree::{Node, Value};
@@ -73,19 +77,20 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
-/// Reads a configuration file and `services.d/*.yaml` beside it.
+/// Reads a configuration file and `services.d/*.yaml` beside it, and looks whether `host` has what it needs. Blocks for as
+/// long as files and names take.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with it, all at once, warnings included; after a syntax error in a file, nothing else of
 /// that file.
-pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
+pub fn load(path: &Path, host: Host) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
-    let main = read_file(path, &mut report);
+    let main = read_file(path, host, &mut report);
     let mut drop_ins = Vec::new();
     let mut readable = true;
     for path in drop_in_paths(path, &mut report) {
-        match read_file(&path, &mut report).and_then(|file| parse_file(file, &mut report)) {
+        match read_file(&path, host, &mut report).and_then(|file| parse_file(file, &mut report)) {
             Some(document) => drop_ins.push(document),
             None => readable = false,
         }
@@ -93,12 +98,12 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     let main = main.and_then(|file| parse_main(file, &mut report));
     match main {
         // With a file missing from the picture, names that it defines would be reported as unknown.
-        Some(main) if readable => finish(&main, &drop_ins, report),
+        Some(main) if readable => finish(&main, &drop_ins, host, report),
         Some(_) | None => Err(report.finish()),
     }
 }
 
-/// Reads a configuration from text. `name` stands for the file in diagnostics.
+/// Reads a configuration from text, for this host. `name` stands for the file in diagnostics.
 ///
 /// # Errors
 ///
@@ -107,13 +112,19 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
     let file = add_text(name, text, &mut report);
     match file.and_then(|file| parse_main(file, &mut report)) {
-        Some(main) => finish(&main, &[], report),
+        Some(main) => finish(&main, &[], Host::Strict, report),
         None => Err(report.finish()),
     }
 }
 
-fn finish(main: &Document, drop_ins: &[Document], mut report: Report) -> Result<Loaded, Diagnostics> {
+fn finish(
+    main: &Document,
+    drop_ins: &[Document],
+    host: Host,
+    mut report: Report,
+) -> Result<Loaded, Diagnostics> {
     let config = resolve(main, drop_ins, &mut report);
+    let config = host::settle(config, host, &mut report);
     let found = report.finish();
     match config {
         Some(config) => Ok(Loaded { config, warnings: found }),
@@ -139,7 +150,7 @@ fn parse_main(file: FileId, report: &mut Report) -> Option<Document> {
 }
 
 /// Reads one file. What is wrong with it is reported under its name.
-fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
+fn read_file(path: &Path, host: Host, report: &mut Report) -> Option<FileId> {
     let name = path.display().to_string();
     let (bytes, mode) = match read_bytes(path) {
         Ok(read) => read,
@@ -158,6 +169,8 @@ fn read_file(path: &Path, report: &mut Report) -> Option<FileId> {
     match String::from_utf8(bytes) {
         Ok(text) => {
             let file = add_text(&name, &text, report)?;
+            // Elsewhere than on its host, a file has whatever mode a checkout gave it.
+            let mode = if host == Host::Offline { 0 } else { mode };
             if mode & 0o006 != 0 {
                 report.set_exposed(file);
             }

@@ -7,6 +7,7 @@ mod check;
 mod grpc;
 mod http;
 mod judgement;
+mod key;
 mod pattern;
 mod tls;
 
@@ -26,6 +27,7 @@ pub use self::check::*;
 pub use self::grpc::GrpcCheck;
 pub use self::http::{HttpCheck, HttpVersion, Method};
 pub use self::judgement::*;
+pub use self::key::{KeyPlace, KeyPurpose, KeySource};
 pub use self::pattern::*;
 pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};
 use super::defaults;
@@ -144,7 +146,10 @@ pub struct Peer {
     /// How far away the router may be.
     pub reach: Reach,
     /// What signs the session. The key itself is in here, so that a file with another one changes the peer.
+    /// `None` also while it cannot be read.
     pub authentication: Option<Authentication>,
+    /// Where the key of `authentication` is read; `None`: it stands in the configuration, or there is none.
+    pub key_source: Option<KeySource>,
     /// Next hops for the family that the session itself does not have.
     pub next_hop: NextHops,
     /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950); only on a session over IPv6.
@@ -173,7 +178,12 @@ impl Default for GracefulRestart {
 impl Peer {
     /// Whether the BGP session can go on as it is when the configuration changes to `other`: BFD has timers of its own.
     pub fn same_session(&self, other: &Self) -> bool {
-        *self == Self { bfd: self.bfd, ..other.clone() }
+        *self == Self { bfd: self.bfd, key_source: self.key_source.clone(), ..other.clone() }
+    }
+
+    /// Whether the session has a key that could not be read yet: without it nobody may talk to the peer.
+    pub fn lacks_key(&self) -> bool {
+        self.key_source.is_some() && self.authentication.is_none()
     }
 }
 

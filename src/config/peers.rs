@@ -7,7 +7,8 @@ use std::time::Duration;
 use vipcast_bgp::wire::{Asn, Family};
 
 use super::diagnostic::{Report, Span};
-use super::model::{Authentication, Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach};
+use super::host::{KeyOrNot, Need};
+use super::model::{Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach};
 use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use super::tree::{Entry, Node, Value};
@@ -38,7 +39,7 @@ pub(super) fn read(
         None => Written::absent(),
     };
     let mut seen: BTreeMap<(IpAddr, u16, Option<String>), Span> = BTreeMap::new();
-    let mut keys: BTreeMap<IpAddr, (Span, Option<Authentication>)> = BTreeMap::new();
+    let mut keys: BTreeMap<IpAddr, (Span, KeyOrNot)> = BTreeMap::new();
     let peers: Vec<Option<(PeerName, Peer)>> = entries?
         .iter()
         .map(|entry| {
@@ -64,16 +65,13 @@ pub(super) fn read(
                     .hint("one router is one peer, with one session for both address families");
                 return None;
             }
-            let (first, authentication) =
-                keys.entry(peer.address).or_insert_with(|| (at, peer.authentication.clone()));
-            if *authentication != peer.authentication {
-                report
-                    .error(at, format!("two peers at {} have different passwords", peer.address))
-                    .also(*first, "the other is here")
-                    .hint(
-                        "what comes in is checked by its address; give both the same, or use another address",
-                    );
-                return None;
+            let key = match &peer.key_source {
+                Some(source) => KeyOrNot::At(source.clone()),
+                None => KeyOrNot::Written(peer.authentication.clone()),
+            };
+            let (first, other) = keys.entry(peer.address).or_insert_with(|| (at, key.clone()));
+            if *other != key {
+                report.needs(at, Need::SameKey(peer.address, [key, other.clone()], *first));
             }
             named.then(|| (PeerName::from(entry.key.as_str()), peer))
         })
@@ -192,7 +190,7 @@ impl Written {
         fill(&mut self.mode, &shared.mode);
         fill(&mut self.families, &shared.families);
         fill(&mut self.source_address, &shared.source_address);
-        fill(&mut self.transport.authentication, &shared.transport.authentication);
+        fill(&mut self.transport.key, &shared.transport.key);
         fill(&mut self.transport.reach, &shared.transport.reach);
         fill(&mut self.transport.interface, &shared.transport.interface);
         fill(&mut self.next_hop, &shared.next_hop);
@@ -262,6 +260,11 @@ impl Written {
                 .hint("the least is 3s; none at all takes BFD in its place: `bfd: {strict: true}`");
             return None;
         }
+        let (authentication, key_source) = match self.transport.key.optional()? {
+            Some(KeyOrNot::Written(key)) => (key, None),
+            Some(KeyOrNot::At(source)) => (None, Some(source)),
+            None => (None, None),
+        };
         let over_ipv6 = address.is_some_and(|address| address.value.is_ipv6());
         Some(Peer {
             address: address?.value,
@@ -275,7 +278,8 @@ impl Written {
             source_address: self.source_address.optional()?,
             interface: self.transport.interface.optional()?,
             reach: self.transport.reach.or(Reach::default())?,
-            authentication: self.transport.authentication.optional()?,
+            authentication,
+            key_source,
             next_hop: self.next_hop.or(NextHops::default())?,
             extended_next_hop: self.extended_next_hop.or(true)? && over_ipv6,
             graceful_restart: self.graceful_restart.or(None)?,

@@ -56,6 +56,7 @@ fn what_is_not_said_has_a_default() {
                 interface: None,
                 reach: Reach::ByPeering,
                 authentication: None,
+                key_source: None,
                 next_hop: NextHops::default(),
                 extended_next_hop: false,
                 graceful_restart: None,
@@ -384,7 +385,7 @@ fn every_kind_of_check_is_read() {
         })
     };
     assert_eq!(kind("exec: {command: [/bin/sh, -c, 1, true]}"), exec(&["/bin/sh", "-c", "1", "true"], None));
-    let root = User { name: "root".into(), uid: 0, gid: 0 };
+    let root = "root".to_owned();
     assert_eq!(kind("exec: {shell: \"a | b\", user: root}"), exec(&["/bin/sh", "-c", "a | b"], Some(root)));
 }
 
@@ -453,7 +454,7 @@ services:
     assert_eq!(up.vips, all);
     assert_eq!(up.environment.0, [("A".into(), "1".into()), ("B".into(), String::new())].into());
     assert_eq!(up.directory, Some("/".into()));
-    assert_eq!(up.group.map(|group| group.gid), Some(0));
+    assert_eq!(up.group.as_deref(), Some("root"));
     assert_eq!(exec("alone").services, ["web".into()].into());
     assert_eq!(exec("alone").vips, vips(&["198.51.100.1/32", "2001:db8::1/128"]));
 }

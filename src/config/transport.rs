@@ -2,9 +2,11 @@
 
 use std::num::NonZeroU8;
 
-use vipcast_bgp::net::{AoAlgorithm, AoKey, Authentication, Reach, Secret};
+use vipcast_bgp::net::{AoAlgorithm, Authentication, Reach};
 
 use super::diagnostic::{Report, Span};
+use super::host::{KeyOrNot, Need};
+use super::model::{KeyPlace, KeyPurpose, KeySource};
 use super::places::Place;
 use super::read::{Field, Placed, Table};
 use super::tree::Node;
@@ -14,34 +16,47 @@ use super::{secret, value};
 /// peer with `multihop` does not inherit `ttl_security`.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
-    pub(super) authentication: Field<Authentication>,
+    pub(super) key: Field<KeyOrNot>,
     pub(super) reach: Field<Reach>,
     pub(super) interface: Field<String>,
 }
 
 impl Written {
     pub(super) fn absent() -> Self {
-        Self { authentication: Field::Absent, reach: Field::Absent, interface: Field::Absent }
+        Self { key: Field::Absent, reach: Field::Absent, interface: Field::Absent }
     }
 
     pub(super) fn read(table: &mut Table<'_>, report: &mut Report) -> Self {
         Self {
-            authentication: authentication(table, report),
+            key: session_key(table, report),
             reach: reach(table, report),
             interface: table.field("interface", report, value::interface),
         }
     }
 }
 
-fn authentication(table: &mut Table<'_>, report: &mut Report) -> Field<Authentication> {
-    let md5 = |field: Field<Secret>| field.map(Authentication::Md5);
+fn session_key(table: &mut Table<'_>, report: &mut Report) -> Field<KeyOrNot> {
+    let md5 = |field: Field<KeyPlace>, report: &mut Report| at(field, KeyPurpose::Md5, report);
+    let written = table.field("password", report, secret::written);
+    let file = table.field("password_file", report, secret::file);
+    let credential = table.field("password_credential", report, secret::credential);
     let written = [
-        ("password", md5(table.field("password", report, secret::written))),
-        ("password_file", md5(table.field("password_file", report, secret::file))),
-        ("password_credential", md5(table.field("password_credential", report, secret::credential))),
-        ("tcp_ao", table.field("tcp_ao", report, ao_key).map(Authentication::Ao)),
+        ("password", written.map(|secret| KeyOrNot::Written(Some(Authentication::Md5(secret))))),
+        ("password_file", md5(file, report)),
+        ("password_credential", md5(credential, report)),
+        ("tcp_ao", table.field("tcp_ao", report, ao_key).map(KeyOrNot::At)),
     ];
     only_one(written, "a session has one key", report)
+}
+
+/// A key that the host must have.
+fn at(field: Field<KeyPlace>, purpose: KeyPurpose, report: &mut Report) -> Field<KeyOrNot> {
+    let span = field.set().map(|field| field.span);
+    let field = field.map(|place| KeySource { place, purpose });
+    if let (Some(source), Some(span)) = (field.set(), span) {
+        report.needs(span, Need::Key(source.value.clone()));
+    }
+    field.map(KeyOrNot::At)
 }
 
 fn reach(table: &mut Table<'_>, report: &mut Report) -> Field<Reach> {
@@ -85,7 +100,7 @@ fn hops(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU8> {
 }
 
 /// `tcp_ao: {key_file: …, send_id: 1, receive_id: 1}`.
-fn ao_key(node: &Node, key: Span, report: &mut Report) -> Option<AoKey> {
+fn ao_key(node: &Node, key: Span, report: &mut Report) -> Option<KeySource> {
     const ALGORITHMS: [(&str, AoAlgorithm); 2] =
         [("hmac-sha-1-96", AoAlgorithm::HmacSha1), ("aes-128-cmac-96", AoAlgorithm::AesCmac128)];
     let id = |node: &Node, key, report: &mut Report| {
@@ -97,8 +112,8 @@ fn ao_key(node: &Node, key: Span, report: &mut Report) -> Option<AoKey> {
         ("key_file", table.field("key_file", report, secret::file)),
         ("key_credential", table.field("key_credential", report, secret::credential)),
     ];
-    let secret = only_one(keys, "a session has one key", report);
-    if !secret.is_given() {
+    let place = only_one(keys, "a session has one key", report);
+    if !place.is_given() {
         report
             .error(key, "`key_file` of `tcp_ao` is missing")
             .hint("the file with the key, or `key_credential` with the name of a systemd credential");
@@ -110,10 +125,10 @@ fn ao_key(node: &Node, key: Span, report: &mut Report) -> Option<AoKey> {
         .field("algorithm", report, |node, key, report| value::choice(node, key, &ALGORITHMS, report))
         .or(AoAlgorithm::HmacSha1);
     table.finish(report);
-    Some(AoKey {
-        secret: secret.set()?.value.clone(),
-        send_id: send_id.map(|Placed { value, .. }| value)?,
-        receive_id: receive_id.map(|Placed { value, .. }| value)?,
-        algorithm: algorithm?,
-    })
+    let Placed { value: place, span } = place.set()?.clone();
+    let purpose =
+        KeyPurpose::Ao { send_id: send_id?.value, receive_id: receive_id?.value, algorithm: algorithm? };
+    let source = KeySource { place, purpose };
+    report.needs(span, Need::Key(source.clone()));
+    Some(source)
 }

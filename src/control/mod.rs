@@ -10,6 +10,7 @@
 pub mod api;
 mod caller;
 pub mod client;
+mod group;
 mod line;
 pub mod server;
 pub mod view;

@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 
 use super::api::{DrainRequest, Refusal, ServicesRequest};
 use super::caller::{self, Caller, Names};
+use super::group::{self, Looking};
 use super::line::Line;
 use crate::config::model::Control;
 
@@ -54,12 +55,6 @@ pub enum ServerError {
     Taken {
         /// Where.
         path: PathBuf,
-    },
-    /// `control.group` does not exist.
-    #[error("there is no group {group:?} for the control socket")]
-    Group {
-        /// Its name.
-        group: String,
     },
 }
 
@@ -165,6 +160,7 @@ pub struct Server {
     task: JoinHandle<()>,
     /// Ends when the task and every connection have.
     connections: mpsc::Receiver<Infallible>,
+    _group: Option<Looking>,
 }
 
 impl Server {
@@ -180,11 +176,12 @@ impl Server {
         }
         remove_stale(&path)?;
         let listener = UnixListener::bind(&path).map_err(failed)?;
-        restrict(&path, control.group.as_deref())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let group = control.group.as_deref().map(|name| group::give(&path, name));
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (open, connections) = mpsc::channel(1);
         let task = tokio::spawn(accept(listener, requests, open));
-        Ok((Self { path, task, connections }, receiver))
+        Ok((Self { path, task, connections, _group: group }, receiver))
     }
 
     /// Accepts nothing more and waits until the answers that were given have left, a second at most.
@@ -215,20 +212,6 @@ fn remove_stale(path: &Path) -> Result<(), ServerError> {
         }
         Err(error) => Err(failed(error)),
     }
-}
-
-fn restrict(path: &Path, group: Option<&str>) -> Result<(), ServerError> {
-    let failed = |source| ServerError::Bind { path: path.to_owned(), source };
-    let mode = match group {
-        None => 0o600,
-        Some(name) => {
-            let group = nix::unistd::Group::from_name(name).ok().flatten();
-            let gid = group.ok_or_else(|| ServerError::Group { group: name.to_owned() })?.gid;
-            std::os::unix::fs::chown(path, None, Some(gid.as_raw())).map_err(failed)?;
-            0o660
-        }
-    };
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
 async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>, open: mpsc::Sender<Infallible>) {

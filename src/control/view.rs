@@ -26,6 +26,16 @@ pub struct PeerInfo {
     pub status: PeerStatus,
     /// What to look at, when it is down.
     pub hint: Option<String>,
+    /// Why it does not even run.
+    pub waits: Option<String>,
+}
+
+impl PeerInfo {
+    /// A peer that does not run without its key, since then.
+    pub fn waiting(peer: model::Peer, reason: &str, since: Instant) -> Self {
+        let status = PeerStatus::idle(since);
+        Self { peer, status, hint: None, waits: Some(format!("no session without its key: {reason}")) }
+    }
 }
 
 /// What the daemon knows beside the engine.
@@ -246,7 +256,7 @@ fn dropped(session: &SessionReport) -> Option<String> {
 }
 
 fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
-    let PeerInfo { peer, status, hint } = info;
+    let PeerInfo { peer, status, hint, waits: _ } = info;
     let down = status.state != State::Established;
     api::Peer {
         address: peer.address,
@@ -263,7 +273,7 @@ fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
             .and_then(|session| session.graceful_restart)
             .map(|keeping| keeping.restart_time),
         bfd,
-        last_error: why_down(status),
+        last_error: why_down(info),
         hint: hint.clone().filter(|_| down),
         withheld: status.withheld.iter().map(|(prefix, why)| (*prefix, withheld(*why).to_owned())).collect(),
     }
@@ -282,7 +292,7 @@ fn peer_view(
     let announced = standing.decision.verdict.attributes().is_some();
     let obstacle = status.withheld.get(prefix).map(|why| withheld(*why).to_owned());
     let (sent, why) = if status.state != State::Established {
-        (false, why_down(status))
+        (false, why_down(info))
     } else if !announced || obstacle.is_some() {
         (false, obstacle)
     } else if synced >= Some(engine.version()) {
@@ -296,7 +306,10 @@ fn peer_view(
 }
 
 /// Why there is no session, or why there was none before this one.
-fn why_down(status: &PeerStatus) -> Option<String> {
+fn why_down(PeerInfo { status, waits, .. }: &PeerInfo) -> Option<String> {
+    if waits.is_some() {
+        return waits.clone();
+    }
     if status.held_back && status.state != State::Established {
         return Some("waits for BFD to be up (`strict`)".to_owned());
     }

@@ -58,10 +58,13 @@ impl Daemon {
             status.last_down.as_ref().and_then(|(reason, _)| self.peers.hint(name, reason))
         };
         let peers = self.peers.status().map(|(name, peer, status)| {
-            (name.clone(), PeerInfo { peer: peer.clone(), hint: info(&status, name), status })
+            (name.clone(), PeerInfo { peer: peer.clone(), hint: info(&status, name), status, waits: None })
+        });
+        let waiting = self.peers.waiting().map(|(name, peer, reason, since)| {
+            (name.clone(), PeerInfo::waiting(peer.clone(), reason, since))
         });
         Surroundings {
-            peers: peers.collect(),
+            peers: peers.chain(waiting).collect(),
             bfd: self.peers.bfd(),
             router_id: self.peers.router_id(),
             started: self.started,

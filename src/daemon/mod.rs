@@ -322,6 +322,10 @@ impl Inputs {
                 let gone = peers.stopped(id);
                 if peers.is_over() { one(Event::PeersStopped) } else { concerning(gone) }
             }
+            Some(read) = self.peers.keys.recv() => {
+                peers.key_read(read);
+                Happening::Nothing
+            }
             () = timer => one(Event::Tick),
             _ = self.hangup.recv() => Happening::HangUp,
             finished = reloads.finished() => Happening::Reloaded(finished),

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::blocking::{NoAnswer, Threads};
-use crate::config::{self, Loaded};
+use crate::config::{self, Host, Loaded};
 use crate::control::Caller;
 use crate::control::api::Refusal;
 use crate::control::server::Reply;
@@ -128,7 +128,8 @@ impl Reloads {
         let reading = async move {
             let shown = path.display().to_string();
             // What is wrong is rendered there, too: of a large file that takes a while.
-            let read = move || config::load(&path).map_err(|diagnostics| diagnostics.render(false));
+            let read =
+                move || config::load(&path, Host::Strict).map_err(|diagnostics| diagnostics.render(false));
             match threads.within(patience, read).await {
                 Ok(read) => read.map_err(|error| Refusal { error, hint: None }),
                 Err(failed) => Err(unread(&shown, failed)),

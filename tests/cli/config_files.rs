@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vipcast::config::{self, Loaded};
+use vipcast::config::{self, Host, Loaded};
 
 const MAIN: &str = "\
 local_as: 65001
@@ -36,7 +36,7 @@ impl Directory {
 
     /// What `load` said, with the directory cut out.
     fn said(&self) -> String {
-        let text = match config::load(&self.main()) {
+        let text = match config::load(&self.main(), Host::Strict) {
             Ok(Loaded { warnings, .. }) => format!("(loaded)\n{warnings}"),
             Err(diagnostics) => diagnostics.to_string(),
         };
@@ -58,7 +58,8 @@ fn files_in_services_d_add_services_and_checks() {
         .with("services.d/10-dns.yaml", "checks: {dns: {tcp: \"127.0.0.1:53\"}}\n")
         .with("services.d/.hidden.yaml", "no: configuration\n")
         .with("services.d/README", "no configuration\n");
-    let loaded = config::load(&directory.main()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let loaded =
+        config::load(&directory.main(), Host::Strict).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     let names = |keys: Vec<&str>| keys.join(" ");
     assert_eq!(names(loaded.config.services.keys().map(|name| name.as_str()).collect()), "dns web");
     assert_eq!(names(loaded.config.checks.keys().map(|name| name.as_str()).collect()), "dns web");
@@ -111,6 +112,6 @@ fn a_file_that_cannot_be_read_says_why() {
 
 #[test]
 fn a_main_file_without_a_directory_is_looked_up_here() {
-    let found = config::load(Path::new("no-such-file.yaml")).expect_err("it is not there");
+    let found = config::load(Path::new("no-such-file.yaml"), Host::Strict).expect_err("it is not there");
     assert_eq!(found.summary(), "1 error in no-such-file.yaml");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use vipcast::config::{self, Diagnostics, Loaded};
+use vipcast::config::{self, Diagnostics, Host, Loaded};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -35,7 +35,8 @@ fn every_configuration_file_loads() {
         let files = files(directory, "yaml");
         assert!(files.len() >= at_least, "only {} files were found in {directory}", files.len());
         for path in files {
-            let Loaded { config, warnings } = config::load(&path).unwrap_or_else(|found| panic!("{found}"));
+            let Loaded { config, warnings } =
+                config::load(&path, Host::Strict).unwrap_or_else(|found| panic!("{found}"));
             assert_no_warnings(&warnings);
             assert!(!config.services.is_empty(), "{} announces nothing", path.display());
         }

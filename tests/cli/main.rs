@@ -4,5 +4,6 @@ mod commands;
 mod config_errors;
 mod config_files;
 mod examples;
+mod host;
 mod packaging;
 mod secrets;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use vipcast::config::{self, model::Authentication};
+use vipcast::config::{self, Host, model::Authentication};
 use vipcast_bgp::net::Secret;
 
 const KEY: &str = "correct-horse";
@@ -104,7 +104,7 @@ fn a_password_in_the_configuration_is_refused_where_everyone_may_read_that() {
     let directory = Directory::new("written");
     for (mode, accepted) in [(0o600, true), (0o640, true), (0o644, false)] {
         let path = directory.write("vipcast.yaml", config(&format!("password: {KEY}")).as_bytes(), mode);
-        match config::load(path.as_ref()) {
+        match config::load(path.as_ref(), Host::Strict) {
             Ok(_) => assert!(accepted, "{mode:o}"),
             Err(found) => {
                 assert!(!accepted, "{mode:o}: {found}");
@@ -199,13 +199,10 @@ fn the_key_of_a_client_certificate_fits_and_is_nobody_elses() {
     assert_eq!(with(&open), format!("`{open}` holds a private key, and everyone may read or write it"));
     assert_eq!(
         with(&other),
-        "this key cannot be used with the certificate: keys may not be consistent: KeyMismatch"
+        format!("`{other}` cannot be used with the certificate: it belongs to another one")
     );
-    assert_eq!(
-        with(&encrypted),
-        format!("`{}` holds no private key that can be used", shortened(&encrypted))
-    );
-    assert_eq!(with(&empty), format!("`{}` holds no private key that can be used", shortened(&empty)));
+    assert_eq!(with(&encrypted), format!("`{encrypted}` holds no private key that can be used"));
+    assert_eq!(with(&empty), format!("`{empty}` holds no private key that can be used"));
     assert_eq!(
         error(&format!("client_cert_file: {certificate}")),
         "a certificate without its key is of no use"
@@ -213,14 +210,6 @@ fn the_key_of_a_client_certificate_fits_and_is_nobody_elses() {
     assert_eq!(error(&format!("client_key_file: {fitting}")), "a key without its certificate is of no use");
     assert_eq!(
         error(&format!("client_cert_file: {fitting}, client_key_file: {fitting}")),
-        format!("`{}` holds no certificate", shortened(&fitting))
+        format!("`{fitting}` holds no certificate")
     );
-}
-
-/// As a diagnostic shows a text that somebody wrote.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

@@ -110,6 +110,24 @@ pub struct PeerStatus {
     pub counters: Counters,
 }
 
+impl PeerStatus {
+    /// Of a peer that has not begun.
+    pub fn idle(since: Instant) -> Self {
+        Self {
+            state: State::Idle,
+            since,
+            session: None,
+            endpoints: None,
+            held_back: false,
+            last_down: None,
+            advertised: 0,
+            withheld: BTreeMap::new(),
+            paths: Arc::default(),
+            counters: Counters::default(),
+        }
+    }
+}
+
 /// Totals since the peer was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counters {

@@ -7,7 +7,7 @@ use super::*;
 use crate::check::probe::Prober;
 use crate::check::probe::Shared;
 use crate::check::probe::tests::{PATIENT, SHORT, check, eventually, fail, outcome, pass, sh, time_out};
-use crate::config::model::{CheckKind, Environment, Group, User};
+use crate::config::model::{CheckKind, Environment};
 
 /// A directory of this test alone.
 struct Directory(PathBuf);
@@ -306,7 +306,7 @@ async fn i4_waiting_for_a_slot_is_no_failure_and_hanging_checks_do_not_keep_othe
 async fn i4_a_run_that_cannot_be_killed_blocks_only_its_own_check() {
     let (shared, _drained) = Shared::new();
     let last_run = LastRun::default();
-    let _hangs_in_the_kernel = permit(&last_run.0).await;
+    let _hangs_in_the_kernel = permit(&last_run.gone).await;
     let run = async |last_run: &LastRun| {
         let check = ExecCheck { command: vec!["true".into()], ..ExecCheck::default() };
         probe(&check, &"web".into(), SHORT, &shared.slots, last_run, &mut Instant::now()).await
@@ -324,7 +324,7 @@ async fn the_user_is_dropped_to_with_no_supplementary_groups() {
         eprintln!("SKIPPED: only root can become another user");
         return;
     }
-    let user = Some(User { name: "nobody".into(), uid: 65534, gid: 65534 });
+    let user = Some("nobody".to_owned());
     let as_nobody = |script: &str| {
         let CheckKind::Exec(exec) = sh(script) else { panic!("sh makes another kind") };
         CheckKind::Exec(ExecCheck { user: user.clone(), ..exec })
@@ -336,7 +336,7 @@ async fn the_user_is_dropped_to_with_no_supplementary_groups() {
     );
     assert_eq!(time_out(as_nobody("sleep 1000")).await, "killed after 200 ms");
 
-    let group = Some(Group { name: "daemon".into(), gid: 1 });
+    let group = Some("daemon".to_owned());
     let CheckKind::Exec(exec) = as_nobody("echo $(id -u) $(id -g) $(id -G)") else { panic!("another kind") };
     let in_group = CheckKind::Exec(ExecCheck { group, ..exec });
     assert_eq!(pass(in_group).await, "exit code 0: 65534 1 1");

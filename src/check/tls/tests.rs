@@ -85,6 +85,8 @@ impl Authority {
         };
         std::fs::write(&files.certificate, certificate.pem()).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&files.key, mode).unwrap();
         files
     }
 
@@ -236,12 +238,9 @@ async fn a_ca_file_that_cannot_be_used_is_named() {
     let with = |path: &str| Some(TlsOptions { ca_file: Some(path.into()), ..TlsOptions::default() });
     assert_eq!(
         fail(http(address, "web", with("/no/such.pem"))).await,
-        "cannot read /no/such.pem: no such file or directory"
+        "cannot read `/no/such.pem`: No such file or directory"
     );
-    assert_eq!(
-        fail(http(address, "web", with("/dev/null"))).await,
-        "cannot read /dev/null: no certificate in it"
-    );
+    assert_eq!(fail(http(address, "web", with("/dev/null"))).await, "`/dev/null` is not a file");
 }
 
 #[tokio::test]
@@ -344,10 +343,16 @@ async fn a_client_certificate_is_shown_to_who_asks() {
         assert!(pass(tls(address, as_client(Some(&ours)))).await.starts_with("TLS 1."), "{version:?}");
         assert_eq!(pass(http(address, "web.example", as_client(Some(&ours)))).await, "200 OK");
     }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&ours.key, mode).unwrap();
+    assert_eq!(
+        fail(tls(authority.server(), as_client(Some(&ours)))).await,
+        format!("`{}` holds a private key, and everyone may read or write it", ours.key.display())
+    );
     let unread = ClientFiles { key: "/no/such.key".into(), ..ours };
     assert_eq!(
         fail(tls(authority.server(), as_client(Some(&unread)))).await,
-        "cannot read /no/such.key: no such file or directory"
+        "cannot read `/no/such.key`: No such file or directory"
     );
 }
 

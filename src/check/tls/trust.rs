@@ -9,13 +9,12 @@ use tokio::sync::OnceCell;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::super::words;
 use super::Hello;
+use crate::config::files;
 use crate::config::model::{ClientFiles, TlsOptions};
 
 /// How often the authorities of the system may be read: a thousand checks that do not trust their servers must not read
@@ -164,33 +163,18 @@ impl Authorities {
 
 fn roots_of_file(path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates_of_file(path)? {
+    for certificate in files::certificates(path).map_err(|error| error.to_string())? {
         roots.add(certificate).map_err(|error| cannot_read(path, &error.to_string()))?;
     }
     Ok(roots)
 }
 
-/// At least one.
-fn certificates_of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let of_pem = |error: pem::Error| cannot_read(path, &pem_error(error));
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(of_pem)?.collect();
-    let certificates = certificates.map_err(of_pem)?;
-    if certificates.is_empty() { Err(cannot_read(path, "no certificate in it")) } else { Ok(certificates) }
-}
-
-fn load_identity(files: &ClientFiles) -> Result<CertifiedKey, String> {
-    let chain = certificates_of_file(&files.certificate)?;
-    let cannot = |cause: &str| cannot_read(&files.key, cause);
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| cannot(&pem_error(error)))?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| cannot(&error.to_string()))
+fn load_identity(identity: &ClientFiles) -> Result<CertifiedKey, String> {
+    files::identity(identity).map_err(|error| error.to_string())
 }
 
 fn cannot_read(path: &Path, cause: &str) -> String {
     format!("cannot read {}: {cause}", path.display())
-}
-
-fn pem_error(error: pem::Error) -> String {
-    if let pem::Error::Io(error) = error { words::io_error(&error) } else { error.to_string() }
 }
 
 fn roots_of_system() -> Result<RootCertStore, String> {

@@ -1,13 +1,12 @@
 //! The `exec` kind: a program, as whom and where it runs, and what it is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::{Around, io_cause};
-use crate::blocking;
+use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{Check, CheckKind, Environment, ExecCheck, Group, Service, User};
+use crate::config::host::{GroupUse, Need};
+use crate::config::model::{Check, CheckKind, Environment, ExecCheck, Service};
 use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use crate::config::tree::{Node, Value};
@@ -80,7 +79,7 @@ fn command(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
     Some(list.into_iter().map(|word| word.value).collect())
 }
 
-/// A program is named by its whole path, and it should be there.
+/// A program is named by its whole path.
 fn look_at_program(program: &Placed<String>, report: &mut Report) -> Option<()> {
     let name = short(&program.value);
     if !program.value.starts_with('/') {
@@ -95,23 +94,7 @@ fn look_at_program(program: &Placed<String>, report: &mut Report) -> Option<()> 
             .hint(format!("write its whole path, as `command -v {name}` prints it"));
         return Some(());
     }
-    let look = || std::fs::metadata(&program.value);
-    let trouble = match blocking::at(|| program.value.clone(), look) {
-        Ok(found) if !found.is_file() => String::from("it is not a file"),
-        Ok(found) if found.permissions().mode() & 0o111 == 0 => String::from("it is not executable"),
-        Ok(found) => {
-            if found.permissions().mode() & 0o002 != 0 {
-                report
-                    .warning(program.span, format!("everyone may change `{name}`, and vipcast runs it"))
-                    .hint(format!("`chmod o-w {name}`"));
-            }
-            return Some(());
-        }
-        Err(error) => io_cause(&error),
-    };
-    report
-        .warning(program.span, format!("`{name}` cannot be run: {trouble}"))
-        .hint("the check fails until it can");
+    report.needs(program.span, Need::Program(program.value.clone().into()));
     Some(())
 }
 
@@ -134,52 +117,21 @@ fn without_nul(text: &str, span: Span, report: &mut Report) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn user(node: &Node, key: Span, report: &mut Report) -> Option<User> {
+fn user(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     let name = value::text(node, key, "the name of a user", report)?;
-    match blocking::at(|| format!("the user {name}"), || nix::unistd::User::from_name(name)) {
-        Ok(Some(user)) => Some(User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
-        Ok(None) => {
-            report
-                .error(node.span, format!("there is no user `{}` on this host", short(name)))
-                .hint("`getent passwd` lists the users; leave `user` out to run as the daemon");
-            None
-        }
-        Err(errno) => {
-            report.error(node.span, format!("cannot look up the user `{}`: {}", short(name), errno.desc()));
-            None
-        }
-    }
+    report.needs(node.span, Need::User(name.to_owned()));
+    Some(name.to_owned())
 }
 
-fn group(node: &Node, key: Span, report: &mut Report) -> Option<Group> {
+fn group(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     let name = value::text(node, key, "the name of a group", report)?;
-    match blocking::at(|| format!("the group {name}"), || nix::unistd::Group::from_name(name)) {
-        Ok(Some(group)) => Some(Group { name: group.name, gid: group.gid.as_raw() }),
-        Ok(None) => {
-            report
-                .error(node.span, format!("there is no group `{}` on this host", short(name)))
-                .hint("`getent group` lists the groups; leave `group` out for that of the user");
-            None
-        }
-        Err(errno) => {
-            report.error(node.span, format!("cannot look up the group `{}`: {}", short(name), errno.desc()));
-            None
-        }
-    }
+    report.needs(node.span, Need::Group(name.to_owned(), GroupUse::Exec));
+    Some(name.to_owned())
 }
 
-/// It should be there, and be a directory.
 fn directory(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
     let path = value::absolute_path(node, key, report)?;
-    let trouble = match blocking::at(|| path.display().to_string(), || std::fs::metadata(&path)) {
-        Ok(found) if found.is_dir() => return Some(path),
-        Ok(_) => String::from("it is not a directory"),
-        Err(error) => io_cause(&error),
-    };
-    let shown = short(&path.display().to_string());
-    report
-        .warning(node.span, format!("nothing can run in `{shown}`: {trouble}"))
-        .hint("the check fails until it can");
+    report.needs(node.span, Need::Directory(path.clone()));
     Some(path)
 }
 

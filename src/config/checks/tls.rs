@@ -1,25 +1,18 @@
 //! The `tls` kind, and the TLS options of the other kinds.
 
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::sign::CertifiedKey;
-
+use super::Around;
 use super::target::{Named, host, named};
-use super::{Around, io_cause};
 use crate::config::diagnostic::{Report, Span};
+use crate::config::host::Need;
 use crate::config::model::{CheckKind, ClientFiles, TlsCheck, TlsOptions};
 use crate::config::places::Place;
-use crate::config::read::{Field, Placed, Table, expected, list_of, short};
+use crate::config::read::{Field, Placed, Table, expected, list_of};
 use crate::config::tree::{Node, Value};
-use crate::config::{file, secret, value};
+use crate::config::value;
 
-/// No bundle of certificates is larger.
-const LARGEST_BUNDLE: u64 = 16 << 20;
 /// The least `expiry`: less is a handshake.
 const LEAST_EXPIRY: Duration = Duration::from_secs(60);
 
@@ -53,7 +46,7 @@ pub(super) fn options(node: &Node, key: Span, report: &mut Report) -> Option<Tls
 }
 
 fn read_options(table: &mut Table<'_>, report: &mut Report) -> Option<TlsOptions> {
-    let ca_file = table.field("ca_file", report, ca_file);
+    let ca_file = table.field("ca_file", report, certificates);
     let insecure = table.field("insecure", report, value::boolean);
     let server_name = table.field("server_name", report, host).optional();
     let expiry =
@@ -97,17 +90,9 @@ fn client(table: &mut Table<'_>, report: &mut Report) -> Option<Option<ClientFil
     match (certificate, key) {
         (Field::Absent, Field::Absent) => Some(None),
         (Field::Set(certificate), Field::Set(key)) => {
-            let (certificate_file, chain) = certificate.value;
-            let (key_file, private_key) = key.value;
-            let fitting = CertifiedKey::from_der(chain, private_key, &ring::default_provider());
-            if let Err(error) = fitting {
-                report
-                    .error(key.span, format!("this key cannot be used with the certificate: {error}"))
-                    .also(certificate.span, "the certificate")
-                    .hint("the key must be the one that the certificate was made for");
-                return None;
-            }
-            Some(Some(ClientFiles { certificate: certificate_file, key: key_file }))
+            let files = ClientFiles { certificate: certificate.value, key: key.value };
+            report.needs(key.span, Need::Pair(files.clone(), certificate.span));
+            Some(Some(files))
         }
         (Field::Set(Placed { span, .. }), Field::Absent) => {
             report
@@ -125,64 +110,18 @@ fn client(table: &mut Table<'_>, report: &mut Report) -> Option<Option<ClientFil
     }
 }
 
-fn ca_file(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
-    certificates(node, key, report).map(|(path, _)| path)
-}
-
 /// A PEM file with at least one certificate.
-fn certificates(
-    node: &Node,
-    key: Span,
-    report: &mut Report,
-) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
+fn certificates(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
     let path = value::absolute_path(node, key, report)?;
-    let shown = short(&path.display().to_string());
-    match read_pem(&path) {
-        Ok(pem) => {
-            let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-            match found {
-                Ok(found) if !found.is_empty() => Some((path, found)),
-                Ok(_) | Err(_) => {
-                    report
-                        .error(node.span, format!("`{shown}` holds no certificate"))
-                        .hint("a PEM file with `-----BEGIN CERTIFICATE-----` in it is needed");
-                    None
-                }
-            }
-        }
-        Err(error) => {
-            let diagnostic = report.error(node.span, format!("cannot read `{shown}`: {}", io_cause(&error)));
-            if error.kind() == ErrorKind::PermissionDenied {
-                diagnostic.hint("the user that vipcast runs as must be able to read it");
-            }
-            None
-        }
-    }
+    report.needs(node.span, Need::Certificates(path.clone()));
+    Some(path)
 }
 
 /// A PEM file with a private key, which is a secret.
-fn private_key(node: &Node, key: Span, report: &mut Report) -> Option<(PathBuf, PrivateKeyDer<'static>)> {
+fn private_key(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
     let path = value::absolute_path(node, key, report)?;
-    let pem = secret::private_key(&path, node.span, report)?;
-    if let Ok(key) = PrivateKeyDer::from_pem_slice(&pem) {
-        return Some((path, key));
-    }
-    let shown = short(&path.display().to_string());
-    let diagnostic = report.error(node.span, format!("`{shown}` holds no private key that can be used"));
-    diagnostic.hint(match String::from_utf8_lossy(&pem).contains("ENCRYPTED") {
-        true => "it is encrypted, and nobody is there to type the passphrase: `openssl pkey` decrypts it",
-        false => "a PEM file with `-----BEGIN PRIVATE KEY-----` in it is needed",
-    });
-    None
-}
-
-/// Reads a file that is really one.
-fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
-    let (metadata, bytes) = file::read(path, LARGEST_BUNDLE)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    Ok(bytes)
+    report.needs(node.span, Need::PrivateKey(path.clone()));
+    Some(path)
 }
 
 /// `[h2, http/1.1]`.

@@ -266,10 +266,10 @@ pub struct Target {
 pub struct ExecCheck {
     /// Program and arguments; a `shell:` string is already wrapped as `/bin/sh -c …`.
     pub command: Vec<String>,
-    /// Whom it runs as; `None`: as the daemon.
-    pub user: Option<User>,
+    /// Whom it runs as, a name that is looked up when it runs; `None`: as the daemon.
+    pub user: Option<String>,
     /// Its group; `None`: the primary group of the user, or that of the daemon.
-    pub group: Option<Group>,
+    pub group: Option<String>,
     /// Where it runs; absolute. `None`: where the daemon does.
     pub directory: Option<PathBuf>,
     /// What it finds in its environment beside what is always there.
@@ -288,17 +288,6 @@ impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
-}
-
-/// A user of this host, looked up when the configuration is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// Login name.
-    pub name: String,
-    /// Numeric id.
-    pub uid: u32,
-    /// Primary group.
-    pub gid: u32,
 }
 
 /// `listener: {tcp: 8080}`.
@@ -344,15 +333,6 @@ pub enum WhichProcess {
 pub struct InterfaceCheck {
     /// Its name, at most 15 bytes.
     pub name: String,
-}
-
-/// A group of this host, looked up when the configuration is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
-    /// Its name.
-    pub name: String,
-    /// Numeric id.
-    pub gid: u32,
 }
 
 /// `systemd: nginx.service`, or `systemd: {unit: …}`.

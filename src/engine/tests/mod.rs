@@ -95,6 +95,7 @@ fn peer(last: u8) -> Peer {
         families: [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into(),
         source_address: None,
         authentication: None,
+        key_source: None,
         interface: None,
         reach: model::Reach::default(),
         next_hop: NextHops::default(),
