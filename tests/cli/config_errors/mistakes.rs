@@ -421,4 +421,6 @@ pub(super) const WRONG: &[(&str, &str)] = &[
     ("all", "peers:\n  tor: {pasword: hunter2, address: [}"),
     ("all", "peers:\n  tor:\n    secret:\n      hunter2\n    a: ]"),
     ("all", "{\"peers\": {\"tor\": {\"password\": \"hunter2\", \"address\": ]}}"),
+    // Names that look like others.
+    ("services", "\"we\\u202eb\": {vips: [198.51.100.1], checks: [up]}"),
 ];
