@@ -10,9 +10,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_core::{DefaultNla, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Prop, State};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use tokio::task::JoinSet;
 
@@ -77,7 +77,7 @@ pub(super) async fn probe(check: &InterfaceCheck, limit: Limit) -> Answer {
 async fn ask(name: &str) -> io::Result<Option<LinkMessage>> {
     let netlink = Netlink::open(NETLINK_ROUTE)?;
     let mut question = LinkMessage::default();
-    question.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    question.attributes.push(named(name));
     let mut found = None;
     let each = |message| {
         if let RouteNetlinkMessage::NewLink(link) = message {
@@ -86,6 +86,19 @@ async fn ask(name: &str) -> io::Result<Option<LinkMessage>> {
     };
     netlink.ask(RouteNetlinkMessage::GetLink(question), 0, each).await?;
     Ok(found)
+}
+
+/// How the kernel is asked for an interface by name. It finds it by its alternative names in either attribute, but only one
+/// has room for a long one.
+fn named(name: &str) -> LinkAttribute {
+    /// linux/if_link.h; more than 15 bytes are no IFLA_IFNAME.
+    const IFLA_ALT_IFNAME: u16 = 53;
+    const LONGEST: usize = 15;
+    if name.len() <= LONGEST {
+        return LinkAttribute::IfName(name.to_owned());
+    }
+    let bytes = name.bytes().chain([0]).collect();
+    LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, bytes))
 }
 
 /// RFC 2863 §3.1.12: what the operator wants, what the link below says, and what became of both.
@@ -123,7 +136,7 @@ fn subscribe() -> io::Result<Netlink> {
 
 async fn hear(mut subscribed: io::Result<Netlink>, bells: Arc<Bells>) {
     let everything = || bells.ring_all(|topic| matches!(topic, Topic::Interface(_)));
-    // The names of the interfaces that somebody asks for, by index: one that is renamed is heard of by its new name alone.
+    // The names of the interfaces that somebody asks for, by index: one that is renamed is heard of by its new names alone.
     let mut names = BTreeMap::new();
     let mut buffer = Vec::new();
     loop {
@@ -147,7 +160,7 @@ async fn hear(mut subscribed: io::Result<Netlink>, bells: Arc<Bells>) {
     }
 }
 
-fn heard(datagram: &[u8], names: &mut BTreeMap<u32, String>, bells: &Bells) {
+fn heard(datagram: &[u8], names: &mut BTreeMap<u32, Vec<String>>, bells: &Bells) {
     for message in messages::<RouteNetlinkMessage>(datagram) {
         let (link, stays) = match message {
             Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))) => (link, true),
@@ -155,20 +168,31 @@ fn heard(datagram: &[u8], names: &mut BTreeMap<u32, String>, bells: &Bells) {
             _ => continue,
         };
         let index = link.header.index;
-        if let Some(before) = names.remove(&index) {
+        for before in names.remove(&index).unwrap_or_default() {
             bells.ring(&Topic::Interface(before));
         }
-        let name = link.attributes.into_iter().find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(Topic::Interface(name)),
-            _ => None,
-        });
-        if let Some(topic) = name
-            && bells.has(&topic)
-        {
-            bells.ring(&topic);
-            if stays && let Topic::Interface(name) = topic {
-                names.insert(index, name);
+        for topic in link.attributes.into_iter().flat_map(names_in).map(Topic::Interface) {
+            if bells.has(&topic) {
+                bells.ring(&topic);
+                if stays && let Topic::Interface(name) = topic {
+                    names.entry(index).or_default().push(name);
+                }
             }
         }
+    }
+}
+
+/// The name of an interface, or its alternative ones.
+fn names_in(attribute: LinkAttribute) -> Vec<String> {
+    match attribute {
+        LinkAttribute::IfName(name) => vec![name],
+        LinkAttribute::PropList(properties) => {
+            let name = |property| match property {
+                Prop::AltIfName(name) => Some(name),
+                _ => None,
+            };
+            properties.into_iter().filter_map(name).collect()
+        }
+        _ => Vec::new(),
     }
 }

@@ -49,7 +49,8 @@ pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
     let listen = top
         .field("listen", report, listen)
         .or_else(|| Listen { addresses: Vec::new(), port: defaults::BGP_PORT });
-    let interface = top.field("interface", report, value::interface).or(defaults::INTERFACE.into());
+    let interface =
+        top.field("interface", report, value::interface_or_altname).or(defaults::INTERFACE.into());
     let router_id = top.field("router_id", report, router_id).optional();
     Some(Global {
         state_dir: state_dir?,

@@ -104,7 +104,7 @@ fn service<'a>(
     let bind = table
         .field("bind", report, |node, key, report| value::choice(node, key, &BIND, report))
         .or(BindPolicy::Always);
-    let interface = table.field("interface", report, value::interface).optional();
+    let interface = table.field("interface", report, value::interface_or_altname).optional();
     table.finish(report);
     let service = Service {
         vips: vips?,

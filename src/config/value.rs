@@ -423,16 +423,25 @@ pub(super) fn absolute_path(node: &Node, key: Span, report: &mut Report) -> Opti
     None
 }
 
-/// The name of a network interface: 1 to 15 bytes (IFNAMSIZ) with no blank and no `/`.
+/// The name of a network interface that sockets are bound to: 1 to 15 bytes (IFNAMSIZ) with no blank and no `/`.
 pub(super) fn interface(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+    interface_of(node, key, 15, report)
+}
+
+/// The name of a network interface, which may be an alternative one: 1 to 127 bytes (ALTIFNAMSIZ).
+pub(super) fn interface_or_altname(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+    interface_of(node, key, 127, report)
+}
+
+fn interface_of(node: &Node, key: Span, longest: usize, report: &mut Report) -> Option<String> {
     const WHAT: &str = "the name of an interface";
     let name = text(node, key, WHAT, report)?;
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%');
-    if (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(odd) {
+    if (1..=longest).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(odd) {
         return Some(name.to_owned());
     }
     expected(node, key, WHAT, report)
-        .hint("the kernel allows 1 to 15 characters, no blank, no `/`, `:` or `%`");
+        .hint(format!("the kernel allows 1 to {longest} characters, no blank, no `/`, `:` or `%`"));
     None
 }
 

@@ -18,6 +18,8 @@ fn link(name: &str, index: u32, flags: LinkFlags, state: State) -> LinkMessage {
 async fn the_kernel_is_asked_by_name() {
     assert_eq!(pass(interface("lo")).await, "the link of lo is up");
     assert_eq!(fail(interface("nonesuch0")).await, "there is no interface nonesuch0");
+    let long = "n".repeat(127);
+    assert_eq!(fail(interface(&long)).await, format!("there is no interface {long}"));
 }
 
 #[test]
@@ -77,6 +79,9 @@ fn changes_ring_for_the_old_and_the_new_name_of_an_interface() {
         tell(RouteNetlinkMessage::NewLink(link("eth2", 8, LinkFlags::Up, State::Up))),
         [false, false, true]
     );
+    let mut other = link("eth3", 9, LinkFlags::Up, State::Up);
+    other.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName("eth2".into())]));
+    assert_eq!(tell(RouteNetlinkMessage::NewLink(other)), [false, false, true], "by an alternative name");
     // What is cut off says nothing, and nobody trips over it.
     heard(&[16, 0, 0, 0, 16], &mut BTreeMap::new(), &bells);
     heard(&[0; 64], &mut BTreeMap::new(), &bells);

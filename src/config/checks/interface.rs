@@ -13,11 +13,12 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
     let name = match &node.value {
         Value::Map(_) => {
             let mut table = Table::open(node, Place::Interface, "`interface`", key, report)?;
-            let name = table.required("name", "which interface: `name: eth0`", report, value::interface);
+            let name =
+                table.required("name", "which interface: `name: eth0`", report, value::interface_or_altname);
             table.finish(report);
             name?.value
         }
-        Value::Scalar(_) | Value::Null | Value::List(_) => value::interface(node, key, report)?,
+        Value::Scalar(_) | Value::Null | Value::List(_) => value::interface_or_altname(node, key, report)?,
     };
     Some(CheckKind::Interface(InterfaceCheck { name }))
 }

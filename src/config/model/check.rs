@@ -331,7 +331,7 @@ pub enum WhichProcess {
 /// `interface: eth0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceCheck {
-    /// Its name, at most 15 bytes.
+    /// Its name, or an alternative one: at most 127 bytes.
     pub name: String,
 }
 
