@@ -4,7 +4,7 @@ use tracing::{debug, info, warn};
 
 use crate::check::report::HealthState;
 use crate::control::view::{shutdown_word, verdict_word};
-use crate::engine::{Record, Verdict};
+use crate::engine::{Place, Record, Verdict};
 
 /// Writes a record to the log.
 pub fn log(record: &Record) {
@@ -38,14 +38,20 @@ pub fn log(record: &Record) {
         Record::Degraded { check, limit: Some(limit) } => warn!(%check, limit, "check degraded"),
         Record::Degraded { check, limit: None } => info!(%check, "check no longer degraded"),
         Record::Promoted(service) => info!(%service, "promoted"),
-        Record::AddressLost(address) => {
-            warn!(address = %address.ip, interface = address.interface, "address vanished");
+        Record::AddressLost(Place { ip, interface }) => {
+            warn!(address = %ip, interface, "address vanished: putting it back");
         }
-        Record::AddressAdopted(address) => {
-            info!(address = %address.ip, interface = address.interface, "address of an earlier run found");
+        Record::AddressStays { place: Place { ip, interface }, losses } => {
+            info!(address = %ip, interface, losses, "address stays again after it was taken away repeatedly");
         }
-        Record::AddressFailed(address, error) => {
-            warn!(address = %address.ip, interface = address.interface, error, "cannot change the address");
+        Record::AddressAdopted(Place { ip, interface }) => {
+            info!(address = %ip, interface, "address of an earlier run found");
+        }
+        Record::AddressFailed(Place { ip, interface }, error) => {
+            warn!(address = %ip, interface, error, "cannot change the address");
+        }
+        Record::NoInterface(interface) => {
+            warn!(interface, "there is no such interface; VIPs that belong on it are not bound");
         }
         Record::Drain(service, Some(drain)) => {
             let until = drain.until.map(|until| format!("{until:.0}"));

@@ -27,6 +27,8 @@
 //! | main | [`daemon`]: engine, BGP sessions, netlink, control socket | one current-thread runtime, so no locks |
 //! | probes | [`check::runner`] | a thousand TLS handshakes or a stuck resolver cannot delay a KEEPALIVE |
 //! | bfd | [`bfd`], while a peer has it | load must not look like a dead host |
+//! | netlink | [`vip`]: requests | a request waits for whoever configures the network just then |
+//! | addresses | [`vip`]: notifications | that an address is gone is known at once, whatever is asked meanwhile |
 //!
 //! They meet only through channels.
 //!
@@ -48,12 +50,14 @@
 //! | what follows when a service is healthy again | `engine::recovery` |
 //! | what SIGTERM does | `engine::shutdown` |
 //! | a restart that the routers wait for | `engine::restart`; [`restart`] for the change of process |
-//! | how addresses are put on the host | [`vip`] |
+//! | how addresses are put on the host, and what is believed of it | [`vip`] |
+//! | what an address or interface of the kernel means | `engine::kernel` (folding), `engine::address` (usable or not) |
+//! | who keeps taking an address away | `engine::contest` |
+//! | that one daemon runs in a network namespace | [`vip::namespace`] |
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | which peers run, and what is logged of them | [`peers`] |
 //! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
-//! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | a command | [`cli`]: one file each |
 //! | who is behind a command | `control::caller` |

@@ -13,8 +13,8 @@ use vipcast_bgp::{PeerStatus, State, Version, Whose};
 use super::api;
 use crate::check::lateness::Lateness;
 use crate::check::report::HealthState;
-use crate::config::model::{self, Condition};
-use crate::engine::{Address, CheckFact, Drain, Engine, Held, Owner, Reason, Shutdown, Standing, Verdict};
+use crate::config::model::{self, Condition, Service};
+use crate::engine::{CheckFact, Drain, Engine, Held, Owner, Reason, Shutdown, Standing, Verdict};
 use crate::names::{CheckName, PeerName};
 
 /// A running peer as the view needs it.
@@ -111,7 +111,7 @@ pub fn explain(
                 .chain(route.large_communities.iter().map(ToString::to_string))
                 .collect(),
         }),
-        address: address(engine, &prefix),
+        address: address(engine, &prefix, service),
         condition: condition(&service.checks, &prefix),
         checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
         drain: facts.drains.get(&standing.service).map(drain),
@@ -175,9 +175,9 @@ fn why(engine: &Engine, prefix: &IpNet, reason: &Reason, now: Instant) -> String
         Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
             facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
         }
-        Reason::NotBound => {
-            let error = facts.address_errors.iter().find(|(address, _)| address.ip == prefix.addr());
-            error.map(|(_, (error, _))| error.clone())
+        Reason::NotBound => obstacle(engine, prefix),
+        Reason::Contested => {
+            facts.contests.get(&prefix.addr()).map(|contest| format!("{} times by now", contest.losses))
         }
         Reason::Draining | Reason::Drained => {
             let standing = engine.standing().get(prefix);
@@ -194,7 +194,7 @@ fn why(engine: &Engine, prefix: &IpNet, reason: &Reason, now: Instant) -> String
             }
             Some(Held::UntilPromoted) | None => Some("until `vipcast promote`".to_owned()),
         },
-        Reason::Standby | Reason::ShuttingDown | Reason::Shutdown => None,
+        Reason::Unusable { .. } | Reason::Standby | Reason::ShuttingDown | Reason::Shutdown => None,
     };
     behind.map_or_else(|| reason.to_string(), |behind| format!("{reason}: {behind}"))
 }
@@ -210,24 +210,33 @@ fn drain_words(drain: &Drain) -> String {
     format!("by {} since {:.0}{until}{reason}", drain.by, drain.since)
 }
 
-fn address(engine: &Engine, prefix: &IpNet) -> String {
+fn address(engine: &Engine, prefix: &IpNet, service: &Service) -> String {
     if !is_host(prefix) {
         return "a wider prefix: announced, never bound".to_owned();
     }
     let facts = engine.facts();
-    let held: Vec<String> = facts
-        .holders(prefix.addr())
-        .map(|(Address { interface, .. }, owner)| match owner {
-            Owner::Us => format!("on {interface}, by vipcast"),
-            Owner::Other => format!("on {interface}, not by vipcast, which will leave it there"),
-        })
-        .collect();
-    let error = facts.address_errors.iter().find(|(address, _)| address.ip == prefix.addr());
-    match (held.is_empty(), error) {
+    let held = facts.holders(prefix.addr()).map(|(address, fact)| {
+        let whose = match fact.owner {
+            Owner::Us => "by vipcast",
+            Owner::Other => "not by vipcast, which will leave it there",
+        };
+        let unusable = facts.unusable(address, fact).map(|why| format!(", unusable: {why}"));
+        let interface = facts.shown_name(address, &service.interface);
+        format!("on {interface}, {whose}{}", unusable.unwrap_or_default())
+    });
+    let held: Vec<String> = held.collect();
+    match (held.is_empty(), facts.obstacle(prefix.addr(), &service.interface)) {
         (false, _) => held.join("; "),
-        (true, Some((address, (error, _)))) => format!("cannot be bound on {}: {error}", address.interface),
+        (true, Some(error)) => format!("cannot be bound: {error}"),
         (true, None) => "not on this host".to_owned(),
     }
+}
+
+/// What is in the way of binding a VIP.
+fn obstacle(engine: &Engine, prefix: &IpNet) -> Option<String> {
+    let standing = engine.standing().get(prefix)?;
+    let service = engine.config().services.get(&standing.service)?;
+    engine.facts().obstacle(prefix.addr(), &service.interface)
 }
 
 fn bfd_of(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::Bfd> {

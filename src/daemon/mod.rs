@@ -36,12 +36,13 @@ use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server, ServerError};
-use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left, Owner};
+use crate::engine::{AddressFact, Drain, DrainClock, Effect, Engine, Event, Left, Owner};
 use crate::journal;
 use crate::names::ServiceName;
 use crate::peers::{PeerStreams, Peers, PeersError};
 use crate::restart::Rehearsal;
 use crate::state::{StateDir, StateError};
+use crate::vip::namespace::{NamespaceError, NamespaceLock};
 use crate::vip::{Binder, VipError};
 
 /// What a peer is told when we stop for good (RFC 9003).
@@ -54,6 +55,9 @@ const AT_ONCE: usize = 256;
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
+    /// The network namespace.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
@@ -90,6 +94,7 @@ pub struct Daemon {
     rehearsal: Option<(Rehearsal, Reply)>,
     reloads: Reloads,
     inputs: Inputs,
+    _namespace: NamespaceLock,
     // Last, so that the socket goes when everything else is gone.
     server: Server,
 }
@@ -134,6 +139,7 @@ impl Daemon {
     pub async fn start(config_path: PathBuf, config: Config) -> Result<Self, DaemonError> {
         raise_descriptor_limit();
         let state = Arc::new(StateDir::open(&config.state_dir)?);
+        let namespace = NamespaceLock::take()?;
         let left = Left {
             drains: with_clocks(state.drains()?),
             held: state.held_back()?,
@@ -155,6 +161,7 @@ impl Daemon {
                 interrupt: signal(SignalKind::interrupt())?,
                 hangup: signal(SignalKind::hangup())?,
             },
+            _namespace: namespace,
             engine: Engine::new(Arc::new(config), left),
             peers,
             runner: Runner::start(reports).map_err(DaemonError::Checks)?,
@@ -230,12 +237,13 @@ impl Daemon {
     /// Whether an event is about an address that a session may rest on: thousands of VIPs that are bound are not.
     fn concerns_sessions(&self, event: &Event) -> bool {
         match event {
-            Event::Addresses(_) | Event::AddressAdded(_, Owner::Other) => true,
+            Event::Addresses(_) | Event::AddressAdded(_, AddressFact { owner: Owner::Other, .. }) => true,
             Event::AddressRemoved(address) => !self.engine.standing().contains_key(&address.ip.into()),
             Event::Reload(_)
             | Event::Check(_)
-            | Event::AddressAdded(_, Owner::Us)
-            | Event::AddressFailed(..)
+            | Event::Link(..)
+            | Event::AddressAdded(_, AddressFact { owner: Owner::Us, .. })
+            | Event::Answered(..)
             | Event::PeerUp(_)
             | Event::PeerDown(_)
             | Event::PeerSynced(..)

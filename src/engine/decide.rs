@@ -1,6 +1,7 @@
 //! Facts in, decisions out. Pure: the same facts at the same time always give the same decisions.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,22 +56,39 @@ pub(super) fn decide(
         };
         let wanted = service.bind == BindPolicy::Always || !matches!(intent, Intent::Withhold(_));
         let bind = stays && wanted && is_host_address(vip);
-        let bound = !is_host_address(vip) || facts.is_bound(vip.addr());
+        let obstacle = is_host_address(vip).then(|| obstacle(vip.addr(), service, facts, now)).flatten();
         let mut attributes = |rank, graceful| {
             let route = || Arc::new(route(service, rank, vip, graceful));
             Arc::clone(shared.entry((family_of(vip), rank, graceful)).or_insert_with(route))
         };
-        let verdict = match intent {
-            Intent::Withhold(reason) => Verdict::Withhold(reason.clone()),
-            Intent::Announce | Intent::Demote { .. } if !bound => Verdict::Withhold(Reason::NotBound),
-            Intent::Announce => Verdict::Announce(attributes(None, false)),
-            Intent::Demote { rank, graceful, reason } => {
+        let verdict = match (intent, obstacle) {
+            (Intent::Withhold(reason), _) => Verdict::Withhold(reason.clone()),
+            (Intent::Announce | Intent::Demote { .. }, Some(reason)) => Verdict::Withhold(reason),
+            (Intent::Announce, None) => Verdict::Announce(attributes(None, false)),
+            (Intent::Demote { rank, graceful, reason }, None) => {
                 Verdict::Demote(attributes(*rank, *graceful), reason.clone())
             }
         };
         (*vip, Decision { verdict, bind })
     };
     service.vips.iter().map(decision).collect()
+}
+
+/// Why nobody can reach the service at this address through this host, whatever its health.
+fn obstacle(ip: IpAddr, service: &Service, facts: &Facts, now: Instant) -> Option<Reason> {
+    let contest = facts.contests.get(&ip).filter(|contest| contest.is_repeated());
+    if contest.is_some_and(|contest| !contest.may_be_announced(now)) {
+        return Some(Reason::Contested);
+    }
+    if facts.is_bound(ip) {
+        return None;
+    }
+    let mut unusable =
+        facts.lasting(ip).filter_map(|(address, held)| Some((address, facts.unusable(address, held)?)));
+    Some(unusable.next().map_or(Reason::NotBound, |(address, why)| Reason::Unusable {
+        interface: facts.shown_name(address, &service.interface),
+        why,
+    }))
 }
 
 /// Whether a VIP is an address that we bind, and not a wider prefix.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use vipcast_bgp::wire::Family;
 
-use super::facts::{Address, Drain, Shutdown};
+use super::address::{Address, Place};
+use super::facts::{Drain, Shutdown};
 use super::plan::Advertised;
 use super::recovery::HeldBack;
 use super::verdict::Verdict;
@@ -77,12 +78,21 @@ pub enum Record {
     },
     /// An operator let a service take over again.
     Promoted(ServiceName),
-    /// One of our addresses vanished and is put back.
-    AddressLost(Address),
+    /// One of our addresses vanished and is put back. Written once, however often it goes on.
+    AddressLost(Place),
+    /// Somebody kept taking an address away, and no longer does.
+    AddressStays {
+        /// Which.
+        place: Place,
+        /// How often it was taken away.
+        losses: u32,
+    },
     /// An address of a predecessor was found.
-    AddressAdopted(Address),
+    AddressAdopted(Place),
     /// An address could not be bound or unbound.
-    AddressFailed(Address, String),
+    AddressFailed(Place, String),
+    /// VIPs cannot be bound because there is no interface of this name.
+    NoInterface(String),
     /// An operator's drain began (`Some`) or ended.
     Drain(ServiceName, Option<Drain>),
     /// A restart begins, and the routers keep what they have of these families.

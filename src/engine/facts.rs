@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipcast_bgp::Version;
 
+use super::address::{Address, AddressFact, Link, Links, Listing};
+use super::contest::Contest;
 use super::recovery::Recovery;
 use super::restart::Restart;
 use crate::check::report::{CheckReport, HealthState, Outcome};
@@ -22,14 +24,17 @@ pub enum Event {
     Reload(Arc<Config>),
     /// A probe has ended.
     Check(CheckReport),
-    /// Every address of the host; at start, and whenever changes may have been missed.
-    Addresses(BTreeMap<Address, Owner>),
-    /// An address appeared or changed hands.
-    AddressAdded(Address, Owner),
+    /// Every interface and address of the host; at start, and whenever changes were missed.
+    Addresses(Listing),
+    /// An interface appeared or changed (`Some`), or is gone.
+    Link(u32, Option<Link>),
+    /// An address appeared, or something about it changed.
+    AddressAdded(Address, AddressFact),
     /// An address is gone.
     AddressRemoved(Address),
-    /// An address could not be bound or unbound; the cause in words.
-    AddressFailed(Address, String),
+    /// The kernel has answered [`Asked`] of an address, or will not. It closes the question and says nothing about what
+    /// is on the host now; an error is in words.
+    Answered(Address, Result<(), String>),
     /// A session reached Established.
     PeerUp(PeerName),
     /// A session, or an attempt, ended.
@@ -48,25 +53,6 @@ pub enum Event {
     PeersStopped,
     /// The deadline has passed.
     Tick,
-}
-
-/// An address on an interface.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Address {
-    /// The address.
-    pub ip: IpAddr,
-    /// The interface's name.
-    pub interface: String,
-}
-
-/// Who put an address on the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Owner {
-    /// We, or a predecessor that crashed: it carries our address protocol (IFA_PROTO).
-    Us,
-    /// Someone else. Used if it is a VIP, never touched.
-    Other,
 }
 
 /// What is known of a check.
@@ -162,14 +148,18 @@ pub struct Facts {
     pub checks: BTreeMap<CheckName, CheckFact>,
     /// Configured peers.
     pub peers: BTreeMap<PeerName, PeerFact>,
+    /// Interfaces of the host.
+    pub links: Links,
     /// Addresses on the host.
-    pub addresses: BTreeMap<Address, Owner>,
-    /// Whether `addresses` was ever filled; before that nothing may be concluded from its emptiness.
+    pub addresses: BTreeMap<Address, AddressFact>,
+    /// Whether the two were ever filled; before that nothing may be concluded from their emptiness.
     pub addresses_known: bool,
     /// What the kernel was asked to do with an address and has not answered yet.
     pub asked: BTreeMap<Address, Asked>,
     /// Addresses that could not be bound or unbound, why, and when it is tried again.
     pub address_errors: BTreeMap<Address, (String, Instant)>,
+    /// VIPs whose address was taken away a short time ago.
+    pub contests: BTreeMap<IpAddr, Contest>,
     /// Operators' drains.
     pub drains: BTreeMap<ServiceName, Drain>,
     /// VIPs whose service is, or was, down, as far as that matters.
@@ -194,44 +184,6 @@ pub enum Asked {
 }
 
 impl Facts {
-    /// Whether `ip` is on this host, on whichever interface and whoever put it there, and is not about to go.
-    pub fn is_bound(&self, ip: IpAddr) -> bool {
-        self.lasting(ip).next().is_some()
-    }
-
-    /// Whether `ip` is nowhere on this host, nor on its way there.
-    pub(super) fn is_absent(&self, ip: IpAddr) -> bool {
-        let first = Address { ip, interface: String::new() };
-        let asked = self.asked.range(first..).next().is_some_and(|(address, _)| address.ip == ip);
-        !asked && self.holders(ip).next().is_none()
-    }
-
-    /// Where `ip` is bound and not about to go, and by whom.
-    pub(super) fn lasting(&self, ip: IpAddr) -> impl Iterator<Item = (&Address, &Owner)> {
-        self.holders(ip).filter(|(address, _)| self.asked.get(*address) != Some(&Asked::Unbind))
-    }
-
-    /// Where `ip` is bound, and by whom.
-    pub fn holders(&self, ip: IpAddr) -> impl Iterator<Item = (&Address, &Owner)> {
-        let first = Address { ip, interface: String::new() };
-        self.addresses.range(first..).take_while(move |(address, _)| address.ip == ip)
-    }
-
-    /// The addresses that are ours to remove.
-    pub fn ours(&self) -> impl Iterator<Item = &Address> {
-        self.addresses.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
-    }
-
-    /// Those of them that are `ip`.
-    pub(super) fn ours_of(&self, ip: IpAddr) -> impl Iterator<Item = &Address> {
-        self.holders(ip).filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
-    }
-
-    /// Whether no address of ours is on the host, nor on its way there.
-    pub(super) fn is_clean(&self) -> bool {
-        self.addresses_known && self.asked.is_empty() && self.ours().next().is_none()
-    }
-
     /// Whether every established peer was handed `version` or a later one.
     pub fn all_synced(&self, version: Version) -> bool {
         self.peers
@@ -245,6 +197,9 @@ impl Facts {
         self.checks.retain(|check, _| config.checks.contains_key(check));
         self.peers.retain(|peer, fact| fact.established || config.peers.contains_key(peer));
         self.drains.retain(|service, _| config.services.contains_key(service));
+        let configured: BTreeSet<IpAddr> =
+            config.services.values().flat_map(|service| &service.vips).map(IpNet::addr).collect();
+        self.contests.retain(|ip, _| configured.contains(ip));
         let recovering = config.services.values().filter(|service| service.recovers());
         let vips: BTreeSet<&IpNet> = recovering.flat_map(|service| &service.vips).collect();
         self.recovering.retain(|vip, _| vips.contains(vip));

@@ -2,19 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use ipnet::IpNet;
+use std::time::Instant;
 
 use super::effect::{Effect, Record};
-use super::facts::{Address, Asked, CheckFact, Drain, Event, Owner, PeerFact};
+use super::facts::{CheckFact, Drain, Event, PeerFact};
 use super::{Engine, shutdown};
 use crate::check::report::{CheckReport, HealthState};
 use crate::config::model::Config;
 use crate::names::{CheckName, PeerName, ServiceName};
-
-/// Pause before an address that could not be bound or unbound is tried again.
-const ADDRESS_RETRY: Duration = Duration::from_secs(1);
 
 /// What an event may change.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +23,7 @@ pub(super) enum Touched {
 }
 
 impl Touched {
-    const PLAN: Self = Self::Services(BTreeSet::new());
+    pub(super) const PLAN: Self = Self::Services(BTreeSet::new());
 
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -54,33 +49,11 @@ impl Engine {
         match event {
             Event::Reload(config) => self.fold_config(config, now, effects, records),
             Event::Check(report) => self.fold_check(report, records),
-            Event::Addresses(addresses) => self.fold_addresses(addresses, now, records),
-            Event::AddressAdded(address, owner) => {
-                let settled = self.answered(&address, Asked::Bind) | self.mended(&address);
-                if self.facts.addresses.insert(address.clone(), owner) == Some(owner) && !settled {
-                    return Touched::Nothing;
-                }
-                match self.services_of(&address) {
-                    // Someone else's business.
-                    touched if touched == Touched::PLAN && owner == Owner::Other && !settled => {
-                        Touched::Nothing
-                    }
-                    touched => touched,
-                }
-            }
-            Event::AddressRemoved(address) => {
-                let answered = self.answered(&address, Asked::Unbind);
-                let mended = self.mended(&address);
-                let removed = self.facts.addresses.remove(&address);
-                if removed == Some(Owner::Us) && !answered {
-                    records.push(Effect::Record(Record::AddressLost(address.clone())));
-                }
-                if removed.is_none() && !answered && !mended {
-                    return Touched::Nothing;
-                }
-                self.services_of(&address)
-            }
-            Event::AddressFailed(address, error) => self.fold_failure(address, error, now, records),
+            Event::Addresses(listing) => self.fold_listing(listing, now, records),
+            Event::Link(index, link) => self.fold_link(index, link),
+            Event::AddressAdded(address, fact) => self.fold_added(address, fact, now),
+            Event::AddressRemoved(address) => self.fold_removed(address, now, records),
+            Event::Answered(address, result) => self.fold_answer(address, result, now, records),
             Event::PeerUp(peer) => {
                 self.fold_peer(peer, |fact| *fact = PeerFact { established: true, synced: None })
             }
@@ -145,58 +118,6 @@ impl Engine {
         self.follow_new_rules(now);
         effects.push(self.configure());
         Touched::All
-    }
-
-    fn fold_addresses(
-        &mut self,
-        addresses: BTreeMap<Address, Owner>,
-        now: Instant,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
-        if self.facts.addresses_known && self.facts.addresses == addresses {
-            return Touched::Nothing;
-        }
-        let of_ours = |addresses: &BTreeMap<Address, Owner>, record: fn(Address) -> Record| {
-            let ours = addresses.iter().filter(|(_, owner)| **owner == Owner::Us);
-            ours.map(|(address, _)| record(address.clone())).map(Effect::Record).collect::<Vec<_>>()
-        };
-        if self.facts.addresses_known {
-            let mut gone = self.facts.addresses.clone();
-            gone.retain(|address, _| {
-                !addresses.contains_key(address) && !self.facts.asked.contains_key(address)
-            });
-            records.extend(of_ours(&gone, Record::AddressLost));
-        } else {
-            records.extend(of_ours(&addresses, Record::AddressAdopted));
-        }
-        let listed = self.facts.addresses.keys().chain(addresses.keys()).map(|address| address.ip);
-        self.actual.open.extend(listed.chain(self.desired.addresses.keys().copied()));
-        self.facts.addresses = addresses;
-        if !std::mem::replace(&mut self.facts.addresses_known, true) {
-            self.begin_restart(now, records);
-        }
-        Touched::All
-    }
-
-    fn fold_failure(
-        &mut self,
-        address: Address,
-        error: String,
-        now: Instant,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
-        let asked = self.facts.asked.remove(&address);
-        let touched = self.services_of(&address);
-        // Someone else was faster: it is there, and that was all we wanted.
-        if asked == Some(Asked::Bind) && self.facts.addresses.contains_key(&address) {
-            return touched;
-        }
-        let failed = (error.clone(), now + ADDRESS_RETRY);
-        let before = self.facts.address_errors.insert(address.clone(), failed);
-        if before.is_none_or(|(before, _)| before != error) {
-            records.push(Effect::Record(Record::AddressFailed(address, error)));
-        }
-        touched
     }
 
     fn fold_drain(
@@ -267,6 +188,7 @@ impl Engine {
     fn fold_time(&mut self, now: Instant, effects: &mut Vec<Effect>, records: &mut Vec<Effect>) -> Touched {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let mut touched = self.fold_recovery_time(now);
+        touched.extend(self.fold_contest_time(now, records));
         for (service, drain) in &mut self.facts.drains {
             if due(drain.clock.withdraw_at) {
                 drain.clock.withdraw_at = None;
@@ -283,27 +205,6 @@ impl Engine {
             touched.insert(service);
         }
         Touched::Services(touched)
-    }
-
-    /// Whether that answers `question` about an address. While another one is open, this is what happened before it.
-    fn answered(&mut self, address: &Address, question: Asked) -> bool {
-        let answered = self.facts.asked.get(address) == Some(&question);
-        if answered {
-            self.facts.asked.remove(address);
-        }
-        answered
-    }
-
-    /// Whether an address was in error: it has changed, so that stands no more.
-    fn mended(&mut self, address: &Address) -> bool {
-        self.facts.address_errors.remove(address).is_some()
-    }
-
-    /// The service that has the address, which is looked at again.
-    fn services_of(&mut self, address: &Address) -> Touched {
-        self.actual.open.insert(address.ip);
-        let standing = self.standing.get(&IpNet::from(address.ip));
-        Touched::Services(standing.map(|standing| standing.service.clone()).into_iter().collect())
     }
 }
 

@@ -11,11 +11,14 @@
 //!
 //! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
 
+mod address;
 mod condition;
+mod contest;
 mod decide;
 mod effect;
 mod facts;
 mod fold;
+mod kernel;
 mod plan;
 mod recovery;
 mod restart;
@@ -31,12 +34,12 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use vipcast_bgp::{Extent, Version};
 
+pub use self::address::{Address, AddressFact, AddressState, Link, Links, Listing, Owner, Place, Unusable};
+pub use self::contest::Contest;
 pub use self::decide::Decision;
 use self::decide::{decide, is_host_address};
 pub use self::effect::{Effect, Record};
-pub use self::facts::{
-    Address, Asked, CheckFact, Drain, DrainClock, Event, Facts, Owner, PeerFact, Shutdown,
-};
+pub use self::facts::{Asked, CheckFact, Drain, DrainClock, Event, Facts, PeerFact, Shutdown};
 use self::fold::{Touched, users};
 pub use self::plan::Advertised;
 use self::plan::{Actual, Desired, Step, plan};
@@ -147,6 +150,7 @@ impl Engine {
             self.decide(touched, now, &mut records);
             self.end_restart(now, &mut records);
             self.carry_out(now, &mut effects);
+            self.note_missing_links(&mut records);
             while self.advance_shutdown(now, &mut effects) {
                 self.decide(Touched::All, now, &mut records);
                 self.end_restart(now, &mut records);
@@ -230,9 +234,10 @@ impl Engine {
     ) {
         self.note_recovery(service, now);
         for (vip, decision) in decide(name, service, &self.facts, now) {
-            if let Some(restart) = &mut self.facts.restart {
-                let failed = self.facts.address_errors.keys().any(|address| address.ip == vip.addr());
+            if let Some(mut restart) = self.facts.restart.take() {
+                let failed = self.facts.obstacle(vip.addr(), &service.interface).is_some();
                 restart.note(vip, &decision, failed);
+                self.facts.restart = Some(restart);
             }
             let before = self.standing.get(&vip);
             if before.is_some_and(|before| before.decision == decision && before.service == *name)
@@ -307,6 +312,8 @@ impl Engine {
             | Reason::WarmingUp
             | Reason::HeldBack
             | Reason::NotBound
+            | Reason::Unusable { .. }
+            | Reason::Contested
             | Reason::Draining
             | Reason::Drained
             | Reason::ShuttingDown
@@ -339,14 +346,28 @@ impl Engine {
         self.actual.close(&self.desired, &self.facts);
     }
 
+    /// Says once of an interface that VIPs wait for that it is not there.
+    fn note_missing_links(&mut self, records: &mut Vec<Effect>) {
+        let Facts { links, addresses_known: true, .. } = &self.facts else { return };
+        self.actual.missing_links.retain(|name| links.index_of(name).is_none());
+        for ip in &self.actual.open {
+            if let Some(name) = self.desired.addresses.get(ip)
+                && links.index_of(name).is_none()
+                && self.actual.missing_links.insert(name.clone())
+            {
+                records.push(Effect::Record(Record::NoInterface(name.clone())));
+            }
+        }
+    }
+
     fn begin(&mut self, step: Step) -> Effect {
         match step {
             Step::Bind(address) => {
-                self.facts.asked.insert(address.clone(), Asked::Bind);
+                self.facts.asked.insert(address, Asked::Bind);
                 Effect::Bind(address)
             }
             Step::Unbind(address) => {
-                self.facts.asked.insert(address.clone(), Asked::Unbind);
+                self.facts.asked.insert(address, Asked::Unbind);
                 Effect::Unbind(address)
             }
             Step::Advertise(advertised) => {

@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use vipcast_bgp::{Extent, Routes, Version};
 
+use super::address::{Address, Owner};
 use super::decide::is_host_address;
-use super::facts::{Address, Facts, Owner};
+use super::facts::Facts;
 use super::restart::Handover;
 
 /// What should be so.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Desired {
-    /// Addresses that should be on the host, and the interface for each.
+    /// Addresses that should be on the host, and the name of the interface for each.
     pub(super) addresses: BTreeMap<IpAddr, String>,
     /// Routes that every peer should have from us.
     pub(super) routes: Arc<Routes>,
@@ -55,6 +56,8 @@ pub(super) struct Actual {
     pub(super) open: BTreeSet<IpAddr>,
     /// VIPs whose route may be another one than was advertised.
     pub(super) changed: BTreeSet<IpNet>,
+    /// Names of interfaces that are wanted and not there, and the log says so.
+    pub(super) missing_links: BTreeSet<String>,
 }
 
 /// An address whose withdrawal is under way.
@@ -89,19 +92,20 @@ pub(super) fn plan(
         !facts.asked.contains_key(address)
             && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
     };
+    let may_put_back = |address: &Address| {
+        facts.contests.get(&address.ip).is_none_or(|contest| contest.put_back_at() <= now)
+    };
     let open = || actual.open.iter().filter(|_| facts.addresses_known);
     let missing = open().filter_map(|ip| {
         let interface = desired.addresses.get(ip)?;
-        let is_there =
-            |(held, owner): (&Address, &Owner)| held.interface == *interface || *owner == Owner::Other;
-        let missing = !facts.lasting(*ip).any(is_there);
-        missing.then(|| Address { ip: *ip, interface: interface.clone() })
+        let index = facts.links.index_of(interface)?;
+        (!facts.is_there(*ip, interface)).then(|| Address::host(*ip, index))
     });
-    let leaving = open().flat_map(|ip| facts.ours_of(*ip)).filter(|address| !desired.has(address));
+    let leaving = open().flat_map(|ip| facts.ours_of(*ip)).filter(|address| !desired.has(address, facts));
     let may_leave = |address: &&Address| may_leave(address, desired, actual, facts, unbind_delay, now);
-    let mut steps: Vec<Step> = missing.filter(&may_touch).map(Step::Bind).collect();
+    let mut steps: Vec<Step> = missing.filter(&may_touch).filter(may_put_back).map(Step::Bind).collect();
     steps.extend(advertise(desired, actual));
-    steps.extend(leaving.filter(|address| may_touch(address)).filter(may_leave).cloned().map(Step::Unbind));
+    steps.extend(leaving.filter(|address| may_touch(address)).filter(may_leave).copied().map(Step::Unbind));
     steps
 }
 
@@ -126,11 +130,13 @@ fn may_leave(
     unbind_delay: Duration,
     now: Instant,
 ) -> bool {
-    if let Some(elsewhere) = desired.addresses.get(&address.ip) {
-        // It only moves to another interface, or to someone else: it must be there first.
-        return facts
-            .lasting(address.ip)
-            .any(|(held, owner)| held.interface == *elsewhere || *owner == Owner::Other);
+    if desired.addresses.contains_key(&address.ip) {
+        // It only moves to another interface, or to someone else: it must be there first, and of use.
+        let mut others = facts.lasting(address.ip).filter(|(other, _)| *other != address);
+        return others.any(|(other, held)| {
+            let belongs = held.owner == Owner::Other || desired.has(other, facts);
+            belongs && facts.unusable(other, held).is_none()
+        });
     }
     let announced = |routes: &Routes| routes.contains_key(&address.ip.into());
     if announced(&desired.routes) || announced(&actual.advertised.routes) {
@@ -149,16 +155,15 @@ fn may_leave(
 
 impl Desired {
     /// Whether an address of ours is where it belongs.
-    fn has(&self, address: &Address) -> bool {
-        self.addresses.get(&address.ip) == Some(&address.interface)
+    fn has(&self, address: &Address, facts: &Facts) -> bool {
+        let index = self.addresses.get(&address.ip).and_then(|name| facts.links.index_of(name));
+        index.is_some_and(|index| *address == Address::host(address.ip, index))
     }
 
     /// Whether `ip` is as it should be, and stays so until something happens to it.
     fn is_met(&self, ip: IpAddr, facts: &Facts) -> bool {
-        let is_there = |interface: &String| {
-            facts.lasting(ip).any(|(held, owner)| held.interface == *interface || *owner == Owner::Other)
-        };
-        self.addresses.get(&ip).is_none_or(is_there) && facts.ours_of(ip).all(|address| self.has(address))
+        self.addresses.get(&ip).is_none_or(|interface| facts.is_there(ip, interface))
+            && facts.ours_of(ip).all(|address| self.has(address, facts))
     }
 }
 
@@ -213,6 +218,7 @@ impl Actual {
             None => handover.patience,
         });
         let retries = facts.address_errors.values().map(|(_, retry_at)| *retry_at);
-        settled.chain(retries).chain(handover).filter(|at| *at > acted_at).min()
+        let contests = facts.contests.values().filter_map(|contest| contest.deadline(acted_at));
+        settled.chain(retries).chain(handover).filter(|at| *at > acted_at).chain(contests).min()
     }
 }

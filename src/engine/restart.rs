@@ -17,9 +17,10 @@ use ipnet::IpNet;
 use vipcast_bgp::wire::Family;
 use vipcast_bgp::{Extent, Version, family_of};
 
+use super::address::Unusable;
 use super::decide::is_host_address;
 use super::effect::{Effect, Record};
-use super::facts::{Facts, Owner, Shutdown};
+use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
 use super::{Decision, Engine};
 use crate::config::model::{BindPolicy, Config};
@@ -60,8 +61,8 @@ pub(super) fn preserved(
     facts: &Facts,
     announced: Option<&BTreeSet<IpNet>>,
 ) -> BTreeSet<Family> {
-    let is_bound = |vip: &IpNet| !is_host_address(vip) || facts.holders(vip.addr()).next().is_some();
-    let is_ours = |ip: IpAddr| facts.holders(ip).any(|(_, owner)| *owner == Owner::Us);
+    let is_bound = |vip: &IpNet| !is_host_address(vip) || facts.is_bound(vip.addr());
+    let is_ours = |ip: IpAddr| facts.ours_of(ip).next().is_some();
     let of = |family: Family| move |vip: &&IpNet| family_of(vip) == family;
     let is_preserved = |family: &Family| match announced {
         Some(announced) => {
@@ -87,12 +88,15 @@ impl Restart {
         let undecided = match &decision.verdict {
             Verdict::Withhold(Reason::CheckUnknown { .. }) => true,
             Verdict::Withhold(Reason::NotBound) => !failed,
+            Verdict::Withhold(Reason::Unusable { why: Unusable::Tentative, .. }) => true,
             Verdict::Withhold(
                 Reason::CheckDown { .. }
                 | Reason::CheckDegraded { .. }
                 | Reason::Standby
                 | Reason::WarmingUp
                 | Reason::HeldBack
+                | Reason::Unusable { why: Unusable::Duplicate | Unusable::InterfaceDown, .. }
+                | Reason::Contested
                 | Reason::Draining
                 | Reason::Drained
                 | Reason::ShuttingDown

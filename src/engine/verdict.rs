@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use vipcast_bgp::RouteAttributes;
 
+use super::address::Unusable;
 use crate::names::CheckName;
 
 /// The decision about one VIP.
@@ -74,6 +75,15 @@ pub enum Reason {
     HeldBack,
     /// The address is not on this host (yet, or any more).
     NotBound,
+    /// The address is on this host, and of no use.
+    Unusable {
+        /// Where it is.
+        interface: String,
+        /// Why.
+        why: Unusable,
+    },
+    /// Somebody keeps taking the address away.
+    Contested,
     /// An operator drains the service: announced with GRACEFUL_SHUTDOWN until the drain time is over.
     Draining,
     /// An operator has drained the service.
@@ -95,6 +105,8 @@ impl Reason {
             Self::WarmingUp => "warming_up",
             Self::HeldBack => "held_back",
             Self::NotBound => "not_bound",
+            Self::Unusable { .. } => "unusable",
+            Self::Contested => "contested",
             Self::Draining => "draining",
             Self::Drained => "drained",
             Self::ShuttingDown => "shutting_down",
@@ -113,6 +125,10 @@ impl fmt::Display for Reason {
             Self::WarmingUp => f.write_str("warming up after it was down"),
             Self::HeldBack => f.write_str("it was down, and does not preempt whoever has taken over"),
             Self::NotBound => f.write_str("the address is not on this host"),
+            Self::Unusable { interface, why } => {
+                write!(f, "the address is on {interface} but unusable: {why}")
+            }
+            Self::Contested => f.write_str("somebody keeps taking the address away"),
             Self::Draining => f.write_str("being drained by an operator, GRACEFUL_SHUTDOWN is set"),
             Self::Drained => f.write_str("drained by an operator"),
             Self::ShuttingDown => f.write_str("vipcast is about to stop, GRACEFUL_SHUTDOWN is set"),

@@ -7,17 +7,55 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Address;
+use super::message::Notice;
+use crate::engine::{Address, Owner};
 
 /// The first kernel that keeps IFA_PROTO.
 const MARKS_SINCE: (u32, u32) = (5, 18);
 
+/// The note, if the kernel needs one, shared by those who ask the kernel and hear it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notes(Option<Arc<Mutex<Note>>>);
+
+impl Notes {
+    /// The note of this host, if the kernel needs one.
+    pub(super) fn if_needed(state_dir: &Path) -> io::Result<Self> {
+        Ok(Self(Note::if_needed(state_dir)?.map(|note| Arc::new(Mutex::new(note)))))
+    }
+
+    /// Notes addresses as ours.
+    pub(super) fn add(&self, addresses: impl Iterator<Item = Address>) -> io::Result<()> {
+        self.lock().map_or(Ok(()), |mut note| note.add(addresses))
+    }
+
+    /// Notes addresses as ours no more.
+    pub(super) fn remove(&self, addresses: impl Iterator<Item = Address>) -> io::Result<()> {
+        self.lock().map_or(Ok(()), |mut note| note.remove(addresses))
+    }
+
+    /// What the kernel says, with our addresses known as ours.
+    pub(super) fn owned(&self, notice: Notice) -> Notice {
+        match (notice, self.lock()) {
+            (Notice::Added(address, mut fact), Some(note)) if note.addresses.contains(&address) => {
+                fact.owner = Owner::Us;
+                Notice::Added(address, fact)
+            }
+            (notice, _) => notice,
+        }
+    }
+
+    fn lock(&self) -> Option<MutexGuard<'_, Note>> {
+        self.0.as_ref().map(|note| note.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Addresses that we have added since boot.
 #[derive(Debug)]
-pub(super) struct Note {
+struct Note {
     path: PathBuf,
     boot: String,
     addresses: BTreeSet<Address>,
@@ -31,7 +69,7 @@ struct Written {
 
 impl Note {
     /// The note of this host, or `None` where the kernel needs none.
-    pub(super) fn if_needed(state_dir: &Path) -> io::Result<Option<Self>> {
+    fn if_needed(state_dir: &Path) -> io::Result<Option<Self>> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         if marks_addresses(&release) {
             return Ok(None);
@@ -52,16 +90,18 @@ impl Note {
         Ok(Self { path, boot: boot.to_owned(), addresses })
     }
 
-    pub(super) fn contains(&self, address: &Address) -> bool {
-        self.addresses.contains(address)
+    fn add(&mut self, addresses: impl Iterator<Item = Address>) -> io::Result<()> {
+        let before = self.addresses.len();
+        self.addresses.extend(addresses);
+        if self.addresses.len() == before { Ok(()) } else { self.write() }
     }
 
-    pub(super) fn insert(&mut self, address: &Address) -> io::Result<()> {
-        if self.addresses.insert(address.clone()) { self.write() } else { Ok(()) }
-    }
-
-    pub(super) fn remove(&mut self, address: &Address) -> io::Result<()> {
-        if self.addresses.remove(address) { self.write() } else { Ok(()) }
+    fn remove(&mut self, addresses: impl Iterator<Item = Address>) -> io::Result<()> {
+        let before = self.addresses.len();
+        for address in addresses {
+            self.addresses.remove(&address);
+        }
+        if self.addresses.len() == before { Ok(()) } else { self.write() }
     }
 
     /// Replaces the file as a whole.
@@ -108,14 +148,15 @@ mod tests {
     #[test]
     fn i3_the_note_survives_a_crash_and_not_a_reboot() {
         let path = std::env::temp_dir().join(format!("vipcast-note-{}.json", std::process::id()));
-        let address = Address { ip: "192.0.2.10".parse().unwrap(), interface: "lo".to_owned() };
+        let address = Address::host("192.0.2.10".parse().unwrap(), 1);
+        let noted = |boot: &str| Note::read(path.clone(), boot).unwrap().addresses.contains(&address);
         let mut note = Note::read(path.clone(), "this boot").unwrap();
-        assert!(!note.contains(&address));
-        note.insert(&address).unwrap();
-        assert!(Note::read(path.clone(), "this boot").unwrap().contains(&address));
-        assert!(!Note::read(path.clone(), "the next boot").unwrap().contains(&address));
-        note.remove(&address).unwrap();
-        assert!(!Note::read(path.clone(), "this boot").unwrap().contains(&address));
+        assert!(!note.addresses.contains(&address));
+        note.add([address].into_iter()).unwrap();
+        assert!(noted("this boot"));
+        assert!(!noted("the next boot"));
+        note.remove([address].into_iter()).unwrap();
+        assert!(!noted("this boot"));
         fs::remove_file(path).unwrap();
     }
 }

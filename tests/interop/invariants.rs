@@ -123,8 +123,13 @@ fn vanishing_address(lab: &Lab) -> Result<()> {
     }
     site.wait_route(A, true, SOON)?;
     let log = node.process.log();
-    ensure!(log.matches("address vanished").count() == 5, "each loss is recorded: {log}");
+    ensure!(log.matches("address vanished").count() == 1, "it is warned of once: {log}");
     ensure!(log.matches("VIP withdrawn").count() == 5, "it is not announced while it is missing: {log}");
+    lab.until("the end of it to be told", SOON, || {
+        let log = node.process.log();
+        ensure!(log.contains("address stays again") && log.contains("losses=5"), "{log}");
+        Ok(())
+    })?;
     Ok(())
 }
 

@@ -24,7 +24,8 @@ fn facts(now: Instant) -> Facts {
     };
     Facts {
         checks: states.into_iter().map(|(name, state)| (name.into(), fact(state))).collect(),
-        addresses: [(on("lo", "192.0.2.1"), Owner::Us)].into(),
+        links: links(),
+        addresses: [(on("lo", "192.0.2.1"), Owner::Us.into())].into(),
         addresses_known: true,
         ..Facts::default()
     }
@@ -47,7 +48,7 @@ fn a_check_of_each_vip_decides_about_that_vip_alone() {
     let now = Instant::now();
     let mut facts = facts(now);
     let [asked, other] = ["192.0.2.1", "192.0.2.2"].map(net);
-    facts.addresses.insert(on("lo", "192.0.2.2"), Owner::Us);
+    facts.addresses.insert(on("lo", "192.0.2.2"), Owner::Us.into());
     let of_each = Condition::EachVip([(asked, "down".into()), (other, "up".into())].into());
     let service = Service {
         vips: [asked, other].into(),
@@ -173,7 +174,7 @@ fn i1_bound_means_on_any_interface_by_anyone_and_not_about_to_go() {
     ];
     for (addresses, asked, expected) in table {
         let facts = Facts {
-            addresses: addresses.into_iter().collect(),
+            addresses: addresses.into_iter().map(|(address, owner)| (address, owner.into())).collect(),
             asked: asked.into_iter().collect(),
             ..facts(now)
         };

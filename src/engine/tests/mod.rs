@@ -3,6 +3,7 @@
 //! [`world`] is that model; [`properties`] drives it at random. The stories write effects as lines of text, so that what
 //! is expected can be read.
 
+mod addresses;
 mod decide;
 mod lifecycle;
 mod operator;
@@ -48,8 +49,47 @@ fn net(text: &str) -> IpNet {
     text.parse().unwrap_or_else(|_| ip(text).into())
 }
 
+/// The interfaces of every host here; the index of each is its place, from 1 on.
+const INTERFACES: [&str; 3] = ["lo", "eth0", "eth1"];
+
+fn index(interface: &str) -> u32 {
+    let place = INTERFACES.iter().position(|name| *name == interface).unwrap();
+    u32::try_from(place).unwrap() + 1
+}
+
+fn link(name: &str) -> Link {
+    Link { name: name.into(), altnames: BTreeSet::new(), up: true }
+}
+
+fn links() -> Links {
+    INTERFACES.iter().map(|name| (index(name), link(name))).collect()
+}
+
 fn on(interface: &str, address: &str) -> Address {
-    Address { ip: ip(address), interface: interface.into() }
+    Address::host(ip(address), index(interface))
+}
+
+/// Everything that is there, on a host with those interfaces.
+fn listed(addresses: BTreeMap<Address, AddressFact>) -> Event {
+    Event::Addresses(Listing { links: links(), addresses })
+}
+
+fn list<const N: usize>(addresses: [(Address, Owner); N]) -> Event {
+    listed(addresses.map(|(address, owner)| (address, owner.into())).into())
+}
+
+/// The kernel's notification that an address is there.
+fn added(address: Address, owner: Owner) -> Event {
+    Event::AddressAdded(address, owner.into())
+}
+
+/// The kernel has done what it was asked for.
+fn done(address: Address) -> Event {
+    Event::Answered(address, Ok(()))
+}
+
+fn refused(address: Address, why: &str) -> Event {
+    Event::Answered(address, Err(why.into()))
 }
 
 fn one(check: &str) -> Condition {
@@ -159,7 +199,14 @@ fn is_graceful(attributes: &RouteAttributes) -> bool {
 
 /// An effect as a line.
 fn show(effect: &Effect) -> String {
-    let at = |address: &Address| format!("{} on {}", address.ip, address.interface);
+    let at = |address: &Address| {
+        let name = INTERFACES.iter().find(|name| index(name) == address.index);
+        name.map_or_else(
+            || format!("{} on #{}", address.ip, address.index),
+            |name| format!("{} on {name}", address.ip),
+        )
+    };
+    let place = |place: &Place| format!("{} on {}", place.ip, place.interface);
     match effect {
         Effect::Configure { restarted: None, .. } => "configure".into(),
         Effect::Configure { restarted: Some(preserved), .. } => {
@@ -195,9 +242,15 @@ fn show(effect: &Effect) -> String {
         }
         Effect::Record(Record::Degraded { check, limit: None }) => format!("# {check} no longer degraded"),
         Effect::Record(Record::Promoted(service)) => format!("# {service} promoted"),
-        Effect::Record(Record::AddressLost(address)) => format!("# lost {}", at(address)),
-        Effect::Record(Record::AddressAdopted(address)) => format!("# adopted {}", at(address)),
-        Effect::Record(Record::AddressFailed(address, error)) => format!("# failed {}: {error}", at(address)),
+        Effect::Record(Record::AddressLost(lost)) => format!("# lost {}", place(lost)),
+        Effect::Record(Record::AddressStays { place: stays, losses }) => {
+            format!("# {} stays after {losses} losses", place(stays))
+        }
+        Effect::Record(Record::AddressAdopted(adopted)) => format!("# adopted {}", place(adopted)),
+        Effect::Record(Record::AddressFailed(failed, error)) => {
+            format!("# failed {}: {error}", place(failed))
+        }
+        Effect::Record(Record::NoInterface(name)) => format!("# no interface {name}"),
         Effect::Record(Record::Drain(service, drain)) => {
             format!("# {service} {}", if drain.is_some() { "drained" } else { "undrained" })
         }
@@ -253,8 +306,7 @@ impl Story {
             let config = story.engine.config();
             let host = |service: &Service| {
                 let vips = service.vips.iter().filter(|vip| is_host_address(vip));
-                vips.map(|vip| Address { ip: vip.addr(), interface: service.interface.clone() })
-                    .collect::<Vec<_>>()
+                vips.map(|vip| Address::host(vip.addr(), index(&service.interface))).collect::<Vec<_>>()
             };
             (config.services.values().flat_map(host).collect(), config.checks.keys().cloned().collect())
         };
@@ -262,9 +314,9 @@ impl Story {
         for peer in ["tor-a", "tor-b"] {
             story.tell(Event::PeerUp(peer.into()));
         }
-        story.tell(Event::Addresses(BTreeMap::new()));
+        story.tell(list([]));
         let config = Arc::clone(story.engine.config());
-        let added = addresses.into_iter().map(|address| Event::AddressAdded(address, Owner::Us));
+        let added = addresses.into_iter().flat_map(|address| [added(address, Owner::Us), done(address)]);
         let reports = checks.iter().map(|check| report(&config, check.as_str(), UP, story.now));
         let effects = story.engine.handle_all(added.chain(reports), story.now);
         assert!(
@@ -280,6 +332,18 @@ impl Story {
     /// What follows from an event.
     fn tell(&mut self, event: Event) -> Vec<String> {
         let effects = self.engine.handle(event, self.now);
+        effects.iter().map(show).collect()
+    }
+
+    /// The kernel puts an address on the host, and says so, and answers.
+    fn bound(&mut self, address: Address) -> Vec<String> {
+        let effects = self.engine.handle_all([added(address, Owner::Us), done(address)], self.now);
+        effects.iter().map(show).collect()
+    }
+
+    /// The kernel takes it off, and says so, and answers.
+    fn unbound(&mut self, address: Address) -> Vec<String> {
+        let effects = self.engine.handle_all([Event::AddressRemoved(address), done(address)], self.now);
         effects.iter().map(show).collect()
     }
 

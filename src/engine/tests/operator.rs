@@ -81,7 +81,7 @@ fn i12_a_drain_of_before_a_restart_is_in_force_from_the_first_moment() {
     let drains = || [("web".into(), drain(None)), ("gone".into(), drain(None))].into();
     let mut story = Story::begin_with(two(), Left { drains: drains(), ..Left::default() });
     story.engine.start(story.now);
-    story.tell(Event::Addresses(["192.0.2.1", "192.0.2.2"].map(|vip| (on("lo", vip), Owner::Us)).into()));
+    story.tell(list(["192.0.2.1", "192.0.2.2"].map(|vip| (on("lo", vip), Owner::Us))));
     assert_eq!(story.check("alive", UP), ["# check alive Up"]);
     assert_eq!(story.check("answers", UP)[0], "advertise 1: 192.0.2.2");
     assert_eq!(story.engine.facts().drains.len(), 1);
@@ -140,18 +140,12 @@ fn i2_a_vip_moves_to_another_interface_without_a_gap_and_without_an_update() {
     let mut moved = two();
     moved.services.get_mut("web").unwrap().interface = "eth0".into();
     assert_eq!(story.reload(moved), ["configure", "bind 192.0.2.1 on eth0"]);
-    assert_eq!(
-        story.tell(Event::AddressAdded(on("eth0", "192.0.2.1"), Owner::Us)),
-        ["unbind 192.0.2.1 on lo"]
-    );
+    assert_eq!(story.bound(on("eth0", "192.0.2.1")), ["unbind 192.0.2.1 on lo"]);
     // And back, before the kernel has answered: the new place is not given up for one that is about to go.
     assert_eq!(story.reload(two()), ["configure"]);
-    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.1"))), ["bind 192.0.2.1 on lo"]);
-    assert_eq!(
-        story.tell(Event::AddressAdded(on("lo", "192.0.2.1"), Owner::Us)),
-        ["unbind 192.0.2.1 on eth0"]
-    );
-    assert_eq!(story.tell(Event::AddressRemoved(on("eth0", "192.0.2.1"))), [""; 0]);
+    assert_eq!(story.unbound(on("lo", "192.0.2.1")), ["bind 192.0.2.1 on lo"]);
+    assert_eq!(story.bound(on("lo", "192.0.2.1")), ["unbind 192.0.2.1 on eth0"]);
+    assert_eq!(story.unbound(on("eth0", "192.0.2.1")), [""; 0]);
 }
 
 #[test]
@@ -214,7 +208,7 @@ fn i2_an_address_that_comes_late_waits_like_one_that_stayed() {
     story.wait(2 * SECOND);
     // It came up just before the withdrawal and reads slowly; only then the kernel has bound the address.
     story.tell(Event::PeerUp("tor-a".into()));
-    assert_eq!(story.tell(Event::AddressAdded(on("lo", "192.0.2.1"), Owner::Us)), [""; 0]);
+    assert_eq!(story.bound(on("lo", "192.0.2.1")), [""; 0]);
     let version = story.engine.version();
     story.tell(Event::PeerSynced("tor-a".into(), version));
     assert_eq!(story.wait(2 * SECOND), ["3000 unbind 192.0.2.1 on lo"]);

@@ -47,11 +47,13 @@ fn steps(case: Case<'_>) -> Vec<String> {
         retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
         open: [vip].into(),
         changed: [vip.into()].into(),
+        missing_links: BTreeSet::new(),
     };
-    let mut facts = Facts { addresses_known: !case.unknown, ..Facts::default() };
+    let mut facts = Facts { links: links(), addresses_known: !case.unknown, ..Facts::default() };
     for held in case.held {
         let address = on(held.trim_end_matches(['*', '-']), "192.0.2.1");
-        facts.addresses.insert(address.clone(), if held.ends_with('*') { Owner::Other } else { Owner::Us });
+        let owner = if held.ends_with('*') { Owner::Other } else { Owner::Us };
+        facts.addresses.insert(address, owner.into());
         if held.ends_with('-') {
             facts.asked.insert(address, Asked::Unbind);
         }
@@ -65,8 +67,8 @@ fn steps(case: Case<'_>) -> Vec<String> {
     }
     let steps = plan(&desired, &actual, &facts, SECOND, now);
     let show = |step: Step| match step {
-        Step::Bind(address) => format!("bind {}", address.interface),
-        Step::Unbind(address) => format!("unbind {}", address.interface),
+        Step::Bind(address) => format!("bind {}", facts.links.name_of(address.index)),
+        Step::Unbind(address) => format!("unbind {}", facts.links.name_of(address.index)),
         Step::Advertise(Advertised { version, routes, .. }) => {
             format!("advertise {}: {}", version.0, routes.len())
         }
@@ -110,7 +112,7 @@ fn i2_an_address_goes_only_after_its_withdrawal_was_settled_and_the_delay_is_ove
         (Case { unknown: true, ..ours }, &[]),
         (Case { held: &["lo*"], ..ours }, &[]),
         (Case { held: &["lo-"], ..ours }, &[]),
-        (Case { held: &["lo", "eth0"], ..ours }, &["unbind eth0", "unbind lo"]),
+        (Case { held: &["lo", "eth0"], ..ours }, &["unbind lo", "unbind eth0"]),
         (Case { failed: Some(1), ..ours }, &[]),
         (Case { failed: Some(0), ..ours }, &["unbind lo"]),
         (Case { advertised: true, ..ours }, &["advertise 5: 0"]),
@@ -137,9 +139,9 @@ fn i2_the_order_is_bind_advertise_unbind() {
         routes: Arc::new([(net("192.0.2.1"), route)].into()),
         extent: Extent::Whole,
     };
-    let owner = Owner::Us;
+    let owner = Owner::Us.into();
     let addresses = [(on("lo", "192.0.2.1"), owner), (on("lo", "192.0.2.3"), owner)].into();
-    let facts = Facts { addresses, addresses_known: true, ..Facts::default() };
+    let facts = Facts { links: links(), addresses, addresses_known: true, ..Facts::default() };
     let open = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip);
     let changed = [net("192.0.2.1")].into();
     let actual = Actual { open: open.into(), changed, ..Actual::default() };

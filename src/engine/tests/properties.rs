@@ -3,12 +3,13 @@
 
 use proptest::prelude::*;
 
-use super::world::World;
+use super::world::{Change, World};
 use super::*;
 
 const CHECKS: [&str; 5] = ["alive", "left", "right", "spare", "listening"];
 const SERVICES: [&str; 3] = ["web", "dns", "api"];
 const TORS: [&str; 2] = ["tor-a", "tor-b"];
+const CHANGES: [Change; 5] = [Change::Gone, Change::Renamed, Change::Down, Change::Whole, Change::Whole];
 
 /// A configuration, as far as it varies.
 #[derive(Debug, Clone)]
@@ -149,7 +150,10 @@ enum Op {
     KernelWorks,
     KernelLists,
     HearKernel { all: bool },
+    HearAnswer,
     KernelRefuses(bool),
+    KernelMumbles(bool),
+    Interface(Change),
     SomeoneAdds(Address),
     SomeoneRemoves(Address),
     SessionUp(&'static str),
@@ -173,7 +177,10 @@ impl Op {
             Self::KernelWorks => world.kernel_works(),
             Self::KernelLists => world.kernel_lists(),
             Self::HearKernel { all } => world.hear_kernel(all),
+            Self::HearAnswer => world.hear_answer(),
             Self::KernelRefuses(refuses) => world.refuses = refuses,
+            Self::KernelMumbles(mumbles) => world.mumbles = mumbles,
+            Self::Interface(change) => world.interface(change),
             Self::SomeoneAdds(address) => world.someone_adds(address),
             Self::SomeoneRemoves(address) => world.someone_removes(address),
             Self::SessionUp(tor) => world.session_up(tor),
@@ -204,7 +211,10 @@ fn ops() -> impl Strategy<Value = Op> {
         5 => Just(Op::KernelWorks),
         1 => Just(Op::KernelLists),
         5 => any::<bool>().prop_map(|all| Op::HearKernel { all }),
+        3 => Just(Op::HearAnswer),
         1 => any::<bool>().prop_map(Op::KernelRefuses),
+        1 => any::<bool>().prop_map(Op::KernelMumbles),
+        2 => prop::sample::select(&CHANGES[..]).prop_map(Op::Interface),
         2 => addresses().prop_map(Op::SomeoneAdds),
         2 => addresses().prop_map(Op::SomeoneRemoves),
         3 => tor().prop_map(Op::SessionUp),
@@ -290,13 +300,15 @@ proptest! {
     fn whatever_happens_it_converges_and_rests(life in lives(60)) {
         let mut world = lived(life);
         world.refuses = false;
+        world.mumbles = false;
+        world.interface(Change::Whole);
         world.live(SECOND);
         for tor in TORS {
             world.session_down(tor);
             world.session_up(tor);
         }
-        // Every drain that ends by itself has ended, every retry was made.
-        world.live(20 * SECOND);
+        // Every drain that ends by itself has ended, every retry was made, every address has stayed for long enough.
+        world.live(60 * SECOND);
         world.everything_is_as_decided();
         let quiet = world.engine.clone();
         world.live(100 * SECOND);
@@ -330,6 +342,7 @@ fn i9_shutdown(world: &mut World, end: &End) {
         .filter(|address| world.kernel.contains_key(*address))
         .map(|address| address.ip)
         .collect();
+    world.mumbles = false;
     world.never_closes = end.never_closes;
     world.terminate();
     while world.exited.is_none() {

@@ -57,7 +57,8 @@ fn degraded_checks_count_only_where_no_better_ones_are_enough() {
     use Condition::{All, Any, AtLeast};
     let now = Instant::now();
     let mut facts = Facts {
-        addresses: [(on("lo", "192.0.2.1"), Owner::Us)].into(),
+        links: links(),
+        addresses: [(on("lo", "192.0.2.1"), Owner::Us.into())].into(),
         addresses_known: true,
         ..Facts::default()
     };
@@ -254,7 +255,7 @@ fn a_start_holds_back_what_had_traffic_and_a_graceful_restart_what_was_held_back
         let mut story = Story::begin_with(web(both.clone()), left);
         story.engine.start(story.now);
         let addresses = ["192.0.2.1", "192.0.2.2"].map(|ip| (on("lo", ip), Owner::Us));
-        story.tell(Event::Addresses(addresses.into()));
+        story.tell(list(addresses));
         story.check("alive", UP);
         assert_eq!(show_routes(&story.engine.desired.routes), routes);
     }

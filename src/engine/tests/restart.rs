@@ -15,7 +15,7 @@ fn graceful() -> Config {
 }
 
 fn ours(vips: &[&str]) -> Event {
-    Event::Addresses(vips.iter().map(|vip| (on("lo", vip), Owner::Us)).collect())
+    listed(vips.iter().map(|vip| (on("lo", vip), Owner::Us.into())).collect())
 }
 
 fn left(vips: &[&str]) -> Left {
@@ -91,7 +91,7 @@ fn a_binding_that_is_under_way_is_waited_for_and_one_that_failed_is_not() {
     );
     story.check("answers", UP);
     assert!(!story.check("alive", UP).iter().any(|line| line.contains("restarted")));
-    let failed = story.tell(Event::AddressFailed(on("lo", "192.0.2.1"), "not permitted".into()));
+    let failed = story.tell(refused(on("lo", "192.0.2.1"), "not permitted"));
     assert_eq!(failed[0], "advertise 2: 192.0.2.2", "{failed:?}");
 }
 
@@ -137,7 +137,7 @@ fn i9_a_shutdown_ends_a_restart_and_leaves_no_address() {
     lines.extend(story.tell(Event::PeersStopped));
     for address in ["192.0.2.1", "192.0.2.2"] {
         assert!(lines.iter().any(|line| line.ends_with(&format!("unbind {address} on lo"))), "{lines:?}");
-        lines.extend(story.tell(Event::AddressRemoved(on("lo", address))));
+        lines.extend(story.unbound(on("lo", address)));
     }
     assert!(lines.last().is_some_and(|line| line.ends_with("exit")), "{lines:?}");
 }
@@ -179,8 +179,8 @@ fn a_family_is_preserved_when_all_that_was_announced_of_it_is_still_bound() {
     let mut config = graceful();
     config.services.insert("v6".into(), service(["2001:db8::1"], ["alive"]));
     for (announced, addresses, expected) in TABLE {
-        let addresses = addresses.iter().map(|(vip, owner)| (on("lo", vip), *owner)).collect();
-        let facts = Facts { addresses, addresses_known: true, ..Facts::default() };
+        let addresses = addresses.iter().map(|(vip, owner)| (on("lo", vip), (*owner).into())).collect();
+        let facts = Facts { links: links(), addresses, addresses_known: true, ..Facts::default() };
         let announced = announced.map(|vips| vips.iter().map(|vip| net(vip)).collect());
         let preserved = super::super::restart::preserved(&config, &facts, announced.as_ref());
         assert_eq!(preserved, expected.iter().copied().collect(), "{announced:?} {facts:?}");

@@ -33,7 +33,7 @@ fn i9_the_phases_of_a_shutdown_exactly() {
     assert_eq!(story.wait(ms(1)), ["4020 # ceasing", "4020 stop peers"]);
     story.tell(Event::PeerDown("tor-a".into()));
     assert_eq!(story.tell(Event::PeersStopped), ["# unbinding", "unbind 192.0.2.1 on lo"]);
-    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.1"))), ["# done", "exit"]);
+    assert_eq!(story.unbound(on("lo", "192.0.2.1")), ["# done", "exit"]);
     assert_eq!(story.engine.deadline(), None);
     for event in
         [Event::Shutdown, Event::Tick, Event::PeersStopped, Event::AddressRemoved(on("lo", "192.0.2.1"))]
@@ -91,7 +91,7 @@ fn i9_an_address_that_cannot_be_removed_is_tried_again_and_then_left() {
     story.tell(Event::PeerDown("tor-b".into()));
     story.tell(Event::Shutdown);
     assert_eq!(story.tell(Event::PeersStopped), ["# unbinding", "unbind 192.0.2.1 on lo"]);
-    let failed = || Event::AddressFailed(on("lo", "192.0.2.1"), "not permitted".into());
+    let failed = || refused(on("lo", "192.0.2.1"), "not permitted");
     assert_eq!(story.tell(failed()), ["# failed 192.0.2.1 on lo: not permitted"]);
     assert_eq!(story.wait(SECOND), ["1000 unbind 192.0.2.1 on lo"]);
     assert_eq!(story.tell(failed()), [""; 0]);
@@ -137,20 +137,17 @@ fn i9_an_address_on_its_way_to_the_host_is_awaited_and_removed() {
     story.engine.start(story.now);
     story.tell(Event::Shutdown);
     assert_eq!(story.tell(Event::PeersStopped), ["# unbinding"], "nobody has said yet what is on the host");
-    let predecessor = [(on("lo", "192.0.2.9"), Owner::Us)].into();
-    assert_eq!(
-        story.tell(Event::Addresses(predecessor)),
-        ["unbind 192.0.2.9 on lo", "# adopted 192.0.2.9 on lo"]
-    );
-    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.9"))), ["# done", "exit"]);
+    let predecessor = [(on("lo", "192.0.2.9"), Owner::Us)];
+    assert_eq!(story.tell(list(predecessor)), ["unbind 192.0.2.9 on lo", "# adopted 192.0.2.9 on lo"]);
+    assert_eq!(story.unbound(on("lo", "192.0.2.9")), ["# done", "exit"]);
 
     let mut story = Story::begin(web());
     story.engine.start(story.now);
-    assert_eq!(story.tell(Event::Addresses(BTreeMap::new())), ["bind 192.0.2.1 on lo"]);
+    assert_eq!(story.tell(list([])), ["bind 192.0.2.1 on lo"]);
     story.tell(Event::Shutdown);
     assert_eq!(story.tell(Event::PeersStopped), ["# unbinding"]);
-    assert_eq!(story.tell(Event::AddressAdded(on("lo", "192.0.2.1"), Owner::Us)), ["unbind 192.0.2.1 on lo"]);
-    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.1"))), ["# done", "exit"]);
+    assert_eq!(story.bound(on("lo", "192.0.2.1")), ["unbind 192.0.2.1 on lo"]);
+    assert_eq!(story.unbound(on("lo", "192.0.2.1")), ["# done", "exit"]);
 }
 
 #[test]

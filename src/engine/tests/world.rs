@@ -2,11 +2,15 @@
 //!
 //! ```text
 //!  engine ── Bind, Unbind ──► requests ─► kernel ─► kernel_says ──┐
+//!                                               └─► answers ──────┤
 //!  engine ── Advertise ─────► Router::wanted ─► holds ─► peers_say ├──► engine
 //!  clock ─────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Every arrow takes as long as whoever drives the world likes. After every event the invariants are checked
+//! Every arrow takes as long as whoever drives the world likes. Notifications and listings are in the kernel's order; an
+//! answer comes at any time after the notification of what it is about, also when all of that is undone again, and says
+//! that there was none when it was lost.
+//!  After every event the invariants are checked
 //! ([`rules`]).
 
 mod rules;
@@ -20,10 +24,19 @@ pub(super) struct World {
     pub(super) now: Instant,
     /// What is on the host.
     pub(super) kernel: BTreeMap<Address, Owner>,
+    links: Links,
+    /// Interfaces that there were.
+    made: u32,
     /// Whether the kernel refuses whatever it is asked for.
     pub(super) refuses: bool,
+    /// Whether it does as it was asked, and the answer is lost.
+    pub(super) mumbles: bool,
     requests: VecDeque<(Address, Asked)>,
     kernel_says: VecDeque<Event>,
+    /// Answers, each with how much was said before it.
+    answers: VecDeque<(usize, Event)>,
+    said: usize,
+    heard: usize,
     pub(super) routers: BTreeMap<PeerName, Router>,
     /// Sessions that were told to end and still stand.
     closing: Vec<(PeerName, Routes)>,
@@ -41,6 +54,7 @@ pub(super) struct World {
     stale_until: Instant,
     // What the rules rest on, told apart from what the engine makes of it.
     told: BTreeMap<Address, Owner>,
+    told_links: Links,
     leaving: BTreeSet<Address>,
     verdicts: BTreeMap<CheckName, bool>,
     drains: BTreeMap<ServiceName, (Instant, Option<Instant>)>,
@@ -68,6 +82,17 @@ impl Router {
     }
 }
 
+/// What may happen to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is deleted, with all that is on it.
+    Gone,
+    Renamed,
+    Down,
+    /// It is there, up, and has its name.
+    Whole,
+}
+
 /// What an event may do to services other than its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Concerns<'a> {
@@ -87,10 +112,16 @@ impl World {
             stale_until: now + super::super::restart::restart_time(&config).unwrap_or_default(),
             engine: Engine::new(Arc::new(config), Left::default()),
             now,
-            kernel_says: [Event::Addresses(kernel.clone())].into(),
+            kernel_says: VecDeque::new(),
             kernel,
+            links: links(),
+            made: u32::try_from(INTERFACES.len()).unwrap(),
             refuses: false,
+            mumbles: false,
             requests: VecDeque::new(),
+            answers: VecDeque::new(),
+            said: 0,
+            heard: 0,
             routers: BTreeMap::new(),
             closing: Vec::new(),
             peers_say: VecDeque::new(),
@@ -100,11 +131,13 @@ impl World {
             exited: None,
             history: Vec::new(),
             told: BTreeMap::new(),
+            told_links: Links::default(),
             leaving: BTreeSet::new(),
             verdicts: BTreeMap::new(),
             drains: BTreeMap::new(),
             free_since: BTreeMap::new(),
         };
+        world.kernel_lists();
         let effects = world.engine.start(now);
         world.perform(effects);
         world
@@ -115,49 +148,126 @@ impl World {
     /// The kernel looks at the oldest request.
     pub(super) fn kernel_works(&mut self) {
         let Some((address, asked)) = self.requests.pop_front() else { return };
-        if self.refuses {
-            self.kernel_says.push_back(Event::AddressFailed(address, "not permitted".into()));
-            return;
-        }
-        self.kernel_says.push_back(match asked {
-            Asked::Bind if self.kernel.contains_key(&address) => {
-                Event::AddressFailed(address, "it exists".into())
-            }
+        let is_there = self.kernel.contains_key(&address);
+        let result = match asked {
+            _ if self.refuses => Err("not permitted"),
+            Asked::Bind if self.links.get(address.index).is_none() => Err("no such device"),
+            Asked::Bind if is_there => Err("it exists"),
             Asked::Bind => {
-                self.kernel.insert(address.clone(), Owner::Us);
-                Event::AddressAdded(address, Owner::Us)
+                self.kernel.insert(address, Owner::Us);
+                self.says(added(address, Owner::Us));
+                Ok(())
             }
+            // It is all right, too, when it is gone already.
             Asked::Unbind => {
-                self.kernel.remove(&address);
-                Event::AddressRemoved(address)
+                if self.kernel.remove(&address).is_some() {
+                    self.says(Event::AddressRemoved(address));
+                }
+                Ok(())
             }
-        });
+        };
+        let result = if self.mumbles { Err("no answer") } else { result };
+        self.answers.push_back((self.said, Event::Answered(address, result.map_err(str::to_owned))));
+        if self.mumbles {
+            self.kernel_lists();
+        }
     }
 
     /// Someone else puts an address on the host, unless it is there already.
     pub(super) fn someone_adds(&mut self, address: Address) {
-        if !self.kernel.contains_key(&address) {
-            self.kernel.insert(address.clone(), Owner::Other);
-            self.kernel_says.push_back(Event::AddressAdded(address, Owner::Other));
-        }
+        let Some(address) = self.on_this_host(address).filter(|at| !self.kernel.contains_key(at)) else {
+            return;
+        };
+        self.kernel.insert(address, Owner::Other);
+        self.says(added(address, Owner::Other));
     }
 
     /// Someone else takes an address off the host, whosever it is.
     pub(super) fn someone_removes(&mut self, address: Address) {
-        if self.kernel.remove(&address).is_some() {
-            self.kernel_says.push_back(Event::AddressRemoved(address));
+        if let Some(address) = self.on_this_host(address)
+            && self.kernel.remove(&address).is_some()
+        {
+            self.says(Event::AddressRemoved(address));
         }
+    }
+
+    /// Something happens to eth0.
+    pub(super) fn interface(&mut self, change: Change) {
+        let index = self.eth0();
+        match (change, index) {
+            (Change::Gone, Some(index)) => {
+                let gone = self.kernel.extract_if(.., |address, _| address.index == index);
+                for (address, _) in gone.collect::<Vec<_>>() {
+                    self.says(Event::AddressRemoved(address));
+                }
+                self.links.remove(index);
+                self.says(Event::Link(index, None));
+            }
+            (Change::Whole, None) => {
+                self.made += 1;
+                self.link(self.made, link("eth0"));
+            }
+            (Change::Whole, Some(index)) => self.link(index, link("eth0")),
+            (Change::Renamed, Some(index)) => self.link(index, link("x")),
+            (Change::Down, Some(index)) => {
+                let now = self.links.get(index).cloned();
+                self.link(index, Link { up: false, ..now.unwrap() });
+            }
+            (Change::Gone | Change::Renamed | Change::Down, None) => {}
+        }
+    }
+
+    fn link(&mut self, index: u32, link: Link) {
+        self.links.insert(index, link.clone());
+        self.says(Event::Link(index, Some(link)));
+    }
+
+    /// The index of what is, or once was, eth0.
+    fn eth0(&self) -> Option<u32> {
+        self.links.index_of("eth0").or(self.links.index_of("x"))
+    }
+
+    /// What was meant to be on eth0 is on what that is now.
+    fn on_this_host(&self, address: Address) -> Option<Address> {
+        let index = if address.index == index("eth0") { self.eth0()? } else { address.index };
+        Some(Address { index, ..address })
     }
 
     /// The whole list, as after an overrun: what was said before it is lost, but for the answers.
     pub(super) fn kernel_lists(&mut self) {
-        self.kernel_says.push_back(Event::Addresses(self.kernel.clone()));
+        self.kernel_says.clear();
+        self.heard = self.said;
+        let addresses = self.kernel.iter().map(|(address, owner)| (*address, (*owner).into())).collect();
+        self.says(Event::Addresses(Listing { links: self.links.clone(), addresses }));
     }
 
-    /// The engine hears the kernel: one event, or all there are at once.
+    fn says(&mut self, event: Event) {
+        self.said += 1;
+        self.kernel_says.push_back(event);
+    }
+
+    /// The engine hears the kernel: one notification, or all there are at once and then all answers.
     pub(super) fn hear_kernel(&mut self, all: bool) {
         let count = if all { self.kernel_says.len() } else { self.kernel_says.len().min(1) };
-        let events: Vec<Event> = self.kernel_says.drain(..count).collect();
+        let mut events: Vec<Event> = self.kernel_says.drain(..count).collect();
+        self.heard += count;
+        if all {
+            events.extend(self.answers.drain(..).map(|(_, answer)| answer));
+        }
+        self.hear(events);
+    }
+
+    /// The engine hears an answer, and what was said before that.
+    pub(super) fn hear_answer(&mut self) {
+        let Some((said, answer)) = self.answers.pop_front() else { return };
+        let count = said.saturating_sub(self.heard);
+        let mut events: Vec<Event> = self.kernel_says.drain(..count).collect();
+        self.heard += count;
+        events.push(answer);
+        self.hear(events);
+    }
+
+    fn hear(&mut self, events: Vec<Event>) {
         for event in &events {
             self.note(event);
         }
@@ -310,6 +420,7 @@ impl World {
             self.hear_peers();
             let next = match self.engine.deadline() {
                 _ if !self.requests.is_empty() || !self.peers_say.is_empty() => ms(10),
+                _ if !self.answers.is_empty() || !self.kernel_says.is_empty() => ms(10),
                 Some(at) => at.saturating_duration_since(self.now),
                 None => SECOND,
             };
@@ -332,14 +443,18 @@ impl World {
 
     /// What the engine is told of addresses, by the letter.
     fn note(&mut self, event: &Event) {
-        if let Event::Addresses(addresses) = event {
-            self.told.clone_from(addresses);
-        } else if let Event::AddressAdded(address, owner) = event {
-            self.told.insert(address.clone(), *owner);
+        if let Event::Addresses(Listing { links, addresses }) = event {
+            self.told_links.clone_from(links);
+            self.told = addresses.iter().map(|(address, fact)| (*address, fact.owner)).collect();
+        } else if let Event::Link(index, Some(link)) = event {
+            self.told_links.insert(*index, link.clone());
+        } else if let Event::Link(index, None) = event {
+            self.told_links.remove(*index);
+        } else if let Event::AddressAdded(address, fact) = event {
+            self.told.insert(*address, fact.owner);
         } else if let Event::AddressRemoved(address) = event {
             self.told.remove(address);
-            self.leaving.remove(address);
-        } else if let Event::AddressFailed(address, _) = event {
+        } else if let Event::Answered(address, _) = event {
             self.leaving.remove(address);
         }
     }
@@ -368,7 +483,7 @@ impl World {
                 Effect::Bind(address) => self.requests.push_back((address, Asked::Bind)),
                 Effect::Unbind(address) => {
                     self.i3_it_is_ours(&address);
-                    self.leaving.insert(address.clone());
+                    self.leaving.insert(address);
                     self.i2_nobody_needs_it(&address);
                     self.requests.push_back((address, Asked::Unbind));
                 }

@@ -9,7 +9,33 @@ impl World {
     }
 
     fn is_bound(&self, ip: IpAddr) -> bool {
-        self.bound().any(|address| address.ip == ip)
+        self.bound().any(|address| address.ip == ip && is_up(&self.told_links, address))
+    }
+
+    /// Why nobody reaches the service at this address, if that is so. When it may be announced again that was taken away is
+    /// the engine's to know.
+    fn obstacle(&self, ip: IpAddr) -> Option<&'static str> {
+        let contest = self.engine.facts().contests.get(&ip).filter(|contest| contest.is_repeated());
+        if contest.is_some_and(|contest| !contest.may_be_announced(self.now)) {
+            Some("contested")
+        } else if self.is_bound(ip) {
+            None
+        } else if self.bound().any(|address| address.ip == ip) {
+            Some("unusable")
+        } else {
+            Some("not_bound")
+        }
+    }
+
+    /// Nothing that was said is unheard: then what is announced is on the host.
+    fn i1_it_is_so(&self) {
+        if !self.kernel_says.is_empty() {
+            return;
+        }
+        for vip in self.advertised.routes.keys().filter(|vip| is_host_address(vip)) {
+            let is_there = |address: &Address| address.ip == vip.addr() && is_up(&self.links, address);
+            assert!(self.kernel.keys().any(is_there), "I1: {vip} is announced, and not on the host");
+        }
     }
 
     pub(super) fn i1_only_what_may_be_is_announced(&self) {
@@ -32,6 +58,7 @@ impl World {
         }
         assert_eq!(self.engine.standing().len(), count, "no decision outlives its VIP");
         assert_eq!(*self.advertised.routes, expected, "what is decided is what is advertised");
+        self.i1_it_is_so();
     }
 
     /// What is to be said of a VIP, by the rules.
@@ -56,7 +83,9 @@ impl World {
         match (passing, failing, service.on_down) {
             (false, false, _) => ("withheld", Some("check_unknown")),
             (_, true, OnDown::Withdraw) => ("withheld", Some("check_down")),
-            _ if is_host_address(vip) && !self.is_bound(vip.addr()) => ("withheld", Some("not_bound")),
+            _ if is_host_address(vip) && self.obstacle(vip.addr()).is_some() => {
+                ("withheld", self.obstacle(vip.addr()))
+            }
             _ if drain.is_some() => ("demoted", Some("draining")),
             _ if stopping => ("demoted", Some("shutting_down")),
             (_, true, OnDown::Demote) => ("demoted", Some("check_down")),
@@ -180,7 +209,8 @@ impl World {
         let effects = again.handle(Event::Tick, self.now);
         assert_eq!(effects, [], "I7: a tick after {events:?}");
         if let [event] = &events[..]
-            && !matches!(event, Event::Shutdown)
+            // The second of two is another one; and an answer may have made way for the next question.
+            && !matches!(event, Event::Shutdown | Event::Answered(..))
         {
             let effects = again.handle(event.clone(), self.now);
             assert!(!effects.iter().any(does_something), "I7: {event:?} again: {effects:?}");
@@ -190,6 +220,8 @@ impl World {
     /// Nothing is left to do, for anyone.
     pub(in crate::engine::tests) fn everything_is_as_decided(&self) {
         assert!(self.requests.is_empty() && self.kernel_says.is_empty() && self.closing.is_empty());
+        assert!(self.answers.is_empty() && self.engine.facts().asked.is_empty(), "a question is open");
+        assert_eq!(self.told, self.kernel, "it was told of everything");
         for (name, router) in &self.routers {
             assert_eq!(router.holds, *self.advertised.routes, "{name} has what is advertised");
         }
@@ -201,10 +233,15 @@ impl World {
             .collect();
         for address in &ours {
             let wanted = self.engine.desired.addresses.get(&address.ip);
-            assert_eq!(wanted, Some(&address.interface), "{address:?} was left behind");
+            let index = wanted.and_then(|interface| self.links.index_of(interface));
+            assert_eq!(index, Some(address.index), "{address:?} was left behind");
         }
         for ip in self.engine.desired.addresses.keys() {
             assert!(self.kernel.keys().any(|address| address.ip == *ip), "{ip} is not bound");
         }
     }
+}
+
+fn is_up(links: &Links, address: &Address) -> bool {
+    links.get(address.index).is_some_and(|link| link.up)
 }

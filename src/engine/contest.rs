@@ -1,0 +1,134 @@
+//! Somebody keeps taking an address away: a network script, a second tool that believes it to be its own.
+//!
+//! ```text
+//!  lost ─► put back at once, announced at once
+//!    lost again ─► pause ─► put back ─► announced when it has stayed for two pauses
+//!      lost again ─► twice the pause …                       stays for QUIET ─► over
+//! ```
+//!
+//! The VIP is withdrawn during all of the pauses, so that a router never follows what lasts for a moment. Pure: told of
+//! losses and returns, it says when the address may be put back and when it may be announced.
+
+use std::time::{Duration, Instant};
+
+/// The first pause, before an address that was lost twice is put back.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// An address that stays for so long is no longer contested. More than any pause, so that the pauses cannot make it quiet.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// An address that was taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contest {
+    /// How often.
+    pub losses: u32,
+    /// When it was lost last.
+    lost_at: Instant,
+    /// Since when it is back.
+    back_since: Option<Instant>,
+}
+
+impl Contest {
+    /// The first loss.
+    pub(super) fn begin(now: Instant) -> Self {
+        Self { losses: 1, lost_at: now, back_since: None }
+    }
+
+    /// It was lost again.
+    pub(super) fn lost(&mut self, now: Instant) {
+        *self = Self { losses: self.losses.saturating_add(1), lost_at: now, back_since: None };
+    }
+
+    /// It was put back and never seen: whoever takes it is faster than the kernel's word.
+    pub(super) fn hurried(&mut self, now: Instant) {
+        if self.put_back_at() <= now {
+            self.lost(now);
+        }
+    }
+
+    /// It is back.
+    pub(super) fn returned(&mut self, now: Instant) {
+        self.back_since.get_or_insert(now);
+    }
+
+    /// Whether it was lost more than once, which is no accident.
+    pub fn is_repeated(&self) -> bool {
+        self.losses > 1
+    }
+
+    /// When it may be put back.
+    pub fn put_back_at(&self) -> Instant {
+        self.lost_at + self.pause()
+    }
+
+    /// Whether it may be announced when it is bound.
+    pub(super) fn may_be_announced(&self, now: Instant) -> bool {
+        self.back_since.is_some_and(|since| since + 2 * self.pause() <= now)
+    }
+
+    /// Whether it has stayed for long enough.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.back_since.is_some_and(|since| since + QUIET.max(2 * self.pause()) <= now)
+    }
+
+    /// The next time after `after` at which one of these answers changes.
+    pub(super) fn deadline(&self, after: Instant) -> Option<Instant> {
+        let times = match self.back_since {
+            None => [Some(self.put_back_at()), None],
+            Some(since) => [Some(since + 2 * self.pause()), Some(since + QUIET.max(2 * self.pause()))],
+        };
+        times.into_iter().flatten().filter(|at| *at > after).min()
+    }
+
+    fn pause(&self) -> Duration {
+        match self.losses.checked_sub(2) {
+            None => Duration::ZERO,
+            Some(doublings) => 2_u32.checked_pow(doublings).map_or(LONGEST_PAUSE, |factor| {
+                FIRST_PAUSE.checked_mul(factor).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pauses_double_from_the_second_loss_on_and_end_at_ten_seconds() {
+        let now = Instant::now();
+        let mut contest = Contest::begin(now);
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            pauses.push(contest.pause().as_millis());
+            contest.lost(now);
+        }
+        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        contest.losses = u32::MAX;
+        contest.lost(now);
+        assert_eq!(contest.pause(), LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn one_loss_is_an_accident_and_of_two_it_is_waited_whether_it_stays() {
+        let at = |ms| Duration::from_millis(ms);
+        let now = Instant::now();
+        let mut contest = Contest::begin(now);
+        assert_eq!((contest.put_back_at(), contest.may_be_announced(now)), (now, false));
+        contest.returned(now);
+        assert!(contest.may_be_announced(now) && !contest.is_repeated() && !contest.is_over(now));
+        assert_eq!(contest.deadline(now), Some(now + QUIET));
+        assert!(contest.is_over(now + QUIET));
+
+        contest.lost(now);
+        assert!(contest.is_repeated());
+        assert_eq!((contest.put_back_at(), contest.deadline(now)), (now + at(100), Some(now + at(100))));
+        contest.returned(now + at(101));
+        contest.returned(now + at(150));
+        assert!(!contest.may_be_announced(now + at(300)) && contest.may_be_announced(now + at(301)));
+        assert_eq!(contest.deadline(now + at(101)), Some(now + at(301)));
+        assert_eq!(contest.deadline(now + at(301)), Some(now + at(101) + QUIET));
+        assert_eq!(contest.deadline(now + at(101) + QUIET), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! The thread that hears the kernel, and the only one that tells the engine.
+//!
+//! ```text
+//!  kernel ── notifications ──► listener ── events ──► engine
+//!  requester ── answers, listings ──┘
+//! ```
+//!
+//! Answers come on another socket than notifications, so nothing orders the two; but the kernel notifies before it answers.
+//! So whatever the requester has done is taken first, then all notifications are read and told, and only then what was
+//! taken. Between two answers an address may have come and gone, and that is what is told.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use tokio::sync::{mpsc, oneshot};
+
+use super::message;
+use super::note::Notes;
+use super::requester::{Done, Job, Refusal};
+use super::socket::{Netlink, is_overrun, readable};
+use super::view::View;
+use crate::engine::{Address, Asked, Event};
+
+/// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR (linux/rtnetlink.h).
+const GROUPS: [u32; 3] = [1, 5, 9];
+/// Room for what was not read yet, some twenty thousand notifications. It is taken only when it is needed.
+const ROOM: usize = 16 << 20;
+/// Between two listings that nothing gives cause for.
+const AUDIT: Duration = Duration::from_secs(20);
+/// Before the kernel is asked again for what it did not give.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A socket that hears of links and addresses.
+///
+/// # Errors
+/// The system has none left.
+pub(super) fn subscribe() -> io::Result<Netlink> {
+    Netlink::open(&GROUPS, ROOM)
+}
+
+pub(super) struct Listener {
+    pub(super) socket: Netlink,
+    pub(super) view: View,
+    pub(super) jobs: Sender<Job>,
+    pub(super) done: Receiver<Done>,
+    pub(super) wake: Arc<OwnedFd>,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) notes: Notes,
+    /// Told of the first listing.
+    pub(super) ready: Option<oneshot::Sender<()>>,
+    /// When a listing is due.
+    pub(super) list_at: Instant,
+    /// Whether one is under way.
+    pub(super) lists: bool,
+}
+
+impl Listener {
+    pub(super) fn run(mut self) {
+        loop {
+            self.list_if_due();
+            let timeout = (!self.lists).then(|| self.list_at.saturating_duration_since(Instant::now()));
+            if let Err(error) = readable(&[self.socket.as_fd(), self.wake.as_fd()], timeout) {
+                tracing::warn!(%error, "cannot wait for address changes: trying again");
+                std::thread::sleep(PAUSE);
+            }
+            // Empty is fine: it only wakes.
+            rustix::io::read(&*self.wake, &mut [0; 8]).ok();
+            let done: Vec<Done> = self.done.try_iter().collect();
+            self.hear();
+            for done in done {
+                match done {
+                    Done::Answers(answers) => {
+                        for (address, asked, result) in answers {
+                            self.answered(address, asked, result);
+                        }
+                    }
+                    Done::Listing(listing) => {
+                        self.lists = false;
+                        match listing {
+                            Ok(listing) => self.listed(listing),
+                            Err(error) => {
+                                tracing::warn!(%error, "cannot list the host's addresses: trying again");
+                                self.list_at = self.list_at.min(Instant::now() + PAUSE);
+                            }
+                        }
+                    }
+                    Done::Stopped => return,
+                }
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+
+    /// Asks for a listing as soon as it can be.
+    fn list_soon(&mut self) {
+        self.list_at = Instant::now();
+    }
+
+    fn list_if_due(&mut self) {
+        if !self.lists && self.list_at <= Instant::now() {
+            self.view.asks();
+            self.lists = true;
+            self.list_at = Instant::now() + AUDIT;
+            drop(self.jobs.send(Job::List));
+        }
+    }
+
+    /// Reads everything that there is to be heard.
+    fn hear(&mut self) {
+        loop {
+            match self.socket.receive() {
+                Ok(false) => return,
+                Ok(true) => {
+                    for frame in self.socket.frames() {
+                        let Some(notice) = message::read(frame.kind, frame.body) else { continue };
+                        for event in self.view.heard(self.notes.owned(notice)) {
+                            // Nobody listens only while the daemon ends.
+                            drop(self.events.send(event));
+                        }
+                    }
+                }
+                Err(error) if is_overrun(&error) => {
+                    tracing::debug!("more addresses changed than could be told: asking for all");
+                    self.list_soon();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "not told when addresses change: trying again");
+                    std::thread::sleep(PAUSE);
+                    if let Ok(socket) = subscribe() {
+                        self.socket = socket;
+                    }
+                    self.list_soon();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn listed(&mut self, listing: crate::engine::Listing) {
+        let first = !self.view.is_listed();
+        if let Some(event) = self.view.listed(listing) {
+            if !first {
+                tracing::debug!("a listing of addresses differs from what was told");
+            }
+            self.tell(event);
+        }
+        if let Some(ready) = self.ready.take() {
+            ready.send(()).ok();
+        }
+    }
+
+    fn answered(&mut self, address: Address, asked: Asked, result: Result<(), Refusal>) {
+        let suspicious = match (&result, asked) {
+            // It may have been carried out.
+            (Err(Refusal::Silent(_)), _) => true,
+            (Err(Refusal::Kernel(Errno::EEXIST)), Asked::Bind) => !self.view.has(&address),
+            (Ok(()), Asked::Unbind) => self.view.has(&address),
+            (Ok(()) | Err(Refusal::Kernel(_) | Refusal::Note(_)), _) => false,
+        };
+        if suspicious {
+            self.list_soon();
+        }
+        let result =
+            result.map_err(|refusal| in_words(&address, &self.view.name_of(address.index), &refusal));
+        self.tell(Event::Answered(address, result));
+    }
+}
+
+/// Why a request came to nothing, with what an operator can do about the common causes.
+fn in_words(address: &Address, interface: &str, refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Kernel(Errno::EPERM) => "not permitted: CAP_NET_ADMIN is needed".to_owned(),
+        // sysctl takes `/` for `.` where a name has dots in it.
+        Refusal::Kernel(Errno::EACCES) if address.ip.is_ipv6() => {
+            let interface = interface.replace('.', "/");
+            format!("IPv6 is disabled there: net.ipv6.conf.{interface}.disable_ipv6 is 1")
+        }
+        Refusal::Kernel(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) if address.ip.is_ipv6() => {
+            "this kernel has no IPv6: ipv6.disable=1, or the module is missing".to_owned()
+        }
+        Refusal::Kernel(errno) => errno.desc().to_lowercase(),
+        Refusal::Silent(error) => format!("the kernel did not answer: {error}"),
+        Refusal::Note(error) => format!("cannot note that it is ours: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_that_is_disabled_is_said_by_its_sysctl() {
+        let v6 = Address::host("2001:db8::10".parse().unwrap(), 1);
+        let v4 = Address::host("192.0.2.10".parse().unwrap(), 1);
+        for (address, interface, errno, words) in [
+            (v6, "lo", Errno::EACCES, "IPv6 is disabled there: net.ipv6.conf.lo.disable_ipv6 is 1"),
+            (v6, "eth0.5", Errno::EACCES, "IPv6 is disabled there: net.ipv6.conf.eth0/5.disable_ipv6 is 1"),
+            (
+                v6,
+                "lo",
+                Errno::EOPNOTSUPP,
+                "this kernel has no IPv6: ipv6.disable=1, or the module is missing",
+            ),
+            (v4, "lo", Errno::EACCES, "permission denied"),
+            (v4, "lo", Errno::EPERM, "not permitted: CAP_NET_ADMIN is needed"),
+            (v4, "lo", Errno::EEXIST, "file exists"),
+        ] {
+            assert_eq!(in_words(&address, interface, &Refusal::Kernel(errno)), words);
+        }
+    }
+}

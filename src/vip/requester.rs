@@ -1,0 +1,262 @@
+//! The thread that asks the kernel: to put addresses on and take them off, and for listings.
+//!
+//! A request is carried out while it is sent, and whoever holds the kernel's lock of network configuration (a driver, a
+//! tool with ten thousand addresses) holds it up. So nobody but this thread asks. Its socket is in no group: what the
+//! kernel tells by itself cannot crowd out an answer. One that errs or stays silent is replaced, and what was asked on it
+//! counts as refused; whether it was carried out all the same is in the listing that follows.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use rtnetlink::packet_core::NetlinkMessage;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+
+use super::message::{self, Notice};
+use super::note::Notes;
+use super::socket::{Frame, Netlink};
+use crate::engine::{Address, Asked, Listing};
+
+/// Requests that are sent and answered together, at most.
+const AT_ONCE: usize = 128;
+/// Room for the answers to those, and for a part of a listing.
+const ROOM: usize = 1 << 20;
+/// How long an answer may take. The kernel writes it before it takes the next request.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a listing is asked for again because something changed while it was made.
+const TRIES: u32 = 20;
+/// The pause before that.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// linux/netlink.h
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+
+/// What is to be asked.
+#[derive(Debug)]
+pub(super) enum Job {
+    Change(Address, Asked),
+    List,
+    Stop,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Done {
+    Answers(Vec<(Address, Asked, Result<(), Refusal>)>),
+    Listing(io::Result<Listing>),
+    Stopped,
+}
+
+/// Why a request came to nothing.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The kernel said so.
+    Kernel(Errno),
+    /// There was no answer.
+    Silent(io::Error),
+    /// It could not be noted whose the address is.
+    Note(io::Error),
+}
+
+pub(super) struct Requester {
+    pub(super) jobs: Receiver<Job>,
+    pub(super) done: Sender<Done>,
+    /// Written when there is something in `done`.
+    pub(super) wake: Arc<OwnedFd>,
+    pub(super) notes: Notes,
+    /// Opened when it is needed, and again after an error.
+    pub(super) socket: Option<Netlink>,
+    pub(super) sequence: u32,
+}
+
+impl Requester {
+    pub(super) fn run(mut self) {
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| self.jobs.recv().ok()) {
+            match job {
+                Job::Change(address, asked) => {
+                    let mut batch = vec![(address, asked)];
+                    while batch.len() < AT_ONCE
+                        && let Ok(job) = self.jobs.try_recv()
+                    {
+                        match job {
+                            Job::Change(address, asked) => batch.push((address, asked)),
+                            Job::List | Job::Stop => {
+                                next = Some(job);
+                                break;
+                            }
+                        }
+                    }
+                    let answers = self.change(batch);
+                    self.tell(Done::Answers(answers));
+                }
+                Job::List => {
+                    let listing = self.list();
+                    self.tell(Done::Listing(listing));
+                }
+                Job::Stop => break,
+            }
+        }
+        self.tell(Done::Stopped);
+    }
+
+    fn tell(&self, done: Done) {
+        // Nobody listens only when the daemon ends. A counter that is full wakes as well as one that is not.
+        drop(self.done.send(done));
+        rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()).ok();
+    }
+
+    fn change(&mut self, batch: Vec<(Address, Asked)>) -> Vec<(Address, Asked, Result<(), Refusal>)> {
+        let of = |wanted: Asked| batch.iter().filter(move |(_, asked)| *asked == wanted).map(|(a, _)| *a);
+        // Before it is done, so that a crash between the two leaves a name too many, never an address too many.
+        if let Err(error) = self.notes.add(of(Asked::Bind)) {
+            let refused = |(address, asked)| {
+                let again = io::Error::new(error.kind(), error.to_string());
+                (address, asked, Err(Refusal::Note(again)))
+            };
+            return batch.into_iter().map(refused).collect();
+        }
+        let messages = batch.iter().map(|(address, asked)| message::change(address, *asked)).collect();
+        let (answers, failed) = self.ask(messages);
+        let answers: Vec<_> = (batch.into_iter().zip(answers))
+            .map(|((address, asked), answer)| {
+                let result = match (answer, asked) {
+                    (Some(Ok(())), _) => Ok(()),
+                    // It is gone already, or its interface is.
+                    (Some(Err(Errno::EADDRNOTAVAIL | Errno::ENODEV)), Asked::Unbind) => Ok(()),
+                    (Some(Err(errno)), _) => Err(Refusal::Kernel(errno)),
+                    (None, _) => Err(Refusal::Silent(silence(failed.as_ref()))),
+                };
+                (address, asked, result)
+            })
+            .collect();
+        let not_ours = answers.iter().filter(|(_, asked, result)| match (asked, result) {
+            (Asked::Bind, Err(Refusal::Kernel(_))) | (Asked::Unbind, Ok(())) => true,
+            (Asked::Bind | Asked::Unbind, _) => false,
+        });
+        if let Err(error) = self.notes.remove(not_ours.map(|(address, ..)| *address)) {
+            tracing::warn!(%error, "cannot note which addresses are ours no more");
+        }
+        answers
+    }
+
+    /// Sends messages as one, and collects what is said of each: nothing, if the socket failed meanwhile.
+    fn ask(
+        &mut self,
+        mut messages: Vec<NetlinkMessage<RouteNetlinkMessage>>,
+    ) -> (Vec<Option<Result<(), Errno>>>, Option<io::Error>) {
+        let first = self.sequence.wrapping_add(1);
+        for message in &mut messages {
+            self.sequence = self.sequence.wrapping_add(1);
+            message.header.sequence_number = self.sequence;
+        }
+        let mut answers: Vec<Option<Result<(), Errno>>> = messages.iter().map(|_| None).collect();
+        let mut open = answers.len();
+        let outcome = self.exchange(&mut messages, |frame| {
+            let position = usize::try_from(frame.sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
+            if let (NLMSG_ERROR, Some(answer)) = (frame.kind, answers.get_mut(position)) {
+                open -= usize::from(answer.is_none());
+                *answer = Some(errno(frame.body));
+            }
+            open == 0
+        });
+        (answers, outcome.err())
+    }
+
+    /// Everything that is there, of one moment if possible.
+    fn list(&mut self) -> io::Result<Listing> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut listing = Listing::default();
+            let mut whole = true;
+            for question in message::listings() {
+                whole &= self.list_one(question, &mut listing)?;
+            }
+            if whole || tries == TRIES {
+                return Ok(listing);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Returns whether nothing has changed meanwhile.
+    fn list_one(
+        &mut self,
+        mut question: NetlinkMessage<RouteNetlinkMessage>,
+        listing: &mut Listing,
+    ) -> io::Result<bool> {
+        self.sequence = self.sequence.wrapping_add(1);
+        question.header.sequence_number = self.sequence;
+        let (sequence, notes) = (self.sequence, self.notes.clone());
+        let (mut whole, mut refused) = (true, None);
+        self.exchange(&mut [question], |frame| {
+            if frame.sequence != sequence {
+                return false;
+            }
+            whole &= frame.flags & NLM_F_DUMP_INTR == 0;
+            if matches!(frame.kind, NLMSG_DONE | NLMSG_ERROR) {
+                refused = errno(frame.body).err();
+                return true;
+            }
+            match message::read(frame.kind, frame.body).map(|notice| notes.owned(notice)) {
+                Some(Notice::Link(index, Some(link))) => drop(listing.links.insert(index, link)),
+                Some(Notice::Added(address, fact)) => drop(listing.addresses.insert(address, fact)),
+                Some(Notice::Link(_, None) | Notice::Removed(_)) | None => {}
+            }
+            false
+        })?;
+        refused.map_or(Ok(whole), |errno| Err(errno.into()))
+    }
+
+    /// Sends messages and reads until `each` has seen enough. After an error the socket is another one.
+    fn exchange(
+        &mut self,
+        messages: &mut [NetlinkMessage<RouteNetlinkMessage>],
+        mut each: impl FnMut(Frame<'_>) -> bool,
+    ) -> io::Result<()> {
+        let mut socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => Netlink::open(&[], ROOM)?,
+        };
+        let mut bytes = Vec::new();
+        for message in messages {
+            message.finalize();
+            let begin = bytes.len();
+            bytes.resize(begin + message.buffer_len().next_multiple_of(4), 0);
+            message.serialize(&mut bytes[begin..]);
+        }
+        socket.send(&bytes)?;
+        let mut enough = false;
+        while !enough {
+            // From the last sign of life.
+            socket.wait(Instant::now() + PATIENCE)?;
+            for frame in socket.frames() {
+                enough |= each(frame);
+            }
+        }
+        self.socket = Some(socket);
+        Ok(())
+    }
+}
+
+/// What NLMSG_ERROR and NLMSG_DONE begin with: zero, or an error number below it.
+fn errno(body: &[u8]) -> Result<(), Errno> {
+    match body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code)) {
+        0 => Ok(()),
+        code => Err(Errno::from_raw(code.saturating_neg())),
+    }
+}
+
+fn silence(cause: Option<&io::Error>) -> io::Error {
+    cause.map_or_else(
+        || io::ErrorKind::TimedOut.into(),
+        |error| io::Error::new(error.kind(), error.to_string()),
+    )
+}

@@ -1,0 +1,173 @@
+//! A netlink socket, read a datagram at a time. Nothing here waits unless it says so.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{Socket, SocketAddr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// More than the kernel writes at once (32 KiB).
+const DATAGRAM: usize = 64 << 10;
+/// Length, type, flags, sequence number, port (struct nlmsghdr).
+const HEADER: usize = 16;
+
+/// A socket for routes, links and addresses.
+pub(super) struct Netlink {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
+
+/// A message, as far as it is the same for all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) sequence: u32,
+    pub(super) body: &'a [u8],
+}
+
+impl Netlink {
+    /// A socket in these groups, with room for `room` bytes that were not read yet.
+    ///
+    /// # Errors
+    /// The system has none left.
+    pub(super) fn open(groups: &[u32], room: usize) -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.set_non_blocking(true)?;
+        socket.bind_auto()?;
+        // As much as there may be; who has no CAP_NET_ADMIN gets less, and then more is asked for anew.
+        if setsockopt(&socket, sockopt::RcvBufForce, &room).is_err() {
+            setsockopt(&socket, sockopt::RcvBuf, &room)?;
+        }
+        for group in groups {
+            socket.add_membership(*group)?;
+        }
+        Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM) })
+    }
+
+    /// Sends to the kernel, which does what it is asked for before this returns.
+    ///
+    /// # Errors
+    /// The kernel does not take it.
+    pub(super) fn send(&self, messages: &[u8]) -> io::Result<()> {
+        self.socket.send_to(messages, &SocketAddr::new(0, 0), 0).map(drop)
+    }
+
+    /// Reads the next datagram, whose messages are in [`Self::frames`] then. Returns whether there is one.
+    ///
+    /// # Errors
+    /// ENOBUFS: more was to be said than there was room for, and it is lost.
+    pub(super) fn receive(&mut self) -> io::Result<bool> {
+        loop {
+            self.buffer.clear();
+            match self.socket.recv_from(&mut self.buffer, 0) {
+                // Only the kernel is listened to.
+                Ok((_, sender)) if sender.port_number() != 0 => {}
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The messages of the last datagram.
+    pub(super) fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
+        frames(&self.buffer)
+    }
+
+    /// Waits for a datagram, until `deadline`, and reads it.
+    ///
+    /// # Errors
+    /// As [`Self::receive`], and that there was none in time.
+    pub(super) fn wait(&mut self, deadline: Instant) -> io::Result<()> {
+        loop {
+            if self.is_readable_before(deadline)? && self.receive()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_readable_before(&self, deadline: Instant) -> io::Result<bool> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        readable(&[self.as_fd()], Some(left)).map(|readable| readable[0])
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Waits until one of two descriptors can be read, or has an error to tell, or the time is over; says which can.
+///
+/// # Errors
+/// The system has no memory for it.
+pub(super) fn readable<const N: usize>(
+    descriptors: &[BorrowedFd<'_>; N],
+    timeout: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    let mut polled = descriptors.each_ref().map(|descriptor| PollFd::new(descriptor, PollFlags::IN));
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => Ok(polled.map(|polled| !polled.revents().is_empty())),
+        Err(rustix::io::Errno::INTR) => Ok([false; N]),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the kernel had more to say than there was room for.
+pub(super) fn is_overrun(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ENOBUFS as i32)
+}
+
+fn frames(datagram: &[u8]) -> impl Iterator<Item = Frame<'_>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let &[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _] = rest.first_chunk::<HEADER>()?;
+        let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).ok()?;
+        let body = rest.get(HEADER..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Frame {
+            kind: u16::from_ne_bytes([k0, k1]),
+            flags: u16::from_ne_bytes([f0, f1]),
+            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            body,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_is_read_message_by_message_and_a_torn_one_ends_it() {
+        let message = |kind: u16, body: &[u8]| {
+            let length = u32::try_from(HEADER + body.len()).unwrap();
+            let mut bytes = length.to_ne_bytes().to_vec();
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend(2_u16.to_ne_bytes());
+            bytes.extend(7_u32.to_ne_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(body);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        let datagram = [message(20, &[1, 2, 3]), message(21, &[])].concat();
+        let read: Vec<(u16, u16, u32, &[u8])> =
+            frames(&datagram).map(|frame| (frame.kind, frame.flags, frame.sequence, frame.body)).collect();
+        assert_eq!(read, [(20, 2, 7, &[1, 2, 3][..]), (21, 2, 7, &[])]);
+        assert_eq!(frames(&datagram[..datagram.len() - 1]).count(), 1);
+        assert_eq!(frames(&[3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).count(), 0);
+        assert_eq!(frames(&[]).count(), 0);
+    }
+}

@@ -1,0 +1,193 @@
+//! What the kernel has said so far, and what of it is news. Pure.
+//!
+//! Notifications come in the kernel's order. A listing is from some moment between the request for it and its arrival, and
+//! not of one moment even: what was notified meanwhile is kept, and comes after it. Of whatever changed meanwhile the last
+//! notification is the truth; of all else the listing is.
+
+use std::mem;
+
+use super::message::Notice;
+use crate::engine::{Address, Event, Listing};
+
+/// The host as the kernel has described it.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    known: Listing,
+    /// Whether there was a listing ever.
+    listed: bool,
+    /// What was heard since a listing was asked for.
+    meanwhile: Option<Vec<Notice>>,
+}
+
+impl View {
+    /// Takes a notification. Returns what is news.
+    pub(super) fn heard(&mut self, notice: Notice) -> Vec<Event> {
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.push(notice.clone());
+        }
+        let news = apply(&mut self.known, notice);
+        // Before the first listing nothing is told: it has all of it.
+        if self.listed { news } else { Vec::new() }
+    }
+
+    /// A listing is asked for.
+    pub(super) fn asks(&mut self) {
+        self.meanwhile = Some(Vec::new());
+    }
+
+    /// Takes a listing. Returns it, if it is news.
+    pub(super) fn listed(&mut self, mut listing: Listing) -> Option<Event> {
+        for notice in self.meanwhile.take().unwrap_or_default() {
+            apply(&mut listing, notice);
+        }
+        if mem::replace(&mut self.listed, true) && listing == self.known {
+            return None;
+        }
+        self.known.clone_from(&listing);
+        Some(Event::Addresses(listing))
+    }
+
+    /// Whether an address is there.
+    pub(super) fn has(&self, address: &Address) -> bool {
+        self.known.addresses.contains_key(address)
+    }
+
+    /// Whether it has been told of everything at least once.
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
+    /// The name of an interface.
+    pub(super) fn name_of(&self, index: u32) -> String {
+        self.known.links.name_of(index)
+    }
+}
+
+/// Changes what is known, and returns the changes.
+fn apply(known: &mut Listing, notice: Notice) -> Vec<Event> {
+    match notice {
+        Notice::Link(index, Some(link)) => {
+            let before = known.links.insert(index, link.clone());
+            if before.as_ref() == Some(&link) { Vec::new() } else { vec![Event::Link(index, Some(link))] }
+        }
+        Notice::Link(index, None) => {
+            // Its addresses went before it; this is for those of which that was not heard.
+            let gone: Vec<Address> =
+                known.addresses.extract_if(.., |address, _| address.index == index).map(|(a, _)| a).collect();
+            let removed = gone.into_iter().map(Event::AddressRemoved);
+            let link = known.links.remove(index).map(|_| Event::Link(index, None));
+            removed.chain(link).collect()
+        }
+        Notice::Added(address, fact) => {
+            let before = known.addresses.insert(address, fact);
+            if before == Some(fact) { Vec::new() } else { vec![Event::AddressAdded(address, fact)] }
+        }
+        Notice::Removed(address) => {
+            let removed = known.addresses.remove(&address).map(|_| Event::AddressRemoved(address));
+            removed.into_iter().collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{AddressFact, AddressState, Link, Owner};
+
+    const FACT: AddressFact = AddressFact { owner: Owner::Us, state: AddressState::Usable };
+
+    fn vip(last: u8) -> Address {
+        Address::host([192, 0, 2, last].into(), 1)
+    }
+
+    fn added(last: u8) -> Notice {
+        Notice::Added(vip(last), FACT)
+    }
+
+    fn removed(last: u8) -> Notice {
+        Notice::Removed(vip(last))
+    }
+
+    fn lo() -> Link {
+        Link { name: "lo".to_owned(), altnames: std::collections::BTreeSet::new(), up: true }
+    }
+
+    /// A host with these addresses on lo.
+    fn listing(vips: &[u8]) -> Listing {
+        Listing {
+            links: [(1, lo())].into_iter().collect(),
+            addresses: vips.iter().map(|last| (vip(*last), FACT)).collect(),
+        }
+    }
+
+    /// What is told, in short.
+    fn short(events: Vec<Event>) -> Vec<String> {
+        let short = |event| {
+            if let Event::Addresses(listing) = event {
+                format!("all: {}", listing.addresses.len())
+            } else if let Event::AddressAdded(address, _) = event {
+                format!("+{}", address.ip)
+            } else if let Event::AddressRemoved(address) = event {
+                format!("-{}", address.ip)
+            } else if let Event::Link(index, link) = event {
+                format!("link {index}: {}", link.is_some())
+            } else {
+                format!("{event:?}")
+            }
+        };
+        events.into_iter().map(short).collect()
+    }
+
+    fn view(vips: &[u8]) -> View {
+        let mut view = View::default();
+        view.asks();
+        assert!(view.listed(listing(vips)).is_some());
+        view
+    }
+
+    #[test]
+    fn only_news_is_told_and_nothing_before_the_first_listing() {
+        let mut view = View::default();
+        view.asks();
+        assert_eq!(short(view.heard(added(1))), [""; 0]);
+        assert!(!view.is_listed());
+        assert_eq!(short(view.listed(listing(&[])).into_iter().collect()), ["all: 1"]);
+        assert_eq!(short(view.heard(added(1))), [""; 0]);
+        assert_eq!(short(view.heard(removed(2))), [""; 0]);
+        assert_eq!(short(view.heard(added(2))), ["+192.0.2.2"]);
+        assert_eq!(short(view.heard(Notice::Link(1, Some(lo())))), [""; 0]);
+        assert_eq!(
+            short(view.heard(Notice::Link(1, None))),
+            ["-192.0.2.1", "-192.0.2.2", "link 1: false"],
+            "what is on an interface goes with it"
+        );
+    }
+
+    #[test]
+    fn a_listing_that_says_the_same_is_no_news_and_one_that_differs_is() {
+        let mut view = view(&[1, 2]);
+        view.asks();
+        assert!(view.listed(listing(&[1, 2])).is_none());
+        view.asks();
+        assert_eq!(short(view.listed(listing(&[1])).into_iter().collect()), ["all: 1"]);
+    }
+
+    #[test]
+    fn what_was_notified_while_a_listing_was_made_comes_after_it() {
+        // The listing saw 1 before it went, and did not see 3 that came behind its back.
+        let mut view = view(&[1, 2]);
+        view.asks();
+        assert_eq!(short(view.heard(removed(1))), ["-192.0.2.1"]);
+        assert_eq!(short(view.heard(added(3))), ["+192.0.2.3"]);
+        assert!(view.listed(listing(&[1, 2])).is_none());
+        // It saw 1 that was there only for a moment.
+        view.asks();
+        view.heard(added(1));
+        view.heard(removed(1));
+        assert!(view.listed(listing(&[1, 2, 3])).is_none());
+        // And one from before the listing was asked for does not come after it.
+        view.heard(added(4));
+        view.asks();
+        assert_eq!(short(view.listed(listing(&[2, 3])).into_iter().collect()), ["all: 2"]);
+    }
+}
