@@ -58,6 +58,7 @@
 //! | which peers run, and what is logged of them | [`peers`] |
 //! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
+//! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | a command | [`cli`]: one file each |
 //! | who is behind a command | `control::caller` |

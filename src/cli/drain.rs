@@ -8,7 +8,7 @@ use super::output::{print, print_json};
 use super::{ClientArgs, Failure, block_on};
 use crate::config::parse_duration;
 use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
-use crate::control::client;
+use crate::control::client::PATIENCE;
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -58,7 +58,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
         reason: args.reason.clone(),
         for_ms: args.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
     };
-    let done: Done = block_on(client::post(&args.client.socket, "/v1/drain", &request))??;
+    let done: Done = block_on(args.client.client(PATIENCE).post("/v1/drain", &request))??;
     show(&args.client, &done)
 }
 
@@ -72,7 +72,7 @@ pub(super) fn promote(args: &NamedArgs) -> Result<(), Failure> {
 
 fn ask(args: &NamedArgs, path: &str) -> Result<(), Failure> {
     let request = ServicesRequest { services: args.services.services() };
-    let done: Done = block_on(client::post(&args.client.socket, path, &request))??;
+    let done: Done = block_on(args.client.client(PATIENCE).post(path, &request))??;
     show(&args.client, &done)
 }
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use super::output::{self, age, print, print_json, table, vip};
 use super::{ClientArgs, Failure, block_on};
 use crate::control::api::{Check, Explanation, Heard, PeerView};
-use crate::control::client;
+use crate::control::client::PATIENCE;
 use crate::control::server::parse_vip;
 
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(super) struct ExplainArgs {
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let path = format!("/v1/explain/{}", args.vip);
-    let explanation: Explanation = block_on(client::get(&args.client.socket, &path))??;
+    let explanation: Explanation = block_on(args.client.client(PATIENCE).get(&path))??;
     if args.client.json { print_json(&explanation) } else { print(&render(&explanation)) }
 }
 

@@ -15,11 +15,12 @@ mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config;
-use crate::control::client::ClientError;
+use crate::control::client::{Client, ClientError};
 
 /// Announces service addresses (VIPs) over BGP for exactly as long as the service behind them is healthy
 #[derive(Debug, Parser)]
@@ -58,7 +59,7 @@ enum Command {
 /// Which configuration.
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// Configuration file; without it /etc/vipcast/vipcast.yaml
+    /// Configuration file, `-` for standard input; without it /etc/vipcast/vipcast.yaml
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Another way to name FILE
@@ -69,7 +70,11 @@ struct ConfigArgs {
 impl ConfigArgs {
     fn path(&self) -> &Path {
         let named = self.file.as_deref().or(self.config.as_deref());
-        named.unwrap_or(Path::new(config::DEFAULT_PATH))
+        match named {
+            Some(file) if file == Path::new("-") => Path::new("/dev/stdin"),
+            Some(file) => file,
+            None => Path::new(config::DEFAULT_PATH),
+        }
     }
 }
 
@@ -82,6 +87,16 @@ struct ClientArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]
+    #[arg(long, value_name = "DURATION", value_parser = config::parse_duration, hide_default_value = true)]
+    timeout: Option<Duration>,
+}
+
+impl ClientArgs {
+    /// Waits as long as the operator says, or else for `patience`.
+    fn client(&self, patience: Duration) -> Client {
+        Client::new(self.socket.clone(), self.timeout.unwrap_or(patience))
+    }
 }
 
 /// Why a command failed.

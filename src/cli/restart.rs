@@ -7,10 +7,14 @@ use tokio::time::sleep;
 
 use super::{ClientArgs, Failure, block_on, drain};
 use crate::control::api::{Done, Status};
-use crate::control::client::{self, ClientError};
+use crate::control::client::{Client, ClientError};
 
 /// The longest restart time of BGP is 4,095 s; nobody watches that long.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the program on disk may be tried out.
+const REHEARSAL: Duration = Duration::from_secs(60);
+/// How long a process that begins may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
@@ -24,7 +28,7 @@ pub(super) struct RestartArgs {
 
 pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
     let asked = Instant::now();
-    block_on(client::post::<Done>(&args.client.socket, "/v1/restart", &()))??;
+    block_on(args.client.client(REHEARSAL).post::<Done>("/v1/restart", &()))??;
     let status = block_on(until_over(&args.client, asked))??;
     let established = status.peers.values().filter(|peer| peer.state == "Established").count();
     let announced = status.vips.iter().filter(|vip| vip.verdict != "withheld").count();
@@ -44,15 +48,18 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
 
 /// The status of the new process once its restart is over.
 async fn until_over(args: &ClientArgs, asked: Instant) -> Result<Status, Failure> {
+    let client = Client::new(args.socket.clone(), ANSWER);
     loop {
-        let last = match client::get::<Status>(&args.socket, "/v1/status").await {
+        let last = match client.get::<Status>("/v1/status").await {
             Ok(status) if Duration::from_millis(status.uptime_ms) > asked.elapsed() => {
                 "the old process still runs".to_owned()
             }
             Ok(status) if !status.restarting => return Ok(status),
             Ok(_) => "checks have not settled yet, or sessions are not back; see `vipcast status`".to_owned(),
             // Between two processes there is nobody to talk to.
-            Err(error @ (ClientError::Connect { .. } | ClientError::Http(_))) => error.to_string(),
+            Err(
+                error @ (ClientError::Connect { .. } | ClientError::Silent { .. } | ClientError::Http(_)),
+            ) => error.to_string(),
             Err(error) => return Err(error.into()),
         };
         if asked.elapsed() > PATIENCE {

@@ -3,10 +3,10 @@
 use super::output::{self, age, print, print_json, table, vip};
 use super::{ClientArgs, Failure, block_on};
 use crate::control::api::{Bfd, Status};
-use crate::control::client;
+use crate::control::client::PATIENCE;
 
 pub(super) fn status(args: &ClientArgs) -> Result<(), Failure> {
-    let status: Status = block_on(client::get(&args.socket, "/v1/status"))??;
+    let status: Status = block_on(args.client(PATIENCE).get("/v1/status"))??;
     if args.json { print_json(&status) } else { print(&render(&status)) }
 }
 

@@ -1,18 +1,27 @@
 //! The client: one request over the control socket.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::api::Refusal;
 use super::caller;
+
+/// How long an answer may take, unless the caller says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Until a daemon without room for us is asked again.
+const NO_ROOM: Duration = Duration::from_millis(50);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +34,16 @@ pub enum ClientError {
         /// What the kernel said.
         #[source]
         source: io::Error,
+    },
+    /// It is there, and stands still.
+    #[error("vipcast does not answer on {}: no answer within {within:?}", path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        within: Duration,
+        /// Whether it was to do something.
+        command: bool,
     },
     /// The connection broke, or what came is not HTTP.
     #[error("no answer from the daemon")]
@@ -47,55 +66,119 @@ impl ClientError {
             Self::Connect { .. } => {
                 Some("is `vipcast run` running? `--socket` or VIPCAST_SOCKET names another socket".to_owned())
             }
+            Self::Silent { command, .. } => {
+                let later = if *command { "; it does not carry the command out later" } else { "" };
+                Some(format!(
+                    "is it stopped (`T`) or does it wait (`D`)? `ps -C vipcast -o pid,stat,wchan` and its log say so{later}"
+                ))
+            }
             Self::Refused(refusal) => refusal.hint.clone(),
             Self::Http(_) | Self::Decode(_) => None,
         }
     }
 }
 
-/// Asks for `path`.
-///
-/// # Errors
-/// See [`ClientError`].
-pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
-    call(socket, Method::GET, path, Bytes::new()).await
+/// A daemon to talk to.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+    patience: Duration,
 }
 
-/// Sends `body` to `path`.
-///
-/// # Errors
-/// See [`ClientError`].
-pub async fn post<T: DeserializeOwned>(
-    socket: &Path,
-    path: &str,
-    body: &impl Serialize,
-) -> Result<T, ClientError> {
-    call(socket, Method::POST, path, serde_json::to_vec(body)?.into()).await
-}
-
-async fn call<T: DeserializeOwned>(
-    socket: &Path,
-    method: Method,
-    path: &str,
-    body: Bytes,
-) -> Result<T, ClientError> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|source| ClientError::Connect { path: socket.to_owned(), source })?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = path.parse().unwrap_or_default();
-    request.headers_mut().insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("vipcast"));
-    if let Some(operator) = operator().and_then(|name| hyper::header::HeaderValue::from_str(&name).ok()) {
-        request.headers_mut().insert(caller::CLAIM, operator);
+impl Client {
+    /// Waits as long as this for each answer.
+    pub fn new(socket: PathBuf, patience: Duration) -> Self {
+        Self { socket, patience }
     }
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = response.into_body().collect().await?.to_bytes();
-    connection.abort();
-    if status == StatusCode::OK { Ok(serde_json::from_slice(&body)?) } else { Err(refused(&body)) }
+
+    /// Asks for `path`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Sends `body` to `path`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.call(Method::POST, path, serde_json::to_vec(body)?.into()).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        let silent = || ClientError::Silent {
+            path: self.socket.clone(),
+            within: self.patience,
+            command: method != Method::GET,
+        };
+        let until = Instant::now() + self.patience;
+        loop {
+            let asked = timeout_at(until, self.ask(&method, path, &body)).await;
+            let (status, body) = asked.map_err(|_over| silent())??;
+            if status == StatusCode::OK {
+                return Ok(serde_json::from_slice(&body)?);
+            }
+            // Others take all its connections for the moment.
+            if status != StatusCode::SERVICE_UNAVAILABLE || Instant::now() + NO_ROOM >= until {
+                return Err(refused(&body));
+            }
+            sleep(NO_ROOM).await;
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(self.connect().await?)).await?;
+        let connection = AbortOnDrop(tokio::spawn(connection));
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        request.headers_mut().insert(hyper::header::HOST, HeaderValue::from_static("vipcast"));
+        if let Some(operator) = operator().and_then(|name| HeaderValue::from_str(&name).ok()) {
+            request.headers_mut().insert(caller::CLAIM, operator);
+        }
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        drop(connection);
+        Ok((status, body))
+    }
+
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        loop {
+            match UnixStream::connect(&self.socket).await {
+                Ok(stream) => return Ok(stream),
+                // A daemon that stands still accepts nothing, and its queue is full.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(NO_ROOM).await,
+                Err(source) => return Err(ClientError::Connect { path: self.socket.clone(), source }),
+            }
+        }
+    }
+}
+
+/// A connection must not outlive the question: the daemon would take it for a client that waits.
+struct AbortOnDrop(JoinHandle<Result<(), hyper::Error>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Whom root asks for: the person behind sudo or doas. The daemon believes it only where the kernel knows no login.
@@ -109,5 +192,36 @@ fn refused(body: &[u8]) -> ClientError {
     match serde_json::from_slice(body) {
         Ok(refusal) => ClientError::Refused(refusal),
         Err(error) => ClientError::Decode(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    use super::*;
+    use crate::control::api::{Done, Status};
+
+    #[tokio::test]
+    async fn a_daemon_that_stands_still_is_given_up_also_when_others_fill_its_queue() {
+        let path = std::env::temp_dir().join(format!("vipcast-client-{}.sock", std::process::id()));
+        drop(std::fs::remove_file(&path));
+        let daemon = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        daemon.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        daemon.listen(1).unwrap();
+        let client = Client::new(path.clone(), Duration::from_millis(30));
+        let silent = client.get::<Status>("/v1/status").await.unwrap_err();
+        assert_eq!(
+            silent.to_string(),
+            format!("vipcast does not answer on {}: no answer within 30ms", path.display())
+        );
+        let mut others = Vec::new();
+        while let Ok(other) = UnixStream::connect(&path).await {
+            others.push(other);
+        }
+        let silent = client.post::<Done>("/v1/reload", &()).await.unwrap_err();
+        let hint = silent.hint().unwrap_or_default();
+        assert!(hint.ends_with("; it does not carry the command out later"), "{silent}: {hint}");
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -1,15 +1,14 @@
 //! The group that may use the control socket. The socket is its owner's until the group is found: it may come later than the
 //! daemon (LDAP), and to look it up may hang, so that is done on a thread of its own, again and again until it is there.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use nix::unistd::Group;
 use tracing::{info, warn};
+
+use super::socket::SocketFile;
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -22,12 +21,12 @@ pub(super) struct Looking {
     _wanted: Arc<()>,
 }
 
-/// Gives the socket at `path` to `group` as soon as that is there.
-pub(super) fn give(path: &Path, group: &str) -> Looking {
+/// Gives the socket to `group` as soon as that is there.
+pub(super) fn give(socket: &SocketFile, group: &str) -> Looking {
     let wanted = Arc::new(());
     let (first, looked) = mpsc::channel();
-    let (path, group, asked) = (path.to_owned(), group.to_owned(), Arc::downgrade(&wanted));
-    let looking = move || look(path, group, asked, first);
+    let (socket, group, asked) = (socket.clone(), group.to_owned(), Arc::downgrade(&wanted));
+    let looking = move || look(&socket, &group, &asked, &first);
     match thread::Builder::new().name("group".into()).spawn(looking) {
         Ok(_) => {
             // Silence is told by the thread, when it ends.
@@ -40,10 +39,10 @@ pub(super) fn give(path: &Path, group: &str) -> Looking {
     Looking { _wanted: wanted }
 }
 
-fn look(path: PathBuf, group: String, wanted: Weak<()>, first: mpsc::Sender<()>) {
+fn look(socket: &SocketFile, group: &str, wanted: &Weak<()>, first: &mpsc::Sender<()>) {
     let mut told = None;
     while wanted.strong_count() > 0 {
-        let result = try_once(&path, &group);
+        let result = try_once(socket, group);
         // Nobody waits any more for any but the first.
         let _late = first.send(());
         match result {
@@ -63,33 +62,34 @@ fn look(path: PathBuf, group: String, wanted: Weak<()>, first: mpsc::Sender<()>)
     }
 }
 
-fn try_once(path: &Path, group: &str) -> Result<(), String> {
+fn try_once(socket: &SocketFile, group: &str) -> Result<(), String> {
     let found =
         Group::from_name(group).map_err(|errno| format!("cannot look the group up: {}", errno.desc()))?;
     let found = found.ok_or_else(|| "there is no such group on this host (yet)".to_owned())?;
-    let given = std::os::unix::fs::chown(path, None, Some(found.gid.as_raw()))
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)));
-    given.map_err(|error| format!("cannot give it to the group: {error}"))
+    socket.let_in(found.gid).map_err(|error| format!("cannot give it to the group: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+    use crate::config::model::Control;
+    use crate::control::socket::listen;
 
     #[test]
     fn a_missing_group_leaves_the_socket_to_its_owner_and_one_that_is_there_gets_it() {
         let path = std::env::temp_dir().join(format!("vipcast-group-{}", std::process::id()));
-        fs::write(&path, "").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        drop(fs::remove_file(&path));
+        let (_listener, socket) = listen(&Control { socket: path.clone(), group: None }).unwrap();
         assert_eq!(
-            try_once(&path, "no-such-group"),
+            try_once(&socket, "no-such-group"),
             Err("there is no such group on this host (yet)".to_owned())
         );
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let mine = Group::from_gid(nix::unistd::getegid()).unwrap().unwrap().name;
-        let looking = give(&path, &mine);
+        let looking = give(&socket, &mine);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
         drop(looking);
         fs::remove_file(&path).unwrap();

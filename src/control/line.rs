@@ -18,6 +18,11 @@ impl Line {
         Self(Arc::new(stream))
     }
 
+    /// Waits until the client has sent something, or has gone.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await
+    }
+
     /// Whether the client has closed its end: nobody waits for an answer any more. Known at once, also when the request
     /// that was sent before has just been read.
     pub(super) fn is_gone(&self) -> bool {

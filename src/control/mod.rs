@@ -8,11 +8,15 @@
 //! Whoever may open the socket may do everything; its mode and group are the access control.
 
 pub mod api;
+mod board;
 mod caller;
 pub mod client;
+mod crowd;
 mod group;
 mod line;
+mod request;
 pub mod server;
+mod socket;
 pub mod view;
 
 pub use self::caller::Caller;

@@ -1,245 +1,338 @@
-//! The server: one task that accepts, one a connection. A request goes to the daemon and waits for its answer; tasks
-//! may be dropped at any await, the daemon then answers into the void.
+//! The server: one task that accepts, one a connection, one for the status, one that looks after the file of the socket. A
+//! request goes to the daemon and waits for its answer; tasks may be dropped at any await, the daemon then answers into the
+//! void.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use futures_util::FutureExt;
+use http_body_util::Full;
+use hyper::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use ipnet::IpNet;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tracing::{debug, warn};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinHandle};
+use tracing::{debug, error, info, warn};
 
-use super::api::{DrainRequest, Refusal, ServicesRequest};
-use super::caller::{self, Caller, Names};
+use super::api::Refusal;
+use super::board::Board;
+use super::caller::{self, Names};
+use super::crowd::{Admission, Crowd, Id, MOST};
 use super::group::{self, Looking};
 use super::line::Line;
+pub use super::request::{Answer, Command, Reply, Request, parse_vip};
+use super::request::{Body, command};
+pub use super::socket::SocketError as ServerError;
+use super::socket::{Found, SocketFile, listen};
+use crate::blocking::Threads;
 use crate::config::model::Control;
 
-/// Largest request body.
-const MAX_BODY: usize = 64 * 1024;
 /// Pause after an error of `accept` itself, such as too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Such errors are told once in this time.
+const TOLD: Duration = Duration::from_secs(60);
+/// How often silent clients are looked for, while there are clients.
+const SWEEP: Duration = Duration::from_millis(100);
+/// How often the file of the socket is looked at.
+const LOOK: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
+/// How long a look at it may take.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last answers may take.
 const FINISH: Duration = Duration::from_secs(1);
 /// Requests that wait for the daemon.
 const QUEUE: usize = 64;
-
-/// Why there is no control socket.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// It cannot be made.
-    #[error("cannot make the control socket {}", path.display())]
-    Bind {
-        /// Where.
-        path: PathBuf,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// Another daemon answers there.
-    #[error("another daemon answers on the control socket {}", path.display())]
-    Taken {
-        /// Where.
-        path: PathBuf,
-    },
-}
-
-/// A request, and where its answer goes.
-#[derive(Debug)]
-pub struct Request {
-    /// What is asked.
-    pub command: Command,
-    /// Who asks.
-    pub caller: Caller,
-    /// Where the answer goes.
-    pub answer: Reply,
-}
-
-/// Where the answer to a request goes.
-#[derive(Debug)]
-pub struct Reply {
-    sender: oneshot::Sender<Answer>,
-    line: Line,
-}
-
-impl Reply {
-    /// Whether nobody waits for the answer: the client has given up, and does not want the command carried out any more.
-    pub fn is_abandoned(&self) -> bool {
-        self.sender.is_closed() || self.line.is_gone()
-    }
-
-    /// Sends it. A client that has gone meanwhile is no error.
-    pub fn send(self, answer: Answer) {
-        drop(self.sender.send(answer));
-    }
-}
-
-/// What can be asked.
-#[derive(Debug)]
-pub enum Command {
-    /// `GET /v1/status`.
-    Status,
-    /// `GET /v1/explain/VIP`.
-    Explain(IpNet),
-    /// `POST /v1/drain`.
-    Drain(DrainRequest),
-    /// `POST /v1/undrain`.
-    Undrain(ServicesRequest),
-    /// `POST /v1/promote`.
-    Promote(ServicesRequest),
-    /// `POST /v1/reload`.
-    Reload,
-    /// `POST /v1/restart`.
-    Restart,
-}
-
-impl Command {
-    /// Whether something follows from it, so that it matters who asks.
-    fn changes(&self) -> bool {
-        match self {
-            Self::Status | Self::Explain(_) => false,
-            Self::Drain(_) | Self::Undrain(_) | Self::Promote(_) | Self::Reload | Self::Restart => true,
-        }
-    }
-}
-
-/// Status and JSON body.
-#[derive(Debug)]
-pub struct Answer {
-    status: StatusCode,
-    body: String,
-}
-
-impl Answer {
-    /// 200 with a body.
-    pub fn ok(body: &impl Serialize) -> Self {
-        Self::json(StatusCode::OK, body)
-    }
-
-    /// 404: no such service or VIP.
-    pub fn not_found(refusal: &Refusal) -> Self {
-        Self::json(StatusCode::NOT_FOUND, refusal)
-    }
-
-    /// 400: the request makes no sense.
-    pub fn bad_request(refusal: &Refusal) -> Self {
-        Self::json(StatusCode::BAD_REQUEST, refusal)
-    }
-
-    /// 409: it makes sense, but not now.
-    pub fn conflict(refusal: &Refusal) -> Self {
-        Self::json(StatusCode::CONFLICT, refusal)
-    }
-
-    fn json(status: StatusCode, body: &impl Serialize) -> Self {
-        match serde_json::to_string_pretty(body) {
-            Ok(body) => Self { status, body: body + "\n" },
-            Err(error) => Self { status: StatusCode::INTERNAL_SERVER_ERROR, body: error.to_string() },
-        }
-    }
-}
+/// Largest head of a request, and what is read ahead of a client at most.
+const READ_AHEAD: usize = 64 * 1024;
+/// Clients that are told at once that there is no room for them.
+const REFUSED_AT_ONCE: usize = 16;
+/// How long such a client may take to send its request.
+const REFUSAL_TAKES: Duration = Duration::from_millis(500);
 
 /// The listening socket. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Server {
-    path: PathBuf,
-    task: JoinHandle<()>,
+    place: Arc<Mutex<Place>>,
+    tasks: Vec<JoinHandle<()>>,
     /// Ends when the task and every connection have.
     connections: mpsc::Receiver<Infallible>,
-    _group: Option<Looking>,
 }
 
 impl Server {
-    /// Makes the socket and serves it.
+    /// Makes the socket and serves it. Blocks as the file system does, which is for a start alone.
     ///
     /// # Errors
     /// See [`ServerError`].
     pub fn start(control: &Control) -> Result<(Self, mpsc::Receiver<Request>), ServerError> {
-        let path = control.socket.clone();
-        let failed = |source| ServerError::Bind { path: path.clone(), source };
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(failed)?;
-        }
-        remove_stale(&path)?;
-        let listener = UnixListener::bind(&path).map_err(failed)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let group = control.group.as_deref().map(|name| group::give(&path, name));
+        let failed = |source| ServerError::Bind { path: control.socket.clone(), source };
+        let (listener, place) = Place::make(control)?;
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        let place = Arc::new(Mutex::new(place));
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (open, connections) = mpsc::channel(1);
-        let task = tokio::spawn(accept(listener, requests, open));
-        Ok((Self { path, task, connections, _group: group }, receiver))
+        let (new, listeners) = mpsc::channel(1);
+        let board = Arc::new(Board::default());
+        let hall = Hall {
+            requests: requests.clone(),
+            names: Names::new(),
+            board: Arc::clone(&board),
+            crowd: Arc::default(),
+            open,
+            lobby: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
+        };
+        let tasks = vec![
+            tokio::spawn(hall.accept(listener, listeners)),
+            tokio::spawn(async move { board.serve(requests).await }),
+            tokio::spawn(look_after(control.clone(), Arc::clone(&place), new)),
+        ];
+        Ok((Self { place, tasks, connections }, receiver))
     }
 
     /// Accepts nothing more and waits until the answers that were given have left, a second at most.
     pub async fn finish(mut self) {
-        self.task.abort();
+        self.abort();
         // Whoever keeps a connection open does not keep us.
         let _all_gone = tokio::time::timeout(FINISH, self.connections.recv()).await;
+    }
+
+    fn abort(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
-        if let Err(error) = fs::remove_file(&self.path) {
-            debug!(path = %self.path.display(), %error, "the control socket was gone already");
-        }
+        self.abort();
+        unpoisoned(&self.place).file.remove();
     }
 }
 
-/// A socket file that nobody listens on is left by a crash.
-fn remove_stale(path: &Path) -> Result<(), ServerError> {
-    let failed = |source| ServerError::Bind { path: path.to_owned(), source };
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(ServerError::Taken { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
+/// The file of the socket.
+#[derive(Debug)]
+struct Place {
+    file: SocketFile,
+    _group: Option<Looking>,
+}
+
+impl Place {
+    fn make(control: &Control) -> Result<(std::os::unix::net::UnixListener, Self), ServerError> {
+        let (listener, file) = listen(control)?;
+        let group = control.group.as_deref().map(|name| group::give(&file, name));
+        Ok((listener, Self { file, _group: group }))
     }
 }
 
-async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>, open: mpsc::Sender<Infallible>) {
-    let names = Names::new();
+/// Puts the file of the socket back when somebody has removed it.
+async fn look_after(control: Control, place: Arc<Mutex<Place>>, new: mpsc::Sender<UnixListener>) {
+    let threads = Threads::new("socket", 1);
+    let path = control.socket.display().to_string();
+    let mut replaced = false;
     loop {
-        match listener.accept().await.and_then(|(stream, _)| Ok((stream.peer_cred()?, Line::new(stream)))) {
-            Ok((credentials, line)) => {
-                let desk = Desk {
-                    requests: requests.clone(),
-                    names: names.clone(),
-                    credentials,
-                    line: line.clone(),
-                };
-                let service = service_fn(move |request| desk.clone().serve(request));
-                let open = open.clone();
-                tokio::spawn(async move {
-                    let _open = open;
-                    let connection = hyper::server::conn::http1::Builder::new();
-                    if let Err(error) = connection.serve_connection(TokioIo::new(line), service).await {
-                        debug!(%error, "control connection ended early");
-                    }
-                });
+        tokio::time::sleep(LOOK).await;
+        let (shown, control) = (unpoisoned(&place).file.clone(), control.clone());
+        let look = move || match shown.look()? {
+            Found::Ours => Ok(None),
+            Found::Nothing | Found::Another => Place::make(&control).map(Some).map_err(io::Error::other),
+        };
+        // Whatever hangs there is looked at again the next time.
+        let Ok(looked) = threads.within(LOOK_PATIENCE, look).await else { continue };
+        match looked
+            .and_then(|made| made.map(|(made, file)| Ok((UnixListener::from_std(made)?, file))).transpose())
+        {
+            Ok(None) => replaced = false,
+            Ok(Some((listener, made))) => {
+                warn!(path, "the control socket was removed, and is put back");
+                *unpoisoned(&place) = made;
+                replaced = false;
+                if new.send(listener).await.is_err() {
+                    return;
+                }
             }
-            Err(error) => {
-                warn!(%error, "cannot accept a control connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+            Err(error) if !replaced => {
+                let error = &error as &dyn std::error::Error;
+                error!(error, "the control socket was removed, and cannot be put back");
+                replaced = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+type Present = Arc<Mutex<(Crowd, BTreeMap<Id, AbortHandle>)>>;
+
+/// Where connections come in.
+#[derive(Debug)]
+struct Hall {
+    requests: mpsc::Sender<Request>,
+    names: Names,
+    board: Arc<Board>,
+    crowd: Present,
+    open: mpsc::Sender<Infallible>,
+    lobby: Arc<Semaphore>,
+}
+
+impl Hall {
+    async fn accept(self, mut listener: UnixListener, mut listeners: mpsc::Receiver<UnixListener>) {
+        let mut troubles = Troubles::default();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let anybody = !unpoisoned(&self.crowd).0.is_empty();
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(new) = listeners.recv() => {
+                    listener = new;
+                    continue;
+                }
+                _ = sweep.tick(), if anybody => {
+                    let short = self.board.is_memory_short();
+                    let overdue = unpoisoned(&self.crowd).0.overdue(short, Instant::now());
+                    overdue.into_iter().for_each(|id| self.close(id));
+                    continue;
+                }
+            };
+            match accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?, Line::new(stream)))) {
+                Ok((credentials, line)) => {
+                    troubles.over();
+                    self.admit(credentials, line);
+                    // It may have sent its request already: it is served before others can take its place.
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => {
+                    troubles.tell(&error);
+                    let silent = unpoisoned(&self.crowd).0.longest_silent();
+                    if let Some(id) = silent {
+                        self.close(id);
+                    }
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
             }
         }
+    }
+
+    fn admit(&self, credentials: UCred, line: Line) {
+        let admission = unpoisoned(&self.crowd).0.admit(credentials.uid(), Instant::now());
+        let id = match admission {
+            Admission::Free(id) => id,
+            Admission::InPlaceOf(id, other) => {
+                debug!(uid = credentials.uid(), "a silent control connection is closed for another");
+                self.close(other);
+                id
+            }
+            Admission::Refused => {
+                debug!(uid = credentials.uid(), "too many control connections");
+                // Whoever finds no room in the lobby either sees the connection end.
+                if let Ok(place) = Arc::clone(&self.lobby).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        let _place = place;
+                        refuse(line).await;
+                    });
+                }
+                return;
+            }
+        };
+        let desk = Desk {
+            requests: self.requests.clone(),
+            names: self.names.clone(),
+            board: Arc::clone(&self.board),
+            seat: Arc::new(Seat { id, crowd: Arc::clone(&self.crowd) }),
+            credentials,
+            line: line.clone(),
+        };
+        let seat = Arc::clone(&desk.seat);
+        let open = self.open.clone();
+        let task = tokio::spawn(async move {
+            let _held = (seat, open);
+            let service = service_fn(move |request| desk.clone().serve(request));
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.max_buf_size(READ_AHEAD);
+            if let Err(error) = http.serve_connection(TokioIo::new(line), service).await {
+                debug!(%error, "control connection ended early");
+            }
+        });
+        unpoisoned(&self.crowd).1.insert(id, task.abort_handle());
+    }
+
+    /// It has no place any more.
+    fn close(&self, id: Id) {
+        if let Some(task) = unpoisoned(&self.crowd).1.remove(&id) {
+            task.abort();
+        }
+    }
+}
+
+/// Tells a client, once it has asked, that there is no room.
+async fn refuse(mut line: Line) {
+    let told = async {
+        line.readable().await?;
+        let refusal = Refusal {
+            error: format!("{MOST} clients are connected already, or too many of this user"),
+            hint: Some("`ss -xp` shows whose they are".to_owned()),
+        };
+        let body = serde_json::to_string(&refusal)?;
+        let head = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        // With something unread the end of the connection is an error to the client.
+        while line.read(&mut [0; 4096]).now_or_never().is_some_and(|read| read.is_ok_and(|length| length > 0))
+        {
+        }
+        line.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await?;
+        line.shutdown().await
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(REFUSAL_TAKES, told).await {
+        debug!(%error, "a client that was refused has gone");
+    }
+}
+
+/// What `accept` says of itself, not too often.
+#[derive(Debug, Default)]
+struct Troubles {
+    told: Option<Instant>,
+    untold: usize,
+}
+
+impl Troubles {
+    fn tell(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD) {
+            self.untold += 1;
+            return;
+        }
+        warn!(%error, untold = self.untold, "cannot accept a control connection");
+        *self = Self { told: Some(now), untold: 0 };
+    }
+
+    fn over(&mut self) {
+        if self.untold > 0 {
+            info!(untold = self.untold, "control connections are accepted again");
+            self.untold = 0;
+        }
+    }
+}
+
+/// A place in the crowd, free again when it is dropped.
+#[derive(Debug)]
+struct Seat {
+    id: Id,
+    crowd: Present,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut present = unpoisoned(&self.crowd);
+        present.0.leave(self.id);
+        present.1.remove(&self.id);
     }
 }
 
@@ -248,6 +341,8 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>, open: m
 struct Desk {
     requests: mpsc::Sender<Request>,
     names: Names,
+    board: Arc<Board>,
+    seat: Arc<Seat>,
     credentials: UCred,
     line: Line,
 }
@@ -256,34 +351,46 @@ impl Desk {
     async fn serve(self, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let claim = request.headers().get(caller::CLAIM).and_then(|claim| claim.to_str().ok());
         let claim = claim.map(str::to_owned);
+        let seat = Arc::clone(&self.seat);
         let answer = match command(request).await {
-            Ok(command) => self.ask(command, claim).await,
+            Ok(command) => {
+                unpoisoned(&seat.crowd).0.works(seat.id);
+                self.ask(command, claim).await
+            }
             Err(answer) => answer,
         };
-        let mut response = Response::new(Full::new(Bytes::from(answer.body)));
-        *response.status_mut() = answer.status;
+        unpoisoned(&seat.crowd).0.answered(seat.id, Instant::now());
+        let body = match answer.body {
+            Body::Text(text) => text.into(),
+            Body::Shared(bytes) => bytes,
+            Body::Status(status) => serde_json::to_vec_pretty(&status).unwrap_or_default().into(),
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = answer.code;
         let json = hyper::header::HeaderValue::from_static("application/json");
         response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
         Ok(response)
     }
 
     async fn ask(self, command: Command, claim: Option<String>) -> Answer {
-        let claim = claim.or_else(|| match &command {
-            Command::Drain(drain) => drain.by.clone(),
-            Command::Status
-            | Command::Explain(_)
+        let stopping = Refusal { error: "the daemon is stopping".to_owned(), hint: None };
+        let claim = match &command {
+            Command::Status => {
+                let answer = self.board.status(caller::anonymous(self.credentials)).await;
+                return answer.unwrap_or_else(|| Answer::conflict(&stopping));
+            }
+            Command::Drain(drain) => claim.or_else(|| drain.by.clone()),
+            Command::Explain(_)
             | Command::Undrain(_)
             | Command::Promote(_)
             | Command::Reload
-            | Command::Restart => None,
-        });
+            | Command::Restart => claim,
+        };
         let caller = match command.changes() {
             true => self.names.caller(self.credentials, claim.as_deref()).await,
             false => caller::anonymous(self.credentials),
         };
-        let (sender, receiver) = oneshot::channel();
-        let stopping = Refusal { error: "the daemon is stopping".to_owned(), hint: None };
-        let answer = Reply { sender, line: self.line };
+        let (answer, receiver) = Reply::to(Some(self.line));
         if self.requests.send(Request { command, caller, answer }).await.is_err() {
             return Answer::conflict(&stopping);
         }
@@ -291,48 +398,9 @@ impl Desk {
     }
 }
 
-async fn command(request: hyper::Request<Incoming>) -> Result<Command, Answer> {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let get = method == Method::GET;
-    let post = method == Method::POST;
-    match path.as_str() {
-        "/v1/status" if get => Ok(Command::Status),
-        "/v1/drain" if post => body(request).await.map(Command::Drain),
-        "/v1/undrain" if post => body(request).await.map(Command::Undrain),
-        "/v1/promote" if post => body(request).await.map(Command::Promote),
-        "/v1/reload" if post => Ok(Command::Reload),
-        "/v1/restart" if post => Ok(Command::Restart),
-        _ => match path.strip_prefix("/v1/explain/") {
-            Some(vip) if get => {
-                parse_vip(vip).map(Command::Explain).map_err(|refusal| Answer::bad_request(&refusal))
-            }
-            _ => Err(Answer::not_found(&Refusal {
-                error: format!("there is no {method} {path}"),
-                hint: Some(
-                    "GET /v1/status, GET /v1/explain/VIP, POST /v1/drain, POST /v1/undrain, POST /v1/reload, \
-                     POST /v1/restart"
-                        .to_owned(),
-                ),
-            })),
-        },
-    }
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A VIP as people write it: an address, or a prefix.
-///
-/// # Errors
-/// It is neither.
-pub fn parse_vip(text: &str) -> Result<IpNet, Refusal> {
-    let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
-    address.or_else(|_not_an_address| text.parse::<IpNet>()).map_err(|_neither| Refusal {
-        error: format!("{text:?} is neither an IP address nor a prefix"),
-        hint: Some("write it like 192.0.2.10 or 2001:db8::/48".to_owned()),
-    })
-}
-
-async fn body<T: DeserializeOwned>(request: hyper::Request<Incoming>) -> Result<T, Answer> {
-    let refuse = |error: String| Answer::bad_request(&Refusal { error, hint: None });
-    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
-    let bytes = body.map_err(|error| refuse(format!("cannot read the request: {error}")))?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| refuse(format!("cannot understand the request: {error}")))
-}
+#[cfg(test)]
+mod tests;

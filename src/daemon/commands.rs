@@ -26,7 +26,7 @@ impl Daemon {
         }
         let now = Instant::now();
         let answered = match command {
-            Command::Status => Answer::ok(&view::status(&self.engine, &self.surroundings(), now)),
+            Command::Status => Answer::status(view::status(&self.engine, &self.surroundings(), now)),
             Command::Explain(vip) => match view::explain(&self.engine, &self.surroundings(), vip, now) {
                 Some(explanation) => Answer::ok(&explanation),
                 None => Answer::not_found(&Refusal {

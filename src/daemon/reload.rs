@@ -104,6 +104,8 @@ impl Reloads {
         if asker.is_signal() && self.waiting.iter().any(Asker::is_signal) {
             return;
         }
+        // Whoever has gone holds a descriptor here.
+        self.waiting.retain(|asker| !asker.is_gone());
         self.waiting.push(asker);
         self.begin();
     }

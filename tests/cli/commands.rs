@@ -150,6 +150,29 @@ fn a_file_or_program_that_everyone_may_change_is_warned_of() {
 }
 
 #[test]
+fn a_named_pipe_is_refused_at_once_and_that_of_a_shell_is_read() {
+    let vipcast = Vipcast::new("pipes");
+    let pipe = vipcast.0.join("vipcast.yaml");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    for command in [&["check", "vipcast.yaml"][..], &["run", "--config", "vipcast.yaml"]] {
+        let said = vipcast.said(command);
+        assert!(said.starts_with("exit code 78\n"), "{said}");
+        assert!(said.contains("cannot read `vipcast.yaml`: it is a pipe, not a file"), "{said}");
+    }
+    let text = "{local_as: 65001, peers: {tor: {address: 192.0.2.1, peer_as: 65000}}, services: {}}";
+    let program = env!("CARGO_BIN_EXE_vipcast");
+    for line in [format!("{program} check <(echo '{text}')"), format!("echo '{text}' | {program} check -")] {
+        let Output { status, stdout, stderr } =
+            Command::new("bash").args(["-c", &line]).output().expect("bash runs");
+        let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(
+            status.success() && stdout.contains("1 peer, 0 checks, 0 services"),
+            "{line}: {stdout}{stderr}"
+        );
+    }
+}
+
+#[test]
 fn i8_run_refuses_a_broken_configuration_with_78() {
     let vipcast = Vipcast::new("broken").with("vipcast.yaml", FIVE_MISTAKES);
     let (check, run) =

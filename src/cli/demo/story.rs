@@ -13,7 +13,7 @@ use super::rack::{Edge, is_bound};
 use super::tor::{EDGE_AS, TOR_AS, Tor};
 use super::web::{self, Web};
 use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
-use crate::control::client;
+use crate::control::client::Client;
 
 /// The VIP (RFC 5737).
 const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
@@ -137,12 +137,12 @@ async fn drain(edge: &Edge) -> Result<Done> {
     let services = Services::Service("web".to_owned());
     let request =
         DrainRequest { services, by: Some("demo".to_owned()), reason: Some("demo".to_owned()), for_ms: None };
-    Ok(client::post(&edge.socket(), "/v1/drain", &request).await?)
+    Ok(Client::new(edge.socket(), PATIENCE).post("/v1/drain", &request).await?)
 }
 
 async fn undrain(edge: &Edge) -> Result<Done> {
     let request = ServicesRequest { services: Services::Service("web".to_owned()) };
-    Ok(client::post(&edge.socket(), "/v1/undrain", &request).await?)
+    Ok(Client::new(edge.socket(), PATIENCE).post("/v1/undrain", &request).await?)
 }
 
 async fn wait_for_ctrl_c(edge: &Edge) -> Result<()> {

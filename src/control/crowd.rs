@@ -1,0 +1,207 @@
+//! Who is connected to the control socket, and who must leave for others: a pure book, time is an argument.
+//!
+//! * 64 connections at once; 16 of a user, 48 of all users but root, so that none locks the others out.
+//! * Who comes when there is no room takes the place of the connection that has done nothing for the longest time, of the
+//!   user with the most. A connection whose command is under way keeps its place.
+//! * A client has ten seconds to read an answer and to send the next request; a quarter of one, while the answers that clients
+//!   have not read take too much memory.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Connections at once.
+pub(super) const MOST: usize = 64;
+/// Of all users but root.
+const MOST_OF_USERS: usize = 48;
+/// Of a user but root.
+const SHARE: usize = 16;
+/// How long we wait for a client.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long when memory is short.
+const SHORT_SILENCE: Duration = Duration::from_millis(250);
+
+/// A connection.
+pub(super) type Id = u64;
+
+/// Everybody who is connected.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    next: Id,
+    present: BTreeMap<Id, Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    uid: u32,
+    /// Since when we wait for it to send or to read; `None` while its command is under way.
+    silent_since: Option<Instant>,
+}
+
+/// What becomes of a client that comes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is in.
+    Free(Id),
+    /// It is in, and the other one is out.
+    InPlaceOf(Id, Id),
+    /// Every place is taken by a command under way.
+    Refused,
+}
+
+impl Crowd {
+    /// A client of this user comes.
+    pub(super) fn admit(&mut self, uid: u32, now: Instant) -> Admission {
+        let leaves = match self.place(uid) {
+            Place::Free => None,
+            Place::Of(Some(id)) => Some(id),
+            Place::Of(None) => return Admission::Refused,
+        };
+        let id = self.next;
+        self.next += 1;
+        self.present.insert(id, Client { uid, silent_since: Some(now) });
+        match leaves {
+            None => Admission::Free(id),
+            Some(other) => {
+                self.present.remove(&other);
+                Admission::InPlaceOf(id, other)
+            }
+        }
+    }
+
+    /// It has left.
+    pub(super) fn leave(&mut self, id: Id) {
+        self.present.remove(&id);
+    }
+
+    /// Its command is under way.
+    pub(super) fn works(&mut self, id: Id) {
+        if let Some(client) = self.present.get_mut(&id) {
+            client.silent_since = None;
+        }
+    }
+
+    /// It has its answer.
+    pub(super) fn answered(&mut self, id: Id, now: Instant) {
+        if let Some(client) = self.present.get_mut(&id) {
+            client.silent_since = Some(now);
+        }
+    }
+
+    /// Takes out whoever was silent for too long.
+    pub(super) fn overdue(&mut self, memory_is_short: bool, now: Instant) -> Vec<Id> {
+        let limit = if memory_is_short { SHORT_SILENCE } else { SILENCE };
+        let is_overdue = |client: &Client| {
+            client.silent_since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+        };
+        let overdue: Vec<Id> =
+            self.present.iter().filter(|(_, client)| is_overdue(client)).map(|(id, _)| *id).collect();
+        for id in &overdue {
+            self.present.remove(id);
+        }
+        overdue
+    }
+
+    /// Takes out whoever was silent for the longest time, when descriptors are short.
+    pub(super) fn longest_silent(&mut self) -> Option<Id> {
+        let id = self.idlest(|_| true)?;
+        self.present.remove(&id);
+        Some(id)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.present.is_empty()
+    }
+
+    /// Whose place a client of this user would take.
+    fn place(&self, uid: u32) -> Place {
+        let of = |uid: u32| self.present.values().filter(|client| client.uid == uid).count();
+        let users = self.present.values().filter(|client| client.uid != 0).count();
+        if uid != 0 && of(uid) >= SHARE {
+            return Place::Of(self.idlest(|other| other == uid));
+        }
+        let users_only = uid != 0 && users >= MOST_OF_USERS;
+        let full = users_only || self.present.len() >= MOST;
+        if !full {
+            return Place::Free;
+        }
+        // Of the user with the most; root makes no room where users have used up their share.
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        for client in self.present.values() {
+            if client.uid != 0 || !users_only {
+                *counts.entry(client.uid).or_default() += 1;
+            }
+        }
+        let mut greediest: Vec<(usize, u32)> = counts.into_iter().map(|(uid, count)| (count, uid)).collect();
+        greediest.sort_unstable_by(|a, b| b.cmp(a));
+        Place::Of(greediest.iter().find_map(|(_, uid)| self.idlest(|other| other == *uid)))
+    }
+
+    fn idlest(&self, of: impl Fn(u32) -> bool) -> Option<Id> {
+        let silent = self.present.iter().filter(|(_, client)| of(client.uid));
+        let since = silent.filter_map(|(id, client)| Some((client.silent_since?, *id)));
+        since.min().map(|(_, id)| id)
+    }
+}
+
+enum Place {
+    Free,
+    /// Of this connection, if any may leave.
+    Of(Option<Id>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn fill(crowd: &mut Crowd, uid: u32, count: usize, now: Instant) {
+        for _ in 0..count {
+            assert!(matches!(crowd.admit(uid, now), Admission::Free(_)));
+        }
+    }
+
+    #[test]
+    fn who_comes_to_a_full_house_takes_the_place_of_the_longest_silent_of_the_user_with_the_most() {
+        let (mut crowd, now) = (Crowd::default(), Instant::now());
+        fill(&mut crowd, 0, 1, now);
+        fill(&mut crowd, 1000, SHARE, now + SECOND);
+        fill(&mut crowd, 0, MOST - SHARE - 1, now + 2 * SECOND);
+        assert_eq!(crowd.admit(1001, now + 3 * SECOND), Admission::InPlaceOf(64, 0), "root has the most");
+        crowd.works(0);
+        assert_eq!(crowd.admit(0, now + 3 * SECOND), Admission::InPlaceOf(65, 17));
+        assert_eq!(crowd.present.len(), MOST);
+    }
+
+    #[test]
+    fn a_user_never_takes_more_than_a_share_and_users_leave_room_for_root() {
+        let (mut crowd, now) = (Crowd::default(), Instant::now());
+        fill(&mut crowd, 1000, SHARE, now);
+        assert_eq!(crowd.admit(1000, now), Admission::InPlaceOf(16, 0));
+        fill(&mut crowd, 1001, SHARE, now);
+        fill(&mut crowd, 1002, SHARE, now);
+        for id in 0..100 {
+            crowd.works(id);
+        }
+        assert_eq!(crowd.admit(1000, now), Admission::Refused);
+        assert_eq!(crowd.admit(1003, now), Admission::Refused);
+        fill(&mut crowd, 0, MOST - MOST_OF_USERS, now);
+        assert!(matches!(crowd.admit(0, now), Admission::InPlaceOf(_, left) if left >= 49), "one of its own");
+    }
+
+    #[test]
+    fn a_silent_client_is_closed_after_ten_seconds_and_sooner_when_memory_is_short() {
+        let (mut crowd, now) = (Crowd::default(), Instant::now());
+        fill(&mut crowd, 0, 3, now);
+        crowd.works(1);
+        crowd.works(2);
+        crowd.answered(2, now + 5 * SECOND);
+        assert_eq!(crowd.overdue(false, now + 9 * SECOND), Vec::<Id>::new());
+        assert_eq!(crowd.overdue(false, now + 10 * SECOND), [0]);
+        assert_eq!(crowd.overdue(true, now + 10 * SECOND), [2]);
+        assert_eq!(crowd.overdue(true, now + 1000 * SECOND), Vec::<Id>::new(), "a command takes its time");
+        crowd.answered(1, now);
+        assert_eq!(crowd.overdue(true, now + SECOND), [1]);
+        assert!(crowd.is_empty());
+    }
+}

@@ -1,0 +1,260 @@
+//! The file of the control socket: made for its users alone from the first moment, and nobody else's file is touched.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::libc::{O_NOFOLLOW, O_PATH};
+use nix::unistd::Gid;
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tracing::debug;
+
+use crate::config::model::Control;
+
+/// Clients that may wait to be accepted.
+const BACKLOG: i32 = 64;
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// It cannot be made.
+    #[error("cannot make the control socket {}", path.display())]
+    Bind {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another daemon answers there.
+    #[error("another daemon answers on the control socket {}", path.display())]
+    Taken {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Something else has its name.
+    #[error(
+        "cannot make the control socket {}: {what} has this name; remove it, or name another path with `control: {{socket: …}}`",
+        path.display()
+    )]
+    NotASocket {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
+}
+
+/// The file of a socket that we have made.
+#[derive(Debug, Clone)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    /// The file itself, whatever has its name: as long as this is open no other file is given its number.
+    held: Arc<File>,
+}
+
+/// What has the name of our socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Ours,
+    Nothing,
+    Another,
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let held = File::options().read(true).custom_flags(O_PATH | O_NOFOLLOW).open(path)?;
+        let found = held.metadata()?;
+        if !found.file_type().is_socket() {
+            return Err(io::Error::other("somebody has replaced it"));
+        }
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino(), held: Arc::new(held) })
+    }
+
+    /// Lets a group use the socket. By descriptor: whoever may write to the directory could put a link in its place.
+    pub(super) fn let_in(&self, group: Gid) -> io::Result<()> {
+        let held = format!("/proc/self/fd/{}", self.held.as_raw_fd());
+        chown(&held, None, Some(group.as_raw()))?;
+        fs::set_permissions(held, fs::Permissions::from_mode(0o660))
+    }
+
+    /// Blocks as the file system does.
+    pub(super) fn look(&self) -> io::Result<Found> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(Found::Ours),
+            Ok(_) => Ok(Found::Another),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes it, unless the name is somebody else's by now.
+    pub(super) fn remove(&self) {
+        let removed = match self.look() {
+            Ok(Found::Ours) => fs::remove_file(&self.path),
+            Ok(Found::Nothing | Found::Another) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            debug!(path = %self.path.display(), %error, "the control socket stays");
+        }
+    }
+}
+
+/// Makes the socket and listens, for the owner alone. Blocks as the file system does.
+///
+/// # Errors
+/// See [`SocketError`].
+pub(super) fn listen(control: &Control) -> Result<(UnixListener, SocketFile), SocketError> {
+    let path = &control.socket;
+    let failed = |source| SocketError::Bind { path: path.clone(), source };
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(failed)?;
+    }
+    make_room(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    // A file that `bind` makes has the mode of the socket: there is no moment in which others could open it.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|errno| failed(errno.into()))?;
+    socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
+    let file = SocketFile::at(path).map_err(failed)?;
+    socket.listen(BACKLOG).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok((socket.into(), file))
+}
+
+/// A socket that nobody listens on was left by a crash. Anything else stays.
+fn make_room(path: &Path) -> Result<(), SocketError> {
+    let failed = |source| SocketError::Bind { path: path.to_owned(), source };
+    let kind = match fs::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let what = if kind.is_socket() {
+        None
+    } else if kind.is_file() {
+        Some("a file")
+    } else if kind.is_dir() {
+        Some("a directory")
+    } else if kind.is_symlink() {
+        Some("a symbolic link")
+    } else if kind.is_fifo() {
+        Some("a pipe")
+    } else {
+        Some("a device")
+    };
+    if let Some(what) = what {
+        return Err(SocketError::NotASocket { path: path.to_owned(), what });
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    // A daemon that stands still accepts nothing, and is not waited for.
+    probe.set_nonblocking(true).map_err(failed)?;
+    match probe.connect(&SockAddr::unix(path).map_err(failed)?) {
+        Ok(()) => Err(SocketError::Taken { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(SocketError::Taken { path: path.to_owned() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("vipcast-socket-{}-{name}", std::process::id()));
+        drop(fs::remove_dir_all(&path));
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    fn control(path: &Path) -> Control {
+        Control { socket: path.to_owned(), group: None }
+    }
+
+    #[test]
+    fn what_is_no_socket_is_never_deleted() {
+        let directory = scratch("others");
+        let path = directory.join("control.sock");
+        let refused = |what: &str| {
+            let error = listen(&control(&path)).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!(
+                    "cannot make the control socket {}: {what} has this name; remove it, or name another path with \
+                     `control: {{socket: …}}`",
+                    path.display()
+                )
+            );
+            assert!(path.symlink_metadata().is_ok(), "{what} is still there");
+            if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) }.unwrap();
+        };
+        fs::write(&path, "precious").unwrap();
+        refused("a file");
+        fs::create_dir(&path).unwrap();
+        refused("a directory");
+        std::os::unix::fs::symlink(directory.join("elsewhere"), &path).unwrap();
+        refused("a symbolic link");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        refused("a pipe");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_socket_is_taken_over_from_the_dead_and_from_nobody_else() {
+        let directory = scratch("taken");
+        let path = directory.join("control.sock");
+        let (first, file) = listen(&control(&path)).unwrap();
+        let taken = listen(&control(&path)).unwrap_err();
+        assert!(matches!(taken, SocketError::Taken { .. }), "{taken}");
+        // A daemon that stands still: nobody accepts, and the queue is full.
+        let mut waiting = Vec::new();
+        loop {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let connected = client.connect(&SockAddr::unix(&path).unwrap());
+            waiting.push(client);
+            if connected.is_err() {
+                break;
+            }
+        }
+        let taken = listen(&control(&path)).unwrap_err();
+        assert!(matches!(taken, SocketError::Taken { .. }), "{taken}");
+        drop((first, waiting));
+        let (_second, other) = listen(&control(&path)).unwrap();
+        assert_eq!(file.look().unwrap(), Found::Another);
+        file.remove();
+        assert_eq!(other.look().unwrap(), Found::Ours, "what is not ours is not removed");
+        other.remove();
+        assert_eq!(other.look().unwrap(), Found::Nothing);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_mode_of_the_socket_is_that_of_its_users_whatever_the_umask() {
+        let directory = scratch("mode");
+        let path = directory.join("control.sock");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (listener, _) = listen(&control(&path)).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        drop(listener);
+        let (_listener, file) = listen(&control(&path)).unwrap();
+        file.let_in(nix::unistd::getegid()).unwrap();
+        assert_eq!(mode(&path), 0o660);
+        UnixStream::connect(&path).unwrap();
+        fs::remove_dir_all(directory).unwrap();
+    }
+}
