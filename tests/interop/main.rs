@@ -16,6 +16,7 @@
 //! | `paths` | who else announces a VIP |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
+//! | `control` | reloads that hang, a daemon that stands still, clients that neither speak nor read |
 //! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
@@ -27,6 +28,7 @@
 mod addresses;
 mod bfd;
 mod capabilities;
+mod control;
 mod demoted;
 mod descriptors;
 mod detection;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         bfd::trials(),
         detection::trials(),
         descriptors::trials(),
+        control::trials(),
         health::trials(),
         hostile::trials(),
         soak::trials(),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -50,6 +50,16 @@ impl Node {
     /// Changes the configuration file; nothing is reloaded.
     pub(crate) fn write_config(&self, lab: &Lab, config: &str) -> Result<()> {
         fs::write(&self.config, complete(lab, &self.host, config)).context("cannot write the configuration")
+    }
+
+    /// The configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The control socket.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// SIGHUP.

@@ -132,6 +132,30 @@ async fn the_caller_is_who_the_kernel_says_and_only_root_may_speak_for_somebody(
 }
 
 #[tokio::test]
+async fn a_member_of_the_group_acts_in_no_name_but_its_own() {
+    /// A user that no host has a name for.
+    const UID: u32 = 4_000_000_001;
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    let mut rig = Rig::new("member");
+    let path = rig.path();
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let client = std::thread::spawn(move || {
+        // Of this thread alone.
+        rustix::thread::set_thread_res_uid(None, rustix::process::Uid::from_raw(UID), None).unwrap();
+        let mut client = Blocking::connect(&path).unwrap();
+        let body = r#"{"services": "all", "by": "alice"}"#;
+        client.write_all(post("/v1/drain", "vipcast-operator: alice\r\n", body).as_bytes()).unwrap();
+        client
+    });
+    let Request { caller, .. } = rig.requests.recv().await.unwrap();
+    assert_eq!((caller.uid, caller.name.as_str()), (UID, "uid 4000000001"));
+    drop(client.join());
+}
+
+#[tokio::test]
 async fn a_command_whose_client_has_given_up_is_not_carried_out() {
     let mut rig = Rig::new("given-up");
     let path = rig.path();
