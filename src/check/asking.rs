@@ -2,14 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::limit::Limit;
-use super::resolve::Resolver;
+use super::owners::Owner;
+use super::resolve::{Found, Resolver};
 use super::words;
 use crate::config::model::{Target, Via};
 
@@ -25,6 +26,10 @@ pub(super) struct Asking<'a> {
     pub(super) resolver: &'a Resolver,
     /// Where packets come from.
     pub(super) via: &'a Via,
+    /// For whom it is asked.
+    pub(super) owner: &'a Owner,
+    /// What is to be said beside the answer.
+    pub(super) remark: &'a OnceLock<String>,
 }
 
 impl Asking<'_> {
@@ -39,9 +44,19 @@ impl Asking<'_> {
     /// In words.
     pub(super) async fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, String> {
         let cannot_resolve = |cause: &str| format!("cannot resolve \"{host}\": {cause}");
-        let addresses = (self.limit.within(self.resolver.addresses(host)).await)
+        let asked = self.resolver.addresses(host, self.owner.service.as_str(), self.limit.length());
+        let Found { addresses, remark } = (self.limit.within(asked).await)
             .ok_or_else(|| cannot_resolve(&self.limit.exceeded("no answer")))?
             .map_err(|cause| cannot_resolve(&cause))?;
+        if let Some(remark) = remark {
+            // The first of several will do.
+            let _told_already = self.remark.set(remark);
+        }
+        if let Some(vip) = addresses.iter().find(|address| self.owner.is_elsewhere(**address)) {
+            return Err(format!(
+                "{vip} is not on this host now (`bind: announced`): another node would answer"
+            ));
+        }
         let Some(source) = self.via.source else { return Ok(addresses) };
         let usable: Arc<[IpAddr]> =
             addresses.iter().copied().filter(|address| address.is_ipv4() == source.is_ipv4()).collect();

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use domain::base::iana::OptRcode;
 use domain::base::{Message, MessageBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -27,16 +28,20 @@ const STRANGE: usize = 64;
 
 /// Passes when the answer is as it must be. Where the server's name has several addresses, the next one is asked when one does
 /// not answer.
-pub(super) async fn probe(check: &DnsCheck, asking: Asking<'_>) -> Answer {
-    let query = query(check, random())?;
+pub(super) async fn probe(check: &DnsCheck, asking: Asking<'_>, server: &mut Server) -> Answer {
+    let answer = probe_once(check, asking, server).await;
+    if answer.is_err() {
+        // Another server may have taken its place.
+        server.is_without_edns = false;
+    }
+    answer
+}
+
+async fn probe_once(check: &DnsCheck, asking: Asking<'_>, server: &mut Server) -> Answer {
     let addresses = asking.addresses(&check.server.host).await?;
     let mut failure = String::new();
     for (address, asking) in asking.turns(&addresses) {
-        let answer = match check.transport {
-            DnsTransport::Udp => over_udp(check, &query, address, asking).await,
-            DnsTransport::Tcp => over_tcp(check, &query, address, asking).await,
-        };
-        match answer {
+        match ask(check, address, asking, server).await {
             Ok(answer) => return answer::judge(check, &answer),
             Err(cause) => failure = check.server.named(address, cause),
         }
@@ -44,8 +49,43 @@ pub(super) async fn probe(check: &DnsCheck, asking: Asking<'_>) -> Answer {
     Err(failure)
 }
 
+/// What is remembered of a server from probe to probe.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    /// It does not know EDNS, and answers what has it with an error.
+    is_without_edns: bool,
+}
+
+/// Asks one server; with EDNS, and without where that is what it complains of (RFC 6891 §6.2.2).
+async fn ask(
+    check: &DnsCheck,
+    address: IpAddr,
+    asking: Asking<'_>,
+    server: &mut Server,
+) -> Result<Message<Bytes>, String> {
+    let ask = async |edns: bool| {
+        let query = query(check, random(), edns)?;
+        match check.transport {
+            DnsTransport::Udp => over_udp(check, &query, address, asking).await,
+            DnsTransport::Tcp => over_tcp(check, &query, address, asking).await,
+        }
+    };
+    if !check.edns || server.is_without_edns {
+        return ask(false).await;
+    }
+    let answer = ask(true).await?;
+    let rcode = answer.opt_rcode();
+    let complains = [OptRcode::FORMERR, OptRcode::NOTIMP, OptRcode::BADVERS].contains(&rcode);
+    if !complains || check.rcodes.contains(&rcode) {
+        return Ok(answer);
+    }
+    let answer = ask(false).await?;
+    server.is_without_edns = answer.opt_rcode() != rcode;
+    Ok(answer)
+}
+
 /// The message that we send.
-fn query(check: &DnsCheck, id: u16) -> Result<Message<Bytes>, String> {
+fn query(check: &DnsCheck, id: u16, edns: bool) -> Result<Message<Bytes>, String> {
     let impossible = |_| String::from("the question does not fit into a message");
     let mut query = MessageBuilder::new_bytes();
     query.header_mut().set_id(id);
@@ -55,6 +95,9 @@ fn query(check: &DnsCheck, id: u16) -> Result<Message<Bytes>, String> {
     let mut query = query.question();
     query.push((&check.name, check.record_type)).map_err(impossible)?;
     let mut query = query.additional();
+    if !edns {
+        return Ok(query.into_message());
+    }
     let opt = query.opt(|opt| {
         opt.set_udp_payload_size(UDP_SIZE);
         opt.set_dnssec_ok(check.authenticated);

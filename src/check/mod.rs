@@ -64,6 +64,7 @@ mod listener;
 mod looks;
 mod netlink;
 pub mod once;
+mod owners;
 mod pattern;
 mod probe;
 mod process;

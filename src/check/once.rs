@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::owners::owners;
 use super::probe::{Prober, Shared};
 use super::report::Outcome;
 use super::runner;
-use crate::config::model::Check;
-use crate::names::CheckName;
+use crate::config::model::{Check, Service};
+use crate::names::{CheckName, ServiceName};
 
 /// How long the end waits for killed programs to go.
 const GRACE: Duration = Duration::from_secs(1);
@@ -21,11 +22,15 @@ const GRACE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the system grants no epoll instance.
-pub fn probe(checks: BTreeMap<CheckName, Arc<Check>>) -> io::Result<BTreeMap<CheckName, Outcome>> {
+pub fn probe(
+    checks: BTreeMap<CheckName, Arc<Check>>,
+    services: &BTreeMap<ServiceName, Service>,
+) -> io::Result<BTreeMap<CheckName, Outcome>> {
     runner::raise_descriptor_limit();
     let runtime = runner::runtime()?;
     let outcomes = runtime.block_on(async {
         let (shared, drained) = Shared::new();
+        shared.owners.set(owners(services));
         let mut probes = JoinSet::new();
         for (name, check) in checks {
             let mut prober = Prober::new(name.clone(), check, shared.clone());

@@ -3,7 +3,7 @@
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::interface::Interfaces;
 use super::limit::{Answer, Limit};
 use super::listener::Listeners;
 use super::looks::{LastLook, Looks};
+use super::owners::{Owner, Owners};
 use super::process::Watched;
 use super::report::Outcome;
 use super::resolve::Resolver;
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) interfaces: Interfaces,
     /// What systemd makes of its units.
     pub(super) systemds: Systemds,
+    /// For whom they are asked.
+    pub(super) owners: Owners,
 }
 
 /// An event is no reason to ask sooner after the last question than this: whatever happens how often, the thread is not
@@ -71,6 +74,7 @@ impl Shared {
             listeners: Listeners::default(),
             interfaces: Interfaces::default(),
             systemds: Systemds::default(),
+            owners: Owners::default(),
         };
         (shared, drained)
     }
@@ -103,6 +107,7 @@ pub(super) struct Prober {
     asked: Instant,
     started: Option<Instant>,
     last_look: LastLook,
+    server: dns::Server,
 }
 
 /// Who tells that something has changed.
@@ -142,6 +147,7 @@ impl Prober {
             last_run: LastRun::default(),
             last_look: LastLook::default(),
             watched: Watched::default(),
+            server: dns::Server::default(),
             told,
             asked: Instant::now(),
             started: None,
@@ -195,36 +201,36 @@ impl Prober {
 
     /// Each kind in a box of its own, so that no probe takes the room that the largest of them needs.
     async fn ask(&mut self, started: &mut Instant) -> Answer {
-        let Self { name, check, shared, trust, last_run, last_look, watched, .. } = self;
+        let Self { name, check, shared, trust, last_run, last_look, watched, server, .. } = self;
         let limit = Limit::starting_now(check.timeout);
         match &check.kind {
             CheckKind::Http(http) => {
-                let turn = Turn::take(check, shared, started).await;
-                turn.within(Box::pin(http::probe(http, turn.asking, trust))).await
+                let turn = Turn::take(name, check, shared, started).await;
+                turn.within(Box::pin(http::probe(http, turn.asking(), trust))).await
             }
             CheckKind::Tcp(tcp) => {
-                let turn = Turn::take(check, shared, started).await;
-                turn.within(Box::pin(tcp::probe(tcp, turn.asking))).await
+                let turn = Turn::take(name, check, shared, started).await;
+                turn.within(Box::pin(tcp::probe(tcp, turn.asking()))).await
             }
             CheckKind::Tls(tls) => {
-                let turn = Turn::take(check, shared, started).await;
-                turn.within(Box::pin(tls::probe(tls, turn.asking, trust))).await
+                let turn = Turn::take(name, check, shared, started).await;
+                turn.within(Box::pin(tls::probe(tls, turn.asking(), trust))).await
             }
             CheckKind::Grpc(grpc) => {
-                let turn = Turn::take(check, shared, started).await;
-                turn.within(Box::pin(grpc::probe(grpc, turn.asking, trust))).await
+                let turn = Turn::take(name, check, shared, started).await;
+                turn.within(Box::pin(grpc::probe(grpc, turn.asking(), trust))).await
             }
             CheckKind::Udp(udp) => {
-                let turn = Turn::take(check, shared, started).await;
-                turn.within(Box::pin(udp::probe(udp, turn.asking))).await
+                let turn = Turn::take(name, check, shared, started).await;
+                turn.within(Box::pin(udp::probe(udp, turn.asking()))).await
             }
             CheckKind::Dns(dns) => {
-                let turn = Turn::take(check, shared, started).await;
-                turn.within(Box::pin(dns::probe(dns, turn.asking))).await
+                let turn = Turn::take(name, check, shared, started).await;
+                turn.within(Box::pin(dns::probe(dns, turn.asking(), server))).await
             }
             CheckKind::Icmp(icmp) => {
-                let turn = Turn::take(check, shared, started).await;
-                turn.within(Box::pin(icmp::probe(icmp, turn.asking))).await
+                let turn = Turn::take(name, check, shared, started).await;
+                turn.within(Box::pin(icmp::probe(icmp, turn.asking()))).await
             }
             CheckKind::File(file) => file::probe(file, limit, &shared.looks, last_look).await,
             CheckKind::Exec(exec) => {
@@ -241,23 +247,41 @@ impl Prober {
 /// The turn of a question over the network. One that waits for its turn has not begun: its time does not run yet, so that
 /// a host with too few descriptors does not turn healthy services into failed ones.
 struct Turn<'a> {
-    asking: Asking<'a>,
+    limit: Limit,
+    check: &'a Check,
+    shared: &'a Shared,
+    owner: Owner,
+    remark: OnceLock<String>,
     _place: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> Turn<'a> {
-    async fn take(check: &'a Check, shared: &'a Shared, started: &mut Instant) -> Self {
+    async fn take(name: &CheckName, check: &'a Check, shared: &'a Shared, started: &mut Instant) -> Self {
         // Never closed, so there is always one in the end.
         let place = shared.places.acquire().await.ok();
         *started = Instant::now();
         let limit = Limit::starting_now(check.timeout);
-        Self { asking: Asking { limit, resolver: &shared.resolver, via: &check.via }, _place: place }
+        let owner = shared.owners.of(name);
+        Self { limit, check, shared, owner, remark: OnceLock::new(), _place: place }
+    }
+
+    fn asking(&self) -> Asking<'_> {
+        Asking {
+            limit: self.limit,
+            resolver: &self.shared.resolver,
+            via: &self.check.via,
+            owner: &self.owner,
+            remark: &self.remark,
+        }
     }
 
     /// Over at the time-out, whatever it waits for; before that it says itself what it waited for.
     async fn within(&self, answer: impl Future<Output = Answer>) -> Answer {
-        let limit = self.asking.limit;
-        limit.within(answer).await.unwrap_or_else(|| Err(limit.exceeded("no answer")))
+        let limit = self.limit;
+        let answer = limit.within(answer).await.unwrap_or_else(|| Err(limit.exceeded("no answer")));
+        let Some(remark) = self.remark.get() else { return answer };
+        let remarked = |text: String| format!("{text} ({remark})");
+        answer.map(remarked).map_err(remarked)
     }
 }
 

@@ -1,160 +1,224 @@
-//! Names to addresses through the system's resolver, without letting it take the daemon down with it.
+//! Names to addresses through the system's resolver, without letting it take the daemon, or another service, down with it.
 //!
 //! `getaddrinfo` blocks, cannot be cancelled, and takes half a minute when no name server answers. So
-//! * a lookup runs on the runtime's pool of blocking threads, and at most [`SLOTS`] at a time. The thread, not the probe,
-//!   holds the slot: a probe that gives up at its time-out frees nothing that is still in use;
+//! * a lookup runs on the runtime's pool of blocking threads, within the bounds of [`lanes`]: those of one service never wait for
+//!   those of another. The thread, not the probe, holds the slot: a probe that gives up at its time-out frees nothing
+//!   that is still in use;
 //! * a name is looked up once at a time: whoever asks meanwhile gets the same answer. However often a hanging name
-//!   is asked for, it holds one thread, and names that work keep the others.
+//!   is asked for, it holds one thread;
+//! * what [`local`] knows, the names in /etc/hosts and `localhost`, waits for no slot;
+//! * the last addresses of a name go on being used for [`KEPT`] while the resolver is silent or cannot tell. That a name does not
+//!   exist is an answer, and ends that.
 //!
-//! Nothing is cached: an answer is forgotten as soon as it has been handed to those who waited for it.
+//! While the resolver answers nothing is cached.
 
-use std::collections::BTreeMap;
+mod lanes;
+mod local;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+pub(super) use self::lanes::MOST;
+use self::lanes::{Lanes, Slot};
+use self::local::Local;
 use super::words;
 
-/// Lookups at the same time.
-pub(super) const SLOTS: usize = 8;
+/// How long the last addresses of a name are used when no newer ones can be had.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+/// How long a lookup may take before the last addresses are used, if there are any.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Names whose last addresses are kept: a server that redirects may name any number.
+const NAMES: usize = 4096;
 
-/// The addresses, or why there are none.
-type Addresses = Result<Arc<[IpAddr]>, Arc<str>>;
+/// Addresses, in the order in which they are to be tried; never none.
+type Addresses = Arc<[IpAddr]>;
 
-/// Answers that somebody waits for.
-type Pending = Mutex<BTreeMap<String, watch::Receiver<Option<Addresses>>>>;
+/// Why there are none, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Failure {
+    /// The resolver says that there are none.
+    None(Arc<str>),
+    /// The resolver does not say.
+    NoAnswer(Arc<str>),
+}
 
-/// Looks names up. Clones share their bounds.
+/// What came of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) addresses: Addresses,
+    /// Why these are not from now: `address of 40 s ago: the resolver does not answer`.
+    pub(super) remark: Option<String>,
+}
+
+/// A lookup that somebody waits for.
+#[derive(Debug)]
+struct Asked {
+    answer: watch::Receiver<Option<Result<Addresses, Failure>>>,
+    tell: Arc<watch::Sender<Option<Result<Addresses, Failure>>>>,
+    since: Instant,
+    /// The services that want it, each of which waits for a slot of its own until one has begun.
+    owners: BTreeSet<String>,
+    begun: bool,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    pending: BTreeMap<String, Asked>,
+    last: BTreeMap<String, (Addresses, Instant)>,
+}
+
+/// Looks names up. Clones share everything.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
-    pending: Arc<Pending>,
-    slots: Arc<Semaphore>,
+    names: Arc<Mutex<Names>>,
+    lanes: Lanes,
+    local: Local,
     lookup: fn(&str) -> io::Result<Vec<IpAddr>>,
 }
 
 impl Resolver {
     /// The system's resolver.
     pub(super) fn system() -> Self {
-        Self::new(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+        let lookup = |name: &str| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect());
+        Self::new(lookup, Local::system())
     }
 
-    fn new(lookup: fn(&str) -> io::Result<Vec<IpAddr>>) -> Self {
-        Self { pending: Arc::default(), slots: Arc::new(Semaphore::new(SLOTS)), lookup }
+    fn new(lookup: fn(&str) -> io::Result<Vec<IpAddr>>, local: Local) -> Self {
+        Self { names: Arc::default(), lanes: Lanes::default(), local, lookup }
     }
 
-    /// The addresses of `host`, which may be an address itself, in the order in which they are to be tried; never none.
+    /// The addresses of `host`, which may be an address itself, for a check of the service `owner`, which has `time`.
     ///
     /// Cancel-safe: the lookup goes on by itself and its answer is given to whoever else waits for it.
     ///
     /// # Errors
     /// What the resolver said, in words.
-    pub(super) async fn addresses(&self, host: &str) -> Addresses {
+    pub(super) async fn addresses(&self, host: &str, owner: &str, time: Duration) -> Result<Found, Arc<str>> {
+        let fresh = |addresses| Found { addresses, remark: None };
         if let Ok(address) = host.parse() {
-            return Ok([address].into());
+            return Ok(fresh([address].into()));
         }
-        let mut answer = self.ask(host);
-        match answer.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(addresses)) => addresses.clone(),
-            Ok(None) | Err(_) => Err("the lookup ended without an answer".into()),
+        let (mut answer, since) = self.ask(host, owner);
+        let answered = async {
+            match answer.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(addresses)) => addresses.clone(),
+                Ok(None) | Err(_) => Err(Failure::NoAnswer("the lookup ended without an answer".into())),
+            }
+        };
+        let Some((last, at)) = self.last(host) else {
+            return answered.await.map(fresh).map_err(|failure| match failure {
+                Failure::None(cause) | Failure::NoAnswer(cause) => cause,
+            });
+        };
+        let old = |cause: &str| Found {
+            addresses: last.clone(),
+            remark: Some(format!("address of {} ago: {cause}", words::duration(at.elapsed()))),
+        };
+        match tokio::time::timeout_at((since + PATIENCE.min(time / 2)).into(), answered).await {
+            Ok(Ok(addresses)) => Ok(fresh(addresses)),
+            Ok(Err(Failure::None(cause))) => Err(cause),
+            Ok(Err(Failure::NoAnswer(cause))) => Ok(old(&cause)),
+            Err(_silence) => Ok(old("the resolver does not answer")),
         }
     }
 
-    fn ask(&self, host: &str) -> watch::Receiver<Option<Addresses>> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answer) = pending.get(host) {
-            return answer.clone();
-        }
-        let (tell, answer) = watch::channel(None);
-        pending.insert(host.into(), answer.clone());
-        let (name, this) = (host.to_owned(), self.clone());
-        tokio::spawn(async move {
-            let addresses = this.look_up(name.clone()).await;
-            this.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            tell.send_replace(Some(addresses));
+    /// The last addresses, if they may still be used.
+    fn last(&self, host: &str) -> Option<(Addresses, Instant)> {
+        self.names().last.get(host).filter(|(_, at)| at.elapsed() < KEPT).cloned()
+    }
+
+    /// An answer that will come, and when it was asked for first.
+    fn ask(&self, host: &str, owner: &str) -> (watch::Receiver<Option<Result<Addresses, Failure>>>, Instant) {
+        let mut names = self.names();
+        let asked = names.pending.entry(host.into()).or_insert_with(|| {
+            let (tell, answer) = watch::channel(None);
+            Asked { answer, tell: tell.into(), since: Instant::now(), owners: BTreeSet::new(), begun: false }
         });
-        answer
+        if !asked.begun && asked.owners.insert(owner.into()) {
+            tokio::spawn(self.clone().wait_and_look_up(host.into(), owner.into()));
+        }
+        (asked.answer.clone(), asked.since)
     }
 
-    async fn look_up(&self, name: String) -> Addresses {
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
+    /// When it is this service's turn, unless another one's has come before.
+    async fn wait_and_look_up(self, host: String, owner: String) {
+        let slot = match self.local.knows(&host).await {
+            true => None,
+            false => Some(self.lanes.slot(&owner).await),
+        };
+        let tell = match self.names().pending.get_mut(&host) {
+            Some(asked) if !asked.begun => {
+                asked.begun = true;
+                Arc::clone(&asked.tell)
+            }
+            Some(_) | None => return,
+        };
+        let result = self.look_up(host.clone(), slot).await;
+        let mut names = self.names();
+        match &result {
+            Ok(addresses) => names.keep(&host, addresses),
+            Err(Failure::None(_)) => drop(names.last.remove(&host)),
+            Err(Failure::NoAnswer(_)) => {}
+        }
+        names.pending.remove(&host);
+        drop(names);
+        tell.send_replace(Some(result));
+    }
+
+    async fn look_up(&self, name: String, slot: Option<Slot>) -> Result<Addresses, Failure> {
         let lookup = self.lookup;
+        let asked = name.clone();
         let result = tokio::task::spawn_blocking(move || {
             let _held_while_the_thread_is_busy = slot;
-            lookup(&name)
+            lookup(&asked)
         });
         match result.await {
-            Ok(Ok(addresses)) if addresses.is_empty() => Err("it has no address".into()),
-            Ok(Ok(addresses)) => Ok(addresses.into()),
-            Ok(Err(error)) => {
-                let text = words::io_error(&error);
-                Err(text.trim_start_matches("failed to lookup address information: ").into())
-            }
-            Err(_) => Err("the lookup panicked".into()),
+            Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses.into()),
+            // RFC 6761 §6.3: whatever a resolver says of it.
+            _ if local::is_localhost(&name) => Ok(local::LOCALHOST.into()),
+            Ok(Ok(_)) => Err(Failure::None("it has no address".into())),
+            Ok(Err(error)) => Err(failure(&error)),
+            Err(_) => Err(Failure::NoAnswer("the lookup panicked".into())),
         }
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Condvar, Mutex};
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn an_address_is_not_looked_up() {
-        let resolver = Resolver::new(|_| panic!("looked up"));
-        assert_eq!(
-            &*resolver.addresses("192.0.2.1").await.unwrap(),
-            ["192.0.2.1".parse::<IpAddr>().unwrap()]
-        );
-        assert_eq!(&*resolver.addresses("::1").await.unwrap(), ["::1".parse::<IpAddr>().unwrap()]);
-    }
-
-    #[tokio::test]
-    async fn failures_are_told_in_the_resolvers_words() {
-        let resolver = Resolver::new(|_| {
-            Err(io::Error::other("failed to lookup address information: Name or service not known"))
-        });
-        assert_eq!(&*resolver.addresses("nowhere").await.unwrap_err(), "Name or service not known");
-        let resolver = Resolver::new(|_| Ok(vec![]));
-        assert_eq!(&*resolver.addresses("nothing").await.unwrap_err(), "it has no address");
-    }
-
-    #[tokio::test]
-    async fn the_system_knows_localhost() {
-        let addresses = Resolver::system().addresses("localhost").await.unwrap();
-        assert!(addresses.iter().all(IpAddr::is_loopback), "{addresses:?}");
-    }
-
-    #[tokio::test]
-    async fn i5_a_name_that_hangs_holds_one_thread_and_lets_others_pass() {
-        static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
-        static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
-        let resolver = Resolver::new(|name| {
-            if name == "stuck" {
-                LOOKUPS.fetch_add(1, Ordering::SeqCst);
-                drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |open| !*open).unwrap());
+impl Names {
+    fn keep(&mut self, host: &str, addresses: &Addresses) {
+        if self.last.len() >= NAMES && !self.last.contains_key(host) {
+            self.last.retain(|_, (_, at)| at.elapsed() < KEPT);
+            if self.last.len() >= NAMES {
+                return;
             }
-            Ok(vec![IpAddr::from([192, 0, 2, 1])])
-        });
-        for _ in 0..3 * SLOTS {
-            let asked = tokio::time::timeout(Duration::from_millis(1), resolver.addresses("stuck")).await;
-            assert!(asked.is_err(), "the gate is closed");
         }
-        assert!(resolver.addresses("fine").await.is_ok());
-        assert_eq!(LOOKUPS.load(Ordering::SeqCst), 1);
+        self.last.insert(host.into(), (Arc::clone(addresses), Instant::now()));
+    }
+}
 
-        let waiting = tokio::spawn({
-            let resolver = resolver.clone();
-            async move { resolver.addresses("stuck").await }
-        });
-        *GATE.0.lock().unwrap() = true;
-        GATE.1.notify_all();
-        assert!(waiting.await.unwrap().is_ok());
-        assert_eq!(resolver.slots.available_permits(), SLOTS);
+/// Whether a name is known not to have addresses, which only the words of the C library tell here: EAI_NONAME and EAI_NODATA of
+/// glibc and of musl. Everything else (EAI_AGAIN, EAI_FAIL, a file that cannot be opened) says nothing about the name.
+fn failure(error: &io::Error) -> Failure {
+    const ANSWERS: [&str; 4] = [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Name does not resolve",
+        "Name has no usable address",
+    ];
+    let text = words::io_error(error);
+    let text = text.trim_start_matches("failed to lookup address information: ");
+    match ANSWERS.contains(&text) {
+        true => Failure::None(text.into()),
+        false => Failure::NoAnswer(text.into()),
     }
 }

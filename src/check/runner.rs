@@ -41,11 +41,12 @@ use super::exec::RUNNING;
 use super::health::{Health, Input, Judged, Output};
 use super::lateness::Lateness;
 use super::looks::LOOKS;
+use super::owners::{Owner, owners};
 use super::probe::{Prober, Shared};
 use super::report::{CheckReport, Outcome};
-use super::resolve::SLOTS;
-use crate::config::model::Check;
-use crate::names::CheckName;
+use super::resolve::MOST as LOOKUPS;
+use crate::config::model::{Check, Service};
+use crate::names::{CheckName, ServiceName};
 
 #[cfg(test)]
 mod tests;
@@ -58,7 +59,11 @@ const WITHIN: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The checks that there are to be.
-type Wanted = BTreeMap<CheckName, Arc<Check>>;
+#[derive(Debug, Clone, Default)]
+struct Wanted {
+    checks: BTreeMap<CheckName, Arc<Check>>,
+    owners: BTreeMap<CheckName, Owner>,
+}
 
 /// Runs checks and reports every result. Dropping it ends them all.
 #[derive(Debug)]
@@ -76,7 +81,7 @@ impl Runner {
     /// When the system grants no thread, or no epoll instance.
     pub fn start(reports: mpsc::Sender<CheckReport>) -> io::Result<Self> {
         let runtime = runtime()?;
-        let (wanted, wishes) = watch::channel(Wanted::new());
+        let (wanted, wishes) = watch::channel(Wanted::default());
         let lateness = Arc::new(Lateness::default());
         let noted = Arc::clone(&lateness);
         let thread = thread::Builder::new().name("probes".into()).spawn(move || {
@@ -87,10 +92,10 @@ impl Runner {
         Ok(Self { wanted: Some(wanted), lateness, thread: Some(thread) })
     }
 
-    /// Says which checks there are to be from now on. Returns at once.
-    pub fn set(&self, checks: BTreeMap<CheckName, Arc<Check>>) {
+    /// Replaces the set of running checks, and the services that they are asked for. Returns at once.
+    pub fn set(&self, checks: BTreeMap<CheckName, Arc<Check>>, services: &BTreeMap<ServiceName, Service>) {
         if let Some(wanted) = &self.wanted {
-            wanted.send_replace(checks);
+            wanted.send_replace(Wanted { checks, owners: owners(services) });
         }
     }
 
@@ -130,8 +135,8 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("probes-blocking")
-        // Every lookup, look at a file and start of a program that the bounds allow, and two to read certificates.
-        .max_blocking_threads(SLOTS + LOOKS + RUNNING + 2)
+        // Every lookup, look at a file and start of a program that the bounds allow, and some to read certificates and /etc/hosts.
+        .max_blocking_threads(LOOKUPS + LOOKS + RUNNING + 4)
         .build()
 }
 
@@ -187,7 +192,8 @@ struct Checks {
 
 impl Checks {
     /// Ends what is not wanted, or not wanted so, and begins what is missing.
-    fn reconcile(&mut self, wanted: Wanted) {
+    fn reconcile(&mut self, Wanted { checks: wanted, owners }: Wanted) {
+        self.shared.owners.set(owners);
         self.running.retain(|name, running| {
             let keep = wanted.get(name) == Some(&running.definition);
             if !keep {

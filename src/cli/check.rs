@@ -96,7 +96,7 @@ fn probe(config: &Config, service: Option<&str>, json: bool) -> Result<(), Failu
             named.map(|check| (check.clone(), Arc::clone(&config.checks[check]))).collect()
         }
     };
-    let outcomes = once::probe(checks).context("cannot run the checks")?;
+    let outcomes = once::probe(checks, &config.services).context("cannot run the checks")?;
     let probed = |(name, outcome): (CheckName, Outcome)| {
         let named = services.iter().filter(|(_, service)| service.checks.checks(None).contains(&&name));
         let services = named.map(|(service, _)| service.to_string()).collect();

@@ -193,9 +193,17 @@ impl Place {
             Self::Grpc => &["address", "service", "authority", "tls"],
             Self::Tcp => &["address", "send", "send_hex", "expect"],
             Self::Udp => &["address", "send", "send_hex", "expect"],
-            Self::Dns => {
-                &["server", "name", "type", "transport", "rcode", "answers", "authenticated", "recursion"]
-            }
+            Self::Dns => &[
+                "server",
+                "name",
+                "type",
+                "transport",
+                "rcode",
+                "answers",
+                "authenticated",
+                "recursion",
+                "edns",
+            ],
             Self::Icmp => &["host", "count", "loss", "size", "spacing"],
             Self::File => &["path", "present", "max_age", "contains"],
             Self::Pattern => &["regex"],

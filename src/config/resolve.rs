@@ -68,6 +68,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         (Some(checks), Some(services)) => {
             let mut checks = services::expand(services, &service_entries.list, checks, report);
             checks::exec::tell(&mut checks, services);
+            services::look_at_targets(services, &checks, &service_entries.list, report);
             checks
         }
         (_, _) => BTreeMap::new(),

@@ -3,11 +3,10 @@
 
 use vipcast_bgp::net::Secret;
 
-use super::diagnostic::secret_words::is_secret_key;
 use super::diagnostic::{Report, Span};
 use super::files;
 use super::model::KeyPlace;
-use super::read::{expected, short};
+use super::read::expected;
 use super::tree::{Node, Value};
 use super::value;
 
@@ -33,15 +32,6 @@ pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Sec
             }
             None
         }
-    }
-}
-
-/// Warns of a value that is valid, and a secret by its name, in a file that everyone may read.
-pub(super) fn warn_if_exposed(key: &str, place: Span, report: &mut Report) {
-    if report.is_exposed(place.file) && is_secret_key(key) {
-        report
-            .warning(place, format!("`{}` looks like a secret, and everyone may read this file", short(key)))
-            .hint("`chmod o-r` the file");
     }
 }
 

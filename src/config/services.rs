@@ -3,6 +3,7 @@
 mod announce;
 mod condition;
 mod each_vip;
+mod elsewhere;
 mod vip;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 
 pub(super) use self::condition::Checks;
 pub(super) use self::each_vip::expand;
+pub(super) use self::elsewhere::look_at_targets;
 use super::diagnostic::{Report, Span};
 use super::model::{Announce, BindPolicy, OnDegraded, OnDown, Preempt, Rank, Role, Service};
 use super::places::Place;

@@ -445,22 +445,6 @@ fn interface_of(node: &Node, key: Span, longest: usize, report: &mut Report) -> 
     None
 }
 
-/// Characters that nobody sees, or that change the order in which others are seen: a name with one looks like another name.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
-}
-
 /// Whether a map key can be the name of a peer, check or service; reports it if not.
 pub(super) fn name(entry: &Entry, what: &str, report: &mut Report) -> bool {
     const LONGEST_NAME: usize = 64;
@@ -469,14 +453,12 @@ pub(super) fn name(entry: &Entry, what: &str, report: &mut Report) -> bool {
         format!("the name of a {what} is empty")
     } else if name.chars().count() > LONGEST_NAME {
         format!("the name of this {what} is longer than {LONGEST_NAME} characters")
-    } else if name.chars().any(|c| c.is_whitespace() || c.is_control() || is_invisible(c) || c == '/') {
+    } else if name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/') {
         format!("`{}` cannot be the name of a {what}", short(name))
     } else {
         return true;
     };
-    report
-        .error(entry.key_span, message)
-        .hint("a name has 1 to 64 characters, no blank, no `/`, and none that cannot be seen");
+    report.error(entry.key_span, message).hint("a name has no blanks and no `/`, and 1 to 64 characters");
     false
 }
 

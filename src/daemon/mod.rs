@@ -262,7 +262,7 @@ impl Daemon {
         while let Some(effect) = queue.pop_front() {
             match effect {
                 Effect::Configure { config, restarted } => {
-                    self.runner.set(config.checks.clone());
+                    self.runner.set(config.checks.clone(), &config.services);
                     self.peers.configure(&config, restarted);
                 }
                 Effect::Bind(address) => self.binder.bind(address),

@@ -139,26 +139,6 @@ fn no_diagnostic_shows_a_password() {
 
 /// The environment is that of a process of its own.
 #[test]
-fn a_token_in_a_file_that_everyone_may_read_is_warned_of() {
-    let directory = Directory::new("token");
-    let text = "local_as: 65001\npeers: {tor: {address: 192.0.2.1, peer_as: 65000}}\nchecks:\n\
-         \x20 a: {http: {url: \"http://127.0.0.1/\", headers: {Authorization: \"Bearer x\", Accept: text/html}}}\n\
-         \x20 b: {exec: {shell: \"true\", environment: {PGPASSWORD: x, LANG: C}}}\n\
-         services: {web: {vips: [198.51.100.1], checks: [a, b]}}\n";
-    let warned = |mode| {
-        let path = directory.write("vipcast.yaml", text.as_bytes(), mode);
-        let loaded = config::load(path.as_ref(), config::Host::Strict).expect("it is valid");
-        loaded.warnings.iter().map(|warning| warning.message.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(
-        warned(0o644),
-        ["Authorization", "PGPASSWORD"]
-            .map(|name| format!("`{name}` looks like a secret, and everyone may read this file"))
-    );
-    assert_eq!(warned(0o640), [""; 0]);
-}
-
-#[test]
 fn a_credential_comes_from_the_directory_that_systemd_names() {
     let directory = Directory::new("credential");
     directory.write("tor-key", b"correct-horse\n", 0o400);

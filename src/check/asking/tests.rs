@@ -35,7 +35,9 @@ async fn what_the_network_says_while_we_wait_ends_the_wait() {
     let to = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let resolver = Resolver::system();
     let via = Via::default();
-    let asking = Asking { limit: Limit::starting_now(PATIENT), resolver: &resolver, via: &via };
+    let (owner, remark) = (Owner::nobody(&"up".into()), OnceLock::new());
+    let limit = Limit::starting_now(PATIENT);
+    let asking = Asking { limit, resolver: &resolver, via: &via, owner: &owner, remark: &remark };
     let socket = asking.datagrams(to.local_addr().unwrap()).await.unwrap();
     let sending = socket2::SockRef::from(&socket).try_clone().unwrap();
     let mut buffer = [0; 16];

@@ -1,5 +1,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use domain::base::Rtype;
@@ -8,7 +10,7 @@ use domain::rdata::{A, Cname, Mx, Txt};
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::probe::tests::{fail, pass, target, time_out, wait_for_close};
+use crate::check::probe::tests::{PATIENT, fail, pass, prober, target, time_out, wait_for_close};
 use crate::config::model::CheckKind;
 
 type Name = domain::base::Name<Bytes>;
@@ -27,6 +29,7 @@ fn check(server: SocketAddr) -> DnsCheck {
         answers: None,
         authenticated: false,
         recursion: true,
+        edns: true,
     }
 }
 
@@ -116,13 +119,13 @@ const ONE: &[Record<'static>] = &[Address("www.example.com", [192, 0, 2, 1])];
 #[test]
 fn the_question_is_as_short_as_it_can_be() {
     let check = check("127.0.0.1:53".parse().unwrap());
-    let plain = query(&check, 0x1234).unwrap();
+    let plain = query(&check, 0x1234, true).unwrap();
     let asked = b"\x03www\x07example\x03com\x00\x00\x01\x00\x01";
     // RD; one question and one additional record: OPT with 1232 bytes and no flags.
     let header = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01";
     let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
     assert_eq!(plain.as_slice(), [&header[..], asked, opt].concat());
-    let verified = query(&DnsCheck { authenticated: true, recursion: false, ..check }, 0x1234).unwrap();
+    let verified = query(&DnsCheck { authenticated: true, recursion: false, ..check }, 0x1234, true).unwrap();
     let header = b"\x12\x34\x00\x20\x00\x01\x00\x00\x00\x00\x00\x01";
     let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
     assert_eq!(verified.as_slice(), [&header[..], asked, opt].concat());
@@ -307,7 +310,7 @@ async fn what_does_not_fit_comes_over_tcp() {
 
 #[test]
 fn thousands_of_answers_are_not_read() {
-    let query = query(&check("127.0.0.1:53".parse().unwrap()), 1).unwrap();
+    let query = query(&check("127.0.0.1:53".parse().unwrap()), 1, true).unwrap();
     let mut answer = reply(query.as_slice(), Rcode::NOERROR, ONE);
     answer[6..8].copy_from_slice(&1001_u16.to_be_bytes());
     let answer = answer::to(&query, &answer).unwrap();
@@ -328,7 +331,7 @@ proptest! {
         counts: [u8; 3],
     ) {
         let check = DnsCheck { record_type: rtype, ..check("127.0.0.1:53".parse().unwrap()) };
-        let query = query(&check, 7).unwrap();
+        let query = query(&check, 7, true).unwrap();
         read(&check, &query, &rest);
         // What follows a header and a question that are right is read further.
         let mut received = query.as_slice()[..query.as_slice().len() - 11].to_vec();
@@ -343,7 +346,7 @@ proptest! {
     #[test]
     fn no_change_of_an_answer_makes_us_panic(changes: Vec<(prop::sample::Index, u8)>, cut: prop::sample::Index) {
         let check = DnsCheck { record_type: Rtype::ANY, ..check("127.0.0.1:53".parse().unwrap()) };
-        let query = query(&check, 7).unwrap();
+        let query = query(&check, 7, true).unwrap();
         let records = [Alias("www.example.com", "a.example"), Address("a.example", [192, 0, 2, 1])];
         let mut answer = reply(query.as_slice(), Rcode::NOERROR, &records);
         for (at, byte) in changes {
@@ -352,4 +355,54 @@ proptest! {
         read(&check, &query, &answer);
         read(&check, &query, &answer[..cut.index(answer.len() + 1)]);
     }
+}
+
+/// Complains of EDNS with this code, or says nothing; without EDNS it answers well. Counts both kinds of question.
+fn without_edns(code: Option<u8>) -> (SocketAddr, Arc<[AtomicUsize; 2]>) {
+    let asked: Arc<[AtomicUsize; 2]> = Arc::default();
+    let count = Arc::clone(&asked);
+    let address = udp(move |query| {
+        let has_edns = query[11] == 1;
+        count[usize::from(has_edns)].fetch_add(1, Ordering::SeqCst);
+        match (has_edns, code) {
+            (true, None) => vec![],
+            (true, Some(code)) => {
+                let mut reply = reply(query, Rcode::NOERROR, &[]);
+                // BADVERS has its upper bits in an OPT record of its own.
+                reply[3] |= code & 0x0f;
+                if code > 15 {
+                    reply[11] = 1;
+                    reply.extend([0, 0, 41, 4, 208, code >> 4, 0, 0, 0, 0, 0]);
+                }
+                vec![reply]
+            }
+            (false, _) => vec![reply(query, Rcode::NOERROR, &[Address("www.example.com", [192, 0, 2, 80])])],
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_edns_is_asked_without_and_remembered() {
+    for code in [1, 4, 16] {
+        let (server, asked) = without_edns(Some(code));
+        let mut prober = prober(kind(check(server)), PATIENT);
+        for _ in 0..3 {
+            let outcome = prober.probe().await;
+            assert!(outcome.passed, "{code}: {}", outcome.detail);
+            assert_eq!(outcome.detail, "NOERROR: 192.0.2.80");
+        }
+        let [plain, edns] = asked.each_ref().map(|asked| asked.load(Ordering::SeqCst));
+        assert_eq!((plain, edns), (3, 1), "{code}");
+    }
+    // An error that is wanted is an answer.
+    let (server, _) = without_edns(Some(4));
+    let wanted = DnsCheck { rcodes: vec![OptRcode::NOTIMP], ..check(server) };
+    assert_eq!(pass(kind(wanted)).await, "NOTIMP");
+    // Other errors are not about EDNS.
+    let (server, _) = without_edns(Some(2));
+    assert_eq!(fail(kind(check(server))).await, "SERVFAIL, wanted NOERROR");
+    let (server, _) = without_edns(None);
+    time_out(kind(check(server))).await;
+    assert_eq!(pass(kind(DnsCheck { edns: false, ..check(server) })).await, "NOERROR: 192.0.2.80");
 }

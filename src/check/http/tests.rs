@@ -1,12 +1,13 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::*;
+use crate::check::owners::Owner;
 use crate::check::probe::tests::{
     PATIENT, answer, closed_port, fail, http, pass, request, server, time_out, wait_for_close,
 };
@@ -393,7 +394,9 @@ mod redirects {
 async fn a_probe_in_plain_text_takes_little_room_while_it_hangs() {
     let shared = crate::check::probe::Shared::new().0;
     let via = crate::config::model::Via::default();
-    let asking = Asking { limit: Limit::starting_now(PATIENT), resolver: &shared.resolver, via: &via };
+    let (owner, remark) = (Owner::nobody(&"up".into()), OnceLock::new());
+    let limit = Limit::starting_now(PATIENT);
+    let asking = Asking { limit, resolver: &shared.resolver, via: &via, owner: &owner, remark: &remark };
     let CheckKind::Http(check) = plain(closed_port()) else { unreachable!() };
     let trust = Trust::new(Some(&check.tls), &shared.system_trust);
     // A thousand that hang are in memory at the same time.

@@ -1,7 +1,9 @@
 use std::net::Ipv4Addr;
+use std::sync::OnceLock;
 
 use super::*;
 use crate::check::limit::Limit;
+use crate::check::owners::Owner;
 use crate::check::probe::tests::{PATIENT, SHORT, check as any_check, fail, outcome, pass, pass_from};
 use crate::check::probe::{Prober, Shared};
 use crate::check::resolve::Resolver;
@@ -38,7 +40,9 @@ fn verdict(tally: &Tally, loss: u8) -> Answer {
     let count = u16::try_from(tally.sent.len()).unwrap();
     let check = IcmpCheck { count, loss, ..icmp("192.0.2.1") };
     let (resolver, via) = (Resolver::system(), Via::default());
-    tally.verdict(&check, &Asking { limit: Limit::starting_now(SHORT), resolver: &resolver, via: &via })
+    let (owner, remark) = (Owner::nobody(&"up".into()), OnceLock::new());
+    let limit = Limit::starting_now(SHORT);
+    tally.verdict(&check, &Asking { limit, resolver: &resolver, via: &via, owner: &owner, remark: &remark })
 }
 
 #[tokio::test]

@@ -45,10 +45,14 @@ pub(in crate::check) fn sh(script: &str) -> CheckKind {
     })
 }
 
+/// For several probes, one after the other.
+pub(in crate::check) fn prober(kind: CheckKind, timeout: Duration) -> Prober {
+    Prober::new("web".into(), Arc::new(check(kind, timeout)), Shared::new().0)
+}
+
 /// One probe by itself.
 pub(in crate::check) async fn outcome(kind: CheckKind, timeout: Duration) -> Outcome {
-    let mut prober = Prober::new("web".into(), Arc::new(check(kind, timeout)), Shared::new().0);
-    prober.probe().await
+    prober(kind, timeout).probe().await
 }
 
 /// Asserts that a probe passes, and returns what it saw.

@@ -27,7 +27,7 @@ impl Bench {
 
     fn set<const N: usize>(&self, checks: [(&str, &Check); N]) {
         let checks = checks.map(|(name, check)| (CheckName::from(name), Arc::new(check.clone())));
-        self.runner.as_ref().unwrap().set(BTreeMap::from(checks));
+        self.runner.as_ref().unwrap().set(BTreeMap::from(checks), &BTreeMap::new());
     }
 
     fn next(&mut self) -> CheckReport {
@@ -151,7 +151,7 @@ fn i4_hanging_checks_do_not_delay_others() {
         })
         .collect();
     checks.insert("fine".into(), Arc::new(quick(tcp(listening()))));
-    bench.runner.as_ref().unwrap().set(checks);
+    bench.runner.as_ref().unwrap().set(checks, &BTreeMap::new());
     let first = bench.next();
     for _ in 0..20 {
         let report = bench.next();
@@ -212,7 +212,7 @@ fn nobody_is_probed_when_nobody_listens() {
     let Bench { runner, reports, .. } = bench;
     drop(reports);
     let runner = runner.unwrap();
-    runner.set(BTreeMap::from([("web".into(), Arc::new(quick(tcp(address))))]));
+    runner.set(BTreeMap::from([("web".into(), Arc::new(quick(tcp(address))))]), &BTreeMap::new());
     asks.recv_timeout(PATIENT).unwrap();
     drop(runner);
     assert!(asks.try_recv().is_err(), "asked again");

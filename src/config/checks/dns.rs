@@ -30,6 +30,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     });
     let authenticated = table.field("authenticated", report, value::boolean).or(false);
     let recursion = table.field("recursion", report, value::boolean).or(true);
+    let edns = table.field("edns", report, value::boolean).or(true);
     table.finish(report);
     if let (Field::Set(answers), Field::Set(rcodes)) = (&answers, &rcodes)
         && !rcodes.value.contains(&OptRcode::NOERROR)
@@ -51,6 +52,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         answers: answers.map(|answers| answers.into_iter().map(|answer| answer.value).collect()),
         authenticated: authenticated?,
         recursion: recursion?,
+        edns: edns?,
     })))
 }
 

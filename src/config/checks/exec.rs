@@ -9,7 +9,6 @@ use crate::config::host::{GroupUse, Need};
 use crate::config::model::{Check, CheckKind, Environment, ExecCheck, Service};
 use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of, map_of, short};
-use crate::config::secret::warn_if_exposed;
 use crate::config::tree::{Node, Value};
 use crate::config::value;
 use crate::names::{CheckName, ServiceName};
@@ -148,7 +147,6 @@ fn environment(node: &Node, key: Span, report: &mut Report) -> Option<Environmen
     let mut right = true;
     for entry in entries {
         report.redact(entry.value.span);
-        warn_if_exposed(&entry.key, entry.key_span, report);
         let name = entry.key.as_str();
         let mut characters = name.chars();
         let begins = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');

@@ -6,7 +6,6 @@ use super::pattern::pattern;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::model::{Method, Pattern};
 use crate::config::read::{Field, Table, map_of, short};
-use crate::config::secret::warn_if_exposed;
 use crate::config::tree::{Entry, Node};
 use crate::config::value;
 
@@ -107,7 +106,6 @@ fn headers(node: &Node, key: Span, report: &mut Report) -> Option<Vec<(HeaderNam
     let entries = map_of(node, key, "a map of names and values", report)?;
     for entry in entries {
         report.redact(entry.value.span);
-        warn_if_exposed(&entry.key, entry.key_span, report);
     }
     let mut headers: Vec<Option<(HeaderName, HeaderValue)>> = Vec::new();
     for entry in entries {

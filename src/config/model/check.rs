@@ -191,6 +191,8 @@ pub struct DnsCheck {
     pub authenticated: bool,
     /// Whether the server is to ask others (the RD bit).
     pub recursion: bool,
+    /// Whether the question has EDNS (RFC 6891), unless the server complains of it.
+    pub edns: bool,
 }
 
 /// `transport:` of a dns check.

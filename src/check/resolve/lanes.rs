@@ -1,0 +1,144 @@
+//! Who may look a name up now: so many at a time for each service, so that the names of one that hang never keep those of
+//! another waiting; and so many in all, which services that wait get in turns.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// Lookups of one service at the same time.
+pub(super) const OF_ONE: usize = 8;
+/// Lookups at the same time. As long as fewer than a thirty-second of it have services whose names all hang, nobody waits for
+/// another.
+pub(in crate::check) const MOST: usize = 256;
+
+/// Clones share the bounds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lanes(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    total: usize,
+    lanes: BTreeMap<String, Lane>,
+    /// Who got the last slot that somebody had waited for.
+    last: String,
+}
+
+/// Of one service; gone when it is empty.
+#[derive(Debug, Default)]
+struct Lane {
+    running: usize,
+    waiting: VecDeque<oneshot::Sender<Slot>>,
+}
+
+/// Given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    lanes: Lanes,
+    owner: String,
+}
+
+impl Lanes {
+    /// Waits for the turn of `owner`. Cancel-safe: a slot that nobody takes goes to the next.
+    pub(super) async fn slot(&self, owner: &str) -> Slot {
+        let (give, given) = oneshot::channel();
+        self.state().lanes.entry(owner.into()).or_default().waiting.push_back(give);
+        self.hand_out();
+        match given.await {
+            Ok(slot) => slot,
+            // Never: who waits is kept until its turn comes.
+            Err(_) => Slot { lanes: Self::default(), owner: owner.into() },
+        }
+    }
+
+    /// Gives slots to who waits, one service after the other.
+    fn hand_out(&self) {
+        loop {
+            let Some((give, slot)) = self.next() else { return };
+            // Who has stopped waiting gives it back at once, which hands it out again.
+            drop(give.send(slot));
+        }
+    }
+
+    fn next(&self) -> Option<(oneshot::Sender<Slot>, Slot)> {
+        let mut state = self.state();
+        if state.total >= MOST {
+            return None;
+        }
+        let may = |(_, lane): &(&String, &Lane)| lane.running < OF_ONE && !lane.waiting.is_empty();
+        let after = (std::ops::Bound::Excluded(state.last.clone()), std::ops::Bound::Unbounded);
+        let owner = state.lanes.range(after).find(may).or_else(|| state.lanes.iter().find(may))?.0.clone();
+        let lane = state.lanes.get_mut(&owner)?;
+        let give = lane.waiting.pop_front()?;
+        lane.running += 1;
+        state.total += 1;
+        state.last.clone_from(&owner);
+        Some((give, Slot { lanes: self.clone(), owner }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        self.state().total
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut state = self.lanes.state();
+        state.total = state.total.saturating_sub(1);
+        if let Some(lane) = state.lanes.get_mut(&self.owner) {
+            lane.running = lane.running.saturating_sub(1);
+            if lane.running == 0 && lane.waiting.is_empty() {
+                state.lanes.remove(&self.owner);
+            }
+        }
+        drop(state);
+        self.lanes.hand_out();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn now(lanes: &Lanes, owner: &str) -> Option<Slot> {
+        lanes.slot(owner).now_or_never()
+    }
+
+    #[test]
+    fn i4_a_service_that_takes_all_it_may_leaves_the_others_theirs() {
+        let lanes = Lanes::default();
+        let bad: Vec<_> = (0..OF_ONE).map(|_| now(&lanes, "bad").unwrap()).collect();
+        assert!(now(&lanes, "bad").is_none());
+        let good = now(&lanes, "good");
+        assert!(good.is_some());
+        drop((bad, good));
+        assert_eq!(lanes.running(), 0);
+        assert!(now(&lanes, "bad").is_some(), "the one that waited in vain takes no slot");
+        assert!(lanes.state().lanes.is_empty());
+    }
+
+    #[test]
+    fn beyond_the_most_services_get_slots_in_turns() {
+        let lanes = Lanes::default();
+        let mut held: VecDeque<_> =
+            (0..MOST).map(|at| now(&lanes, &format!("many-{}", at % (MOST / OF_ONE))).unwrap()).collect();
+        let mut queue: Vec<_> = (0..5).map(|_| Box::pin(lanes.slot("long"))).collect();
+        for waiting in &mut queue {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        let mut other = pin!(lanes.slot("other"));
+        assert!(other.as_mut().now_or_never().is_none());
+        drop(held.pop_front());
+        drop(held.pop_front());
+        assert!(other.now_or_never().is_some(), "it did not wait for all that came before");
+    }
+}

@@ -1,0 +1,74 @@
+//! Checks that ask a VIP which is on this host only while it is announced. While it is not, another node has it and answers, and
+//! a dead service would come up on the health of its neighbour; or nobody can be asked, and it never comes up.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::vip;
+use crate::config::diagnostic::Report;
+use crate::config::model::{BindPolicy, Check, CheckKind, Service};
+use crate::config::read::short;
+use crate::config::tree::Entry;
+use crate::names::{CheckName, ServiceName};
+
+/// Reports them: an error where the check decides about that very VIP, a warning where it decides about another service.
+pub(in crate::config) fn look_at_targets(
+    services: &BTreeMap<ServiceName, Service>,
+    checks: &BTreeMap<CheckName, Check>,
+    entries: &[&Entry],
+    report: &mut Report,
+) {
+    let coming: BTreeMap<IpAddr, &ServiceName> = services
+        .iter()
+        .filter(|(_, service)| match service.bind {
+            BindPolicy::Announced => true,
+            BindPolicy::Always => false,
+        })
+        .flat_map(|(name, service)| service.vips.iter().map(move |vip| (*vip, name)))
+        .filter(|(vip, _)| vip::is_host(*vip))
+        .map(|(vip, name)| (vip.addr(), name))
+        .collect();
+    if coming.is_empty() {
+        return;
+    }
+    for entry in entries {
+        let Some(service) = services.get_key_value(entry.key.as_str()) else { continue };
+        for name in service.1.checks.checks(None) {
+            let Some(check) = checks.get(name) else { continue };
+            for (vip, does) in uses(check) {
+                let Some(owner) = coming.get(&vip) else { continue };
+                let shown = short(name.as_str());
+                let message = format!("`{shown}` {does} {vip}, which is here only when announced");
+                let diagnostic = match *owner == service.0 {
+                    true => report.error(entry.key_span, message),
+                    false => report.warning(entry.key_span, message),
+                };
+                diagnostic
+                    .label("until then another node answers, or nobody")
+                    .hint("leave `bind: announced` out, or ask the service at an address of its own");
+            }
+        }
+    }
+}
+
+/// The addresses that a check asks, and that it asks from, as far as they are written.
+fn uses(check: &Check) -> Vec<(IpAddr, &'static str)> {
+    let host = match &check.kind {
+        CheckKind::Http(http) => Some(&http.target.host),
+        CheckKind::Tcp(tcp) => Some(&tcp.target.host),
+        CheckKind::Tls(tls) => Some(&tls.target.host),
+        CheckKind::Grpc(grpc) => Some(&grpc.target.host),
+        CheckKind::Udp(udp) => Some(&udp.target.host),
+        CheckKind::Dns(dns) => Some(&dns.server.host),
+        CheckKind::Icmp(icmp) => Some(&icmp.host),
+        CheckKind::File(_)
+        | CheckKind::Exec(_)
+        | CheckKind::Listener(_)
+        | CheckKind::Process(_)
+        | CheckKind::Interface(_)
+        | CheckKind::Systemd(_) => None,
+    };
+    let asked = host.and_then(|host| host.parse::<IpAddr>().ok()).map(|address| (address, "asks"));
+    let from = check.via.source.map(|address| (address, "asks from"));
+    [asked, from].into_iter().flatten().map(|(address, does)| (address.to_canonical(), does)).collect()
+}
