@@ -1,7 +1,7 @@
 //! `exec:` checks: a program that exits with 0.
 //!
 //! ```text
-//!  probe ── waits for ──► LastRun, Slots ── starts ──► supervise (a task) ──► spawn (a blocking thread)
+//!  probe ── waits for ──► LastRun, Slots ── starts ──► supervise (a task) ──► start (a thread)
 //!    ▲                                                   │    ▲
 //!    └── Ended ──────────────────────────────────────────┘    └── SIGCHLD, time-out, probe dropped
 //! ```
@@ -20,7 +20,8 @@
 //!
 //! **Cancel safety.** The program belongs to the supervisor task and not to the probe. A dropped probe closes the
 //! channel between them, at which the supervisor kills the group and reaps it; [`Drained`] waits for that.
-//! The start itself (`fork`, `exec`) is done on a blocking thread, because a dead NFS server can hold it up for ever.
+//! The start itself (`fork`, `exec`) is done on a thread of its own, because a dead NFS server can hold it up for ever; with
+//! that thread, which is with the daemon, the kernel kills the program.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -44,6 +45,7 @@ use super::words;
 use crate::config::model::ExecCheck;
 use crate::names::CheckName;
 
+mod starter;
 #[cfg(test)]
 mod tests;
 mod who;
@@ -210,7 +212,12 @@ async fn supervise(
             return answer(tell, Ended::NotStarted(format!("SIGCHLD: {}", words::io_error(&error))));
         }
     };
-    let mut starting = tokio::task::spawn_blocking(move || start(program));
+    let mut starting = match starter::begin(move || start(program)) {
+        Ok(starting) => starting,
+        Err(error) => {
+            return answer(tell, Ended::NotStarted(format!("no thread: {}", words::io_error(&error))));
+        }
+    };
     let started = tokio::select! {
         started = limit.within(&mut starting) => started,
         () = tell.closed() => None,
@@ -282,6 +289,7 @@ struct Program {
 
 /// Blocks until the program is executed.
 fn start(Program { mut command, who }: Program) -> Result<Child, String> {
+    starter::dies_with_us(&mut command);
     let who = who.look_up()?;
     if let Some(uid) = who.uid {
         // As root, std also drops the supplementary groups (setgroups(0)); those of the user are not taken on.
@@ -360,11 +368,7 @@ fn in_words(ended: Ended, timeout: Duration) -> Answer {
         }
         Ended::Exited(Exit::Unknown, output) => Err(with("exit code lost".into(), output.complaint())),
         Ended::TimedOut(output) => {
-            let killed = format!("killed after {}", words::duration(timeout));
-            match output.stdout.is_cut() || output.stderr.is_cut() {
-                true => Err(killed + ", having written more than we read"),
-                false => Err(with(killed, output.complaint())),
-            }
+            Err(with(format!("killed after {}", words::duration(timeout)), output.complaint()))
         }
     }
 }

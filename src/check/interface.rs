@@ -122,7 +122,7 @@ fn judge(name: &str, link: &LinkMessage) -> Answer {
         State::Testing => Err(format!("{name} is under test")),
         State::NotPresent => Err(format!("a part of {name} is missing")),
         State::Down => Err(format!("the link of {name} is down")),
-        other => Err(format!("the link of {name} is in the state {other:?}")),
+        _ => Err(format!("the link of {name} is in a state that this vipcast does not know")),
     }
 }
 

@@ -6,12 +6,16 @@
 //! | file | what |
 //! | --- | --- |
 //! | `trust` | authorities, and who we are: files that are read once and shared |
+//! | `pinned` | who looks at certificates, and at those that are trusted as they are |
+//! | `x509` | what a certificate says of itself |
 //! | `expiry` | for how long the certificates are valid |
 //! | `words` | why a handshake failed |
 
 mod expiry;
+mod pinned;
 mod trust;
 mod words;
+mod x509;
 
 use std::io;
 use std::sync::Arc;
@@ -167,7 +171,7 @@ fn config(
 ) -> Result<ClientConfig, String> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&authorities.provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| words::of_rustls(&error))?
         .dangerous()
         .with_custom_certificate_verifier(authorities.verifier())
         .with_client_cert_resolver(Arc::clone(identity) as Arc<dyn ResolvesClientCert>);

@@ -3,22 +3,139 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    SanType, date_time_ymd,
+};
 use vipcast_lab::trial;
 
 use crate::pki::{Authority, DAY, Pair};
 use crate::server::{Directory, Server, expect, free_port, needs};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("tls_against_openssl", needs("openssl"), against_openssl)]
+    let curl = needs("openssl").and_then(|()| needs("curl"));
+    vec![
+        trial("tls_against_openssl", needs("openssl"), against_openssl),
+        trial("tls_of_a_certificate_in_ca_file_itself_is_judged_as_curl_does", curl, pinned),
+    ]
 }
 
-/// `openssl s_server` with `pair` and these options.
+/// A certificate that has signed itself, and whether `ca_file` with it makes the server trusted.
+fn pinned() -> Result<()> {
+    type Change = fn(&mut CertificateParams);
+    let made: [(&str, Change, &str); 7] = [
+        ("authority", |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), ""),
+        ("plain", |_| (), ""),
+        (
+            "expired",
+            |params| {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                params.not_after = date_time_ymd(2025, 1, 1);
+            },
+            "certificate expired",
+        ),
+        (
+            "early",
+            |params| {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                params.not_before = date_time_ymd(2048, 1, 1);
+            },
+            "certificate not valid yet",
+        ),
+        (
+            "stranger",
+            |params| {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                params.subject_alt_names =
+                    vec![SanType::DnsName("other.example".try_into().unwrap_or_else(|_| unreachable!()))];
+            },
+            "certificate is not for \"web.example\"",
+        ),
+        (
+            "signer",
+            |params| {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            },
+            "certificate is not for servers (its key usage)",
+        ),
+        (
+            "client",
+            |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
+            "certificate is not for servers (its key usage)",
+        ),
+    ];
+    let directory = Directory::new()?;
+    let mut pairs = Vec::new();
+    for (name, change, said) in made {
+        let mut params = CertificateParams::new(vec!["web.example".to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = date_time_ymd(2049, 1, 1);
+        change(&mut params);
+        let key = KeyPair::generate()?;
+        let certificate = directory.write(&format!("{name}.pem"), &params.self_signed(&key)?.pem())?;
+        let key = directory.write(&format!("{name}.key"), &key.serialize_pem())?;
+        pairs.push((name, Pair { certificate, key }, said));
+    }
+    pairs.push(("version-1", version_1(&directory)?, ""));
+    let ask_curl = |pair: &Pair, port: u16| -> Result<bool> {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-m", "5", "--cacert"]).arg(&pair.certificate);
+        curl.args(["--resolve", &format!("web.example:{port}:127.0.0.1")]);
+        Ok(curl.arg(format!("https://web.example:{port}/")).status()?.success())
+    };
+    let mut wanted = Vec::new();
+    let mut servers = Vec::new();
+    for version in ["-tls1_2", "-tls1_3"] {
+        for (name, pair, said) in &pairs {
+            let server = openssl_without(pair, &["-www", version])?;
+            let curl = ask_curl(pair, server.2)?;
+            ensure!(curl == said.is_empty(), "curl takes {name}: {curl}");
+            let file = pair.certificate.display();
+            let check = format!(
+                "{{http: {{url: \"https://127.0.0.1:{}/\", host: web.example, tls: {{ca_file: {file}}}}}, timeout: 900ms}}",
+                server.2
+            );
+            let said = if said.is_empty() { "200 ok" } else { said };
+            wanted.push((format!("{name}{version}"), check, curl, said.replace("ok", "OK")));
+            servers.push(server);
+        }
+    }
+    let wanted: Vec<(&str, String, bool, &str)> = wanted
+        .iter()
+        .map(|(name, check, passed, said)| (name.as_str(), check.clone(), *passed, said.as_str()))
+        .collect();
+    expect(&wanted)
+}
+
+/// As `openssl x509 -req` made them for decades: of version 1, with no names but the common one.
+fn version_1(directory: &Directory) -> Result<Pair> {
+    let path = |name: &str| directory.path().join(name);
+    let (key, request, certificate) = (path("v1.key"), path("v1.csr"), path("v1.pem"));
+    let mut make = Command::new("openssl");
+    make.args(["req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=web.example", "-keyout"]);
+    ensure!(make.arg(&key).arg("-out").arg(&request).output()?.status.success(), "no request");
+    let mut sign = Command::new("openssl");
+    sign.args(["x509", "-req", "-days", "30", "-in"]).arg(&request).arg("-signkey").arg(&key);
+    ensure!(sign.arg("-out").arg(&certificate).output()?.status.success(), "no certificate");
+    let shown =
+        Command::new("openssl").args(["x509", "-noout", "-text", "-in"]).arg(&certificate).output()?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    ensure!(shown.contains("Version: 1"), "it is of another version: {shown}");
+    Ok(Pair { certificate, key })
+}
+
+/// `openssl s_server` with `pair` and these options, which says nothing of what comes in.
 fn openssl(pair: &Pair, options: &[&str]) -> Result<(Server, Directory, u16)> {
+    openssl_without(pair, &[&["-quiet"], options].concat())
+}
+
+fn openssl_without(pair: &Pair, options: &[&str]) -> Result<(Server, Directory, u16)> {
     let (directory, port) = (Directory::new()?, free_port()?);
     let mut command = Command::new("openssl");
-    command.args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}"), "-cert"]);
+    command.args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-cert"]);
     command.arg(&pair.certificate).arg("-key").arg(&pair.key).args(options);
     let server = Server::start(command, &directory)?.listening_on(port)?;
     Ok((server, directory, port))

@@ -37,7 +37,7 @@ fn every_state_of_a_link_has_its_words() {
         (up, State::Down, Err("the link of eth0 is down")),
         (up, State::Testing, Err("eth0 is under test")),
         (up, State::NotPresent, Err("a part of eth0 is missing")),
-        (up, State::Other(9), Err("the link of eth0 is in the state Other(9)")),
+        (up, State::Other(9), Err("the link of eth0 is in a state that this vipcast does not know")),
     ];
     for (flags, state, expected) in table {
         let judged = judge("eth0", &link("eth0", 2, flags, state));

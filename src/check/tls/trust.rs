@@ -14,6 +14,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::Hello;
+use super::pinned::Verifier;
+use super::x509::Certificate;
 use crate::config::files;
 use crate::config::model::{ClientFiles, TlsOptions};
 
@@ -132,12 +134,12 @@ impl<T> Default for Loading<T> {
 pub(super) struct Authorities {
     pub(super) provider: Arc<CryptoProvider>,
     /// `None`: whomever.
-    verifier: Option<Arc<WebPkiServerVerifier>>,
+    verifier: Option<Arc<Verifier>>,
 }
 
 impl Authorities {
     /// Who looks at certificates; `None` where nobody does.
-    pub(super) fn checked(&self) -> Option<&WebPkiServerVerifier> {
+    pub(super) fn checked(&self) -> Option<&Verifier> {
         self.verifier.as_deref()
     }
 
@@ -150,31 +152,38 @@ impl Authorities {
 
     fn load(options: &TlsOptions) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
-        let roots = match &options.ca_file {
+        let (roots, pinned) = match &options.ca_file {
             _ if options.insecure => return Ok(Self { provider, verifier: None }),
             Some(path) => roots_of_file(path)?,
-            None => roots_of_system()?,
+            None => (roots_of_system()?, Vec::new()),
         };
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-        Ok(Self { provider, verifier: Some(verifier.map_err(|error| error.to_string())?) })
+        let webpki = match roots.is_empty() {
+            true => None,
+            false => {
+                let builder =
+                    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+                Some(builder.build().map_err(|_| "the authorities cannot be used".to_owned())?)
+            }
+        };
+        let verifier = Verifier { webpki, pinned, provider: Arc::clone(&provider) };
+        Ok(Self { provider, verifier: Some(Arc::new(verifier)) })
     }
 }
 
-fn roots_of_file(path: &Path) -> Result<RootCertStore, String> {
+/// Authorities, and all certificates of the file: some may be of no authority, but of the very server.
+fn roots_of_file(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     let mut roots = RootCertStore::empty();
-    for certificate in files::certificates(path).map_err(|error| error.to_string())? {
-        roots.add(certificate).map_err(|error| cannot_read(path, &error.to_string()))?;
+    let certificates = files::certificates(path).map_err(|error| error.to_string())?;
+    for certificate in &certificates {
+        if roots.add(certificate.clone()).is_err() && Certificate::read(certificate).is_none() {
+            return Err(format!("a certificate in `{}` is damaged", path.display()));
+        }
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
 
 fn load_identity(identity: &ClientFiles) -> Result<CertifiedKey, String> {
     files::identity(identity).map_err(|error| error.to_string())
-}
-
-fn cannot_read(path: &Path, cause: &str) -> String {
-    format!("cannot read {}: {cause}", path.display())
 }
 
 fn roots_of_system() -> Result<RootCertStore, String> {
