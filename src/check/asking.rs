@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 
 use super::limit::Limit;
 use super::owners::Owner;
 use super::resolve::{Found, Resolver};
-use super::words;
-use crate::config::model::{Target, Via};
+use super::stream::Stream;
+use super::{proxy, words};
+use crate::config::model::{Dial, Target, Via};
 
 #[cfg(test)]
 mod tests;
@@ -76,11 +78,41 @@ impl Asking<'_> {
         addresses.iter().enumerate().map(turn)
     }
 
-    /// Connects to the first address of `target` that accepts, each in its turn.
+    /// Connects to the first address of `target` that accepts, each in its turn, or to a socket on this host, and says what is to
+    /// be said first.
     ///
     /// # Errors
     /// In words; for a name with the address that was tried last.
-    pub(super) async fn connect(&self, target: &Target) -> Result<TcpStream, String> {
+    pub(super) async fn connect(&self, target: &Target, dial: &Dial) -> Result<Stream, String> {
+        let mut stream = match &dial.unix {
+            Some(path) => self.connect_to_socket(path).await?,
+            None => Stream::Tcp(self.connect_over_network(target).await?),
+        };
+        let Some(version) = dial.proxy else { return Ok(stream) };
+        let ends = match &stream {
+            Stream::Tcp(stream) => stream.local_addr().and_then(|from| Ok((from, stream.peer_addr()?))).ok(),
+            Stream::Unix(_) => None,
+        };
+        let said = self.limit.within(stream.write_all(&proxy::header(version, ends))).await;
+        said.ok_or_else(|| self.limit.exceeded("not all could be sent"))?
+            .map_err(|error| self.in_words(&error))?;
+        Ok(stream)
+    }
+
+    /// `@` is how an abstract socket is written.
+    async fn connect_to_socket(&self, path: &str) -> Result<Stream, String> {
+        let address = match path.strip_prefix('@') {
+            Some(name) => format!("\0{name}"),
+            None => path.to_owned(),
+        };
+        match self.limit.within(UnixStream::connect(address)).await {
+            Some(Ok(stream)) => Ok(Stream::Unix(stream)),
+            Some(Err(error)) => Err(format!("{path}: {}", words::io_error(&error))),
+            None => Err(format!("{path}: {}", self.limit.exceeded("no connection"))),
+        }
+    }
+
+    async fn connect_over_network(&self, target: &Target) -> Result<TcpStream, String> {
         let addresses = self.addresses(&target.host).await?;
         let mut failure = String::new();
         for (address, Self { limit, .. }) in self.turns(&addresses) {

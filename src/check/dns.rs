@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::asking::Asking;
 use super::limit::Answer;
 use super::words;
-use crate::config::model::{DnsCheck, DnsTransport, Target};
+use crate::config::model::{Dial, DnsCheck, DnsTransport, Target};
 
 /// The largest answer that we take over UDP, in bytes: what passes everywhere without fragments (RFC 9715 §3.1).
 const UDP_SIZE: u16 = 1232;
@@ -154,7 +154,7 @@ async fn over_tcp(
 ) -> Result<Message<Bytes>, String> {
     let over_tcp = |cause: String| format!("over TCP: {cause}");
     let target = Target { host: address.to_string(), port: check.server.port };
-    let mut stream = asking.connect(&target).await.map_err(over_tcp)?;
+    let mut stream = asking.connect(&target, &Dial::PLAIN).await.map_err(over_tcp)?;
     let exchange = async {
         let length = u16::try_from(query.as_slice().len()).unwrap_or(u16::MAX);
         let question = [&length.to_be_bytes(), query.as_slice()].concat();

@@ -73,9 +73,9 @@ pub(super) struct Drained(mpsc::Receiver<()>);
 impl Slots {
     pub(super) fn new() -> (Self, Drained) {
         let (alive, drained) = mpsc::channel(1);
-        // Each has two pipes, and some more while it starts.
+        // Each has two pipes, and seven descriptors while it starts.
         let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-        let most = usize::try_from(allowed / 16).unwrap_or(RUNNING).clamp(2, RUNNING);
+        let most = usize::try_from(allowed / 24).unwrap_or(RUNNING).clamp(2, RUNNING);
         (Self { free: Arc::new(Semaphore::new(most)), most, alive }, Drained(drained))
     }
 }

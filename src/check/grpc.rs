@@ -31,7 +31,7 @@ const QUOTED: usize = 512;
 pub(super) async fn probe(check: &GrpcCheck, asking: Asking<'_>, trust: &Trust) -> Answer {
     let limit = asking.limit;
     let request = request(check, asking)?;
-    let stream = asking.connect(&check.target).await?;
+    let stream = asking.connect(&check.target, &check.dial).await?;
     let exchange = async {
         match &check.tls {
             None => ask(stream, request, check).await,

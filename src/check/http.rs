@@ -6,41 +6,29 @@
 //! | `hop` | where a request goes, and where a redirect leads |
 //! | `body` | looking for a text in the answer |
 //!
-//! Without a text to look for the body is not read: the status came before it, and it may never end. The head of the
-//! answer is bounded by [`HEAD`] bytes and [`HEADERS`] fields.
+//! Without a text to look for the body is not read: the status came before it, and it may never end.
 
 mod body;
 mod hop;
 
-use std::error::Error as _;
-use std::io;
-use std::pin::pin;
-
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, LOCATION, USER_AGENT};
 use hyper::http::response;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(super) use self::body::Chunks;
 use self::body::in_body;
 use self::hop::Hop;
 use super::asking::Asking;
-use super::http2;
 use super::limit::{Answer, Limit};
 use super::tls::{self, Hello, Trust};
+use super::{http1, http2};
 use crate::config::model::{HttpCheck, HttpVersion, Method};
 
 #[cfg(test)]
 mod tests;
 
-/// Longest head of an answer, in bytes.
-pub(super) const HEAD: usize = 32 * 1024;
-/// Most header fields of an answer.
-const HEADERS: usize = 100;
 /// Who asks.
 pub(super) const AGENT: &str = concat!("vipcast/", env!("CARGO_PKG_VERSION"));
 
@@ -91,7 +79,7 @@ impl Seen {
 async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) -> Result<Seen, String> {
     let limit = asking.limit;
     let request = request(hop, check)?;
-    let stream = asking.connect(&hop.target).await?;
+    let stream = asking.connect(&hop.target, hop.dial(check)).await?;
     if !hop.https {
         let exchange = ask(stream, request, check, limit);
         return limit.within(exchange).await.ok_or_else(|| limit.exceeded("no answer"))?;
@@ -143,7 +131,7 @@ fn request(hop: &Hop, check: &HttpCheck) -> Result<Request<()>, String> {
 
 /// Asks, and returns as soon as enough of the answer is there. Dropping it closes the connection.
 async fn ask(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     request: Request<()>,
     check: &HttpCheck,
     limit: Limit,
@@ -152,49 +140,48 @@ async fn ask(
     if check.version == HttpVersion::Http2 {
         let exchange = http2::exchange(stream, request, body, async |answer| {
             let (head, mut body) = answer.into_parts();
-            look(&head, &mut body, check, limit).await
+            look(Answered::of(&head), &mut body, check, limit).await
         });
         return Box::pin(exchange).await;
     }
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD)
-        .max_headers(HEADERS)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| in_words(&error))?;
-    // `connection` does the reading and writing that `answer` waits for, so both are polled here, in one task: when the
-    // probe is dropped, so is the socket. An error is told by `answer`, also when the connection is the first to end.
-    let mut connection = pin!(connection);
-    let mut answer = pin!(async {
-        let answer = sender.send_request(request.map(|()| Full::new(body))).await;
-        let (head, mut body) = answer.map_err(|error| in_words(&error))?.into_parts();
-        look(&head, &mut body, check, limit).await
-    });
-    tokio::select! {
-        biased;
-        seen = &mut answer => seen,
-        _ = &mut connection => answer.await,
+    http1::exchange(stream, request, body, async |head, mut body| {
+        let http1::Head { status, location, content_encoding, .. } = head;
+        look(Answered { status, location, content_encoding }, &mut body, check, limit).await
+    })
+    .await
+}
+
+/// The head of an answer, in whichever version.
+struct Answered {
+    status: StatusCode,
+    location: Option<String>,
+    content_encoding: Option<String>,
+}
+
+impl Answered {
+    fn of(head: &response::Parts) -> Self {
+        let text =
+            |name| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Self { status: head.status, location: text(LOCATION), content_encoding: text(CONTENT_ENCODING) }
     }
 }
 
 /// Looks at an answer, and at its body if that matters.
 async fn look(
-    head: &response::Parts,
+    answered: Answered,
     body: &mut impl Chunks,
     check: &HttpCheck,
     limit: Limit,
 ) -> Result<Seen, String> {
-    let text =
-        |name| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let status = head.status;
+    let Answered { status, location, content_encoding } = answered;
     let location = match status.as_u16() {
-        301 | 302 | 303 | 307 | 308 => text(LOCATION),
+        301 | 302 | 303 | 307 | 308 => location,
         _ => None,
     };
     let follows = location.is_some() && check.redirects > 0;
     let body = match &check.body {
         Some(pattern) if is_wanted(status, check) && !follows => {
-            in_body(pattern, body, limit).await.map_err(|cause| match text(CONTENT_ENCODING) {
+            in_body(pattern, body, limit).await.map_err(|cause| match content_encoding {
                 Some(coding) => format!("{cause}, which is compressed ({coding})"),
                 None => cause,
             })
@@ -206,21 +193,6 @@ async fn look(
 
 fn is_wanted(status: StatusCode, check: &HttpCheck) -> bool {
     check.status.iter().any(|(low, high)| (*low..=*high).contains(&status.as_u16()))
-}
-
-fn in_words(error: &hyper::Error) -> String {
-    let io_error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    match io_error {
-        Some(error) => tls::io_error(error),
-        None if error.is_parse_too_large() => {
-            format!("the head of the answer is longer than {} KiB or {HEADERS} fields", HEAD / 1024)
-        }
-        None if error.is_parse() => format!("the answer is not HTTP: {error}"),
-        None if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
-            "connection closed before the answer".into()
-        }
-        None => error.to_string(),
-    }
 }
 
 /// `503 Service Unavailable`, in the words of the registry, not of the server.

@@ -8,15 +8,16 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use hyper::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::http::HEAD;
+use super::stream::Stream;
 use super::tls;
 
 #[cfg(test)]
 pub(super) mod tests;
 
+/// Longest head of an answer, in bytes.
+const HEAD: usize = 32 * 1024;
 /// Its name in the TLS handshake.
 pub(super) const ALPN: &[u8] = b"h2";
 
@@ -24,7 +25,7 @@ pub(super) const ALPN: &[u8] = b"h2";
 ///
 /// # Errors
 /// In words.
-pub(super) fn is_agreed_on(stream: &TlsStream<TcpStream>) -> Result<(), String> {
+pub(super) fn is_agreed_on(stream: &TlsStream<Stream>) -> Result<(), String> {
     match stream.get_ref().1.alpn_protocol() {
         Some(ALPN) => Ok(()),
         Some(_) | None => Err("the server does not speak h2 on this port".into()),

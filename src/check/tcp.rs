@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 use super::asking::Asking;
 use super::limit::{Answer, Limit};
 use super::pattern::quoted;
 use super::search::{MOST, Search};
+use super::stream::Stream;
 use super::words;
 use crate::config::model::{Pattern, TcpCheck};
 
@@ -20,7 +20,7 @@ const SILENCE: Duration = Duration::from_millis(5);
 
 /// Passes when somebody accepts the connection and says what is expected. The connection is closed at once.
 pub(super) async fn probe(check: &TcpCheck, asking: Asking<'_>) -> Answer {
-    let mut stream = asking.connect(&check.target).await?;
+    let mut stream = asking.connect(&check.target, &check.dial).await?;
     if let Some(bytes) = &check.send {
         let sent = asking.limit.within(stream.write_all(bytes)).await;
         sent.ok_or_else(|| asking.limit.exceeded("not all could be sent"))?
@@ -33,7 +33,7 @@ pub(super) async fn probe(check: &TcpCheck, asking: Asking<'_>) -> Answer {
 }
 
 /// Reads until `pattern` has come, or never will.
-async fn wait_for(pattern: &Pattern, stream: &mut TcpStream, limit: Limit) -> Answer {
+async fn wait_for(pattern: &Pattern, stream: &mut Stream, limit: Limit) -> Answer {
     let mut search = Search::new(pattern);
     let ended = loop {
         if search.is_due() && is_found(&mut search, limit).await {

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::{ResolvesClientCert, Resumption};
@@ -36,6 +35,7 @@ pub(super) use self::trust::{SystemTrust, Trust};
 pub(super) use self::words::io_error;
 use super::asking::Asking;
 use super::limit::{Answer, Limit};
+use super::stream::Stream;
 use crate::config::model::{TlsCheck, TlsOptions};
 
 #[cfg(test)]
@@ -62,8 +62,8 @@ impl<'a> Hello<'a> {
 
 /// Passes when the handshake succeeds and the certificate is good, also for as long as it has to be.
 pub(super) async fn probe(check: &TlsCheck, asking: Asking<'_>, trust: &Trust) -> Answer {
-    let TlsCheck { target, host, options, alpn } = check;
-    let stream = asking.connect(target).await?;
+    let TlsCheck { target, dial, host, options, alpn } = check;
+    let stream = asking.connect(target, dial).await?;
     let offered: Vec<&[u8]> = alpn.iter().map(String::as_bytes).collect();
     let hello = Hello { host, options, alpn: &offered, named: true };
     let mut secured = shake_hands(stream, hello, trust, asking.limit).await?;
@@ -91,7 +91,7 @@ pub(super) async fn probe(check: &TlsCheck, asking: Asking<'_>, trust: &Trust) -
 
 /// In TLS 1.3 the client is done before the server has seen who it is (RFC 8446 §2), so what the server thinks of that
 /// comes later: an alert, or anything else where we are welcome. We say goodbye, so that it need not wait for us.
-async fn refusal(stream: &mut TlsStream<TcpStream>) -> Option<io::Error> {
+async fn refusal(stream: &mut TlsStream<Stream>) -> Option<io::Error> {
     // Who has closed already may have said why before.
     let _not_heard = stream.shutdown().await;
     let mut byte = [0];
@@ -107,17 +107,17 @@ async fn refusal(stream: &mut TlsStream<TcpStream>) -> Option<io::Error> {
 /// # Errors
 /// In words: `certificate expired`.
 pub(super) async fn handshake(
-    stream: TcpStream,
+    stream: Stream,
     hello: Hello<'_>,
     trust: &Trust,
     limit: Limit,
-) -> Result<(TlsStream<TcpStream>, Arc<Identity>), String> {
+) -> Result<(TlsStream<Stream>, Arc<Identity>), String> {
     shake_hands(stream, hello, trust, limit).await.map(|secured| (secured.stream, secured.identity))
 }
 
 /// A connection after the handshake.
 struct Secured {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Stream>,
     name: ServerName<'static>,
     authorities: Arc<Authorities>,
     identity: Arc<Identity>,
@@ -132,7 +132,7 @@ impl Secured {
 }
 
 async fn shake_hands(
-    stream: TcpStream,
+    stream: Stream,
     hello: Hello<'_>,
     trust: &Trust,
     limit: Limit,

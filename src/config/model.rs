@@ -4,6 +4,7 @@
 //! holds one holds a valid one (STYLE 8).
 
 mod check;
+mod dial;
 mod grpc;
 mod http;
 mod judgement;
@@ -24,6 +25,7 @@ use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunit
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::*;
+pub use self::dial::{Dial, ProxyProtocol};
 pub use self::grpc::GrpcCheck;
 pub use self::http::{HttpCheck, HttpVersion, Method};
 pub use self::judgement::*;

@@ -66,10 +66,11 @@ const PEER: &[&str] = &[
     "bfd",
 ];
 
-/// The keys of a `tls` check: two of its own, and those that `tls` has in all kinds.
+/// The keys of a `tls` check: three of its own, and those that `tls` has in all kinds.
 const TLS_KIND: &[&str] = &[
     "address",
     "alpn",
+    "proxy_protocol",
     "ca_file",
     "insecure",
     "server_name",
@@ -184,14 +185,16 @@ impl Place {
                 "body",
                 "redirects",
                 "version",
+                "unix",
+                "proxy_protocol",
             ],
             Self::Tls => match TLS_KIND {
-                [_address, _alpn, shared @ ..] => shared,
-                [] | [_] => TLS_KIND,
+                [_address, _alpn, _proxy_protocol, shared @ ..] => shared,
+                [] | [_] | [_, _] => TLS_KIND,
             },
             Self::TlsKind => TLS_KIND,
-            Self::Grpc => &["address", "service", "authority", "tls"],
-            Self::Tcp => &["address", "send", "send_hex", "expect"],
+            Self::Grpc => &["address", "service", "authority", "tls", "proxy_protocol"],
+            Self::Tcp => &["address", "send", "send_hex", "expect", "proxy_protocol"],
             Self::Udp => &["address", "send", "send_hex", "expect"],
             Self::Dns => &[
                 "server",
@@ -427,6 +430,8 @@ fn other_words(word: &str) -> Option<&'static str> {
         "fall_count" | "failure_threshold" | "unhealthy_threshold" | "retries" => "fall",
         "routerid" | "id" => "router_id",
         "uri" | "endpoint" => "url",
+        "proxy" | "send_proxy" | "send_proxy_v2" | "haproxy_protocol" => "proxy_protocol",
+        "unix_socket" | "socket_path" => "unix",
         "ca" | "ca_cert" | "cacert" | "ca_bundle" | "root_ca" => "ca_file",
         "sni" | "servername" => "server_name",
         "cert" | "cert_file" | "certificate" | "client_cert" => "client_cert_file",

@@ -333,6 +333,7 @@ fn every_kind_of_check_is_read() {
         }))
     );
     let grpc = GrpcCheck {
+        dial: Dial::PLAIN,
         target: target("::1", 50051),
         host: "::1".into(),
         service: String::new(),
@@ -350,6 +351,7 @@ fn every_kind_of_check_is_read() {
         }))
     );
     let tls = TlsCheck {
+        dial: Dial::PLAIN,
         target: target("a.example", 443),
         host: "a.example".into(),
         options: TlsOptions::default(),
@@ -359,6 +361,7 @@ fn every_kind_of_check_is_read() {
     assert_eq!(
         kind("tls: {address: 443, alpn: [h2], server_name: b.example}, host: 192.0.2.1"),
         CheckKind::Tls(Box::new(TlsCheck {
+            dial: Dial::PLAIN,
             target: target("192.0.2.1", 443),
             host: "192.0.2.1".into(),
             options: TlsOptions { server_name: Some("b.example".into()), ..TlsOptions::default() },
@@ -375,6 +378,22 @@ fn every_kind_of_check_is_read() {
             ..tcp
         })
     );
+    let dial = |unix: Option<&str>, proxy| Dial { unix: unix.map(String::from), proxy };
+    let to = |kind: &CheckKind| kind.dial().cloned().expect("it connects");
+    for (written, expected) in [
+        ("http: {url: \"http://a/\", unix: /run/web.sock}", dial(Some("/run/web.sock"), None)),
+        ("http: {url: \"http://a/\", proxy_protocol: 1}", dial(None, Some(ProxyProtocol::V1))),
+        ("tcp: \"unix:/run/x.sock\"", dial(Some("/run/x.sock"), None)),
+        ("tcp: {address: \"unix:@name\", proxy_protocol: v2}", dial(Some("@name"), Some(ProxyProtocol::V2))),
+        ("tls: {address: \"a:1\", proxy_protocol: 2}", dial(None, Some(ProxyProtocol::V2))),
+        ("tls: \"unix:/run/x.sock\"", dial(Some("/run/x.sock"), None)),
+        (
+            "grpc: {address: \"unix:/run/x.sock\", proxy_protocol: 1}",
+            dial(Some("/run/x.sock"), Some(ProxyProtocol::V1)),
+        ),
+    ] {
+        assert_eq!(to(&kind(written)), expected, "{written}");
+    }
     let exec = |command: &[&str], user| {
         CheckKind::Exec(ExecCheck {
             command: command.iter().map(|word| String::from(*word)).collect(),

@@ -32,7 +32,7 @@ fn killed() -> Result<()> {
          {{web: {{vips: [198.51.100.1], checks: [long]}}}}\n"
     );
     let config = directory.write("vipcast.yaml", &text)?;
-    let mut daemon = Command::new(vipcast()).args(["check", "--probe"]).arg(&config).spawn()?;
+    let mut daemon = Command::new(vipcast()).arg("check").arg(&config).arg("--probe").spawn()?;
     let program = wait_for("the program starts", || {
         let text = fs::read_to_string(&mark).ok()?;
         text.trim().parse::<i32>().ok()

@@ -90,6 +90,10 @@ fn pinned() -> Result<()> {
     let mut servers = Vec::new();
     for version in ["-tls1_2", "-tls1_3"] {
         for (name, pair, said) in &pairs {
+            if (*name, version) == ("signer", "-tls1_2") {
+                // The server itself does not use such a key with TLS 1.2.
+                continue;
+            }
             let server = openssl_without(pair, &["-www", version])?;
             let curl = ask_curl(pair, server.2)?;
             ensure!(curl == said.is_empty(), "curl takes {name}: {curl}");

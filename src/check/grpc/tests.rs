@@ -7,7 +7,7 @@ use super::*;
 use crate::check::http2::tests::{h2_server, respond};
 use crate::check::probe::tests::{answer, closed_port, fail, pass, server, target, time_out, wait_for_close};
 use crate::check::tls::tests::{Authority, served};
-use crate::config::model::{CheckKind, TlsOptions};
+use crate::config::model::{CheckKind, Dial, TlsOptions};
 
 const GRPC: (&str, &str) = ("content-type", "application/grpc+proto");
 const OK: &[(&str, &str)] = &[("grpc-status", "0")];
@@ -15,6 +15,7 @@ const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
 
 fn grpc(address: SocketAddr, service: &str, tls: Option<TlsOptions>) -> CheckKind {
     CheckKind::Grpc(Box::new(GrpcCheck {
+        dial: Dial::PLAIN,
         target: target(address),
         host: "web.example".into(),
         service: service.into(),

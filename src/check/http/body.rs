@@ -1,30 +1,16 @@
 //! Looks for a pattern in the body of an answer, in either version of HTTP.
 
-use std::error::Error as _;
-use std::io;
-
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
+use super::super::http2;
 use super::super::limit::Limit;
 use super::super::search::{MOST, Search};
-use super::super::{http2, tls};
 use crate::config::model::Pattern;
 
 /// A body that arrives in pieces. The pieces may be empty.
 pub(in crate::check) trait Chunks {
     /// `None` at the end; an error, in words, where it breaks off.
     fn next(&mut self) -> impl Future<Output = Option<Result<Bytes, String>>> + Send;
-}
-
-impl Chunks for Incoming {
-    async fn next(&mut self) -> Option<Result<Bytes, String>> {
-        match self.frame().await? {
-            Ok(frame) => Some(Ok(frame.into_data().unwrap_or_default())),
-            Err(error) => Some(Err(in_words(&error))),
-        }
-    }
 }
 
 impl Chunks for h2::RecvStream {
@@ -71,16 +57,4 @@ pub(super) async fn in_body(pattern: &Pattern, body: &mut impl Chunks, limit: Li
         _ if search.is_full() => format!("{pattern} is not in the first {} KiB of the body", MOST / 1024),
         _ => format!("{pattern} is not in the body"),
     })
-}
-
-fn in_words(error: &hyper::Error) -> String {
-    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    match cause {
-        Some(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => tls::io_error(cause),
-        Some(_) => "connection closed".into(),
-        None if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
-            "connection closed".into()
-        }
-        None => error.to_string(),
-    }
 }

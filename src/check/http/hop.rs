@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use hyper::Uri;
 
-use crate::config::model::{HttpCheck, Target, TlsOptions};
+use crate::config::model::{Dial, HttpCheck, Target, TlsOptions};
 
 /// One request of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,11 @@ impl Hop {
     /// and not in plain text what was to be encrypted.
     pub(super) fn is_of(&self, check: &HttpCheck) -> bool {
         self.host.eq_ignore_ascii_case(&check.host) && (self.https || !check.https)
+    }
+
+    /// How the connection begins. A stranger is none of what the operator has put before the service.
+    pub(super) fn dial<'a>(&self, check: &'a HttpCheck) -> &'a Dial {
+        if self.host.eq_ignore_ascii_case(&check.host) { &check.dial } else { &Dial::PLAIN }
     }
 
     /// What TLS is like there. A stranger must have a certificate of its own name.

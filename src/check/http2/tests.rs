@@ -24,7 +24,7 @@ pub(in crate::check) fn h2_server(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             stream.set_nonblocking(true).unwrap();
-            let stream = TcpStream::from_std(stream).unwrap();
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
             match &tls {
                 None => treat(stream, &serve).await,
                 Some(config) => {

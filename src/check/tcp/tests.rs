@@ -40,7 +40,7 @@ async fn packets_that_are_swallowed_end_in_the_time_out() {
 
 fn expecting(address: SocketAddr, send: Option<&str>, expect: Pattern) -> CheckKind {
     let send = send.map(Vec::from);
-    CheckKind::Tcp(TcpCheck { target: target(address), send, expect: Some(expect) })
+    CheckKind::Tcp(TcpCheck { send, expect: Some(expect), ..TcpCheck::connecting(target(address)) })
 }
 
 fn regex(expression: &str) -> Pattern {

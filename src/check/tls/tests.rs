@@ -15,7 +15,7 @@ use super::*;
 use crate::check::probe::tests::{
     answer, closed_port, fail, http, pass, request, server, target, time_out, wait_for_close,
 };
-use crate::config::model::{CheckKind, ClientFiles};
+use crate::config::model::{CheckKind, ClientFiles, Dial};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -160,7 +160,13 @@ fn insecure() -> Option<TlsOptions> {
 /// A `tls` check for `web.example`.
 fn tls(address: SocketAddr, options: Option<TlsOptions>) -> CheckKind {
     let (host, options) = ("web.example".into(), options.unwrap());
-    CheckKind::Tls(Box::new(TlsCheck { target: target(address), host, options, alpn: vec![] }))
+    CheckKind::Tls(Box::new(TlsCheck {
+        target: target(address),
+        dial: Dial::PLAIN,
+        host,
+        options,
+        alpn: vec![],
+    }))
 }
 
 fn offering(kind: CheckKind, alpn: &[&str]) -> CheckKind {

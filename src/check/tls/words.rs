@@ -10,7 +10,9 @@ use super::{Hello, Identity};
 /// Why the handshake failed, and whether other files may mend it.
 pub(super) fn refused(error: &io::Error, hello: Hello<'_>, identity: &Identity) -> (String, bool) {
     let Some(inner) = of_tls(error) else {
-        let cause = match error.kind() == io::ErrorKind::UnexpectedEof {
+        // Both are how it looks when the other side has gone.
+        let has_gone = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe);
+        let cause = match has_gone {
             true => "connection closed during the TLS handshake".into(),
             false => format!("TLS: {}", words::io_error(error)),
         };

@@ -2,10 +2,10 @@
 
 use hyper::http::uri::Authority;
 
-use super::target::{Named, named};
+use super::target::{Named, address, proxy_protocol};
 use super::{Around, tls};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, GrpcCheck};
+use crate::config::model::{CheckKind, Dial, GrpcCheck};
 use crate::config::places::Place;
 use crate::config::read::{Table, expected, short};
 use crate::config::tree::{Node, Value};
@@ -14,17 +14,25 @@ use crate::config::value;
 /// `grpc: "host:port"`, or `grpc: {address: "host:port"}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
     let Value::Map(_) = &node.value else {
-        let Named { target, host } = named(node, key, around, report)?;
+        let (Named { target, host }, unix) = address(node, key, around, report)?;
+        let dial = Dial { unix, proxy: None };
         let authority = authority_of(&host, target.port);
         let service = String::new();
-        return Some(CheckKind::Grpc(Box::new(GrpcCheck { target, host, service, authority, tls: None })));
+        return Some(CheckKind::Grpc(Box::new(GrpcCheck {
+            target,
+            dial,
+            host,
+            service,
+            authority,
+            tls: None,
+        })));
     };
     let mut table = Table::open(node, Place::Grpc, "`grpc`", key, report)?;
-    let address = table.required(
+    let place = table.required(
         "address",
         "whom to connect to: `address: \"127.0.0.1:50051\"`",
         report,
-        |node, key, report| named(node, key, around, report),
+        |node, key, report| address(node, key, around, report),
     );
     let service = table.field("service", report, service).or_else(String::new);
     let authority = table.field("authority", report, authority).optional();
@@ -32,11 +40,14 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         const WHAT: &str = "`true`, `false` or a map of TLS options";
         value::switch(node, key, WHAT, report, |report| tls::options(node, key, report))
     });
+    let proxy = table.field("proxy_protocol", report, proxy_protocol).optional();
     table.finish(report);
-    let Named { target, host } = address?.value;
+    let (Named { target, host }, unix) = place?.value;
+    let dial = Dial { unix, proxy: proxy? };
     let authority = authority?.unwrap_or_else(|| authority_of(&host, target.port));
     Some(CheckKind::Grpc(Box::new(GrpcCheck {
         target,
+        dial,
         host,
         service: service?,
         authority,
@@ -44,8 +55,11 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     })))
 }
 
-/// `host:port`, with an IPv6 address in brackets.
+/// `host:port`, with an IPv6 address in brackets; a socket on this host has no port.
 fn authority_of(host: &str, port: u16) -> String {
+    if port == 0 {
+        return host.to_owned();
+    }
     match host.contains(':') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),

@@ -5,10 +5,10 @@ use hyper::Uri;
 
 use super::Around;
 use super::http_request::Request;
-use super::target::{host, is_host};
+use super::target::{host, is_host, proxy_protocol, unix};
 use super::tls;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, HttpCheck, HttpVersion, Target};
+use crate::config::model::{CheckKind, Dial, HttpCheck, HttpVersion, Target};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
@@ -31,6 +31,8 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let redirects = table.field("redirects", report, redirects);
     let version = table.field("version", report, version).or(HttpVersion::Http1);
     let request = Request::read(&mut table, &redirects, report);
+    let unix = table.field("unix", report, unix).optional();
+    let proxy = table.field("proxy_protocol", report, proxy_protocol).optional();
     table.finish(report);
     let url = url?;
     let redirects = redirects.or(0)?;
@@ -48,6 +50,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     Some(CheckKind::Http(Box::new(HttpCheck {
         host: host?.unwrap_or_else(|| url.target.host.clone()),
         target: Target { host: around.host.clone().unwrap_or(url.target.host), port: url.target.port },
+        dial: Dial { unix: unix?, proxy: proxy? },
         path: url.path,
         https: url.https,
         tls,
@@ -97,6 +100,10 @@ fn parse_url(written: &str) -> Result<Url, Refused> {
     let https = match written.split_once("://") {
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => false,
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => true,
+        Some((scheme, _)) if scheme.contains("unix") => {
+            let message = format!("`{}` is not a scheme that can be checked", short(scheme));
+            return Err(refused(message, "name the socket beside the url: `unix: /run/web.sock`"));
+        }
         Some((scheme, _)) => {
             let message = format!("`{}` is not a scheme that can be checked", short(scheme));
             return Err(refused(message, "use http or https"));

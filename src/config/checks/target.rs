@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{ANY_VIP, Around};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, Target, Via};
+use crate::config::model::{CheckKind, ProxyProtocol, Target, Via};
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -70,6 +70,22 @@ impl Way {
                 report
                     .error(span, format!("`{key}` is for checks that ask over the network"))
                     .hint(format!("remove `{key}`"));
+            }
+        }
+        if kind.and_then(CheckKind::dial).is_some_and(|dial| dial.unix.is_some()) {
+            let given = [
+                ("host", self.host.set().map(|field| field.span)),
+                ("source_address", self.source.set().map(|field| field.span)),
+                ("source_interface", self.interface.set().map(|field| field.span)),
+            ];
+            for (key, span) in given {
+                let Some(span) = span else { continue };
+                report
+                    .error(
+                        span,
+                        format!("`{key}` is for checks over the network, and this asks a unix socket"),
+                    )
+                    .hint(format!("remove `{key}`, or `unix`"));
             }
         }
         let are_known = vip.is_some() || !self.is_of_each_vip();
@@ -165,6 +181,61 @@ pub(super) fn unbracketed(written: &str) -> Option<(&str, u16)> {
     // A group of an address has at most four digits, and is hexadecimal more often than not.
     let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
     host.parse::<std::net::Ipv6Addr>().is_ok().then_some((host, port))
+}
+
+/// The same for kinds that connect, which may also go to a socket on this host: `unix:/run/web.sock` or `unix:@name`.
+pub(super) fn address(
+    node: &Node,
+    key: Span,
+    around: &Around,
+    report: &mut Report,
+) -> Option<(Named, Option<String>)> {
+    let Value::Scalar(written) = &node.value else {
+        return named(node, key, around, report).map(|named| (named, None));
+    };
+    let Some(path) = written.strip_prefix("unix:") else {
+        return named(node, key, around, report).map(|named| (named, None));
+    };
+    let path = socket_path(path, node.span, report)?;
+    let host = String::from("localhost");
+    Some((Named { target: Target { host: host.clone(), port: 0 }, host }, Some(path)))
+}
+
+/// `unix: /run/web.sock` or `unix: "@name"`.
+pub(super) fn unix(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+    let written = value::text(node, key, "the path of a socket", report)?;
+    socket_path(written.strip_prefix("unix:").unwrap_or(written), node.span, report)
+}
+
+/// An absolute path, or the name of an abstract socket behind `@`, unix(7).
+fn socket_path(written: &str, span: Span, report: &mut Report) -> Option<String> {
+    /// sun_path, its final NUL not counted.
+    const LONGEST: usize = 107;
+    let is_named = written.strip_prefix('@').is_some_and(|name| !name.is_empty());
+    if !(written.starts_with('/') || is_named) || written.contains('\0') {
+        report
+            .error(span, format!("`{}` is not the absolute path of a socket", short(written)))
+            .hint("write it like `/run/web.sock`, or `@name` for an abstract socket");
+        return None;
+    }
+    if written.len() > LONGEST {
+        report
+            .error(span, "the path is too long for a unix socket")
+            .hint(format!("the kernel allows {LONGEST} bytes"));
+        return None;
+    }
+    Some(written.to_owned())
+}
+
+/// `proxy_protocol: 1` or `2`.
+pub(super) fn proxy_protocol(node: &Node, key: Span, report: &mut Report) -> Option<ProxyProtocol> {
+    let versions = [
+        ("1", ProxyProtocol::V1),
+        ("2", ProxyProtocol::V2),
+        ("v1", ProxyProtocol::V1),
+        ("v2", ProxyProtocol::V2),
+    ];
+    value::choice(node, key, &versions, report)
 }
 
 /// Like [`target`], where the port may be left out.

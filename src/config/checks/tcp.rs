@@ -2,9 +2,9 @@
 
 use super::Around;
 use super::pattern::{pattern, payload};
-use super::target::target;
+use super::target::{address, proxy_protocol};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, TcpCheck};
+use crate::config::model::{CheckKind, Dial, TcpCheck};
 use crate::config::places::Place;
 use crate::config::read::Table;
 use crate::config::tree::{Node, Value};
@@ -15,18 +15,22 @@ const MOST: usize = 64 * 1024;
 /// `tcp: "host:port"`, or `tcp: {address: "host:port"}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
     let Value::Map(_) = &node.value else {
-        let target = target(node, key, around, report)?;
-        return Some(CheckKind::Tcp(TcpCheck::connecting(target)));
+        let (named, unix) = address(node, key, around, report)?;
+        let dial = Dial { unix, proxy: None };
+        return Some(CheckKind::Tcp(TcpCheck { dial, ..TcpCheck::connecting(named.target) }));
     };
     let mut table = Table::open(node, Place::Tcp, "`tcp`", key, report)?;
-    let target = table.required(
+    let place = table.required(
         "address",
         "whom to connect to: `address: \"127.0.0.1:8080\"`",
         report,
-        |node, key, report| target(node, key, around, report),
+        |node, key, report| address(node, key, around, report),
     );
     let send = payload(&mut table, MOST, report).optional();
     let expect = table.field("expect", report, pattern).optional();
+    let proxy = table.field("proxy_protocol", report, proxy_protocol).optional();
     table.finish(report);
-    Some(CheckKind::Tcp(TcpCheck { target: target?.value, send: send?, expect: expect? }))
+    let (named, unix) = place?.value;
+    let dial = Dial { unix, proxy: proxy? };
+    Some(CheckKind::Tcp(TcpCheck { target: named.target, dial, send: send?, expect: expect? }))
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Around;
-use super::target::{Named, host, named};
+use super::target::{Named, address, host, proxy_protocol};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::host::Need;
-use crate::config::model::{CheckKind, ClientFiles, TlsCheck, TlsOptions};
+use crate::config::model::{CheckKind, ClientFiles, Dial, TlsCheck, TlsOptions};
 use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of};
 use crate::config::tree::{Node, Value};
@@ -19,22 +19,30 @@ const LEAST_EXPIRY: Duration = Duration::from_secs(60);
 /// `tls: "host:port"`, or `tls: {address: "host:port"}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
     let Value::Map(_) = &node.value else {
-        let Named { target, host } = named(node, key, around, report)?;
-        let check = TlsCheck { target, host, options: TlsOptions::default(), alpn: vec![] };
+        let (Named { target, host }, unix) = address(node, key, around, report)?;
+        let check = TlsCheck {
+            target,
+            dial: Dial { unix, proxy: None },
+            host,
+            options: TlsOptions::default(),
+            alpn: vec![],
+        };
         return Some(CheckKind::Tls(Box::new(check)));
     };
     let mut table = Table::open(node, Place::TlsKind, "`tls`", key, report)?;
-    let address = table.required(
+    let place = table.required(
         "address",
         "whom to connect to: `address: \"127.0.0.1:443\"`",
         report,
-        |node, key, report| named(node, key, around, report),
+        |node, key, report| address(node, key, around, report),
     );
     let options = read_options(&mut table, report);
     let alpn = table.field("alpn", report, alpn).or_else(Vec::new);
+    let proxy = table.field("proxy_protocol", report, proxy_protocol).optional();
     table.finish(report);
-    let Named { target, host } = address?.value;
-    Some(CheckKind::Tls(Box::new(TlsCheck { target, host, options: options?, alpn: alpn? })))
+    let (Named { target, host }, unix) = place?.value;
+    let dial = Dial { unix, proxy: proxy? };
+    Some(CheckKind::Tls(Box::new(TlsCheck { target, dial, host, options: options?, alpn: alpn? })))
 }
 
 /// `tls:` of another kind.

@@ -14,6 +14,7 @@ use domain::base::{Name, Rtype};
 use ipnet::IpNet;
 
 use super::Pattern;
+use super::dial::Dial;
 use super::grpc::GrpcCheck;
 use super::http::HttpCheck;
 use super::judgement::{HoldDown, Limit};
@@ -128,6 +129,25 @@ impl CheckKind {
         }
     }
 
+    /// How a connection begins; `None` where there is none.
+    pub fn dial(&self) -> Option<&Dial> {
+        match self {
+            Self::Http(http) => Some(&http.dial),
+            Self::Tcp(tcp) => Some(&tcp.dial),
+            Self::Tls(tls) => Some(&tls.dial),
+            Self::Grpc(grpc) => Some(&grpc.dial),
+            Self::Udp(_)
+            | Self::Dns(_)
+            | Self::Icmp(_)
+            | Self::File(_)
+            | Self::Exec(_)
+            | Self::Listener(_)
+            | Self::Process(_)
+            | Self::Interface(_)
+            | Self::Systemd(_) => None,
+        }
+    }
+
     /// How many results in a row it takes, up or down, where the configuration says nothing.
     pub fn in_a_row(&self) -> NonZeroU32 {
         if self.is_event_driven() { NonZeroU32::MIN } else { defaults::RISE_FALL }
@@ -148,6 +168,8 @@ pub struct Via {
 pub struct TcpCheck {
     /// Whom we connect to.
     pub target: Target,
+    /// How.
+    pub dial: Dial,
     /// Sent as soon as the connection is there.
     pub send: Option<Vec<u8>>,
     /// Must be in the first 64 KiB of the answer.
@@ -157,7 +179,7 @@ pub struct TcpCheck {
 impl TcpCheck {
     /// A connection that has to be accepted, and nothing more.
     pub fn connecting(target: Target) -> Self {
-        Self { target, send: None, expect: None }
+        Self { target, dial: Dial::PLAIN, send: None, expect: None }
     }
 }
 

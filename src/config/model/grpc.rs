@@ -1,6 +1,7 @@
 //! `grpc:` checks: whom to ask about which service.
 
 use super::check::Target;
+use super::dial::Dial;
 use super::tls::TlsOptions;
 
 /// `grpc: host:port`, or `grpc: {address: …}`.
@@ -8,6 +9,8 @@ use super::tls::TlsOptions;
 pub struct GrpcCheck {
     /// Whom we connect to.
     pub target: Target,
+    /// How.
+    pub dial: Dial,
     /// The host of the address as it is written, whomever we connect to.
     pub host: String,
     /// The service that is asked about; empty: the server as a whole.

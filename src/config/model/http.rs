@@ -3,6 +3,7 @@
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::check::Target;
+use super::dial::Dial;
 use super::pattern::Pattern;
 use super::tls::TlsOptions;
 use crate::config::defaults;
@@ -12,6 +13,8 @@ use crate::config::defaults;
 pub struct HttpCheck {
     /// Whom we ask.
     pub target: Target,
+    /// How the connection to it begins.
+    pub dial: Dial,
     /// Path and query, beginning with `/`.
     pub path: String,
     /// Whom we ask for: goes into the Host header, and a certificate is checked for it. A name or an address, with no
@@ -42,6 +45,7 @@ impl HttpCheck {
     pub fn get(target: Target, host: String, path: String, tls: Option<TlsOptions>) -> Self {
         Self {
             target,
+            dial: Dial::PLAIN,
             path,
             host,
             https: tls.is_some(),

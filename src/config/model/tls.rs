@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::Target;
+use super::dial::Dial;
 
 /// `tls:` of an `http` or `grpc` check, and the like of a `tls` check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +35,8 @@ pub struct ClientFiles {
 pub struct TlsCheck {
     /// Whom we connect to.
     pub target: Target,
+    /// How.
+    pub dial: Dial,
     /// The host of the address as it is written, whomever we connect to.
     pub host: String,
     /// What is trusted, and who we are.
