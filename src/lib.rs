@@ -29,6 +29,7 @@
 //! | bfd | [`bfd`], while a peer has it | load must not look like a dead host |
 //! | netlink | [`vip`]: requests | a request waits for whoever configures the network just then |
 //! | addresses | [`vip`]: notifications | that an address is gone is known at once, whatever is asked meanwhile |
+//! | log | [`log`] | stderr may take its time, or never take a line again |
 //!
 //! They meet only through channels.
 //!
@@ -60,6 +61,7 @@
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
 //! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
+//! | what a signal does | [`signals`] |
 //! | a command | [`cli`]: one file each |
 //! | who is behind a command | `control::caller` |
 //! | what may hang, and on which thread | [`blocking`] |
@@ -78,5 +80,6 @@ pub mod log;
 pub mod names;
 pub mod peers;
 pub mod restart;
+pub mod signals;
 pub mod state;
 pub mod vip;

@@ -1,69 +1,127 @@
 //! Log lines on stderr: one line an event, values as fields.
 //!
+//! ```text
+//!  any thread ─► Line ─► Queue (bounded) ─► thread "log" ─► stderr
+//! ```
+//!
+//! Nobody waits for stderr. A pipe that nobody reads, a journal that hangs, a full disk or a closed terminal costs lines:
+//! they are counted, and `N lines were not logged` stands in their place once stderr takes lines again.
+//!
+//! **Thread.** One, started by [`start`] for the life of the process; only it writes to stderr. It blocks there as long as
+//! stderr does, and [`finish`] gives it a moment at the end.
+//!
 //! Where stderr is the journal, each line begins with its syslog priority (`<4>` for a warning) instead of a time, so
 //! that `journalctl -p warning` works and no time is printed twice.
 
-use std::fmt;
-use std::io::{self, IsTerminal};
+mod form;
+mod line;
+mod queue;
+mod writer;
 
-use tracing::{Event, Level, Subscriber};
+use std::panic::{self, PanicHookInfo};
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::{Format, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
 
-use crate::config::model::{Log, LogFormat, LogLevel};
+use self::form::Form;
+use self::line::Lines;
+use self::writer::Log as Thread;
+use crate::config::model::{self, LogLevel};
 
-/// Sends the log to stderr from now on. Only the first call counts.
-pub fn init(log: Log) {
-    let level = match log.level {
+/// How long the end of the process waits for stderr.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The queue and its thread, once there are.
+static THREAD: OnceLock<Thread> = OnceLock::new();
+/// Changes the level, once there is a subscriber.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// Waits for what is still to be written when it is dropped, for a second at most.
+#[derive(Debug)]
+#[must_use = "the last lines are lost without it"]
+pub struct Flush(());
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        finish();
+    }
+}
+
+/// Starts the thread that writes, and sends panics through it. Until [`set`] only what is [`print`]ed is shown.
+pub fn start() -> Flush {
+    THREAD.get_or_init(|| Thread::start(writer::Stderr));
+    panic::set_hook(Box::new(panicked));
+    Flush(())
+}
+
+/// Logs in this form and from this level on; may be called again at any time.
+pub fn set(log: model::Log) {
+    form::set(Form::of(log.format));
+    let level = level(log.level);
+    match LEVEL.get() {
+        // An error says that there is no subscriber any more, which only happens when the process ends.
+        Some(handle) => drop(handle.reload(level)),
+        None => {
+            let (filter, handle) = reload::Layer::new(level);
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(Lines)
+                .with_ansi(form::has_colour())
+                .log_internal_errors(false)
+                .event_format(form::Event::default());
+            let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+            // An error says that there is a subscriber already, as in a test.
+            if tracing::subscriber::set_global_default(subscriber).is_ok() {
+                drop(LEVEL.set(handle));
+            }
+        }
+    }
+}
+
+/// Whether [`start`] was called: whatever is for stderr goes through [`print`] then.
+pub fn is_started() -> bool {
+    THREAD.get().is_some()
+}
+
+/// Sends text to stderr as it is, behind the lines that wait.
+pub fn print(text: &str) {
+    if let Some(thread) = THREAD.get() {
+        thread.push(text.as_bytes().into());
+    }
+}
+
+/// Waits until everything is written, for a second at most.
+pub fn finish() {
+    if let Some(thread) = THREAD.get() {
+        thread.finish(PATIENCE);
+    }
+}
+
+fn level(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_ansi(colour);
-    let set = match log.format {
-        LogFormat::Json => {
-            tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish())
-        }
-        LogFormat::Plain if std::env::var_os("JOURNAL_STREAM").is_some() => {
-            let journal = Journal(Format::default().without_time().with_level(false).with_ansi(false));
-            tracing::subscriber::set_global_default(builder.event_format(journal).finish())
-        }
-        LogFormat::Plain => tracing::subscriber::set_global_default(builder.with_target(false).finish()),
-    };
-    // An error says that there is a subscriber already, as in a test.
-    drop(set);
-}
-
-/// Writes the syslog priority in front of each line (sd-daemon(3)).
-struct Journal(Format<tracing_subscriber::fmt::format::Full, ()>);
-
-impl<S, N> FormatEvent<S, N> for Journal
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        write!(writer, "<{}>", priority(*event.metadata().level()))?;
-        self.0.format_event(context, writer, event)
     }
 }
 
-/// The syslog severity of a level (RFC 5424 §6.2.1).
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
+/// The hook of std writes to stderr itself, and waits for it.
+fn panicked(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let (thread, place) = (thread.name().unwrap_or("?"), panic.location().map(ToString::to_string));
+    let message = panic.payload_as_str().unwrap_or("?");
+    let backtrace = std::backtrace::Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        std::backtrace::BacktraceStatus::Captured => Some(backtrace.to_string()),
+        _ => None,
+    };
+    match LEVEL.get() {
+        Some(_) => tracing::error!(thread, place, backtrace, "panic: {message}"),
+        None => print(&format!("panic: {message} ({})\n", place.unwrap_or_default())),
     }
 }

@@ -44,6 +44,7 @@ use super::limit::{Answer, Limit};
 use super::words;
 use crate::config::model::ExecCheck;
 use crate::names::CheckName;
+use crate::signals;
 
 mod starter;
 #[cfg(test)]
@@ -185,6 +186,7 @@ fn command(check: &ExecCheck, name: &CheckName, timeout: Duration) -> Command {
     if let Some(directory) = &check.directory {
         command.current_dir(directory);
     }
+    signals::unblock(&mut command);
     command
 }
 

@@ -21,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config;
 use crate::control::client::{Client, ClientError};
+use crate::signals;
 
 /// Announces service addresses (VIPs) over BGP for exactly as long as the service behind them is healthy
 #[derive(Debug, Parser)]
@@ -115,6 +116,10 @@ enum Failure {
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|command| command == "run") {
+        // Before anything else: a signal that comes while the daemon starts waits for it. An error comes again in `run`.
+        drop(signals::block());
+    }
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
@@ -138,26 +143,19 @@ pub fn main() -> ExitCode {
 const EX_CONFIG: u8 = 78;
 
 fn report(failure: &Failure) -> ExitCode {
-    match failure {
-        Failure::Config(diagnostics) => {
-            output::complain(diagnostics);
-            ExitCode::from(EX_CONFIG)
-        }
+    let (text, code) = match failure {
+        Failure::Config(diagnostics) => (diagnostics.clone(), ExitCode::from(EX_CONFIG)),
         Failure::Client(error) => {
             let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {
                 error.source()
             });
-            output::complain(&format!("error: {}\n", output::chain(causes)));
-            if let Some(hint) = error.hint() {
-                output::complain(&format!("hint: {hint}\n"));
-            }
-            ExitCode::FAILURE
+            let hint = error.hint().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+            (format!("error: {}\n{hint}", output::chain(causes)), ExitCode::FAILURE)
         }
-        Failure::Other(error) => {
-            output::complain(&format!("error: {}\n", output::chain(error.chain())));
-            ExitCode::FAILURE
-        }
-    }
+        Failure::Other(error) => (format!("error: {}\n", output::chain(error.chain())), ExitCode::FAILURE),
+    };
+    output::complain(&text);
+    code
 }
 
 /// Runs a future on this thread.

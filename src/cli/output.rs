@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Failure;
 use crate::control::api::Check;
+use crate::log;
 
 /// An error and its causes: `what failed: cause: its cause`.
 pub(super) fn chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
@@ -63,9 +64,14 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints to stderr. Where that cannot be written, nobody reads it: the exit code says the rest.
+/// Prints to stderr. What cannot be written there can be told nowhere: it is left out, and the exit code says the rest.
 pub(super) fn complain(text: &str) {
-    drop(io::stderr().write_all(text.as_bytes()));
+    if log::is_started() {
+        log::print(text);
+        log::finish();
+    } else {
+        drop(io::stderr().write_all(text.as_bytes()));
+    }
 }
 
 /// Prints JSON for programs.

@@ -5,23 +5,29 @@ use anyhow::Context;
 use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Host, Loaded};
 use crate::daemon::{Daemon, Ending};
-use crate::{log, restart};
+use crate::{log, restart, signals};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
+    // Before any thread is started, so that they all inherit it.
+    signals::block().map_err(anyhow::Error::from)?;
+    let _flush = log::start();
+    let starting = signals::Starting::watch();
     let Loaded { config, warnings } = config::load(args.path(), Host::Lenient)
         .map_err(|diagnostics| Failure::Config(super::check::rendered(&diagnostics)))?;
-    log::init(config.log);
+    log::set(config.log);
     for warning in warnings.iter() {
         tracing::warn!(message = warning.message, "configuration");
     }
     // When this returns, the daemon and its runtime are gone, and with them every socket.
     let ended = block_on(async {
         let daemon = Daemon::start(args.path().to_owned(), config).await?;
+        drop(starting);
         anyhow::Ok(daemon.run().await)
     })?;
     match ended.context("cannot run")? {
         Ending::Stopped => Ok(()),
         Ending::Restart => {
+            log::finish();
             Err(anyhow::Error::from(restart::exec()).context("cannot start the program anew").into())
         }
     }

@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
@@ -41,6 +40,7 @@ use crate::journal;
 use crate::names::ServiceName;
 use crate::peers::{PeerStreams, Peers, PeersError};
 use crate::restart::Rehearsal;
+use crate::signals::{Signal, Signals};
 use crate::state::{StateDir, StateError};
 use crate::vip::namespace::{NamespaceError, NamespaceLock};
 use crate::vip::{Binder, VipError};
@@ -115,9 +115,7 @@ struct Inputs {
     addresses: mpsc::UnboundedReceiver<Event>,
     peers: PeerStreams,
     requests: mpsc::Receiver<Request>,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    signals: Signals,
 }
 
 /// What happened, before it is known what it means to the engine.
@@ -149,7 +147,6 @@ impl Daemon {
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
         let (peers, peer_streams) = Peers::start(&config)?;
-        let signal = |kind| signal(kind).map_err(DaemonError::Signals);
         let binder = Binder::start(address_events, &config.state_dir).await?;
         Ok(Self {
             inputs: Inputs {
@@ -157,9 +154,7 @@ impl Daemon {
                 addresses,
                 peers: peer_streams,
                 requests,
-                terminate: signal(SignalKind::terminate())?,
-                interrupt: signal(SignalKind::interrupt())?,
-                hangup: signal(SignalKind::hangup())?,
+                signals: Signals::new().map_err(DaemonError::Signals)?,
             },
             _namespace: namespace,
             engine: Engine::new(Arc::new(config), left),
@@ -318,8 +313,11 @@ impl Inputs {
         let (mut addresses, mut checks) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => one(Event::Shutdown),
-            _ = self.interrupt.recv() => one(Event::Shutdown),
+            signal = self.signals.next() => match signal {
+                Signal::Stop => one(Event::Shutdown),
+                Signal::Hangup => Happening::HangUp,
+                Signal::Unknown => Happening::Nothing,
+            },
             1.. = self.addresses.recv_many(&mut addresses, AT_ONCE) => Happening::Events(addresses),
             1.. = self.checks.recv_many(&mut checks, AT_ONCE) => {
                 Happening::Events(checks.into_iter().map(Event::Check).collect())
@@ -335,7 +333,6 @@ impl Inputs {
                 Happening::Nothing
             }
             () = timer => one(Event::Tick),
-            _ = self.hangup.recv() => Happening::HangUp,
             finished = reloads.finished() => Happening::Reloaded(finished),
             result = rehearsed => Happening::Rehearsed(result),
             Some(request) = self.requests.recv() => Happening::Request(request),
