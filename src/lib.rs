@@ -82,4 +82,5 @@ pub mod peers;
 pub mod restart;
 pub mod signals;
 pub mod state;
+pub mod version;
 pub mod vip;

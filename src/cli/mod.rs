@@ -12,6 +12,7 @@ mod reload;
 mod restart;
 mod run;
 mod status;
+mod version;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,7 +55,7 @@ enum Command {
     /// Replace the daemon by the program on disk without a gap in traffic
     Restart(restart::RestartArgs),
     /// Print the version
-    Version,
+    Version(version::VersionArgs),
 }
 
 /// Which configuration.
@@ -131,7 +132,7 @@ pub fn main() -> ExitCode {
         Command::Promote(args) => drain::promote(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Restart(args) => restart::restart(&args),
-        Command::Version => output::print(&format!("vipcast {}", env!("CARGO_PKG_VERSION"))),
+        Command::Version(args) => version::version(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

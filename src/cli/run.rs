@@ -5,6 +5,7 @@ use anyhow::Context;
 use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Host, Loaded};
 use crate::daemon::{Daemon, Ending};
+use crate::version::{VERSION, commit};
 use crate::{log, restart, signals};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
@@ -15,6 +16,7 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let Loaded { config, warnings } = config::load(args.path(), Host::Lenient)
         .map_err(|diagnostics| Failure::Config(super::check::rendered(&diagnostics)))?;
     log::set(config.log);
+    tracing::info!(version = VERSION, commit = commit(), configuration = %args.path().display(), "vipcast started");
     for warning in warnings.iter() {
         tracing::warn!(message = warning.message, "configuration");
     }

@@ -128,6 +128,24 @@ impl Diagnostics {
         render::render(self, colour)
     }
 
+    /// The findings in one line, for the log: `FILE:LINE:COLUMN: message (hint); …`, the first few of them.
+    pub fn in_line(&self) -> String {
+        /// More belongs on a screen: `vipcast check`.
+        const SHOWN: usize = 8;
+        let finding = |diagnostic: &Diagnostic| {
+            let file = self.file_name(diagnostic.file);
+            let place = diagnostic.span.map(|span| self.position(span));
+            let place = place.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+            let hint = diagnostic.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            format!("{file}{place}: {}{hint}", diagnostic.message)
+        };
+        let mut findings: Vec<String> = self.list.iter().take(SHOWN).map(finding).collect();
+        if let Some(more) = self.list.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            findings.push(format!("and {more} more"));
+        }
+        findings.join("; ")
+    }
+
     /// The last line of [`Self::render`]: how many of what in which file.
     pub fn summary(&self) -> String {
         let counted = [(Severity::Error, "error"), (Severity::Warning, "warning")]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 use vipcast_bgp::{PeerStatus, State};
 
-use super::reload::{Asker, Finished};
+use super::reload::{Asker, Finished, NotReloaded};
 use super::{Daemon, Ending};
 use crate::config::Loaded;
 use crate::control::Caller;
@@ -15,6 +15,7 @@ use crate::control::api::{Done, DrainRequest, Refusal, Services};
 use crate::control::server::{Answer, Command, Request};
 use crate::control::view::{self, PeerInfo, Surroundings};
 use crate::engine::{Drain, DrainClock, Event};
+use crate::log;
 use crate::names::ServiceName;
 use crate::restart;
 
@@ -232,18 +233,19 @@ impl Daemon {
             warn!(by, "not reloaded: the caller has given up");
             return;
         }
-        let done = read.and_then(|loaded| self.follow(loaded));
+        let done = read.and_then(|loaded| self.follow(loaded).map_err(NotReloaded::from));
         match &done {
             Ok(message) => info!(by, "{message}"),
-            Err(Refusal { error, hint }) => {
-                error!(by, hint = hint.as_deref(), "{error}; the running configuration stays");
+            Err(NotReloaded { refusal: Refusal { error, hint }, in_line }) => {
+                let error = in_line.as_ref().unwrap_or(error);
+                error!(by, hint = hint.as_deref(), "not reloaded, the running configuration stays: {error}");
             }
         }
         for asker in askers {
             let Asker::Client(_, reply) = asker else { continue };
             reply.send(match &done {
                 Ok(message) => Answer::ok(&Done { message: message.clone() }),
-                Err(refusal) => Answer::conflict(refusal),
+                Err(refused) => Answer::conflict(&refused.refusal),
             });
         }
     }
@@ -257,7 +259,6 @@ impl Daemon {
         let fixed = [
             ("state_dir", config.state_dir != running.state_dir),
             ("control", config.control != running.control),
-            ("log", config.log != running.log),
             ("router_id", config.router_id != running.router_id),
             ("listen", config.listen != running.listen),
         ];
@@ -270,6 +271,7 @@ impl Daemon {
                 ),
             });
         }
+        log::set(config.log);
         for warning in warnings.iter() {
             warn!(message = warning.message, "configuration");
         }

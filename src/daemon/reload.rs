@@ -62,12 +62,27 @@ impl Asker {
 #[derive(Debug)]
 pub(super) struct Finished {
     /// What was read, or why there is nothing.
-    pub(super) read: Result<Loaded, Refusal>,
+    pub(super) read: Result<Loaded, NotReloaded>,
     /// For whom.
     pub(super) askers: Vec<Asker>,
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<Loaded, Refusal>> + Send>>;
+/// Why nothing was changed.
+#[derive(Debug)]
+pub(super) struct NotReloaded {
+    /// For whoever asked.
+    pub(super) refusal: Refusal,
+    /// For the log, where the refusal shows lines of the file.
+    pub(super) in_line: Option<String>,
+}
+
+impl From<Refusal> for NotReloaded {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, in_line: None }
+    }
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Loaded, NotReloaded>> + Send>>;
 
 /// Reads the configuration, once at a time.
 pub(super) struct Reloads {
@@ -130,11 +145,15 @@ impl Reloads {
         let reading = async move {
             let shown = path.display().to_string();
             // What is wrong is rendered there, too: of a large file that takes a while.
-            let read =
-                move || config::load(&path, Host::Strict).map_err(|diagnostics| diagnostics.render(false));
+            let read = move || {
+                config::load(&path, Host::Strict).map_err(|diagnostics| NotReloaded {
+                    refusal: Refusal { error: diagnostics.render(false), hint: None },
+                    in_line: Some(diagnostics.in_line()),
+                })
+            };
             match threads.within(patience, read).await {
-                Ok(read) => read.map_err(|error| Refusal { error, hint: None }),
-                Err(failed) => Err(unread(&shown, failed)),
+                Ok(read) => read,
+                Err(failed) => Err(unread(&shown, failed).into()),
             }
         };
         self.reading = Some((Box::pin(reading), std::mem::take(&mut self.waiting)));
@@ -208,11 +227,11 @@ mod tests {
         reloads.patience = Duration::from_millis(20);
         for _ in 0..HANGING {
             reloads.ask(Asker::Signal);
-            let refusal = reloads.finished().await.read.unwrap_err();
+            let refusal = reloads.finished().await.read.unwrap_err().refusal;
             assert_eq!(refusal.error, format!("cannot read {}: no answer after 20ms", file.display()));
         }
         reloads.ask(Asker::Signal);
-        let refusal = reloads.finished().await.read.unwrap_err();
+        let refusal = reloads.finished().await.read.unwrap_err().refusal;
         assert_eq!(
             refusal.error,
             format!("cannot read {}: 4 earlier attempts have no answer yet", file.display())
@@ -237,7 +256,7 @@ mod tests {
                 nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
             }
             reloads.ask(Asker::Signal);
-            let refusal = reloads.finished().await.read.unwrap_err();
+            let refusal = reloads.finished().await.read.unwrap_err().refusal;
             let said = format!("cannot read `{}`: it is a pipe, not a file", path.display());
             assert!(refusal.error.contains(&said), "{}", refusal.error);
         }

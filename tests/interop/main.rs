@@ -19,6 +19,8 @@
 //! | `control` | reloads that hang, a daemon that stands still, clients that neither speak nor read |
 //! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
+//! | `log` | a log that nobody reads, or that cannot be written |
+//! | `signals` | what stops, what reloads, what changes nothing, and that none is lost at a bad moment |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
 //! | `node` | a vipcast daemon on a lab host |
 //!
@@ -37,11 +39,13 @@ mod health;
 mod hostile;
 mod invariants;
 mod load;
+mod log;
 mod node;
 mod paths;
 mod rack;
 mod scale;
 mod sessions;
+mod signals;
 mod soak;
 mod transport;
 
@@ -75,6 +79,8 @@ fn main() -> ExitCode {
         control::trials(),
         health::trials(),
         hostile::trials(),
+        log::trials(),
+        signals::trials(),
         soak::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()

@@ -132,8 +132,9 @@ fn socket(lab: &Lab, host: &Host) -> PathBuf {
 
 fn complete(lab: &Lab, host: &Host, config: &str) -> String {
     let state = lab.directory().join(format!("{}-state", host.name()));
+    let log = if config.contains("\nlog: ") { "" } else { "log: {level: debug}\n" };
     format!(
-        "state_dir: {}\ncontrol: {{socket: {}}}\nlog: {{level: debug}}\n{config}",
+        "state_dir: {}\ncontrol: {{socket: {}}}\n{log}{config}",
         state.display(),
         socket(lab, host).display()
     )
