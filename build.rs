@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::process::Command;
 
-#[expect(clippy::print_stdout, reason = "this is how a build script talks to cargo")]
 fn main() {
     println!("cargo::rerun-if-env-changed=VIPCAST_COMMIT");
     println!("cargo::rerun-if-changed=build.rs");

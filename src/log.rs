@@ -116,10 +116,8 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     let (thread, place) = (thread.name().unwrap_or("?"), panic.location().map(ToString::to_string));
     let message = panic.payload_as_str().unwrap_or("?");
     let backtrace = std::backtrace::Backtrace::capture();
-    let backtrace = match backtrace.status() {
-        std::backtrace::BacktraceStatus::Captured => Some(backtrace.to_string()),
-        _ => None,
-    };
+    let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+    let backtrace = captured.then(|| backtrace.to_string());
     match LEVEL.get() {
         Some(_) => tracing::error!(thread, place, backtrace, "panic: {message}"),
         None => print(&format!("panic: {message} ({})\n", place.unwrap_or_default())),

@@ -34,10 +34,10 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// stderr is a pipe beside the configuration, and nobody reads it until somebody opens it.
-const PIPE: &[&str] = &["sh", "-c", "mkfifo \"$4.log\" && exec \"$@\" 2<> \"$4.log\"", "sh"];
+const PIPE: &[&str] = &["sh", "-c", "mkfifo \"$4.pipe\" && exec \"$@\" 2<> \"$4.pipe\"", "sh"];
 
 fn pipe(lab: &Lab, host: &Host) -> PathBuf {
-    lab.directory().join(format!("{}-vipcast.yaml.log", host.name()))
+    lab.directory().join(format!("{}-vipcast.yaml.pipe", host.name()))
 }
 
 /// Reads the pipe until `wanted` is in it.

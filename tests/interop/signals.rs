@@ -100,7 +100,7 @@ fn wait_blocked(lab: &Lab, node: &Node) -> Result<()> {
         let status = std::fs::read_to_string(&path)?;
         let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).context("no SigBlk")?;
         let blocked = u64::from_str_radix(blocked.trim(), 16)?;
-        let both = 1 << (1 - 1) | 1 << (15 - 1);
+        let both = 1 | 1 << 14;
         ensure!(blocked & both == both, "{blocked:x}");
         Ok(())
     })
