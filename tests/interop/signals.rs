@@ -96,7 +96,11 @@ fn stops(lab: &Lab) -> Result<()> {
 /// Waits until the process is the daemon, and no older than its first instructions.
 fn wait_blocked(lab: &Lab, node: &Node) -> Result<()> {
     let path = format!("/proc/{}/status", node.process.pid());
+    let program = format!("/proc/{}/exe", node.process.pid());
     lab.until("SIGHUP and SIGTERM to be blocked", SOON, || {
+        // A shell blocks them, too, while it starts something.
+        let program = std::fs::read_link(&program)?;
+        ensure!(program.ends_with("vipcast"), "{}", program.display());
         let status = std::fs::read_to_string(&path)?;
         let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).context("no SigBlk")?;
         let blocked = u64::from_str_radix(blocked.trim(), 16)?;
