@@ -131,8 +131,9 @@ fn vip(
     now: Instant,
 ) -> api::Vip {
     let verdict = &standing.decision.verdict;
-    let sent =
-        |(name, info): &(&PeerName, &PeerInfo)| peer_view(engine, around, name, info, prefix, standing).sent;
+    let sent = |(name, info): &(&PeerName, &PeerInfo)| {
+        sending(engine, name, &info.status, prefix, standing) == Sending::Done
+    };
     api::Vip {
         vip: *prefix,
         service: standing.service.to_string(),
@@ -297,21 +298,47 @@ fn peer_view(
     standing: &Standing,
 ) -> api::PeerView {
     let status = &info.status;
-    let synced: Option<Version> = engine.facts().peers.get(name).and_then(|fact| fact.synced);
-    let announced = standing.decision.verdict.attributes().is_some();
-    let obstacle = status.withheld.get(prefix).map(|why| withheld(*why).to_owned());
-    let (sent, why) = if status.state != State::Established {
-        (false, why_down(info))
-    } else if !announced || obstacle.is_some() {
-        (false, obstacle)
-    } else if synced >= Some(engine.version()) {
-        (true, None)
-    } else {
-        (false, Some("waiting for the peer to read".to_owned()))
+    let (sent, why) = match sending(engine, name, status, prefix, standing) {
+        Sending::NoSession => (false, why_down(info)),
+        Sending::Withheld(why) => (false, Some(withheld(why).to_owned())),
+        Sending::NotAnnounced => (false, None),
+        Sending::UnderWay => (false, Some("waiting for the peer to read".to_owned())),
+        Sending::Done => (true, None),
     };
     let session = around.bfd.as_ref().and_then(|report| report.sessions.get(name.as_str()));
     let bfd = session.map(|session| session.status.state.to_string());
     api::PeerView { state: status.state.to_string(), sent, why, bfd }
+}
+
+/// How far a peer has the route to a VIP. Of thousands of VIPs this is asked for each peer, so it makes no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    NoSession,
+    Withheld(Withheld),
+    NotAnnounced,
+    UnderWay,
+    Done,
+}
+
+fn sending(
+    engine: &Engine,
+    name: &PeerName,
+    status: &PeerStatus,
+    prefix: &IpNet,
+    standing: &Standing,
+) -> Sending {
+    let synced: Option<Version> = engine.facts().peers.get(name).and_then(|fact| fact.synced);
+    if status.state != State::Established {
+        Sending::NoSession
+    } else if let Some(why) = status.withheld.get(prefix) {
+        Sending::Withheld(*why)
+    } else if standing.decision.verdict.attributes().is_none() {
+        Sending::NotAnnounced
+    } else if synced >= Some(engine.version()) {
+        Sending::Done
+    } else {
+        Sending::UnderWay
+    }
 }
 
 /// Why there is no session, or why there was none before this one.
