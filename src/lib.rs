@@ -30,6 +30,7 @@
 //! | netlink | [`vip`]: requests | a request waits for whoever configures the network just then |
 //! | addresses | [`vip`]: notifications | that an address is gone is known at once, whatever is asked meanwhile |
 //! | log | [`log`] | stderr may take its time, or never take a line again |
+//! | lookout | [`vipcast_bgp::net`]: what the sessions know of the host's addresses | a burst of foreign ones costs no session |
 //!
 //! They meet only through channels.
 //!
@@ -56,6 +57,7 @@
 //! | who keeps taking an address away | `engine::contest` |
 //! | that one daemon runs in a network namespace | [`vip::namespace`] |
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
+//! | which address is a next hop | [`vipcast_bgp::host`] |
 //! | which peers run, and what is logged of them | [`peers`] |
 //! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |

@@ -215,13 +215,6 @@ impl Peers {
         self.over && self.all_stopped()
     }
 
-    /// Addresses that are none of ours came or went; an address of a session may be among them.
-    pub fn addresses_changed(&self) {
-        for running in self.running.values() {
-            running.handle.addresses_changed();
-        }
-    }
-
     /// What is known of every configured peer.
     pub fn status(&self) -> impl Iterator<Item = (&PeerName, &Peer, PeerStatus)> {
         self.running.iter().map(|(name, running)| (name, &running.peer, running.handle.status()))
@@ -298,6 +291,11 @@ impl Peers {
                 let families: Vec<String> = session.families.iter().map(ToString::to_string).collect();
                 info!(peer = %name, %address, peer_as = %session.peer_as, hold_time = session.hold_time,
                     families = families.join(","), "session established");
+                let status = running.handle.status();
+                if let Some(ends) = status.endpoints.filter(|ends| ends.local_is_service) {
+                    warn!(peer = %name, local = %ends.local.ip(), hint = "set `source_address`, and the router's neighbor to it",
+                        "our end of the session is a VIP: the session ends when the VIP leaves this host");
+                }
                 Some(Event::PeerUp(name.clone()))
             }
             PeerEvent::Down { reason, was_established } => {

@@ -86,6 +86,7 @@ fn intake(table: &Bytes, watched: &Arc<Watched>) -> Duration {
         local: ([10, 0, 0, 2], 40000).into(),
         remote: ([10, 0, 0, 1], 179).into(),
         interface_addresses: Vec::new(),
+        local_is_service: false,
     };
     peer.handle(Input::Dialled(*conn, ends), now);
     let capabilities =

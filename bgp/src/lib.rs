@@ -15,6 +15,7 @@
 //! * [`adj_rib_in`]: the paths that a session has for prefixes that are watched.
 //! * [`fsm`]: one peer as a state machine: [`fsm::Peer::handle`] and [`fsm::Peer::deadline`].
 //! * [`bfd`]: BFD packets, and one session as a state machine: [`bfd::Session::handle`] and [`bfd::Session::deadline`].
+//! * [`host`]: this host's addresses as the kernel tells of them, and which can be next hops.
 //! * `net` (feature `net`, on by default): sockets, timers and tasks.
 //!
 //! Everything but `net` is pure: no socket, clock, task or random source, and no tokio in the dependency tree
@@ -57,6 +58,7 @@ pub mod adj_rib_in;
 pub mod adj_rib_out;
 pub mod bfd;
 pub mod fsm;
+pub mod host;
 mod jitter;
 #[cfg(feature = "net")]
 pub mod net;

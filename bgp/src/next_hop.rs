@@ -90,6 +90,7 @@ mod tests {
             local: (local.parse::<IpAddr>().unwrap(), 179).into(),
             remote: (local.parse::<IpAddr>().unwrap(), 1790).into(),
             interface_addresses: beside.iter().map(|address| address.parse().unwrap()).collect(),
+            local_is_service: false,
         }
     }
 

@@ -285,7 +285,9 @@ fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
         bfd,
         last_error: why_down(info),
         hint: hint.clone().filter(|_| down),
-        withheld: status.withheld.iter().map(|(prefix, why)| (*prefix, withheld(*why).to_owned())).collect(),
+        withheld: (status.withheld.iter())
+            .map(|(prefix, why)| (*prefix, withheld(*why, prefix, status)))
+            .collect(),
     }
 }
 
@@ -300,7 +302,7 @@ fn peer_view(
     let status = &info.status;
     let (sent, why) = match sending(engine, name, status, prefix, standing) {
         Sending::NoSession => (false, why_down(info)),
-        Sending::Withheld(why) => (false, Some(withheld(why).to_owned())),
+        Sending::Withheld(why) => (false, Some(withheld(why, prefix, status))),
         Sending::NotAnnounced => (false, None),
         Sending::UnderWay => (false, Some("waiting for the peer to read".to_owned())),
         Sending::Done => (true, None),
@@ -352,11 +354,17 @@ fn why_down(PeerInfo { status, waits, .. }: &PeerInfo) -> Option<String> {
     status.last_down.as_ref().map(|(reason, _)| reason.to_string())
 }
 
-fn withheld(why: Withheld) -> &'static str {
-    match why {
-        Withheld::FamilyNotNegotiated => "the peer has not activated this address family",
-        Withheld::NoNextHop => "no next hop of this family on the session's interface; set `next_hop`",
-        Withheld::AttributesTooLarge => "its communities do not fit into a BGP message",
+fn withheld(why: Withheld, prefix: &IpNet, status: &PeerStatus) -> String {
+    let own_end = status.endpoints.as_ref().filter(|ends| ends.local_is_service).map(|ends| ends.local.ip());
+    match (why, own_end) {
+        (Withheld::FamilyNotNegotiated, _) => "the peer has not activated this address family".to_owned(),
+        (Withheld::NoNextHop, Some(local)) if local.is_ipv4() == prefix.addr().is_ipv4() => {
+            format!("no next hop: our end of the session is {local}, a VIP; set `source_address`")
+        }
+        (Withheld::NoNextHop, _) => {
+            "no next hop of this family on the session's interface; set `next_hop`".to_owned()
+        }
+        (Withheld::AttributesTooLarge, _) => "its communities do not fit into a BGP message".to_owned(),
     }
 }
 

@@ -35,7 +35,7 @@ use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server, ServerError};
-use crate::engine::{AddressFact, Drain, DrainClock, Effect, Engine, Event, Left, Owner};
+use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left};
 use crate::journal;
 use crate::names::ServiceName;
 use crate::peers::{PeerStreams, Peers, PeersError};
@@ -221,34 +221,8 @@ impl Daemon {
         if events.iter().any(|event| matches!(event, Event::Shutdown)) {
             notify_systemd(&[sd_notify::NotifyState::Stopping]);
         }
-        let moved = events.iter().any(|event| self.concerns_sessions(event));
         let effects = self.engine.handle_all(events, Instant::now());
         self.perform(effects);
-        if moved {
-            self.peers.addresses_changed();
-        }
-    }
-
-    /// Whether an event is about an address that a session may rest on: thousands of VIPs that are bound are not.
-    fn concerns_sessions(&self, event: &Event) -> bool {
-        match event {
-            Event::Addresses(_) | Event::AddressAdded(_, AddressFact { owner: Owner::Other, .. }) => true,
-            Event::AddressRemoved(address) => !self.engine.standing().contains_key(&address.ip.into()),
-            Event::Reload(_)
-            | Event::Check(_)
-            | Event::Link(..)
-            | Event::AddressAdded(_, AddressFact { owner: Owner::Us, .. })
-            | Event::Answered(..)
-            | Event::PeerUp(_)
-            | Event::PeerDown(_)
-            | Event::PeerSynced(..)
-            | Event::Drain(..)
-            | Event::Undrain(_)
-            | Event::Promote(_)
-            | Event::Shutdown
-            | Event::PeersStopped
-            | Event::Tick => false,
-        }
     }
 
     /// Performs effects in their order, and those that follow from them.

@@ -42,13 +42,13 @@ shutdown: {{drain_time: 0s, unbind_delay: 0s}}
 }
 
 /// The next hop that the router has for a VIP; `None`: no path.
-fn next_hop(router: &dyn Router, vip: &str) -> Result<Option<IpAddr>> {
+pub(crate) fn next_hop(router: &dyn Router, vip: &str) -> Result<Option<IpAddr>> {
     let routes = router.routes()?;
     let paths = routes.get(&IpNet::from(vip.parse::<IpAddr>()?));
     Ok(paths.and_then(|paths| paths.first()).map(|path| path.next_hop))
 }
 
-fn wait_next_hop(lab: &Lab, router: &dyn Router, vip: &str, wanted: Option<IpAddr>) -> Result<()> {
+pub(crate) fn wait_next_hop(lab: &Lab, router: &dyn Router, vip: &str, wanted: Option<IpAddr>) -> Result<()> {
     lab.until(format_args!("{vip} to have the next hop {wanted:?}"), SOON, || {
         let found = next_hop(router, vip)?;
         ensure!(found == wanted, "{found:?}");
@@ -57,7 +57,7 @@ fn wait_next_hop(lab: &Lab, router: &dyn Router, vip: &str, wanted: Option<IpAdd
 }
 
 /// The address that the kernel gave an interface.
-fn own_link_local(host: &Host, interface: &str) -> Result<IpAddr> {
+pub(crate) fn own_link_local(host: &Host, interface: &str) -> Result<IpAddr> {
     let addresses = host.addresses()?;
     let mut on = addresses.iter().filter(|address| address.interface == interface && address.scope == "link");
     Ok(on.next().with_context(|| format!("no link-local address on {interface}"))?.address.addr())

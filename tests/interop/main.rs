@@ -6,6 +6,7 @@
 //! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
+//! | `next_hops` | which addresses are next hops, and 20,000 that are none |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
@@ -40,6 +41,7 @@ mod hostile;
 mod invariants;
 mod load;
 mod log;
+mod next_hops;
 mod node;
 mod paths;
 mod rack;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     let groups = [
         sessions::trials(),
         addresses::trials(),
+        next_hops::trials(),
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),

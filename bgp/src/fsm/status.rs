@@ -54,9 +54,11 @@ pub struct Endpoints {
     pub local: SocketAddr,
     /// The peer's.
     pub remote: SocketAddr,
-    /// The other global addresses of the interface that has the local one, best first. The first of the other family
-    /// is the next hop for that family.
+    /// What else a router can reach us at on the interface of the session, best first. The first of a family that has
+    /// no next hop yet is the next hop for that family.
     pub interface_addresses: Vec<IpAddr>,
+    /// The local address is one that is announced here, and goes when its service does: no next hop.
+    pub local_is_service: bool,
 }
 
 impl Endpoints {
@@ -66,9 +68,10 @@ impl Endpoints {
         self.addresses().chain(configured.into_iter().flatten()).collect()
     }
 
-    /// Our own addresses: that of the session, and the others of its interface.
+    /// Our own addresses: that of the session, unless it is a service's, and the others of its interface.
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        std::iter::once(self.local.ip()).chain(self.interface_addresses.iter().copied())
+        let local = (!self.local_is_service).then(|| self.local.ip());
+        local.into_iter().chain(self.interface_addresses.iter().copied())
     }
 
     /// Next hops: our own address for its family, else an address of the same interface. A link-local address is none:

@@ -1,10 +1,13 @@
 //! The peer task: feeds one [`Peer`] and performs its outputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -12,12 +15,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::warn;
 
 use super::drops::Drops;
-use super::interfaces;
 use super::link::{self, Command, LinkEvent};
+use super::lookout::Lookout;
 use super::transport::{Transport, is_silence};
 use super::{Desired, News, PeerId};
 use crate::adj_rib_in::Watched;
 use crate::fsm::{ConnId, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
+use crate::host::Host;
 use crate::wire::Notification;
 
 /// Events that a link may be ahead of the peer task; beyond it, bytes wait in the kernel.
@@ -27,6 +31,14 @@ const LINK_EVENTS: usize = 8;
 const LOOK: Duration = Duration::from_secs(5);
 /// Links at once, those that linger to close included. A peer that connects faster than they close is closed at once.
 const MOST_LINKS: usize = 16;
+
+/// What is known of our end of a connection.
+#[derive(Debug, Clone, Copy)]
+struct NearEnd {
+    born: Instant,
+    /// An interface had its address.
+    was_seen: bool,
+}
 
 pub(super) struct Driver {
     peer: Peer,
@@ -38,7 +50,15 @@ pub(super) struct Driver {
     id: PeerId,
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
     status: watch::Sender<PeerStatus>,
+    /// The addresses of this host.
+    host: watch::Receiver<Host>,
+    /// Also when the speaker is gone.
+    _lookout: Arc<Lookout>,
+    /// Watched prefixes of one address: a service's, and no next hop.
+    services: BTreeSet<IpAddr>,
     links: BTreeMap<ConnId, mpsc::UnboundedSender<Command>>,
+    /// The connections that stand.
+    near_ends: BTreeMap<ConnId, NearEnd>,
     tasks: JoinSet<()>,
     link_tx: mpsc::Sender<(ConnId, LinkEvent)>,
     link_rx: mpsc::Receiver<(ConnId, LinkEvent)>,
@@ -51,11 +71,26 @@ impl Driver {
         events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
         id: PeerId,
         status: watch::Sender<PeerStatus>,
+        lookout: Arc<Lookout>,
     ) -> Self {
         let (link_tx, link_rx) = mpsc::channel(LINK_EVENTS);
-        let (links, tasks) = (BTreeMap::new(), JoinSet::new());
-        let drops = Drops::read().unwrap_or_default();
-        Self { peer, transport, drops, told: None, id, events, status, links, tasks, link_tx, link_rx }
+        Self {
+            peer,
+            transport,
+            drops: Drops::read().unwrap_or_default(),
+            told: None,
+            id,
+            events,
+            status,
+            host: lookout.host(),
+            _lookout: lookout,
+            services: BTreeSet::new(),
+            links: BTreeMap::new(),
+            near_ends: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            link_tx,
+            link_rx,
+        }
     }
 
     /// Runs until it was stopped and its connections are closed.
@@ -90,6 +125,7 @@ impl Driver {
                 }
                 Ok(()) = desired.changed() => self.advertise(&mut desired),
                 Ok(()) = watched.changed() => self.watch(&mut watched),
+                Ok(()) = self.host.changed() => self.look_at_addresses(),
                 // Before the links: a peer that floods us must not delay our KEEPALIVE to it.
                 () = timer => self.tick().await,
                 Some(stream) = accepted.recv() => self.accept(stream),
@@ -100,7 +136,6 @@ impl Driver {
                     tokio::task::yield_now().await;
                 }
                 Some(news) = news.recv() => match news {
-                    News::Addresses => self.look_at_addresses(),
                     News::Liveness(liveness) => self.handle(Input::Liveness(liveness)),
                 },
                 _ = look.tick() => self.look_for_drops(),
@@ -120,7 +155,10 @@ impl Driver {
 
     fn watch(&mut self, watched: &mut watch::Receiver<Arc<Watched>>) {
         let watched = Arc::clone(&watched.borrow_and_update());
+        let hosts = watched.iter().filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len());
+        self.services = hosts.map(IpNet::addr).collect();
         self.handle(Input::Watch(watched));
+        self.look_at_addresses();
     }
 
     /// The deadline has passed, but if it was us who slept, what the peer sent in time is still in the socket:
@@ -137,18 +175,47 @@ impl Driver {
 
     /// What became of our ends of the connections.
     fn look_at_addresses(&mut self) {
+        self.host.borrow_and_update();
         let ends: Vec<(ConnId, Endpoints)> =
             self.peer.endpoints().map(|(conn, endpoints)| (conn, endpoints.clone())).collect();
-        for (conn, endpoints) in ends {
-            match interfaces::beside(endpoints.local) {
-                Ok(beside) => {
-                    let now =
-                        beside.map(|interface_addresses| Endpoints { interface_addresses, ..endpoints });
-                    self.handle(Input::AddressesChanged(conn, now));
-                }
-                Err(error) => warn!(peer = %self.transport.ip(), %error, "cannot list the host's addresses"),
+        self.near_ends.retain(|conn, _| ends.iter().any(|(known, _)| known == conn));
+        for (conn, before) in ends {
+            let after = self.located(before.clone());
+            let is_news = match &after {
+                Some(after) => *after != before,
+                None => self.is_gone(conn, before.local),
+            };
+            if let Some(end) = self.near_ends.get_mut(&conn) {
+                end.was_seen |= after.is_some();
+            }
+            if is_news {
+                self.handle(Input::AddressesChanged(conn, after));
             }
         }
+    }
+
+    /// Whether our end of a connection, which no interface has, has left this host.
+    fn is_gone(&self, conn: ConnId, local: SocketAddr) -> bool {
+        let Some(end) = self.near_ends.get(&conn) else { return false };
+        // What was known before the connection was made says nothing against it.
+        let is_known = self.host.borrow().complete_at.is_some_and(|at| end.born < at);
+        // A route may make a whole prefix local, as 127.0.0.0/8 is; then only the kernel can tell.
+        is_known && (end.was_seen || is_foreign(local))
+    }
+
+    /// Ends of a connection, with what is known of the near one now; `None`: it is not on this host.
+    fn located(&self, ends: Endpoints) -> Option<Endpoints> {
+        let interface_addresses = self.host.borrow().beside(ends.local, ends.remote, &self.services)?;
+        let local_is_service = self.services.contains(&ends.local.ip());
+        Some(Endpoints { interface_addresses, local_is_service, ..ends })
+    }
+
+    /// The same for a connection that was just made, whose address may be younger than what is known.
+    fn new_ends(&mut self, conn: ConnId, ends: Endpoints) -> Endpoints {
+        let located = self.located(ends.clone());
+        self.near_ends.insert(conn, NearEnd { born: Instant::now(), was_seen: located.is_some() });
+        let local_is_service = self.services.contains(&ends.local.ip());
+        located.unwrap_or(Endpoints { local_is_service, ..ends })
     }
 
     /// A peer that we do not dial, and that the kernel turns away, leaves no trace but this; nor does one whose handshake
@@ -190,7 +257,7 @@ impl Driver {
             self.links.remove(&conn);
         }
         let input = match event {
-            LinkEvent::Dialled(endpoints) => Input::Dialled(conn, endpoints),
+            LinkEvent::Dialled(ends) => Input::Dialled(conn, self.new_ends(conn, ends)),
             LinkEvent::DialFailed(cause) => Input::DialFailed(conn, self.explain(cause)),
             LinkEvent::Received(bytes) => Input::Received(conn, bytes),
             LinkEvent::Sent(count) => Input::Sent(conn, count),
@@ -210,6 +277,7 @@ impl Driver {
         let (commands, receiver) = mpsc::unbounded_channel();
         self.links.insert(conn, commands);
         self.tasks.spawn(link::run(conn, stream, receiver, self.link_tx.clone()));
+        let endpoints = self.new_ends(conn, endpoints);
         self.handle(Input::Accepted(conn, endpoints));
     }
 
@@ -248,4 +316,10 @@ impl Driver {
             drop(link.send(command));
         }
     }
+}
+
+/// Whether the kernel refuses to let anything begin at this address.
+fn is_foreign(mut local: SocketAddr) -> bool {
+    local.set_port(0);
+    UdpSocket::bind(local).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }

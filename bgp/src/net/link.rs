@@ -13,7 +13,6 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::interfaces;
 use super::transport::{Transport, TransportError};
 use super::words::in_words;
 use crate::fsm::{ConnId, Endpoints};
@@ -90,11 +89,11 @@ async fn connect(transport: &Transport, peering: Peering) -> Result<TcpStream, T
     socket.connect(remote).await.map_err(TransportError::Connect)
 }
 
-/// The two ends of `stream`, and what else its interface can be reached at.
+/// The two ends of `stream`. What the host knows about the near one is for the peer task to fill in.
 pub(super) fn endpoints(stream: &TcpStream) -> io::Result<Endpoints> {
     let local = canonical(stream.local_addr()?);
     let remote = canonical(stream.peer_addr()?);
-    Ok(Endpoints { local, remote, interface_addresses: interfaces::beside(local)?.unwrap_or_default() })
+    Ok(Endpoints { local, remote, interface_addresses: Vec::new(), local_is_service: false })
 }
 
 /// An IPv4 address as one; a link-local one keeps its interface.

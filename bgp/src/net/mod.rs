@@ -6,7 +6,11 @@
 //!  events ◄──│ outputs  ◄─────────┘       │◄ events │ socket ─► at most 16 KiB a read   │
 //!            └──────────▲─────────────────┘         └───────────────────────────────────┘
 //!  listener task ── gate ── accepted socket, by the address it came from
+//!  thread "lookout" ── what the kernel says of this host's links and addresses
 //! ```
+//!
+//! A session whose own address leaves the host is closed and begun anew; one whose next hops are others now sends its
+//! routes again.
 //!
 //! Every task may be dropped at any await: the peer task's state is whole between two inputs, and a link task's loss
 //! is a closed connection. What a peer sends waits in the kernel while the peer task is busy (the channel between
@@ -42,9 +46,10 @@ pub mod bfd;
 mod driver;
 mod drops;
 mod gate;
-mod interfaces;
 mod link;
 mod listener;
+mod lookout;
+mod rtnetlink;
 mod secret;
 #[expect(unsafe_code, reason = "setsockopt with the structs of TCP MD5 and TCP-AO, which no crate offers")]
 mod sockopt;
@@ -61,6 +66,7 @@ use tokio::task::JoinHandle;
 
 use self::driver::Driver;
 use self::gate::Gate;
+use self::lookout::Lookout;
 pub use self::secret::{Secret, SecretError};
 pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
 use crate::adj_rib_in::Watched;
@@ -71,8 +77,6 @@ use crate::wire::Notification;
 /// What a peer task is told of the world around it.
 #[derive(Debug)]
 enum News {
-    /// Addresses of this host came or went.
-    Addresses,
     /// BFD has something to say.
     Liveness(Liveness),
 }
@@ -90,6 +94,7 @@ pub struct PeerId(u64);
 pub struct Speaker {
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
     gate: Arc<Gate>,
+    lookout: Arc<Lookout>,
     listeners: Vec<JoinHandle<()>>,
     next_id: u64,
 }
@@ -100,7 +105,16 @@ impl Speaker {
     /// OPEN was refused, too; others come as fast as the peer connects.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<(PeerId, PeerEvent)>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        (Self { events, gate: Arc::default(), listeners: Vec::new(), next_id: 0 }, receiver)
+        (
+            Self {
+                events,
+                gate: Arc::default(),
+                lookout: Arc::new(Lookout::start()),
+                listeners: Vec::new(),
+                next_id: 0,
+            },
+            receiver,
+        )
     }
 
     /// Accepts connections on `address`; those that come from no peer's address are closed. Returns the address bound,
@@ -130,7 +144,8 @@ impl Speaker {
         let pass = self.gate.open(id, Arc::clone(&transport), config.peering(), accepted_tx);
         let peer = Peer::new(config);
         let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
-        let driver = Driver::new(peer, transport, self.events.clone(), id, status_tx);
+        let driver =
+            Driver::new(peer, transport, self.events.clone(), id, status_tx, Arc::clone(&self.lookout));
         let (tell, news) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             driver.run(desired, watched, accepted, stopped, news).await;
@@ -180,12 +195,6 @@ impl PeerHandle {
         self.advertise.send_replace((version, routes, Extent::Partial));
     }
 
-    /// Says that addresses of this host came or went. A session whose own address is gone is closed and begun anew;
-    /// one whose next hops are others now sends its routes again.
-    pub fn addresses_changed(&self) {
-        self.tell(News::Addresses);
-    }
-
     /// Says what BFD says of the way to the peer, whenever that changes.
     pub fn liveness(&self, liveness: Liveness) {
         self.tell(News::Liveness(liveness));
@@ -196,7 +205,8 @@ impl PeerHandle {
         drop(self.tell.send(news));
     }
 
-    /// Remembers the peer's paths to exactly these prefixes from now on, across sessions; they are in its status.
+    /// Remembers the peer's paths to exactly these prefixes from now on, across sessions; they are in its status. They
+    /// are the prefixes that may be announced here: a single address among them is never a next hop.
     pub fn watch(&self, prefixes: Arc<Watched>) {
         self.watch.send_replace(prefixes);
     }

@@ -54,6 +54,7 @@ pub(super) fn settings(input: &mut Unstructured<'_>) -> Result<(PeerConfig, Endp
         local: (local, 40000).into(),
         remote: (local, 179).into(),
         interface_addresses: vec![beside],
+        local_is_service: false,
     };
     Ok((config, endpoints))
 }

@@ -198,6 +198,7 @@ fn a_link_local_address_is_no_next_hop() {
         local: (local.parse::<std::net::IpAddr>().unwrap(), 179).into(),
         remote: ([10, 0, 0, 1], 179).into(),
         interface_addresses: beside.iter().map(|address| address.parse().unwrap()).collect(),
+        local_is_service: false,
     };
     let hops = ends("fe80::1", &["2001:db8::1", "10.0.0.2"]).next_hops();
     assert_eq!((hops.v4, hops.v6), (Some(Ipv4Addr::new(10, 0, 0, 2)), Some("2001:db8::1".parse().unwrap())));

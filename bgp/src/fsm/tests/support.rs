@@ -34,6 +34,7 @@ pub(super) fn endpoints() -> Endpoints {
         local: ([10, 0, 0, 2], 40000).into(),
         remote: ([10, 0, 0, 1], 179).into(),
         interface_addresses: vec!["2001:db8::2".parse().unwrap()],
+        local_is_service: false,
     }
 }
 

@@ -1,0 +1,222 @@
+//! The thread that knows the host's links and addresses: it asks once, and then hears what the kernel tells.
+//!
+//! ```text
+//!  kernel ── RTM_NEWADDR, … ──► thread "lookout" ── Host ──► watch channel ──► peer tasks
+//! ```
+//!
+//! A host may have tens of thousands of addresses that are none of ours and come and go in bursts; here they cost the
+//! sessions nothing. The first change after a quiet time is passed on at once, and from then on at most ten a second.
+//! When more was told than the socket can hold, everything is asked anew.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+    socket, sockopt,
+};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use super::rtnetlink::{Message, Question, messages};
+use crate::host::Host;
+
+/// Between two pictures, while changes come one after the other.
+const PACE: Duration = Duration::from_millis(100);
+/// Between two attempts to learn what is there.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The kernel writes at most 32 KiB at a time.
+const DATAGRAM: usize = 64 << 10;
+/// What the socket holds while we are not looking, as far as the kernel lets us: some 10,000 changes.
+const RECEIVE_BUFFER: usize = 8 << 20;
+/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR (linux/rtnetlink.h).
+const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+
+/// The thread. Dropping it ends the thread.
+#[derive(Debug)]
+pub(super) struct Lookout {
+    host: watch::Receiver<Host>,
+    /// Closed when this is dropped, which the thread sees.
+    _stop: Option<UnixStream>,
+}
+
+impl Lookout {
+    /// Starts the thread. Without it nothing is known of the host, and next hops are those of the sessions alone.
+    pub(super) fn start() -> Self {
+        let (pictures, host) = watch::channel(Host::default());
+        let started = UnixStream::pair().and_then(|(stop, stopped)| {
+            let thread = std::thread::Builder::new().name("lookout".to_owned()).stack_size(128 << 10);
+            thread.spawn(move || run(&stopped, &pictures)).map(|_thread| stop)
+        });
+        let stop = started.inspect_err(|error| warn!(%error, "cannot watch the host's addresses")).ok();
+        Self { host, _stop: stop }
+    }
+
+    /// What is there now, and its changes.
+    pub(super) fn host(&self) -> watch::Receiver<Host> {
+        self.host.clone()
+    }
+}
+
+fn run(stopped: &UnixStream, pictures: &watch::Sender<Host>) {
+    loop {
+        match Watch::open().and_then(|watch| watch.run(stopped, pictures)) {
+            Ok(()) => return,
+            Err(error) => {
+                warn!(%error, "cannot hear of the host's addresses; trying again");
+                if wait(stopped, None, AGAIN).is_ok_and(|(stop, _)| stop) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A socket, and what was learnt by it.
+struct Watch {
+    socket: OwnedFd,
+    host: Host,
+    /// What is still to be asked for, and whether the answer to the last question is awaited.
+    asking: Asking,
+    sequence: u32,
+    /// Something is another way than in the last picture.
+    is_news: bool,
+    told_at: Option<Instant>,
+    /// When there was last nothing more to read, on the clock of a moment before.
+    empty_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    /// Something was lost: from the beginning, as soon as the socket is empty.
+    Afresh,
+    For(Question),
+    Nothing,
+}
+
+impl Watch {
+    fn open() -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        // Beyond the limit of the system only with CAP_NET_ADMIN.
+        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+        }
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
+        Ok(Self {
+            socket,
+            host: Host::default(),
+            asking: Asking::Afresh,
+            sequence: 0,
+            is_news: false,
+            told_at: None,
+            empty_at: None,
+        })
+    }
+
+    /// Until the other end of `stopped` is closed.
+    fn run(mut self, stopped: &UnixStream, pictures: &watch::Sender<Host>) -> io::Result<()> {
+        let mut buffer = vec![0; DATAGRAM];
+        loop {
+            let before = Instant::now();
+            let is_empty = self.read(&mut buffer)?;
+            if is_empty {
+                self.empty_at = Some(before);
+                if self.asking == Asking::Afresh {
+                    self.ask_afresh()?;
+                    continue;
+                }
+            }
+            let due = self.tell_at();
+            let now = Instant::now();
+            if due.is_some_and(|due| due <= now) {
+                self.tell(pictures, is_empty, now);
+                continue;
+            }
+            if is_empty {
+                let patience = due.map_or(Duration::MAX, |due| due - now);
+                if wait(stopped, Some(&self.socket), patience)?.0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Reads a datagram. Whether there was none.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let length = match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
+            Ok(length) => length,
+            Err(Errno::EAGAIN) => return Ok(true),
+            Err(Errno::EINTR) => return Ok(false),
+            Err(Errno::ENOBUFS) => {
+                debug!("changes of the host's addresses were lost; asking for all of them");
+                self.asking = Asking::Afresh;
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for message in messages(buffer.get(..length).unwrap_or_default()) {
+            match message {
+                Message::Change(change) => self.is_news |= self.host.fold(change),
+                // Others than ours have no answers here, but for those before a fresh start.
+                Message::Done { interrupted: true } => self.asking = Asking::Afresh,
+                Message::Done { interrupted: false } => match self.asking {
+                    Asking::For(Question::Links) => self.ask(Question::Addresses)?,
+                    Asking::For(Question::Addresses) => {
+                        self.asking = Asking::Nothing;
+                        self.is_news = true;
+                    }
+                    Asking::Afresh | Asking::Nothing => {}
+                },
+                Message::Refused(errno) => return Err(io::Error::from_raw_os_error(errno)),
+            }
+        }
+        Ok(false)
+    }
+
+    fn ask_afresh(&mut self) -> io::Result<()> {
+        self.host = Host::default();
+        self.ask(Question::Links)
+    }
+
+    fn ask(&mut self, question: Question) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.asking = Asking::For(question);
+        send(self.socket.as_raw_fd(), &question.encode(self.sequence), MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// When the next picture is due. There is none while it is incomplete.
+    fn tell_at(&self) -> Option<Instant> {
+        let is_due = self.is_news && self.asking == Asking::Nothing;
+        is_due.then(|| self.told_at.map_or_else(Instant::now, |at| at + PACE))
+    }
+
+    fn tell(&mut self, pictures: &watch::Sender<Host>, is_empty: bool, now: Instant) {
+        self.host.complete_at = self.empty_at;
+        pictures.send_replace(self.host.clone());
+        self.told_at = Some(now);
+        // In the midst of a burst it is not known to be complete; so it is told once more.
+        self.is_news = !is_empty;
+    }
+}
+
+/// Waits. Whether it is time to stop, and whether there is something to read.
+fn wait(stopped: &UnixStream, socket: Option<&OwnedFd>, patience: Duration) -> io::Result<(bool, bool)> {
+    let mut descriptors = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
+    descriptors.extend(socket.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
+    // Rounded up, so that it does not spin for the last part of a millisecond.
+    let milliseconds = i32::try_from(patience.as_micros().div_ceil(1000)).ok();
+    let timeout =
+        milliseconds.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::NONE));
+    match poll(&mut descriptors, timeout) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut ready = descriptors.iter().map(|descriptor| descriptor.any().unwrap_or(true));
+    Ok((ready.next().unwrap_or(false), ready.next().unwrap_or(false)))
+}
