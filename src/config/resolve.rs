@@ -8,7 +8,7 @@ use super::diagnostic::{FileId, Report, Span};
 use super::model::Config;
 use super::places::Place;
 use super::read::{Field, Table, map_of, short};
-use super::services::{Around, Checks};
+use super::services::{Around, Checks, Use};
 use super::tree::{Entry, Node, Value};
 use super::{checks, global, peers, sense, services, value};
 
@@ -51,9 +51,9 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
 
     let peers = peers::read(peer_entries, peer_defaults, &local_as, report);
     let checks = checks::read(&check_entries.list, report);
-    let addresses = peer_addresses(peer_entries.unwrap_or_default());
+    let addresses = session_addresses(peer_entries.unwrap_or_default(), peer_defaults);
     let around =
-        Around { interface: global.as_ref().map(|global| global.interface.as_str()), peers: &addresses };
+        Around { interface: global.as_ref().map(|global| global.interface.as_str()), sessions: &addresses };
     let mut named = Checks::new(check_entries.list.iter().map(|entry| (entry.key.as_str(), entry.key_span)));
     let mut services = services::read(&service_entries.list, &around, &mut named, report);
     if services.is_some() && !service_entries.broken {
@@ -139,13 +139,30 @@ impl<'t> Merged<'t> {
     }
 }
 
-/// Where peers are, as far as that can be told without reporting anything: they are read elsewhere.
-fn peer_addresses(entries: &[Entry]) -> BTreeMap<IpAddr, Span> {
-    let address = |entry: &Entry| {
-        let Value::Map(keys) = &entry.value.value else { return None };
-        let address = &keys.iter().find(|key| key.key == "address")?.value;
-        let Value::Scalar(text) = &address.value else { return None };
-        Some((text.parse().ok()?, address.span))
-    };
-    entries.iter().filter_map(address).collect()
+/// The addresses that sessions rest on, as far as that can be told without reporting anything: they are read elsewhere.
+fn session_addresses(peers: &[Entry], defaults: Option<&Entry>) -> BTreeMap<IpAddr, (Use, Span)> {
+    let mut found = BTreeMap::new();
+    for entry in defaults.into_iter().chain(peers) {
+        let Value::Map(keys) = &entry.value.value else { continue };
+        for key in keys {
+            let what = match key.key.as_str() {
+                "address" => Use::Peer,
+                "source_address" => Use::Source,
+                "next_hop" => Use::NextHop,
+                _ => continue,
+            };
+            let written: Vec<&Node> = match &key.value.value {
+                Value::Map(families) => families.iter().map(|family| &family.value).collect(),
+                Value::Scalar(_) | Value::Null | Value::List(_) => vec![&key.value],
+            };
+            for node in written {
+                if let Value::Scalar(text) = &node.value
+                    && let Ok(ip) = text.parse()
+                {
+                    found.insert(ip, (what, node.span));
+                }
+            }
+        }
+    }
+    found
 }

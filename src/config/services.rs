@@ -27,8 +27,19 @@ use crate::names::ServiceName;
 pub(super) struct Around<'a> {
     /// `interface` of the top level.
     pub(super) interface: Option<&'a str>,
-    /// The addresses of the peers and where they were written.
-    pub(super) peers: &'a BTreeMap<IpAddr, Span>,
+    /// Addresses that the sessions rest on, what for, and where that was written.
+    pub(super) sessions: &'a BTreeMap<IpAddr, (Use, Span)>,
+}
+
+/// What a session needs an address for, which therefore cannot be a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// The router has it.
+    Peer,
+    /// Our end of the session.
+    Source,
+    /// Where routers send traffic for the VIPs.
+    NextHop,
 }
 
 /// The VIPs so far, each with its service and where it was written.
@@ -173,7 +184,7 @@ fn preempt(node: &Node, key: Span, report: &mut Report) -> Option<Preempt> {
     }
 }
 
-/// The VIPs of one service, which no other has and no peer is reached at.
+/// The VIPs of one service, which no other has and no session rests on.
 fn own_vips<'a>(
     service: &'a str,
     vips: Placed<Vec<Placed<IpNet>>>,
@@ -190,11 +201,25 @@ fn own_vips<'a>(
     let mut own = Some(BTreeSet::new());
     for vip in vips.value {
         let shown = vip::show(vip.value);
-        if let Some(peer) = around.peers.get(&vip.value.addr()).filter(|_| vip::is_host(vip.value)) {
-            report
-                .error(vip.span, format!("{shown} is the address of a peer"))
-                .also(*peer, "the peer")
-                .hint("once it is bound here, the peer could not be reached any more");
+        if let Some((what, at)) = around.sessions.get(&vip.value.addr()).filter(|_| vip::is_host(vip.value)) {
+            let (what, label, hint) = match what {
+                Use::Peer => (
+                    "is the address of a peer",
+                    "the peer",
+                    "once it is bound here, the peer could not be reached any more",
+                ),
+                Use::Source => (
+                    "is our end of a session",
+                    "the session",
+                    "the session would end whenever the VIP leaves this host; use an address that stays",
+                ),
+                Use::NextHop => (
+                    "is a next hop",
+                    "the next hop",
+                    "routers would send traffic for the VIPs to whoever has this one; use an address that stays",
+                ),
+            };
+            report.error(vip.span, format!("{shown} {what}")).also(*at, label).hint(hint);
             own = None;
         } else if let Some((first, span)) = seen.insert(vip.value, (service, vip.span)) {
             let diagnostic = if first == service {

@@ -103,6 +103,8 @@ pub(super) const WRONG: &[(&str, &str)] = &[
     ("peer", "address: 192.0.2.1\npeer_as: 1\nfamilies: ipv4"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nsource_address: 2001:db8::1"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nsource_address: 224.0.0.1"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nsource_address: 198.51.100.1"),
+    ("peer", "address: 192.0.2.1\npeer_as: 1\nnext_hop: {ipv4: 198.51.100.1}"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nttl_security: 1\nmultihop: 2"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nttl_security: 0\ninterface: a/b"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\nmultihop: yes\nebgp_multihop: 2"),
