@@ -1,11 +1,12 @@
 //! The peers as the configuration names them: starts, replaces and stops the speaker's peers, hands them the desired
 //! routes, and says in the log what happens to them.
 
+mod identity;
 mod keys;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,35 +34,15 @@ use crate::names::PeerName;
 /// Different failures of one peer that are remembered.
 const COMPLAINTS: usize = 8;
 
-/// Why BGP cannot be spoken at all.
-#[derive(Debug, thiserror::Error)]
-pub enum PeersError {
-    /// No router id is configured, and the host has no IPv4 route that would tell one.
-    #[error("cannot tell our router_id from the route to {peer}; write `router_id:` in the configuration")]
-    RouterId {
-        /// The first peer with an IPv4 address, or the first one.
-        peer: IpAddr,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// The BGP port cannot be had.
-    #[error("cannot listen on {address}; is another BGP daemon running, or CAP_NET_BIND_SERVICE missing?")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-}
-
 /// The running peers.
 #[derive(Debug)]
 pub struct Peers {
     speaker: Speaker,
     watch: Watch,
-    router_id: Ipv4Addr,
+    /// `None`: not known yet, and no session can begin.
+    router_id: Option<Ipv4Addr>,
+    /// Where connections are accepted, as soon as a peer may connect.
+    listens: bool,
     running: BTreeMap<PeerName, Running>,
     /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
     stopping: BTreeMap<PeerId, PeerName>,
@@ -98,26 +79,26 @@ pub struct PeerStreams {
     pub stopped: mpsc::UnboundedReceiver<PeerId>,
     /// Looks at keys that could not be read before.
     pub keys: mpsc::UnboundedReceiver<KeyRead>,
+    /// Our BGP identifier, where it could not be told at the start.
+    pub identified: mpsc::UnboundedReceiver<Ipv4Addr>,
 }
 
 impl Peers {
-    /// Listens, if any peer may connect to us.
-    ///
-    /// # Errors
-    /// See [`PeersError`].
-    pub fn start(config: &Config) -> Result<(Self, PeerStreams), PeersError> {
-        let router_id = router_id(config)?;
-        let (mut speaker, events) = Speaker::new();
-        if config.peers.values().any(|peer| peer.mode != ConnectMode::Active) {
-            listen(&mut speaker, &config.listen)?;
+    /// Nothing listens or dials before [`Self::configure`]. What is missing on this host and may come later, an address,
+    /// a route or an interface, is waited for.
+    pub fn start(config: &Config) -> (Self, PeerStreams) {
+        let (speaker, events) = Speaker::new();
+        let (router_id, identified) = identity::find(config);
+        if let Some(router_id) = router_id {
+            info!(%router_id, "BGP speaker started");
         }
-        info!(%router_id, "BGP speaker started");
         let (stopped, stopped_rx) = mpsc::unbounded_channel();
         let (keys, key_reads) = Keys::new();
         let peers = Self {
             speaker,
             watch: Watch::default(),
             router_id,
+            listens: false,
             running: BTreeMap::new(),
             stopping: BTreeMap::new(),
             wanted: BTreeMap::new(),
@@ -128,12 +109,30 @@ impl Peers {
             over: false,
             stopped,
         };
-        Ok((peers, PeerStreams { events, stopped: stopped_rx, keys: key_reads }))
+        (peers, PeerStreams { events, stopped: stopped_rx, keys: key_reads, identified })
     }
 
-    /// The BGP identifier in use.
-    pub fn router_id(&self) -> Ipv4Addr {
+    /// The BGP identifier in use; `None`: not known yet.
+    pub fn router_id(&self) -> Option<Ipv4Addr> {
         self.router_id
+    }
+
+    /// The BGP identifier is known now: sessions may begin.
+    pub fn identified(&mut self, router_id: Ipv4Addr) {
+        info!(%router_id, "BGP speaker started");
+        self.router_id = Some(router_id);
+        self.start_missing();
+    }
+
+    /// What keeps sessions from beginning, in words.
+    pub fn troubles(&self) -> impl Iterator<Item = String> {
+        let unknown = self.router_id.is_none().then(|| {
+            "no session can begin: the router id is not known; give the host its address, or write `router_id`".to_owned()
+        });
+        let deaf = self.speaker.not_listening();
+        unknown.into_iter().chain(deaf.map(|(address, cause)| {
+            format!("not listening on {address}: {cause}; peers that we dial do not need it")
+        }))
     }
 
     /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7). `restarted` are the
@@ -147,6 +146,10 @@ impl Peers {
         self.wanted = config.peers.clone();
         self.keys.want(&self.wanted, Instant::now());
         self.watch.set(&self.wanted);
+        if !self.listens && self.wanted.values().any(|peer| peer.mode != ConnectMode::Active) {
+            self.listens = true;
+            listen(&mut self.speaker, &config.listen);
+        }
         let changed: Vec<PeerName> = self
             .running
             .iter()
@@ -323,12 +326,13 @@ impl Peers {
     }
 
     fn start_missing(&mut self) {
+        let Some(router_id) = self.router_id else { return };
         for (name, peer) in &self.wanted {
             let is_ending = self.stopping.values().any(|stopping| stopping == name);
             if is_ending || self.running.contains_key(name) || peer.lacks_key() {
                 continue;
             }
-            let mut bgp = bgp_config(peer, self.router_id, self.restarted.clone());
+            let mut bgp = bgp_config(peer, router_id, self.restarted.clone());
             bgp.awaits_bfd = peer.bfd.is_some_and(|bfd| bfd.strict);
             let transport = transport(peer);
             let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
@@ -410,7 +414,7 @@ fn seed() -> u64 {
     RandomState::new().hash_one(Instant::now())
 }
 
-fn listen(speaker: &mut Speaker, listen: &Listen) -> Result<(), PeersError> {
+fn listen(speaker: &mut Speaker, listen: &Listen) {
     let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let everywhere = listen.addresses.is_empty();
     for ip in if everywhere { &all[..] } else { &listen.addresses } {
@@ -421,38 +425,21 @@ fn listen(speaker: &mut Speaker, listen: &Listen) -> Result<(), PeersError> {
             Err(error)
                 if everywhere && ip.is_ipv6() && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
             }
-            Err(source) => return Err(PeersError::Listen { address, source }),
+            Err(error) => {
+                let hint = why_deaf(&error);
+                warn!(%address, %error, hint, "cannot listen for peers yet; trying again, and dialling meanwhile");
+                speaker.listen_later(address, &error);
+            }
         }
     }
-    Ok(())
 }
 
-/// The configured one, or the address that the host uses towards the first IPv4 peer. Nothing is sent to find out.
-fn router_id(config: &Config) -> Result<Ipv4Addr, PeersError> {
-    if let Some(router_id) = config.router_id {
-        return Ok(router_id);
-    }
-    let peers = || config.peers.values();
-    let Some(peer) = peers().find(|peer| peer.address.is_ipv4()).or_else(|| peers().next()) else {
-        return Ok(Ipv4Addr::LOCALHOST);
-    };
-    let local = || -> io::Result<IpAddr> {
-        if let Some(source) = peer.source_address {
-            return Ok(source);
-        }
-        let socket = UdpSocket::bind(match peer.address {
-            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        })?;
-        socket.connect(SocketAddr::new(peer.address, peer.port))?;
-        Ok(socket.local_addr()?.ip())
-    };
-    match local() {
-        Ok(IpAddr::V4(router_id)) => Ok(router_id),
-        Ok(IpAddr::V6(_)) => Err(PeersError::RouterId {
-            peer: peer.address,
-            source: io::Error::other("every peer has an IPv6 address, and a router id is an IPv4 one"),
-        }),
-        Err(source) => Err(PeersError::RouterId { peer: peer.address, source }),
+/// What an operator should look at when a port cannot be listened on.
+fn why_deaf(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Some("another program has the port: `ss -ltnp` names it"),
+        io::ErrorKind::PermissionDenied => Some("a port below 1024 takes CAP_NET_BIND_SERVICE"),
+        io::ErrorKind::AddrNotAvailable => Some("no interface has this address"),
+        _ => None,
     }
 }

@@ -24,8 +24,10 @@ fn bfd_note(bfd: &Bfd) -> Option<String> {
 
 fn render(status: &Status) -> String {
     let Status { version, router_id, config, .. } = status;
+    let router_id = router_id.map_or_else(|| "unknown".to_owned(), |router_id| router_id.to_string());
     let mut text =
         format!("vipcast {version}, router id {router_id}, up {}, {config}\n", age(status.uptime_ms));
+    text.extend(status.warnings.iter().map(|warning| format!("warning: {warning}\n")));
     if let Some(phase) = &status.shutdown {
         text += &format!("shutting down: {phase}\n");
     }
@@ -139,7 +141,8 @@ mod tests {
     fn bfd_has_a_column_where_there_is_any_and_says_what_is_wrong() {
         let status = Status {
             version: "1.2.3".to_owned(),
-            router_id: [10, 0, 0, 2].into(),
+            router_id: Some([10, 0, 0, 2].into()),
+            warnings: Vec::new(),
             uptime_ms: 3_661_000,
             config: "/etc/vipcast/vipcast.yaml".to_owned(),
             shutdown: None,

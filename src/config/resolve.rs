@@ -77,6 +77,14 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         let peers = (peers, peer_entries.unwrap_or_default());
         sense::look(peers, (services, &service_entries.list), &checks, report);
     }
+    if let (Some(peers), Some(global)) = (&peers, &global)
+        && global.router_id.is_none()
+        && !peers.values().any(|peer| peer.address.is_ipv4())
+    {
+        report
+            .file_error(main.file, "`router_id` is missing: no peer has an IPv4 address that would tell it")
+            .hint("an IPv4 address of this host that no other router has for its id: `router_id: 10.0.0.2`");
+    }
 
     // Everything there is to say has been said; nothing is made of a configuration with an error in it.
     if report.has_errors() {

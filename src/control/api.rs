@@ -13,7 +13,10 @@ pub struct Status {
     /// Version of the daemon.
     pub version: String,
     /// Its BGP identifier.
-    pub router_id: std::net::Ipv4Addr,
+    pub router_id: Option<std::net::Ipv4Addr>,
+    /// What is not as it should be on this host, in words; none most of the time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// How long it has run.
     pub uptime_ms: u64,
     /// The configuration file in force.

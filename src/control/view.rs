@@ -46,7 +46,9 @@ pub struct Surroundings {
     /// BFD sessions by the peer's name.
     pub bfd: Option<Report>,
     /// Our BGP identifier.
-    pub router_id: Ipv4Addr,
+    pub router_id: Option<Ipv4Addr>,
+    /// What is not as it should be, in words.
+    pub warnings: Vec<String>,
     /// When the daemon started.
     pub started: Instant,
     /// The configuration file.
@@ -67,6 +69,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
     api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         router_id: around.router_id,
+        warnings: around.warnings.clone(),
         uptime_ms: ms(around.started, now),
         config: around.config.clone(),
         shutdown: engine.facts().shutdown.map(|phase| shutdown_word(phase).to_owned()),

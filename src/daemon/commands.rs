@@ -68,6 +68,7 @@ impl Daemon {
             peers: peers.chain(waiting).collect(),
             bfd: self.peers.bfd(),
             router_id: self.peers.router_id(),
+            warnings: self.peers.troubles().collect(),
             started: self.started,
             config: self.config_path.display().to_string(),
             probes: view::probes(self.runner.lateness()),

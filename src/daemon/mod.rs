@@ -38,7 +38,7 @@ use crate::control::server::{Reply, Request, Server, ServerError};
 use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left};
 use crate::journal;
 use crate::names::ServiceName;
-use crate::peers::{PeerStreams, Peers, PeersError};
+use crate::peers::{PeerStreams, Peers};
 use crate::restart::Rehearsal;
 use crate::signals::{Signal, Signals};
 use crate::state::{StateDir, StateError};
@@ -64,9 +64,6 @@ pub enum DaemonError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServerError),
-    /// BGP.
-    #[error(transparent)]
-    Peers(#[from] PeersError),
     /// Addresses.
     #[error(transparent)]
     Vip(#[from] VipError),
@@ -146,7 +143,7 @@ impl Daemon {
         let (server, requests) = Server::start(&config.control)?;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
-        let (peers, peer_streams) = Peers::start(&config)?;
+        let (peers, peer_streams) = Peers::start(&config);
         let binder = Binder::start(address_events, &config.state_dir).await?;
         Ok(Self {
             inputs: Inputs {
@@ -298,6 +295,10 @@ impl Inputs {
             }
             Some((id, event)) = self.peers.events.recv() => concerning(peers.event(id, event)),
             event = peers.next_bfd() => Happening::Bfd(event),
+            Some(router_id) = self.peers.identified.recv() => {
+                peers.identified(router_id);
+                Happening::Nothing
+            }
             Some(id) = self.peers.stopped.recv() => {
                 let gone = peers.stopped(id);
                 if peers.is_over() { one(Event::PeersStopped) } else { concerning(gone) }

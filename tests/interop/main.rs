@@ -6,6 +6,7 @@
 //! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
+//! | `boot` | started before the addresses, routes and ports that it needs are there |
 //! | `next_hops` | which addresses are next hops, and 20,000 that are none |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
@@ -30,6 +31,7 @@
 
 mod addresses;
 mod bfd;
+mod boot;
 mod capabilities;
 mod control;
 mod demoted;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         sessions::trials(),
         addresses::trials(),
         next_hops::trials(),
+        boot::trials(),
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),

@@ -257,6 +257,7 @@ impl Bench {
                 0
             }
             Input::Start
+            | Input::HostChanged
             | Input::Stop(_)
             | Input::Advertise(..)
             | Input::Watch(_)

@@ -59,6 +59,9 @@ pub enum Input {
     /// Addresses of this host have changed, and these are the ends of a connection as they are now; `None`: our own is
     /// gone from the host.
     AddressesChanged(ConnId, Option<Endpoints>),
+    /// What the last attempt to dial failed for may be there now: the next one need not wait any longer. Only after
+    /// [`Self::DialFailed`] is anything cut short.
+    HostChanged,
     /// The deadline has passed.
     Tick,
 }

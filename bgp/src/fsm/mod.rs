@@ -163,6 +163,13 @@ impl Peer {
             Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
             Input::Liveness(liveness) => self.liveness(liveness, now, &mut out),
             Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, &mut out),
+            Input::HostChanged => {
+                let failed = matches!(self.last_down, Some((DownReason::DialFailed(_), _)));
+                if failed && self.retry_at.is_some() && self.refuse_until.is_none_or(|until| until <= now) {
+                    self.retry_at = Some(now);
+                    self.tick(now, &mut out);
+                }
+            }
             Input::Tick => self.tick(now, &mut out),
         }
         self.send_updates(now, &mut out);

@@ -59,6 +59,8 @@ pub(super) struct Driver {
     links: BTreeMap<ConnId, mpsc::UnboundedSender<Command>>,
     /// The connections that stand.
     near_ends: BTreeMap<ConnId, NearEnd>,
+    /// The last attempt failed for want of something on this host.
+    lacks_something: bool,
     tasks: JoinSet<()>,
     link_tx: mpsc::Sender<(ConnId, LinkEvent)>,
     link_rx: mpsc::Receiver<(ConnId, LinkEvent)>,
@@ -87,6 +89,7 @@ impl Driver {
             services: BTreeSet::new(),
             links: BTreeMap::new(),
             near_ends: BTreeMap::new(),
+            lacks_something: false,
             tasks: JoinSet::new(),
             link_tx,
             link_rx,
@@ -125,7 +128,13 @@ impl Driver {
                 }
                 Ok(()) = desired.changed() => self.advertise(&mut desired),
                 Ok(()) = watched.changed() => self.watch(&mut watched),
-                Ok(()) = self.host.changed() => self.look_at_addresses(),
+                Ok(()) = self.host.changed() => {
+                    self.look_at_addresses();
+                    // What was missing may have come. An attempt that fails for want of it sends nothing.
+                    if std::mem::take(&mut self.lacks_something) {
+                        self.handle(Input::HostChanged);
+                    }
+                }
                 // Before the links: a peer that floods us must not delay our KEEPALIVE to it.
                 () = timer => self.tick().await,
                 Some(stream) = accepted.recv() => self.accept(stream),
@@ -252,13 +261,14 @@ impl Driver {
     }
 
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
-        if matches!(event, LinkEvent::DialFailed(_)) {
+        if let LinkEvent::DialFailed { is_ours, .. } = event {
+            self.lacks_something = is_ours;
             // Its task has ended, and nobody will ask for a close.
             self.links.remove(&conn);
         }
         let input = match event {
             LinkEvent::Dialled(ends) => Input::Dialled(conn, self.new_ends(conn, ends)),
-            LinkEvent::DialFailed(cause) => Input::DialFailed(conn, self.explain(cause)),
+            LinkEvent::DialFailed { cause, .. } => Input::DialFailed(conn, self.explain(cause)),
             LinkEvent::Received(bytes) => Input::Received(conn, bytes),
             LinkEvent::Sent(count) => Input::Sent(conn, count),
             LinkEvent::Closed(cause) => Input::Closed(conn, self.explain(cause)),

@@ -42,7 +42,11 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) enum LinkEvent {
     Dialled(Endpoints),
-    DialFailed(String),
+    DialFailed {
+        cause: String,
+        /// Something was missing on this host.
+        is_ours: bool,
+    },
     Received(Bytes),
     Sent(usize),
     Closed(String),
@@ -69,12 +73,13 @@ pub(super) async fn dial(
                 drop(events.send((conn, LinkEvent::Dialled(endpoints))).await);
                 return run(conn, stream, commands, events).await;
             }
-            Err(error) => in_words(&error),
+            Err(error) => (in_words(&error), false),
         },
-        Ok(Err(error)) => error.in_words(),
-        Err(_elapsed) => NO_ANSWER.to_owned(),
+        Ok(Err(error)) => (error.in_words(), error.is_ours()),
+        Err(_elapsed) => (NO_ANSWER.to_owned(), false),
     };
-    drop(events.send((conn, LinkEvent::DialFailed(failed))).await);
+    let (cause, is_ours) = failed;
+    drop(events.send((conn, LinkEvent::DialFailed { cause, is_ours })).await);
 }
 
 async fn connect(transport: &Transport, peering: Peering) -> Result<TcpStream, TransportError> {

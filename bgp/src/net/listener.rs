@@ -7,28 +7,65 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tracing::warn;
+use tokio::sync::watch;
+use tracing::{info, warn};
 
 use super::gate::Gate;
+use super::words::in_words;
 
 /// Pause after an error of `accept` itself, such as too many open files: it would come back at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Between two attempts to get a port that another program has.
+const LISTEN_RETRY: Duration = Duration::from_secs(1);
 /// Errors of `accept` in a row are logged at the first and then once in so many, ten seconds.
 const LOGGED: u32 = 100;
 
 /// A bound socket that does not listen yet: nobody is let in before the gate knows it.
 ///
+/// The address need not be on this host yet (IP_FREEBIND): whoever connects to it later is let in.
+///
 /// # Errors
-/// The address is in use, not ours, or its port is privileged.
+/// The port is in use or privileged, or there is no such family here.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         // Each family has its own socket, so that IPv4 peers never appear as v4-mapped.
         socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
     }
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// A socket that lets in whom the gate knows.
+///
+/// # Errors
+/// As [`bind`].
+pub(super) fn open(address: SocketAddr, gate: &Gate) -> io::Result<TcpListener> {
+    let socket = bind(address)?;
+    gate.listen(address, &socket)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Tries again until it can listen, and then accepts for ever; `trouble` says why not yet. Dropped at any await it leaves
+/// nothing behind.
+pub(super) async fn open_later(address: SocketAddr, gate: Arc<Gate>, trouble: watch::Sender<Option<String>>) {
+    loop {
+        tokio::time::sleep(LISTEN_RETRY).await;
+        match open(address, &gate) {
+            Ok(listener) => {
+                info!(%address, "listening for peers");
+                trouble.send_replace(None);
+                return run(listener, gate).await;
+            }
+            Err(error) => {
+                trouble.send_replace(Some(in_words(&error)));
+            }
+        }
+    }
 }
 
 /// Accepts for ever. Dropped, it closes its socket; connections already handed over are not touched.

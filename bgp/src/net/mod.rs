@@ -60,7 +60,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -69,6 +68,7 @@ use self::gate::Gate;
 use self::lookout::Lookout;
 pub use self::secret::{Secret, SecretError};
 pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
+use self::words::in_words;
 use crate::adj_rib_in::Watched;
 use crate::fsm::{Extent, Liveness, Peer, PeerConfig, PeerEvent, PeerStatus, Version};
 use crate::route::Routes;
@@ -96,6 +96,8 @@ pub struct Speaker {
     gate: Arc<Gate>,
     lookout: Arc<Lookout>,
     listeners: Vec<JoinHandle<()>>,
+    /// Of those that could not listen at once: why not yet.
+    troubles: Vec<(SocketAddr, watch::Receiver<Option<String>>)>,
     next_id: u64,
 }
 
@@ -111,6 +113,7 @@ impl Speaker {
                 gate: Arc::default(),
                 lookout: Arc::new(Lookout::start()),
                 listeners: Vec::new(),
+                troubles: Vec::new(),
                 next_id: 0,
             },
             receiver,
@@ -120,15 +123,27 @@ impl Speaker {
     /// Accepts connections on `address`; those that come from no peer's address are closed. Returns the address bound,
     /// which tells the port where 0 was asked for.
     ///
+    /// The address need not be on this host yet.
+    ///
     /// # Errors
-    /// The address is in use, not ours, or its port is privileged.
+    /// The port is in use or privileged, or there is no such family here. [`Self::listen_later`] tries again.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let socket = listener::bind(address)?;
-        self.gate.listen(address, &socket)?;
-        let listener = TcpListener::from_std(socket.into())?;
+        let listener = listener::open(address, &self.gate)?;
         let bound = listener.local_addr()?;
         self.listeners.push(tokio::spawn(listener::run(listener, Arc::clone(&self.gate))));
         Ok(bound)
+    }
+
+    /// Tries every second until it can accept connections on `address`. Peers that we dial need not wait for that.
+    pub fn listen_later(&mut self, address: SocketAddr, cause: &io::Error) {
+        let (trouble, status) = watch::channel(Some(in_words(cause)));
+        self.troubles.push((address, status));
+        self.listeners.push(tokio::spawn(listener::open_later(address, Arc::clone(&self.gate), trouble)));
+    }
+
+    /// The addresses where connections should be accepted and are not yet, and why.
+    pub fn not_listening(&self) -> impl Iterator<Item = (SocketAddr, String)> {
+        self.troubles.iter().filter_map(|(address, status)| Some((*address, status.borrow().clone()?)))
     }
 
     /// Adds a peer and starts it; a [`PeerAddress`] is a transport with nothing else set. A second peer at the same IP

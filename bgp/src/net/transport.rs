@@ -159,6 +159,25 @@ pub(super) enum TransportError {
 }
 
 impl TransportError {
+    /// Whether this host lacks what it takes: an address, an interface or a route, which may come any moment.
+    pub(super) fn is_ours(&self) -> bool {
+        match self {
+            Self::Interface(..) | Self::Source(..) => true,
+            Self::Connect(cause) => matches!(
+                cause.raw_os_error(),
+                Some(libc::ENETUNREACH | libc::EADDRNOTAVAIL | libc::ENETDOWN | libc::ENODEV)
+            ),
+            Self::Open(_)
+            | Self::Ttl(_)
+            | Self::MinTtl(_)
+            | Self::UserTimeout(_)
+            | Self::NoMd5
+            | Self::Md5(_)
+            | Self::NoAo
+            | Self::Ao(_) => false,
+        }
+    }
+
     /// In one line, with the cause.
     pub(super) fn in_words(&self) -> String {
         match self {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::support::{Bench, endpoints, routes, show};
-use crate::fsm::{ConnectMode, Endpoints, Input, State};
+use super::support::{Bench, config, endpoints, routes, show};
+use crate::fsm::{ConnId, ConnectMode, Endpoints, Input, State};
 use crate::route::RouteAttributes;
+use crate::wire::iana::notification::cease;
+use crate::wire::{Message, Notification};
 
 #[test]
 fn what_has_another_next_hop_now_is_sent_again_and_what_has_none_is_withdrawn() {
@@ -33,6 +35,18 @@ fn what_has_another_next_hop_now_is_sent_again_and_what_has_none_is_withdrawn() 
 
 fn v6_route() -> (ipnet::IpNet, Arc<RouteAttributes>) {
     ("2001:db8:1::1/128".parse().unwrap(), Arc::new(RouteAttributes::default()))
+}
+
+#[test]
+fn a_dial_that_failed_need_not_wait_when_the_host_has_changed_and_one_that_was_refused_must() {
+    let mut bench = Bench::new(config(ConnectMode::Active));
+    bench.input(Input::Start);
+    assert_eq!(bench.input(Input::HostChanged), [], "a dial is under way");
+    bench.input(Input::DialFailed(ConnId(1), "cannot use the source address".to_owned()));
+    assert_eq!(show(&bench.input(Input::HostChanged)), "dial 2");
+    bench.input(Input::Dialled(ConnId(2), endpoints()));
+    bench.receive(ConnId(2), &Message::Notification(Notification::cease(cease::CONNECTION_REJECTED, "")));
+    assert_eq!(bench.input(Input::HostChanged), [], "the router has refused us");
 }
 
 #[test]

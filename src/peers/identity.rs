@@ -1,0 +1,86 @@
+//! Our BGP identifier where the configuration does not give one: the address that the host uses towards the first peer.
+//!
+//! At boot the address, or the route, may come later than we do. It is waited for: nothing is sent to find out, and the
+//! identifier is the same one after every start.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::config::model::{Config, Peer};
+
+/// Between two looks.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long the first peer is waited for before another will do.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// Why the identifier is not known.
+#[derive(Debug, thiserror::Error)]
+enum Unknown {
+    #[error(transparent)]
+    Kernel(#[from] io::Error),
+    #[error("the host would use {0}, a VIP that other nodes have too")]
+    Vip(IpAddr),
+}
+
+/// The identifier, or the stream by which it comes once.
+pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceiver<Ipv4Addr>) {
+    let (found, stream) = mpsc::unbounded_channel();
+    if config.router_id.is_some() {
+        return (config.router_id, stream);
+    }
+    let vips: BTreeSet<IpAddr> = config
+        .services
+        .values()
+        .flat_map(|service| &service.vips)
+        .filter(|vip| vip.prefix_len() == vip.max_prefix_len())
+        .map(|vip| vip.addr())
+        .collect();
+    // The configuration has one of these, or a `router_id`.
+    let peers: Vec<Peer> = config.peers.values().filter(|peer| peer.address.is_ipv4()).cloned().collect();
+    let Some(first) = peers.first() else { return (Some(Ipv4Addr::LOCALHOST), stream) };
+    match towards(first, &vips) {
+        Ok(router_id) => (Some(router_id), stream),
+        Err(error) => {
+            warn!(peer = %first.address, %error, hint = "or write `router_id` in the configuration",
+                "our router id is not known yet: waiting for the address towards the first peer");
+            tokio::spawn(async move {
+                let began = Instant::now();
+                loop {
+                    sleep(AGAIN).await;
+                    let patient = began.elapsed() < FIRST;
+                    let candidates = if patient { peers.get(..1).unwrap_or_default() } else { &peers };
+                    if let Some(router_id) = candidates.iter().find_map(|peer| towards(peer, &vips).ok()) {
+                        // Nobody listens only while the daemon ends.
+                        let _ending = found.send(router_id);
+                        return;
+                    }
+                }
+            });
+            (None, stream)
+        }
+    }
+}
+
+/// Our address towards a peer, as the kernel would choose it.
+fn towards(peer: &Peer, vips: &BTreeSet<IpAddr>) -> Result<Ipv4Addr, Unknown> {
+    let local = match peer.source_address {
+        Some(source) => source,
+        None => {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.connect(SocketAddr::new(peer.address, peer.port))?;
+            socket.local_addr()?.ip()
+        }
+    };
+    match local {
+        local if vips.contains(&local) => Err(Unknown::Vip(local)),
+        IpAddr::V4(router_id) => Ok(router_id),
+        // A source has the family of its peer.
+        IpAddr::V6(_) => Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into()),
+    }
+}
