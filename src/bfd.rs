@@ -8,13 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{error, info, warn};
 use vipcast_bgp::bfd::{Hops, Interval, SessionConfig, State};
 use vipcast_bgp::fsm::Liveness;
-use vipcast_bgp::net::bfd::{Bfd, BfdEvent, Options, Report, SessionSettings, Sessions};
+use vipcast_bgp::net::bfd::{Bfd, BfdEvent, Options, Report, SessionName, SessionSettings, Sessions};
 
 use crate::config::model::{self, Peer, Reach};
 use crate::names::PeerName;
@@ -27,10 +28,31 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct Watch {
     running: Option<(Bfd, UnboundedReceiver<BfdEvent>)>,
     wanted: BTreeMap<PeerName, Peer>,
+    /// What the sessions are called: a peer keeps its session when it gets another name.
+    sessions: BTreeMap<PeerName, SessionName>,
     up: BTreeSet<PeerName>,
 }
 
 impl Watch {
+    /// Peers go by other names, and their sessions go on. Before [`Self::set`].
+    pub fn rename(&mut self, renamed: &BTreeMap<PeerName, PeerName>) {
+        let new = |name: PeerName| renamed.get(&name).cloned().unwrap_or(name);
+        // A name that was taken over by another peer is no longer that of the session before.
+        let is_current =
+            |name: &PeerName| renamed.contains_key(name) || !renamed.values().any(|to| to == name);
+        self.up = std::mem::take(&mut self.up).into_iter().filter(is_current).map(new).collect();
+        self.wanted = std::mem::take(&mut self.wanted)
+            .into_iter()
+            .filter(|(name, _)| is_current(name))
+            .map(|(name, peer)| (new(name), peer))
+            .collect();
+        self.sessions = std::mem::take(&mut self.sessions)
+            .into_iter()
+            .filter(|(name, _)| is_current(name))
+            .map(|(name, session)| (new(name), session))
+            .collect();
+    }
+
     /// Watches exactly the ways to those of `peers` that have `bfd`.
     pub fn set(&mut self, peers: &BTreeMap<PeerName, Peer>) {
         let with_bfd = peers.iter().filter(|(_, peer)| peer.bfd.is_some());
@@ -43,11 +65,23 @@ impl Watch {
         };
         self.up.retain(same_way);
         self.wanted = wanted;
+        self.sessions.retain(|name, _| self.wanted.contains_key(name));
+        for name in self.wanted.keys() {
+            if !self.sessions.contains_key(name) {
+                let free = |session: &SessionName| !self.sessions.values().any(|taken| taken == session);
+                let mut numbered = (2..).map(|number| SessionName::from(format!("{name}#{number}")));
+                let own = SessionName::from(name.as_str());
+                let session = if free(&own) { Some(own) } else { numbered.find(free) };
+                self.sessions.extend(session.map(|session| (name.clone(), session)));
+            }
+        }
         if self.running.is_none() && !self.wanted.is_empty() {
             self.start();
         }
         if let Some((bfd, _)) = &self.running {
-            let named = |(name, peer): (&PeerName, &Peer)| Some((name.as_str().into(), settings(peer)?));
+            let named = |(name, peer): (&PeerName, &Peer)| {
+                Some((Arc::clone(self.sessions.get(name)?), settings(peer)?))
+            };
             bfd.set(self.wanted.iter().filter_map(named).collect::<Sessions>());
         }
     }
@@ -77,7 +111,8 @@ impl Watch {
 
     /// Takes note of a change, and tells what it means for the peer.
     pub fn changed(&mut self, event: &BfdEvent) -> Option<(PeerName, Vec<Liveness>)> {
-        let (name, peer) = self.wanted.get_key_value(&*event.session)?;
+        let (name, _) = self.sessions.iter().find(|(_, session)| **session == event.session)?;
+        let (name, peer) = self.wanted.get_key_value(name)?;
         let (name, strict) = (name.clone(), peer.bfd.is_some_and(|bfd| bfd.strict));
         let transition = &event.transition;
         let words = transition.to_string();
@@ -115,9 +150,14 @@ impl Watch {
         &self.up
     }
 
-    /// Everything about all sessions.
+    /// Everything about all sessions, by the names of the peers.
     pub fn report(&self) -> Option<Report> {
-        self.running.as_ref().and_then(|(bfd, _)| bfd.report())
+        let mut report = self.running.as_ref().and_then(|(bfd, _)| bfd.report())?;
+        let named = self.sessions.iter().filter_map(|(name, session)| {
+            Some((SessionName::from(name.as_str()), report.sessions.get(session)?.clone()))
+        });
+        report.sessions = named.collect();
+        Some(report)
     }
 
     /// Says AdminDown to everyone, so that nobody takes the end for a failure.

@@ -59,6 +59,7 @@
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | which address is a next hop | [`vipcast_bgp::host`] |
 //! | which peers run, and what is logged of them | [`peers`] |
+//! | what is said of other routing daemons on the host | [`exporters`] |
 //! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
 //! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` |
@@ -77,6 +78,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod engine;
+pub mod exporters;
 pub mod journal;
 pub mod log;
 pub mod names;

@@ -16,12 +16,13 @@ use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use vipcast_bgp::fsm::DownReason;
+use vipcast_bgp::host::Host;
 use vipcast_bgp::net::bfd::{BfdEvent, Report};
 use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Family, Notification};
 use vipcast_bgp::{
-    Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Watched,
+    Extent, GracefulRestart, HoldTime, Paths, PeerConfig, PeerEvent, PeerStatus, RestartTime, State, Watched,
 };
 
 pub use self::keys::KeyRead;
@@ -135,9 +136,9 @@ impl Peers {
         }))
     }
 
-    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7). `restarted` are the
-    /// families whose VIPs stayed bound, while a restart lasts.
-    pub fn configure(&mut self, config: &Config, restarted: Option<BTreeSet<Family>>) {
+    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7), also when it has another
+    /// name; then the engine is told. `restarted` are the families whose VIPs stayed bound, while a restart lasts.
+    pub fn configure(&mut self, config: &Config, restarted: Option<BTreeSet<Family>>) -> Option<Event> {
         self.restarted = restarted;
         if self.restarted.is_some() {
             // Also before the first set.
@@ -145,35 +146,53 @@ impl Peers {
         }
         self.wanted = config.peers.clone();
         self.keys.want(&self.wanted, Instant::now());
+        let renamed = self.rename();
+        self.watch.rename(&renamed);
         self.watch.set(&self.wanted);
         if !self.listens && self.wanted.values().any(|peer| peer.mode != ConnectMode::Active) {
             self.listens = true;
             listen(&mut self.speaker, &config.listen);
         }
-        let changed: Vec<PeerName> = self
-            .running
-            .iter()
-            .filter(|(name, running)| {
-                !self.wanted.get(*name).is_some_and(|wanted| wanted.same_session(&running.peer))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in changed {
-            let subcode = if self.wanted.contains_key(&name) {
-                cease::OTHER_CONFIGURATION_CHANGE
-            } else {
-                cease::PEER_DECONFIGURED
-            };
-            self.stop(&name, Notification::new(CEASE, subcode, Bytes::new()));
-        }
         self.watch(config);
         for (name, running) in &mut self.running {
-            if let Some(wanted) = self.wanted.get(name).filter(|wanted| wanted.bfd != running.peer.bfd) {
-                running.peer.bfd = wanted.bfd;
+            let Some(wanted) = self.wanted.get(name).filter(|wanted| **wanted != running.peer) else {
+                continue;
+            };
+            if wanted.bfd != running.peer.bfd {
                 running.handle.liveness(self.watch.liveness(name));
             }
+            running.tune(wanted);
         }
         self.start_missing();
+        (!renamed.is_empty()).then_some(Event::PeersRenamed(renamed))
+    }
+
+    /// Sessions whose peer has another name now, from the old one to the new one.
+    fn rename(&mut self) -> BTreeMap<PeerName, PeerName> {
+        let stays = |name: &PeerName, running: &Running| {
+            self.wanted.get(name).is_some_and(|wanted| wanted.same_session(&running.peer))
+        };
+        let (staying, mut others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.running).into_iter().partition(|(name, running)| stays(name, running));
+        self.running = staying;
+        let mut renamed = BTreeMap::new();
+        for (name, wanted) in self.wanted.iter().filter(|(name, _)| !self.running.contains_key(*name)) {
+            let session = others.iter().find(|(_, running)| wanted.same_session(&running.peer));
+            if let Some(old) = session.map(|(old, _)| old.clone())
+                && let Some(running) = others.remove(&old)
+            {
+                info!(peer = %name, was = %old, "peer renamed: its session goes on");
+                renamed.insert(old, (name.clone(), running));
+            }
+        }
+        let (names, sessions): (BTreeMap<_, _>, Vec<_>) =
+            renamed.into_iter().map(|(old, (name, running))| ((old, name.clone()), (name, running))).unzip();
+        // Those whose name was taken over end first.
+        for (old, running) in others {
+            self.end(old, running);
+        }
+        self.running.extend(sessions);
+        names
     }
 
     fn watch(&mut self, config: &Config) {
@@ -203,8 +222,8 @@ impl Peers {
         self.wanted.clear();
         self.keys.want(&self.wanted, Instant::now());
         self.over = true;
-        for name in self.running.keys().cloned().collect::<Vec<_>>() {
-            self.stop(&name, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, text));
+        for (name, running) in std::mem::take(&mut self.running) {
+            self.stop(name, running, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, text));
         }
     }
 
@@ -221,6 +240,16 @@ impl Peers {
     /// What is known of every configured peer.
     pub fn status(&self) -> impl Iterator<Item = (&PeerName, &Peer, PeerStatus)> {
         self.running.iter().map(|(name, running)| (name, &running.peer, running.handle.status()))
+    }
+
+    /// What each peer announces of our VIPs.
+    pub fn paths(&self) -> impl Iterator<Item = (&PeerName, Arc<Paths>)> {
+        self.running.iter().map(|(name, running)| (name, running.handle.status().paths))
+    }
+
+    /// This host's links and addresses.
+    pub fn host(&self) -> Host {
+        self.speaker.host()
     }
 
     /// What is known of their BFD sessions, by the peer's name.
@@ -262,7 +291,12 @@ impl Peers {
     pub fn stopped(&mut self, id: PeerId) -> Option<Event> {
         let name = self.stopping.remove(&id)?;
         self.start_missing();
-        Some(Event::PeerDown(name))
+        // Another session may have taken its name over.
+        let taken = self
+            .running
+            .get(&name)
+            .is_some_and(|running| running.handle.status().state == State::Established);
+        (!taken).then_some(Event::PeerDown(name))
     }
 
     /// Starts a peer whose key is there now.
@@ -345,11 +379,21 @@ impl Peers {
         }
     }
 
-    fn stop(&mut self, name: &PeerName, notification: Notification) {
-        let Some(Running { handle, .. }) = self.running.remove(name) else { return };
+    /// Ends the session of a peer that is gone from the configuration, or is another one now.
+    fn end(&mut self, name: PeerName, running: Running) {
+        let subcode = if self.wanted.contains_key(&name) {
+            cease::OTHER_CONFIGURATION_CHANGE
+        } else {
+            cease::PEER_DECONFIGURED
+        };
+        self.stop(name, running, Notification::new(CEASE, subcode, Bytes::new()));
+    }
+
+    fn stop(&mut self, name: PeerName, running: Running, notification: Notification) {
+        let handle = running.handle;
         let (id, stopped) = (handle.id(), self.stopped.clone());
         info!(peer = %name, reason = notification.to_string(), "session stopped");
-        self.stopping.insert(id, name.clone());
+        self.stopping.insert(id, name);
         tokio::spawn(async move {
             handle.stop(notification).await;
             // Nobody listens only while the daemon ends.
@@ -359,6 +403,15 @@ impl Peers {
 }
 
 impl Running {
+    /// Goes on with settings that are the same session's.
+    fn tune(&mut self, wanted: &Peer) {
+        self.bgp.connect_retry = wanted.connect_retry;
+        self.bgp.mode = wanted.mode;
+        self.bgp.next_hops = wanted.next_hop;
+        self.handle.tune(self.bgp.tuning());
+        self.peer = wanted.clone();
+    }
+
     fn hint(&self, reason: &DownReason) -> Option<String> {
         self.transport.hint(self.bgp.peering(), reason).or_else(|| reason.hint(&self.bgp))
     }
@@ -436,10 +489,10 @@ fn listen(speaker: &mut Speaker, listen: &Listen) {
 
 /// What an operator should look at when a port cannot be listened on.
 fn why_deaf(error: &io::Error) -> Option<&'static str> {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => Some("another program has the port: `ss -ltnp` names it"),
-        io::ErrorKind::PermissionDenied => Some("a port below 1024 takes CAP_NET_BIND_SERVICE"),
-        io::ErrorKind::AddrNotAvailable => Some("no interface has this address"),
-        _ => None,
-    }
+    let hints = [
+        (io::ErrorKind::AddrInUse, "another program has the port: `ss -ltnp` names it"),
+        (io::ErrorKind::PermissionDenied, "a port below 1024 takes CAP_NET_BIND_SERVICE"),
+        (io::ErrorKind::AddrNotAvailable, "no interface has this address"),
+    ];
+    hints.into_iter().find(|(kind, _)| *kind == error.kind()).map(|(_, hint)| hint)
 }

@@ -71,7 +71,7 @@ pub mod wire;
 pub use adj_rib_in::{Path, Paths, Watched, Whose};
 pub use fsm::{
     ConnectMode, Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Session,
-    State, Version,
+    State, Tuning, Version,
 };
 pub use next_hop::{NextHop, SessionNextHops};
 pub use route::{NextHops, RouteAttributes, Routes, family_of};

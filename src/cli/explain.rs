@@ -33,7 +33,8 @@ fn read_vip(text: &str) -> Result<IpNet, String> {
 }
 
 fn render(explanation: &Explanation) -> String {
-    let Explanation { vip: entry, attributes, address, condition, checks, drain, peers } = explanation;
+    let Explanation { vip: entry, attributes, address, condition, checks, warning, drain, peers } =
+        explanation;
     let why = entry.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let reach = if entry.verdict == "withheld" {
         String::new()
@@ -67,6 +68,9 @@ fn render(explanation: &Explanation) -> String {
         let until = drain.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
         let reason = drain.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
         line("drain", &format!("by {} since {}{until}{reason}", drain.by, drain.since));
+    }
+    if let Some(warning) = warning {
+        line("warning", warning);
     }
     line("healthy if", condition);
     let others: Vec<String> = entry.heard.iter().filter_map(|heard| other(heard, &entry.verdict)).collect();

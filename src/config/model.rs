@@ -178,9 +178,12 @@ impl Default for GracefulRestart {
 }
 
 impl Peer {
-    /// Whether the BGP session can go on as it is when the configuration changes to `other`: BFD has timers of its own.
+    /// Whether the BGP session can go on when the configuration changes to `other`: BFD has timers of its own, who dials
+    /// and how often counts from the next session on, and another next hop is sent.
     pub fn same_session(&self, other: &Self) -> bool {
-        *self == Self { bfd: self.bfd, key_source: self.key_source.clone(), ..other.clone() }
+        let Self { bfd, connect_retry, mode, next_hop, .. } = *self;
+        let key_source = self.key_source.clone();
+        *self == Self { bfd, connect_retry, mode, next_hop, key_source, ..other.clone() }
     }
 
     /// Whether the session has a key that could not be read yet: without it nobody may talk to the peer.

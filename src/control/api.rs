@@ -184,6 +184,9 @@ pub struct Explanation {
     pub condition: String,
     /// Those checks.
     pub checks: BTreeMap<String, Check>,
+    /// Another daemon on this host announces it while it is withheld here, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// The operator's drain, if there is one.
     pub drain: Option<Drain>,
     /// What each peer has of it.

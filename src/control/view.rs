@@ -49,6 +49,8 @@ pub struct Surroundings {
     pub router_id: Option<Ipv4Addr>,
     /// What is not as it should be, in words.
     pub warnings: Vec<String>,
+    /// VIPs that another daemon on this host announces while they are withheld here, and what is to be said of each.
+    pub announced_by_others: BTreeMap<IpNet, String>,
     /// When the daemon started.
     pub started: Instant,
     /// The configuration file.
@@ -117,6 +119,7 @@ pub fn explain(
         address: address(engine, &prefix, service),
         condition: condition(&service.checks, &prefix),
         checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
+        warning: around.announced_by_others.get(&prefix).cloned(),
         drain: facts.drains.get(&standing.service).map(drain),
         peers: around
             .peers

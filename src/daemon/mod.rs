@@ -36,6 +36,7 @@ use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server, ServerError};
 use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left};
+use crate::exporters::Exporters;
 use crate::journal;
 use crate::names::ServiceName;
 use crate::peers::{PeerStreams, Peers};
@@ -80,6 +81,7 @@ pub enum DaemonError {
 pub struct Daemon {
     engine: Engine,
     peers: Peers,
+    exporters: Exporters,
     runner: Runner,
     binder: Binder,
     state: Arc<StateDir>,
@@ -156,6 +158,7 @@ impl Daemon {
             _namespace: namespace,
             engine: Engine::new(Arc::new(config), left),
             peers,
+            exporters: Exporters::new(Instant::now()),
             runner: Runner::start(reports).map_err(DaemonError::Checks)?,
             binder,
             saver: Saver::start(Arc::clone(&state)),
@@ -182,7 +185,11 @@ impl Daemon {
             if let Some(ending) = self.ending {
                 return self.end(ending).await;
             }
-            let deadline = self.engine.deadline();
+            let now = Instant::now();
+            if self.exporters.deadline() <= now {
+                self.listen_for_exporters(now);
+            }
+            let deadline = self.engine.deadline().into_iter().chain([self.exporters.deadline()]).min();
             let rehearsal = self.rehearsal.as_mut().map(|(result, _)| result);
             match self.inputs.next(&mut self.peers, deadline, rehearsal, &mut self.reloads).await {
                 Happening::Events(events) => self.handle(events),
@@ -194,6 +201,15 @@ impl Daemon {
                 Happening::Bfd(event) => self.peers.bfd_changed(&event),
             }
         }
+    }
+
+    fn listen_for_exporters(&mut self, now: Instant) {
+        let host = self.peers.host();
+        let statuses: Vec<_> = self.peers.paths().collect();
+        let paths = statuses
+            .iter()
+            .flat_map(|(name, paths)| paths.iter().map(|(prefix, path)| (*name, *prefix, path.next_hop)));
+        self.exporters.listen(&self.engine, paths, |ip| host.has(ip), now);
     }
 
     async fn end(mut self, ending: Ending) -> Ending {
@@ -229,7 +245,10 @@ impl Daemon {
             match effect {
                 Effect::Configure { config, restarted } => {
                     self.runner.set(config.checks.clone(), &config.services);
-                    self.peers.configure(&config, restarted);
+                    self.exporters.look(&config);
+                    if let Some(renamed) = self.peers.configure(&config, restarted) {
+                        queue.extend(self.engine.handle(renamed, Instant::now()));
+                    }
                 }
                 Effect::Bind(address) => self.binder.bind(address),
                 Effect::Unbind(address) => self.binder.unbind(address),

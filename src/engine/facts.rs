@@ -39,6 +39,8 @@ pub enum Event {
     PeerUp(PeerName),
     /// A session, or an attempt, ended.
     PeerDown(PeerName),
+    /// Peers go by other names: from the old one to the new one. Their sessions go on.
+    PeersRenamed(BTreeMap<PeerName, PeerName>),
     /// The kernel has all UPDATEs of this version for this peer.
     PeerSynced(PeerName, Version),
     /// An operator drains a service.

@@ -61,6 +61,15 @@ impl Engine {
                 self.facts.peers.remove(&peer).map_or(Touched::Nothing, |_| Touched::PLAN)
             }
             Event::PeerDown(peer) => self.fold_peer(peer, |fact| *fact = PeerFact::default()),
+            Event::PeersRenamed(renamed) => {
+                // All at once: two may have changed places.
+                let facts: Vec<_> = renamed
+                    .into_iter()
+                    .filter_map(|(from, to)| Some((to, self.facts.peers.remove(&from)?)))
+                    .collect();
+                self.facts.peers.extend(facts);
+                Touched::PLAN
+            }
             Event::PeerSynced(peer, version) => self.fold_peer(peer, |fact| fact.synced = Some(version)),
             Event::Drain(service, drain) => self.fold_drain(service, drain, now, effects, records),
             Event::Undrain(service) => {

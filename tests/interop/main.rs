@@ -7,6 +7,8 @@
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `boot` | started before the addresses, routes and ports that it needs are there |
+//! | `renamed` | peers that get another name, or settings that do not concern the session |
+//! | `exporters` | another routing daemon on the same host |
 //! | `next_hops` | which addresses are next hops, and 20,000 that are none |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
@@ -37,6 +39,7 @@ mod control;
 mod demoted;
 mod descriptors;
 mod detection;
+mod exporters;
 mod graceful;
 mod health;
 mod hostile;
@@ -47,6 +50,7 @@ mod next_hops;
 mod node;
 mod paths;
 mod rack;
+mod renamed;
 mod scale;
 mod sessions;
 mod signals;
@@ -70,6 +74,8 @@ fn main() -> ExitCode {
         addresses::trials(),
         next_hops::trials(),
         boot::trials(),
+        renamed::trials(),
+        exporters::trials(),
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),

@@ -258,6 +258,7 @@ impl Bench {
             }
             Input::Start
             | Input::HostChanged
+            | Input::Tune(_)
             | Input::Stop(_)
             | Input::Advertise(..)
             | Input::Watch(_)

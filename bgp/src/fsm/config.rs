@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::route::NextHops;
 use crate::wire::{Asn, Family, Peering};
 
-/// The settings of one peer. A change of any of them makes a new session, so they never change in place.
+/// The settings of one peer. A change of any of them makes a new session, but for those of [`Tuning`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerConfig {
     /// Our ASN towards this peer.
@@ -44,7 +44,23 @@ pub struct PeerConfig {
     pub seed: u64,
 }
 
+/// Settings that a session goes on under when they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// See [`PeerConfig::connect_retry`].
+    pub connect_retry: Duration,
+    /// See [`PeerConfig::mode`].
+    pub mode: ConnectMode,
+    /// See [`PeerConfig::next_hops`].
+    pub next_hops: NextHops,
+}
+
 impl PeerConfig {
+    /// The settings that may change in place.
+    pub fn tuning(&self) -> Tuning {
+        Tuning { connect_retry: self.connect_retry, mode: self.mode, next_hops: self.next_hops }
+    }
+
     /// The longest delay between two attempts to connect, before jitter, unless [`Self::connect_retry`] is longer.
     pub const MAX_RETRY: Duration = Duration::from_secs(30);
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::bfd::Liveness;
+use super::config::Tuning;
 use super::negotiation::Session;
 use super::status::{DownReason, Endpoints};
 use crate::adj_rib_in::Watched;
@@ -54,6 +55,8 @@ pub enum Input {
     Sent(ConnId, usize),
     /// The connection is gone; the cause in words.
     Closed(ConnId, String),
+    /// These settings are others from now on.
+    Tune(Tuning),
     /// What BFD says of the way to the peer.
     Liveness(Liveness),
     /// Addresses of this host have changed, and these are the ends of a connection as they are now; `None`: our own is

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::bfd::Liveness;
-pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime};
+pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime, Tuning};
 use self::connection::{Connection, Expired, Phase, Side, confirm_until, next_keepalive};
 pub use self::io::{ConnId, Extent, Input, Output, PeerEvent, Version};
 use self::jitter::{Backoff, Jitter};
@@ -163,6 +163,7 @@ impl Peer {
             Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
             Input::Liveness(liveness) => self.liveness(liveness, now, &mut out),
             Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, &mut out),
+            Input::Tune(tuning) => self.tune(tuning, now, &mut out),
             Input::HostChanged => {
                 let failed = matches!(self.last_down, Some((DownReason::DialFailed(_), _)));
                 if failed && self.retry_at.is_some() && self.refuse_until.is_none_or(|until| until <= now) {
@@ -388,6 +389,33 @@ impl Peer {
         connection.notify(Notification::cease(cease::OTHER_CONFIGURATION_CHANGE, ""), now, out);
         out.push(Output::Close(conn));
         self.lost(conn, DownReason::LocalAddressGone, now, out);
+    }
+
+    /// Goes on under other settings. A next hop that changes is sent; whoever is to dial from now on begins at once.
+    fn tune(&mut self, tuning: Tuning, now: Instant, out: &mut Vec<Output>) {
+        let connect_retry =
+            tuning.connect_retry.clamp(PeerConfig::MIN_CONNECT_RETRY, PeerConfig::MAX_CONNECT_RETRY);
+        if connect_retry != self.config.connect_retry {
+            self.backoff = Backoff::new(connect_retry, PeerConfig::MAX_RETRY);
+        }
+        let dialled = self.config.mode.dials();
+        self.config.connect_retry = connect_retry;
+        self.config.mode = tuning.mode;
+        if !tuning.mode.dials() {
+            self.retry_at = None;
+        } else if !dialled && self.running && !self.held_back && self.established().is_none() {
+            self.retry_at = Some(self.refuse_until.map_or(now, |until| until.max(now)));
+        }
+        if tuning.next_hops != self.config.next_hops {
+            self.config.next_hops = tuning.next_hops;
+            let wanted = Arc::clone(&self.wanted);
+            for connection in &mut self.connections {
+                if let Some(endpoints) = connection.endpoints.clone() {
+                    connection.relocate(endpoints, tuning.next_hops, &wanted);
+                }
+            }
+        }
+        self.tick(now, out);
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {

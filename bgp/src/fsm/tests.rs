@@ -11,5 +11,6 @@ mod properties;
 mod support;
 mod timers;
 mod transitions;
+mod tuning;
 mod watching;
 mod window;

@@ -145,6 +145,7 @@ impl Driver {
                     tokio::task::yield_now().await;
                 }
                 Some(news) = news.recv() => match news {
+                    News::Tuning(tuning) => self.handle(Input::Tune(tuning)),
                     News::Liveness(liveness) => self.handle(Input::Liveness(liveness)),
                 },
                 _ = look.tick() => self.look_for_drops(),

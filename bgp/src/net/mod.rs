@@ -70,13 +70,16 @@ pub use self::secret::{Secret, SecretError};
 pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
 use self::words::in_words;
 use crate::adj_rib_in::Watched;
-use crate::fsm::{Extent, Liveness, Peer, PeerConfig, PeerEvent, PeerStatus, Version};
+use crate::fsm::{Extent, Liveness, Peer, PeerConfig, PeerEvent, PeerStatus, Tuning, Version};
+use crate::host::Host;
 use crate::route::Routes;
 use crate::wire::Notification;
 
 /// What a peer task is told of the world around it.
 #[derive(Debug)]
 enum News {
+    /// Some settings are others now.
+    Tuning(Tuning),
     /// BFD has something to say.
     Liveness(Liveness),
 }
@@ -146,6 +149,11 @@ impl Speaker {
         self.troubles.iter().filter_map(|(address, status)| Some((*address, status.borrow().clone()?)))
     }
 
+    /// This host's links and addresses as they are known now.
+    pub fn host(&self) -> Host {
+        self.lookout.host().borrow().clone()
+    }
+
     /// Adds a peer and starts it; a [`PeerAddress`] is a transport with nothing else set. A second peer at the same IP
     /// address takes over the connections that come in.
     pub fn add_peer(&mut self, transport: impl Into<Transport>, config: PeerConfig) -> PeerHandle {
@@ -208,6 +216,11 @@ impl PeerHandle {
     /// until [`Self::advertise`].
     pub fn advertise_partial(&self, version: Version, routes: Arc<Routes>) {
         self.advertise.send_replace((version, routes, Extent::Partial));
+    }
+
+    /// Changes settings that a session goes on under.
+    pub fn tune(&self, tuning: Tuning) {
+        self.tell(News::Tuning(tuning));
     }
 
     /// Says what BFD says of the way to the peer, whenever that changes.

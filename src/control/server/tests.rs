@@ -69,7 +69,8 @@ fn status(vips: usize) -> Status {
     };
     Status {
         version: "1.2.3".to_owned(),
-        router_id: Ipv4Addr::new(10, 0, 0, 2),
+        router_id: Some(Ipv4Addr::new(10, 0, 0, 2)),
+        warnings: Vec::new(),
         uptime_ms: 1,
         config: "/etc/vipcast/vipcast.yaml".to_owned(),
         shutdown: None,

@@ -1,0 +1,179 @@
+//! Other routing daemons on this host, which may announce VIPs that are withheld here.
+//!
+//! A VIP is on the host from the start, healthy or not (`bind: always`). A daemon that announces what is on `lo` (BIRD's
+//! `protocol direct`, FRR's `redistribute connected`) announces it too, and traffic goes to a service that is down. It is
+//! noticed in two ways: its process is there, and a router tells us of a path to a VIP whose next hop is this host while
+//! we do not announce it. The first is asked of /proc at the start and at each reload, on a thread of its own.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use ipnet::IpNet;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::config::model::{BindPolicy, Config};
+use crate::engine::Engine;
+use crate::names::PeerName;
+
+/// Programs that announce what is on the host's interfaces, where they are told to.
+const DAEMONS: [&str; 7] = ["bird", "bird6", "bgpd", "ospfd", "ospf6d", "isisd", "calico-node"];
+/// A router may send our own route back for a moment after it was withdrawn.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at what routers send.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What is known of them.
+#[derive(Debug)]
+pub struct Exporters {
+    running: watch::Sender<Option<String>>,
+    /// VIPs that another daemon on this host announces, and what was said of each.
+    announced: BTreeMap<IpNet, String>,
+    next_look: Instant,
+}
+
+impl Exporters {
+    /// Nothing is known yet.
+    pub fn new(now: Instant) -> Self {
+        Self { running: watch::Sender::new(None), announced: BTreeMap::new(), next_look: now + EVERY }
+    }
+
+    /// Looks for other daemons, if one of them could do harm. What is found shows in [`Self::warnings`] and in the log.
+    pub fn look(&self, config: &Config) {
+        let harmless = config.services.values().all(|service| service.bind == BindPolicy::Announced);
+        if harmless {
+            self.running.send_replace(None);
+            return;
+        }
+        let running = self.running.clone();
+        let started = thread::Builder::new().name("exporters".to_owned()).spawn(move || {
+            let found = daemons(Path::new("/proc")).unwrap_or_default();
+            running.send_if_modified(|known| {
+                let said = (!found.is_empty()).then(|| words(&found));
+                if *known == said {
+                    return false;
+                }
+                if let Some(said) = &said {
+                    warn!(hint = HINT, "{said}");
+                }
+                *known = said;
+                true
+            });
+        });
+        if let Err(error) = started {
+            info!(%error, "cannot look for other routing daemons on this host");
+        }
+    }
+
+    /// When routers are next to be listened to.
+    pub fn deadline(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Compares what routers send with what is announced here. `paths` are those to VIPs, with the next hops; `is_ours` tells
+    /// whether an address is on this host.
+    pub fn listen<'a>(
+        &mut self,
+        engine: &Engine,
+        paths: impl Iterator<Item = (&'a PeerName, IpNet, IpAddr)>,
+        is_ours: impl Fn(IpAddr) -> bool,
+        now: Instant,
+    ) {
+        self.next_look = now + EVERY;
+        let mut found = BTreeMap::new();
+        for (peer, prefix, next_hop) in paths {
+            let withheld = engine.standing().get(&prefix).is_some_and(|standing| {
+                standing.decision.verdict.attributes().is_none()
+                    && now.saturating_duration_since(standing.since) >= PATIENCE
+            });
+            if withheld && is_ours(next_hop) {
+                let said = format!(
+                    "another daemon on this host announces {}, which is withheld here: {peer} sends a path whose next hop is \
+                     {next_hop}, an address of this host",
+                    prefix.addr()
+                );
+                found.entry(prefix).or_insert(said);
+            }
+        }
+        for (prefix, said) in &found {
+            if !self.announced.contains_key(prefix) {
+                warn!(hint = HINT, "{said}");
+            }
+        }
+        self.announced = found;
+    }
+
+    /// What is to be said of them.
+    pub fn warnings(&self) -> Vec<String> {
+        self.running.borrow().iter().chain(self.announced.values()).cloned().collect()
+    }
+
+    /// What is to be said of single VIPs.
+    pub fn announced(&self) -> &BTreeMap<IpNet, String> {
+        &self.announced
+    }
+}
+
+/// What to do about them.
+const HINT: &str = "bind VIPs only while they are announced (`bind: announced`), or leave addresses of protocol 86 out there";
+
+fn words(found: &[(String, u32)]) -> String {
+    let named: Vec<String> = found.iter().map(|(name, pid)| format!("{name} (process {pid})")).collect();
+    format!(
+        "{} on this host: if it announces connected or loopback addresses, it announces VIPs that are withheld here too; \
+         `bind: announced` keeps them off the host meanwhile",
+        named.join(", ")
+    )
+}
+
+/// The daemons in our network namespace, by name and process.
+fn daemons(proc: &Path) -> io::Result<Vec<(String, u32)>> {
+    let ours = fs::read_link(proc.join("self/ns/net"))?;
+    let mut found: Vec<(String, u32)> = fs::read_dir(proc)?
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            // It may have ended meanwhile, or not be ours to look at.
+            let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+            let name = name.trim_end();
+            let is_here = || fs::read_link(entry.path().join("ns/net")).is_ok_and(|theirs| theirs == ours);
+            (DAEMONS.contains(&name) && is_here()).then(|| (name.to_owned(), pid))
+        })
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn daemons_of_this_network_namespace_are_found_and_others_are_not() {
+        let proc = std::env::temp_dir().join(format!("vipcast-exporters-{}", std::process::id()));
+        for (pid, comm, namespace) in [
+            ("7", "bird", "net:[1]"),
+            ("8", "bgpd", "net:[2]"),
+            ("9", "birdwatcher", "net:[1]"),
+            ("10", "bgpd", "net:[1]"),
+            ("self", "vipcast", "net:[1]"),
+        ] {
+            let ns = proc.join(pid).join("ns");
+            fs::create_dir_all(&ns).unwrap();
+            fs::write(proc.join(pid).join("comm"), format!("{comm}\n")).unwrap();
+            symlink(namespace, ns.join("net")).unwrap();
+        }
+        let found = daemons(&proc);
+        fs::remove_dir_all(&proc).unwrap();
+        let found = found.unwrap();
+        assert_eq!(found, [("bgpd".to_owned(), 10), ("bird".to_owned(), 7)]);
+        let said = words(&found);
+        assert!(said.starts_with("bgpd (process 10), bird (process 7) on this host"), "{said}");
+        assert!(said.contains("`bind: announced`"), "{said}");
+    }
+}
