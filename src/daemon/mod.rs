@@ -35,7 +35,7 @@ use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server, ServerError};
-use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left};
+use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left, Record};
 use crate::exporters::Exporters;
 use crate::journal;
 use crate::names::ServiceName;
@@ -52,6 +52,8 @@ const GOODBYE: &str = "vipcast is shutting down";
 const REPORTS: usize = 1024;
 /// Events of a kind that are handled at once, at most.
 const AT_ONCE: usize = 256;
+/// The same for addresses: somebody who flushes thousands does so within milliseconds, and they are withdrawn together.
+const ADDRESSES_AT_ONCE: usize = 4096;
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +91,8 @@ pub struct Daemon {
     config_path: PathBuf,
     started: Instant,
     ending: Option<Ending>,
+    /// What happened and is not in the log yet.
+    records: Vec<Record>,
     /// The program that is to follow is tried out, and this is whoever asked for it.
     rehearsal: Option<(Rehearsal, Reply)>,
     reloads: Reloads,
@@ -167,6 +171,7 @@ impl Daemon {
             config_path,
             started: Instant::now(),
             ending: None,
+            records: Vec::new(),
             rehearsal: None,
             server,
         })
@@ -182,6 +187,9 @@ impl Daemon {
         self.perform(effects);
         notify_systemd(&[sd_notify::NotifyState::Ready]);
         loop {
+            for record in self.records.drain(..) {
+                journal::log(&record);
+            }
             if let Some(ending) = self.ending {
                 return self.end(ending).await;
             }
@@ -192,7 +200,11 @@ impl Daemon {
             let deadline = self.engine.deadline().into_iter().chain([self.exporters.deadline()]).min();
             let rehearsal = self.rehearsal.as_mut().map(|(result, _)| result);
             match self.inputs.next(&mut self.peers, deadline, rehearsal, &mut self.reloads).await {
-                Happening::Events(events) => self.handle(events),
+                Happening::Events(events) => {
+                    self.handle(events);
+                    // Sessions send what is new before it is written down, and before more of it is looked at.
+                    tokio::task::yield_now().await;
+                }
                 Happening::Nothing => {}
                 Happening::Request(request) => self.answer(request),
                 Happening::HangUp => self.reloads.ask(Asker::Signal),
@@ -268,7 +280,7 @@ impl Daemon {
                         queue.extend(self.engine.handle(Event::PeersStopped, Instant::now()));
                     }
                 }
-                Effect::Record(record) => journal::log(&record),
+                Effect::Record(record) => self.records.push(record),
                 Effect::Exit => self.ending = Some(Ending::Stopped),
             }
         }
@@ -308,7 +320,7 @@ impl Inputs {
                 Signal::Hangup => Happening::HangUp,
                 Signal::Unknown => Happening::Nothing,
             },
-            1.. = self.addresses.recv_many(&mut addresses, AT_ONCE) => Happening::Events(addresses),
+            1.. = self.addresses.recv_many(&mut addresses, ADDRESSES_AT_ONCE) => Happening::Events(addresses),
             1.. = self.checks.recv_many(&mut checks, AT_ONCE) => {
                 Happening::Events(checks.into_iter().map(Event::Check).collect())
             }

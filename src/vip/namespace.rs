@@ -7,12 +7,18 @@
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::SocketAddr;
+use std::time::Duration;
 
 use nix::sys::socket::{UnixCredentials, getsockopt, sockopt};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
 
 /// The name of the lock.
 const NAME: &str = "vipcast/daemon";
+/// Before the next visitor is let in, when there was no descriptor for one.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the namespace cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +37,12 @@ pub enum NamespaceError {
 /// The network namespace is ours for as long as this value lives.
 #[derive(Debug)]
 pub struct NamespaceLock {
-    _socket: Option<UnixListener>,
+    /// Owns the socket, if we have it.
+    task: Option<JoinHandle<()>>,
 }
 
 impl NamespaceLock {
-    /// Takes the network namespace that this thread is in.
+    /// Takes the network namespace that this thread is in. Needs a runtime.
     ///
     /// # Errors
     /// Another daemon has it. Where the lock cannot be had for another reason, that is logged, and we run without it.
@@ -44,22 +51,23 @@ impl NamespaceLock {
     }
 
     fn take_named(name: &str) -> Result<Self, NamespaceError> {
-        let bound = SocketAddr::from_abstract_name(name).and_then(|name| {
-            UnixListener::bind_addr(&name).map_err(|error| (error, name)).map_or_else(
-                |(error, name)| if is_taken(&error) { holder(&name).map(Err) } else { Err(error) },
-                |socket| Ok(Ok(socket)),
-            )
-        });
-        match bound {
-            Ok(Ok(socket)) => return Ok(Self { _socket: Some(socket) }),
-            Ok(Err(holder)) if holder.uid() == 0 || holder.uid() == nix::unistd::geteuid().as_raw() => {
+        match bind(name) {
+            Ok(socket) => return Ok(Self { task: Some(tokio::spawn(show_out(socket))) }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot lock the network namespace: running without the lock");
+                return Ok(Self { task: None });
+            }
+        }
+        match holder(name) {
+            Ok(holder) if holder.uid() == 0 || holder.uid() == nix::unistd::geteuid().as_raw() => {
                 let who = match holder.pid() {
                     0 => "in another container".to_owned(),
                     pid => format!("process {pid}"),
                 };
                 return Err(NamespaceError::Taken { who });
             }
-            Ok(Err(holder)) => {
+            Ok(holder) => {
                 let (pid, uid) = (holder.pid(), holder.uid());
                 tracing::warn!(
                     pid,
@@ -68,20 +76,42 @@ impl NamespaceLock {
                 );
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot lock the network namespace: running without the lock");
+                tracing::warn!(%error, "cannot tell who holds the lock of this network namespace: running without it");
             }
         }
-        Ok(Self { _socket: None })
+        Ok(Self { task: None })
     }
 }
 
-fn is_taken(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrInUse
+impl Drop for NamespaceLock {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
-/// Who has bound the name.
-fn holder(name: &SocketAddr) -> io::Result<UnixCredentials> {
-    let socket = UnixStream::connect_addr(name)?;
+fn bind(name: &str) -> io::Result<UnixListener> {
+    let address = SocketAddr::from_abstract_name(name)?;
+    let socket = std::os::unix::net::UnixListener::bind_addr(&address)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket)
+}
+
+/// Whoever looks who we are has seen it when he is connected. He is let in, because those who wait at a full door could not
+/// be told from those who are kept out.
+async fn show_out(socket: UnixListener) {
+    loop {
+        if socket.accept().await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Who listens at the name. Never waits: whoever holds the name may let nobody in.
+fn holder(name: &str) -> io::Result<UnixCredentials> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(format!("\0{name}"))?)?;
     Ok(getsockopt(&socket, sockopt::PeerCredentials)?)
 }
 
@@ -89,18 +119,27 @@ fn holder(name: &SocketAddr) -> io::Result<UnixCredentials> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_second_daemon_is_refused_and_told_who_is_there_until_the_first_is_gone() {
+    #[tokio::test]
+    async fn a_second_daemon_is_refused_and_told_who_is_there_until_the_first_is_gone() {
         let name = format!("vipcast/test-{}", std::process::id());
         let first = NamespaceLock::take_named(&name).unwrap();
-        assert!(first._socket.is_some());
-        let error = NamespaceLock::take_named(&name).unwrap_err();
+        assert!(first.task.is_some());
         let process = std::process::id();
-        assert_eq!(
-            error.to_string().lines().next().unwrap(),
-            format!("another vipcast (process {process}) runs in this network namespace")
-        );
+        // More often than there is room for at the door.
+        for _ in 0..500 {
+            let error = NamespaceLock::take_named(&name).unwrap_err();
+            assert_eq!(
+                error.to_string().lines().next().unwrap(),
+                format!("another vipcast (process {process}) runs in this network namespace")
+            );
+            tokio::task::yield_now().await;
+        }
         drop(first);
-        assert!(NamespaceLock::take_named(&name).unwrap()._socket.is_some());
+        let again = async {
+            while NamespaceLock::take_named(&name).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), again).await.unwrap();
     }
 }

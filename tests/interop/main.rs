@@ -12,6 +12,8 @@
 //! | `next_hops` | which addresses are next hops, and 20,000 that are none |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
+//! | `kernel` | addresses and interfaces that others change: what the kernel says is believed, and nothing else |
+//! | `flushes` | addresses that are flushed at random: how long a VIP is announced and not there |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
@@ -40,10 +42,12 @@ mod demoted;
 mod descriptors;
 mod detection;
 mod exporters;
+mod flushes;
 mod graceful;
 mod health;
 mod hostile;
 mod invariants;
+mod kernel;
 mod load;
 mod log;
 mod next_hops;
@@ -81,6 +85,8 @@ fn main() -> ExitCode {
         rack::trials(),
         demoted::trials(),
         invariants::trials(),
+        flushes::trials(),
+        kernel::trials(),
         transport::trials(),
         paths::trials(),
         load::trials(),

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
+use ipnet::IpNet;
 
 use crate::host::Host;
 use crate::process::Process;
@@ -188,8 +189,12 @@ pub enum Event {
     Down(String),
     /// A KEEPALIVE.
     Keepalive,
-    /// An UPDATE.
+    /// An UPDATE. What it says follows.
     Update,
+    /// A route in it.
+    Announced(IpNet),
+    /// A route that it ends.
+    Withdrawn(IpNet),
     /// A ROUTE-REFRESH.
     Refresh,
     /// A NOTIFICATION, in words.
@@ -220,7 +225,7 @@ impl Heard {
                     longest = longest.max(silence.unwrap_or_default());
                     last = Some(*at);
                 }
-                Event::Refresh | Event::Notification(_) => {}
+                Event::Announced(_) | Event::Withdrawn(_) | Event::Refresh | Event::Notification(_) => {}
             }
         }
         longest
@@ -242,6 +247,8 @@ impl Heard {
                 "down" => Event::Down(more),
                 "keepalive" => Event::Keepalive,
                 "update" => Event::Update,
+                "announced" => Event::Announced(more.parse()?),
+                "withdrawn" => Event::Withdrawn(more.parse()?),
                 "refresh" => Event::Refresh,
                 "notification" => Event::Notification(more),
                 _ => bail!("an unknown event"),
@@ -290,7 +297,7 @@ mod tests {
 
     #[test]
     fn silence_is_measured_inside_of_sessions_between_signs_of_life() {
-        let text = "1000000000\n0 up \n0 keepalive \n100 update \n350 refresh \n400 keepalive \n\
+        let text = "1000000000\n0 up \n0 keepalive \n100 update \n100 announced 192.0.2.1/32\n350 refresh \n400 keepalive \n\
                     500 notification Cease / Administrative Shutdown\n900 down end of file\n2000 up \n\
                     2000 keepalive \n2200 keepalive \n";
         let heard = Heard::parse(text).unwrap();
@@ -299,7 +306,8 @@ mod tests {
         assert_eq!(heard.longest_silence(at(0)), Duration::from_nanos(300));
         assert_eq!(heard.longest_silence(at(400)), Duration::from_nanos(200));
         let cease = Event::Notification("Cease / Administrative Shutdown".to_owned());
-        assert_eq!(heard.events[5], (at(500), cease));
+        assert_eq!(heard.events[3], (at(100), Event::Announced("192.0.2.1/32".parse().unwrap())));
+        assert_eq!(heard.events[6], (at(500), cease));
         assert!(Heard::parse("1\n1 sideways \n").is_err());
     }
 }

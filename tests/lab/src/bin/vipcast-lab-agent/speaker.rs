@@ -137,9 +137,15 @@ impl Speaker {
         match message {
             Message::Open(_) => stream.write_all(&encode(&Message::Keepalive))?,
             Message::Keepalive => self.write_down(now, "keepalive", ""),
-            Message::Update(_) => {
+            Message::Update(update) => {
                 self.last_update.store(now, Ordering::Relaxed);
                 self.write_down(now, "update", "");
+                for prefix in update.withdrawn_prefixes() {
+                    self.write_down(now, "withdrawn", &prefix.to_string());
+                }
+                for prefix in update.announced() {
+                    self.write_down(now, "announced", &prefix.to_string());
+                }
             }
             Message::RouteRefresh(_) => self.write_down(now, "refresh", ""),
             Message::Notification(notification) => {
