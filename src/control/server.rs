@@ -264,7 +264,8 @@ impl Hall {
 
     /// It has no place any more.
     fn close(&self, id: Id) {
-        if let Some(task) = unpoisoned(&self.crowd).1.remove(&id) {
+        let task = unpoisoned(&self.crowd).1.remove(&id);
+        if let Some(task) = task {
             task.abort();
         }
     }
