@@ -93,6 +93,8 @@ pub struct Ingress {
     pub peer_as: Asn,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
+    /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
     /// Addresses that are next hops of our own announcements.
     pub addresses: BTreeSet<IpAddr>,
 }
@@ -200,10 +202,14 @@ impl AdjRibIn {
                 continue;
             }
             if path.is_none() {
-                path = next_hop().and_then(|next_hop| self.ingress.path(update, next_hop)).map(Arc::new);
+                let next_hop = next_hop().filter(|next_hop| self.ingress.may_lead_by(*next_hop, &prefix));
+                path = next_hop.and_then(|next_hop| self.ingress.path(update, next_hop)).map(Arc::new);
             }
-            // Without a next hop or an AS path it would have been treated as withdrawn.
-            let Some(path) = &path else { return };
+            // One that leads nowhere takes the place of the one before.
+            let Some(path) = &path else {
+                self.forget(&prefix);
+                continue;
+            };
             self.stale.remove(&prefix);
             if self.paths.get(&prefix) != Some(path) {
                 Arc::make_mut(&mut self.paths).insert(prefix, Arc::clone(path));
@@ -224,6 +230,16 @@ impl AdjRibIn {
 }
 
 impl Ingress {
+    /// Whether the next hop is of a family that was agreed on for the prefix (RFC 8950 §4). That it can be a host's, the
+    /// decoder has seen to.
+    fn may_lead_by(&self, next_hop: IpAddr, prefix: &IpNet) -> bool {
+        match (prefix, next_hop) {
+            (IpNet::V4(_), IpAddr::V4(_)) | (IpNet::V6(_), IpAddr::V6(_)) => true,
+            (IpNet::V4(_), IpAddr::V6(_)) => self.extended_next_hop,
+            (IpNet::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+
     fn path(&self, update: &Update, next_hop: IpAddr) -> Option<Path> {
         // A two-octet peer's AS path stands in two attributes.
         let merged = (self.context.as_width == AsWidth::Two).then(|| {
@@ -234,6 +250,10 @@ impl Ingress {
         });
         let update = merged.as_ref().unwrap_or(update);
         let as_path = update.as_path()?;
+        // A router of another AS has put its own number there (RFC 4271 §5.1.2); so has, for a route server, its client.
+        if self.context.peering == Peering::External && as_path.segments.is_empty() {
+            return None;
+        }
         let all = as_path.asns().count();
         let mut path = Path {
             next_hop,

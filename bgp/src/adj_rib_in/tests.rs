@@ -36,6 +36,7 @@ fn ingress(context: SessionContext) -> Ingress {
         local_as: LOCAL_AS,
         peer_as: if context.peering == Peering::Internal { LOCAL_AS } else { PEER_AS },
         router_id: OURS,
+        extended_next_hop: false,
         addresses: BTreeSet::from([OURS.into(), "2001:db8:1::2".parse().unwrap()]),
     }
 }
@@ -229,6 +230,82 @@ fn a_bad_announcement_is_a_withdrawal() {
     assert_ne!(bad.malformed, []);
     rib.learn(&bad);
     assert_eq!(held(&rib), [""; 0]);
+}
+
+/// The octets of an UPDATE from an eBGP peer with four-octet AS numbers, without its marker.
+fn from_wire(hex: &str) -> Update {
+    let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    let octets = digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap());
+    let frame: Vec<u8> = [u8::MAX; 16].into_iter().chain(octets).collect();
+    let Message::Update(update) = Message::decode(&frame, &SessionContext::external()).unwrap() else {
+        panic!("no UPDATE")
+    };
+    update
+}
+
+#[test]
+fn a_path_that_leads_to_no_host_is_nobodys_announcement_and_withdraws_the_one_before() {
+    let watched_prefixes = ["10.0.0.0/24", "2001:db8::10/128"];
+    let good = "002f02 0000 0014 40010100 4002060201 0000fde8 400304 0a000101 18 0a0000";
+    let mp = |next_hop: &str| {
+        format!(
+            "004d 02 0000 0036 800e26 0002 01 {next_hop} 00 80 20010db8000000000000000000000010 40010100 4002060201 0000fde8"
+        )
+    };
+    let cases = [
+        (
+            "next hop 0.0.0.0",
+            "002f0200000014 40010100 4002060201 0000fde8 400304 00000000 180a0000".to_owned(),
+        ),
+        (
+            "a confederation's AS_PATH",
+            "002f0200000014 40010100 4002060301 0000fde8 4003040a000001 180a0000".to_owned(),
+        ),
+        ("a confederation's set", good.replace("060201", "060401")),
+        ("next hop 127.0.0.1", good.replace("0a000101", "7f000001")),
+        ("next hop 224.0.0.5", good.replace("0a000101", "e0000005")),
+        ("next hop 255.255.255.255", good.replace("0a000101", "ffffffff")),
+        ("next hop 0.1.2.3", good.replace("0a000101", "00010203")),
+        ("no AS in AS_PATH", "0029 02 0000 000e 40010100 400200 400304 0a000101 18 0a0000".to_owned()),
+    ];
+    for (name, bad) in cases {
+        let mut rib = rib(&watched_prefixes);
+        rib.learn(&from_wire(good));
+        assert_eq!(held(&rib), ["10.0.0.0/24"], "{name}");
+        rib.learn(&from_wire(&bad));
+        assert_eq!(held(&rib), [""; 0], "{name}");
+    }
+    let good = mp("10 20010db8000000000000000000000001");
+    for (name, next_hop) in [
+        ("::", "10 00000000000000000000000000000000"),
+        ("::1", "10 00000000000000000000000000000001"),
+        ("ff02::1", "10 ff020000000000000000000000000001"),
+        ("::ffff:10.0.1.1", "10 00000000000000000000ffff0a000101"),
+    ] {
+        let mut rib = rib(&watched_prefixes);
+        rib.learn(&from_wire(&good));
+        assert_eq!(held(&rib), ["2001:db8::10/128"], "{name}");
+        rib.learn(&from_wire(&mp(next_hop)));
+        assert_eq!(held(&rib), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn a_next_hop_of_a_family_that_was_not_agreed_on_leads_nowhere() {
+    let reach = MpReach {
+        family: Family::IPV4_UNICAST,
+        next_hop: MpNextHop::Ipv6 { global: "2001:db8:1::1".parse().unwrap(), link_local: None },
+        nlri: MpNlri::Ipv4(vec![VIP.parse().unwrap()]),
+    };
+    let mut attributes = attributes(&[65000, 65002], THEIRS);
+    attributes[2] = Attribute::MpReach(reach);
+    let update = decoded(Update { attributes, ..Update::default() }, SessionContext::external());
+    for (extended_next_hop, expected) in [(false, &[][..]), (true, &[VIP])] {
+        let ingress = Ingress { extended_next_hop, ..ingress(SessionContext::external()) };
+        let mut rib = AdjRibIn::new(ingress, watched(&[VIP]));
+        rib.learn(&update);
+        assert_eq!(held(&rib), expected, "negotiated: {extended_next_hop}");
+    }
 }
 
 #[test]

@@ -353,6 +353,7 @@ impl Peer {
             local_as: config.local_as,
             peer_as: config.peer_as,
             router_id: config.router_id,
+            extended_next_hop: session.extended_next_hop,
             addresses,
         };
         let heard = Box::new(AdjRibIn::new(ingress, watched));

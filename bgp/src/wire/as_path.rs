@@ -131,6 +131,11 @@ impl AsPath {
         Self { segments }
     }
 
+    /// Whether part of it lies inside a confederation (RFC 5065).
+    pub(super) fn has_confederations(&self) -> bool {
+        self.segments.iter().any(AsSegment::is_confederation)
+    }
+
     fn without_confederations(&self) -> Self {
         let segments = self.segments.iter().filter(|segment| !segment.is_confederation()).cloned().collect();
         Self { segments }

@@ -18,6 +18,7 @@
 //! | where a message ends, header checks | [`next_frame`] |
 //! | OPEN, capabilities | [`Open`], [`Capability`] |
 //! | UPDATE, what is done about a bad one | [`Update`], [`Attribute`], [`ErrorAction`] |
+//! | which next hop can be a host's | [`is_host`] |
 //! | which error is which NOTIFICATION | [`DecodeError::notification`] |
 //! | how a NOTIFICATION reads | [`Notification`] |
 
@@ -28,6 +29,7 @@ mod community;
 mod error;
 mod family;
 mod frame;
+mod host;
 pub mod iana;
 mod message;
 mod notification;
@@ -46,6 +48,7 @@ pub use community::{Community, ExtendedCommunity, LargeCommunity, ParseCommunity
 pub use error::{DecodeError, EncodeError};
 pub use family::{Afi, Asn, Family, RouterId, Safi};
 pub use frame::{HEADER_LEN, MAX_MESSAGE_LEN, next_frame};
+pub use host::is_host;
 pub use message::{AsWidth, Message, Peering, SessionContext};
 pub use notification::{MAX_SHUTDOWN_COMMUNICATION, Notification};
 pub use open::{MIN_HOLD_TIME, Open};

@@ -130,9 +130,14 @@ impl<'a> Raw<'a> {
     fn value(&self, ctx: SessionContext) -> Result<Attribute, Fault> {
         match self.code {
             code::ORIGIN => self.origin(),
-            code::AS_PATH => AsPath::decode(self.value, ctx.as_width)
-                .map(Attribute::AsPath)
-                .ok_or_else(|| withdraw(DecodeError::MalformedAsPath)),
+            code::AS_PATH => match AsPath::decode(self.value, ctx.as_width) {
+                // A confederation's own segments never leave it (RFC 5065 §5).
+                Some(path) if path.has_confederations() && ctx.peering == Peering::External => {
+                    Err(withdraw(DecodeError::ForeignConfederation))
+                }
+                Some(path) => Ok(Attribute::AsPath(path)),
+                None => Err(withdraw(DecodeError::MalformedAsPath)),
+            },
             code::NEXT_HOP => self.of_length(parse::ipv4, Attribute::NextHop, withdraw),
             code::MULTI_EXIT_DISC => self.of_length(parse::long, Attribute::MultiExitDisc, withdraw),
             code::LOCAL_PREF => self.of_length(parse::long, Attribute::LocalPref, withdraw),

@@ -209,11 +209,14 @@ pub enum MpNextHop {
 }
 
 impl MpNextHop {
-    /// The address, the global one of two.
+    /// The address, the global one of two unless that is `::`, which some speakers put before a link-local one.
     #[must_use]
     pub const fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Ipv4(address) => Some(IpAddr::V4(*address)),
+            Self::Ipv6 { global, link_local: Some(link_local) } if global.is_unspecified() => {
+                Some(IpAddr::V6(*link_local))
+            }
             Self::Ipv6 { global, .. } => Some(IpAddr::V6(*global)),
             Self::Other(_) => None,
         }
