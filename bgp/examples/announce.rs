@@ -31,11 +31,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
             PeerEvent::Established(session) => {
                 println!("up: AS {}, hold time {} s", session.peer_as, session.hold_time)
             }
-            PeerEvent::Synced(_) => println!("announced: {} of 1", peer.status().advertised),
+            PeerEvent::Synced(_) => {}
+            PeerEvent::Acknowledged(_) => println!("announced: {} of 1", peer.status().acknowledged),
+            PeerEvent::Stalled(stall) => println!("{stall}"),
             // Only with `deliver_updates`.
             PeerEvent::Update(_) => {}
             PeerEvent::Down { reason, .. } => {
-                let hint = reason.hint(&config).map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+                let hint = reason
+                    .hint(&config, &peer.status().seen)
+                    .map(|hint| format!(" (hint: {hint})"))
+                    .unwrap_or_default();
                 println!("down: {reason}{hint}");
             }
         }

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::route::family_of;
 use crate::wire::{
     AsWidth, Asn, Attribute, Community, ErrorAction, Family, LargeCommunity, MpNlri, Origin, Peering,
-    RefreshKind, SessionContext, Update,
+    RefreshKind, Role, SessionContext, Update,
 };
 
 /// Prefixes whose paths are remembered, bits behind the prefix length cleared.
@@ -95,6 +95,8 @@ pub struct Ingress {
     pub router_id: Ipv4Addr,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
+    /// What we are towards the peer (RFC 9234).
+    pub role: Option<Role>,
     /// Addresses that are next hops of our own announcements.
     pub addresses: BTreeSet<IpAddr>,
 }
@@ -240,6 +242,20 @@ impl Ingress {
         }
     }
 
+    /// Whether the peer has no business to pass the route on to us: such a route is not eligible (RFC 9234 §5, ingress 1
+    /// and 2).
+    fn is_leak(&self, update: &Update) -> bool {
+        let marked = update.attributes.iter().find_map(|attribute| {
+            if let Attribute::OnlyToCustomer(asn) = attribute { Some(*asn) } else { None }
+        });
+        match (self.role, marked) {
+            // The peer is a customer, or a route server's client.
+            (Some(Role::Provider | Role::Rs), Some(_)) => true,
+            (Some(Role::Peer), Some(asn)) => asn != self.peer_as,
+            (Some(Role::Customer | Role::RsClient) | None, _) | (_, None) => false,
+        }
+    }
+
     fn path(&self, update: &Update, next_hop: IpAddr) -> Option<Path> {
         // A two-octet peer's AS path stands in two attributes.
         let merged = (self.context.as_width == AsWidth::Two).then(|| {
@@ -249,6 +265,9 @@ impl Ingress {
             merged
         });
         let update = merged.as_ref().unwrap_or(update);
+        if self.is_leak(update) {
+            return None;
+        }
         let as_path = update.as_path()?;
         // A router of another AS has put its own number there (RFC 4271 §5.1.2); so has, for a route server, its client.
         if self.context.peering == Peering::External && as_path.segments.is_empty() {
@@ -293,6 +312,7 @@ impl Ingress {
                 | Attribute::ExtendedCommunities(_)
                 | Attribute::As4Path(_)
                 | Attribute::As4Aggregator { .. }
+                | Attribute::OnlyToCustomer(_)
                 | Attribute::Unknown { .. } => {}
             }
         }

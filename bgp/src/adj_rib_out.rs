@@ -22,7 +22,7 @@ use crate::next_hop::{NextHop, SessionNextHops};
 use crate::route::{RouteAttributes, Routes, family_of};
 use crate::wire::{
     AsPath, AsWidth, Asn, Attribute, ExtendedCommunity, Family, MAX_MESSAGE_LEN, Message, MpNextHop, MpNlri,
-    MpReach, MpUnreach, Origin, Peering, SessionContext, Update, encoded_prefix_len,
+    MpReach, MpUnreach, Origin, Peering, Role, SessionContext, Update, encoded_prefix_len,
 };
 
 /// What the session adds to every route.
@@ -36,6 +36,8 @@ pub struct Egress {
     pub local_as: Asn,
     /// Next hops by family, for routes that do not bring their own.
     pub next_hops: SessionNextHops,
+    /// What we are towards the peer (RFC 9234).
+    pub role: Option<Role>,
 }
 
 /// The routes of one Established session.
@@ -250,6 +252,10 @@ impl Egress {
             && self.context.peering == Peering::External
         {
             attributes.push(Attribute::As4Path(self.as_path(route)));
+        }
+        // Our routes begin here, so none has it already (RFC 9234 §5, egress 1).
+        if self.role.is_some_and(Role::marks_routes) {
+            attributes.push(Attribute::OnlyToCustomer(self.local_as));
         }
         let mut nlri = Vec::new();
         match self.next_hop(family, route) {

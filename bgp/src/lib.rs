@@ -47,6 +47,7 @@
 //! | 7607 | AS 0 | refused |
 //! | 8326 | graceful shutdown | the community; when to set it is the caller's decision |
 //! | 8950 | IPv4 routes with IPv6 next hops | sent, on sessions over IPv6 |
+//! | 9234 | BGP roles | the capability, the check of roles, ONLY_TO_CUSTOMER on what is sent; leaks heard count for nothing |
 //! | 9687 | Send Hold Timer | yes, twice the hold time |
 
 /// The README's examples compile.
@@ -70,8 +71,8 @@ pub mod wire;
 
 pub use adj_rib_in::{Path, Paths, Watched, Whose};
 pub use fsm::{
-    ConnectMode, Extent, GracefulRestart, HoldTime, PeerConfig, PeerEvent, PeerStatus, RestartTime, Session,
-    State, Tuning, Version,
+    ConnectMode, Extent, GracefulRestart, HoldTime, Offer, PeerConfig, PeerEvent, PeerStatus, RestartTime,
+    Seen, Session, Stall, State, Tuning, Version,
 };
 pub use next_hop::{NextHop, SessionNextHops};
 pub use route::{NextHops, RouteAttributes, Routes, family_of};

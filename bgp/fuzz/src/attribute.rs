@@ -113,7 +113,8 @@ fn goes_back(attribute: &Attribute, raw: &Raw<'_>, ctx: SessionContext) {
         | Attribute::ExtendedCommunities(_)
         | Attribute::As4Path(_)
         | Attribute::As4Aggregator { .. }
-        | Attribute::LargeCommunities(_) => {
+        | Attribute::LargeCommunities(_)
+        | Attribute::OnlyToCustomer(_) => {
             assert_eq!(attribute.flags().is_optional(), kept.is_optional());
             assert_eq!(attribute.flags().is_transitive(), kept.is_transitive());
             raw.flags & 0xC0

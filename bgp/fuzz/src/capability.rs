@@ -56,6 +56,7 @@ fn judge(open: &Result<Open, DecodeError>, code: u8, value: &[u8]) {
                 Capability::Multiprotocol(_) | Capability::FourOctetAs(_) => assert_eq!(value.len(), 4),
                 Capability::RouteRefresh | Capability::EnhancedRouteRefresh => assert!(value.is_empty()),
                 Capability::ExtendedNextHop(entries) => assert_eq!(entries.len() * 6, value.len()),
+                Capability::Role(role) => assert_eq!(value, [role.code()]),
                 Capability::GracefulRestart { families, .. } => {
                     assert_eq!(2 + families.len() * 4, value.len())
                 }

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use vipcast_bgp::PeerConfig;
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::wire::iana::message_type;
 use vipcast_bgp::wire::{Asn, MAX_SHUTDOWN_COMMUNICATION, Message, Notification, SessionContext};
+use vipcast_bgp::{PeerConfig, Seen};
 
 use super::message::check;
 use super::wrap;
@@ -51,7 +51,7 @@ fn words(notification: &Notification) {
     assert!(communication.len() <= LONGEST_ESCAPE * MAX_SHUTDOWN_COMMUNICATION);
     let config = PeerConfig::new(Asn(65001), Asn(65000), Ipv4Addr::new(10, 0, 1, 2));
     for reason in [DownReason::Received(notification.clone()), DownReason::Sent(notification.clone())] {
-        let hint = reason.hint(&config).unwrap_or_default();
+        let hint = reason.hint(&config, &Seen::default()).unwrap_or_default();
         let shown = format!("{reason} {hint}");
         assert!(shown.len() <= 400 + communication.len(), "{shown}");
         assert!(!shown.chars().any(unsafe_to_show), "{shown:?}");

@@ -263,6 +263,7 @@ impl Bench {
             | Input::Advertise(..)
             | Input::Watch(_)
             | Input::Accepted(..)
+            | Input::Queue(..)
             | Input::Closed(..)
             | Input::Liveness(_)
             | Input::AddressesChanged(..)
@@ -311,13 +312,20 @@ impl Bench {
                     self.session = None;
                 }
                 assert!(!reason.to_string().is_empty());
-                let _hint = reason.hint(self.peer.config());
+                let _hint = reason.hint(self.peer.config(), &self.peer.status(self.now).seen);
             }
             Output::Event(PeerEvent::Update(update)) => {
                 assert!(self.peer.config().deliver_updates);
                 assert!(update.announced().count() <= MAX_MESSAGE_LEN);
             }
             Output::Event(PeerEvent::Synced(version)) => self.synced(version),
+            Output::Event(PeerEvent::Acknowledged(_) | PeerEvent::Stalled(_)) => {
+                assert!(self.session.is_some(), "only a session delivers");
+            }
+            Output::Look(conn) => {
+                let unsent = self.live.get(&conn).expect("only a connection that stands is looked at").unsent;
+                assert!(self.session.is_some() && unsent < usize::MAX);
+            }
         }
     }
 

@@ -37,6 +37,7 @@ fn ingress(context: SessionContext) -> Ingress {
         peer_as: if context.peering == Peering::Internal { LOCAL_AS } else { PEER_AS },
         router_id: OURS,
         extended_next_hop: false,
+        role: None,
         addresses: BTreeSet::from([OURS.into(), "2001:db8:1::2".parse().unwrap()]),
     }
 }

@@ -28,6 +28,7 @@ fn egress(context: SessionContext) -> Egress {
             v4: Some(NextHop::V4(NEXT_HOP)),
             v6: Some(NextHop::V6 { global: NEXT_HOP_6, link_local: None }),
         },
+        role: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::route::NextHops;
-use crate::wire::{Asn, Family, Peering};
+use crate::wire::{Asn, Family, Peering, Role};
 
 /// The settings of one peer. A change of any of them makes a new session, but for those of [`Tuning`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub struct PeerConfig {
     pub extended_next_hop: bool,
     /// Ask the peer to keep our routes over a restart of ours (RFC 4724); `None`: it drops them with the session.
     pub graceful_restart: Option<GracefulRestart>,
+    /// What we are towards this peer (RFC 9234); `None`, and always for iBGP: nothing is said about it.
+    pub role: Option<Role>,
+    /// No session with a peer that does not tell its role (the strict mode of RFC 9234 §4.2).
+    pub require_role: bool,
     /// Begin with [`Liveness::Awaited`](super::Liveness::Awaited): no session before BFD is up.
     pub awaits_bfd: bool,
     /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
@@ -83,6 +87,8 @@ impl PeerConfig {
             next_hops: NextHops::default(),
             extended_next_hop: false,
             graceful_restart: None,
+            role: None,
+            require_role: false,
             awaits_bfd: false,
             deliver_updates: false,
             seed: u64::from(u32::from(router_id)) << 32 | u64::from(local_as.0),

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::delivery::Delivery;
 use super::jitter::Jitter;
-use super::negotiation::Session;
-use super::{ConnId, Endpoints, Extent, Output, State};
+use super::negotiation::{Offer, Session};
+use super::{ConnId, Endpoints, Extent, Output, SendQueue, Stall, State};
 use crate::adj_rib_in::{AdjRibIn, Watched};
 use crate::adj_rib_out::AdjRibOut;
 use crate::next_hop::SessionNextHops;
@@ -65,8 +66,14 @@ pub(super) struct Connection {
     refreshing: BTreeSet<Family>,
     /// To be asked for once more, because more of them is watched.
     ask: BTreeSet<Family>,
+    /// What was offered in our OPEN.
+    pub(super) offered: Offer,
     /// Bytes given to the driver that the kernel has not taken yet.
     unsent: usize,
+    /// Which of the bytes given to the driver the peer's TCP has.
+    pub(super) delivery: Delivery,
+    /// The KEEPALIVE that was sent too late by most since the peer could have noticed, and when it went.
+    late: Option<(Duration, Instant)>,
     /// When a peer that takes nothing is given up (RFC 9687).
     send_hold_until: Option<Instant>,
 }
@@ -112,6 +119,8 @@ pub(super) enum Expired {
     Hold,
     SendHold,
     Keepalive,
+    /// To ask what the peer's TCP has acknowledged.
+    Look,
 }
 
 impl Connection {
@@ -132,7 +141,10 @@ impl Connection {
             refresh: BTreeSet::new(),
             refreshing: BTreeSet::new(),
             ask: BTreeSet::new(),
+            offered: Offer::default(),
             unsent: 0,
+            delivery: Delivery::default(),
+            late: None,
             send_hold_until: None,
         }
     }
@@ -287,6 +299,7 @@ impl Connection {
 
     /// Whatever arrives in order proves that the peer lives.
     pub(super) fn peer_is_alive(&mut self, now: Instant) {
+        self.delivery.heard(now);
         match &mut self.phase {
             Phase::Dialling { .. } | Phase::OpenSent { .. } => {}
             Phase::OpenConfirm { session, hold_until, .. } => *hold_until = confirm_until(session, now),
@@ -306,6 +319,7 @@ impl Connection {
     ) -> Result<(), EncodeError> {
         let bytes: Bytes = message.encode(&self.context())?;
         self.unsent += bytes.len();
+        self.delivery.gave(bytes.len());
         if self.send_hold_until.is_none() {
             self.send_hold_until = self.send_hold().map(|hold| now + hold);
         }
@@ -319,6 +333,33 @@ impl Connection {
         }
         // Every NOTIFICATION that we make fits; one that did not would leave a plain close, which also ends the session.
         let _fits = self.send(&Message::Notification(notification), now, out);
+    }
+
+    /// By how much our last KEEPALIVEs were late, if that alone may have made the peer give up: it allows for silence of a
+    /// hold time, and we mean to send after a third of it.
+    pub(super) fn lateness(&self, now: Instant) -> Option<Duration> {
+        let hold = self.session()?.hold()?;
+        let overdue = self.keepalive_at().map(|at| now.saturating_duration_since(at));
+        let recent = self.late.filter(|(_, at)| now.saturating_duration_since(*at) <= hold);
+        let late = overdue.into_iter().chain(recent.map(|(late, _)| late)).max()?;
+        (late >= hold / 2).then_some(late)
+    }
+
+    fn keepalive_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Dialling { .. } | Phase::OpenSent { .. } => None,
+            Phase::OpenConfirm { keepalive_at, .. } | Phase::Established { keepalive_at, .. } => keepalive_at,
+        }
+    }
+
+    /// The timer of the KEEPALIVE has run out, maybe long ago.
+    pub(super) fn note_lateness(&mut self, now: Instant) {
+        let Some(late) = self.keepalive_at().map(|at| now.saturating_duration_since(at)) else { return };
+        let hold = self.session().and_then(Session::hold).unwrap_or_default();
+        let recent = self.late.filter(|(_, at)| now.saturating_duration_since(*at) <= hold);
+        if recent.is_none_or(|(before, _)| before < late) {
+            self.late = Some((late, now));
+        }
     }
 
     /// A KEEPALIVE, and the time of the next. None is queued behind a full window, where it would prove nothing.
@@ -347,6 +388,8 @@ impl Connection {
             // The rib packs to the size that fits.
             if self.send(&Message::Update(update), now, out).is_ok() {
                 count += 1;
+                let prefixes = self.rib().map_or(0, AdjRibOut::sent_count);
+                self.delivery.gave_update(prefixes);
             }
         }
         while self.unsent < SEND_WINDOW && self.rib().is_some_and(AdjRibOut::is_synced) {
@@ -362,7 +405,18 @@ impl Connection {
     /// The kernel took `bytes` of what was given to the driver.
     pub(super) fn sent(&mut self, bytes: usize, now: Instant) {
         self.unsent = self.unsent.saturating_sub(bytes);
+        self.delivery.taken(now);
         self.send_hold_until = if self.unsent == 0 { None } else { self.send_hold().map(|hold| now + hold) };
+    }
+
+    /// The kernel holds so much of what it took.
+    pub(super) fn queue(&mut self, queue: SendQueue, now: Instant) -> Option<(Stall, bool)> {
+        self.delivery.queue(queue, self.unsent, now)
+    }
+
+    /// How many prefixes the peer's TCP has acknowledged.
+    pub(super) fn acknowledged(&self) -> usize {
+        self.delivery.acknowledged().unwrap_or_else(|| self.rib().map_or(0, AdjRibOut::sent_count))
     }
 
     /// Whether the kernel has all that is wanted.
@@ -382,7 +436,7 @@ impl Connection {
             Phase::OpenConfirm { hold_until, keepalive_at, .. } => (Some(hold_until), keepalive_at),
             Phase::Established { hold_until, keepalive_at, .. } => (hold_until, keepalive_at),
         };
-        [hold, keepalive, self.send_hold_until].into_iter().flatten().min()
+        [hold, keepalive, self.send_hold_until, self.delivery.look_at()].into_iter().flatten().min()
     }
 
     /// The timer that is due, the worst first.
@@ -397,7 +451,13 @@ impl Connection {
             Phase::OpenConfirm { hold_until, keepalive_at, .. } => (Some(hold_until), keepalive_at),
             Phase::Established { hold_until, keepalive_at, .. } => (hold_until, keepalive_at),
         };
-        if due(hold) { Some(Expired::Hold) } else { due(keepalive).then_some(Expired::Keepalive) }
+        if due(hold) {
+            Some(Expired::Hold)
+        } else if due(keepalive) {
+            Some(Expired::Keepalive)
+        } else {
+            due(self.delivery.look_at()).then_some(Expired::Look)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::connection::{Phase, Side};
-use super::{ConnId, DownReason, HoldTime, Output, Peer, PeerEvent, State};
+use super::{ConnId, DownReason, HoldTime, OFFER_AGAIN, Offer, Output, Peer, PeerEvent, State};
 use crate::wire::Notification;
 use crate::wire::iana::notification::{self as code, cease};
 
@@ -58,8 +58,16 @@ impl Peer {
         {
             self.backoff.reset();
         }
-        if let DownReason::Received(Notification { code: code::OPEN_MESSAGE, subcode, .. }) = &reason {
-            self.offer = self.offer.less(*subcode).unwrap_or(self.offer);
+        if was_established {
+            self.seen.late = connection.lateness(now);
+            // The router may have been upgraded or changed meanwhile.
+            (self.offer, self.offer_again_at) = (Offer::Full, None);
+        }
+        if let DownReason::Received(notification @ Notification { code: code::OPEN_MESSAGE, .. }) = &reason
+            && let Some(less) = connection.offered.less(notification, &self.config)
+        {
+            self.offer = less;
+            self.offer_again_at = (less != Offer::Full).then_some(now + OFFER_AGAIN);
         }
         if self.running {
             self.back_off(&reason, was_established, now);
@@ -67,6 +75,9 @@ impl Peer {
         // While its sibling goes on, the loss of a connection is the end of a collision that the peer resolved.
         if !was_established && self.connections.iter().any(|c| c.state() >= State::OpenSent) {
             return;
+        }
+        if reason.is_telling() {
+            self.telling = Some((reason.clone(), now));
         }
         self.last_down = Some((reason.clone(), now));
         out.push(Output::Event(PeerEvent::Down { reason, was_established }));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::bfd::Liveness;
 use super::config::Tuning;
 use super::negotiation::Session;
-use super::status::{DownReason, Endpoints};
+use super::status::{DownReason, Endpoints, Stall};
 use crate::adj_rib_in::Watched;
 use crate::route::Routes;
 use crate::wire::{Notification, Update};
@@ -32,6 +32,17 @@ pub enum Extent {
     Partial,
 }
 
+/// What the kernel still holds of a connection's bytes (SIOCOUTQ, TCP_INFO).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendQueue {
+    /// Taken from us, and not acknowledged by the peer's TCP.
+    pub unacknowledged: usize,
+    /// How often the first of them was sent again since anything was acknowledged.
+    pub retransmissions: u32,
+    /// The most that one segment holds.
+    pub segment: u32,
+}
+
 /// What happens to a peer.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -53,6 +64,8 @@ pub enum Input {
     Received(ConnId, Bytes),
     /// The kernel took so many of the bytes that [`Output::Send`] gave.
     Sent(ConnId, usize),
+    /// The answer to [`Output::Look`]. It comes behind the [`Input::Sent`] of everything that the kernel had then.
+    Queue(ConnId, SendQueue),
     /// The connection is gone; the cause in words.
     Closed(ConnId, String),
     /// These settings are others from now on.
@@ -81,6 +94,8 @@ pub enum Output {
         /// One message.
         bytes: Bytes,
     },
+    /// Say what the kernel still holds of what was sent; answer with [`Input::Queue`].
+    Look(ConnId),
     /// Close once everything sent was written, or after a second; no answer is wanted.
     Close(ConnId),
     /// For whoever runs the peer.
@@ -103,4 +118,8 @@ pub enum PeerEvent {
     Update(Box<Update>),
     /// The kernel has every UPDATE that makes the peer's view equal to this desired set.
     Synced(Version),
+    /// The peer's TCP has acknowledged them all: nothing on the way can lose them any more.
+    Acknowledged(Version),
+    /// It acknowledges nothing, though it is heard; told once until something moves.
+    Stalled(Stall),
 }

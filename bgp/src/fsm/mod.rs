@@ -19,7 +19,9 @@ mod bfd;
 mod collision;
 mod config;
 mod connection;
+mod delivery;
 mod ending;
+mod hint;
 mod io;
 mod jitter;
 mod negotiation;
@@ -27,22 +29,26 @@ mod status;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use self::bfd::Liveness;
 pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime, Tuning};
 use self::connection::{Connection, Expired, Phase, Side, confirm_until, next_keepalive};
-pub use self::io::{ConnId, Extent, Input, Output, PeerEvent, Version};
+pub use self::hint::Seen;
+pub use self::io::{ConnId, Extent, Input, Output, PeerEvent, SendQueue, Version};
 use self::jitter::{Backoff, Jitter};
-pub use self::negotiation::{Keeping, Session};
-use self::negotiation::{Offer, negotiate, our_open};
-pub use self::status::{Counters, DownReason, Endpoints, PeerStatus, State};
+pub use self::negotiation::{Keeping, Offer, Session};
+use self::negotiation::{negotiate, our_open};
+pub use self::status::{Counters, DownReason, Endpoints, HeardOpen, PeerStatus, Stall, State};
 use crate::adj_rib_in::{AdjRibIn, Ingress, Watched};
 use crate::adj_rib_out::{AdjRibOut, Egress};
 use crate::next_hop::SessionNextHops;
 use crate::route::Routes;
 use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
-use crate::wire::{ErrorAction, Family, Message, Notification, Open, RefreshKind, Update};
+use crate::wire::{Capability, ErrorAction, Family, Message, Notification, Open, RefreshKind, Update};
+
+/// So long after a peer has refused what we offer it is offered everything again, if no session has ended before.
+const OFFER_AGAIN: Duration = Duration::from_secs(600);
 
 /// One BGP peer. See the [module](self).
 #[derive(Debug, Clone)]
@@ -51,8 +57,9 @@ pub struct Peer {
     running: bool,
     connections: Vec<Connection>,
     next_id: u64,
-    /// Less than everything once the peer has refused that.
+    /// Less than everything once the peer has refused that, and until when if no session ends before.
     offer: Offer,
+    offer_again_at: Option<Instant>,
     retry_at: Option<Instant>,
     /// No session may begin before BFD is up.
     held_back: bool,
@@ -67,8 +74,12 @@ pub struct Peer {
     /// See [`GracefulRestart::restarted`]; `None` once the peer has been told everything.
     restarted: Option<BTreeSet<Family>>,
     reported: Option<Version>,
+    /// The last version that the peer's TCP has in full.
+    acknowledged: Option<Version>,
     state: (State, Option<Instant>),
     last_down: Option<(DownReason, Instant)>,
+    telling: Option<(DownReason, Instant)>,
+    seen: Seen,
     counters: Counters,
 }
 
@@ -91,6 +102,7 @@ impl Peer {
             connections: Vec::new(),
             next_id: 0,
             offer: Offer::default(),
+            offer_again_at: None,
             retry_at: None,
             refuse_until: None,
             wanted: Arc::default(),
@@ -99,8 +111,11 @@ impl Peer {
             extent: Extent::default(),
             restarted,
             reported: None,
+            acknowledged: None,
             state: (State::Idle, None),
             last_down: None,
+            telling: None,
+            seen: Seen::default(),
             counters: Counters::default(),
         }
     }
@@ -160,6 +175,7 @@ impl Peer {
                     connection.sent(bytes, now);
                 }
             }
+            Input::Queue(conn, queue) => self.queue(conn, queue, now, &mut out),
             Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
             Input::Liveness(liveness) => self.liveness(liveness, now, &mut out),
             Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, &mut out),
@@ -193,6 +209,10 @@ impl Peer {
             session: leading.and_then(Connection::session).cloned(),
             endpoints: leading.and_then(|c| c.endpoints.clone()),
             last_down: self.last_down.clone(),
+            telling: self.telling.clone(),
+            seen: self.seen.clone(),
+            offer: leading.map_or(self.offer, |connection| connection.offered),
+            acknowledged: leading.map_or(0, Connection::acknowledged),
             held_back: self.held_back,
             advertised: rib.map_or(0, AdjRibOut::sent_count),
             withheld: rib.map(|rib| rib.withheld().clone()).unwrap_or_default(),
@@ -202,7 +222,8 @@ impl Peer {
     }
 
     fn dialled(&mut self, conn: ConnId, endpoints: Endpoints, now: Instant, out: &mut Vec<Output>) {
-        let open = Message::Open(our_open(&self.config, self.offer, self.restarted.as_ref()));
+        let offer = self.offer_at(now);
+        let open = Message::Open(our_open(&self.config, offer, self.restarted.as_ref()));
         let Some(connection) = self.connection(conn) else {
             out.push(Output::Close(conn));
             return;
@@ -212,6 +233,7 @@ impl Peer {
         }
         connection.endpoints = Some(endpoints);
         connection.phase = Phase::open_sent(now);
+        connection.offered = offer;
         let _fits = connection.send(&open, now, out);
     }
 
@@ -242,7 +264,8 @@ impl Peer {
             // The peer has begun anew and forgotten its earlier connection, which never delivered an OPEN.
             self.collide(silent, now, out);
         }
-        let open = our_open(&self.config, self.offer, self.restarted.as_ref());
+        connection.offered = self.offer_at(now);
+        let open = our_open(&self.config, connection.offered, self.restarted.as_ref());
         let _fits = connection.send(&Message::Open(open), now, out);
         self.connections.push(connection);
     }
@@ -307,7 +330,20 @@ impl Peer {
     }
 
     fn opened(&mut self, conn: ConnId, open: &Open, now: Instant, out: &mut Vec<Output>) {
-        let session = match negotiate(&self.config, self.offer, open) {
+        let role = open.capabilities.iter().find_map(|capability| match capability {
+            Capability::Role(role) => Some(*role),
+            Capability::Multiprotocol(_)
+            | Capability::RouteRefresh
+            | Capability::EnhancedRouteRefresh
+            | Capability::ExtendedNextHop(_)
+            | Capability::GracefulRestart { .. }
+            | Capability::FourOctetAs(_)
+            | Capability::Unknown { .. } => None,
+        });
+        let Open { asn, router_id, hold_time, .. } = *open;
+        self.seen.open = Some(HeardOpen { asn, router_id, hold_time, role });
+        let Some(offered) = self.connection(conn).map(|connection| connection.offered) else { return };
+        let session = match negotiate(&self.config, offered, open) {
             Ok(session) => session,
             Err(notification) => return self.refuse(conn, notification, now, out),
         };
@@ -344,6 +380,7 @@ impl Peer {
             context: session.context(config.peering()),
             local_as: config.local_as,
             next_hops,
+            role: config.role,
         }));
         let addresses =
             connection.endpoints.as_ref().map(|ends| ends.ours(config.next_hops)).unwrap_or_default();
@@ -354,6 +391,7 @@ impl Peer {
             peer_as: config.peer_as,
             router_id: config.router_id,
             extended_next_hop: session.extended_next_hop,
+            role: config.role,
             addresses,
         };
         let heard = Box::new(AdjRibIn::new(ingress, watched));
@@ -363,7 +401,9 @@ impl Peer {
             Phase::Established { session, rib, heard, since: now, hold_until: None, keepalive_at };
         connection.want(&wanted, extent);
         connection.peer_is_alive(now);
-        self.reported = None;
+        (self.reported, self.acknowledged) = (None, None);
+        self.telling = None;
+        self.seen.late = None;
         self.counters.established += 1;
         self.retry_at = None;
         self.refuse_until = None;
@@ -441,9 +481,16 @@ impl Peer {
                 Expired::Keepalive => {
                     let mut jitter = self.jitter.clone();
                     if let Some(connection) = self.connection(conn) {
+                        connection.note_lateness(now);
                         connection.keepalive(now, &mut jitter, out);
                     }
                     self.jitter = jitter;
+                }
+                Expired::Look => {
+                    if let Some(connection) = self.connection(conn) {
+                        connection.delivery.looking();
+                        out.push(Output::Look(conn));
+                    }
                 }
             }
         }
@@ -484,6 +531,32 @@ impl Peer {
             }
             out.push(Output::Event(PeerEvent::Synced(self.version)));
         }
+        let arrived =
+            synced && self.established().is_some_and(|connection| connection.delivery.is_complete());
+        if arrived && self.acknowledged != Some(self.version) {
+            self.acknowledged = Some(self.version);
+            out.push(Output::Event(PeerEvent::Acknowledged(self.version)));
+        }
+    }
+
+    fn queue(&mut self, conn: ConnId, queue: SendQueue, now: Instant, out: &mut Vec<Output>) {
+        let Some(connection) = self.connection(conn) else { return };
+        if let Some((stall, begins)) = connection.queue(queue, now) {
+            self.seen.stall = Some(stall);
+            if begins {
+                out.push(Output::Event(PeerEvent::Stalled(stall)));
+            }
+        } else if connection.delivery.is_complete() {
+            self.seen.stall = None;
+        }
+    }
+
+    /// What to offer now: everything again when the refusal is long ago, because routers are changed and upgraded.
+    fn offer_at(&mut self, now: Instant) -> Offer {
+        if self.offer_again_at.take_if(|at| *at <= now).is_some() {
+            self.offer = Offer::Full;
+        }
+        self.offer
     }
 
     /// Whatever is not watched is counted and dropped (invariant: nothing a peer sends makes us grow).

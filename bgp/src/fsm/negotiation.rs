@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::config::{HoldTime, PeerConfig};
 use crate::wire::{
     Afi, AsWidth, Asn, Capability, ExtendedNextHop, Family, GracefulRestartFamily, Notification, Open,
-    Peering, SessionContext,
+    Peering, Role, SessionContext,
+    iana::capability as capability_code,
     iana::notification::{OPEN_MESSAGE, open},
 };
 
@@ -33,6 +34,8 @@ pub struct Session {
     pub enhanced_route_refresh: bool,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
+    /// What the peer is towards us, where both sides say (RFC 9234).
+    pub peer_role: Option<Role>,
     /// What the peer keeps of ours over a restart; `None`: nothing.
     pub graceful_restart: Option<Keeping>,
 }
@@ -60,8 +63,9 @@ impl Session {
 }
 
 /// How much we offer. A peer that refuses what it does not know is asked again for less (RFC 5492 §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Offer {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
     /// Everything.
     #[default]
     Full,
@@ -72,10 +76,20 @@ pub(super) enum Offer {
 }
 
 impl Offer {
-    /// What to offer after the peer refused this one with OPEN Message Error / `subcode`; `None`: it was not about that.
-    pub(super) fn less(self, subcode: u8) -> Option<Self> {
-        match (self, subcode) {
-            (Self::Full, open::UNSUPPORTED_CAPABILITY) => Some(Self::Required),
+    /// What to offer after the peer refused this one with an OPEN Message Error; `None`: it was not about that.
+    pub(super) fn less(self, refusal: &Notification, config: &PeerConfig) -> Option<Self> {
+        match (self, refusal.subcode) {
+            (Self::Full, open::UNSUPPORTED_CAPABILITY) => {
+                // It names what it wants of us, or does not want. Less would not help with the first.
+                let named = refusal.capabilities();
+                let required: Vec<u8> =
+                    Self::Required.capabilities(config, None).iter().map(Capability::code).collect();
+                let optional: Vec<u8> = (self.capabilities(config, None).iter().map(Capability::code))
+                    .filter(|code| !required.contains(code))
+                    .collect();
+                let would_help = named.is_empty() || named.iter().any(|c| optional.contains(&c.code()));
+                would_help.then_some(Self::Required)
+            }
             (Self::Full | Self::Required, open::UNSUPPORTED_OPTIONAL_PARAMETER) => Some(Self::Nothing),
             // It was not that either: the next attempt is a fresh one.
             (Self::Required | Self::Nothing, _) => Some(Self::Full),
@@ -91,6 +105,9 @@ impl Offer {
         }
         capabilities.extend(config.families.iter().copied().map(Capability::Multiprotocol));
         capabilities.push(Capability::FourOctetAs(config.local_as));
+        if let Some(role) = config.role.filter(|_| self == Self::Full || config.require_role) {
+            capabilities.push(Capability::Role(role));
+        }
         if self == Self::Full {
             capabilities.push(Capability::RouteRefresh);
             capabilities.push(Capability::EnhancedRouteRefresh);
@@ -135,13 +152,14 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
     if config.peering() == Peering::Internal && theirs.router_id == config.router_id {
         return Err(refusal(open::BAD_BGP_IDENTIFIER));
     }
+    let ours = offer.capabilities(config, None);
+    let peer_role = role_of(config, &ours, &theirs.capabilities)?;
     // The decoder has refused 1 and 2; 0 turns off the timers that notice a dead peer, which BFD alone may stand in for.
     let hold_time = match HoldTime::from_secs(theirs.hold_time) {
         Some(hold_time) => hold_time,
         None if config.hold_time == HoldTime::NONE => HoldTime::NONE,
         None => return Err(refusal(open::UNACCEPTABLE_HOLD_TIME)),
     };
-    let ours = offer.capabilities(config, None);
     let both = |wanted: &Capability| ours.contains(wanted) && theirs.capabilities.contains(wanted);
     let mut theirs_families: BTreeSet<Family> = theirs
         .capabilities
@@ -170,8 +188,28 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
         route_refresh: theirs.capabilities.contains(&Capability::RouteRefresh),
         enhanced_route_refresh: both(&Capability::EnhancedRouteRefresh),
         extended_next_hop: [&ours, &theirs.capabilities].into_iter().all(|c| offers_ipv6_next_hops(c)),
+        peer_role,
         graceful_restart: keeping(&ours, &theirs.capabilities),
     })
+}
+
+/// What the peer is towards us, if both sides say, or the refusal of a role that does not go with ours (RFC 9234 §4.2).
+fn role_of(
+    config: &PeerConfig,
+    ours: &[Capability],
+    theirs: &[Capability],
+) -> Result<Option<Role>, Notification> {
+    let Some(role) = config.role.filter(|role| ours.contains(&Capability::Role(*role))) else {
+        return Ok(None);
+    };
+    // A value that is not assigned is a role, too, and goes with none.
+    let mut told = theirs.iter().filter(|capability| capability.code() == capability_code::ROLE);
+    let Some(first) = told.next() else {
+        return if config.require_role { Err(refusal(open::ROLE_MISMATCH)) } else { Ok(None) };
+    };
+    let counterpart = role.counterpart();
+    let agrees = |capability: &Capability| *capability == Capability::Role(counterpart);
+    if agrees(first) && told.all(agrees) { Ok(Some(counterpart)) } else { Err(refusal(open::ROLE_MISMATCH)) }
 }
 
 /// A peer that only helps lists no family (RFC 4724 §3), so its capability is enough.
@@ -185,6 +223,7 @@ fn keeping(ours: &[Capability], theirs: &[Capability]) -> Option<Keeping> {
             | Capability::RouteRefresh
             | Capability::EnhancedRouteRefresh
             | Capability::ExtendedNextHop(_)
+            | Capability::Role(_)
             | Capability::FourOctetAs(_)
             | Capability::Unknown { .. } => None,
         })
@@ -200,6 +239,7 @@ fn offers_ipv6_next_hops(capabilities: &[Capability]) -> bool {
         Capability::Multiprotocol(_)
         | Capability::RouteRefresh
         | Capability::EnhancedRouteRefresh
+        | Capability::Role(_)
         | Capability::GracefulRestart { .. }
         | Capability::FourOctetAs(_)
         | Capability::Unknown { .. } => false,

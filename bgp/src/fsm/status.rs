@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::config::PeerConfig;
-use super::negotiation::Session;
+use super::hint::Seen;
+use super::negotiation::{Offer, Session};
 use crate::adj_rib_in::Paths;
 use crate::adj_rib_out::Withheld;
 use crate::route::NextHops;
-use crate::wire::Notification;
-use crate::wire::iana::notification::{self as code, cease, open};
+use crate::wire::iana::notification::{self as code, cease};
+use crate::wire::{Asn, Notification, Role};
 
 /// The states of RFC 4271 §8.2.2, of whichever connection has come furthest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -103,8 +103,16 @@ pub struct PeerStatus {
     pub held_back: bool,
     /// Why the last connection ended, and when.
     pub last_down: Option<(DownReason, Instant)>,
-    /// Prefixes that the peer has from us.
+    /// The last end since there was a session that says more than that nobody answers; see [`DownReason::is_telling`].
+    pub telling: Option<(DownReason, Instant)>,
+    /// What was seen beside those reasons.
+    pub seen: Seen,
+    /// How much we offer to this peer; less than everything once it has refused that.
+    pub offer: Offer,
+    /// Prefixes that were sent to the peer, acknowledged or not.
     pub advertised: usize,
+    /// Prefixes that the peer has from us: its TCP has acknowledged them.
+    pub acknowledged: usize,
     /// Prefixes that we want to announce and this session cannot carry.
     pub withheld: BTreeMap<IpNet, Withheld>,
     /// What the peer announces of the prefixes that are watched.
@@ -123,11 +131,73 @@ impl PeerStatus {
             endpoints: None,
             held_back: false,
             last_down: None,
+            telling: None,
+            seen: Seen::default(),
+            offer: Offer::Full,
             advertised: 0,
+            acknowledged: 0,
             withheld: BTreeMap::new(),
             paths: Arc::default(),
             counters: Counters::default(),
         }
+    }
+}
+
+/// What the peer's OPEN says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HeardOpen {
+    /// Its ASN.
+    pub asn: Asn,
+    /// Its BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// The hold time that it offers, in seconds.
+    pub hold_time: u16,
+    /// What it is towards us, if it says so (RFC 9234).
+    pub role: Option<Role>,
+}
+
+/// Bytes of a session that the peer's TCP does not acknowledge, though the kernel sends them again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Stall {
+    /// How many bytes.
+    pub bytes: usize,
+    /// How often the kernel has sent the first of them again.
+    pub retransmissions: u32,
+    /// The most that one segment holds (MSS).
+    pub segment: u32,
+}
+
+impl Stall {
+    /// Segments that a path with the least MTU of IPv4 would carry cannot be too large for one.
+    const SMALL: usize = 536;
+
+    fn is_large(self) -> bool {
+        self.bytes > Self::SMALL && self.segment > 536
+    }
+
+    pub(super) fn hint(self) -> String {
+        if self.is_large() {
+            format!(
+                "{self} Compare the MTU of every link on the way; `tcp_mss`, now {}, makes the segments smaller",
+                self.segment
+            )
+        } else {
+            self.to_string()
+        }
+    }
+}
+
+/// `nothing of the last 12 KiB was acknowledged, 5 retransmissions: is the path's MTU smaller?`
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, retransmissions, .. } = self;
+        match bytes {
+            0..1024 => write!(f, "nothing of the last {bytes} bytes was acknowledged")?,
+            1024.. => write!(f, "nothing of the last {} KiB was acknowledged", bytes.div_ceil(1024))?,
+        }
+        let s = if *retransmissions == 1 { "" } else { "s" };
+        write!(f, ", {retransmissions} retransmission{s}")?;
+        if self.is_large() { f.write_str(": is the path's MTU smaller?") } else { Ok(()) }
     }
 }
 
@@ -185,50 +255,17 @@ impl fmt::Display for DownReason {
 }
 
 impl DownReason {
-    /// What an operator should look at; `None` where the reason says it all.
-    pub fn hint(&self, config: &PeerConfig) -> Option<String> {
-        let (notification, theirs) = match self {
-            Self::Received(notification) => (notification, true),
-            Self::Sent(notification) => (notification, false),
-            Self::DialFailed(cause) if cause.contains("refused") => {
-                return Some("is BGP running there, with us as a neighbor?".to_owned());
+    /// Whether this tells more than that nobody answers: a later failure that does not must not hide it.
+    pub fn is_telling(&self) -> bool {
+        match self {
+            Self::Received(notification) | Self::Sent(notification) => {
+                let Notification { code, subcode, .. } = notification;
+                let turned_away =
+                    matches!(*subcode, cease::CONNECTION_REJECTED | cease::CONNECTION_COLLISION);
+                *code != code::CEASE || !turned_away
             }
-            Self::Closed(_) => {
-                return Some("routers close at once when they have no neighbor for our address, or when it is shut down".to_owned());
-            }
-            Self::DialFailed(_)
-            | Self::SendHoldTimerExpired
-            | Self::LocalAddressGone
-            | Self::BfdDown(_)
-            | Self::Stopped(_) => {
-                return None;
-            }
-        };
-        let (local_as, peer_as, id) = (config.local_as, config.peer_as, config.router_id);
-        match (notification.code, notification.subcode) {
-            (code::OPEN_MESSAGE, open::BAD_PEER_AS) if theirs => {
-                Some(format!("it has another `remote-as` configured for us than our local_as {local_as}"))
-            }
-            (code::OPEN_MESSAGE, open::BAD_PEER_AS) => {
-                Some(format!("its ASN is not the peer_as {peer_as} that is configured here"))
-            }
-            (code::OPEN_MESSAGE, open::BAD_BGP_IDENTIFIER) => {
-                Some(format!("another router uses our router_id {id}, or the peer itself does"))
-            }
-            (code::OPEN_MESSAGE, open::UNSUPPORTED_CAPABILITY) => {
-                Some("both sides must activate a common address family".to_owned())
-            }
-            (code::OPEN_MESSAGE, open::UNACCEPTABLE_HOLD_TIME) => Some(format!(
-                "it must accept a hold time of {} s, and offer at least 3 s",
-                config.hold_time.as_secs()
-            )),
-            (code::CEASE, cease::MAXIMUM_PREFIXES) => {
-                Some("raise the maximum-prefix limit for us on the router".to_owned())
-            }
-            (code::CEASE, cease::PEER_DECONFIGURED | cease::CONNECTION_REJECTED) if theirs => {
-                Some("the router has no neighbor configured for our address".to_owned())
-            }
-            _ => None,
+            Self::SendHoldTimerExpired | Self::LocalAddressGone | Self::BfdDown(_) => true,
+            Self::Closed(_) | Self::DialFailed(_) | Self::Stopped(_) => false,
         }
     }
 }

@@ -272,6 +272,7 @@ impl Driver {
             LinkEvent::DialFailed { cause, .. } => Input::DialFailed(conn, self.explain(cause)),
             LinkEvent::Received(bytes) => Input::Received(conn, bytes),
             LinkEvent::Sent(count) => Input::Sent(conn, count),
+            LinkEvent::Queue(queue) => Input::Queue(conn, queue),
             LinkEvent::Closed(cause) => Input::Closed(conn, self.explain(cause)),
         };
         self.handle(input);
@@ -311,6 +312,7 @@ impl Driver {
                     self.tasks.spawn(link::dial(conn, to, receiver, self.link_tx.clone()));
                 }
                 Output::Send { conn, bytes } => self.command(conn, Command::Send(bytes)),
+                Output::Look(conn) => self.command(conn, Command::Look),
                 Output::Close(conn) => {
                     self.command(conn, Command::Close);
                     self.links.remove(&conn);

@@ -13,9 +13,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::sockopt;
 use super::transport::{Transport, TransportError};
 use super::words::in_words;
-use crate::fsm::{ConnId, Endpoints};
+use crate::fsm::{ConnId, Endpoints, SendQueue};
 use crate::wire::Peering;
 
 /// Read at a time. Enough for four full messages.
@@ -34,6 +35,8 @@ pub(super) const NO_ANSWER: &str = "no answer to the connection request";
 pub(super) enum Command {
     /// Write these bytes.
     Send(Bytes),
+    /// Say what the kernel still holds.
+    Look,
     /// Flush, then close.
     Close,
 }
@@ -49,6 +52,7 @@ pub(super) enum LinkEvent {
     },
     Received(Bytes),
     Sent(usize),
+    Queue(SendQueue),
     Closed(String),
 }
 
@@ -131,6 +135,11 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
                     }
                     continue;
                 }
+                Some(Command::Look) => match sockopt::send_queue(&SockRef::from(writer.as_ref())) {
+                    Ok(queue) => LinkEvent::Queue(queue),
+                    // It is about to be seen by a read or a write.
+                    Err(_gone) => continue,
+                },
                 Some(Command::Close) => return close(reader, writer, pending).await,
                 None => return,
             },
@@ -172,6 +181,7 @@ async fn wait_for_close(
     while let Some(command) = commands.recv().await {
         match command {
             Command::Send(bytes) => pending.extend_from_slice(&bytes),
+            Command::Look => {}
             Command::Close if dead => return,
             Command::Close => return close(reader, writer, pending).await,
         }

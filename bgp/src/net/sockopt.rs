@@ -1,6 +1,6 @@
 //! The socket options that `socket2` does not have, and real-time priority: the only unsafe code here.
 //!
-//! Each function makes one `setsockopt` call and returns what the kernel says. The structs are those of the kernel's
+//! Each function makes one system call or two and returns what the kernel says. The structs are those of the kernel's
 //! `include/uapi/linux/tcp.h`; their sizes and offsets are asserted below. None has padding.
 
 use std::io;
@@ -13,6 +13,7 @@ use libc::{c_int, socklen_t};
 use socket2::{SockAddr, SockAddrStorage, SockRef};
 
 use super::secret::Secret;
+use crate::fsm::SendQueue;
 
 pub(super) mod realtime;
 
@@ -169,6 +170,57 @@ pub(super) fn set_min_ttl(socket: &SockRef<'_>, ttl: u8) -> io::Result<()> {
     } else {
         set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &ttl)
     }
+}
+
+/// The front of `struct tcp_info`; the kernel gives as much as is asked for.
+#[repr(C)]
+#[derive(Default)]
+struct TcpInfo {
+    state: u8,
+    congestion_state: u8,
+    /// Of the first segment, since something was acknowledged.
+    retransmits: u8,
+    probes: u8,
+    backoff: u8,
+    options: u8,
+    window_scales: u8,
+    flags: u8,
+    retransmission_timeout: u32,
+    acknowledgement_timeout: u32,
+    send_mss: u32,
+}
+
+const _: () = assert!(offset_of!(TcpInfo, retransmits) == 2 && offset_of!(TcpInfo, send_mss) == 16);
+const _: () = assert!(size_of::<TcpInfo>() == 20);
+
+/// What the kernel holds of what it was given: bytes that the peer's TCP has not acknowledged.
+pub(super) fn send_queue(socket: &SockRef<'_>) -> io::Result<SendQueue> {
+    let mut held: c_int = 0;
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel writes one int to a reference
+    // to one.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, ptr::from_mut(&mut held)) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut info = TcpInfo::default();
+    let mut length = socklen_t::try_from(size_of::<TcpInfo>()).map_err(io::Error::other)?;
+    // SAFETY: as above; the kernel writes at most `length` bytes, of integers alone, to a reference to as many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            ptr::from_mut(&mut info).cast(),
+            ptr::from_mut(&mut length),
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(SendQueue {
+        unacknowledged: usize::try_from(held).unwrap_or_default(),
+        retransmissions: u32::from(info.retransmits),
+        segment: info.send_mss,
+    })
 }
 
 pub(super) fn is_ipv6(socket: &SockRef<'_>) -> io::Result<bool> {

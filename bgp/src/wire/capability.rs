@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::iana::{self, capability as code};
 use super::parse::{self, Parsed};
-use super::{Afi, Asn, DecodeError, EncodeError, Family, Safi};
+use super::{Afi, Asn, DecodeError, EncodeError, Family, Role, Safi};
 
 /// The longest restart time, in seconds: 12 bits (RFC 4724 §3).
 pub const MAX_RESTART_TIME: u16 = 0x0FFF;
@@ -33,6 +33,8 @@ pub enum Capability {
     EnhancedRouteRefresh,
     /// Takes next hops of another family than the routes (RFC 8950 §4).
     ExtendedNextHop(Vec<ExtendedNextHop>),
+    /// What the sender is towards its peer (RFC 9234 §4.1).
+    Role(Role),
     /// Graceful restart (RFC 4724 §3, RFC 8538 §2).
     GracefulRestart {
         /// R: the sender has just restarted and must not be waited for.
@@ -83,6 +85,7 @@ impl Capability {
             Self::RouteRefresh => code::ROUTE_REFRESH,
             Self::EnhancedRouteRefresh => code::ENHANCED_ROUTE_REFRESH,
             Self::ExtendedNextHop(_) => code::EXTENDED_NEXT_HOP,
+            Self::Role(_) => code::ROLE,
             Self::GracefulRestart { .. } => code::GRACEFUL_RESTART,
             Self::FourOctetAs(_) => code::FOUR_OCTET_AS,
             Self::Unknown { code, .. } => *code,
@@ -117,6 +120,7 @@ impl Capability {
             code::ROUTE_REFRESH if value.is_empty() => Some(Self::RouteRefresh),
             code::ENHANCED_ROUTE_REFRESH if value.is_empty() => Some(Self::EnhancedRouteRefresh),
             code::EXTENDED_NEXT_HOP => parse::every(extended_next_hop, 6, value).map(Self::ExtendedNextHop),
+            code::ROLE => parse::whole(parse::octet, value).and_then(Role::from_code).map(Self::Role),
             code::GRACEFUL_RESTART => graceful_restart(value),
             _ => None,
         };
@@ -153,6 +157,7 @@ impl Capability {
                     value.put_u8(if entry.forwarding { FORWARDING_PRESERVED } else { 0 });
                 }
             }
+            Self::Role(role) => value.put_u8(role.code()),
             Self::FourOctetAs(asn) => value.put_u32(asn.0),
             Self::Unknown { data, .. } => value.put_slice(data),
         }
@@ -179,6 +184,7 @@ impl fmt::Display for Capability {
             }
             Self::GracefulRestart { restart_time, .. } => write!(f, " {restart_time} s"),
             Self::FourOctetAs(asn) => write!(f, " {asn}"),
+            Self::Role(role) => write!(f, " {role}"),
             Self::RouteRefresh | Self::EnhancedRouteRefresh | Self::Unknown { .. } => Ok(()),
         }
     }

@@ -98,6 +98,17 @@ pub mod capability {
     }
 }
 
+/// BGP roles (RFC 9234 §4.1).
+pub mod role {
+    registry! { u8;
+        PROVIDER = 0, "provider";
+        RS = 1, "rs";
+        RS_CLIENT = 2, "rs-client";
+        CUSTOMER = 3, "customer";
+        PEER = 4, "peer";
+    }
+}
+
 /// Path attribute type codes (RFC 4271 §4.3 and the RFCs that add to it).
 pub mod attribute {
     registry! { u8;
@@ -243,15 +254,20 @@ pub mod notification {
         }
     }
 
-    /// Subcodes of OPEN Message Error (RFC 4271 §6.2, RFC 5492 §5, RFC 9234 §4.2).
+    /// Subcodes of OPEN Message Error (RFC 4271 §6.2, RFC 5492 §5, RFC 9234 §4.2), with those that IANA has deprecated: some
+    /// routers still send them (draft-ietf-idr-bgp-multisession, draft-ietf-idr-dynamic-cap).
     pub mod open {
         registry! { u8;
             UNSUPPORTED_VERSION_NUMBER = 1, "Unsupported Version Number";
             BAD_PEER_AS = 2, "Bad Peer AS";
             BAD_BGP_IDENTIFIER = 3, "Bad BGP Identifier";
             UNSUPPORTED_OPTIONAL_PARAMETER = 4, "Unsupported Optional Parameter";
+            AUTHENTICATION_FAILURE = 5, "Authentication Failure";
             UNACCEPTABLE_HOLD_TIME = 6, "Unacceptable Hold Time";
             UNSUPPORTED_CAPABILITY = 7, "Unsupported Capability";
+            GROUPING_CONFLICT = 8, "Grouping Conflict";
+            GROUPING_REQUIRED = 9, "Grouping Required";
+            CAPABILITY_VALUE_MISMATCH = 10, "Capability Value Mismatch";
             ROLE_MISMATCH = 11, "Role Mismatch";
         }
     }
@@ -265,6 +281,7 @@ pub mod notification {
             ATTRIBUTE_FLAGS_ERROR = 4, "Attribute Flags Error";
             ATTRIBUTE_LENGTH_ERROR = 5, "Attribute Length Error";
             INVALID_ORIGIN_ATTRIBUTE = 6, "Invalid ORIGIN Attribute";
+            AS_ROUTING_LOOP = 7, "AS Routing Loop";
             INVALID_NEXT_HOP_ATTRIBUTE = 8, "Invalid NEXT_HOP Attribute";
             OPTIONAL_ATTRIBUTE_ERROR = 9, "Optional Attribute Error";
             INVALID_NETWORK_FIELD = 10, "Invalid Network Field";

@@ -16,7 +16,7 @@
 //! | --- | --- |
 //! | a number that IANA assigned | [`iana`] |
 //! | where a message ends, header checks | [`next_frame`] |
-//! | OPEN, capabilities | [`Open`], [`Capability`] |
+//! | OPEN, capabilities, roles | [`Open`], [`Capability`], [`Role`] |
 //! | UPDATE, what is done about a bad one | [`Update`], [`Attribute`], [`ErrorAction`] |
 //! | which next hop can be a host's | [`is_host`] |
 //! | which error is which NOTIFICATION | [`DecodeError::notification`] |
@@ -36,6 +36,7 @@ mod notification;
 mod open;
 mod parse;
 mod prefix;
+mod role;
 mod route_refresh;
 mod update;
 
@@ -53,6 +54,7 @@ pub use message::{AsWidth, Message, Peering, SessionContext};
 pub use notification::{MAX_SHUTDOWN_COMMUNICATION, Notification};
 pub use open::{MIN_HOLD_TIME, Open};
 pub use prefix::encoded_prefix_len;
+pub use role::{ParseRoleError, Role};
 pub use route_refresh::{RefreshKind, RouteRefresh};
 pub use update::Update;
 

@@ -78,6 +78,17 @@ impl Notification {
         Ok(Self::new(code::OPEN_MESSAGE, code::open::UNSUPPORTED_CAPABILITY, data.freeze()))
     }
 
+    /// The capabilities that an Unsupported Capability names (RFC 5492 §5), as far as they can be read; none for any other.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<Capability> {
+        let mut named = Vec::new();
+        if (self.code, self.subcode) == (code::OPEN_MESSAGE, code::open::UNSUPPORTED_CAPABILITY) {
+            // What stands before the part that cannot be read is named all the same.
+            let _rest = Capability::decode_all(&self.data, &mut named);
+        }
+        named
+    }
+
     /// `self` inside a Cease / Hard Reset, which ends the session even where graceful restart would keep
     /// its routes (RFC 8538 §3.1).
     #[must_use]

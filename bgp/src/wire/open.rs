@@ -71,6 +71,7 @@ impl Open {
                 Capability::RouteRefresh
                 | Capability::EnhancedRouteRefresh
                 | Capability::ExtendedNextHop(_)
+                | Capability::Role(_)
                 | Capability::GracefulRestart { .. }
                 | Capability::FourOctetAs(_)
                 | Capability::Unknown { .. } => None,
@@ -190,6 +191,7 @@ fn four_octet_as(capabilities: &[Capability]) -> Option<Asn> {
         | Capability::RouteRefresh
         | Capability::EnhancedRouteRefresh
         | Capability::ExtendedNextHop(_)
+        | Capability::Role(_)
         | Capability::GracefulRestart { .. }
         | Capability::Unknown { .. } => None,
     })

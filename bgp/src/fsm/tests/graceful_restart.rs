@@ -93,13 +93,13 @@ fn end_of_rib_waits_until_everything_is_decided_and_routes_do_not() {
     bench.input(Input::Advertise(Version(1), routes(2, 0), Extent::Partial));
     bench.input(Input::Start);
     let (_, _, outputs) = establish(&mut bench, helper(true));
-    assert_eq!(show(&outputs), "Established, send 1 UPDATE +2 -0, Synced 1");
+    assert_eq!(show(&outputs), "Established, send 1 UPDATE +2 -0, Synced 1, Acknowledged 1");
     let outputs = bench.input(Input::Advertise(Version(2), routes(3, 0), Extent::Partial));
-    assert_eq!(show(&bench.acknowledge(outputs)), "send 1 UPDATE +1 -0, Synced 2");
+    assert_eq!(show(&bench.acknowledge(outputs)), "send 1 UPDATE +1 -0, Synced 2, Acknowledged 2");
     // The last decision changes no route, but it is what the peer waits for.
     let outputs = bench.input(Input::Advertise(Version(3), routes(3, 0), Extent::Whole));
     let outputs = bench.acknowledge(outputs);
-    assert_eq!(show(&outputs), "send 1 EoR ipv4-unicast, send 1 EoR ipv6-unicast, Synced 3");
+    assert_eq!(show(&outputs), "send 1 EoR ipv4-unicast, send 1 EoR ipv6-unicast, Synced 3, Acknowledged 3");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_router_that_keeps_nothing_gets_its_end_of_rib_at_once() {
     let (_, _, outputs) = establish(&mut bench, their_open());
     assert_eq!(
         show(&outputs),
-        "Established, send 1 UPDATE +2 -0, send 1 EoR ipv4-unicast, send 1 EoR ipv6-unicast, Synced 1"
+        "Established, send 1 UPDATE +2 -0, send 1 EoR ipv4-unicast, send 1 EoR ipv6-unicast, Synced 1, Acknowledged 1"
     );
 }
 

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::support::{decode, endpoints, epoch};
 use crate::fsm::jitter::Jitter;
-use crate::fsm::{ConnId, Extent, Input, Output, Peer, PeerConfig, PeerEvent, State, Version};
+use crate::fsm::{ConnId, Extent, Input, Output, Peer, PeerConfig, PeerEvent, SendQueue, State, Version};
 use crate::route::Routes;
 use crate::wire::{Attribute, Message};
 
@@ -244,7 +244,33 @@ impl World {
                     self.schedule(wire, to, Due::Fin { wire, to });
                 }
             }
-            Output::Event(event) => self.log.push((self.now, side, event)),
+            Output::Look(conn) => {
+                let Some(wire) = self.wire_of(side, conn) else { return };
+                let (mut under_way, mut not_taken) = (0, 0);
+                for due in self.agenda.values() {
+                    match due {
+                        Due::Data { wire: on, to: end, bytes } if (*on, *end) == (wire, to) => {
+                            under_way += bytes.len()
+                        }
+                        Due::Taken { wire: on, by, count } if (*on, *by) == (wire, side) => {
+                            not_taken += count
+                        }
+                        _ => {}
+                    }
+                }
+                // Nothing that a dead wire swallows is ever acknowledged.
+                if !self.wires[wire].dead {
+                    let unacknowledged = usize::saturating_sub(under_way, not_taken);
+                    let queue = SendQueue { unacknowledged, retransmissions: 0, segment: 1460 };
+                    self.input(side, Input::Queue(conn, queue));
+                }
+            }
+            Output::Event(event) => {
+                if let PeerEvent::Acknowledged(_) = event {
+                    self.check_delivery(side);
+                }
+                self.log.push((self.now, side, event));
+            }
         }
     }
 
@@ -262,6 +288,16 @@ impl World {
 
     fn wire_of(&self, side: usize, conn: ConnId) -> Option<usize> {
         self.wires.iter().rposition(|wire| wire.ids[side] == Some(conn))
+    }
+
+    /// What is called acknowledged has arrived.
+    fn check_delivery(&self, side: usize) {
+        let peer = &self.peers[side];
+        let Some(established) = peer.established() else { return };
+        let Some(wire) = self.wire_of(side, established.id) else { return };
+        let withheld = peer.status(self.now).withheld;
+        let wanted = peer.wanted.keys().filter(|prefix| !withheld.contains_key(prefix));
+        assert!(wanted.eq(self.wires[wire].ribs[1 - side].keys()), "acknowledged, and not there");
     }
 
     /// What holds after every input.

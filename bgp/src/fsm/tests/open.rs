@@ -9,7 +9,9 @@ use super::support::{
     Bench, LOCAL_AS, LOCAL_ID, PEER_AS, PEER_ID, config, decode, encode, endpoints, routes, show, their_open,
     their_open_with_hold,
 };
-use crate::fsm::{ConnectMode, DownReason, Input, Output, Peer, PeerConfig, PeerEvent, Session, State};
+use crate::fsm::{
+    ConnectMode, DownReason, Input, Offer, Output, Peer, PeerConfig, PeerEvent, Session, State,
+};
 use crate::wire::iana::notification::cease;
 use crate::wire::{Asn, Capability, Family, Message, Notification, Open, RefreshKind, RouteRefresh};
 
@@ -116,6 +118,7 @@ fn a_session_is_the_least_that_both_sides_offer() {
         route_refresh: true,
         enhanced_route_refresh: false,
         extended_next_hop: false,
+        peer_role: None,
         graceful_restart: None,
     };
     let bare = Session { families: v4, four_octet_as: false, route_refresh: false, ..full.clone() };
@@ -232,13 +235,85 @@ fn a_peer_that_refuses_capabilities_is_asked_for_less() {
     bench.input(Input::Start);
     // What we offer, and the subcode of OPEN Message Error that the peer answers with.
     for (offered, subcode) in
-        [(&full, 7), (&required, 4), (&Vec::new(), 4), (&full, 2), (&full, 4), (&Vec::new(), 7)]
+        [(&full, 7), (&required, 4), (&Vec::new(), 4), (&full, 2), (&full, 4), (&Vec::new(), 7), (&full, 7)]
     {
         bench.advance(std::time::Duration::from_secs(60));
         let (conn, outputs) = bench.accept();
         let [Output::Send { bytes, .. }] = outputs.as_slice() else { panic!("{}", show(&outputs)) };
         assert_eq!(decode(bytes), [Message::Open(Open::new(LOCAL_AS, 9, LOCAL_ID, offered.clone()))]);
         bench.receive(conn, &Message::Notification(Notification::new(2, subcode, Bytes::new())));
+    }
+}
+
+/// What is in the OPEN that a peer gets which connects now.
+fn offered(bench: &mut Bench) -> (crate::fsm::ConnId, Vec<u8>) {
+    let (conn, outputs) = bench.accept();
+    let [Output::Send { bytes, .. }] = outputs.as_slice() else { panic!("{}", show(&outputs)) };
+    let messages = decode(bytes);
+    let [Message::Open(open)] = messages.as_slice() else { panic!("{messages:?}") };
+    (conn, open.capabilities.iter().map(Capability::code).collect())
+}
+
+const FULL: [u8; 5] = [1, 1, 65, 2, 70];
+const REQUIRED: [u8; 3] = [1, 1, 65];
+
+/// A peer that has refused everything once: less is offered, and `status` shows it.
+fn refused_once() -> Bench {
+    let mut bench = Bench::new(config(ConnectMode::Passive));
+    bench.input(Input::Start);
+    let (conn, capabilities) = offered(&mut bench);
+    assert_eq!(capabilities, FULL);
+    bench.receive(conn, &Message::Notification(Notification::new(2, 7, Bytes::new())));
+    bench.advance(std::time::Duration::from_secs(60));
+    assert_eq!(bench.peer.status(bench.now).offer, Offer::Required);
+    bench
+}
+
+#[test]
+fn after_a_session_that_ended_everything_is_offered_again() {
+    let mut bench = refused_once();
+    let (conn, capabilities) = offered(&mut bench);
+    assert_eq!(capabilities, REQUIRED);
+    bench.receive(conn, &Message::Open(their_open()));
+    bench.receive(conn, &Message::Keepalive);
+    assert_eq!(bench.peer.status(bench.now).offer, Offer::Required, "as long as the session lasts");
+    bench.input(Input::Closed(conn, "reset".to_owned()));
+    assert_eq!(offered(&mut bench).1, FULL);
+    assert_eq!(bench.peer.status(bench.now).offer, Offer::Full);
+}
+
+#[test]
+fn ten_minutes_after_a_refusal_everything_is_offered_again() {
+    let mut bench = refused_once();
+    bench.advance(std::time::Duration::from_secs(539));
+    let (conn, capabilities) = offered(&mut bench);
+    assert_eq!(capabilities, REQUIRED);
+    bench.input(Input::Closed(conn, "reset".to_owned()));
+    bench.advance(std::time::Duration::from_secs(2));
+    assert_eq!(offered(&mut bench).1, FULL);
+}
+
+/// RFC 5492 §5: what is missing is named the same way as what is not wanted.
+#[test]
+fn a_refusal_that_names_what_we_do_not_offer_makes_no_offer_poorer() {
+    let flowspec = Capability::Multiprotocol(Family::new(crate::wire::Afi::IPV4, crate::wire::Safi(133)));
+    let software = Capability::Unknown { code: 75, data: Bytes::new() };
+    let cases = [
+        (vec![flowspec], &FULL[..]),
+        (vec![Capability::Multiprotocol(Family::IPV6_UNICAST)], &FULL),
+        (vec![software.clone()], &FULL),
+        (vec![software, Capability::EnhancedRouteRefresh], &REQUIRED),
+        (vec![Capability::RouteRefresh], &REQUIRED),
+        (vec![], &REQUIRED),
+    ];
+    for (named, then) in cases {
+        let mut bench = Bench::new(config(ConnectMode::Passive));
+        bench.input(Input::Start);
+        let (conn, _) = offered(&mut bench);
+        let refusal = Notification::unsupported_capability(&named).unwrap();
+        bench.receive(conn, &Message::Notification(refusal));
+        bench.advance(std::time::Duration::from_secs(60));
+        assert_eq!(offered(&mut bench).1, then, "{named:?}");
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::fsm::{
-    ConnId, ConnectMode, Endpoints, Extent, Input, Output, Peer, PeerConfig, PeerEvent, State, Version,
+    ConnId, ConnectMode, Endpoints, Extent, Input, Output, Peer, PeerConfig, PeerEvent, SendQueue, State,
+    Version,
 };
 use crate::route::{RouteAttributes, Routes};
 use crate::wire::{
@@ -90,6 +91,9 @@ pub(super) fn routes(count: u32, med: u32) -> Arc<Routes> {
     let net = |n| ipnet::IpNet::from(std::net::IpAddr::from(Ipv4Addr::from(base + n)));
     Arc::new((0..count).map(|n| (net(n), Arc::clone(&attributes))).collect())
 }
+
+/// The kernel holds nothing any more.
+pub(super) const ACKNOWLEDGED: SendQueue = SendQueue { unacknowledged: 0, retransmissions: 0, segment: 1460 };
 
 pub(super) struct Bench {
     pub(super) peer: Peer,
@@ -177,13 +181,15 @@ impl Bench {
         seen
     }
 
-    /// The kernel takes everything that `outputs` send, and what that brings about, until nothing more is sent.
+    /// The kernel takes everything that `outputs` send, and the peer's TCP acknowledges it, and what that brings about, until
+    /// nothing more is sent.
     pub(super) fn acknowledge(&mut self, outputs: Vec<Output>) -> Vec<Output> {
         let mut all = Vec::new();
         let mut waiting = std::collections::VecDeque::from(outputs);
         while let Some(output) = waiting.pop_front() {
             if let Output::Send { conn, bytes } = &output {
                 waiting.extend(self.input(Input::Sent(*conn, bytes.len())));
+                waiting.extend(self.input(Input::Queue(*conn, ACKNOWLEDGED)));
             }
             all.push(output);
         }
@@ -211,6 +217,9 @@ fn show_one(output: &Output) -> String {
         }
         Output::Event(PeerEvent::Update(_)) => "Update".to_owned(),
         Output::Event(PeerEvent::Synced(version)) => format!("Synced {}", version.0),
+        Output::Event(PeerEvent::Acknowledged(version)) => format!("Acknowledged {}", version.0),
+        Output::Event(PeerEvent::Stalled(stall)) => format!("Stalled ({stall})"),
+        Output::Look(conn) => format!("look {}", conn.0),
     }
 }
 

@@ -65,8 +65,10 @@ fn keepalives_are_spaced_by_three_quarters_to_the_whole_of_a_third() {
     for hold in [3, 9, 90] {
         let (mut bench, conn) = Bench::at(State::OpenSent, ConnectMode::Both);
         let third = SECOND * u32::from(hold.min(9)) / 3;
-        bench.receive(conn, &Message::Open(their_open_with_hold(hold)));
-        bench.receive(conn, &Message::Keepalive);
+        bench.input(Input::Sent(conn, 1000));
+        let mut outputs = bench.receive(conn, &Message::Open(their_open_with_hold(hold)));
+        outputs.extend(bench.receive(conn, &Message::Keepalive));
+        bench.acknowledge(outputs);
         let mut spaces = Vec::new();
         let mut last = bench.now;
         for _ in 0..500 {
@@ -86,7 +88,11 @@ fn keepalives_are_spaced_by_three_quarters_to_the_whole_of_a_third() {
 /// RFC 4271 §4.4: an UPDATE does for a KEEPALIVE.
 #[test]
 fn an_update_puts_the_next_keepalive_off() {
-    let (mut bench, conn) = Bench::at(State::Established, ConnectMode::Both);
+    let (mut bench, conn) = Bench::at(State::OpenConfirm, ConnectMode::Both);
+    // Our OPEN and KEEPALIVE, which nobody has taken yet, stand before it.
+    bench.input(Input::Sent(conn, 1000));
+    let outputs = bench.receive(conn, &Message::Keepalive);
+    bench.acknowledge(outputs);
     for n in 1..100 {
         let outputs = bench.advertise(n, routes(u32::try_from(n % 2).unwrap(), 0));
         bench.acknowledge(outputs);

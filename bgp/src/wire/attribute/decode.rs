@@ -156,6 +156,7 @@ impl<'a> Raw<'a> {
                 .ok_or_else(|| discard(DecodeError::MalformedAsPath)),
             code::AS4_AGGREGATOR => self.as4_aggregator(),
             code::LARGE_COMMUNITIES => self.list(large_community, 12, Attribute::LargeCommunities),
+            code::ONLY_TO_CUSTOMER => self.of_length(parse::asn, Attribute::OnlyToCustomer, withdraw),
             _ if !self.flags.is_optional() => {
                 Err(Fault::Reset(DecodeError::UnrecognizedWellKnownAttribute(self.copy())))
             }

@@ -78,6 +78,7 @@ impl Attribute {
                     value.put_u32(community.local2);
                 }
             }
+            Self::OnlyToCustomer(asn) => value.put_u32(asn.0),
             Self::Unknown { data, .. } => value.put_slice(data),
         }
         Ok(())

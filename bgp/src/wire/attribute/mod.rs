@@ -68,6 +68,8 @@ pub enum Attribute {
     },
     /// Tags with room for four-octet AS numbers (RFC 8092).
     LargeCommunities(Vec<LargeCommunity>),
+    /// The route must go to customers alone from this AS on (RFC 9234 §5).
+    OnlyToCustomer(Asn),
     /// Any other optional attribute, not looked into.
     Unknown {
         /// As received.
@@ -142,7 +144,8 @@ impl AttributeFlags {
             | code::EXTENDED_COMMUNITIES
             | code::AS4_PATH
             | code::AS4_AGGREGATOR
-            | code::LARGE_COMMUNITIES => Some(Self::OPTIONAL_TRANSITIVE),
+            | code::LARGE_COMMUNITIES
+            | code::ONLY_TO_CUSTOMER => Some(Self::OPTIONAL_TRANSITIVE),
             _ => None,
         }
     }
@@ -301,6 +304,7 @@ impl Attribute {
             Self::As4Path(_) => code::AS4_PATH,
             Self::As4Aggregator { .. } => code::AS4_AGGREGATOR,
             Self::LargeCommunities(_) => code::LARGE_COMMUNITIES,
+            Self::OnlyToCustomer(_) => code::ONLY_TO_CUSTOMER,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -325,7 +329,8 @@ impl Attribute {
             | Self::ExtendedCommunities(_)
             | Self::As4Path(_)
             | Self::As4Aggregator { .. }
-            | Self::LargeCommunities(_) => {
+            | Self::LargeCommunities(_)
+            | Self::OnlyToCustomer(_) => {
                 AttributeFlags::of(self.code()).unwrap_or(AttributeFlags::OPTIONAL_TRANSITIVE)
             }
         }

@@ -29,6 +29,11 @@ fn every_capability_both_ways() {
         ("02 00", Capability::RouteRefresh),
         ("46 00", Capability::EnhancedRouteRefresh),
         ("05 00", Capability::ExtendedNextHop(vec![])),
+        ("09 01 00", Capability::Role(Role::Provider)),
+        ("09 01 03", Capability::Role(Role::Customer)),
+        ("09 01 05", Capability::Unknown { code: code::ROLE, data: bytes("05") }),
+        ("09 00", Capability::Unknown { code: code::ROLE, data: Bytes::new() }),
+        ("09 02 0303", Capability::Unknown { code: code::ROLE, data: bytes("0303") }),
         (
             "05 0c 0001 0001 0002 0001 0080 0002",
             Capability::ExtendedNextHop(vec![next_hop(Family::IPV4_UNICAST), next_hop(vpn)]),

@@ -191,8 +191,12 @@ fn tunnel_encapsulation_garbage() {
 fn prefix_sid_and_only_to_customer_of_bad_length() {
     kept_opaque("c02803 01 0007");
     kept_opaque("c02801 01");
-    kept_opaque("c02303 000001");
-    kept_opaque("c02300");
+    // RFC 9234 §5.
+    for bad in ["c02303 000001", "c02300", "c02305 0000fde900"] {
+        let update = update(&format!("400101 00 4002 00 400304 0a000102 {bad}"), "20 c000020a").unwrap();
+        assert_eq!(update.action(), Some(ErrorAction::TreatAsWithdraw), "{bad}");
+        assert_eq!(update.announced().count(), 0, "{bad}");
+    }
 }
 
 #[test]

@@ -1,0 +1,243 @@
+//! What an operator should look at, from the reason for which there is no session and from what was seen beside it.
+
+use std::time::Duration;
+
+use super::config::PeerConfig;
+use super::status::DownReason;
+use super::{HeardOpen, Stall};
+use crate::wire::iana::notification::{self as code, cease, open, update};
+use crate::wire::{Capability, Family, Notification, Role};
+
+/// What was seen of a peer that a reason alone does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// The last OPEN that came from it.
+    pub open: Option<HeardOpen>,
+    /// By how much we were late with the last word of the session that ended, because this host or process stood still.
+    pub late: Option<Duration>,
+    /// What its TCP did not acknowledge, in the session that stands or in the one that ended.
+    pub stall: Option<Stall>,
+}
+
+impl DownReason {
+    /// What an operator should look at; `None` where the reason says it all.
+    pub fn hint(&self, config: &PeerConfig, seen: &Seen) -> Option<String> {
+        self.hint_from_what_was_seen(seen).or_else(|| match self {
+            Self::Received(notification) => received(notification, config, seen),
+            Self::Sent(notification) => sent(notification, config, seen),
+            Self::DialFailed(cause) if cause.contains("refused") => {
+                Some("is BGP running there, with us as a neighbor?".to_owned())
+            }
+            Self::Closed(_) => Some(
+                "routers close at once when they have no neighbor for our address, or when it is shut down"
+                    .to_owned(),
+            ),
+            Self::DialFailed(_)
+            | Self::SendHoldTimerExpired
+            | Self::LocalAddressGone
+            | Self::BfdDown(_)
+            | Self::Stopped(_) => None,
+        })
+    }
+
+    /// What we did, or TCP did not, explains a silence better than a guess.
+    pub fn hint_from_what_was_seen(&self, seen: &Seen) -> Option<String> {
+        let is_silence = match self {
+            Self::Received(notification) | Self::Sent(notification) => {
+                notification.code == code::HOLD_TIMER_EXPIRED
+            }
+            Self::Closed(_) | Self::SendHoldTimerExpired => true,
+            Self::DialFailed(_) | Self::LocalAddressGone | Self::BfdDown(_) | Self::Stopped(_) => false,
+        };
+        if !is_silence {
+            return None;
+        }
+        let late = seen.late.map(|late| {
+            format!(
+                "vipcast stood still: its KEEPALIVE was {:.1} s late; was this host suspended, overloaded or out of memory?",
+                late.as_secs_f64()
+            )
+        });
+        late.or_else(|| seen.stall.map(Stall::hint))
+    }
+}
+
+/// The peer's NOTIFICATION. Each code that we know is in the table of the tests, with its hint or without one on purpose.
+fn received(notification: &Notification, config: &PeerConfig, seen: &Seen) -> Option<String> {
+    let PeerConfig { local_as, router_id, .. } = config;
+    let text = match (notification.code, notification.subcode) {
+        (code::OPEN_MESSAGE, open::UNSUPPORTED_VERSION_NUMBER) => {
+            "it speaks another version of BGP than 4: is there a router at this address?".to_owned()
+        }
+        (code::OPEN_MESSAGE, open::BAD_PEER_AS) => {
+            let they = seen.open.as_ref().map(|open| format!("; it is AS {} itself", open.asn));
+            format!(
+                "it has another `remote-as` configured for us than our local_as {local_as}{}",
+                they.unwrap_or_default()
+            )
+        }
+        (code::OPEN_MESSAGE, open::BAD_BGP_IDENTIFIER) => {
+            format!("another router uses our router_id {router_id}, or the peer itself does")
+        }
+        (code::OPEN_MESSAGE, open::UNSUPPORTED_OPTIONAL_PARAMETER) => {
+            "it knows no capabilities (RFC 5492), or takes them for something else; the next attempts do without"
+                .to_owned()
+        }
+        (code::OPEN_MESSAGE, open::AUTHENTICATION_FAILURE) => {
+            "it wants the authentication of BGP itself, which RFC 4271 has removed: TCP MD5 or TCP-AO on both sides"
+                .to_owned()
+        }
+        (code::OPEN_MESSAGE, open::UNACCEPTABLE_HOLD_TIME) => unacceptable_hold_time(config),
+        (code::OPEN_MESSAGE, open::UNSUPPORTED_CAPABILITY) => unsupported_capability(notification, config),
+        (code::OPEN_MESSAGE, open::GROUPING_CONFLICT) => {
+            "some routers say so when no address family is common: both sides must activate one".to_owned()
+        }
+        (code::OPEN_MESSAGE, open::GROUPING_REQUIRED) => {
+            "it wants a session for each group of address families (multisession), which vipcast does not have: turn that off there"
+                .to_owned()
+        }
+        (code::OPEN_MESSAGE, open::CAPABILITY_VALUE_MISMATCH) => {
+            "it does not agree with the value of a capability: compare the address families and the role of both sides"
+                .to_owned()
+        }
+        (code::OPEN_MESSAGE, open::ROLE_MISMATCH) => role_mismatch(config, seen),
+        (code::UPDATE_MESSAGE, update::MALFORMED_AS_PATH) => {
+            format!("it does not take our AS path: with `enforce-first-as` our local_as {local_as} must be its `remote-as` for us")
+        }
+        (code::UPDATE_MESSAGE, update::AS_ROUTING_LOOP) => {
+            "it found its own AS in our path: `allowas-in` there, or AS numbers of their own for the nodes".to_owned()
+        }
+        (code::UPDATE_MESSAGE, update::INVALID_NEXT_HOP_ATTRIBUTE) => {
+            "it does not take our next hop: is `next_hop` an address of this host that it can reach?".to_owned()
+        }
+        (code::CEASE, cease::MAXIMUM_PREFIXES) => {
+            "raise the maximum-prefix limit for us on the router".to_owned()
+        }
+        (code::CEASE, cease::ADMINISTRATIVE_SHUTDOWN) => {
+            "somebody has shut us down as its neighbor; only there it can be undone".to_owned()
+        }
+        (code::CEASE, cease::PEER_DECONFIGURED | cease::CONNECTION_REJECTED) => {
+            "the router has no neighbor configured for our address".to_owned()
+        }
+        (code::CEASE, cease::OUT_OF_RESOURCES) => {
+            "the router is short of memory, or of room for neighbors or routes: look at its log".to_owned()
+        }
+        (code::CEASE, cease::HARD_RESET) => {
+            return notification.inside_hard_reset().and_then(|inside| received(&inside, config, seen));
+        }
+        (code::CEASE, cease::BFD_DOWN) => "its BFD session with us is down: see `bfd` in the log of both sides".to_owned(),
+        (code::SEND_HOLD_TIMER_EXPIRED, _) => {
+            "we took nothing from it for its send hold time: was this host suspended or overloaded?".to_owned()
+        }
+        (code::MESSAGE_HEADER | code::UPDATE_MESSAGE | code::FINITE_STATE_MACHINE | code::ROUTE_REFRESH_MESSAGE, _)
+        | (code::OPEN_MESSAGE, code::UNSPECIFIC) => {
+            "one of the two does not follow the protocol: please report it, with the log of both sides".to_owned()
+        }
+        // The last hold timer is a matter of the transport; the rest says it all, or means that it will be back.
+        (_, _) => return None,
+    };
+    Some(text)
+}
+
+/// Ours.
+fn sent(notification: &Notification, config: &PeerConfig, seen: &Seen) -> Option<String> {
+    let PeerConfig { peer_as, router_id, .. } = config;
+    let text = match (notification.code, notification.subcode) {
+        (code::OPEN_MESSAGE, open::UNSUPPORTED_VERSION_NUMBER) => {
+            "it speaks another version of BGP than 4: is there a router at this address?".to_owned()
+        }
+        (code::OPEN_MESSAGE, open::BAD_PEER_AS) => match &seen.open {
+            Some(open) if open.asn != *peer_as => {
+                format!("it is AS {}, not the peer_as {peer_as} that is configured here", open.asn)
+            }
+            Some(_) | None => format!("its ASN is not the peer_as {peer_as} that is configured here"),
+        },
+        (code::OPEN_MESSAGE, open::BAD_BGP_IDENTIFIER) => {
+            format!("another router uses our router_id {router_id}, or the peer itself does")
+        }
+        (code::OPEN_MESSAGE, open::UNACCEPTABLE_HOLD_TIME) => unacceptable_hold_time(config),
+        (code::OPEN_MESSAGE, open::UNSUPPORTED_CAPABILITY) => {
+            "both sides must activate a common address family".to_owned()
+        }
+        (code::OPEN_MESSAGE, open::ROLE_MISMATCH) => role_mismatch(config, seen),
+        (
+            code::MESSAGE_HEADER
+            | code::OPEN_MESSAGE
+            | code::UPDATE_MESSAGE
+            | code::FINITE_STATE_MACHINE
+            | code::ROUTE_REFRESH_MESSAGE,
+            _,
+        ) => "one of the two does not follow the protocol: please report it, with the log of both sides"
+            .to_owned(),
+        // We ended it on purpose, or the transport knows more.
+        (_, _) => return None,
+    };
+    Some(text)
+}
+
+fn unacceptable_hold_time(config: &PeerConfig) -> String {
+    format!("it must accept a hold time of {} s, and offer at least 3 s", config.hold_time.as_secs())
+}
+
+/// The data names what the peer misses in our OPEN, or does not want there (RFC 5492 §5).
+fn unsupported_capability(notification: &Notification, config: &PeerConfig) -> String {
+    let named = notification.capabilities();
+    let families: Vec<Family> = named.iter().filter_map(family_of).collect();
+    if named.is_empty() {
+        return "both sides must activate a common address family".to_owned();
+    }
+    if !families.is_empty() {
+        let (theirs, ours) = (listed(&families), listed(&config.families));
+        return format!(
+            "both sides must activate a common address family: it names {theirs}, `families` here has {ours}"
+        );
+    }
+    let names = listed(&named);
+    let unknown = named.iter().any(|capability| matches!(capability, Capability::Unknown { .. }));
+    if unknown {
+        format!("it names {names}, which vipcast does not have: the router must not require it")
+    } else {
+        format!("it names {names}: turn that on or off there; the next attempts do without what is optional")
+    }
+}
+
+/// A peer may name as many as fit into a message.
+fn listed<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
+    const SHOWN: usize = 4;
+    let mut names: Vec<String> = all.into_iter().map(|one| one.to_string()).collect();
+    names.dedup();
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
+}
+
+fn family_of(capability: &Capability) -> Option<Family> {
+    if let Capability::Multiprotocol(family) = capability { Some(*family) } else { None }
+}
+
+/// RFC 9234 §4.2.
+fn role_mismatch(config: &PeerConfig, seen: &Seen) -> String {
+    let theirs = seen.open.as_ref().and_then(|open| open.role);
+    match (theirs, config.role) {
+        (Some(theirs), Some(ours)) => {
+            format!(
+                "it is `{theirs}`, which does not go with `role: {ours}`: write `role: {}`",
+                theirs.counterpart()
+            )
+        }
+        (Some(theirs), None) => {
+            format!(
+                "it is `{theirs}` and requires a BGP role (RFC 9234): write `role: {}`",
+                theirs.counterpart()
+            )
+        }
+        (None, Some(ours)) => format!(
+            "it does not tell its BGP role (RFC 9234), or `{ours}` is not what it expects; its role must be `{}`",
+            ours.counterpart()
+        ),
+        (None, None) => format!(
+            "the router requires a BGP role (RFC 9234): write `role: {}` if it is your provider",
+            Role::Customer
+        ),
+    }
+}
