@@ -21,11 +21,24 @@ pub fn log(record: &Record) {
                 (Some(_), Some(Verdict::Withhold(_))) => {
                     warn!(%vip, %service, was, now, reason, cause, "VIP withdrawn");
                 }
-                (_, Some(Verdict::Announce(_))) => info!(%vip, %service, was, now, "VIP announced"),
+                // That it is announced is said when a router has it: see `Record::Reached`.
+                (_, Some(Verdict::Announce(_))) => debug!(%vip, %service, was, now = "ready", "VIP ready"),
                 (_, Some(Verdict::Demote(..))) => {
                     warn!(%vip, %service, was, now, reason, cause, "VIP demoted");
                 }
                 (_, None) => info!(%vip, %service, was, now, "VIP no longer configured"),
+            }
+        }
+        Record::Reached { vip, service, routers } => info!(%vip, %service, routers, "VIP announced"),
+        Record::Unreached { vips, why } => {
+            const SHOWN: usize = 5;
+            let (count, more) = (vips.len(), vips.len().saturating_sub(SHOWN));
+            let vips = words(vips.iter().take(SHOWN));
+            let more = (more > 0).then_some(more);
+            if count == 1 {
+                warn!(vip = vips, "VIP ready, no router has it: {why}");
+            } else {
+                warn!(count, vips, more, "VIPs ready, no router has them: {why}");
             }
         }
         Record::Check { check, state, detail } => match state {

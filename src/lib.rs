@@ -47,6 +47,7 @@
 //! | how a check hears of a change | `check::bells`, and the hub of its kind |
 //! | what an event changes | `engine::fold` |
 //! | when a VIP is announced, and why not | `engine::decide`, [`engine::Reason`] |
+//! | when a VIP is called announced, and what is said when no router has it | [`engine::reach`] |
 //! | the order of bind, announce, withdraw, unbind | `engine::plan`, and nowhere else |
 //! | what holds a condition, and what degraded means for it | `engine::condition` |
 //! | what follows when a service is healthy again | `engine::recovery` |
@@ -60,6 +61,7 @@
 //! | which address is a next hop | [`vipcast_bgp::host`] |
 //! | which peers run, and what is logged of them | [`peers`] |
 //! | what is said of other routing daemons on the host | [`exporters`] |
+//! | the hint for a session that is down | [`vipcast_bgp::fsm`], its `hint` |
 //! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
 //! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` |

@@ -15,14 +15,16 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
+use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::host::Host;
 use vipcast_bgp::net::bfd::{BfdEvent, Report};
-use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker, Transport};
+use vipcast_bgp::net::{Limiter, PeerAddress, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Family, Notification};
 use vipcast_bgp::{
-    Extent, GracefulRestart, HoldTime, Paths, PeerConfig, PeerEvent, PeerStatus, RestartTime, State, Watched,
+    Extent, GracefulRestart, HoldTime, Offer, Paths, PeerConfig, PeerEvent, PeerStatus, RestartTime, State,
+    Watched,
 };
 
 pub use self::keys::KeyRead;
@@ -57,7 +59,17 @@ pub struct Peers {
     watched: Arc<Watched>,
     /// Stopped for good.
     over: bool,
+    limiter: Limiter<(PeerName, Kind)>,
     stopped: mpsc::UnboundedSender<PeerId>,
+}
+
+/// What is said of a peer, as far as it may be said too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Established,
+    Down,
+    Failed,
+    Stalled,
 }
 
 #[derive(Debug)]
@@ -69,6 +81,8 @@ struct Running {
     /// The failures that were logged since the last session, so that a peer that is down for a day is a few lines and not
     /// thousands. At most [`COMPLAINTS`].
     complained: VecDeque<DownReason>,
+    /// What the engine was told that the session cannot carry.
+    withheld: Arc<BTreeMap<IpNet, Withheld>>,
 }
 
 /// The streams that [`Peers`] reports on; the daemon selects over them.
@@ -108,6 +122,7 @@ impl Peers {
             restarted: None,
             watched: Arc::default(),
             over: false,
+            limiter: Limiter::default(),
             stopped,
         };
         (peers, PeerStreams { events, stopped: stopped_rx, keys: key_reads, identified })
@@ -282,9 +297,11 @@ impl Peers {
         self.watch.stop();
     }
 
-    /// What an operator should look at, for a peer that is down.
-    pub fn hint(&self, name: &PeerName, reason: &DownReason) -> Option<String> {
-        self.running.get(name).and_then(|running| running.hint(reason))
+    /// What an operator should look at, for a peer that is down: what its last telling failure means, if there was one
+    /// since the last session.
+    pub fn hint(&self, name: &PeerName, status: &PeerStatus) -> Option<String> {
+        let (reason, _) = status.telling.as_ref().or(status.last_down.as_ref())?;
+        self.running.get(name).and_then(|running| running.hint(reason, status))
     }
 
     /// A peer that was stopped is closed; if it only changed, it starts anew.
@@ -319,42 +336,73 @@ impl Peers {
     }
 
     /// Logs an event of a session, and tells what of it concerns the engine.
-    pub fn event(&mut self, id: PeerId, event: PeerEvent) -> Option<Event> {
-        let (name, running) = self.running.iter_mut().find(|(_, running)| running.handle.id() == id)?;
+    pub fn event(&mut self, id: PeerId, event: PeerEvent) -> Vec<Event> {
+        let found = self.running.iter_mut().find(|(_, running)| running.handle.id() == id);
+        let Some((name, running)) = found else { return Vec::new() };
         let address = running.peer.address;
+        let mut ask = |kind| self.limiter.ask((name.clone(), kind), Instant::now());
         match event {
             PeerEvent::Established(session) => {
                 running.complained.clear();
+                running.withheld = Arc::default();
                 let families: Vec<String> = session.families.iter().map(ToString::to_string).collect();
-                info!(peer = %name, %address, peer_as = %session.peer_as, hold_time = session.hold_time,
-                    families = families.join(","), "session established");
                 let status = running.handle.status();
-                if let Some(ends) = status.endpoints.filter(|ends| ends.local_is_service) {
-                    warn!(peer = %name, local = %ends.local.ip(), hint = "set `source_address`, and the router's neighbor to it",
-                        "our end of the session is a VIP: the session ends when the VIP leaves this host");
+                if let Some(left_out) = ask(Kind::Established) {
+                    let reduced = reduced_offer(status.offer);
+                    info!(peer = %name, %address, peer_as = %session.peer_as, hold_time = session.hold_time,
+                        families = families.join(","), reduced, left_out = some(left_out), "session established");
+                    if let Some(ends) = status.endpoints.filter(|ends| ends.local_is_service) {
+                        warn!(peer = %name, local = %ends.local.ip(), hint = "set `source_address`, and the router's neighbor to it",
+                            "our end of the session is a VIP: the session ends when the VIP leaves this host");
+                    }
                 }
-                Some(Event::PeerUp(name.clone()))
+                vec![Event::PeerUp(name.clone())]
             }
             PeerEvent::Down { reason, was_established } => {
-                let hint = running.hint(&reason);
-                if was_established {
-                    warn!(peer = %name, %address, reason = reason.to_string(), hint, "session down");
-                } else if running.complained.contains(&reason) {
+                let status = running.handle.status();
+                // What an earlier failure has told is better than a guess at this one.
+                let earlier = status.telling.as_ref().filter(|(telling, _)| *telling != reason);
+                let hint = if earlier.is_none() { running.hint(&reason, &status) } else { None };
+                let earlier = earlier.map(|(telling, _)| telling.to_string());
+                let kind = if was_established { Kind::Down } else { Kind::Failed };
+                if !was_established && running.complained.contains(&reason) {
                     debug!(peer = %name, %address, reason = reason.to_string(), "still no session");
-                } else {
-                    warn!(peer = %name, %address, reason = reason.to_string(), hint, "no session");
+                } else if let Some(left_out) = ask(kind) {
+                    let (reason, left_out) = (reason.to_string(), some(left_out));
+                    if was_established {
+                        warn!(peer = %name, %address, reason, hint, left_out, "session down");
+                    } else {
+                        warn!(peer = %name, %address, reason, earlier, hint, left_out, "no session");
+                    }
                 }
                 if !running.complained.contains(&reason) {
                     running.complained.truncate(COMPLAINTS - 1);
                     running.complained.push_front(reason);
                 }
-                was_established.then(|| Event::PeerDown(name.clone()))
+                if was_established { vec![Event::PeerDown(name.clone())] } else { Vec::new() }
             }
             // Not asked for.
-            PeerEvent::Update(_) => None,
+            PeerEvent::Update(_) => Vec::new(),
             PeerEvent::Synced(version) => {
                 debug!(peer = %name, version = version.0, "everything wanted was handed to the kernel");
-                Some(Event::PeerSynced(name.clone(), version))
+                Vec::new()
+            }
+            PeerEvent::Acknowledged(version) => {
+                debug!(peer = %name, version = version.0, "everything wanted was acknowledged");
+                let withheld = running.handle.status().withheld;
+                let mut events = Vec::new();
+                if *running.withheld != withheld {
+                    running.withheld = Arc::new(withheld);
+                    events.push(Event::PeerWithholds(name.clone(), Arc::clone(&running.withheld)));
+                }
+                events.push(Event::PeerSynced(name.clone(), version));
+                events
+            }
+            PeerEvent::Stalled(stall) => {
+                if let Some(left_out) = ask(Kind::Stalled) {
+                    warn!(peer = %name, %address, left_out = some(left_out), "{stall}");
+                }
+                Vec::new()
             }
         }
     }
@@ -374,8 +422,9 @@ impl Peers {
             // BFD may be up already, and then has nothing more to say.
             handle.liveness(self.watch.liveness(name));
             handle.watch(Arc::clone(&self.watched));
-            let (peer, complained) = (peer.clone(), VecDeque::new());
-            self.running.insert(name.clone(), Running { peer, bgp, handle, transport, complained });
+            let (peer, complained, withheld) = (peer.clone(), VecDeque::new(), Arc::default());
+            let running = Running { peer, bgp, handle, transport, complained, withheld };
+            self.running.insert(name.clone(), running);
         }
     }
 
@@ -412,13 +461,33 @@ impl Running {
         self.peer = wanted.clone();
     }
 
-    fn hint(&self, reason: &DownReason) -> Option<String> {
-        self.transport.hint(self.bgp.peering(), reason).or_else(|| reason.hint(&self.bgp))
+    fn hint(&self, reason: &DownReason, status: &PeerStatus) -> Option<String> {
+        reason
+            .hint_from_what_was_seen(&status.seen)
+            .or_else(|| self.transport.hint(self.bgp.peering(), reason))
+            .or_else(|| reason.hint(&self.bgp, &status.seen))
     }
+}
+
+/// What a peer that has refused more is offered; `None`: everything.
+pub fn reduced_offer(offer: Offer) -> Option<&'static str> {
+    match offer {
+        Offer::Full => None,
+        Offer::Required => {
+            Some("it refused our capabilities: only address families and four-octet AS numbers are offered")
+        }
+        Offer::Nothing => Some("it refused capabilities: none is offered, so the session is IPv4 alone"),
+    }
+}
+
+/// A count that is worth a field.
+fn some(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
 }
 
 fn transport(peer: &Peer) -> Transport {
     Transport {
+        segment_size: peer.tcp_mss,
         address: PeerAddress {
             remote: SocketAddr::new(peer.address, peer.port),
             source: peer.source_address,
@@ -452,6 +521,8 @@ fn bgp_config(peer: &Peer, router_id: Ipv4Addr, restarted: Option<BTreeSet<Famil
             notification: graceful.notification,
             restarted,
         }),
+        role: peer.role,
+        require_role: peer.require_role,
         seed: seed(),
         ..PeerConfig::new(peer.local_as, peer.peer_as, router_id)
     }

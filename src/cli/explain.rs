@@ -36,12 +36,13 @@ fn render(explanation: &Explanation) -> String {
     let Explanation { vip: entry, attributes, address, condition, checks, warning, drain, peers } =
         explanation;
     let why = entry.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    let reach = if entry.verdict == "withheld" {
-        String::new()
-    } else {
-        format!(" to {} of {} peers", entry.sent_to, peers.len())
+    let reach = match entry.state.as_str() {
+        "withheld" => String::new(),
+        // What was decided, and what came of it.
+        "ready" => format!(" to be {}, and at none of {} peers", entry.verdict, peers.len()),
+        _ => format!(" to {} of {} peers", entry.sent_to, peers.len()),
     };
-    let mut text = format!("{} is {}{reach}{why}\n\n", vip(&entry.vip), entry.verdict);
+    let mut text = format!("{} is {}{reach}{why}\n\n", vip(&entry.vip), entry.state);
     let mut line = |name: &str, value: &str| text += &format!("{name:<11}{value}\n");
     line("service", &entry.service);
     line("for", &age(entry.since_ms));

@@ -8,7 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::Failure;
-use crate::control::api::Check;
+use crate::control::api::{Check, Vip};
 use crate::log;
 
 /// An error and its causes: `what failed: cause: its cause`.
@@ -86,6 +86,17 @@ pub(super) fn check(check: &Check) -> (String, String) {
     let held = check.held_ms.map(|held| format!("; held down for {} more", age(held)));
     let state = if check.degraded.is_some() && check.state == "up" { "degraded" } else { &check.state };
     (state.to_owned(), detail + &degraded.unwrap_or_default() + &held.unwrap_or_default())
+}
+
+/// Why a VIP is less than plainly announced by every router: the decision's reason, then that of the routers.
+pub(super) fn why(vip: &Vip) -> String {
+    let each = vip.not_at.iter().map(|(peer, why)| format!("{peer}: {why}")).collect::<Vec<_>>().join("; ");
+    let routers = match (vip.not_at.is_empty(), vip.sent_to) {
+        (true, _) => None,
+        (false, 0) => Some(format!("no router has it: {each}")),
+        (false, _) => Some(format!("not at {each}")),
+    };
+    vip.why.iter().cloned().chain(routers).collect::<Vec<_>>().join("; ")
 }
 
 /// A prefix as people write it: an address without its /32 or /128.

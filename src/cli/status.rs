@@ -51,6 +51,11 @@ fn render(status: &Status) -> String {
             (true, withheld) => Some(format!("{withheld} cannot be sent, see explain")),
         };
         notes.extend(note.map(|note| format!("{name}: {note}\n")));
+        if let (Some(telling), Some(ago)) = (&peer.telling_error, peer.telling_ms) {
+            notes += &format!("  before that, {} ago: {telling}\n", age(ago));
+        }
+        notes.extend(peer.reduced_offer.as_ref().map(|offer| format!("{name}: {offer}\n")));
+        notes.extend(peer.unacknowledged.as_ref().map(|what| format!("{name}: {what}\n")));
         notes.extend(peer.hint.as_ref().map(|hint| format!("  hint: {hint}\n")));
         let mut row = vec![
             name.clone(),
@@ -71,15 +76,15 @@ fn render(status: &Status) -> String {
         let (state, said) = output::check(check);
         checks.add_row([name.clone(), state, check.since_ms.map(age).unwrap_or_default(), said]);
     }
-    let mut vips = table(&["VIP", "SERVICE", "VERDICT", "FOR", "PEERS", "WHY"]);
+    let mut vips = table(&["VIP", "SERVICE", "STATE", "FOR", "PEERS", "WHY"]);
     for entry in &status.vips {
         vips.add_row([
             vip(&entry.vip),
             entry.service.clone(),
-            entry.verdict.clone(),
+            entry.state.clone(),
             age(entry.since_ms),
             format!("{}/{}", entry.sent_to, status.peers.len()),
-            entry.why.clone().unwrap_or_default(),
+            output::why(entry),
         ]);
     }
     format!("{text}\n{peers}\n{notes}\n{checks}\n\n{vips}")
@@ -107,6 +112,10 @@ mod tests {
             restart_time: None,
             bfd,
             last_error: Some("peer sent Cease / Administrative Shutdown: \"maintenance\"".to_owned()),
+            telling_error: None,
+            telling_ms: None,
+            reduced_offer: None,
+            unacknowledged: None,
             hint: None,
             withheld: BTreeMap::new(),
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 pub use vipcast_bgp::net::{Authentication, Reach};
-use vipcast_bgp::wire::{Asn, Community, ExtendedCommunity, Family, LargeCommunity};
+use vipcast_bgp::wire::{self, Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
 
 pub use self::check::*;
@@ -152,6 +152,12 @@ pub struct Peer {
     pub authentication: Option<Authentication>,
     /// Where the key of `authentication` is read; `None`: it stands in the configuration, or there is none.
     pub key_source: Option<KeySource>,
+    /// The most that a TCP segment of the session holds, in bytes; `None`: what the path's first link allows.
+    pub tcp_mss: Option<u16>,
+    /// What we are towards the router (RFC 9234); `None`: nothing is said about it.
+    pub role: Option<wire::Role>,
+    /// No session with a router that does not tell its role.
+    pub require_role: bool,
     /// Next hops for the family that the session itself does not have.
     pub next_hop: NextHops,
     /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950); only on a session over IPv6.

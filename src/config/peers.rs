@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vipcast_bgp::wire::{Asn, Family};
+use vipcast_bgp::wire::{Asn, Family, Role};
 
 use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
@@ -53,8 +53,9 @@ pub(super) fn read(
             );
             let mut written = Written::read(table, report);
             written.check(address, report);
+            let own_role = written.role.is_given();
             written.fill_in(&shared);
-            let peer = written.resolve(address, entry, local_as, report)?;
+            let peer = written.resolve(address, entry, local_as, own_role, report)?;
             let at = address.map_or(entry.key_span, |address| address.span);
             // Every router may have fe80::1 on its end of a link.
             let link = peer.interface.clone().filter(|_| value::is_link_local(peer.address));
@@ -112,6 +113,8 @@ struct Written {
     families: Field<BTreeSet<Family>>,
     source_address: Field<IpAddr>,
     transport: transport::Written,
+    role: Field<Role>,
+    require_role: Field<bool>,
     next_hop: Field<NextHops>,
     extended_next_hop: Field<bool>,
     /// `Some(None)`: switched off, whatever `peer_defaults` say.
@@ -131,6 +134,8 @@ impl Written {
             families: Field::Absent,
             source_address: Field::Absent,
             transport: transport::Written::absent(),
+            role: Field::Absent,
+            require_role: Field::Absent,
             next_hop: Field::Absent,
             extended_next_hop: Field::Absent,
             graceful_restart: Field::Absent,
@@ -154,6 +159,8 @@ impl Written {
             families: table.field("families", report, families),
             source_address: table.field("source_address", report, source_address),
             transport: transport::Written::read(&mut table, report),
+            role: table.field("role", report, role),
+            require_role: table.field("require_role", report, value::boolean),
             next_hop: table.field("next_hop", report, next_hops),
             extended_next_hop: table.field("extended_next_hop", report, value::boolean),
             graceful_restart: table.field("graceful_restart", report, graceful_restart::graceful_restart),
@@ -193,6 +200,9 @@ impl Written {
         fill(&mut self.transport.key, &shared.transport.key);
         fill(&mut self.transport.reach, &shared.transport.reach);
         fill(&mut self.transport.interface, &shared.transport.interface);
+        fill(&mut self.transport.tcp_mss, &shared.transport.tcp_mss);
+        fill(&mut self.role, &shared.role);
+        fill(&mut self.require_role, &shared.require_role);
         fill(&mut self.next_hop, &shared.next_hop);
         fill(&mut self.extended_next_hop, &shared.extended_next_hop);
         fill(&mut self.graceful_restart, &shared.graceful_restart);
@@ -204,6 +214,7 @@ impl Written {
         address: Option<Placed<IpAddr>>,
         entry: &Entry,
         local_as: &Field<Asn>,
+        own_role: bool,
         report: &mut Report,
     ) -> Option<Peer> {
         let name = short(&entry.key);
@@ -265,6 +276,22 @@ impl Written {
             Some(KeyOrNot::At(source)) => (None, Some(source)),
             None => (None, None),
         };
+        if let Some(Placed { value: true, span }) = self.require_role.set()
+            && !self.role.is_given()
+        {
+            report
+                .error(*span, format!("`require_role` of `{name}` needs a role of our own"))
+                .hint("write what we are towards the router: `role: customer`");
+            return None;
+        }
+        // One in `peer_defaults` is for those of other ASes.
+        let is_internal = local_as.set()?.value == self.peer_as.set()?.value;
+        if let (Some(Placed { span, .. }), true, true) = (self.role.set(), is_internal, own_role) {
+            report
+                .error(*span, "a BGP role is for routers of other ASes (RFC 9234)")
+                .hint("leave `role` out: `local_as` and `peer_as` are the same here");
+            return None;
+        }
         let over_ipv6 = address.is_some_and(|address| address.value.is_ipv6());
         Some(Peer {
             address: address?.value,
@@ -280,6 +307,9 @@ impl Written {
             reach: self.transport.reach.or(Reach::default())?,
             authentication,
             key_source,
+            tcp_mss: self.transport.tcp_mss.optional()?,
+            role: self.role.optional()?.filter(|_| !is_internal),
+            require_role: self.require_role.or(false)? && !is_internal,
             next_hop: self.next_hop.or(NextHops::default())?,
             extended_next_hop: self.extended_next_hop.or(true)? && over_ipv6,
             graceful_restart: self.graceful_restart.or(None)?,
@@ -362,6 +392,17 @@ fn mode(table: &mut Table<'_>, report: &mut Report) -> Field<ConnectMode> {
             Field::Set(Placed { value: ConnectMode::Both, span })
         }
     }
+}
+
+fn role(node: &Node, key: Span, report: &mut Report) -> Option<Role> {
+    const ROLES: [(&str, Role); 5] = [
+        ("customer", Role::Customer),
+        ("provider", Role::Provider),
+        ("peer", Role::Peer),
+        ("rs", Role::Rs),
+        ("rs-client", Role::RsClient),
+    ];
+    value::choice(node, key, &ROLES, report)
 }
 
 fn families(node: &Node, key: Span, report: &mut Report) -> Option<BTreeSet<Family>> {

@@ -19,11 +19,17 @@ pub(super) struct Written {
     pub(super) key: Field<KeyOrNot>,
     pub(super) reach: Field<Reach>,
     pub(super) interface: Field<String>,
+    pub(super) tcp_mss: Field<u16>,
 }
 
 impl Written {
     pub(super) fn absent() -> Self {
-        Self { key: Field::Absent, reach: Field::Absent, interface: Field::Absent }
+        Self {
+            key: Field::Absent,
+            reach: Field::Absent,
+            interface: Field::Absent,
+            tcp_mss: Field::Absent,
+        }
     }
 
     pub(super) fn read(table: &mut Table<'_>, report: &mut Report) -> Self {
@@ -31,6 +37,7 @@ impl Written {
             key: session_key(table, report),
             reach: reach(table, report),
             interface: table.field("interface", report, value::interface),
+            tcp_mss: table.field("tcp_mss", report, tcp_mss),
         }
     }
 }
@@ -97,6 +104,12 @@ fn only_one<T, const N: usize>(
 fn hops(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU8> {
     let hops = value::integer(node, key, 1..=255, "a number of hops, 1 (the same link) to 255", report)?;
     u8::try_from(hops).ok().and_then(NonZeroU8::new)
+}
+
+/// What Linux takes for TCP_MAXSEG.
+fn tcp_mss(node: &Node, key: Span, report: &mut Report) -> Option<u16> {
+    let mss = value::integer(node, key, 88..=32_767, "a segment size in bytes, 88 to 32767", report)?;
+    u16::try_from(mss).ok()
 }
 
 /// `tcp_ao: {key_file: …, send_id: 1, receive_id: 1}`.

@@ -53,7 +53,7 @@ pub struct Peer {
     pub families: Vec<String>,
     /// Our address of the session.
     pub local_address: Option<IpAddr>,
-    /// Prefixes that it has from us.
+    /// Prefixes that it has from us: its TCP has acknowledged them.
     pub advertised: usize,
     /// UPDATEs sent to it since start, End-of-RIB included.
     pub updates_sent: u64,
@@ -65,6 +65,14 @@ pub struct Peer {
     pub bfd: Option<Bfd>,
     /// Why the last session or attempt ended.
     pub last_error: Option<String>,
+    /// The failure before it, since there was a session, that says more than that nobody answers: mostly a NOTIFICATION.
+    pub telling_error: Option<String>,
+    /// How long ago that was.
+    pub telling_ms: Option<u64>,
+    /// What it is offered, if that is less than everything because it has refused more.
+    pub reduced_offer: Option<String>,
+    /// What it does not acknowledge, while the kernel sends it again and again.
+    pub unacknowledged: Option<String>,
     /// What to look at then.
     pub hint: Option<String>,
     /// Prefixes that we announce and this session cannot carry, with the reason.
@@ -129,8 +137,10 @@ pub struct Vip {
     pub vip: IpNet,
     /// Its service.
     pub service: String,
-    /// `announced`, `demoted` or `withheld`.
+    /// What was decided: `announced`, `demoted` or `withheld`.
     pub verdict: String,
+    /// What is so: the same, or `ready` while no router has what was decided.
+    pub state: String,
     /// How long that has been so.
     pub since_ms: u64,
     /// Stable name of the reason, unless announced.
@@ -139,8 +149,10 @@ pub struct Vip {
     pub why: Option<String>,
     /// Whether the address is on this host; always true for a wider prefix, which is not bound.
     pub bound: bool,
-    /// Established peers that have it from us.
+    /// Peers that have it from us: its TCP has acknowledged the route.
     pub sent_to: usize,
+    /// Of a VIP that is not withheld, the peers that do not have it, and why.
+    pub not_at: BTreeMap<String, String>,
     /// Paths to it that peers announce to us, in the order of their names: another node's, or our own come back.
     pub heard: Vec<Heard>,
 }
@@ -213,7 +225,7 @@ pub struct Attributes {
 pub struct PeerView {
     /// State of the session.
     pub state: String,
-    /// Whether the peer was sent the route.
+    /// Whether the peer was sent the route, and its TCP has acknowledged it.
     pub sent: bool,
     /// Why not, where that is the session's doing.
     pub why: Option<String>,

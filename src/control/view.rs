@@ -8,14 +8,16 @@ use ipnet::IpNet;
 use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::bfd;
 use vipcast_bgp::net::bfd::{Report, SessionReport};
-use vipcast_bgp::{PeerStatus, State, Version, Whose};
+use vipcast_bgp::{PeerStatus, State, Whose};
 
 use super::api;
 use crate::check::lateness::Lateness;
 use crate::check::report::HealthState;
 use crate::config::model::{self, Condition, Service};
+use crate::engine::reach;
 use crate::engine::{CheckFact, Drain, Engine, Held, Owner, Reason, Shutdown, Standing, Verdict};
 use crate::names::{CheckName, PeerName};
+use crate::peers::reduced_offer;
 
 /// A running peer as the view needs it.
 #[derive(Debug, Clone)]
@@ -137,18 +139,25 @@ fn vip(
     now: Instant,
 ) -> api::Vip {
     let verdict = &standing.decision.verdict;
-    let sent = |(name, info): &(&PeerName, &PeerInfo)| {
-        sending(engine, name, &info.status, prefix, standing) == Sending::Done
+    let sent_to = around.peers.keys().filter(|name| engine.is_at(name, prefix)).count();
+    let missing = |(name, info): (&PeerName, &PeerInfo)| {
+        let lacks = verdict.attributes().is_some() && !engine.is_at(name, prefix);
+        // Why there is none is said once for the peer, and not for each of thousands of VIPs.
+        let why =
+            || if info.status.state == State::Established { not_sent(info, prefix) } else { info.waits.clone() };
+        lacks.then(|| (name.to_string(), why().unwrap_or_else(|| "no session".to_owned())))
     };
     api::Vip {
         vip: *prefix,
         service: standing.service.to_string(),
         verdict: verdict.word().to_owned(),
+        state: reach::word(verdict, sent_to).to_owned(),
         since_ms: ms(standing.since, now),
         reason: verdict.reason().map(|reason| reason.name().to_owned()),
         why: verdict.reason().map(|reason| why(engine, prefix, reason, now)),
         bound: !is_host(prefix) || engine.facts().is_bound(prefix.addr()),
-        sent_to: around.peers.iter().filter(sent).count(),
+        sent_to,
+        not_at: around.peers.iter().filter_map(missing).collect(),
         heard: around.peers.iter().filter_map(|(name, info)| heard(name, info, prefix)).collect(),
     }
 }
@@ -274,6 +283,8 @@ fn dropped(session: &SessionReport) -> Option<String> {
 fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
     let PeerInfo { peer, status, hint, waits: _ } = info;
     let down = status.state != State::Established;
+    let telling = status.telling.as_ref();
+    let telling = telling.filter(|telling| down && status.last_down.as_ref() != Some(*telling));
     api::Peer {
         address: peer.address,
         peer_as: peer.peer_as.0,
@@ -282,7 +293,7 @@ fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
         hold_time: status.session.as_ref().map(|session| session.hold_time),
         families: status.session.iter().flat_map(|s| &s.families).map(ToString::to_string).collect(),
         local_address: status.endpoints.as_ref().map(|endpoints| endpoints.local.ip()),
-        advertised: status.advertised,
+        advertised: status.acknowledged,
         updates_sent: status.counters.updates_sent,
         received: status.counters.prefixes_received,
         restart_time: (status.session.as_ref())
@@ -290,6 +301,10 @@ fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
             .map(|keeping| keeping.restart_time),
         bfd,
         last_error: why_down(info),
+        telling_error: telling.map(|(reason, _)| reason.to_string()),
+        telling_ms: telling.map(|(_, at)| ms(*at, now)),
+        reduced_offer: reduced_offer(status.offer).map(str::to_owned),
+        unacknowledged: status.seen.stall.map(|stall| stall.to_string()),
         hint: hint.clone().filter(|_| down),
         withheld: (status.withheld.iter())
             .map(|(prefix, why)| (*prefix, withheld(*why, prefix, status)))
@@ -306,47 +321,32 @@ fn peer_view(
     standing: &Standing,
 ) -> api::PeerView {
     let status = &info.status;
-    let (sent, why) = match sending(engine, name, status, prefix, standing) {
-        Sending::NoSession => (false, why_down(info)),
-        Sending::Withheld(why) => (false, Some(withheld(why, prefix, status))),
-        Sending::NotAnnounced => (false, None),
-        Sending::UnderWay => (false, Some("waiting for the peer to read".to_owned())),
-        Sending::Done => (true, None),
-    };
+    let announced = standing.decision.verdict.attributes().is_some();
+    let sent = announced && engine.is_at(name, prefix);
+    let nothing_wanted =
+        !announced && status.state == State::Established && !status.withheld.contains_key(prefix);
+    let why = if sent || nothing_wanted { None } else { not_sent(info, prefix) };
     let session = around.bfd.as_ref().and_then(|report| report.sessions.get(name.as_str()));
     let bfd = session.map(|session| session.status.state.to_string());
     api::PeerView { state: status.state.to_string(), sent, why, bfd }
 }
 
-/// How far a peer has the route to a VIP. Of thousands of VIPs this is asked for each peer, so it makes no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    NoSession,
-    Withheld(Withheld),
-    NotAnnounced,
-    UnderWay,
-    Done,
-}
-
-fn sending(
-    engine: &Engine,
-    name: &PeerName,
-    status: &PeerStatus,
-    prefix: &IpNet,
-    standing: &Standing,
-) -> Sending {
-    let synced: Option<Version> = engine.facts().peers.get(name).and_then(|fact| fact.synced);
+/// Why a router does not have a VIP that is announced.
+fn not_sent(info: &PeerInfo, prefix: &IpNet) -> Option<String> {
+    let status = &info.status;
     if status.state != State::Established {
-        Sending::NoSession
-    } else if let Some(why) = status.withheld.get(prefix) {
-        Sending::Withheld(*why)
-    } else if standing.decision.verdict.attributes().is_none() {
-        Sending::NotAnnounced
-    } else if synced >= Some(engine.version()) {
-        Sending::Done
-    } else {
-        Sending::UnderWay
+        return match (&status.telling, why_down(info)) {
+            (Some((telling, _)), Some(now)) if telling.to_string() != now => {
+                Some(format!("{telling}; since then: {now}"))
+            }
+            (Some(_) | None, why) => why,
+        };
     }
+    let obstacle = status.withheld.get(prefix).map(|why| withheld(*why, prefix, status));
+    obstacle.or_else(|| {
+        let stall = status.seen.stall.map(|stall| stall.to_string());
+        stall.or_else(|| Some("its TCP has not acknowledged it yet".to_owned()))
+    })
 }
 
 /// Why there is no session, or why there was none before this one.
@@ -363,14 +363,12 @@ fn why_down(PeerInfo { status, waits, .. }: &PeerInfo) -> Option<String> {
 fn withheld(why: Withheld, prefix: &IpNet, status: &PeerStatus) -> String {
     let own_end = status.endpoints.as_ref().filter(|ends| ends.local_is_service).map(|ends| ends.local.ip());
     match (why, own_end) {
-        (Withheld::FamilyNotNegotiated, _) => "the peer has not activated this address family".to_owned(),
         (Withheld::NoNextHop, Some(local)) if local.is_ipv4() == prefix.addr().is_ipv4() => {
             format!("no next hop: our end of the session is {local}, a VIP; set `source_address`")
         }
-        (Withheld::NoNextHop, _) => {
-            "no next hop of this family on the session's interface; set `next_hop`".to_owned()
+        (Withheld::FamilyNotNegotiated | Withheld::NoNextHop | Withheld::AttributesTooLarge, _) => {
+            reach::withheld(why).to_owned()
         }
-        (Withheld::AttributesTooLarge, _) => "its communities do not fit into a BGP message".to_owned(),
     }
 }
 

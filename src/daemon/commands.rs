@@ -55,11 +55,8 @@ impl Daemon {
     }
 
     fn surroundings(&self) -> Surroundings {
-        let info = |status: &vipcast_bgp::PeerStatus, name| {
-            status.last_down.as_ref().and_then(|(reason, _)| self.peers.hint(name, reason))
-        };
         let peers = self.peers.status().map(|(name, peer, status)| {
-            (name.clone(), PeerInfo { peer: peer.clone(), hint: info(&status, name), status, waits: None })
+            (name.clone(), PeerInfo { peer: peer.clone(), hint: self.peers.hint(name, &status), status, waits: None })
         });
         let waiting = self.peers.waiting().map(|(name, peer, reason, since)| {
             (name.clone(), PeerInfo::waiting(peer.clone(), reason, since))

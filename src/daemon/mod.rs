@@ -324,7 +324,10 @@ impl Inputs {
             1.. = self.checks.recv_many(&mut checks, AT_ONCE) => {
                 Happening::Events(checks.into_iter().map(Event::Check).collect())
             }
-            Some((id, event)) = self.peers.events.recv() => concerning(peers.event(id, event)),
+            Some((id, event)) = self.peers.events.recv() => match peers.event(id, event) {
+                events if events.is_empty() => Happening::Nothing,
+                events => Happening::Events(events),
+            },
             event = peers.next_bfd() => Happening::Bfd(event),
             Some(router_id) = self.peers.identified.recv() => {
                 peers.identified(router_id);

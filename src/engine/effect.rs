@@ -60,6 +60,22 @@ pub enum Record {
         /// The fact behind the reason, in words.
         cause: Option<String>,
     },
+    /// A router has a VIP, whose verdict is new or that no router had.
+    Reached {
+        /// Which.
+        vip: IpNet,
+        /// Its service.
+        service: ServiceName,
+        /// How many have it.
+        routers: usize,
+    },
+    /// VIPs that are to be announced are at no router, and have not been for a while.
+    Unreached {
+        /// Which.
+        vips: BTreeSet<IpNet>,
+        /// What keeps each router from having them, in words.
+        why: String,
+    },
     /// A check changed its state.
     Check {
         /// Which.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vipcast_bgp::Version;
+use vipcast_bgp::adj_rib_out::Withheld;
 
 use super::address::{Address, AddressFact, Link, Links, Listing};
 use super::contest::Contest;
@@ -41,8 +42,10 @@ pub enum Event {
     PeerDown(PeerName),
     /// Peers go by other names: from the old one to the new one. Their sessions go on.
     PeersRenamed(BTreeMap<PeerName, PeerName>),
-    /// The kernel has all UPDATEs of this version for this peer.
+    /// The peer's TCP has acknowledged all UPDATEs of this version.
     PeerSynced(PeerName, Version),
+    /// What the session with this peer cannot carry of what is announced, all of it.
+    PeerWithholds(PeerName, Arc<BTreeMap<IpNet, Withheld>>),
     /// An operator drains a service.
     Drain(ServiceName, Drain),
     /// An operator lifts the drain.
@@ -75,12 +78,14 @@ pub struct CheckFact {
 }
 
 /// What is known of a peer, as far as decisions need it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerFact {
     /// Whether the session is up.
     pub established: bool,
-    /// The last version that the kernel has in full.
+    /// The last version that the peer's TCP has acknowledged in full.
     pub synced: Option<Version>,
+    /// VIPs that the session cannot carry, and why.
+    pub withheld: Arc<BTreeMap<IpNet, Withheld>>,
 }
 
 /// An operator's drain of a service. Survives a restart.
@@ -186,7 +191,7 @@ pub enum Asked {
 }
 
 impl Facts {
-    /// Whether every established peer was handed `version` or a later one.
+    /// Whether the TCP of every established peer has acknowledged `version` or a later one.
     pub fn all_synced(&self, version: Version) -> bool {
         self.peers
             .values()

@@ -55,7 +55,7 @@ impl Engine {
             Event::AddressRemoved(address) => self.fold_removed(address, now, records),
             Event::Answered(address, result) => self.fold_answer(address, result, now, records),
             Event::PeerUp(peer) => {
-                self.fold_peer(peer, |fact| *fact = PeerFact { established: true, synced: None })
+                self.fold_peer(peer, |fact| *fact = PeerFact { established: true, ..PeerFact::default() })
             }
             Event::PeerDown(peer) if !self.config.peers.contains_key(&peer) => {
                 self.facts.peers.remove(&peer).map_or(Touched::Nothing, |_| Touched::PLAN)
@@ -70,6 +70,7 @@ impl Engine {
                 self.facts.peers.extend(facts);
                 Touched::PLAN
             }
+            Event::PeerWithholds(peer, withheld) => self.fold_peer(peer, |fact| fact.withheld = withheld),
             Event::PeerSynced(peer, version) => self.fold_peer(peer, |fact| fact.synced = Some(version)),
             Event::Drain(service, drain) => self.fold_drain(service, drain, now, effects, records),
             Event::Undrain(service) => {
@@ -189,7 +190,7 @@ impl Engine {
 
     fn fold_peer(&mut self, peer: PeerName, change: impl FnOnce(&mut PeerFact)) -> Touched {
         let Some(fact) = self.facts.peers.get_mut(&peer) else { return Touched::Nothing };
-        let before = *fact;
+        let before = fact.clone();
         change(fact);
         if *fact == before { Touched::Nothing } else { Touched::PLAN }
     }

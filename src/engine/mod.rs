@@ -20,6 +20,7 @@ mod facts;
 mod fold;
 mod kernel;
 mod plan;
+pub mod reach;
 mod recovery;
 mod restart;
 mod shutdown;
@@ -43,6 +44,7 @@ pub use self::facts::{Asked, CheckFact, Drain, DrainClock, Event, Facts, PeerFac
 use self::fold::{Touched, users};
 pub use self::plan::Advertised;
 use self::plan::{Actual, Desired, Step, plan};
+use self::reach::Reach;
 pub use self::recovery::{Held, HeldBack, Recovery};
 pub use self::restart::Restart;
 pub use self::verdict::{Reason, Verdict};
@@ -79,6 +81,7 @@ pub struct Engine {
     standing: BTreeMap<IpNet, Standing>,
     desired: Desired,
     actual: Actual,
+    reach: Reach,
     /// Which services each check decides about.
     users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
     /// What a predecessor announced when it left for a graceful restart.
@@ -109,6 +112,7 @@ impl Engine {
             standing: BTreeMap::new(),
             desired: Desired { extent, ..Desired::default() },
             actual,
+            reach: Reach::default(),
             announced_before: left.announced,
             saved: left.held.clone(),
             acted_at: None,
@@ -143,6 +147,7 @@ impl Engine {
         }
         let mut touched = Touched::Nothing;
         for event in events {
+            self.reach.note(&event);
             touched = touched.and(self.fold(event, now, &mut effects, &mut records));
         }
         // By far the most frequent event is a check with the same result again: nothing can follow from it.
@@ -158,6 +163,7 @@ impl Engine {
             }
             self.save_held_back(&mut effects);
         }
+        self.follow_reach(now, &mut records);
         effects.extend(records);
         effects
     }
@@ -173,7 +179,8 @@ impl Engine {
         let shutdown = self.facts.shutdown.and_then(shutdown::deadline);
         let addresses =
             self.acted_at.and_then(|at| self.actual.deadline(&self.facts, self.unbind_delay(), at));
-        drains.chain([shutdown, addresses, restart, self.recovery_deadline()]).flatten().min()
+        let reach = self.reach.deadline();
+        drains.chain([shutdown, addresses, restart, self.recovery_deadline(), reach]).flatten().min()
     }
 
     /// The configuration in force.
@@ -252,6 +259,7 @@ impl Engine {
                 let (service, to) = (name.clone(), Some(decision.verdict.clone()));
                 let cause = self.cause(&decision.verdict);
                 records.push(Effect::Record(Record::Vip { vip, service, from, to, cause }));
+                self.reach.decided(vip, &decision.verdict, now);
             }
             self.actual.changed.insert(vip);
             match decision.verdict.attributes() {
@@ -282,6 +290,7 @@ impl Engine {
 
     fn forget(&mut self, vip: IpNet, records: &mut Vec<Effect>) {
         let Some(standing) = self.standing.remove(&vip) else { return };
+        self.reach.forget(&vip);
         if let Some(restart) = &mut self.facts.restart {
             restart.undecided.remove(&vip);
         }

@@ -2,8 +2,9 @@
 //!
 //! 1. bind what is missing; it is announced only once the kernel says that it is there,
 //! 2. advertise the whole set, if it differs from the last one,
-//! 3. unbind what is ours and no longer wanted, but only after its withdrawal was handed to every established peer
-//!    and the unbind delay has passed.
+//! 3. unbind what is ours and no longer wanted, but only after every established peer's TCP has acknowledged its
+//!    withdrawal and the unbind delay has passed. A peer that acknowledges nothing is waited for as long as its session
+//!    lasts, which its hold timer, the Send Hold Timer and TCP_USER_TIMEOUT bound; a shutdown has its own patience.
 //!
 //! Nothing else in the daemon knows this order. Only what changed is looked at, so that one VIP of thousands costs no
 //! more than one of ten.
@@ -54,6 +55,8 @@ pub(super) struct Actual {
     pub(super) retiring: BTreeMap<IpAddr, Retiring>,
     /// Addresses that are not as desired, or have changed since that was known.
     pub(super) open: BTreeSet<IpAddr>,
+    /// The set in which the route of each VIP that is announced was last another one.
+    pub(super) sent_in: BTreeMap<IpNet, Version>,
     /// VIPs whose route may be another one than was advertised.
     pub(super) changed: BTreeSet<IpNet>,
     /// Names of interfaces that are wanted and not there, and the log says so.
@@ -171,6 +174,13 @@ impl Actual {
     /// Notes that a set was given to every peer.
     pub(super) fn advertise(&mut self, advertised: Advertised) {
         let Advertised { version, routes, .. } = &advertised;
+        for vip in &self.changed {
+            if !routes.contains_key(vip) {
+                self.sent_in.remove(vip);
+            } else if routes.get(vip) != self.advertised.routes.get(vip) {
+                self.sent_in.insert(*vip, *version);
+            }
+        }
         for vip in self.changed.iter().filter(|vip| is_host_address(vip)) {
             if routes.contains_key(vip) {
                 self.retiring.remove(&vip.addr());

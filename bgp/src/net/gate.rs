@@ -22,9 +22,9 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::PeerId;
 use super::sockopt;
 use super::transport::Transport;
+use super::{Limiter, PeerId};
 use crate::wire::Peering;
 
 /// Connections that the kernel keeps until we accept them.
@@ -43,6 +43,7 @@ struct Inner {
     listeners: Vec<(SocketAddr, Socket)>,
     doors: BTreeMap<Origin, Door>,
     strangers: BTreeMap<IpAddr, Instant>,
+    limiter: Limiter<IpAddr>,
 }
 
 /// Where a peer comes from. A link-local address says that only together with the interface.
@@ -118,7 +119,7 @@ impl Gate {
         }
         socket.listen(BACKLOG)?;
         inner.listeners.push((address, socket));
-        inner.limit_ttl();
+        inner.limit_arrivals();
         Ok(())
     }
 
@@ -146,7 +147,7 @@ impl Gate {
             inner.empty_queues();
         }
         inner.doors.insert(origin.clone(), Door { id, transport, peering, accepted, shut });
-        inner.limit_ttl();
+        inner.limit_arrivals();
         Pass { gate: Arc::clone(self), origin, id }
     }
 
@@ -171,7 +172,10 @@ impl Inner {
         // Before a byte of ours leaves: a NOTIFICATION or RST with the wrong TTL would be dropped on the other side.
         let socket = SockRef::from(&stream);
         if let Err(error) = door.transport.prepare(&socket, door.peering) {
-            warn!(%from, cause = error.in_words(), "connection closed: its socket cannot be set up");
+            if let Some(left_out) = self.limiter.ask(from.ip(), Instant::now()) {
+                let cause = error.in_words();
+                warn!(%from, cause, left_out, "connection closed: its socket cannot be set up");
+            }
             return;
         }
         // A peer that floods us with connections loses those that its task has not come to.
@@ -201,7 +205,7 @@ impl Inner {
         {
             door.transport.forget(&SockRef::from(socket));
         }
-        self.limit_ttl();
+        self.limit_arrivals();
     }
 
     /// Deals with the connections that were made before a key was set, as if they had come a moment earlier. Those that
@@ -222,11 +226,17 @@ impl Inner {
         }
     }
 
-    /// What is too far away for every peer need not even complete a handshake.
-    fn limit_ttl(&self) {
+    /// What holds for all that come in: what is too far away for every peer need not even complete a handshake, and both
+    /// sides agree on a segment size in it.
+    fn limit_arrivals(&self) {
         for (address, socket) in &self.listeners {
             let peers = self.doors.values().filter(|door| door.transport.concerns(*address));
-            let least = peers.map(|door| door.transport.reach.min_ttl()).min().unwrap_or(0);
+            let least = peers.clone().map(|door| door.transport.reach.min_ttl()).min().unwrap_or(0);
+            let segment = peers.filter_map(|door| door.transport.segment_size).min();
+            // 0 takes the limit away again.
+            if let Err(error) = SockRef::from(socket).set_tcp_mss(segment.unwrap_or(0).into()) {
+                debug!(%address, %error, "cannot set the segment size");
+            }
             // Each connection is checked again for itself.
             if let Err(error) = sockopt::set_min_ttl(&SockRef::from(socket), least) {
                 debug!(%address, %error, "cannot set the lowest TTL to accept");

@@ -46,6 +46,7 @@ pub mod bfd;
 mod driver;
 mod drops;
 mod gate;
+mod limiter;
 mod link;
 mod listener;
 mod lookout;
@@ -65,6 +66,7 @@ use tokio::task::JoinHandle;
 
 use self::driver::Driver;
 use self::gate::Gate;
+pub use self::limiter::Limiter;
 use self::lookout::Lookout;
 pub use self::secret::{Secret, SecretError};
 pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};

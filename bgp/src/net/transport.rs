@@ -50,11 +50,22 @@ pub struct Transport {
     /// When a connection whose bytes are not acknowledged is given up (TCP_USER_TIMEOUT); `None`: the kernel's 15
     /// minutes or so. One shorter than the Send Hold Timer takes the word from it.
     pub user_timeout: Option<Duration>,
+    /// The most that one segment holds, in bytes, 88 to 32,767 (TCP_MAXSEG); `None`: what the first link of the path
+    /// allows. Of connections that come in the kernel agrees on it before the peer is known: there the least of all
+    /// peers holds.
+    pub segment_size: Option<u16>,
 }
 
 impl From<PeerAddress> for Transport {
     fn from(address: PeerAddress) -> Self {
-        Self { address, interface: None, reach: Reach::default(), authentication: None, user_timeout: None }
+        Self {
+            address,
+            interface: None,
+            reach: Reach::default(),
+            authentication: None,
+            user_timeout: None,
+            segment_size: None,
+        }
     }
 }
 
@@ -146,6 +157,8 @@ pub(super) enum TransportError {
     MinTtl(#[source] io::Error),
     #[error("cannot set TCP_USER_TIMEOUT")]
     UserTimeout(#[source] io::Error),
+    #[error("cannot set the segment size (TCP_MAXSEG)")]
+    SegmentSize(#[source] io::Error),
     #[error("TCP MD5 is not in this kernel (ENOPROTOOPT)")]
     NoMd5,
     #[error("cannot set the key of TCP MD5")]
@@ -189,6 +202,7 @@ impl TransportError {
             | Self::Ttl(cause)
             | Self::MinTtl(cause)
             | Self::UserTimeout(cause)
+            | Self::SegmentSize(cause)
             | Self::Md5(cause)
             | Self::Ao(cause) => format!("{self}: {}", in_words(cause)),
         }
@@ -215,6 +229,9 @@ impl Transport {
             socket
                 .bind_device(Some(interface.as_bytes()))
                 .map_err(|error| E::Interface(interface.clone(), error))?;
+        }
+        if let Some(size) = self.segment_size {
+            socket.set_tcp_mss(size.into()).map_err(E::SegmentSize)?;
         }
         if self.user_timeout.is_some() {
             socket.set_tcp_user_timeout(self.user_timeout).map_err(E::UserTimeout)?;

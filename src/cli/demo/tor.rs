@@ -112,7 +112,7 @@ impl Tor {
                 }
             }
             PeerEvent::Update(update) => self.learn(&update),
-            PeerEvent::Synced(_) => {}
+            PeerEvent::Synced(_) | PeerEvent::Acknowledged(_) | PeerEvent::Stalled(_) => {}
         }
     }
 

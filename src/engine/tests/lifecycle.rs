@@ -38,7 +38,11 @@ fn i2_it_starts_binds_and_announces_in_this_order() {
         story.bound(on("lo", "2001:db8::1")),
         ["advertise 2: 192.0.2.1, 2001:db8::1", "# 2001:db8::1: withheld (not_bound) -> announced"]
     );
-    assert_eq!(story.engine.deadline(), None);
+    assert_eq!(
+        story.engine.deadline(),
+        Some(story.now + 5 * SECOND),
+        "then it is said that no router has it"
+    );
 }
 
 #[test]

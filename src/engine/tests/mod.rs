@@ -9,6 +9,7 @@ mod lifecycle;
 mod operator;
 mod plan;
 mod properties;
+mod reach;
 mod recovery;
 mod restart;
 mod shutdown;
@@ -139,6 +140,9 @@ fn peer(last: u8) -> Peer {
         interface: None,
         reach: model::Reach::default(),
         next_hop: NextHops::default(),
+        tcp_mss: None,
+        role: None,
+        require_role: false,
         extended_next_hop: false,
         graceful_restart: None,
         bfd: None,
@@ -236,6 +240,10 @@ fn show(effect: &Effect) -> String {
             let cause = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
             format!("# {}: {} -> {}{cause}", vip.addr(), word(from), word(to))
         }
+        Effect::Record(Record::Reached { vip, routers, .. }) => {
+            format!("# {} at {routers} routers", vip.addr())
+        }
+        Effect::Record(Record::Unreached { vips, why }) => format!("# {vips:?} at no router ({why})"),
         Effect::Record(Record::Check { check, state, .. }) => format!("# check {check} {state:?}"),
         Effect::Record(Record::Degraded { check, limit: Some(limit) }) => {
             format!("# {check} degraded: {limit}")
@@ -279,6 +287,10 @@ fn show_routes(routes: &Routes) -> String {
         format!("{}{prepended}{med}{graceful}", vip.addr())
     };
     if routes.is_empty() { "nothing".into() } else { routes.iter().map(route).collect::<Vec<_>>().join(", ") }
+}
+
+fn is_of_reach(effect: &Effect) -> bool {
+    matches!(effect, Effect::Record(Record::Reached { .. } | Record::Unreached { .. }))
 }
 
 /// An engine and a clock, for stories: whoever tells them plays everyone else.
@@ -329,10 +341,10 @@ impl Story {
         story
     }
 
-    /// What follows from an event.
+    /// What follows from an event, but for what is written down of what the routers have; see `tests::reach`.
     fn tell(&mut self, event: Event) -> Vec<String> {
         let effects = self.engine.handle(event, self.now);
-        effects.iter().map(show).collect()
+        effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
     }
 
     /// The kernel puts an address on the host, and says so, and answers.

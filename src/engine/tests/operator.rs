@@ -35,6 +35,7 @@ fn a_drain_is_graceful_for_drain_time_and_then_withdrawn_and_touches_no_other_se
             "62999 # 192.0.2.1: withheld (drained) -> announced"
         ]
     );
+    story.synced(4);
     assert_eq!(story.engine.deadline(), None);
 }
 

@@ -46,6 +46,7 @@ fn steps(case: Case<'_>) -> Vec<String> {
         handover: case.handover.then_some(Handover { version: Version(5), patience: now, settled_at: None }),
         retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
         open: [vip].into(),
+        sent_in: BTreeMap::new(),
         changed: [vip.into()].into(),
         missing_links: BTreeSet::new(),
     };

@@ -1,0 +1,195 @@
+//! Whether the routers have what we announce: the fact, beside the verdict.
+//!
+//! ```text
+//!  verdict: Announce ─► waiting ──── a router has acknowledged it ───► Record::Reached
+//!                          │ ▲
+//!                 PATIENCE │ └─ the last router that had it is gone, or cannot carry it any more
+//!                          ▼
+//!                   Record::Unreached, once
+//! ```
+//!
+//! A router has a VIP when its session stands, carries the VIP, and its TCP has acknowledged the set in which the route
+//! was last changed. Only VIPs that no router has are looked at, so that thousands that all is well with cost nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use vipcast_bgp::adj_rib_out::Withheld;
+
+use super::effect::{Effect, Record};
+use super::facts::Event;
+use super::{Engine, Verdict};
+use crate::names::PeerName;
+
+/// How long a session may take to come up, and a router to acknowledge, before the log says that no router has a VIP.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The VIPs that are to be announced and that no router has.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reach {
+    waiting: BTreeMap<IpNet, Waiting>,
+    /// Routers may have got some of them.
+    gained: bool,
+    /// A router may have lost some that are not in `waiting`.
+    lost: bool,
+    /// When the next one has waited too long. Never too late.
+    due: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    since: Instant,
+    /// That a router has it is worth a line: the verdict is new, or there was a complaint.
+    news: bool,
+    complained: bool,
+}
+
+impl Reach {
+    /// The verdict about a VIP has changed.
+    pub(super) fn decided(&mut self, vip: IpNet, verdict: &Verdict, now: Instant) {
+        if verdict.attributes().is_none() {
+            self.forget(&vip);
+            return;
+        }
+        let waiting =
+            self.waiting.entry(vip).or_insert(Waiting { since: now, news: false, complained: false });
+        // That it is demoted is said with its reason when that is decided.
+        waiting.news = matches!(verdict, Verdict::Announce(_));
+        let due = waiting.since + PATIENCE;
+        if !waiting.complained {
+            self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+        }
+        self.gained = true;
+    }
+
+    pub(super) fn forget(&mut self, vip: &IpNet) {
+        self.waiting.remove(vip);
+    }
+
+    /// What an event may mean for it.
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::PeerSynced(..) => self.gained = true,
+            Event::PeerUp(_) | Event::PeerDown(_) | Event::Reload(_) => self.lost = true,
+            Event::PeerWithholds(..) => (self.gained, self.lost) = (true, true),
+            Event::Check(_)
+            | Event::Addresses(_)
+            | Event::AddressAdded(..)
+            | Event::AddressRemoved(_)
+            | Event::AddressFailed(..)
+            | Event::Drain(..)
+            | Event::Undrain(_)
+            | Event::Promote(_)
+            | Event::Shutdown
+            | Event::PeersStopped
+            | Event::Tick => {}
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+impl Engine {
+    /// Whether this router has the route of a VIP as it is now.
+    pub fn is_at(&self, peer: &PeerName, vip: &IpNet) -> bool {
+        let Some(fact) = self.facts.peers.get(peer) else { return false };
+        let sent_in = self.actual.sent_in.get(vip);
+        fact.established
+            && !fact.withheld.contains_key(vip)
+            && sent_in.is_some_and(|version| fact.synced.is_some_and(|synced| synced >= *version))
+    }
+
+    /// How many routers have it.
+    pub fn reached(&self, vip: &IpNet) -> usize {
+        self.facts.peers.keys().filter(|peer| self.is_at(peer, vip)).count()
+    }
+
+    /// Writes down what became of the VIPs that no router had.
+    pub(super) fn follow_reach(&mut self, now: Instant, records: &mut Vec<Effect>) {
+        // While it stops, nothing is to be had by routers for long.
+        if self.facts.shutdown.is_some() {
+            self.reach = Reach::default();
+            return;
+        }
+        if std::mem::take(&mut self.reach.lost) {
+            let gone: Vec<IpNet> = (self.actual.advertised.routes.keys())
+                .filter(|vip| !self.reach.waiting.contains_key(vip) && self.reached(vip) == 0)
+                .copied()
+                .collect();
+            for vip in gone {
+                let waiting = Waiting { since: now, news: false, complained: false };
+                self.reach.waiting.insert(vip, waiting);
+                self.reach.due = Some(self.reach.due.map_or(now + PATIENCE, |due| due.min(now + PATIENCE)));
+            }
+        }
+        if std::mem::take(&mut self.reach.gained) {
+            let reached: Vec<(IpNet, usize)> = (self.reach.waiting.keys())
+                .map(|vip| (*vip, self.reached(vip)))
+                .filter(|(_, n)| *n > 0)
+                .collect();
+            for (vip, routers) in reached {
+                let Some(waiting) = self.reach.waiting.remove(&vip) else { continue };
+                let service = self.standing.get(&vip).map(|standing| standing.service.clone());
+                if let Some(service) = service.filter(|_| waiting.news || waiting.complained) {
+                    records.push(Effect::Record(Record::Reached { vip, service, routers }));
+                }
+            }
+        }
+        if self.reach.waiting.is_empty() {
+            self.reach.due = None;
+        } else if self.reach.due.is_some_and(|due| due <= now) {
+            self.complain(now, records);
+        }
+    }
+
+    /// One record for all that have the same reasons: a ToR that is down is one line, not thousands.
+    fn complain(&mut self, now: Instant, records: &mut Vec<Effect>) {
+        let mut by_reason: BTreeMap<String, BTreeSet<IpNet>> = BTreeMap::new();
+        let late: Vec<IpNet> = (self.reach.waiting.iter())
+            .filter(|(_, waiting)| !waiting.complained && waiting.since + PATIENCE <= now)
+            .map(|(vip, _)| *vip)
+            .collect();
+        for vip in late {
+            by_reason.entry(self.why_unreached(&vip)).or_default().insert(vip);
+            if let Some(waiting) = self.reach.waiting.get_mut(&vip) {
+                waiting.complained = true;
+            }
+        }
+        let next = self.reach.waiting.values().filter(|waiting| !waiting.complained);
+        self.reach.due = next.map(|waiting| waiting.since + PATIENCE).min();
+        records
+            .extend(by_reason.into_iter().map(|(why, vips)| Effect::Record(Record::Unreached { vips, why })));
+    }
+
+    fn why_unreached(&self, vip: &IpNet) -> String {
+        let each = self.facts.peers.iter().map(|(peer, fact)| {
+            let why = match fact.withheld.get(vip) {
+                _ if !fact.established => "no session",
+                Some(why) => withheld(*why),
+                None => "not acknowledged by its TCP",
+            };
+            format!("{peer}: {why}")
+        });
+        each.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Why a session cannot carry a VIP.
+pub fn withheld(why: Withheld) -> &'static str {
+    match why {
+        Withheld::FamilyNotNegotiated => "the peer has not activated this address family",
+        Withheld::NoNextHop => "no next hop of this family on the session's interface; set `next_hop`",
+        Withheld::AttributesTooLarge => "its communities do not fit into a BGP message",
+    }
+}
+
+/// What a VIP is, in a word: the verdict, unless no router has what it says.
+pub fn word(verdict: &Verdict, routers: usize) -> &'static str {
+    match verdict {
+        Verdict::Announce(_) | Verdict::Demote(..) if routers == 0 => "ready",
+        Verdict::Announce(_) | Verdict::Demote(..) | Verdict::Withhold(_) => verdict.word(),
+    }
+}

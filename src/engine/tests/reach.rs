@@ -1,0 +1,125 @@
+//! What the routers have, beside what was decided: `announced` is said when a router has it.
+
+use vipcast_bgp::adj_rib_out::Withheld;
+
+use super::super::reach::word;
+use super::*;
+
+const A: &str = "192.0.2.1";
+const B: &str = "2001:db8::1";
+
+/// Only what is written down of the routers.
+fn tell(story: &mut Story, event: Event) -> Vec<String> {
+    let effects = story.engine.handle(event, story.now);
+    effects.iter().filter(|effect| is_of_reach(effect)).map(show).collect()
+}
+
+fn wait(story: &mut Story, time: Duration) -> Vec<String> {
+    let end = story.now + time;
+    let mut lines = Vec::new();
+    while let Some(at) = story.engine.deadline().filter(|at| *at <= end) {
+        story.now = at.max(story.now);
+        lines.extend(tell(story, Event::Tick));
+        assert!(story.engine.deadline().is_none_or(|at| at > story.now), "the same deadline again");
+    }
+    story.now = end;
+    lines
+}
+
+fn withholds(peer: &str, vips: &[&str]) -> Event {
+    let withheld = vips.iter().map(|vip| (net(vip), Withheld::FamilyNotNegotiated)).collect();
+    Event::PeerWithholds(peer.into(), Arc::new(withheld))
+}
+
+fn synced(peer: &str, version: u64) -> Event {
+    Event::PeerSynced(peer.into(), Version(version))
+}
+
+/// Two VIPs that are bound and healthy, and no session.
+fn ready() -> Story {
+    let mut story = Story::begin(config([("a", service([A, B], [])), ("b", service(["192.0.2.2"], ["b"]))]));
+    story.engine.start(story.now);
+    story.tell(Event::Addresses(BTreeMap::new()));
+    for vip in [A, B, "192.0.2.2"] {
+        story.tell(Event::AddressAdded(on("lo", vip), Owner::Us));
+    }
+    assert_eq!(story.engine.version(), Version(2));
+    story
+}
+
+fn is(story: &Story, vip: &str) -> String {
+    let vip = net(vip);
+    let routers = story.engine.reached(&vip);
+    format!("{} at {routers}", word(&story.engine.standing()[&vip].decision.verdict, routers))
+}
+
+#[test]
+fn a_vip_is_announced_when_the_first_router_has_acknowledged_it_and_ready_before() {
+    let mut story = ready();
+    assert_eq!(is(&story, A), "ready at 0");
+    assert_eq!(tell(&mut story, Event::PeerUp("tor-a".into())), [""; 0]);
+    assert_eq!(tell(&mut story, synced("tor-a", 1)), ["# 192.0.2.1 at 1 routers"]);
+    // The second VIP came with the second set.
+    assert_eq!((is(&story, A), is(&story, B)), ("announced at 1".into(), "ready at 0".into()));
+    assert_eq!(tell(&mut story, synced("tor-a", 2)), ["# 2001:db8::1 at 1 routers"]);
+    tell(&mut story, Event::PeerUp("tor-b".into()));
+    assert_eq!(tell(&mut story, synced("tor-b", 2)), [""; 0], "one line a VIP, not one a router");
+    assert_eq!(is(&story, A), "announced at 2");
+    assert_eq!(wait(&mut story, 60 * SECOND), [""; 0]);
+}
+
+#[test]
+fn a_vip_that_no_router_gets_is_warned_of_once_with_the_reason_for_each() {
+    let mut story = ready();
+    tell(&mut story, Event::PeerUp("tor-a".into()));
+    tell(&mut story, withholds("tor-a", &[B]));
+    assert_eq!(tell(&mut story, synced("tor-a", 2)), ["# 192.0.2.1 at 1 routers"]);
+    assert_eq!(is(&story, B), "ready at 0");
+    let warned = "# {2001:db8::1/128} at no router (tor-a: the peer has not activated this address family; tor-b: no session)";
+    assert_eq!(wait(&mut story, 60 * SECOND), [warned]);
+    // The operator has activated it: a new session, and now it is told.
+    tell(&mut story, Event::PeerDown("tor-a".into()));
+    tell(&mut story, Event::PeerUp("tor-a".into()));
+    assert_eq!(tell(&mut story, synced("tor-a", 2)), ["# 2001:db8::1 at 1 routers"]);
+}
+
+#[test]
+fn routers_that_are_all_gone_are_one_line_for_all_vips_and_a_short_loss_is_none() {
+    let mut story = ready();
+    tell(&mut story, Event::PeerUp("tor-a".into()));
+    tell(&mut story, synced("tor-a", 2));
+    tell(&mut story, Event::PeerDown("tor-a".into()));
+    assert_eq!((is(&story, A), is(&story, B)), ("ready at 0".into(), "ready at 0".into()));
+    assert_eq!(wait(&mut story, 4 * SECOND), [""; 0]);
+    tell(&mut story, Event::PeerUp("tor-a".into()));
+    assert_eq!(tell(&mut story, synced("tor-a", 2)), [""; 0], "the session's own lines say it all");
+    tell(&mut story, Event::PeerDown("tor-a".into()));
+    let all = "# {192.0.2.1/32, 2001:db8::1/128} at no router (tor-a: no session; tor-b: no session)";
+    assert_eq!(wait(&mut story, 60 * SECOND), [all]);
+    tell(&mut story, Event::PeerUp("tor-a".into()));
+    let back = ["# 192.0.2.1 at 1 routers", "# 2001:db8::1 at 1 routers"];
+    assert_eq!(tell(&mut story, synced("tor-a", 2)), back);
+}
+
+#[test]
+fn what_a_router_has_stays_so_while_other_vips_come_and_go() {
+    let mut story = ready();
+    tell(&mut story, Event::PeerUp("tor-a".into()));
+    tell(&mut story, synced("tor-a", 2));
+    let before = (is(&story, A), is(&story, B));
+    story.check("b", UP);
+    assert_eq!(story.engine.version(), Version(3));
+    assert_eq!((is(&story, A), is(&story, B)), before);
+    assert_eq!(is(&story, "192.0.2.2"), "ready at 0");
+    assert_eq!(tell(&mut story, synced("tor-a", 3)), ["# 192.0.2.2 at 1 routers"]);
+    story.check("b", DOWN);
+    assert_eq!(is(&story, "192.0.2.2"), "withheld at 0");
+    assert_eq!(wait(&mut story, 60 * SECOND), [""; 0], "what is withheld is not waited for");
+}
+
+#[test]
+fn nothing_is_said_of_routers_while_it_stops() {
+    let mut story = ready();
+    story.tell(Event::Shutdown);
+    assert_eq!(wait(&mut story, 60 * SECOND), [""; 0]);
+}
