@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::route::family_of;
 use crate::wire::{
     AsWidth, Asn, Attribute, Community, ErrorAction, Family, LargeCommunity, MpNlri, Origin, Peering,
-    RefreshKind, Role, SessionContext, Update,
+    RefreshKind, Role, SessionContext, Update, is_host,
 };
 
 /// Prefixes whose paths are remembered, bits behind the prefix length cleared.
@@ -232,14 +232,15 @@ impl AdjRibIn {
 }
 
 impl Ingress {
-    /// Whether the next hop is of a family that was agreed on for the prefix (RFC 8950 §4). That it can be a host's, the
-    /// decoder has seen to.
+    /// Whether packets can go that way: the next hop can be a host's (RFC 4271 §6.3), and is of a family that was agreed on
+    /// for the prefix (RFC 8950 §4). One that cannot be is no error of the message, so the decoder lets it pass.
     fn may_lead_by(&self, next_hop: IpAddr, prefix: &IpNet) -> bool {
-        match (prefix, next_hop) {
-            (IpNet::V4(_), IpAddr::V4(_)) | (IpNet::V6(_), IpAddr::V6(_)) => true,
-            (IpNet::V4(_), IpAddr::V6(_)) => self.extended_next_hop,
-            (IpNet::V6(_), IpAddr::V4(_)) => false,
-        }
+        is_host(next_hop)
+            && match (prefix, next_hop) {
+                (IpNet::V4(_), IpAddr::V4(_)) | (IpNet::V6(_), IpAddr::V6(_)) => true,
+                (IpNet::V4(_), IpAddr::V6(_)) => self.extended_next_hop,
+                (IpNet::V6(_), IpAddr::V4(_)) => false,
+            }
     }
 
     /// Whether the peer has no business to pass the route on to us: such a route is not eligible (RFC 9234 §5, ingress 1

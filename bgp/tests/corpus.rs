@@ -243,6 +243,7 @@ fn attributes_as_json(update: &Update) -> BTreeMap<String, Value> {
             | Attribute::MpUnreach(_)
             | Attribute::As4Path(_)
             | Attribute::As4Aggregator { .. }
+            | Attribute::OnlyToCustomer(_)
             | Attribute::Unknown { .. } => continue,
         };
         all.insert(name.to_owned(), value);

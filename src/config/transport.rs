@@ -24,12 +24,7 @@ pub(super) struct Written {
 
 impl Written {
     pub(super) fn absent() -> Self {
-        Self {
-            key: Field::Absent,
-            reach: Field::Absent,
-            interface: Field::Absent,
-            tcp_mss: Field::Absent,
-        }
+        Self { key: Field::Absent, reach: Field::Absent, interface: Field::Absent, tcp_mss: Field::Absent }
     }
 
     pub(super) fn read(table: &mut Table<'_>, report: &mut Report) -> Self {

@@ -143,8 +143,9 @@ fn vip(
     let missing = |(name, info): (&PeerName, &PeerInfo)| {
         let lacks = verdict.attributes().is_some() && !engine.is_at(name, prefix);
         // Why there is none is said once for the peer, and not for each of thousands of VIPs.
-        let why =
-            || if info.status.state == State::Established { not_sent(info, prefix) } else { info.waits.clone() };
+        let why = || {
+            if info.status.state == State::Established { not_sent(info, prefix) } else { info.waits.clone() }
+        };
         lacks.then(|| (name.to_string(), why().unwrap_or_else(|| "no session".to_owned())))
     };
     api::Vip {

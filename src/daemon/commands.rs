@@ -56,7 +56,10 @@ impl Daemon {
 
     fn surroundings(&self) -> Surroundings {
         let peers = self.peers.status().map(|(name, peer, status)| {
-            (name.clone(), PeerInfo { peer: peer.clone(), hint: self.peers.hint(name, &status), status, waits: None })
+            (
+                name.clone(),
+                PeerInfo { peer: peer.clone(), hint: self.peers.hint(name, &status), status, waits: None },
+            )
         });
         let waiting = self.peers.waiting().map(|(name, peer, reason, since)| {
             (name.clone(), PeerInfo::waiting(peer.clone(), reason, since))

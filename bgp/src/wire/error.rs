@@ -1,7 +1,6 @@
 //! What can be wrong with a message, and the NOTIFICATION that says so.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -78,9 +77,6 @@ pub enum DecodeError {
     /// UPDATE: prefixes that cannot be read.
     #[error("withdrawn routes or NLRI cannot be read")]
     InvalidNetworkField,
-    /// UPDATE: a next hop that no host can have (RFC 4271 §6.3).
-    #[error("the next hop {0} is no address of a host")]
-    NextHopIsNoHost(IpAddr),
     /// UPDATE: segments of a confederation from a peer outside of ours (RFC 5065 §5).
     #[error("AS_PATH has segments of a confederation that we are not in")]
     ForeignConfederation,
@@ -142,8 +138,6 @@ impl DecodeError {
                 (code::UPDATE_MESSAGE, update::OPTIONAL_ATTRIBUTE_ERROR, attribute.clone())
             }
             Self::InvalidNetworkField => (code::UPDATE_MESSAGE, update::INVALID_NETWORK_FIELD, empty),
-            // What the attribute holds is known, but not which one of the two that have a next hop.
-            Self::NextHopIsNoHost(_) => (code::UPDATE_MESSAGE, update::INVALID_NEXT_HOP_ATTRIBUTE, empty),
             Self::MalformedAsPath | Self::ForeignConfederation => {
                 (code::UPDATE_MESSAGE, update::MALFORMED_AS_PATH, empty)
             }

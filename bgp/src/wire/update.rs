@@ -19,7 +19,7 @@ use super::iana::attribute as code;
 use super::parse::{self, Parsed};
 use super::{
     AsPath, Asn, Attribute, DecodeError, EncodeError, ErrorAction, Family, MalformedAttribute, MpNlri,
-    MpReach, MpUnreach, SessionContext, is_host, prefix,
+    MpReach, MpUnreach, SessionContext, prefix,
 };
 
 /// Routes withdrawn and routes announced with one set of attributes.
@@ -166,7 +166,6 @@ impl Update {
         let Decoded { attributes, malformed } = attribute::decode_all(attributes, ctx)?;
         let mut update = Self { withdrawn, attributes, nlri, malformed };
         update.require_mandatory();
-        update.require_hosts();
         update.require_routes()?;
         Ok(update)
     }
@@ -207,27 +206,6 @@ impl Update {
                     code,
                     action: ErrorAction::TreatAsWithdraw,
                     error: DecodeError::MissingWellKnownAttribute(code),
-                });
-            }
-        }
-    }
-
-    /// Routes whose next hop no host can have are withdrawn (RFC 4271 §6.3). Without routes in the NLRI field NEXT_HOP
-    /// means nothing (RFC 4760 §3).
-    fn require_hosts(&mut self) {
-        let classic = self.attributes.iter().find_map(|attribute| {
-            if let Attribute::NextHop(address) = attribute { Some(IpAddr::V4(*address)) } else { None }
-        });
-        let classic = classic.filter(|_| !self.nlri.is_empty()).map(|address| (code::NEXT_HOP, address));
-        let reach = self.mp_reach().filter(|reach| !reach.nlri.is_empty());
-        let multiprotocol = reach.and_then(|reach| reach.next_hop.address());
-        let multiprotocol = multiprotocol.map(|address| (code::MP_REACH_NLRI, address));
-        for (code, address) in classic.into_iter().chain(multiprotocol) {
-            if !is_host(address) {
-                self.malformed.push(MalformedAttribute {
-                    code,
-                    action: ErrorAction::TreatAsWithdraw,
-                    error: DecodeError::NextHopIsNoHost(address),
                 });
             }
         }

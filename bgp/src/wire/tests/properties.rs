@@ -1,7 +1,5 @@
 //! Any input is survived, and what is encoded is what is decoded.
 
-use std::net::Ipv6Addr;
-
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -231,7 +229,7 @@ fn updates(ctx: SessionContext) -> impl Strategy<Value = Update> {
                 routes.1.map(Attribute::MpUnreach),
                 Some(Attribute::Origin(origin)),
                 Some(Attribute::AsPath(path)),
-                Some(Attribute::NextHop(host_v4(next_hop))),
+                Some(Attribute::NextHop(next_hop.into())),
                 med.map(Attribute::MultiExitDisc),
                 local_pref.filter(|_| internal).map(Attribute::LocalPref),
                 atomic.then_some(Attribute::AtomicAggregate),
@@ -279,17 +277,6 @@ fn asns(ctx: SessionContext) -> impl Strategy<Value = Asn> {
     prop_oneof![8 => 1..=largest, 1 => Just(Asn::TRANS.0)].prop_map(Asn)
 }
 
-/// An address that a host can have.
-fn host_v4(address: u32) -> Ipv4Addr {
-    let address = Ipv4Addr::from(address);
-    if is_host(address.into()) { address } else { Ipv4Addr::new(10, 0, 0, 1) }
-}
-
-fn host_v6(address: u128) -> Ipv6Addr {
-    let address = Ipv6Addr::from(address);
-    if is_host(address.into()) { address } else { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1) }
-}
-
 fn as_paths(ctx: SessionContext) -> impl Strategy<Value = AsPath> {
     let ases = prop_oneof![8 => vec(asns(ctx), 1..6), 1 => vec(asns(ctx), 255)];
     let segment = (0..4_u8, ases).prop_map(move |(kind, ases)| match kind {
@@ -327,11 +314,9 @@ fn mp_unreaches() -> impl Strategy<Value = MpUnreach> {
 fn mp_reaches() -> impl Strategy<Value = MpReach> {
     let next_hop = (any::<u128>(), option::of(any::<u128>()), any::<bool>());
     (mp_nlri(), next_hop).prop_map(|((family, nlri), (global, link_local, classic))| {
-        let ipv6 = MpNextHop::Ipv6 { global: host_v6(global), link_local: link_local.map(Into::into) };
+        let ipv6 = MpNextHop::Ipv6 { global: global.into(), link_local: link_local.map(Into::into) };
         let next_hop = match nlri {
-            MpNlri::Ipv4(_) if classic => {
-                MpNextHop::Ipv4(host_v4(u32::from_be_bytes([global.to_be_bytes()[0], 0, 0, 1])))
-            }
+            MpNlri::Ipv4(_) if classic => MpNextHop::Ipv4(Ipv4Addr::from(global.to_be_bytes()[0] as u32)),
             MpNlri::Ipv4(_) | MpNlri::Ipv6(_) => ipv6,
             MpNlri::Opaque(_) => MpNextHop::Other(global.to_be_bytes().to_vec().into()),
         };
