@@ -31,7 +31,7 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
     block_on(args.client.client(REHEARSAL).post::<Done>("/v1/restart", &()))??;
     let status = block_on(until_over(&args.client, asked))??;
     let established = status.peers.values().filter(|peer| peer.state == "Established").count();
-    let announced = status.vips.iter().filter(|vip| vip.verdict != "withheld").count();
+    let announced = status.vips.iter().filter(|vip| vip.sent_to > 0).count();
     drain::show(
         &args.client,
         &Done {

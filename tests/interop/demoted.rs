@@ -82,11 +82,11 @@ fn standby(lab: &Lab, kind: RouterKind) -> Result<()> {
     };
     carried_by(&active)?;
     let address: IpAddr = VIP.parse()?;
-    ensure!(
-        standby.node.explain(address)?.vip.reason.as_deref() == Some("standby"),
-        "{:?}",
-        standby.node.explain(address)?
-    );
+    lab.until("the standby to have found that it is one", SOON, || {
+        let explained = standby.node.explain(address)?.vip;
+        ensure!(explained.reason.as_deref() == Some("standby") && explained.sent_to == 1, "{explained:?}");
+        Ok(())
+    })?;
 
     let client = Client::start(&client, format!("{VIP}:7").parse()?)?;
     client.wait_for_servers(&["active"], SOON)?;

@@ -73,6 +73,15 @@ impl<'a> Site<'a> {
         Ok(self.router.routes()?.contains_key(&IpNet::from(vip.parse::<IpAddr>()?)))
     }
 
+    /// The same, once the router has counted all that a node has sent: the End-of-RIB of a session comes behind its routes.
+    fn settled_updates(&self, lab: &Lab, node: &Node) -> Result<u64> {
+        lab.until("the router to have counted every UPDATE", SOON, || {
+            let (sent, counted) = (node.status()?.peers["tor"].updates_sent, self.updates()?);
+            ensure!(sent == counted, "{counted} of {sent}");
+            Ok(counted)
+        })
+    }
+
     /// The UPDATEs that the router has had from us since the session began.
     fn updates(&self) -> Result<u64> {
         let shown: serde_json::Value =
@@ -224,7 +233,7 @@ fn failing_service(lab: &Lab) -> Result<()> {
     let node = Node::start(lab, &site.edge, &two_services())?;
     site.wait_route(A, true, SOON)?;
     site.wait_route(B, true, SOON)?;
-    let (updates, since) = (site.updates()?, node.explain(B.parse()?)?.vip.since_ms);
+    let (updates, since) = (site.settled_updates(lab, &node)?, node.explain(B.parse()?)?.vip.since_ms);
     for _round in 0..3 {
         site.a.set_health(Health::Bad)?;
         site.wait_route(A, false, SOON)?;
@@ -244,7 +253,7 @@ fn hanging_check(lab: &Lab) -> Result<()> {
     let node = Node::start(lab, &site.edge, &two_services())?;
     site.wait_route(A, true, SOON)?;
     site.wait_route(B, true, SOON)?;
-    let (updates, since) = (site.updates()?, node.status()?.peers["tor"].since_ms);
+    let (updates, since) = (site.settled_updates(lab, &node)?, node.status()?.peers["tor"].since_ms);
     site.a.set_health(Health::Hang)?;
     site.wait_route(A, false, SOON)?;
     let why = node.explain(A.parse()?)?.vip.why.unwrap_or_default();
@@ -387,8 +396,11 @@ fn second_sigterm(lab: &Lab) -> Result<()> {
     let log = node.process.log();
     ensure!(log.contains("VIP withdrawn"), "{log}");
     site.wait_route(A, false, SOON)?;
-    let notification = site.router.received_notification(EDGE.parse()?)?.context("no Cease")?;
-    ensure!((notification.code, notification.subcode) == (6, 2), "{notification:?}");
+    lab.until("the Cease to be understood", SOON, || {
+        let notification = site.router.received_notification(EDGE.parse()?)?.context("no Cease")?;
+        ensure!((notification.code, notification.subcode) == (6, 2), "{notification:?}");
+        Ok(())
+    })?;
     ensure!(node.address(A.parse()?)?.is_none(), "the address was left behind");
     Ok(())
 }

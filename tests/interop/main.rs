@@ -14,6 +14,7 @@
 //! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
 //! | `kernel` | addresses and interfaces that others change: what the kernel says is believed, and nothing else |
 //! | `flushes` | addresses that are flushed at random: how long a VIP is announced and not there |
+//! | `delivery` | what routers have of what we announce, a path that loses full segments, BGP roles |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
@@ -38,6 +39,7 @@ mod bfd;
 mod boot;
 mod capabilities;
 mod control;
+mod delivery;
 mod demoted;
 mod descriptors;
 mod detection;
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         capabilities::trials(),
         graceful::trials(),
         rack::trials(),
+        delivery::trials(),
         demoted::trials(),
         invariants::trials(),
         flushes::trials(),

@@ -247,7 +247,7 @@ fn wrong_as(lab: &Lab) -> Result<()> {
         &node,
         &["peer=tor ", "it has another `remote-as` configured for us than our local_as 65001"],
     )?;
-    pair.wait_logged(&node, &["peer=other ", "its ASN is not the peer_as 65009 that is configured here"])
+    pair.wait_logged(&node, &["peer=other ", "it is AS 65000, not the peer_as 65009 that is configured here"])
         .map(drop)
 }
 

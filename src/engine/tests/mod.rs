@@ -350,13 +350,13 @@ impl Story {
     /// The kernel puts an address on the host, and says so, and answers.
     fn bound(&mut self, address: Address) -> Vec<String> {
         let effects = self.engine.handle_all([added(address, Owner::Us), done(address)], self.now);
-        effects.iter().map(show).collect()
+        effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
     }
 
     /// The kernel takes it off, and says so, and answers.
     fn unbound(&mut self, address: Address) -> Vec<String> {
         let effects = self.engine.handle_all([Event::AddressRemoved(address), done(address)], self.now);
-        effects.iter().map(show).collect()
+        effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
     }
 
     fn check(&mut self, check: &str, state: HealthState) -> Vec<String> {

@@ -39,9 +39,9 @@ fn synced(peer: &str, version: u64) -> Event {
 fn ready() -> Story {
     let mut story = Story::begin(config([("a", service([A, B], [])), ("b", service(["192.0.2.2"], ["b"]))]));
     story.engine.start(story.now);
-    story.tell(Event::Addresses(BTreeMap::new()));
+    story.tell(listed(BTreeMap::new()));
     for vip in [A, B, "192.0.2.2"] {
-        story.tell(Event::AddressAdded(on("lo", vip), Owner::Us));
+        story.bound(on("lo", vip));
     }
     assert_eq!(story.engine.version(), Version(2));
     story
