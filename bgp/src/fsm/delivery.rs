@@ -108,8 +108,9 @@ impl Delivery {
         let acknowledged = self.given.saturating_sub(missing);
         if acknowledged > self.acknowledged {
             self.acknowledged = acknowledged;
-            while let Some((_, prefixes)) = self.marks.pop_front_if(|(end, _)| *end <= acknowledged) {
-                self.prefixes = prefixes;
+            while let Some((_, prefixes)) = self.marks.front().filter(|(end, _)| *end <= acknowledged) {
+                self.prefixes = *prefixes;
+                self.marks.pop_front();
             }
             self.look_after = FIRST_LOOK;
             self.stuck_since = Some(now);

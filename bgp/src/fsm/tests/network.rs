@@ -255,7 +255,12 @@ impl World {
                         Due::Taken { wire: on, by, count } if (*on, *by) == (wire, side) => {
                             not_taken += count
                         }
-                        _ => {}
+                        Due::Syn { .. }
+                        | Due::SynAck { .. }
+                        | Due::Refused { .. }
+                        | Due::Data { .. }
+                        | Due::Fin { .. }
+                        | Due::Taken { .. } => {}
                     }
                 }
                 // Nothing that a dead wire swallows is ever acknowledged.

@@ -53,7 +53,8 @@ fn a_role_that_is_not_told_is_refused_only_where_it_is_required() {
     let provider = Capability::Role(Role::Provider);
     let unassigned = Capability::Unknown { code: 9, data: Bytes::from_static(&[9]) };
     let customer = Some(Role::Customer);
-    let cases: [(&str, Option<Role>, bool, Vec<Capability>, bool); 8] = [
+    type Case = (&'static str, Option<Role>, bool, Vec<Capability>, bool);
+    let cases: [Case; 8] = [
         ("neither has one", None, false, vec![], true),
         ("only the peer has one", None, false, vec![provider.clone()], true),
         ("only we have one", customer, false, vec![], true),
