@@ -64,6 +64,8 @@ fn status(vips: usize) -> Status {
         reason: None,
         why: None,
         bound: true,
+        state: "announced".to_owned(),
+        not_at: BTreeMap::new(),
         sent_to: 0,
         heard: Vec::new(),
     };
