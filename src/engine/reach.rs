@@ -79,6 +79,7 @@ impl Reach {
             | Event::AddressRemoved(_)
             | Event::Link(..)
             | Event::Answered(..)
+            | Event::PeersRenamed(_)
             | Event::Drain(..)
             | Event::Undrain(_)
             | Event::Promote(_)

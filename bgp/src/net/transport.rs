@@ -184,6 +184,7 @@ impl TransportError {
             | Self::Ttl(_)
             | Self::MinTtl(_)
             | Self::UserTimeout(_)
+            | Self::SegmentSize(_)
             | Self::NoMd5
             | Self::Md5(_)
             | Self::NoAo
