@@ -21,6 +21,7 @@
 //! | `load` | a million routes from one peer, and what the others notice |
 //! | `scale` | a thousand services with a check of their own every second |
 //! | `paths` | who else announces a VIP |
+//! | `package` | the Debian package under a real systemd, and what each step does to the traffic |
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
 //! | `control` | reloads that hang, a daemon that stands still, clients that neither speak nor read |
@@ -54,6 +55,7 @@ mod load;
 mod log;
 mod next_hops;
 mod node;
+mod package;
 mod paths;
 mod rack;
 mod renamed;
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         kernel::trials(),
         transport::trials(),
         paths::trials(),
+        package::trials(),
         load::trials(),
         scale::trials(),
         bfd::trials(),

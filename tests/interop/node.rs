@@ -10,7 +10,7 @@ use vipcast::control::api::{Explanation, Status};
 use vipcast_lab::{Host, Lab, Process, Signal};
 
 /// The program under test.
-const VIPCAST: &str = env!("CARGO_BIN_EXE_vipcast");
+pub(crate) const VIPCAST: &str = env!("CARGO_BIN_EXE_vipcast");
 
 /// A running daemon.
 pub(crate) struct Node {

@@ -56,6 +56,7 @@
 //! | change what a new host is like | `SYSCTLS` in [`host`] |
 //! | change how datagrams are counted | [`traffic`]; what runs in the namespace is `bin/vipcast-lab-agent` |
 //! | let a systemd of the test's own run a service | [`Systemd`] |
+//! | boot a host, and install packages there | [`Machine`] |
 //! | make a BGP peer misbehave | [`speaker`]; what runs in the namespace is `bin/vipcast-lab-agent` |
 //! | know how the agent is found and built | `agent.rs` |
 
@@ -65,6 +66,7 @@ pub mod capture;
 pub mod host;
 pub mod lab;
 pub mod link;
+mod machine;
 pub mod process;
 pub mod remains;
 pub mod router;
@@ -78,6 +80,7 @@ pub use capture::Capture;
 pub use host::{Host, Toggle};
 pub use lab::Lab;
 pub use link::{Link, Subnet};
+pub use machine::Machine;
 pub use process::{Memory, Process, Signal};
 pub use router::{
     Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,

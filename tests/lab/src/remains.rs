@@ -85,12 +85,43 @@ pub fn bury(prefix: &str) -> Result<()> {
     }
     // Once more, for one that was on its way in while the name was still there.
     kill_all(prefix, &inodes)?;
+    if let Some(hierarchy) = unified_cgroups() {
+        for name in entries(&hierarchy)?.iter().filter(|name| lab_of(name) == Some(prefix)) {
+            remove_cgroup(&hierarchy.join(name))?;
+        }
+    }
     match fs::remove_dir_all(root().join(prefix)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove the directory of {prefix}"))
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Where the unified hierarchy of cgroups is mounted. A machine of the lab has a cgroup of the name of its namespace there.
+pub(crate) fn unified_cgroups() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/mounts").ok()?;
+    let places = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        Some((words.next()?, words.next()?))
+    });
+    places.into_iter().find(|(_, kind)| *kind == "cgroup2").map(|(place, _)| place.into())
+}
+
+/// Removes a cgroup and those below it as soon as the processes in there have ended.
+pub(crate) fn remove_cgroup(path: &Path) -> Result<()> {
+    for name in entries(path)? {
+        let child = path.join(name);
+        if child.is_dir() {
+            remove_cgroup(&child)?;
+        }
+    }
+    wait::until(format!("{} to be empty", path.display()), Duration::from_secs(5), || {
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    })
 }
 
 fn kill_all(prefix: &str, namespaces: &BTreeSet<(u64, u64)>) -> Result<()> {

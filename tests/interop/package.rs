@@ -1,0 +1,385 @@
+//! The Debian package under a real systemd: what each step does to the daemon, and to the traffic of the node.
+//!
+//! ```text
+//!  client ── tor (FRR) ──┬── edge     a booted machine of its own, with the package
+//!                        └── other    a node that is not touched; it has traffic where a test needs one that does
+//! ```
+//!
+//! The older version is the same program under a lower number.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, bail, ensure};
+use ipnet::IpNet;
+use libtest_mimic::Trial;
+use vipcast_lab::{
+    Client, EchoServer, Host, Lab, Machine, Neighbor, Router, RouterConfig, RouterKind, Subnet,
+};
+
+use crate::SOON;
+use crate::node::{Node, VIPCAST};
+
+const VIP: &str = "192.0.2.10";
+const OLD: &str = "0.0.9-1";
+const NEW: &str = "0.1.0-1";
+const CONFIG: &str = "/etc/vipcast/vipcast.yaml";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let trial = |name: &str, test: fn(&Lab) -> Result<()>| {
+        let needs = available().and_then(|()| Lab::available_with(&[RouterKind::Frr]));
+        let lab = name.to_owned();
+        vipcast_lab::trial(name, needs, move || Lab::run(&lab, test))
+    };
+    vec![
+        trial("package::an_installation_neither_enables_nor_starts_the_service", installed),
+        trial("package::upgrade_downgrade_and_reinstallation_lose_nothing_with_graceful_restart", upgraded),
+        trial(
+            "package::an_upgrade_without_graceful_restart_leaves_the_old_daemon_running_and_says_so",
+            not_replaced,
+        ),
+        trial("package::an_upgrade_that_fails_leaves_the_daemon_alone", failed),
+        trial("package::a_removal_drains_the_node_and_a_purge_leaves_nothing", removed),
+        trial("package::without_systemd_it_installs_and_removes_files_alone", without_systemd),
+    ]
+}
+
+fn available() -> Result<(), String> {
+    Machine::available()?;
+    for (program, package) in [("dpkg-shlibdeps", "dpkg-dev"), ("strip", "binutils")] {
+        if !Path::new("/usr/bin").join(program).exists() {
+            return Err(format!("{program} is missing (Debian package {package})"));
+        }
+    }
+    Ok(())
+}
+
+/// The package of this tree with that version, built once for all tests.
+fn package(version: &str) -> Result<PathBuf> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("package-{}", std::process::id()));
+    let built = || -> Option<PathBuf> {
+        let mut entries = std::fs::read_dir(&output).ok()?.flatten().map(|entry| entry.path());
+        entries.find(|path| path.to_string_lossy().contains(&format!("vipcast_{version}_")))
+    };
+    if let Some(path) = built() {
+        return Ok(path);
+    }
+    let mut build = Command::new(root.join("packaging/deb/build"));
+    build.args(["--fast", "--binary", VIPCAST, "--version", version, "--output"]).arg(&output);
+    let done = build.output().context("cannot run packaging/deb/build")?;
+    ensure!(done.status.success(), "packaging/deb/build: {}", String::from_utf8_lossy(&done.stderr));
+    built().context("packaging/deb/build made no package")
+}
+
+/// A router, and a machine that has the package's traffic.
+struct Site<'a> {
+    lab: &'a Lab,
+    edge: Host,
+    other: Host,
+    client: Host,
+    router: Arc<dyn Router>,
+    machine: Machine,
+    _servers: Vec<EchoServer>,
+}
+
+impl<'a> Site<'a> {
+    fn new(lab: &'a Lab, graceful: bool) -> Result<Self> {
+        let (tor, client) = (lab.host("tor")?, lab.host("client")?);
+        lab.link(&tor, &client, Subnet::dual(9))?;
+        client.route(&["default", "via", "10.0.9.1"])?;
+        let mut config = RouterConfig::new(65000, Ipv4Addr::new(10, 0, 0, 1));
+        let mut hosts = Vec::new();
+        let mut servers = Vec::new();
+        for (name, number) in [("edge", 1_u8), ("other", 2)] {
+            let host = lab.host(name)?;
+            let link = lab.link(&tor, &host, Subnet::dual(number))?;
+            host.route(&["default", "via", &link.v4(&tor)?.to_string()])?;
+            let neighbor = Neighbor::new(link.v4(&host)?, 65000 + u32::from(number));
+            config = config.neighbor(if graceful { neighbor.graceful_restart() } else { neighbor });
+            servers.push(EchoServer::start(&host, name, "[::]:7".parse()?, Some("[::]:8080".parse()?))?);
+            hosts.push(host);
+        }
+        let router = lab.router(RouterKind::Frr, &tor, &config)?;
+        let machine = Machine::boot(&hosts[0])?;
+        let [edge, other] = <[Host; 2]>::try_from(hosts).ok().context("two hosts")?;
+        Ok(Self { lab, edge, other, client, router, machine, _servers: servers })
+    }
+
+    /// The configuration of node `number`.
+    fn config(number: u8, graceful: bool) -> String {
+        format!(
+            "local_as: {}
+peers:
+  tor: {{address: 10.0.{number}.1, peer_as: 65000, graceful_restart: {graceful}}}
+checks:
+  web:
+    http: {{url: \"http://127.0.0.1:8080/healthz\"}}
+    interval: 100ms
+    timeout: 100ms
+services:
+  web: {{vips: [{VIP}], checks: [web]}}
+shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
+",
+            65000 + u32::from(number)
+        )
+    }
+
+    fn dpkg(&self, arguments: &str) -> Result<String> {
+        self.machine.shell(&format!("dpkg --force-unsafe-io {arguments}"))
+    }
+
+    fn install(&self, version: &str) -> Result<String> {
+        let package = self.machine.copy(&package(version)?)?;
+        self.dpkg(&format!("--install {}", package.display()))
+    }
+
+    /// Installs the old version, and starts it as an operator does.
+    fn start(&self, graceful: bool) -> Result<()> {
+        self.install(OLD)?;
+        self.machine.write(CONFIG, &Self::config(1, graceful))?;
+        self.machine.run(&["vipcast", "check"])?;
+        self.machine.run(&["systemctl", "enable", "--now", "vipcast"])?;
+        self.wait_next_hops(&["10.0.1.2"])
+    }
+
+    /// Waits until the kernel of the router sends the VIP there and nowhere else.
+    fn wait_next_hops(&self, wanted: &[&str]) -> Result<()> {
+        let vip: IpNet = format!("{VIP}/32").parse()?;
+        self.lab.until(format_args!("the router to have the next hops {wanted:?}"), SOON, || {
+            let routes = self.router.host().routes(vip)?;
+            let hops = routes.iter().flat_map(|route| route.next_hops.iter().filter_map(|hop| hop.gateway));
+            let mut hops: Vec<String> = hops.map(|hop| hop.to_string()).collect();
+            hops.sort();
+            ensure!(hops == wanted, "{hops:?}; the journal: {}", self.journal());
+            Ok(())
+        })
+    }
+
+    /// What a client loses while something happens, and what came of that. Its answers come from `servers` before.
+    fn under_traffic<T>(&self, servers: &[&str], what: impl FnOnce() -> Result<T>) -> Result<T> {
+        let client = Client::start(&self.client, format!("{VIP}:7").parse()?)?;
+        client.wait_for_servers(servers, SOON)?;
+        let done = what()?;
+        let report = client.stop()?;
+        println!("{}", report.summary());
+        ensure!(report.lost() == 0, "{}\n{}", report.summary(), self.journal());
+        ensure!(report.sent() > 100, "{}", report.summary());
+        Ok(done)
+    }
+
+    fn show(&self, property: &str) -> Result<String> {
+        let said = self.machine.run(&["systemctl", "show", "--value", "--property", property, "vipcast"])?;
+        Ok(said.trim().to_owned())
+    }
+
+    fn pid(&self) -> Result<i32> {
+        let pid = self.show("MainPID")?.parse()?;
+        ensure!(pid > 0, "vipcast does not run: {}", self.journal());
+        Ok(pid)
+    }
+
+    /// Whether the daemon runs the program that is on disk.
+    fn is_current(&self) -> Result<bool> {
+        let pid = self.pid()?;
+        let said = self.machine.shell(&format!("stat -Lc %d:%i /proc/{pid}/exe /usr/bin/vipcast"))?;
+        let mut lines = said.lines();
+        Ok(lines.next() == lines.next())
+    }
+
+    fn version(&self) -> Result<String> {
+        self.machine.run(&["dpkg-query", "--show", "--showformat", "${Version} ${Status}", "vipcast"])
+    }
+
+    fn journal(&self) -> String {
+        self.machine
+            .run(&["journalctl", "--no-pager", "--unit", "vipcast"])
+            .unwrap_or_else(|error| format!("{error:#}"))
+    }
+}
+
+fn installed(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    let said = site.install(NEW)?;
+    println!("{said}");
+    ensure!(site.version()? == format!("{NEW} install ok installed"), "{}", site.version()?);
+    ensure!(
+        site.show("UnitFileState")? == "disabled" && site.show("ActiveState")? == "inactive",
+        "it was started"
+    );
+    ensure!(site.show("LoadState")? == "loaded", "systemd does not know the unit");
+    site.machine.run(&["systemd-analyze", "verify", "--man=no", "/lib/systemd/system/vipcast.service"])?;
+    let said = site.machine.shell("systemd-analyze verify --man=no /lib/systemd/system/vipcast.service")?;
+    ensure!(said.trim().is_empty(), "{said}");
+    site.machine.run(&["vipcast", "check"])?;
+    Ok(())
+}
+
+/// Every step replaces the daemon in place: the process keeps its number, and the client loses nothing.
+fn upgraded(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, true)?;
+    site.start(true)?;
+    let pid = site.pid()?;
+    for (step, version) in [("upgrade", NEW), ("reinstallation", NEW), ("downgrade", OLD)] {
+        let said = site.under_traffic(&["edge"], || site.install(version))?;
+        println!("{step}: {said}");
+        ensure!(said.contains("1 of 1 peers established, 1 of 1 VIPs announced"), "{step}: {said}");
+        ensure!(site.version()? == format!("{version} install ok installed"), "{step}: {}", site.version()?);
+        ensure!(site.pid()? == pid, "{step}: it is another process");
+        ensure!(site.is_current()?, "{step}: the old program runs\n{said}");
+        ensure!(site.show("UnitFileState")? == "enabled", "{step}: it is not enabled any more");
+    }
+    Ok(())
+}
+
+/// The routers would drop the routes: nothing happens to the daemon until the operator restarts it.
+fn not_replaced(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    site.start(false)?;
+    let pid = site.pid()?;
+    let said = site.under_traffic(&["edge"], || site.install(NEW))?;
+    println!("{said}");
+    for part in [
+        "the daemon was not replaced: error: tor would drop our routes: graceful restart is not negotiated",
+        "the old program keeps running",
+        "'systemctl restart vipcast' starts the new one",
+    ] {
+        ensure!(said.contains(part), "it does not say {part:?}: {said}");
+    }
+    ensure!(site.pid()? == pid && !site.is_current()?, "the daemon was replaced");
+    ensure!(site.version()? == format!("{NEW} install ok installed"), "{}", site.version()?);
+    site.wait_next_hops(&["10.0.1.2"])?;
+    site.machine.run(&["vipcast", "status"])?;
+
+    // A policy that forbids restarts is obeyed, and nobody is asked.
+    site.machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n")?;
+    site.machine.run(&["chmod", "755", "/usr/sbin/policy-rc.d"])?;
+    let said = site.under_traffic(&["edge"], || site.install(OLD))?;
+    ensure!(said.contains("the daemon was not replaced: policy-rc.d forbids a restart"), "{said}");
+    site.machine.run(&["rm", "/usr/sbin/policy-rc.d"])?;
+
+    site.machine.run(&["systemctl", "restart", "vipcast"])?;
+    site.wait_next_hops(&["10.0.1.2"])?;
+    ensure!(site.pid()? != pid && site.is_current()?, "the old program runs");
+    Ok(())
+}
+
+/// Packages whose scripts fail where dpkg goes back to the old version; each is installed over it.
+fn failed(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, true)?;
+    site.start(true)?;
+    let (pid, package) = (site.pid()?, site.machine.copy(&package(NEW)?)?);
+    let fails_at = |word: &str| format!("#!/bin/sh\n[ \"$1\" != {word} ]\n");
+    for (script, word) in [("preinst", "upgrade"), ("postrm", "failed-upgrade")] {
+        let unpacked = format!("/root/{script}");
+        site.machine.run(&["dpkg-deb", "--raw-extract", &package.to_string_lossy(), &unpacked])?;
+        let path = format!("{unpacked}/DEBIAN/{script}");
+        site.machine.write(&path, &fails_at(word))?;
+        site.machine.run(&["chmod", "755", &path])?;
+        site.machine.run(&["dpkg-deb", "-Znone", "--build", &unpacked, "/root/broken.deb"])?;
+        if word == "failed-upgrade" {
+            // The new version is asked when the old one has failed.
+            site.machine.write("/var/lib/dpkg/info/vipcast.postrm", &fails_at("upgrade"))?;
+        }
+        let said = site.under_traffic(&["edge"], || match site.dpkg("--install /root/broken.deb") {
+            Ok(said) => bail!("{script}: the broken package was installed: {said}"),
+            Err(error) => Ok(format!("{error:#}")),
+        })?;
+        println!("{script}: {said}");
+        let place = if script == "preinst" { "pre-installation" } else { "post-removal" };
+        ensure!(said.contains(&format!("new vipcast package {place} script")), "it failed elsewhere: {said}");
+        ensure!(site.pid()? == pid, "{script}: it is another process");
+        ensure!(site.version()? == format!("{OLD} install ok installed"), "{script}: {}", site.version()?);
+        ensure!(site.show("UnitFileState")? == "enabled", "{script}: it is not enabled any more");
+        site.machine.run(&["vipcast", "status"])?;
+    }
+    Ok(())
+}
+
+fn removed(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    site.start(false)?;
+    // What operators do to units.
+    site.machine.shell(
+        "systemctl add-wants graphical.target vipcast
+         mkdir -p /etc/systemd/system/vipcast.service.d
+         printf '[Service]\\nLimitCORE=0\\n' >/etc/systemd/system/vipcast.service.d/override.conf
+         systemctl daemon-reload",
+    )?;
+    let _other = Node::start(lab, &site.other, &Site::config(2, false))?;
+    site.wait_next_hops(&["10.0.1.2", "10.0.2.2"])?;
+    let pid = site.pid()?;
+    let said = site.under_traffic(&["edge", "other"], || {
+        let said = site.dpkg("--remove vipcast")?;
+        site.wait_next_hops(&["10.0.2.2"])?;
+        Ok(said)
+    })?;
+    println!("{said}");
+    ensure!(said.contains("draining this node and stopping the daemon"), "{said}");
+    ensure!(site.machine.run(&["test", "-e", &format!("/proc/{pid}")]).is_err(), "the daemon still runs");
+    let journal = site.journal();
+    ensure!(journal.contains("GRACEFUL_SHUTDOWN is set"), "it was not drained: {journal}");
+    ensure!(
+        site.edge.addresses()?.iter().all(|address| address.address.addr().to_string() != VIP),
+        "the VIP is left"
+    );
+    // What the next installation finds again.
+    site.machine.run(&["test", "-e", CONFIG])?;
+    site.machine.run(&["test", "-d", "/var/lib/vipcast"])?;
+
+    // Installed again it has its configuration, and is enabled as before, but starts when the operator says so.
+    site.install(NEW)?;
+    ensure!(
+        site.show("UnitFileState")? == "enabled" && site.show("ActiveState")? == "inactive",
+        "started by itself"
+    );
+    site.machine.run(&["systemctl", "start", "vipcast"])?;
+    site.wait_next_hops(&["10.0.1.2", "10.0.2.2"])?;
+
+    let said = site.under_traffic(&["edge", "other"], || site.dpkg("--purge vipcast"))?;
+    println!("{said}");
+    site.wait_next_hops(&["10.0.2.2"])?;
+    left(&site.machine)?;
+    let units =
+        site.machine.run(&["systemctl", "list-unit-files", "vipcast*", "--no-legend"]).unwrap_or_default();
+    ensure!(units.is_empty(), "{units}");
+    Ok(())
+}
+
+/// A chroot, a container or an image that is built: nothing is started, and nothing fails for that.
+fn without_systemd(lab: &Lab) -> Result<()> {
+    let machine = Machine::chroot(&lab.host("edge")?)?;
+    for version in [OLD, NEW, NEW] {
+        let package = machine.copy(&package(version)?)?;
+        machine.shell(&format!("dpkg --force-unsafe-io --install {}", package.display()))?;
+    }
+    machine.run(&["vipcast", "version"])?;
+    machine.shell("dpkg --remove vipcast")?;
+    machine.run(&["test", "-e", CONFIG])?;
+    machine.shell("dpkg --purge vipcast")?;
+    left(&machine)
+}
+
+/// Nothing of the package is left after a purge; a link whose end is gone is found, too.
+fn left(machine: &Machine) -> Result<()> {
+    let found = machine.run(&[
+        "find",
+        "/etc",
+        "/usr/bin",
+        "/usr/share/doc",
+        "/usr/share/man",
+        "/usr/share/lintian",
+        "/lib/systemd",
+        "/run",
+        "/var/lib",
+        "-xdev",
+        "-name",
+        "*vipcast*",
+    ])?;
+    ensure!(found.is_empty(), "left after the purge:\n{found}");
+    Ok(())
+}
