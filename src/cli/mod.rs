@@ -83,9 +83,9 @@ impl ConfigArgs {
 /// How to reach the daemon.
 #[derive(Debug, Args)]
 struct ClientArgs {
-    /// Control socket of the daemon
-    #[arg(long, value_name = "PATH", env = "VIPCAST_SOCKET", default_value = config::DEFAULT_SOCKET)]
-    socket: PathBuf,
+    /// Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]
+    #[arg(long, value_name = "PATH", env = "VIPCAST_SOCKET")]
+    socket: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -97,7 +97,13 @@ struct ClientArgs {
 impl ClientArgs {
     /// Waits as long as the operator says, or else for `patience`.
     fn client(&self, patience: Duration) -> Client {
-        Client::new(self.socket.clone(), self.timeout.unwrap_or(patience))
+        Client::new(self.socket(), self.timeout.unwrap_or(patience))
+    }
+}
+
+impl ClientArgs {
+    fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| config::control_socket(Path::new(config::DEFAULT_PATH)))
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
 
 /// The status of the new process once its restart is over.
 async fn until_over(args: &ClientArgs, asked: Instant) -> Result<Status, Failure> {
-    let client = Client::new(args.socket.clone(), ANSWER);
+    let client = Client::new(args.socket(), ANSWER);
     loop {
         let last = match client.get::<Status>("/v1/status").await {
             Ok(status) if Duration::from_millis(status.uptime_ms) > asked.elapsed() => {

@@ -30,6 +30,7 @@
 //! | `log` | a log that nobody reads, or that cannot be written |
 //! | `signals` | what stops, what reloads, what changes nothing, and that none is lost at a bad moment |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
+//! | `unit` | the unit of systemd: reloads that are refused, and what starts the daemon again |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.
@@ -64,6 +65,7 @@ mod sessions;
 mod signals;
 mod soak;
 mod transport;
+mod unit;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         transport::trials(),
         paths::trials(),
         package::trials(),
+        unit::trials(),
         load::trials(),
         scale::trials(),
         bfd::trials(),

@@ -24,8 +24,8 @@ use crate::node::{Node, VIPCAST};
 
 const VIP: &str = "192.0.2.10";
 const OLD: &str = "0.0.9-1";
-const NEW: &str = "0.1.0-1";
-const CONFIG: &str = "/etc/vipcast/vipcast.yaml";
+pub(crate) const NEW: &str = "0.1.0-1";
+pub(crate) const CONFIG: &str = "/etc/vipcast/vipcast.yaml";
 
 pub(crate) fn trials() -> Vec<Trial> {
     let trial = |name: &str, test: fn(&Lab) -> Result<()>| {
@@ -43,17 +43,28 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("package::an_upgrade_that_fails_leaves_the_daemon_alone", failed),
         trial("package::a_removal_drains_the_node_and_a_purge_leaves_nothing", removed),
         trial("package::without_systemd_it_installs_and_removes_files_alone", without_systemd),
+        vipcast_lab::trial("package::lintian_has_nothing_to_say", lintian_available(), lintian),
     ]
 }
 
-fn available() -> Result<(), String> {
+pub(crate) fn available() -> Result<(), String> {
     Machine::available()?;
-    for (program, package) in [("dpkg-shlibdeps", "dpkg-dev"), ("strip", "binutils")] {
-        if !Path::new("/usr/bin").join(program).exists() {
-            return Err(format!("{program} is missing (Debian package {package})"));
-        }
-    }
-    Ok(())
+    buildable()
+}
+
+fn lintian_available() -> Result<(), String> {
+    buildable()?;
+    is_there("lintian", "lintian")
+}
+
+fn buildable() -> Result<(), String> {
+    is_there("dpkg-shlibdeps", "dpkg-dev")?;
+    is_there("strip", "binutils")
+}
+
+fn is_there(program: &str, package: &str) -> Result<(), String> {
+    let there = Path::new("/usr/bin").join(program).exists();
+    if there { Ok(()) } else { Err(format!("{program} is missing (Debian package {package})")) }
 }
 
 /// The package of this tree with that version, built once for all tests.
@@ -77,18 +88,18 @@ fn package(version: &str) -> Result<PathBuf> {
 }
 
 /// A router, and a machine that has the package's traffic.
-struct Site<'a> {
+pub(crate) struct Site<'a> {
     lab: &'a Lab,
     edge: Host,
     other: Host,
     client: Host,
     router: Arc<dyn Router>,
-    machine: Machine,
+    pub(crate) machine: Machine,
     _servers: Vec<EchoServer>,
 }
 
 impl<'a> Site<'a> {
-    fn new(lab: &'a Lab, graceful: bool) -> Result<Self> {
+    pub(crate) fn new(lab: &'a Lab, graceful: bool) -> Result<Self> {
         let (tor, client) = (lab.host("tor")?, lab.host("client")?);
         lab.link(&tor, &client, Subnet::dual(9))?;
         client.route(&["default", "via", "10.0.9.1"])?;
@@ -111,7 +122,7 @@ impl<'a> Site<'a> {
     }
 
     /// The configuration of node `number`.
-    fn config(number: u8, graceful: bool) -> String {
+    pub(crate) fn config(number: u8, graceful: bool) -> String {
         format!(
             "local_as: {}
 peers:
@@ -133,13 +144,13 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
         self.machine.shell(&format!("dpkg --force-unsafe-io {arguments}"))
     }
 
-    fn install(&self, version: &str) -> Result<String> {
+    pub(crate) fn install(&self, version: &str) -> Result<String> {
         let package = self.machine.copy(&package(version)?)?;
         self.dpkg(&format!("--install {}", package.display()))
     }
 
     /// Installs the old version, and starts it as an operator does.
-    fn start(&self, graceful: bool) -> Result<()> {
+    pub(crate) fn start(&self, graceful: bool) -> Result<()> {
         self.install(OLD)?;
         self.machine.write(CONFIG, &Self::config(1, graceful))?;
         self.machine.run(&["vipcast", "check"])?;
@@ -148,7 +159,7 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
     }
 
     /// Waits until the kernel of the router sends the VIP there and nowhere else.
-    fn wait_next_hops(&self, wanted: &[&str]) -> Result<()> {
+    pub(crate) fn wait_next_hops(&self, wanted: &[&str]) -> Result<()> {
         let vip: IpNet = format!("{VIP}/32").parse()?;
         self.lab.until(format_args!("the router to have the next hops {wanted:?}"), SOON, || {
             let routes = self.router.host().routes(vip)?;
@@ -161,7 +172,7 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
     }
 
     /// What a client loses while something happens, and what came of that. Its answers come from `servers` before.
-    fn under_traffic<T>(&self, servers: &[&str], what: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn under_traffic<T>(&self, servers: &[&str], what: impl FnOnce() -> Result<T>) -> Result<T> {
         let client = Client::start(&self.client, format!("{VIP}:7").parse()?)?;
         client.wait_for_servers(servers, SOON)?;
         let done = what()?;
@@ -172,19 +183,19 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
         Ok(done)
     }
 
-    fn show(&self, property: &str) -> Result<String> {
+    pub(crate) fn show(&self, property: &str) -> Result<String> {
         let said = self.machine.run(&["systemctl", "show", "--value", "--property", property, "vipcast"])?;
         Ok(said.trim().to_owned())
     }
 
-    fn pid(&self) -> Result<i32> {
+    pub(crate) fn pid(&self) -> Result<i32> {
         let pid = self.show("MainPID")?.parse()?;
         ensure!(pid > 0, "vipcast does not run: {}", self.journal());
         Ok(pid)
     }
 
     /// Whether the daemon runs the program that is on disk.
-    fn is_current(&self) -> Result<bool> {
+    pub(crate) fn is_current(&self) -> Result<bool> {
         let pid = self.pid()?;
         let said = self.machine.shell(&format!("stat -Lc %d:%i /proc/{pid}/exe /usr/bin/vipcast"))?;
         let mut lines = said.lines();
@@ -195,7 +206,7 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
         self.machine.run(&["dpkg-query", "--show", "--showformat", "${Version} ${Status}", "vipcast"])
     }
 
-    fn journal(&self) -> String {
+    pub(crate) fn journal(&self) -> String {
         self.machine
             .run(&["journalctl", "--no-pager", "--unit", "vipcast"])
             .unwrap_or_else(|error| format!("{error:#}"))
@@ -362,6 +373,16 @@ fn without_systemd(lab: &Lab) -> Result<()> {
     machine.run(&["test", "-e", CONFIG])?;
     machine.shell("dpkg --purge vipcast")?;
     left(&machine)
+}
+
+fn lintian() -> Result<()> {
+    let mut lintian = Command::new("lintian");
+    lintian.args(["--fail-on", "error,warning", "--tag-display-limit", "0"]).arg(package(NEW)?);
+    let done = lintian.output().context("cannot run lintian")?;
+    // On standard error it does not like root.
+    let said = String::from_utf8_lossy(&done.stdout);
+    ensure!(done.status.success() && said.is_empty(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
 }
 
 /// Nothing of the package is left after a purge; a link whose end is gone is found, too.

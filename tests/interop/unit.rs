@@ -1,0 +1,114 @@
+//! The unit under a real systemd, as the package installs it.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use vipcast_lab::{Lab, RouterKind};
+
+use crate::SOON;
+use crate::package::{self, CONFIG, NEW, Site};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let trial = |name: &str, test: fn(&Lab) -> Result<()>| {
+        let needs = package::available().and_then(|()| Lab::available_with(&[RouterKind::Frr]));
+        let lab = name.to_owned();
+        vipcast_lab::trial(name, needs, move || Lab::run(&lab, test))
+    };
+    vec![
+        trial("unit::a_reload_that_the_daemon_refuses_fails", reload),
+        trial("unit::commands_reload_and_upgrade_find_a_socket_that_was_moved", moved_socket),
+        trial("unit::a_daemon_that_died_of_any_signal_is_started_again", signals),
+        trial("unit::a_broken_configuration_is_not_tried_again_and_a_mended_one_starts", broken),
+    ]
+}
+
+/// The configuration with these lines.
+fn config(more: &str) -> String {
+    format!("{}{more}", Site::config(1, true))
+}
+
+fn reload(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, true)?;
+    site.start(true)?;
+    let pid = site.pid()?;
+    site.under_traffic(&["edge"], || {
+        site.machine.write(CONFIG, &config("interface: lo\n"))?;
+        site.machine.run(&["systemctl", "reload", "vipcast"])?;
+        site.machine.write(CONFIG, &config("interfaces: lo\nlisten: 7\n"))?;
+        let Err(error) = site.machine.run(&["systemctl", "reload", "vipcast"]) else {
+            anyhow::bail!("a broken file was reloaded: {}", site.journal())
+        };
+        ensure!(format!("{error:#}").contains("Job for vipcast.service failed"), "{error:#}");
+        Ok(())
+    })?;
+    let journal = site.journal();
+    ensure!(journal.contains("did you mean `interface`?"), "it does not say why: {journal}");
+    ensure!(site.pid()? == pid && site.show("ActiveState")? == "active", "the daemon was touched");
+    Ok(())
+}
+
+fn moved_socket(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, true)?;
+    site.start(true)?;
+    let moved = config("control: {socket: /run/vipcast/elsewhere.sock}\n");
+    site.machine.write(CONFIG, &moved)?;
+    // It takes a restart; until then the daemon is where it was, and says so.
+    let said = site.machine.run(&["vipcast", "reload"]).unwrap_or_else(|error| format!("{error:#}"));
+    ensure!(said.contains("a reload cannot change control"), "{said}");
+    site.machine.run(&["systemctl", "restart", "vipcast"])?;
+    site.wait_next_hops(&["10.0.1.2"])?;
+    ensure!(
+        site.machine.run(&["test", "-e", "/run/vipcast/control.sock"]).is_err(),
+        "the socket was not moved"
+    );
+    site.machine.run(&["vipcast", "status"])?;
+    site.machine.run(&["systemctl", "reload", "vipcast"])?;
+    let said = site.under_traffic(&["edge"], || site.install(NEW))?;
+    ensure!(site.is_current()?, "the old program runs: {said}");
+    Ok(())
+}
+
+/// A program that catches no signal stands in for the daemon: systemd takes death by some for a clean end.
+fn signals(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    site.start(false)?;
+    let restarts = || -> Result<u32> { Ok(site.show("NRestarts")?.parse()?) };
+    let dies_of = |signal: &str| -> Result<()> {
+        let before = (site.pid()?, restarts()?);
+        site.machine.run(&["systemctl", "kill", "--kill-whom=main", "--signal", signal, "vipcast"])?;
+        lab.until(format_args!("the service to be back after {signal}"), SOON, || {
+            let now = (site.pid()?, restarts()?);
+            ensure!(now.0 != before.0 && now.1 > before.1, "{before:?}, {now:?}: {}", site.show("Result")?);
+            ensure!(site.show("ActiveState")? == "active", "{}", site.show("ActiveState")?);
+            Ok(())
+        })
+    };
+    dies_of("SIGKILL")?;
+    site.wait_next_hops(&["10.0.1.2"])?;
+    site.machine.write(
+        "/etc/systemd/system/vipcast.service.d/stand-in.conf",
+        "[Service]\nType=exec\nWatchdogSec=0\nExecStart=\nExecStart=/bin/sleep infinity\nRestartSec=100ms\n",
+    )?;
+    site.machine.shell("systemctl daemon-reload && systemctl restart vipcast")?;
+    for signal in ["SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGABRT"] {
+        dies_of(signal)?;
+    }
+    // A stop is meant.
+    site.machine.run(&["systemctl", "stop", "vipcast"])?;
+    ensure!(site.show("ActiveState")? == "inactive", "{}", site.show("ActiveState")?);
+    Ok(())
+}
+
+fn broken(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    site.start(false)?;
+    site.machine.write(CONFIG, &config("interfaces: lo\n"))?;
+    ensure!(site.machine.run(&["systemctl", "restart", "vipcast"]).is_err(), "it started");
+    ensure!(
+        site.show("ActiveState")? == "failed" && site.show("ExecMainStatus")? == "78",
+        "{}",
+        site.journal()
+    );
+    site.machine.write(CONFIG, &config(""))?;
+    site.machine.run(&["systemctl", "start", "vipcast"])?;
+    site.wait_next_hops(&["10.0.1.2"])
+}
