@@ -48,6 +48,8 @@ use crate::vip::{Binder, VipError};
 
 /// What a peer is told when we stop for good (RFC 9003).
 const GOODBYE: &str = "vipcast is shutting down";
+/// What a stop may take beside `drain_time` and `unbind_delay`: routers that are slow to close, thousands of addresses.
+const STOP_MARGIN: Duration = Duration::from_secs(60);
 /// Check results that may wait for the engine.
 const REPORTS: usize = 1024;
 /// Events of a kind that are handled at once, at most.
@@ -244,7 +246,14 @@ impl Daemon {
 
     fn handle(&mut self, events: Vec<Event>) {
         if events.iter().any(|event| matches!(event, Event::Shutdown)) {
-            notify_systemd(&[sd_notify::NotifyState::Stopping]);
+            let shutdown = &self.engine.config().shutdown;
+            let wanted =
+                shutdown.drain_time.saturating_add(shutdown.unbind_delay).saturating_add(STOP_MARGIN);
+            let wanted = u32::try_from(wanted.as_micros()).unwrap_or(u32::MAX);
+            notify_systemd(&[
+                sd_notify::NotifyState::Stopping,
+                sd_notify::NotifyState::ExtendTimeoutUsec(wanted),
+            ]);
         }
         let effects = self.engine.handle_all(events, Instant::now());
         self.perform(effects);

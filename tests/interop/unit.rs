@@ -1,5 +1,7 @@
 //! The unit under a real systemd, as the package installs it.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use vipcast_lab::{Lab, RouterKind};
@@ -17,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("unit::a_reload_that_the_daemon_refuses_fails", reload),
         trial("unit::commands_reload_and_upgrade_find_a_socket_that_was_moved", moved_socket),
         trial("unit::a_daemon_that_died_of_any_signal_is_started_again", signals),
+        trial("unit::a_drain_that_takes_longer_than_the_unit_allows_is_not_cut_short", long_drain),
         trial("unit::a_broken_configuration_is_not_tried_again_and_a_mended_one_starts", broken),
     ]
 }
@@ -95,6 +98,21 @@ fn signals(lab: &Lab) -> Result<()> {
     // A stop is meant.
     site.machine.run(&["systemctl", "stop", "vipcast"])?;
     ensure!(site.show("ActiveState")? == "inactive", "{}", site.show("ActiveState")?);
+    Ok(())
+}
+
+fn long_drain(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    site.start(false)?;
+    site.machine
+        .write("/etc/systemd/system/vipcast.service.d/short.conf", "[Service]\nTimeoutStopSec=1s\n")?;
+    site.machine.write(CONFIG, &config("").replace("drain_time: 500ms", "drain_time: 4s"))?;
+    site.machine.shell("systemctl daemon-reload && systemctl restart vipcast")?;
+    site.wait_next_hops(&["10.0.1.2"])?;
+    let begin = Instant::now();
+    site.machine.run(&["systemctl", "stop", "vipcast"])?;
+    ensure!(site.show("Result")? == "success", "{}: {}", site.show("Result")?, site.journal());
+    ensure!(begin.elapsed() >= Duration::from_secs(4), "it did not drain: {}", site.journal());
     Ok(())
 }
 
