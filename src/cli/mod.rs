@@ -51,7 +51,7 @@ enum Command {
     /// Let a service that was down, and is held back by `preempt`, take its traffic over again
     Promote(drain::NamedArgs),
     /// Follow the configuration file as it is now; a broken one changes nothing
-    Reload(ClientArgs),
+    Reload(reload::ReloadArgs),
     /// Replace the daemon by the program on disk without a gap in traffic
     Restart(restart::RestartArgs),
     /// Print the version
@@ -99,9 +99,7 @@ impl ClientArgs {
     fn client(&self, patience: Duration) -> Client {
         Client::new(self.socket(), self.timeout.unwrap_or(patience))
     }
-}
 
-impl ClientArgs {
     fn socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| config::control_socket(Path::new(config::DEFAULT_PATH)))
     }
@@ -116,6 +114,9 @@ enum Failure {
     /// The daemon did not answer, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The daemon refused, and its log says why.
+    #[error("refused; the log of the daemon says why")]
+    Logged,
     /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -159,6 +160,7 @@ fn report(failure: &Failure) -> ExitCode {
             let hint = error.hint().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
             (format!("error: {}\n{hint}", output::chain(causes)), ExitCode::FAILURE)
         }
+        Failure::Logged => (String::new(), ExitCode::FAILURE),
         Failure::Other(error) => (format!("error: {}\n", output::chain(error.chain())), ExitCode::FAILURE),
     };
     output::complain(&text);

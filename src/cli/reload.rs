@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use clap::Args;
+
 use super::{ClientArgs, Failure, block_on, drain};
 use crate::control::api::Done;
 use crate::control::client::ClientError;
@@ -9,9 +11,20 @@ use crate::control::client::ClientError;
 /// The daemon gives up a reading that hangs after ten seconds, and may have another one before ours.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) fn reload(args: &ClientArgs) -> Result<(), Failure> {
-    match block_on(args.client(PATIENCE).post::<Done>("/v1/reload", &()))? {
-        Ok(done) => drain::show(args, &done),
+#[derive(Debug, Args)]
+pub(super) struct ReloadArgs {
+    /// Do not print what the daemon answers, because its log has it
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub(super) fn reload(args: &ReloadArgs) -> Result<(), Failure> {
+    match block_on(args.client.client(PATIENCE).post::<Done>("/v1/reload", &()))? {
+        Ok(_) if args.quiet => Ok(()),
+        Err(ClientError::Refused(_)) if args.quiet => Err(Failure::Logged),
+        Ok(done) => drain::show(&args.client, &done),
         Err(ClientError::Refused(refusal)) if refusal.hint.is_none() => Err(Failure::Config(format!(
             "{}\nerror: not reloaded, the running configuration stays\n",
             refusal.error
