@@ -16,7 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         vipcast_lab::trial(name, needs, move || Lab::run(&lab, test))
     };
     vec![
-        trial("unit::a_reload_that_the_daemon_refuses_fails", reload),
+        trial("unit::a_reload_that_the_daemon_refuses_fails_and_is_one_entry_of_the_journal", reload),
         trial("unit::commands_reload_and_upgrade_find_a_socket_that_was_moved", moved_socket),
         trial("unit::a_daemon_that_died_of_any_signal_is_started_again", signals),
         trial("unit::a_drain_that_takes_longer_than_the_unit_allows_is_not_cut_short", long_drain),
@@ -44,7 +44,11 @@ fn reload(lab: &Lab) -> Result<()> {
         Ok(())
     })?;
     let journal = site.journal();
-    ensure!(journal.contains("did you mean `interface`?"), "it does not say why: {journal}");
+    let entries: Vec<&str> = journal.lines().filter(|line| line.contains("interfaces")).collect();
+    ensure!(
+        entries.len() == 1 && entries[0].contains("did you mean `interface`?"),
+        "{entries:#?}\n{journal}"
+    );
     ensure!(site.pid()? == pid && site.show("ActiveState")? == "active", "the daemon was touched");
     Ok(())
 }
