@@ -42,6 +42,8 @@
 //! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
 //! | what is looked at on the host, and what follows when it is missing | [`config::Host`], `config::host`, `config::files` |
 //! | a kind of check | [`check`]: a variant of [`config::model::CheckKind`], a file, an arm in `probe`; its reader in `config::checks` |
+//! | whom a name is looked up for, and how long its addresses are used | `check::resolve`, `check::owners` |
+//! | what an `http` check takes for an answer | `check::http1`; HTTP/2 in `check::http2` |
 //! | rise, fall, intervals, damping | [`check::health`] |
 //! | latency and error limits | `check::judgement` |
 //! | how a check hears of a change | `check::bells`, and the hub of its kind |

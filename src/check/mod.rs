@@ -10,7 +10,8 @@
 //!          │      └─ judgement    pure: latency and errors against their limits
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 ├─ http, grpc ──► http2, tls ─┐
+//!                 ├─ http ──► http1, http2, tls ┐
+//!                 ├─ grpc ──► http2, tls ───────┤
 //!                 ├─ tls ──► tls ───────────────┤
 //!                 ├─ tcp, udp, dns, icmp ───────┴► asking ─► resolve   names and sockets, bounded
 //!                 ├─ exec ──► capture                                  process groups, bounded

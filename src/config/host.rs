@@ -97,6 +97,8 @@ pub(super) fn settle(config: Option<Config>, host: Host, report: &mut Report) ->
         match (seen, need) {
             (Ok(Some(key)), Need::Key(source)) => keys.push((source, key)),
             (Ok(_), _) => {}
+            // Nothing is missing: the file itself contradicts itself.
+            (Err(finding), Need::SameKey(..)) => tell(finding, *span, Host::Strict, report),
             (Err(finding), _) => tell(finding, *span, host, report),
         }
     }
@@ -108,11 +110,14 @@ pub(super) fn settle(config: Option<Config>, host: Host, report: &mut Report) ->
     Some(config)
 }
 
+/// What follows at a start.
+const UNTIL_MENDED: &str = "; only what needs it fails, until that is mended";
+
 fn tell(finding: Finding, span: Span, host: Host, report: &mut Report) {
     let Finding { severity, mut message, hint, also } = finding;
     let diagnostic = match (severity, host) {
         (Severity::Error, Host::Lenient) => {
-            message.push_str("; only what needs it fails, until that is mended");
+            message.push_str(UNTIL_MENDED);
             report.warning(span, message)
         }
         (Severity::Error, Host::Strict | Host::Offline) => report.error(span, message),
@@ -158,8 +163,8 @@ fn silent(need: &Need, patience: Duration) -> Finding {
         | Need::Pair(ClientFiles { key: path, .. }, _) => format!("`{}` cannot be read", path.display()),
         Need::Key(_) | Need::SameKey(..) => "the key of the session cannot be read".to_owned(),
     };
-    let message = format!("{subject}: no answer within {} s", patience.as_secs());
-    Finding { severity: Severity::Error, message, hint: None, also: None }
+    let message = format!("{subject}: no answer within {} s{UNTIL_MENDED}", patience.as_secs());
+    Finding { severity: Severity::Warning, message, hint: None, also: None }
 }
 
 /// Looks at the host; may block for as long as that takes.

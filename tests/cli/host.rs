@@ -80,6 +80,31 @@ fn mistakes_of_the_file_itself_are_errors_wherever_it_is_read() {
 }
 
 #[test]
+fn two_keys_for_one_address_are_a_mistake_of_the_file_also_at_a_start() {
+    let keys = ["one", "two"].map(|key| File::new(&format!("key-{key}"), key, 0o600));
+    let peers = |second: &File| {
+        format!(
+            "local_as: 65001
+peers:
+  a: {{address: 192.0.2.1, peer_as: 65000, password_file: {}}}
+  b: {{address: 192.0.2.1, port: 1790, peer_as: 65000, password_file: {}}}
+services: {{web: {{vips: [198.51.100.1], checks: []}}}}
+",
+            keys[0].0.display(),
+            second.0.display()
+        )
+    };
+    let same = File::new("same-key", &peers(&keys[0]), 0o600);
+    let other = File::new("other-key", &peers(&keys[1]), 0o600);
+    for host in [Host::Strict, Host::Lenient] {
+        assert!(config::load(&same.0, host).is_ok());
+        let found = config::load(&other.0, host).expect_err("they differ");
+        assert!(found.to_string().contains("two peers at 192.0.2.1 have different passwords"), "{found}");
+    }
+    assert!(config::load(&other.0, Host::Offline).is_ok());
+}
+
+#[test]
 fn a_file_that_everyone_may_read_is_no_place_for_a_password_but_a_checkout_is_no_host() {
     let text = "local_as: 65001
 peers: {tor: {address: 192.0.2.1, peer_as: 65000, password: correct-horse}}

@@ -25,6 +25,7 @@
 //! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
 //! | `control` | reloads that hang, a daemon that stands still, clients that neither speak nor read |
+//! | `missing` | a resolver that is silent, users and keys that are not there at the start |
 //! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
 //! | `log` | a log that nobody reads, or that cannot be written |
@@ -54,6 +55,7 @@ mod invariants;
 mod kernel;
 mod load;
 mod log;
+mod missing;
 mod next_hops;
 mod node;
 mod package;
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         hostile::trials(),
         log::trials(),
         signals::trials(),
+        missing::trials(),
         soak::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
