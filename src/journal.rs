@@ -4,7 +4,7 @@ use tracing::{debug, info, warn};
 
 use crate::check::report::HealthState;
 use crate::control::view::{shutdown_word, verdict_word};
-use crate::engine::{Place, Record, Verdict};
+use crate::engine::{Drain, Order, Place, Record, Verdict};
 
 /// Writes a record to the log.
 pub fn log(record: &Record) {
@@ -50,7 +50,7 @@ pub fn log(record: &Record) {
         },
         Record::Degraded { check, limit: Some(limit) } => warn!(%check, limit, "check degraded"),
         Record::Degraded { check, limit: None } => info!(%check, "check no longer degraded"),
-        Record::Promoted(service) => info!(%service, "promoted"),
+        Record::Promoted(service, Order { by, reason }) => info!(%service, by, reason, "promoted"),
         Record::AddressLost(Place { ip, interface }) => {
             warn!(address = %ip, interface, "address vanished: putting it back");
         }
@@ -66,11 +66,24 @@ pub fn log(record: &Record) {
         Record::NoInterface(interface) => {
             warn!(interface, "there is no such interface; VIPs that belong on it are not bound");
         }
-        Record::Drain(service, Some(drain)) => {
-            let until = drain.until.map(|until| format!("{until:.0}"));
-            info!(%service, by = drain.by, reason = drain.reason, until, "drain begins");
+        Record::AddressesLeft(left) => {
+            let (count, first) = (left.len(), left.first().map(|address| address.ip.to_string()));
+            warn!(count, first, "addresses are left on the host: the kernel has not removed them");
         }
-        Record::Drain(service, None) => info!(%service, "drain lifted"),
+        Record::Drained(service, Drain { order: Order { by, reason }, ends, .. }) => {
+            let until = ends.map(|ends| format!("{:.0}", ends.wall));
+            info!(%service, by, reason, until, "drain begins");
+        }
+        Record::Undrained(service, Some(Order { by, reason })) => {
+            info!(%service, by, reason, "drain lifted");
+        }
+        Record::Undrained(service, None) => info!(%service, "drain is over"),
+        Record::DrainWaits { service, waits: true } => {
+            info!(%service, "the service is no longer configured; its drain waits for it to come back");
+        }
+        Record::DrainWaits { service, waits: false } => {
+            info!(%service, "the service is back, and still drained");
+        }
         Record::Restarting { preserved } => {
             let preserved = words(preserved);
             info!(preserved, "graceful restart: End-of-RIB waits until every VIP is decided");

@@ -72,6 +72,8 @@
 //! | a command | [`cli`]: one file each |
 //! | who is behind a command | `control::caller` |
 //! | what may hang, and on which thread | [`blocking`] |
+//! | what a reload keeps until new checks have settled | `engine::kept` |
+//! | what a drain does, and which of two holds | `engine::drains` |
 //! | what must survive a restart | [`state`] |
 
 pub mod bfd;

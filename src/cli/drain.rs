@@ -41,12 +41,18 @@ pub(super) struct DrainArgs {
     reason: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
+    /// Also where that ends a drain in force earlier
+    #[arg(long)]
+    replace: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct NamedArgs {
     #[command(flatten)]
     services: ServiceArgs,
+    /// Why; in the log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -57,6 +63,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
         by: None,
         reason: args.reason.clone(),
         for_ms: args.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
+        replace: args.replace,
     };
     let done: Done = block_on(args.client.client(PATIENCE).post("/v1/drain", &request))??;
     show(&args.client, &done)
@@ -71,11 +78,16 @@ pub(super) fn promote(args: &NamedArgs) -> Result<(), Failure> {
 }
 
 fn ask(args: &NamedArgs, path: &str) -> Result<(), Failure> {
-    let request = ServicesRequest { services: args.services.services() };
+    let request = ServicesRequest { services: args.services.services(), reason: args.reason.clone() };
     let done: Done = block_on(args.client.client(PATIENCE).post(path, &request))??;
     show(&args.client, &done)
 }
 
 pub(super) fn show(args: &ClientArgs, done: &Done) -> Result<(), Failure> {
-    if args.json { print_json(done) } else { print(&done.message) }
+    if args.json {
+        print_json(done)?;
+    } else {
+        print(&done.message)?;
+    }
+    done.warning.as_ref().map_or(Ok(()), |warning| Err(Failure::HalfDone(warning.clone())))
 }

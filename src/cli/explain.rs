@@ -66,9 +66,7 @@ fn render(explanation: &Explanation) -> String {
         );
     }
     if let Some(drain) = drain {
-        let until = drain.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
-        let reason = drain.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
-        line("drain", &format!("by {} since {}{until}{reason}", drain.by, drain.since));
+        line("drain", &output::drain(drain));
     }
     if let Some(warning) = warning {
         line("warning", warning);

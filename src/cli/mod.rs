@@ -117,6 +117,9 @@ enum Failure {
     /// The daemon refused, and its log says why.
     #[error("refused; the log of the daemon says why")]
     Logged,
+    /// It is in force, but not all is as it should be; this is what.
+    #[error("{0}")]
+    HalfDone(String),
     /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -161,6 +164,7 @@ fn report(failure: &Failure) -> ExitCode {
             (format!("error: {}\n{hint}", output::chain(causes)), ExitCode::FAILURE)
         }
         Failure::Logged => (String::new(), ExitCode::FAILURE),
+        Failure::HalfDone(warning) => (format!("warning: {warning}\n"), ExitCode::FAILURE),
         Failure::Other(error) => (format!("error: {}\n", output::chain(error.chain())), ExitCode::FAILURE),
     };
     output::complain(&text);

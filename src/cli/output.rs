@@ -8,7 +8,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::Failure;
-use crate::control::api::{Check, Vip};
+use crate::control::api::{Check, Drain, Vip};
+use crate::control::plain::{is_hidden, plain};
 use crate::log;
 
 /// An error and its causes: `what failed: cause: its cause`.
@@ -54,7 +55,8 @@ pub(super) fn table(header: &[&str]) -> Table {
 
 /// Prints to stdout. A reader that went away, as `head` does, is no error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut text = text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    // Whatever a peer, a server or another operator has written.
+    let mut text = text.lines().map(|line| plain(line.trim_end())).collect::<Vec<_>>().join("\n");
     text.push('\n');
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -76,7 +78,14 @@ pub(super) fn complain(text: &str) {
 
 /// Prints JSON for programs.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print(&serde_json::to_string_pretty(value).context("cannot write JSON")?)
+    let text = serde_json::to_string_pretty(value).context("cannot write JSON")?;
+    // In JSON strings, the only place where it can be, this says the same.
+    let escaped = |c: char| -> String {
+        let mut units = [0; 2];
+        c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    };
+    let hides = |c: char| is_hidden(c) && c != '\n';
+    print(&text.chars().map(|c| if hides(c) { escaped(c) } else { c.to_string() }).collect::<String>())
 }
 
 /// The state of a check, and what it said last, with what limits it.
@@ -97,6 +106,18 @@ pub(super) fn why(vip: &Vip) -> String {
         (false, _) => Some(format!("not at {each}")),
     };
     vip.why.iter().cloned().chain(routers).collect::<Vec<_>>().join("; ")
+}
+
+/// A drain, for people: `by alice since 2026-11-22T12:00:00Z, until …, kernel update`.
+pub(super) fn drain(drain: &Drain) -> String {
+    let Drain { by, reason, since, until, except } = drain;
+    let mut text = format!("by {} since {since}", plain(by));
+    text.extend(until.iter().map(|until| format!(", until {until}")));
+    text.extend(reason.iter().map(|reason| format!(", {}", plain(reason))));
+    if !except.is_empty() {
+        text += &format!("; not {}", except.join(", "));
+    }
+    text
 }
 
 /// A prefix as people write it: an address without its /32 or /128.

@@ -35,6 +35,7 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
     drain::show(
         &args.client,
         &Done {
+            warning: None,
             message: format!(
                 "restarted as {} in {:.1} s: {established} of {} peers established, {announced} of {} VIPs announced",
                 status.version,

@@ -28,6 +28,10 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     })?;
     match ended.context("cannot run")? {
         Ending::Stopped => Ok(()),
+        Ending::Left(count) => {
+            let left = format!("stopped, and {count} addresses are left on the host");
+            Err(anyhow::Error::msg(left).into())
+        }
         Ending::Restart => {
             log::finish();
             Err(anyhow::Error::from(restart::exec()).context("cannot start the program anew").into())

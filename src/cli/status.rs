@@ -34,6 +34,15 @@ fn render(status: &Status) -> String {
     if status.restarting {
         text += "restarting: routers keep our routes until every VIP is decided\n";
     }
+    if let Some(drain) = &status.drained {
+        text += &format!("every service is drained {}\n", output::drain(drain));
+    }
+    for (service, drain) in &status.waiting_drains {
+        text += &format!("{service} is not configured, and drained {}\n", output::drain(drain));
+    }
+    if let Some(unsaved) = &status.unsaved {
+        text += &format!("not saved, and lost with a restart: {unsaved}\n");
+    }
     let mut headings = vec!["PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT"];
     let with_bfd = status.peers.values().any(|peer| peer.bfd.is_some());
     if with_bfd {
@@ -173,6 +182,9 @@ mod tests {
             ]),
             probes: Probes { started: 3, late_p50_us: 250, late_p99_us: 250 },
             vips: Vec::new(),
+            drained: None,
+            waiting_drains: BTreeMap::new(),
+            unsaved: None,
         };
         let text = render(&status);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "wider than a terminal:\n{text}");

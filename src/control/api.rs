@@ -34,6 +34,15 @@ pub struct Status {
     pub probes: Probes,
     /// VIPs in order of address.
     pub vips: Vec<Vip>,
+    /// The drain of every service, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<Drain>,
+    /// Drains of services that are not configured at present.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting_drains: BTreeMap<String, Drain>,
+    /// What would be forgotten by a restart now, and why it is not saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsaved: Option<String>,
 }
 
 /// A peer.
@@ -244,6 +253,9 @@ pub struct Drain {
     pub since: String,
     /// Until when, if it ends by itself.
     pub until: Option<String>,
+    /// Services that were put back into traffic, of a drain of every service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
 }
 
 /// Which services a command is about.
@@ -271,6 +283,9 @@ pub struct DrainRequest {
     /// Ends by itself after so long.
     #[serde(default)]
     pub for_ms: Option<u64>,
+    /// Also where that ends a drain in force earlier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 /// `POST /v1/undrain` and `POST /v1/promote`.
@@ -279,6 +294,9 @@ pub struct DrainRequest {
 pub struct ServicesRequest {
     /// Which.
     pub services: Services,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The answer to a command that was carried out.
@@ -286,6 +304,9 @@ pub struct ServicesRequest {
 pub struct Done {
     /// What was done, in words.
     pub message: String,
+    /// What is not as it should be all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// The answer to what could not be answered, with a 4xx status.

@@ -14,6 +14,7 @@ pub mod client;
 mod crowd;
 mod group;
 mod line;
+pub mod plain;
 mod request;
 pub mod server;
 mod socket;

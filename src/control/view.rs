@@ -11,11 +11,12 @@ use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Whose};
 
 use super::api;
+use super::plain::plain;
 use crate::check::lateness::Lateness;
 use crate::check::report::HealthState;
 use crate::config::model::{self, Condition, Service};
 use crate::engine::reach;
-use crate::engine::{CheckFact, Drain, Engine, Held, Owner, Reason, Shutdown, Standing, Verdict};
+use crate::engine::{CheckFact, Drain, Engine, Everything, Held, Owner, Reason, Shutdown, Standing, Verdict};
 use crate::names::{CheckName, PeerName};
 use crate::peers::reduced_offer;
 
@@ -59,6 +60,8 @@ pub struct Surroundings {
     pub config: String,
     /// How punctual the checks are.
     pub probes: api::Probes,
+    /// What is not saved, in words.
+    pub unsaved: Option<String>,
 }
 
 /// The punctuality of the checks, as it is told.
@@ -90,6 +93,14 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
             .iter()
             .map(|(prefix, standing)| vip(engine, around, prefix, standing, now))
             .collect(),
+        drained: engine.facts().drains.everything.as_ref().map(|Everything { drain, except }| api::Drain {
+            except: except.iter().map(ToString::to_string).collect(),
+            ..self::drain(drain)
+        }),
+        waiting_drains: (engine.facts().drains.waiting(engine.config()))
+            .map(|(service, waiting)| (service.to_string(), drain(waiting)))
+            .collect(),
+        unsaved: around.unsaved.clone(),
     }
 }
 
@@ -119,10 +130,10 @@ pub fn explain(
                 .collect(),
         }),
         address: address(engine, &prefix, service),
-        condition: condition(&service.checks, &prefix),
+        condition: condition(&service.checks, &prefix) + &kept(engine, &prefix),
         checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
         warning: around.announced_by_others.get(&prefix).cloned(),
-        drain: facts.drains.get(&standing.service).map(drain),
+        drain: lasting(engine, standing.service.as_str()).map(drain),
         peers: around
             .peers
             .iter()
@@ -198,7 +209,7 @@ fn why(engine: &Engine, prefix: &IpNet, reason: &Reason, now: Instant) -> String
         }
         Reason::Draining | Reason::Drained => {
             let standing = engine.standing().get(prefix);
-            standing.and_then(|standing| facts.drains.get(&standing.service)).map(drain_words)
+            standing.and_then(|standing| lasting(engine, standing.service.as_str())).map(drain_words)
         }
         Reason::CheckDegraded { check } => facts.checks.get(check).and_then(|fact| fact.degraded.clone()),
         Reason::WarmingUp => {
@@ -221,10 +232,17 @@ fn lasts(until: Instant, now: Instant) -> String {
     format!("{} s", until.saturating_duration_since(now).as_secs_f64().ceil())
 }
 
-fn drain_words(drain: &Drain) -> String {
-    let reason = drain.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
-    let until = drain.until.map(|until| format!(", until {until:.0}")).unwrap_or_default();
-    format!("by {} since {:.0}{until}{reason}", drain.by, drain.since)
+/// A drain as it is told to people: whatever an operator has written is harmless on another one's terminal.
+pub fn drain_words(drain: &Drain) -> String {
+    let reason = drain.order.reason.as_ref().map(|reason| format!(", {}", plain(reason))).unwrap_or_default();
+    let until = drain.ends.map(|ends| format!(", until {:.0}", ends.wall)).unwrap_or_default();
+    format!("by {} since {:.0}{until}{reason}", plain(&drain.order.by), drain.since)
+}
+
+/// Of the drains that hold for a service the one that ends last.
+fn lasting<'a>(engine: &'a Engine, service: &str) -> Option<&'a Drain> {
+    let drains = engine.facts().drains.of(service).map(|drain| &**drain);
+    drains.reduce(|first, second| if second.outlasts(first) { second } else { first })
 }
 
 fn address(engine: &Engine, prefix: &IpNet, service: &Service) -> String {
@@ -401,10 +419,11 @@ fn state_word(state: HealthState) -> &'static str {
 
 fn drain(drain: &Drain) -> api::Drain {
     api::Drain {
-        by: drain.by.clone(),
-        reason: drain.reason.clone(),
+        by: drain.order.by.clone(),
+        reason: drain.order.reason.clone(),
         since: format!("{:.0}", drain.since),
-        until: drain.until.map(|until| format!("{until:.0}")),
+        until: drain.ends.map(|ends| format!("{:.0}", ends.wall)),
+        except: Vec::new(),
     }
 }
 
@@ -418,6 +437,16 @@ pub fn shutdown_word(phase: Shutdown) -> &'static str {
         Shutdown::Unbinding { .. } => "unbinding",
         Shutdown::Done => "done",
     }
+}
+
+/// Which checks do not count yet.
+fn kept(engine: &Engine, vip: &IpNet) -> String {
+    let kept = engine.facts().kept.get(vip).map(|kept| &kept.checks);
+    let checks: Vec<String> = kept.into_iter().flatten().map(ToString::to_string).collect();
+    if checks.is_empty() {
+        return String::new();
+    }
+    format!("; the verdict is kept until {} has settled since the reload", checks.join(", "))
 }
 
 /// A condition in words, as it concerns one VIP.

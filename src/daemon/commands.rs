@@ -1,23 +1,29 @@
 //! What an operator asks of the running daemon over the control socket, or by SIGHUP.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
 use vipcast_bgp::{PeerStatus, State};
 
 use super::reload::{Asker, Finished, NotReloaded};
 use super::{Daemon, Ending};
 use crate::config::Loaded;
-use crate::control::Caller;
-use crate::control::api::{Done, DrainRequest, Refusal, Services};
+use crate::control::api::{Done, Refusal};
 use crate::control::server::{Answer, Command, Request};
 use crate::control::view::{self, PeerInfo, Surroundings};
-use crate::engine::{Drain, DrainClock, Event};
+use crate::engine::Event;
 use crate::log;
-use crate::names::ServiceName;
+use crate::names::CheckName;
 use crate::restart;
+use crate::state::Unsaved;
+
+/// Services that keep their verdict, as many as a reload names.
+const KEPT_SHOWN: usize = 10;
+/// How long a restart waits until the next process is told what was announced.
+const NOTE_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Daemon {
     pub(super) fn answer(&mut self, Request { command, caller, answer }: Request) {
@@ -35,9 +41,9 @@ impl Daemon {
                     hint: Some("`vipcast status` lists them".to_owned()),
                 }),
             },
-            Command::Drain(request) => self.drain(request, caller),
-            Command::Undrain(request) => self.undrain(&request.services, &caller),
-            Command::Promote(request) => self.promote(&request.services, &caller),
+            Command::Drain(request) => return self.drain(request, caller, answer),
+            Command::Undrain(request) => return self.undrain(request, caller, answer),
+            Command::Promote(request) => self.promote(request, caller),
             Command::Restart => match self.may_restart() {
                 Ok(()) => {
                     info!(by = %caller, "restart");
@@ -73,72 +79,11 @@ impl Daemon {
             started: self.started,
             config: self.config_path.display().to_string(),
             probes: view::probes(self.runner.lateness()),
+            unsaved: self.store.unsaved().map(|(path, unsaved)| match unsaved {
+                Unsaved::Failed(why) => format!("cannot write {}: {why}", path.display()),
+                Unsaved::NotYet => format!("{} is not written yet", path.display()),
+            }),
         }
-    }
-
-    fn drain(&mut self, request: DrainRequest, caller: Caller) -> Answer {
-        let DrainRequest { services, by: _, reason, for_ms } = request;
-        let services = match self.services(&services) {
-            Ok(services) => services,
-            Err(answer) => return answer,
-        };
-        let (since, lasts) = (Timestamp::now(), for_ms.map(Duration::from_millis));
-        let until = lasts.map(|lasts| since.checked_add(lasts));
-        let (Ok(until), Some(lift_at)) = (
-            until.transpose(),
-            lasts.map_or(Some(None), |lasts| Instant::now().checked_add(lasts).map(Some)),
-        ) else {
-            let hint = Some("leave `--for` out to drain until `undrain`".to_owned());
-            return Answer::bad_request(&Refusal { error: "that is too long from now".to_owned(), hint });
-        };
-        let clock = DrainClock { withdraw_at: None, lift_at };
-        let drain = Drain { by: caller.name, reason, since, until, clock };
-        self.handle(services.iter().map(|service| Event::Drain(service.clone(), drain.clone())).collect());
-        let drain_time = self.engine.config().shutdown.drain_time;
-        let until = until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
-        Answer::ok(&Done {
-            message: format!("draining {}{until}: withdrawn in {drain_time:?}", list(&services)),
-        })
-    }
-
-    fn undrain(&mut self, services: &Services, caller: &Caller) -> Answer {
-        let services = match self.services(services) {
-            Ok(services) => services,
-            Err(answer) => return answer,
-        };
-        let (drained, others): (Vec<_>, Vec<_>) =
-            services.into_iter().partition(|service| self.engine.facts().drains.contains_key(service));
-        if !drained.is_empty() {
-            info!(by = %caller, services = list(&drained), "undrain");
-        }
-        self.handle(drained.iter().cloned().map(Event::Undrain).collect());
-        let message = match (drained.is_empty(), others.is_empty()) {
-            (false, _) => format!("{} no longer drained", list(&drained)),
-            (true, _) => format!("{} not drained before either", list(&others)),
-        };
-        Answer::ok(&Done { message })
-    }
-
-    fn promote(&mut self, services: &Services, caller: &Caller) -> Answer {
-        let services = match self.services(services) {
-            Ok(services) => services,
-            Err(answer) => return answer,
-        };
-        let (engine, facts) = (&self.engine, self.engine.facts());
-        let is_recovering = |service: &ServiceName| {
-            let service = engine.config().services.get(service);
-            service.is_some_and(|service| service.vips.iter().any(|vip| facts.recovering.contains_key(vip)))
-        };
-        let (recovering, others): (Vec<_>, Vec<_>) = services.into_iter().partition(is_recovering);
-        if !recovering.is_empty() {
-            info!(by = %caller, services = list(&recovering), "promote");
-        }
-        self.handle(recovering.iter().cloned().map(Event::Promote).collect());
-        let message = match recovering.is_empty() {
-            false => format!("{} takes over as soon as it is healthy", list(&recovering)),
-            true => format!("{} not held back before either", list(&others)),
-        };
-        Answer::ok(&Done { message })
     }
 
     /// Whether a graceful restart would lose nothing.
@@ -147,7 +92,7 @@ impl Daemon {
         if self.engine.facts().shutdown.is_some() {
             return refuse("vipcast is stopping".to_owned(), "start it again when it has stopped");
         }
-        if self.rehearsal.is_some() || self.engine.facts().restart.is_some() {
+        if self.rehearsal.is_some() || self.note.is_some() || self.engine.facts().restart.is_some() {
             return refuse(
                 "a restart is under way already".to_owned(),
                 "`vipcast status` shows what it waits for",
@@ -188,43 +133,43 @@ impl Daemon {
             return;
         }
         // Much may have happened since it was asked for.
-        let ready = result.and_then(|()| self.may_restart()).and_then(|()| {
-            let vips = self.engine.announced().copied().collect();
-            self.state.leave_announced(vips).map_err(|error| Refusal {
-                error: format!(
-                    "{error}: {}",
-                    std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
-                ),
-                hint: None,
-            })
+        if let Err(refusal) = result.and_then(|()| self.may_restart()) {
+            warn!(reason = refusal.error, "not restarted");
+            return answer.send(Answer::conflict(&refusal));
+        }
+        let left = self.store.leave_announced(self.engine.announced().copied().collect());
+        let (told, noted) = oneshot::channel();
+        tokio::spawn(async move {
+            let left = tokio::time::timeout(NOTE_PATIENCE, left).await;
+            let hanging = || Err("the state directory does not answer".to_owned());
+            let left = left.map_or_else(|_late| hanging(), |left| left.unwrap_or_else(|_gone| hanging()));
+            // The daemon may have ended meanwhile.
+            drop(told.send(left.map_err(|why| {
+                Refusal {
+                    error: format!("cannot leave a note for the next process: {why}"),
+                    hint: Some(
+                        "nothing was changed; the routers would be told too late what is no longer announced"
+                            .to_owned(),
+                    ),
+                }
+            })));
         });
-        answer.send(match ready {
+        self.note = Some((noted, answer));
+    }
+
+    /// The note for the next process is written, or not.
+    pub(super) fn noted(&mut self, result: Result<(), Refusal>) {
+        let Some((_, answer)) = self.note.take() else { return };
+        answer.send(match result.and_then(|()| self.may_restart()) {
             Ok(()) => {
                 self.ending = Some(Ending::Restart);
-                Answer::ok(&Done { message: "restarting".to_owned() })
+                Answer::ok(&Done { message: "restarting".to_owned(), warning: None })
             }
             Err(refusal) => {
                 warn!(reason = refusal.error, "not restarted");
                 Answer::conflict(&refusal)
             }
         });
-    }
-
-    fn services(&self, services: &Services) -> Result<Vec<ServiceName>, Answer> {
-        let configured = &self.engine.config().services;
-        match services {
-            Services::All => Ok(configured.keys().cloned().collect()),
-            Services::Service(name) => match configured.get_key_value(name.as_str()) {
-                Some((name, _)) => Ok(vec![name.clone()]),
-                None => Err(Answer::not_found(&Refusal {
-                    error: format!("there is no service {name:?}"),
-                    hint: Some(format!(
-                        "services: {}",
-                        list(&configured.keys().cloned().collect::<Vec<_>>())
-                    )),
-                })),
-            },
-        }
     }
 
     /// The configuration was read: everybody who asked for it is told what came of it.
@@ -246,7 +191,7 @@ impl Daemon {
         for asker in askers {
             let Asker::Client(_, reply) = asker else { continue };
             reply.send(match &done {
-                Ok(message) => Answer::ok(&Done { message: message.clone() }),
+                Ok(message) => Answer::ok(&Done { message: message.clone(), warning: None }),
                 Err(refused) => Answer::conflict(&refused.refusal),
             });
         }
@@ -278,10 +223,16 @@ impl Daemon {
             warn!(message = warning.message, "configuration");
         }
         self.handle(vec![Event::Reload(Arc::new(config))]);
-        Ok(format!("{} is in force", self.config_path.display()))
+        let keeps = self.engine.keeps();
+        let words = |(service, checks): (_, &BTreeSet<CheckName>)| {
+            let checks = checks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            format!("\n{service} keeps its verdict until check {checks} has settled")
+        };
+        let mut message = format!("{} is in force", self.config_path.display());
+        message.extend(keeps.iter().take(KEPT_SHOWN).map(words));
+        if let Some(more) = keeps.len().checked_sub(KEPT_SHOWN).filter(|more| *more > 0) {
+            message += &format!("\n{more} more services keep theirs");
+        }
+        Ok(message)
     }
-}
-
-fn list(services: &[ServiceName]) -> String {
-    services.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

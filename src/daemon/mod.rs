@@ -11,9 +11,10 @@
 //! One loop on one thread owns everything, so there are no locks. It awaits only channels, all of them cancel-safe; an
 //! effect never waits. The clock is read here, once for the events that are there at once.
 
+mod clock;
 mod commands;
+mod drains;
 mod reload;
-mod saver;
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -22,27 +23,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use vipcast_bgp::net::bfd::BfdEvent;
 
+use self::clock::{CLOCK_LOOK, WallClock};
 use self::reload::{Asker, Finished, Reloads};
-use self::saver::Saver;
 use crate::check::report::CheckReport;
 use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server, ServerError};
-use crate::engine::{Drain, DrainClock, Effect, Engine, Event, Left, Record};
+use crate::engine::{Effect, Engine, Event, Record};
 use crate::exporters::Exporters;
 use crate::journal;
-use crate::names::ServiceName;
 use crate::peers::{PeerStreams, Peers};
 use crate::restart::Rehearsal;
 use crate::signals::{Signal, Signals};
-use crate::state::{StateDir, StateError};
+use crate::state::{Late, Opened, StateError, Store};
 use crate::vip::namespace::{NamespaceError, NamespaceLock};
 use crate::vip::{Binder, VipError};
 
@@ -88,8 +87,8 @@ pub struct Daemon {
     exporters: Exporters,
     runner: Runner,
     binder: Binder,
-    state: Arc<StateDir>,
-    saver: Saver,
+    store: Store,
+    clock: WallClock,
     config_path: PathBuf,
     started: Instant,
     ending: Option<Ending>,
@@ -97,6 +96,8 @@ pub struct Daemon {
     records: Vec<Record>,
     /// The program that is to follow is tried out, and this is whoever asked for it.
     rehearsal: Option<(Rehearsal, Reply)>,
+    /// It was accepted, and what it has to know is being written down.
+    note: Option<(Rehearsal, Reply)>,
     reloads: Reloads,
     inputs: Inputs,
     _namespace: NamespaceLock,
@@ -109,6 +110,8 @@ pub struct Daemon {
 pub enum Ending {
     /// Nothing.
     Stopped,
+    /// Nothing can be done about so many addresses that the kernel has not removed.
+    Left(usize),
     /// The next process.
     Restart,
 }
@@ -132,6 +135,7 @@ enum Happening {
     Reloaded(Finished),
     Rehearsed(Result<(), Refusal>),
     Bfd(BfdEvent),
+    Late(Late),
 }
 
 impl Daemon {
@@ -141,13 +145,8 @@ impl Daemon {
     /// Whatever is needed cannot be had; nothing stays behind.
     pub async fn start(config_path: PathBuf, config: Config) -> Result<Self, DaemonError> {
         raise_descriptor_limit();
-        let state = Arc::new(StateDir::open(&config.state_dir)?);
+        let Opened { store, left } = Store::open(&config.state_dir, state_mode(&config))?;
         let namespace = NamespaceLock::take()?;
-        let left = Left {
-            drains: with_clocks(state.drains()?),
-            held: state.held_back()?,
-            announced: state.take_announced()?,
-        };
         let (server, requests) = Server::start(&config.control)?;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
@@ -167,14 +166,15 @@ impl Daemon {
             exporters: Exporters::new(Instant::now()),
             runner: Runner::start(reports).map_err(DaemonError::Checks)?,
             binder,
-            saver: Saver::start(Arc::clone(&state)),
-            state,
+            store,
+            clock: WallClock::new(),
             reloads: Reloads::new(config_path.clone()),
             config_path,
             started: Instant::now(),
             ending: None,
             records: Vec::new(),
             rehearsal: None,
+            note: None,
             server,
         })
     }
@@ -195,13 +195,20 @@ impl Daemon {
             if let Some(ending) = self.ending {
                 return self.end(ending).await;
             }
+            self.look_at_the_clock();
             let now = Instant::now();
             if self.exporters.deadline() <= now {
                 self.listen_for_exporters(now);
             }
-            let deadline = self.engine.deadline().into_iter().chain([self.exporters.deadline()]).min();
-            let rehearsal = self.rehearsal.as_mut().map(|(result, _)| result);
-            match self.inputs.next(&mut self.peers, deadline, rehearsal, &mut self.reloads).await {
+            let look = self.engine.facts().drains.any_ends().then(|| now + CLOCK_LOOK);
+            let deadlines = [self.engine.deadline(), look, Some(self.exporters.deadline())];
+            let deadline = deadlines.into_iter().flatten().min();
+            let rehearsal = self.rehearsal.as_mut().or(self.note.as_mut()).map(|(result, _)| result);
+            match self
+                .inputs
+                .next(&mut self.peers, &mut self.store, deadline, rehearsal, &mut self.reloads)
+                .await
+            {
                 Happening::Events(events) => {
                     self.handle(events);
                     // Sessions send what is new before it is written down, and before more of it is looked at.
@@ -211,8 +218,10 @@ impl Daemon {
                 Happening::Request(request) => self.answer(request),
                 Happening::HangUp => self.reloads.ask(Asker::Signal),
                 Happening::Reloaded(finished) => self.reloaded(finished),
+                Happening::Rehearsed(result) if self.note.is_some() => self.noted(result),
                 Happening::Rehearsed(result) => self.rehearsed(result),
                 Happening::Bfd(event) => self.peers.bfd_changed(&event),
+                Happening::Late(late) => self.merge(late),
             }
         }
     }
@@ -227,9 +236,9 @@ impl Daemon {
     }
 
     async fn end(mut self, ending: Ending) -> Ending {
-        self.saver.finish().await;
+        self.store.finish().await;
         match ending {
-            Ending::Stopped => {
+            Ending::Stopped | Ending::Left(_) => {
                 self.peers.stop_bfd();
                 info!("stopped");
             }
@@ -244,11 +253,37 @@ impl Daemon {
         ending
     }
 
+    /// How the shutdown went.
+    fn stopped(&self) -> Ending {
+        let left = self.engine.facts().ours().count();
+        if left == 0 || self.engine.config().shutdown.keep_addresses {
+            Ending::Stopped
+        } else {
+            Ending::Left(left)
+        }
+    }
+
+    fn look_at_the_clock(&mut self) {
+        if let Some(wall) = self.clock.step() {
+            info!(wall = format!("{wall:.0}"), "the clock was set");
+            self.handle(vec![Event::WallClock(wall)]);
+        }
+    }
+
+    /// The state directory was slow at the start and has told its drains now.
+    fn merge(&mut self, Late(drains): Late) {
+        self.handle(vec![Event::LateDrains(drains)]);
+        self.store.merged(Arc::clone(&self.engine.facts().drains));
+    }
+
     fn handle(&mut self, events: Vec<Event>) {
         if events.iter().any(|event| matches!(event, Event::Shutdown)) {
-            let shutdown = &self.engine.config().shutdown;
-            let wanted =
-                shutdown.drain_time.saturating_add(shutdown.unbind_delay).saturating_add(STOP_MARGIN);
+            let config = self.engine.config();
+            let (drains, unbinds) = (config.shutdown.drain_time, config.shutdown.unbind_delay);
+            // A router that keeps our routes is waited for.
+            let kept = config.peers.values().filter_map(|peer| peer.graceful_restart);
+            let kept = kept.map(|graceful| graceful.restart_time).max().unwrap_or_default();
+            let wanted = [drains, unbinds, kept].into_iter().fold(STOP_MARGIN, Duration::saturating_add);
             let wanted = u32::try_from(wanted.as_micros()).unwrap_or(u32::MAX);
             notify_systemd(&[
                 sd_notify::NotifyState::Stopping,
@@ -275,14 +310,9 @@ impl Daemon {
                 Effect::Unbind(address) => self.binder.unbind(address),
                 Effect::Advertise(advertised) => self.peers.advertise(advertised),
                 Effect::SaveDrains(drains) => {
-                    if let Err(error) = self.state.save_drains(&drains) {
-                        error!(
-                            error = &error as &dyn std::error::Error,
-                            "a drain will not survive a restart"
-                        );
-                    }
+                    self.store.save_drains(drains);
                 }
-                Effect::SaveHeldBack(held_back) => self.saver.save(held_back),
+                Effect::SaveHeldBack(held_back) => self.store.save_held_back(held_back),
                 Effect::StopPeers => {
                     self.peers.stop_all(GOODBYE);
                     if self.peers.all_stopped() {
@@ -290,7 +320,7 @@ impl Daemon {
                     }
                 }
                 Effect::Record(record) => self.records.push(record),
-                Effect::Exit => self.ending = Some(Ending::Stopped),
+                Effect::Exit => self.ending = Some(self.stopped()),
             }
         }
     }
@@ -301,6 +331,7 @@ impl Inputs {
     async fn next(
         &mut self,
         peers: &mut Peers,
+        store: &mut Store,
         deadline: Option<Instant>,
         rehearsal: Option<&mut Rehearsal>,
         reloads: &mut Reloads,
@@ -342,6 +373,7 @@ impl Inputs {
                 peers.identified(router_id);
                 Happening::Nothing
             }
+            late = store.late() => Happening::Late(late),
             Some(id) = self.peers.stopped.recv() => {
                 let gone = peers.stopped(id);
                 if peers.is_over() { one(Event::PeersStopped) } else { concerning(gone) }
@@ -358,19 +390,10 @@ impl Inputs {
     }
 }
 
-/// Gives drains that were saved a place on this process's clock; those that ended meanwhile are dropped.
-fn with_clocks(
-    drains: std::collections::BTreeMap<ServiceName, Drain>,
-) -> std::collections::BTreeMap<ServiceName, Drain> {
-    let (now, instant) = (Timestamp::now(), Instant::now());
-    let in_force = drains.into_iter().filter(|(_, drain)| drain.until.is_none_or(|until| until > now));
-    let with_clock = in_force.map(|(service, mut drain)| {
-        let left = drain.until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
-        drain.clock =
-            DrainClock { withdraw_at: None, lift_at: left.and_then(|left| instant.checked_add(left)) };
-        (service, drain)
-    });
-    with_clock.collect()
+/// For whom the state directory is open, where it is made: a group may have to reach the control socket in it.
+fn state_mode(config: &Config) -> u32 {
+    let reached = config.control.group.is_some() && config.control.socket.starts_with(&config.state_dir);
+    if reached { 0o711 } else { 0o700 }
 }
 
 fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {

@@ -22,10 +22,10 @@ pub(super) enum Health {
 /// The health behind `vip`, which matters only where the condition differs by VIP.
 pub(super) fn health(condition: &Condition, vip: Option<&IpNet>, facts: &Facts) -> Health {
     let (needed, of) = match condition {
-        Condition::Check(check) => return of_check(check, facts),
+        Condition::Check(check) => return of_check(check, vip, facts),
         Condition::EachVip(checks) => {
             let check = vip.and_then(|vip| checks.get(vip));
-            return check.map_or(Health::Passing, |check| of_check(check, facts));
+            return check.map_or(Health::Passing, |check| of_check(check, vip, facts));
         }
         Condition::All(of) => (of.len(), of),
         Condition::Any(of) => (1, of),
@@ -60,12 +60,12 @@ pub(super) fn health(condition: &Condition, vip: Option<&IpNet>, facts: &Facts) 
     }
 }
 
-fn of_check(check: &CheckName, facts: &Facts) -> Health {
-    let Some(fact) = facts.checks.get(check) else { return Health::Unsettled(check.clone()) };
-    match fact.state.verdict() {
-        Some(true) if fact.degraded.is_some() => Health::Degraded(check.clone()),
+fn of_check(check: &CheckName, vip: Option<&IpNet>, facts: &Facts) -> Health {
+    let fact = facts.checks.get(check);
+    match fact.and_then(|fact| fact.state.verdict()) {
+        Some(true) if fact.is_some_and(|fact| fact.degraded.is_some()) => Health::Degraded(check.clone()),
         Some(true) => Health::Passing,
         Some(false) => Health::Failing(check.clone()),
-        None => Health::Unsettled(check.clone()),
+        None => facts.kept(check, vip).unwrap_or_else(|| Health::Unsettled(check.clone())),
     }
 }

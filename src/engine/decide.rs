@@ -20,6 +20,8 @@ use crate::names::ServiceName;
 pub struct Decision {
     /// Whether and how it is announced.
     pub verdict: Verdict,
+    /// How much worse than healthy it is announced, if it is.
+    pub rank: Option<Rank>,
     /// Whether its address should be on the host.
     pub bind: bool,
 }
@@ -31,7 +33,11 @@ pub(super) fn decide(
     facts: &Facts,
     now: Instant,
 ) -> BTreeMap<IpNet, Decision> {
-    let alike = !service.checks.differs_by_vip() && !service.recovers();
+    // What is about to leave does so VIP by VIP: not all of them may have been announced.
+    let leaves = facts.shutdown.is_some() || facts.is_drained(name.as_str());
+    let alike = !service.checks.differs_by_vip() && !service.recovers() && !leaves;
+    let alike =
+        alike && (facts.kept.is_empty() || !service.vips.iter().any(|vip| facts.kept.contains_key(vip)));
     let common = alike.then(|| intent(name, service, None, facts, now));
     let stays = match facts.shutdown {
         Some(Shutdown::Unbinding { .. } | Shutdown::Done) => false,
@@ -61,15 +67,15 @@ pub(super) fn decide(
             let route = || Arc::new(route(service, rank, vip, graceful));
             Arc::clone(shared.entry((family_of(vip), rank, graceful)).or_insert_with(route))
         };
-        let verdict = match (intent, obstacle) {
-            (Intent::Withhold(reason), _) => Verdict::Withhold(reason.clone()),
-            (Intent::Announce | Intent::Demote { .. }, Some(reason)) => Verdict::Withhold(reason),
-            (Intent::Announce, None) => Verdict::Announce(attributes(None, false)),
+        let (verdict, rank) = match (intent, obstacle) {
+            (Intent::Withhold(reason), _) => (Verdict::Withhold(reason.clone()), None),
+            (Intent::Announce | Intent::Demote { .. }, Some(reason)) => (Verdict::Withhold(reason), None),
+            (Intent::Announce, None) => (Verdict::Announce(attributes(None, false)), None),
             (Intent::Demote { rank, graceful, reason }, None) => {
-                Verdict::Demote(attributes(*rank, *graceful), reason.clone())
+                (Verdict::Demote(attributes(*rank, *graceful), reason.clone()), *rank)
             }
         };
-        (*vip, Decision { verdict, bind })
+        (*vip, Decision { verdict, rank, bind })
     };
     service.vips.iter().map(decision).collect()
 }
@@ -96,6 +102,11 @@ pub(super) fn is_host_address(vip: &IpNet) -> bool {
     vip.prefix_len() == vip.max_prefix_len()
 }
 
+/// Whether a VIP may be announced, as far as its address goes; a wider prefix is never bound.
+fn may_be_reached(vip: &IpNet, service: &Service, facts: &Facts, now: Instant) -> bool {
+    !is_host_address(vip) || obstacle(vip.addr(), service, facts, now).is_none()
+}
+
 /// What a VIP would be announced as, were its address bound.
 enum Intent {
     Announce,
@@ -108,19 +119,18 @@ enum Intent {
     Withhold(Reason),
 }
 
-/// Whoever stops us or drains the service wins over its checks; GRACEFUL_SHUTDOWN does not: a service that is down
-/// while it is drained is withdrawn. `vip` matters only where VIPs of the service may differ.
+/// A shutdown or a drain wins over the checks of a service, and takes only away: GRACEFUL_SHUTDOWN is for what was announced
+/// before and still would be. `vip` matters only where VIPs of the service may differ.
 fn intent(name: &ServiceName, service: &Service, vip: Option<&IpNet>, facts: &Facts, now: Instant) -> Intent {
-    let graceful = match (facts.shutdown, facts.drains.get(name)) {
-        (None, None) => None,
-        (Some(Shutdown::Draining { .. }), None) => Some(Reason::ShuttingDown),
-        (None | Some(Shutdown::Draining { .. }), Some(drain)) => {
-            if drain.clock.withdraw_at.is_none_or(|at| at <= now) {
-                return Intent::Withhold(Reason::Drained);
-            }
-            Some(Reason::Draining)
+    let leaving = vip.and_then(|vip| facts.leaving.get(vip));
+    let graceful = match (facts.shutdown, facts.is_drained(name.as_str()), leaving) {
+        (None, false, _) => None,
+        (Some(Shutdown::Draining { .. }), false, Some(leaving)) => Some((leaving, Reason::ShuttingDown)),
+        (None | Some(Shutdown::Draining { .. }), true, Some(leaving)) if leaving.until > now => {
+            Some((leaving, Reason::Draining))
         }
-        (Some(_), _) => return Intent::Withhold(Reason::Shutdown),
+        (None | Some(Shutdown::Draining { .. }), true, _) => return Intent::Withhold(Reason::Drained),
+        (Some(_), _, _) => return Intent::Withhold(Reason::Shutdown),
     };
     let mut worst = match service.role {
         Role::Standby => Some((Rank::Standby, Reason::Standby)),
@@ -155,7 +165,16 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&IpNet>, facts: &Fa
     }
     match (graceful, worst) {
         (None, None) => Intent::Announce,
-        (Some(reason), worst) => Intent::Demote { rank: worst.map(|(rank, _)| rank), graceful: true, reason },
+        // What was withheld, or has lost its address, does not come back.
+        (Some((leaving, _)), _)
+            if leaving.out || vip.is_none_or(|vip| !may_be_reached(vip, service, facts, now)) =>
+        {
+            let drained = facts.is_drained(name.as_str());
+            Intent::Withhold(if drained { Reason::Drained } else { Reason::Shutdown })
+        }
+        (Some((leaving, reason)), worst) => {
+            Intent::Demote { rank: worst.map(|(rank, _)| rank).max(leaving.rank), graceful: true, reason }
+        }
         (None, Some((rank, reason))) => Intent::Demote { rank: Some(rank), graceful: false, reason },
     }
 }

@@ -1,13 +1,14 @@
 //! What the engine wants done, and what it wants written down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use vipcast_bgp::wire::Family;
 
 use super::address::{Address, Place};
-use super::facts::{Drain, Shutdown};
+use super::drains::{Drain, Drains, Order, Scope};
+use super::facts::Shutdown;
 use super::plan::Advertised;
 use super::recovery::HeldBack;
 use super::verdict::Verdict;
@@ -32,9 +33,9 @@ pub enum Effect {
     /// Take the address off the host.
     Unbind(Address),
     /// Keep these drains across a restart.
-    SaveDrains(BTreeMap<ServiceName, Drain>),
+    SaveDrains(Arc<Drains>),
     /// Keep it across a restart which VIPs are held back.
-    SaveHeldBack(HeldBack),
+    SaveHeldBack(Arc<HeldBack>),
     /// Close every session with Cease / Administrative Shutdown; answer with
     /// [`Event::PeersStopped`](super::Event::PeersStopped).
     StopPeers,
@@ -93,7 +94,7 @@ pub enum Record {
         limit: Option<String>,
     },
     /// An operator let a service take over again.
-    Promoted(ServiceName),
+    Promoted(ServiceName, Order),
     /// One of our addresses vanished and is put back. Written once, however often it goes on.
     AddressLost(Place),
     /// Somebody kept taking an address away, and no longer does.
@@ -109,8 +110,17 @@ pub enum Record {
     AddressFailed(Place, String),
     /// VIPs cannot be bound because there is no interface of this name.
     NoInterface(String),
-    /// An operator's drain began (`Some`) or ended.
-    Drain(ServiceName, Option<Drain>),
+    /// An operator's drain began, or became longer.
+    Drained(Scope, Drain),
+    /// A drain was lifted by an operator (`Some`), or has ended.
+    Undrained(Scope, Option<Order>),
+    /// A drained service left the configuration, or came back.
+    DrainWaits {
+        /// Which.
+        service: ServiceName,
+        /// It left: the drain waits for it.
+        waits: bool,
+    },
     /// A restart begins, and the routers keep what they have of these families.
     Restarting {
         /// Families whose VIPs stayed bound.
@@ -121,6 +131,8 @@ pub enum Record {
         /// VIPs that nothing was decided about in time.
         undecided: BTreeSet<IpNet>,
     },
+    /// The shutdown has ended, and these of our addresses are still on the host.
+    AddressesLeft(Vec<Address>),
     /// The shutdown entered a phase.
     Shutdown(Shutdown),
 }

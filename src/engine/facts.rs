@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 use vipcast_bgp::Version;
 use vipcast_bgp::adj_rib_out::Withheld;
 
 use super::address::{Address, AddressFact, Link, Links, Listing};
 use super::contest::Contest;
+use super::drains::{Drain, Drains, Leaving, Order, Scope};
+use super::kept::Kept;
 use super::recovery::Recovery;
 use super::restart::Restart;
 use crate::check::report::{CheckReport, HealthState, Outcome};
@@ -46,12 +47,23 @@ pub enum Event {
     PeerSynced(PeerName, Version),
     /// What the session with this peer cannot carry of what is announced, all of it.
     PeerWithholds(PeerName, Arc<BTreeMap<IpNet, Withheld>>),
-    /// An operator drains a service.
-    Drain(ServiceName, Drain),
-    /// An operator lifts the drain.
-    Undrain(ServiceName),
+    /// An operator drains something.
+    Drain {
+        /// What.
+        scope: Scope,
+        /// By whom, why and for how long.
+        drain: Drain,
+        /// Also where that shortens the drain in force.
+        replace: bool,
+    },
+    /// An operator lifts drains.
+    Undrain(Scope, Order),
+    /// Drains of a state directory that answered late.
+    LateDrains(Drains),
+    /// The wall clock was set, and is this now.
+    WallClock(jiff::Timestamp),
     /// An operator lets a service that was down take over again.
-    Promote(ServiceName),
+    Promote(ServiceName, Order),
     /// SIGTERM. The second one is in a hurry.
     Shutdown,
     /// Every peer was stopped and its connection is closed.
@@ -86,34 +98,15 @@ pub struct PeerFact {
     pub synced: Option<Version>,
     /// VIPs that the session cannot carry, and why.
     pub withheld: Arc<BTreeMap<IpNet, Withheld>>,
+    /// It may keep routes of ours until then (graceful restart), unless it is told everything before.
+    pub keeps_until: Option<Instant>,
 }
 
-/// An operator's drain of a service. Survives a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drain {
-    /// Who asked for it.
-    pub by: String,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// When, on the wall clock.
-    pub since: jiff::Timestamp,
-    /// When it ends by itself, on the wall clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<jiff::Timestamp>,
-    /// The same two on the monotonic clock of this process.
-    #[serde(skip)]
-    pub clock: DrainClock,
-}
-
-/// The phases of a drain on the monotonic clock. After a restart `withdraw_at` is `None`: the drain is over its
-/// GRACEFUL_SHUTDOWN phase, because nothing was announced meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DrainClock {
-    /// When the GRACEFUL_SHUTDOWN phase ends and the VIPs are withdrawn.
-    pub withdraw_at: Option<Instant>,
-    /// When the drain is lifted.
-    pub lift_at: Option<Instant>,
+impl PeerFact {
+    /// Whether it may have routes of a session that has ended, and has not been told anything since.
+    pub(super) fn keeps(&self, now: Instant) -> bool {
+        self.keeps_until.is_some_and(|until| until > now)
+    }
 }
 
 /// How far the shutdown has come. Each phase waits for its own condition; drawn in `engine::shutdown`.
@@ -153,6 +146,10 @@ pub enum Shutdown {
 pub struct Facts {
     /// Checks that have reported.
     pub checks: BTreeMap<CheckName, CheckFact>,
+    /// Checks that a reload has brought or changed, and when they have settled at the latest.
+    pub pending: BTreeMap<CheckName, Instant>,
+    /// VIPs that keep what they had until such checks have settled.
+    pub kept: BTreeMap<IpNet, Kept>,
     /// Configured peers.
     pub peers: BTreeMap<PeerName, PeerFact>,
     /// Interfaces of the host.
@@ -168,7 +165,9 @@ pub struct Facts {
     /// VIPs whose address was taken away a short time ago.
     pub contests: BTreeMap<IpAddr, Contest>,
     /// Operators' drains.
-    pub drains: BTreeMap<ServiceName, Drain>,
+    pub drains: Arc<Drains>,
+    /// VIPs that are announced until their drain, or the shutdown, withdraws them.
+    pub leaving: BTreeMap<IpNet, Leaving>,
     /// VIPs whose service is, or was, down, as far as that matters.
     pub recovering: BTreeMap<IpNet, Recovery>,
     /// Set until everything is decided after a restart that routers wait for.
@@ -191,19 +190,25 @@ pub enum Asked {
 }
 
 impl Facts {
-    /// Whether the TCP of every established peer has acknowledged `version` or a later one.
-    pub fn all_synced(&self, version: Version) -> bool {
-        self.peers
-            .values()
-            .all(|peer| !peer.established || peer.synced.is_some_and(|synced| synced >= version))
+    /// Whether the TCP of every established peer has acknowledged `version` or a later one, and none keeps routes of an earlier session. In a
+    /// hurry those are not waited for.
+    pub(super) fn all_told(&self, version: Version, now: Instant) -> bool {
+        let told = |peer: &PeerFact| peer.synced.is_some_and(|synced| synced >= version);
+        self.peers.values().all(|peer| !peer.established || told(peer)) && !self.any_keeps(now)
+    }
+
+    /// Whether a peer may have routes of an earlier session, and there is time to wait for it.
+    pub(super) fn any_keeps(&self, now: Instant) -> bool {
+        !self.hurry && self.peers.values().any(|peer| peer.keeps(now))
     }
 
     /// Forgets what a new configuration no longer names; a peer only once its session is closed, because until then it
     /// has our routes.
     pub(super) fn retain(&mut self, config: &Config) {
         self.checks.retain(|check, _| config.checks.contains_key(check));
-        self.peers.retain(|peer, fact| fact.established || config.peers.contains_key(peer));
-        self.drains.retain(|service, _| config.services.contains_key(service));
+        self.peers.retain(|peer, fact| {
+            fact.established || fact.keeps_until.is_some() || config.peers.contains_key(peer)
+        });
         let configured: BTreeSet<IpAddr> =
             config.services.values().flat_map(|service| &service.vips).map(IpNet::addr).collect();
         self.contests.retain(|ip, _| configured.contains(ip));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::effect::{Effect, Record};
-use super::facts::{CheckFact, Drain, Event, PeerFact};
-use super::{Engine, shutdown};
+use super::facts::{CheckFact, Event, PeerFact};
+use super::{Engine, kept, shutdown};
 use crate::check::report::{CheckReport, HealthState};
 use crate::config::model::Config;
 use crate::names::{CheckName, PeerName, ServiceName};
@@ -54,13 +54,13 @@ impl Engine {
             Event::AddressAdded(address, fact) => self.fold_added(address, fact, now),
             Event::AddressRemoved(address) => self.fold_removed(address, now, records),
             Event::Answered(address, result) => self.fold_answer(address, result, now, records),
-            Event::PeerUp(peer) => {
-                self.fold_peer(peer, |fact| *fact = PeerFact { established: true, ..PeerFact::default() })
-            }
+            Event::PeerUp(peer) => self.fold_peer(peer, |fact| {
+                let keeps_until = fact.keeps_until;
+                *fact = PeerFact { established: true, keeps_until, ..PeerFact::default() };
+            }),
             Event::PeerDown(peer) if !self.config.peers.contains_key(&peer) => {
                 self.facts.peers.remove(&peer).map_or(Touched::Nothing, |_| Touched::PLAN)
             }
-            Event::PeerDown(peer) => self.fold_peer(peer, |fact| *fact = PeerFact::default()),
             Event::PeersRenamed(renamed) => {
                 // All at once: two may have changed places.
                 let facts: Vec<_> = renamed
@@ -71,21 +71,34 @@ impl Engine {
                 Touched::PLAN
             }
             Event::PeerWithholds(peer, withheld) => self.fold_peer(peer, |fact| fact.withheld = withheld),
-            Event::PeerSynced(peer, version) => self.fold_peer(peer, |fact| fact.synced = Some(version)),
-            Event::Drain(service, drain) => self.fold_drain(service, drain, now, effects, records),
-            Event::Undrain(service) => {
-                if self.facts.drains.remove(&service).is_none() {
-                    return Touched::Nothing;
-                }
-                records.push(Effect::Record(Record::Drain(service.clone(), None)));
-                effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-                Touched::Services([service].into())
+            Event::PeerDown(peer) => {
+                let graceful = self.config.peers.get(&peer).and_then(|peer| peer.graceful_restart);
+                let keeps_until = graceful.map(|graceful| now + graceful.restart_time);
+                let (nothing, version) = (self.actual.advertised.routes.is_empty(), self.version());
+                self.fold_peer(peer, |fact| {
+                    // Whoever was told that there is nothing keeps nothing.
+                    let told = fact.keeps_until.is_none() && nothing && fact.synced >= Some(version);
+                    let keeps_until = if fact.established && !told { keeps_until } else { fact.keeps_until };
+                    *fact = PeerFact { keeps_until, ..PeerFact::default() };
+                })
             }
+            Event::PeerSynced(peer, version) => {
+                let whole = self.actual.whole_since.is_some_and(|since| version >= since);
+                self.fold_peer(peer, |fact| {
+                    fact.synced = Some(version);
+                    fact.keeps_until = fact.keeps_until.filter(|_| !whole);
+                })
+            }
+            Event::Drain { scope, drain, replace } => self.fold_drain(scope, &drain, replace, now, records),
+            Event::Undrain(scope, order) => self.fold_undrain(scope, order, records),
+            Event::LateDrains(drains) => self.fold_late_drains(drains, now, records),
+            Event::WallClock(wall) => self.fold_wall(wall, now, records),
             Event::Shutdown => {
                 if self.facts.shutdown.is_some() {
                     self.facts.hurry = true;
                 } else {
                     let phase = shutdown::begin(&self.config.shutdown, now);
+                    self.leave(|_| true, now + self.config.shutdown.drain_time);
                     self.facts.shutdown = Some(phase);
                     effects.push(Effect::Record(Record::Shutdown(phase)));
                 }
@@ -95,8 +108,8 @@ impl Engine {
                 self.facts.sessions_closed = true;
                 Touched::PLAN
             }
-            Event::Promote(service) => self.fold_promotion(service, records),
-            Event::Tick => self.fold_time(now, effects, records),
+            Event::Promote(service, order) => self.fold_promotion(service, order, records),
+            Event::Tick => self.fold_time(now, records),
         }
     }
 
@@ -111,14 +124,11 @@ impl Engine {
         if self.facts.shutdown.is_some() {
             return Touched::Nothing;
         }
-        self.config = config;
-        let drained: Vec<ServiceName> = self.facts.drains.keys().cloned().collect();
+        let was = kept::before(&self.config, &self.facts);
+        let before = std::mem::replace(&mut self.config, config);
+        self.keep(&before, &was, now);
         self.facts.retain(&self.config);
-        if self.facts.drains.len() != drained.len() {
-            effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-        }
-        let lifted = drained.into_iter().filter(|service| !self.facts.drains.contains_key(service));
-        records.extend(lifted.map(|service| Effect::Record(Record::Drain(service, None))));
+        self.follow_drains(&before, records);
         for peer in self.config.peers.keys() {
             self.facts.peers.entry(peer.clone()).or_default();
         }
@@ -128,25 +138,6 @@ impl Engine {
         self.follow_new_rules(now);
         effects.push(self.configure());
         Touched::All
-    }
-
-    fn fold_drain(
-        &mut self,
-        service: ServiceName,
-        mut drain: Drain,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
-        if !self.config.services.contains_key(&service) {
-            return Touched::Nothing;
-        }
-        let already = self.facts.drains.get(&service).map(|earlier| earlier.clock.withdraw_at);
-        drain.clock.withdraw_at = already.unwrap_or(Some(now + self.config.shutdown.drain_time));
-        records.push(Effect::Record(Record::Drain(service.clone(), Some(drain.clone()))));
-        self.facts.drains.insert(service.clone(), drain);
-        effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-        Touched::Services([service].into())
     }
 
     fn fold_check(&mut self, report: CheckReport, records: &mut Vec<Effect>) -> Touched {
@@ -164,6 +155,7 @@ impl Engine {
         if self.config.checks.get(&check) != Some(&definition) {
             return Touched::Nothing;
         }
+        let reported = state;
         let before = self.facts.checks.get(&check);
         if let (HealthState::Unknown, Some(settled)) = (state, before) {
             // Its definition has changed: until the new one settles, the old answer is the best there is.
@@ -181,7 +173,11 @@ impl Engine {
         if was_degraded != degraded.is_some() {
             records.push(Effect::Record(Record::Degraded { check: check.clone(), limit: degraded.clone() }));
         }
+        let is_settled = verdict.is_some() && reported != HealthState::Unknown;
         let before = earlier.map(|earlier| earlier.state.verdict());
+        if is_settled {
+            self.settled(&check, verdict == Some(false) && before != Some(verdict));
+        }
         if before == Some(verdict) && was_degraded == degraded.is_some() {
             return Touched::Nothing;
         }
@@ -195,26 +191,17 @@ impl Engine {
         if *fact == before { Touched::Nothing } else { Touched::PLAN }
     }
 
-    fn fold_time(&mut self, now: Instant, effects: &mut Vec<Effect>, records: &mut Vec<Effect>) -> Touched {
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+    fn fold_time(&mut self, now: Instant, records: &mut Vec<Effect>) -> Touched {
+        for peer in self.facts.peers.values_mut() {
+            peer.keeps_until = peer.keeps_until.filter(|until| *until > now);
+        }
+        self.facts.peers.retain(|peer, fact| {
+            fact.established || fact.keeps_until.is_some() || self.config.peers.contains_key(peer)
+        });
+        let pending = self.fold_pending(now, records);
         let mut touched = self.fold_recovery_time(now);
         touched.extend(self.fold_contest_time(now, records));
-        for (service, drain) in &mut self.facts.drains {
-            if due(drain.clock.withdraw_at) {
-                drain.clock.withdraw_at = None;
-                touched.insert(service.clone());
-            }
-        }
-        let lifted: BTreeMap<_, _> =
-            self.facts.drains.extract_if(.., |_, drain| due(drain.clock.lift_at)).collect();
-        if !lifted.is_empty() {
-            effects.push(Effect::SaveDrains(self.facts.drains.clone()));
-        }
-        for service in lifted.into_keys() {
-            records.push(Effect::Record(Record::Drain(service.clone(), None)));
-            touched.insert(service);
-        }
-        Touched::Services(touched)
+        Touched::Services(touched).and(pending).and(self.fold_drain_time(now, records))
     }
 }
 

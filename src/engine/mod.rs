@@ -15,9 +15,11 @@ mod address;
 mod condition;
 mod contest;
 mod decide;
+mod drains;
 mod effect;
 mod facts;
 mod fold;
+mod kept;
 mod kernel;
 mod plan;
 pub mod reach;
@@ -39,9 +41,11 @@ pub use self::address::{Address, AddressFact, AddressState, Link, Links, Listing
 pub use self::contest::Contest;
 pub use self::decide::Decision;
 use self::decide::{decide, is_host_address};
+pub use self::drains::{Drain, Drains, Ends, Everything, Leaving, Order, Scope};
 pub use self::effect::{Effect, Record};
-pub use self::facts::{Asked, CheckFact, Drain, DrainClock, Event, Facts, PeerFact, Shutdown};
+pub use self::facts::{Asked, CheckFact, Event, Facts, PeerFact, Shutdown};
 use self::fold::{Touched, users};
+pub use self::kept::Kept;
 pub use self::plan::Advertised;
 use self::plan::{Actual, Desired, Step, plan};
 use self::reach::Reach;
@@ -66,7 +70,7 @@ pub struct Standing {
 #[derive(Debug, Clone, Default)]
 pub struct Left {
     /// Operators' drains.
-    pub drains: BTreeMap<ServiceName, Drain>,
+    pub drains: Drains,
     /// VIPs that must not take over by themselves.
     pub held: HeldBack,
     /// The VIPs that were announced when a graceful restart was asked for, on this boot.
@@ -90,6 +94,8 @@ pub struct Engine {
     watched: BTreeSet<IpNet>,
     /// What was last saved of what is held back.
     saved: HeldBack,
+    /// The drains that were last saved.
+    saved_drains: Arc<Drains>,
     /// When it was last planned. What time alone made possible until then is under way.
     acted_at: Option<Instant>,
 }
@@ -97,17 +103,21 @@ pub struct Engine {
 impl Engine {
     /// An engine that knows its configuration and what a predecessor left, and nothing else yet.
     pub fn new(config: Arc<Config>, left: Left) -> Self {
-        let mut facts = Facts { drains: left.drains, ..Facts::default() };
+        let mut facts = Facts { drains: Arc::new(left.drains), ..Facts::default() };
         facts.retain(&config);
         facts.peers = config.peers.keys().map(|peer| (peer.clone(), PeerFact::default())).collect();
         facts.restart = restart::restart_time(&config).map(|_| Restart::default());
         let extent = if facts.restart.is_some() { Extent::Partial } else { Extent::Whole };
-        let actual =
-            Actual { advertised: Advertised { extent, ..Advertised::default() }, ..Actual::default() };
+        let actual = Actual {
+            advertised: Advertised { extent, ..Advertised::default() },
+            whole_since: (extent == Extent::Whole).then(Version::default),
+            ..Actual::default()
+        };
         let mut engine = Self {
             users: users(&config),
             watched: recovery::watched(&config),
             config,
+            saved_drains: Arc::clone(&facts.drains),
             facts,
             standing: BTreeMap::new(),
             desired: Desired { extent, ..Desired::default() },
@@ -150,6 +160,7 @@ impl Engine {
             self.reach.note(&event);
             touched = touched.and(self.fold(event, now, &mut effects, &mut records));
         }
+        self.save_drains(&mut effects);
         // By far the most frequent event is a check with the same result again: nothing can follow from it.
         if touched != Touched::Nothing {
             self.decide(touched, now, &mut records);
@@ -173,14 +184,27 @@ impl Engine {
         if self.facts.shutdown == Some(Shutdown::Done) {
             return None;
         }
-        let drains =
-            self.facts.drains.values().flat_map(|drain| [drain.clock.withdraw_at, drain.clock.lift_at]);
         let restart = self.facts.restart.as_ref().and_then(|restart| restart.until);
-        let shutdown = self.facts.shutdown.and_then(shutdown::deadline);
+        let longest_kept = restart::restart_time(&self.config).unwrap_or_default();
+        let shutdown =
+            self.facts.shutdown.and_then(|phase| shutdown::deadline(phase, longest_kept, self.acted_at));
         let addresses =
             self.acted_at.and_then(|at| self.actual.deadline(&self.facts, self.unbind_delay(), at));
         let reach = self.reach.deadline();
-        drains.chain([shutdown, addresses, restart, self.recovery_deadline(), reach]).flatten().min()
+        let pending = self.facts.pending.values().min().copied();
+        let later = |at: &Instant| self.acted_at.is_none_or(|acted_at| *at > acted_at);
+        let kept = self.facts.peers.values().filter_map(|peer| peer.keeps_until).filter(later).min();
+        let others = [
+            pending,
+            kept,
+            shutdown,
+            addresses,
+            restart,
+            self.recovery_deadline(),
+            self.drain_deadline(),
+            reach,
+        ];
+        others.into_iter().flatten().min()
     }
 
     /// The configuration in force.
@@ -246,6 +270,7 @@ impl Engine {
                 restart.note(vip, &decision, failed);
                 self.facts.restart = Some(restart);
             }
+            self.note_leaving(&vip, name.as_str(), &decision, now);
             let before = self.standing.get(&vip);
             if before.is_some_and(|before| before.decision == decision && before.service == *name)
                 && self.is_bound_on(&vip, &service.interface)
@@ -291,6 +316,7 @@ impl Engine {
     fn forget(&mut self, vip: IpNet, records: &mut Vec<Effect>) {
         let Some(standing) = self.standing.remove(&vip) else { return };
         self.reach.forget(&vip);
+        self.facts.leaving.remove(&vip);
         if let Some(restart) = &mut self.facts.restart {
             restart.undecided.remove(&vip);
         }
@@ -391,7 +417,10 @@ impl Engine {
         let Some(phase) = self.facts.shutdown else { return false };
         let Advertised { version, routes, .. } = &self.actual.advertised;
         let advertised = (*version, routes.is_empty());
-        let Some(next) = shutdown::advance(phase, &self.config.shutdown, &self.facts, advertised, now) else {
+        let phase = self.note_progress(phase, now);
+        let kept = restart::restart_time(&self.config).unwrap_or_default();
+        let advance = shutdown::advance(phase, &self.config.shutdown, &self.facts, advertised, kept, now);
+        let Some(next) = advance else {
             return false;
         };
         self.facts.shutdown = Some(next);
@@ -403,12 +432,26 @@ impl Engine {
                 self.facts.peers.values_mut().for_each(|fact| *fact = PeerFact::default())
             }
             Shutdown::Done => {
+                let left: Vec<Address> = self.facts.ours().cloned().collect();
+                if !left.is_empty() && !self.config.shutdown.keep_addresses {
+                    effects.push(Effect::Record(Record::AddressesLeft(left)));
+                }
                 effects.push(Effect::Exit);
                 return false;
             }
             Shutdown::Draining { .. } | Shutdown::Withdrawing { .. } | Shutdown::Settling { .. } => {}
         }
         true
+    }
+
+    /// The patience with the kernel begins anew with each address that it has removed.
+    fn note_progress(&mut self, phase: Shutdown, now: Instant) -> Shutdown {
+        let Shutdown::Unbinding { until } = phase else { return phase };
+        let left = self.facts.ours().count();
+        let until = if left < self.actual.left { now + shutdown::UNBIND_PATIENCE } else { until };
+        self.actual.left = left;
+        self.facts.shutdown = Some(Shutdown::Unbinding { until });
+        Shutdown::Unbinding { until }
     }
 
     /// None in a hurry, and none once every session is closed: then no router has a route to us any more.

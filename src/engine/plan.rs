@@ -51,6 +51,10 @@ pub(super) struct Actual {
     pub(super) advertised: Advertised,
     /// The end of a restart, while peers are to be told of it.
     pub(super) handover: Option<Handover>,
+    /// The first version that was the whole set: whoever has it, or a later one, keeps nothing of before.
+    pub(super) whole_since: Option<Version>,
+    /// Addresses of ours that were left when the unbinding was looked at last.
+    pub(super) left: usize,
     /// Addresses that were announced and no longer are.
     pub(super) retiring: BTreeMap<IpAddr, Retiring>,
     /// Addresses that are not as desired, or have changed since that was known.
@@ -189,6 +193,9 @@ impl Actual {
             }
         }
         self.changed.clear();
+        if advertised.extent == Extent::Whole {
+            self.whole_since = self.whole_since.or(Some(advertised.version));
+        }
         self.advertised = advertised;
     }
 
@@ -202,7 +209,7 @@ impl Actual {
     /// just come up may have begun with an earlier set, so it is waited for too.
     pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
         for retiring in self.retiring.values_mut() {
-            let settled = facts.all_synced(retiring.version);
+            let settled = facts.all_told(retiring.version, now);
             retiring.settled_at = settled.then_some(retiring.settled_at.unwrap_or(now));
         }
         if let Some(handover) = &mut self.handover {

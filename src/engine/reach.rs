@@ -80,9 +80,11 @@ impl Reach {
             | Event::Link(..)
             | Event::Answered(..)
             | Event::PeersRenamed(_)
-            | Event::Drain(..)
-            | Event::Undrain(_)
-            | Event::Promote(_)
+            | Event::Drain { .. }
+            | Event::Undrain(..)
+            | Event::LateDrains(_)
+            | Event::WallClock(_)
+            | Event::Promote(..)
             | Event::Shutdown
             | Event::PeersStopped
             | Event::Tick => {}

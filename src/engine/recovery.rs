@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Health, health};
+use super::drains::Order;
 use super::effect::{Effect, Record};
 use super::{Engine, Touched};
 use crate::config::model::{Config, OnDegraded, Preempt, Role, Service};
@@ -190,7 +191,12 @@ impl Engine {
     }
 
     /// An operator lets a service take over again, warm or not.
-    pub(super) fn fold_promotion(&mut self, service: ServiceName, records: &mut Vec<Effect>) -> Touched {
+    pub(super) fn fold_promotion(
+        &mut self,
+        service: ServiceName,
+        order: Order,
+        records: &mut Vec<Effect>,
+    ) -> Touched {
         let Some(vips) = self.config.services.get(&service).map(|service| &service.vips) else {
             return Touched::Nothing;
         };
@@ -200,7 +206,7 @@ impl Engine {
             *recovery = Recovery { promoted, warm_until: None, held: None, ..*recovery };
         }
         self.facts.recovering.retain(|_, recovery| *recovery != Recovery::default());
-        records.push(Effect::Record(Record::Promoted(service.clone())));
+        records.push(Effect::Record(Record::Promoted(service.clone(), order)));
         Touched::Services([service].into())
     }
 
@@ -217,7 +223,7 @@ impl Engine {
         let held: BTreeSet<IpNet> = held.map(|(vip, _)| *vip).collect();
         if held != self.saved.held || self.watched != self.saved.watched {
             self.saved = HeldBack { held, watched: self.watched.clone() };
-            effects.push(Effect::SaveHeldBack(self.saved.clone()));
+            effects.push(Effect::SaveHeldBack(Arc::new(self.saved.clone())));
         }
     }
 }

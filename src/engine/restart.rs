@@ -123,7 +123,7 @@ impl Handover {
         let told = |synced: Option<Version>| synced.is_some_and(|synced| synced >= self.version);
         matches!(facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done))
             || facts.peers.values().all(|peer| told(peer.synced))
-            || (self.patience <= now && facts.all_synced(self.version))
+            || (self.patience <= now && facts.all_told(self.version, now))
     }
 }
 
@@ -137,6 +137,12 @@ impl Engine {
     pub(super) fn begin_restart(&mut self, now: Instant, records: &mut Vec<Effect>) {
         let Some(time) = restart_time(&self.config) else { return };
         let preserved = preserved(&self.config, &self.facts, self.announced_before.as_ref());
+        let ran_before =
+            !preserved.is_empty() || self.announced_before.is_some() || self.facts.ours().next().is_some();
+        for (name, peer) in self.config.peers.iter().filter(|_| ran_before) {
+            let keeps_until = peer.graceful_restart.map(|graceful| now + graceful.restart_time);
+            self.facts.peers.entry(name.clone()).or_default().keeps_until = keeps_until;
+        }
         if let Some(restart) = &mut self.facts.restart {
             restart.preserved.clone_from(&preserved);
             restart.until = Some(now + time);

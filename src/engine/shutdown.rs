@@ -7,7 +7,9 @@
 //! ```
 //!
 //! Addresses that are to be kept need no unbinding, so Ceasing is followed by Done. A second SIGTERM takes the waiting
-//! out, never a step. Nothing waits for ever: whoever does not answer is given up.
+//! out, never a step. Nothing waits for ever: a router that does not read is given up after seconds, the kernel when it has
+//! removed nothing for as long, and a router that keeps our routes without a session (graceful restart) when it has dropped
+//! them.
 
 use std::time::{Duration, Instant};
 
@@ -20,30 +22,34 @@ use crate::config::model;
 const WITHDRAW_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for a connection that does not close; a link gives its own up after two seconds.
 const CEASE_PATIENCE: Duration = Duration::from_secs(5);
-/// The same for the kernel, which answers at once.
-const UNBIND_PATIENCE: Duration = Duration::from_secs(2);
+/// The same for the kernel, since it has last removed an address: on a busy host thousands of them take a while.
+pub(super) const UNBIND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The first phase.
 pub(super) fn begin(config: &model::Shutdown, now: Instant) -> Shutdown {
     Shutdown::Draining { until: now + config.drain_time }
 }
 
-/// The phase that follows, if the present one is over. `advertised` is the last version and whether it is empty.
+/// The phase that follows, if the present one is over. `advertised` is the last version and whether it is empty;
+/// `longest_kept` is how long a router without a session may keep routes.
 pub(super) fn advance(
     phase: Shutdown,
     config: &model::Shutdown,
     facts: &Facts,
     (version, nothing_announced): (Version, bool),
+    longest_kept: Duration,
     now: Instant,
 ) -> Option<Shutdown> {
     let over = |until: Instant| facts.hurry || until <= now;
-    let alone = !facts.peers.values().any(|peer| peer.established);
+    let alone = !facts.peers.values().any(|peer| peer.established) && !facts.any_keeps(now);
     match phase {
         Shutdown::Draining { until } if over(until) || alone || nothing_announced => {
             Some(Shutdown::Withdrawing { until: now + WITHDRAW_PATIENCE })
         }
         Shutdown::Withdrawing { until }
-            if (nothing_announced && facts.all_synced(version)) || until <= now =>
+            if (nothing_announced && facts.all_told(version, now))
+                || (until <= now && !facts.any_keeps(now))
+                || until + longest_kept <= now =>
         {
             let delay = if alone { Duration::ZERO } else { config.unbind_delay };
             Some(Shutdown::Settling { until: now + delay })
@@ -68,14 +74,20 @@ pub(super) fn advance(
     }
 }
 
-/// When the phase ends by itself.
-pub(super) fn deadline(phase: Shutdown) -> Option<Instant> {
-    match phase {
+/// When the phase may end by itself, after `acted_at`.
+pub(super) fn deadline(
+    phase: Shutdown,
+    longest_kept: Duration,
+    acted_at: Option<Instant>,
+) -> Option<Instant> {
+    let (until, at_last) = match phase {
+        Shutdown::Withdrawing { until } => (until, Some(until + longest_kept)),
         Shutdown::Draining { until }
-        | Shutdown::Withdrawing { until }
         | Shutdown::Settling { until }
         | Shutdown::Ceasing { until }
-        | Shutdown::Unbinding { until } => Some(until),
-        Shutdown::Done => None,
-    }
+        | Shutdown::Unbinding { until } => (until, None),
+        Shutdown::Done => return None,
+    };
+    let later = |at: &Instant| acted_at.is_none_or(|acted_at| *at > acted_at);
+    [Some(until), at_last].into_iter().flatten().find(later)
 }

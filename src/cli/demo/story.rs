@@ -135,13 +135,18 @@ async fn wait_bound(wanted: bool) -> Result<()> {
 
 async fn drain(edge: &Edge) -> Result<Done> {
     let services = Services::Service("web".to_owned());
-    let request =
-        DrainRequest { services, by: Some("demo".to_owned()), reason: Some("demo".to_owned()), for_ms: None };
+    let request = DrainRequest {
+        services,
+        by: Some("demo".to_owned()),
+        reason: Some("demo".to_owned()),
+        for_ms: None,
+        replace: false,
+    };
     Ok(Client::new(edge.socket(), PATIENCE).post("/v1/drain", &request).await?)
 }
 
 async fn undrain(edge: &Edge) -> Result<Done> {
-    let request = ServicesRequest { services: Services::Service("web".to_owned()) };
+    let request = ServicesRequest { services: Services::Service("web".to_owned()), reason: None };
     Ok(Client::new(edge.socket(), PATIENCE).post("/v1/undrain", &request).await?)
 }
 

@@ -45,7 +45,7 @@ impl Rig {
                     | Command::Undrain(_)
                     | Command::Promote(_)
                     | Command::Reload
-                    | Command::Restart => Answer::ok(&Done { message: "done".to_owned() }),
+                    | Command::Restart => Answer::ok(&Done { message: "done".to_owned(), warning: None }),
                 });
             }
         });
@@ -81,6 +81,9 @@ fn status(vips: usize) -> Status {
         checks: BTreeMap::new(),
         probes: Probes { started: 0, late_p50_us: 0, late_p99_us: 0 },
         vips: (0..vips).map(vip).collect(),
+        drained: None,
+        waiting_drains: BTreeMap::new(),
+        unsaved: None,
     }
 }
 
@@ -129,7 +132,7 @@ async fn the_caller_is_who_the_kernel_says_and_only_root_may_speak_for_somebody(
         assert_eq!(caller.name, expected, "{command:?}");
         assert_eq!(caller.uid, me.as_raw());
         assert_eq!(caller.pid, i32::try_from(std::process::id()).ok());
-        answer.send(Answer::ok(&Done { message: "done".to_owned() }));
+        answer.send(Answer::ok(&Done { message: "done".to_owned(), warning: None }));
         assert!(asked.await.unwrap().starts_with("HTTP/1.1 200 OK\r\n"));
     }
 }

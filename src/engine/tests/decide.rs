@@ -33,7 +33,7 @@ fn facts(now: Instant) -> Facts {
 
 fn say(service: &Service, facts: &Facts, now: Instant) -> String {
     let decisions = decide(&"web".into(), service, facts, now);
-    let (_, Decision { verdict, bind }) = decisions.first_key_value().unwrap();
+    let (_, Decision { verdict, bind, .. }) = decisions.first_key_value().unwrap();
     let prepended =
         verdict.attributes().map(|route| "+".repeat(route.as_path_prepend.into())).unwrap_or_default();
     let graceful =
@@ -124,7 +124,7 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
         ("down", &w, None, None, false, unbound),
         ("quiet", &w, None, None, true, "withheld: check quiet has not settled yet"),
         ("up", &d, begun, None, true, &by_operator),
-        ("up", &d, begun, None, false, unbound),
+        ("up", &d, begun, None, false, drained),
         ("down", &d, begun, None, true, down),
         ("down", &w, begun, None, true, &by_operator.replace("demoted", "demoted+++")),
         ("up", &d, over, None, true, drained),
@@ -143,9 +143,12 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
     for (check, on_down, drained, shutdown, bound, expected) in table {
         let service = Service { on_down: *on_down, ..service(["192.0.2.1"], [check]) };
         let mut facts = Facts { shutdown, ..facts(now) };
-        if let Some(withdraw_at) = drained {
-            let clock = DrainClock { withdraw_at, lift_at: None };
-            facts.drains.insert("web".into(), Drain { clock, ..drain(None) });
+        let until = drained.unwrap_or(shutdown.map(|_| later));
+        if drained.is_some() {
+            facts.drains = Arc::new(left_drained("web"));
+        }
+        if let Some(until) = until {
+            facts.leaving.insert(net("192.0.2.1"), Leaving { until, rank: None, out: false });
         }
         if !bound {
             facts.addresses.clear();

@@ -192,9 +192,31 @@ fn degraded(config: &Config, check: &str, limit: Option<&str>, now: Instant) -> 
     Event::Check(CheckReport { degraded: limit.map(str::to_owned), ..report })
 }
 
-fn drain(lift_at: Option<Instant>) -> Drain {
-    let clock = DrainClock { withdraw_at: None, lift_at };
-    Drain { by: "alice".into(), reason: None, since: jiff::Timestamp::UNIX_EPOCH, until: None, clock }
+fn order() -> Order {
+    Order { by: "alice".into(), reason: None }
+}
+
+/// A drain since noon of 1970-01-01, as far as the wall clock knows.
+fn a_drain(ends: Option<Instant>) -> Drain {
+    let since = jiff::Timestamp::UNIX_EPOCH;
+    Drain { order: order(), since, ends: ends.map(|at| Ends { wall: since, at, at_most: None }) }
+}
+
+fn scope(what: &str) -> Scope {
+    if what == "everything" { Scope::Everything } else { Scope::Service(what.into()) }
+}
+
+/// An operator drains a service, or `everything`.
+fn drain(what: &str, ends: Option<Instant>) -> Event {
+    Event::Drain { scope: scope(what), drain: a_drain(ends), replace: false }
+}
+
+fn undrain(what: &str) -> Event {
+    Event::Undrain(scope(what), order())
+}
+
+fn left_drained(service: &str) -> Drains {
+    Drains { everything: None, services: [(service.into(), Arc::new(a_drain(None)))].into() }
 }
 
 fn is_graceful(attributes: &RouteAttributes) -> bool {
@@ -222,9 +244,13 @@ fn show(effect: &Effect) -> String {
             let extent = if *extent == Extent::Partial { " and more" } else { "" };
             format!("advertise {}: {}{extent}", version.0, show_routes(routes))
         }
-        Effect::SaveDrains(drains) => format!("save drains: {:?}", drains.keys().collect::<Vec<_>>()),
-        Effect::SaveHeldBack(HeldBack { held, .. }) => {
-            let held: Vec<String> = held.iter().map(|vip| vip.addr().to_string()).collect();
+        Effect::SaveDrains(drains) => {
+            let everything = drains.everything.iter().map(|_| "everything".to_owned());
+            let drained: Vec<_> = everything.chain(drains.services.keys().map(ToString::to_string)).collect();
+            format!("save drains: {}", if drained.is_empty() { "nothing".into() } else { drained.join(", ") })
+        }
+        Effect::SaveHeldBack(held_back) => {
+            let held: Vec<String> = held_back.held.iter().map(|vip| vip.addr().to_string()).collect();
             format!("save held back: {}", if held.is_empty() { "nothing".into() } else { held.join(", ") })
         }
         Effect::StopPeers => "stop peers".into(),
@@ -249,7 +275,7 @@ fn show(effect: &Effect) -> String {
             format!("# {check} degraded: {limit}")
         }
         Effect::Record(Record::Degraded { check, limit: None }) => format!("# {check} no longer degraded"),
-        Effect::Record(Record::Promoted(service)) => format!("# {service} promoted"),
+        Effect::Record(Record::Promoted(service, _)) => format!("# {service} promoted"),
         Effect::Record(Record::AddressLost(lost)) => format!("# lost {}", place(lost)),
         Effect::Record(Record::AddressStays { place: stays, losses }) => {
             format!("# {} stays after {losses} losses", place(stays))
@@ -259,8 +285,11 @@ fn show(effect: &Effect) -> String {
             format!("# failed {}: {error}", place(failed))
         }
         Effect::Record(Record::NoInterface(name)) => format!("# no interface {name}"),
-        Effect::Record(Record::Drain(service, drain)) => {
-            format!("# {service} {}", if drain.is_some() { "drained" } else { "undrained" })
+        Effect::Record(Record::AddressesLeft(left)) => format!("# {} left", left.len()),
+        Effect::Record(Record::Drained(what, _)) => format!("# {what} drained"),
+        Effect::Record(Record::Undrained(what, _)) => format!("# {what} undrained"),
+        Effect::Record(Record::DrainWaits { service, waits }) => {
+            format!("# the drain of {service} {}", if *waits { "waits" } else { "holds again" })
         }
         Effect::Record(Record::Restarting { preserved }) => {
             format!("# restarting with {}", show_families(preserved))

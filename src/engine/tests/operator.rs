@@ -10,9 +10,9 @@ fn two() -> Config {
 fn a_drain_is_graceful_for_drain_time_and_then_withdrawn_and_touches_no_other_service() {
     let mut story = Story::announced(two());
     assert_eq!(
-        story.tell(Event::Drain("web".into(), drain(None))),
+        story.tell(drain("web", Some(story.now + 10 * SECOND))),
         [
-            "save drains: [\"web\"]",
+            "save drains: web",
             "advertise 2: 192.0.2.1 graceful, 192.0.2.2",
             "# web drained",
             "# 192.0.2.1: announced -> demoted (draining)"
@@ -20,8 +20,8 @@ fn a_drain_is_graceful_for_drain_time_and_then_withdrawn_and_touches_no_other_se
     );
     assert_eq!(story.wait(ms(2999)), [""; 0]);
     // Drained once more: that moves its end, not the withdrawal.
-    let again = story.tell(Event::Drain("web".into(), drain(Some(story.now + 60 * SECOND))));
-    assert_eq!(again, ["save drains: [\"web\"]", "# web drained"]);
+    let again = story.tell(drain("web", Some(story.now + 60 * SECOND)));
+    assert_eq!(again, ["save drains: web", "# web drained"]);
     assert_eq!(
         story.wait(ms(1)),
         ["3000 advertise 3: 192.0.2.2", "3000 # 192.0.2.1: demoted (draining) -> withheld (drained)"]
@@ -29,7 +29,7 @@ fn a_drain_is_graceful_for_drain_time_and_then_withdrawn_and_touches_no_other_se
     assert_eq!(
         story.wait(60 * SECOND),
         [
-            "62999 save drains: []",
+            "62999 save drains: nothing",
             "62999 advertise 4: 192.0.2.1, 192.0.2.2",
             "62999 # web undrained",
             "62999 # 192.0.2.1: withheld (drained) -> announced"
@@ -42,35 +42,38 @@ fn a_drain_is_graceful_for_drain_time_and_then_withdrawn_and_touches_no_other_se
 #[test]
 fn a_drain_can_be_lifted_in_either_phase() {
     let mut story = Story::announced(two());
-    story.tell(Event::Drain("web".into(), drain(None)));
+    story.tell(drain("web", None));
     assert_eq!(
-        story.tell(Event::Undrain("web".into())),
+        story.tell(undrain("web")),
         [
-            "save drains: []",
+            "save drains: nothing",
             "advertise 3: 192.0.2.1, 192.0.2.2",
             "# web undrained",
             "# 192.0.2.1: demoted (draining) -> announced"
         ]
     );
-    story.tell(Event::Drain("web".into(), drain(None)));
+    story.tell(drain("web", None));
     assert_eq!(story.wait(3 * SECOND)[0], "3000 advertise 5: 192.0.2.2");
-    assert_eq!(story.tell(Event::Undrain("web".into()))[1], "advertise 6: 192.0.2.1, 192.0.2.2");
-    assert_eq!(story.tell(Event::Undrain("web".into())), [""; 0], "it is not drained");
-    assert_eq!(story.tell(Event::Drain("mail".into(), drain(None))), [""; 0], "there is no such service");
+    assert_eq!(story.tell(undrain("web"))[1], "advertise 6: 192.0.2.1, 192.0.2.2");
+    assert_eq!(story.tell(undrain("web")), [""; 0], "it is not drained");
+    assert_eq!(story.tell(drain("mail", None)), [""; 0], "there is no such service");
 }
 
 #[test]
 fn a_drained_service_may_go_down_and_come_back_unseen() {
     let mut story = Story::announced(two());
-    story.tell(Event::Drain("web".into(), drain(None)));
+    story.tell(drain("web", None));
     assert_eq!(story.check("alive", DOWN)[0], "advertise 3: 192.0.2.2", "down wins over graceful");
-    assert_eq!(story.check("alive", UP)[0], "advertise 4: 192.0.2.1 graceful, 192.0.2.2");
+    assert_eq!(
+        story.check("alive", UP),
+        ["# check alive Up", "# 192.0.2.1: withheld (check_down) -> withheld (drained)"]
+    );
     story.wait(3 * SECOND);
     assert_eq!(story.check("alive", DOWN), ["# check alive Down"]);
     assert_eq!(
-        story.tell(Event::Undrain("web".into())),
+        story.tell(undrain("web")),
         [
-            "save drains: []",
+            "save drains: nothing",
             "# web undrained",
             "# 192.0.2.1: withheld (drained) -> withheld (check_down): refused"
         ]
@@ -79,13 +82,14 @@ fn a_drained_service_may_go_down_and_come_back_unseen() {
 
 #[test]
 fn i12_a_drain_of_before_a_restart_is_in_force_from_the_first_moment() {
-    let drains = || [("web".into(), drain(None)), ("gone".into(), drain(None))].into();
-    let mut story = Story::begin_with(two(), Left { drains: drains(), ..Left::default() });
+    let mut drains = left_drained("web");
+    drains.services.extend(left_drained("gone").services);
+    let mut story = Story::begin_with(two(), Left { drains, ..Left::default() });
     story.engine.start(story.now);
     story.tell(list(["192.0.2.1", "192.0.2.2"].map(|vip| (on("lo", vip), Owner::Us))));
     assert_eq!(story.check("alive", UP), ["# check alive Up"]);
     assert_eq!(story.check("answers", UP)[0], "advertise 1: 192.0.2.2");
-    assert_eq!(story.engine.facts().drains.len(), 1);
+    assert_eq!(story.engine.facts().drains.services.len(), 2, "the other one waits for its service");
 }
 
 #[test]
@@ -122,17 +126,86 @@ fn a_check_with_a_new_definition_keeps_the_old_answer_until_it_settles() {
     assert_eq!(story.check("alive", DOWN)[0], "advertise 2: 192.0.2.2");
 }
 
+/// `web` has these checks, of which all but `alive` are new, at ports of their own.
+fn with_checks<const N: usize>(checks: [&str; N]) -> Config {
+    let mut config =
+        config([("dns", service(["192.0.2.2"], ["answers"])), ("web", service(["192.0.2.1"], checks))]);
+    for (port, check) in (1000..).zip(checks).filter(|(_, check)| *check != "alive") {
+        config.checks.insert(check.into(), definition(port));
+    }
+    config
+}
+
 #[test]
-fn a_check_that_is_gone_and_back_begins_anew() {
+fn a_reload_that_adds_a_check_keeps_the_verdict_until_the_check_has_settled() {
     let mut story = Story::announced(two());
-    let mut without = two();
-    without.checks.remove("alive");
-    without.services.get_mut("web").unwrap().checks = Condition::All(vec![]);
-    assert_eq!(story.reload(without), ["configure"]);
+    assert_eq!(story.reload(with_checks(["alive", "new"])), ["configure"]);
+    let keeps = story.engine.keeps();
+    assert_eq!(keeps[&ServiceName::from("web")], BTreeSet::from(["new".into()]));
+    assert_eq!(story.check("new", HealthState::Unknown), ["# check new Unknown"]);
+    assert_eq!(story.check("new", UP), ["# check new Up"], "it goes on without an UPDATE");
+    assert_eq!(story.engine.keeps(), BTreeMap::new());
+    assert_eq!(story.check("new", DOWN)[0], "advertise 2: 192.0.2.2", "now it counts");
+}
+
+#[test]
+fn a_new_check_that_is_down_withdraws_and_a_known_one_that_goes_down_is_not_covered_by_it() {
+    let mut story = Story::announced(two());
+    story.reload(with_checks(["alive", "new"]));
+    assert_eq!(story.check("new", DOWN)[0], "advertise 2: 192.0.2.2");
+    let mut story = Story::announced(two());
+    let mut any = with_checks(["alive", "new"]);
+    any.services.get_mut("web").unwrap().checks = Condition::Any(vec![one("alive"), one("new")]);
+    story.reload(any);
+    assert_eq!(story.check("alive", DOWN)[0], "advertise 2: 192.0.2.2");
+}
+
+#[test]
+fn a_new_check_that_never_settles_is_down_after_its_time() {
+    let mut story = Story::announced(two());
+    story.reload(with_checks(["alive", "new"]));
+    story.check("new", HealthState::Unknown);
+    assert_eq!(story.wait(ms(6499)), [""; 0]);
+    assert_eq!(story.wait(ms(1))[..2], ["6500 advertise 2: 192.0.2.2", "6500 # check new Down"]);
+    assert_eq!(story.check("new", UP)[0], "advertise 3: 192.0.2.1, 192.0.2.2");
+}
+
+#[test]
+fn a_changed_definition_that_never_settles_is_down_after_its_time() {
+    let mut story = Story::announced(two());
+    let mut other = two();
+    other.checks.insert("alive".into(), definition(443));
+    story.reload(other);
+    assert_eq!(story.wait(10 * SECOND)[0], "6500 advertise 2: 192.0.2.2");
+}
+
+#[test]
+fn a_renamed_check_keeps_its_state_and_a_service_that_is_down_stays_down_until_its_new_checks_have_settled() {
+    let mut story = Story::announced(two());
+    let mut renamed = with_checks(["living"]);
+    renamed.checks.insert("living".into(), definition(80));
+    assert_eq!(story.reload(renamed), ["configure"]);
+    assert_eq!(story.engine.facts().checks[&CheckName::from("living")].state, UP);
+    let mut story = Story::announced(two());
+    story.check("alive", DOWN);
     assert_eq!(
-        story.reload(two()),
-        ["configure", "advertise 2: 192.0.2.2", "# 192.0.2.1: announced -> withheld (check_unknown)"]
+        story.reload(with_checks(["new"])),
+        ["configure", "# 192.0.2.1: withheld (check_down) -> withheld (check_down)"]
     );
+    assert_eq!(story.check("new", UP)[0], "advertise 3: 192.0.2.1, 192.0.2.2");
+}
+
+#[test]
+fn a_new_service_is_withheld_until_its_checks_are_known_and_a_vip_that_moves_to_other_checks_is_not() {
+    let mut story = Story::announced(config([("dns", service(["192.0.2.2"], ["answers"]))]));
+    story.reload(two());
+    story.tell(added(on("lo", "192.0.2.1"), Owner::Us));
+    let of = |story: &Story, vip| story.engine.standing()[&net(vip)].decision.verdict.word();
+    assert_eq!(of(&story, "192.0.2.1"), "withheld");
+    let mut moved = config([("name", service(["192.0.2.2"], ["resolves"]))]);
+    moved.checks.insert("resolves".into(), definition(53));
+    story.reload(moved);
+    assert_eq!(of(&story, "192.0.2.2"), "announced");
 }
 
 #[test]
@@ -171,22 +244,6 @@ fn a_removed_vip_comes_back_before_it_was_unbound_and_stays() {
 }
 
 #[test]
-fn a_service_that_is_removed_takes_its_drain_with_it() {
-    let mut story = Story::announced(two());
-    story.tell(Event::Drain("web".into(), drain(None)));
-    assert_eq!(
-        story.reload(config([("dns", service(["192.0.2.2"], ["answers"]))])),
-        [
-            "save drains: []",
-            "configure",
-            "advertise 3: 192.0.2.2",
-            "# web undrained",
-            "# 192.0.2.1: demoted (draining) -> -"
-        ]
-    );
-}
-
-#[test]
 fn i2_a_router_that_is_removed_is_waited_for_until_its_session_is_closed() {
     let mut story = Story::announced(two());
     let mut less = config([("dns", service(["192.0.2.2"], ["answers"]))]);
@@ -213,4 +270,155 @@ fn i2_an_address_that_comes_late_waits_like_one_that_stayed() {
     let version = story.engine.version();
     story.tell(Event::PeerSynced("tor-a".into(), version));
     assert_eq!(story.wait(2 * SECOND), ["3000 unbind 192.0.2.1 on lo"]);
+}
+
+#[test]
+fn a_drain_never_adds_a_route_what_was_down_when_it_began_stays_withdrawn() {
+    let mut story = Story::announced(two());
+    story.check("alive", DOWN);
+    assert_eq!(
+        story.tell(drain("web", None)),
+        ["save drains: web", "# web drained", "# 192.0.2.1: withheld (check_down) -> withheld (drained)"]
+    );
+    story.now += SECOND;
+    assert_eq!(story.check("alive", UP), ["# check alive Up"], "within drain_time");
+    assert_eq!(story.wait(10 * SECOND), [""; 0]);
+    assert_eq!(story.tell(undrain("web"))[1], "advertise 3: 192.0.2.1, 192.0.2.2");
+}
+
+#[test]
+fn a_drain_never_improves_a_route_what_was_degraded_stays_a_worse_path() {
+    let mut story = Story::announced(two());
+    let limit = degraded(&two(), "alive", Some("slow"), story.now);
+    assert_eq!(story.tell(limit)[0], "advertise 2: 192.0.2.1++, 192.0.2.2");
+    assert_eq!(story.tell(drain("web", None))[1], "advertise 3: 192.0.2.1++ graceful, 192.0.2.2");
+    let well = degraded(&two(), "alive", None, story.now);
+    assert_eq!(story.tell(well), ["# alive no longer degraded"]);
+}
+
+#[test]
+fn sigterm_never_adds_a_route() {
+    let mut story = Story::announced(two());
+    story.check("alive", DOWN);
+    story.tell(Event::Shutdown);
+    assert_eq!(story.check("alive", UP), ["# check alive Up"]);
+}
+
+#[test]
+fn i12_a_drained_service_that_comes_late_or_leaves_and_returns_is_still_drained() {
+    let drains = left_drained("web");
+    let less = || config([("dns", service(["192.0.2.2"], ["answers"]))]);
+    let mut story = Story::begin_with(less(), Left { drains, ..Left::default() });
+    story.engine.start(story.now);
+    story.tell(listed(BTreeMap::new()));
+    story.check("answers", UP);
+    let web = |story: &mut Story| {
+        story.tell(added(on("lo", "192.0.2.1"), Owner::Us));
+        story.check("alive", UP);
+        story.engine.standing()[&net("192.0.2.1")].decision.verdict.reason().cloned()
+    };
+    assert!(story.reload(two()).contains(&"# the drain of web holds again".to_owned()));
+    assert_eq!(web(&mut story), Some(Reason::Drained), "the drop-in came late");
+    assert!(story.reload(less()).contains(&"# the drain of web waits".to_owned()));
+    story.tell(Event::AddressRemoved(on("lo", "192.0.2.1")));
+    story.reload(two());
+    assert_eq!(web(&mut story), Some(Reason::Drained), "it was gone for a while");
+    assert_eq!(story.tell(undrain("web"))[0], "save drains: nothing");
+    assert_eq!(web(&mut story), None);
+}
+
+#[test]
+fn a_drain_of_everything_is_one_record_one_set_and_holds_for_services_that_come_later() {
+    let less = || config([("dns", service(["192.0.2.2"], ["answers"]))]);
+    let mut story = Story::announced(less());
+    assert_eq!(
+        story.tell(drain("everything", None)),
+        [
+            "save drains: everything",
+            "advertise 2: 192.0.2.2 graceful",
+            "# every service drained",
+            "# 192.0.2.2: announced -> demoted (draining)"
+        ]
+    );
+    story.reload(two());
+    story.tell(added(on("lo", "192.0.2.1"), Owner::Us));
+    assert_eq!(story.check("alive", UP), ["# check alive Up"]);
+    assert_eq!(story.wait(3 * SECOND)[0], "3000 advertise 3: nothing");
+    // One may be put back, and taken out again.
+    assert_eq!(story.tell(undrain("web"))[1], "advertise 4: 192.0.2.1");
+    assert_eq!(story.tell(drain("everything", None))[1], "advertise 5: 192.0.2.1 graceful");
+    story.wait(3 * SECOND);
+    assert_eq!(
+        story.tell(undrain("everything"))[..2],
+        ["save drains: nothing", "advertise 7: 192.0.2.1, 192.0.2.2"]
+    );
+}
+
+#[test]
+fn a_second_drain_never_shortens_a_colleagues_unless_it_is_to_replace_it() {
+    let mut story = Story::announced(two());
+    let in_an_hour = Some(story.now + 3600 * SECOND);
+    let ends = |story: &Story| story.engine.facts().drains.services["web"].ends.map(|ends| ends.at);
+    story.tell(drain("web", in_an_hour));
+    assert_eq!(story.tell(drain("web", Some(story.now + SECOND))), [""; 0]);
+    assert_eq!(ends(&story), in_an_hour);
+    assert_eq!(story.tell(drain("web", None)), ["save drains: web", "# web drained"], "longer");
+    assert_eq!(ends(&story), None);
+    let replace = Event::Drain { scope: scope("web"), drain: a_drain(in_an_hour), replace: true };
+    story.tell(replace);
+    assert_eq!(ends(&story), in_an_hour);
+    // Everything may be drained for less: the service stays drained for longer.
+    story.tell(drain("everything", Some(story.now + 10 * SECOND)));
+    story.wait(20 * SECOND);
+    assert_eq!(story.engine.announced().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.2/32"]);
+}
+
+#[test]
+fn a_drain_of_before_a_reboot_ends_when_the_clock_is_set_and_one_of_this_boot_by_the_monotonic_clock() {
+    let mut story = Story::announced(two());
+    let wall: jiff::Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+    let hour = 3600 * SECOND;
+    let until = wall + hour;
+    let of = |at, at_most| Drain { ends: Some(Ends { wall: until, at, at_most }), ..a_drain(None) };
+    let latest = story.now + hour;
+    let services = [("web", of(latest, Some(latest))), ("dns", of(latest, None))];
+    for (service, drain) in services {
+        story.tell(Event::Drain { scope: scope(service), drain, replace: false });
+    }
+    story.wait(10 * SECOND);
+    assert_eq!(story.tell(Event::WallClock(wall + 10 * SECOND)), [""; 0], "an hour is left of both");
+    let back = story.tell(Event::WallClock(until + SECOND));
+    assert!(back.contains(&"# web undrained".to_owned()) && !back.contains(&"# dns undrained".to_owned()));
+    let dns = story.engine.facts().drains.services["dns"].ends.unwrap();
+    assert_eq!(
+        (dns.at, dns.wall),
+        (latest, until + SECOND + hour - 10 * SECOND),
+        "it is told by the new clock"
+    );
+    // Years behind: it ends all the same.
+    story.tell(Event::WallClock("1986-01-01T00:00:00Z".parse().unwrap()));
+    assert_eq!(story.wait(hour)[0], "3600000 save drains: nothing");
+}
+
+#[test]
+fn drains_that_a_state_directory_tells_late_are_merged_and_withdraw_gracefully() {
+    let mut story = Story::announced(two());
+    story.tell(drain("dns", None));
+    let late = story.tell(Event::LateDrains(left_drained("web")));
+    assert_eq!(late[..2], ["save drains: dns, web", "advertise 3: 192.0.2.1 graceful, 192.0.2.2 graceful"]);
+}
+
+#[test]
+fn thousands_of_drains_that_wait_for_services_are_bounded_and_the_newest_stay() {
+    let mut drains = Drains::default();
+    for n in 0..1200 {
+        let since = jiff::Timestamp::from_second(n).unwrap();
+        let drain = Drain { since, ..a_drain(None) };
+        drains.services.insert(format!("gone-{n:04}").as_str().into(), Arc::new(drain));
+    }
+    let mut story = Story::begin_with(two(), Left { drains, ..Left::default() });
+    story.engine.start(story.now);
+    story.reload(two());
+    let drains = &story.engine.facts().drains.services;
+    assert_eq!((drains.len(), drains.first_key_value().unwrap().0.as_str()), (1000, "gone-0200"));
 }

@@ -47,6 +47,8 @@ fn steps(case: Case<'_>) -> Vec<String> {
         retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
         open: [vip].into(),
         sent_in: BTreeMap::new(),
+        whole_since: None,
+        left: 0,
         changed: [vip.into()].into(),
         missing_links: BTreeSet::new(),
     };

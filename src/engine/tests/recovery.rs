@@ -176,7 +176,7 @@ fn one_that_does_not_preempt_stays_demoted_until_it_is_promoted() {
     );
     assert_eq!(story.wait(1000 * 3600 * SECOND), [""; 0]);
     assert_eq!(
-        story.tell(Event::Promote("web".into())),
+        story.tell(Event::Promote("web".into(), order())),
         [
             "advertise 4: 192.0.2.1",
             "save held back: nothing",
@@ -184,7 +184,7 @@ fn one_that_does_not_preempt_stays_demoted_until_it_is_promoted() {
             "# 192.0.2.1: demoted (held_back) -> announced"
         ]
     );
-    assert_eq!(story.tell(Event::Promote("mail".into())), [""; 0], "there is no such service");
+    assert_eq!(story.tell(Event::Promote("mail".into(), order())), [""; 0], "there is no such service");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_delay_ends_by_itself() {
 fn one_that_is_promoted_while_it_is_down_takes_over_when_it_is_healthy() {
     let mut story = Story::announced(web(Service { warm_up: Some(SECOND), ..active(Preempt::Never) }));
     story.check("alive", DOWN);
-    assert_eq!(story.tell(Event::Promote("web".into())), ["# web promoted"]);
+    assert_eq!(story.tell(Event::Promote("web".into(), order())), ["# web promoted"]);
     assert_eq!(
         story.check("alive", UP),
         [
@@ -232,7 +232,7 @@ fn one_that_was_degraded_does_not_preempt_either() {
         story.tell(degraded(&config, "alive", None, now)),
         ["# alive no longer degraded", "# 192.0.2.1: demoted (check_degraded) -> demoted (held_back)"]
     );
-    story.tell(Event::Promote("web".into()));
+    story.tell(Event::Promote("web".into(), order()));
     assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1");
 
     let ignoring = Service { on_degraded: OnDegraded::Ignore, ..active(Preempt::Never) };

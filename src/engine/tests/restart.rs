@@ -129,7 +129,7 @@ fn i9_a_shutdown_ends_a_restart_and_leaves_no_address() {
     story.tell(Event::PeerUp("tor-a".into()));
     story.tell(Event::PeerSynced("tor-a".into(), Version(1)));
     let mut lines = story.tell(Event::Shutdown);
-    assert!(lines.contains(&"# restarted, 1 undecided".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"# restarted, 0 undecided".to_owned()), "{lines:?}");
     for version in 2..5 {
         lines.extend(story.tell(Event::PeerSynced("tor-a".into(), Version(version))));
         lines.extend(story.wait(4 * SECOND));
@@ -185,4 +185,61 @@ fn a_family_is_preserved_when_all_that_was_announced_of_it_is_still_bound() {
         let preserved = super::super::restart::preserved(&config, &facts, announced.as_ref());
         assert_eq!(preserved, expected.iter().copied().collect(), "{announced:?} {facts:?}");
     }
+}
+
+#[test]
+fn i2_a_sigterm_before_the_session_is_back_waits_for_the_router_that_keeps_our_routes() {
+    let stopped = || {
+        let mut story = Story::begin_with(graceful(), left(&["192.0.2.1", "192.0.2.2"]));
+        begin(&mut story, ours(&["192.0.2.1", "192.0.2.2"]));
+        story.wait(ms(100));
+        let lines = story.tell(Event::Shutdown);
+        assert!(!lines.iter().any(|line| line.contains("unbind") || line.contains("settling")), "{lines:?}");
+        story
+    };
+    // It comes back, is told that there is nothing, and the rest is as always.
+    let mut story = stopped();
+    assert_eq!(story.wait(8 * SECOND), [""; 0]);
+    story.tell(Event::PeerUp("tor-a".into()));
+    let version = story.engine.version();
+    assert_eq!(story.tell(Event::PeerSynced("tor-a".into(), version)), ["# settling"]);
+    assert_eq!(story.wait(SECOND), ["9100 # ceasing", "9100 stop peers"]);
+    // It never comes back: when its restart time is over it has dropped the routes.
+    let mut story = stopped();
+    let lines = story.wait(30 * SECOND);
+    assert_eq!(lines[..3], ["20000 # settling", "20000 # ceasing", "20000 stop peers"], "{lines:?}");
+    // In a hurry nobody waits.
+    let mut story = stopped();
+    assert!(story.tell(Event::Shutdown).contains(&"# ceasing".to_owned()));
+}
+
+#[test]
+fn i2_a_vip_that_a_reload_removes_while_the_session_is_down_stays_until_the_router_was_told() {
+    let reloaded = || {
+        let mut story = Story::announced(graceful());
+        story.wait(SECOND);
+        // The set of the beginning was partial, and this one is whole.
+        let version = story.engine.version();
+        story.synced(version.0);
+        story.tell(Event::PeerDown("tor-a".into()));
+        let mut less = graceful();
+        less.services.remove("web");
+        less.checks.remove("alive");
+        story.reload(less);
+        let version = story.engine.version();
+        story.tell(Event::PeerSynced("tor-b".into(), version));
+        assert_eq!(story.wait(10 * SECOND), [""; 0], "tor-a keeps the route");
+        story
+    };
+    let mut story = reloaded();
+    assert_eq!(
+        story.wait(15 * SECOND),
+        ["22000 unbind 192.0.2.1 on lo"],
+        "20 s of tor-a, and the unbind delay"
+    );
+    let mut story = reloaded();
+    story.tell(Event::PeerUp("tor-a".into()));
+    let version = story.engine.version();
+    story.tell(Event::PeerSynced("tor-a".into(), version));
+    assert_eq!(story.wait(SECOND), ["12000 unbind 192.0.2.1 on lo"]);
 }

@@ -78,14 +78,15 @@ fn i9_whoever_does_not_answer_is_given_up() {
             "9000 stop peers",
             "14000 # unbinding",
             "14000 unbind 192.0.2.1 on lo",
-            "16000 # done",
-            "16000 exit"
+            "19000 # done",
+            "19000 # 1 left",
+            "19000 exit"
         ]
     );
 }
 
 #[test]
-fn i9_an_address_that_cannot_be_removed_is_tried_again_and_then_left() {
+fn i9_an_address_that_cannot_be_removed_is_tried_again_and_then_left_and_told() {
     let mut story = Story::announced(web());
     story.tell(Event::PeerDown("tor-a".into()));
     story.tell(Event::PeerDown("tor-b".into()));
@@ -93,9 +94,36 @@ fn i9_an_address_that_cannot_be_removed_is_tried_again_and_then_left() {
     assert_eq!(story.tell(Event::PeersStopped), ["# unbinding", "unbind 192.0.2.1 on lo"]);
     let failed = || refused(on("lo", "192.0.2.1"), "not permitted");
     assert_eq!(story.tell(failed()), ["# failed 192.0.2.1 on lo: not permitted"]);
-    assert_eq!(story.wait(SECOND), ["1000 unbind 192.0.2.1 on lo"]);
-    assert_eq!(story.tell(failed()), [""; 0]);
-    assert_eq!(story.wait(SECOND), ["2000 unbind 192.0.2.1 on lo", "2000 # done", "2000 exit"]);
+    for second in 1..=4 {
+        assert_eq!(story.wait(SECOND), [format!("{second}000 unbind 192.0.2.1 on lo")]);
+        assert_eq!(story.tell(failed()), [""; 0]);
+    }
+    assert_eq!(
+        story.wait(SECOND),
+        ["5000 unbind 192.0.2.1 on lo", "5000 # done", "5000 # 1 left", "5000 exit"]
+    );
+}
+
+#[test]
+fn i9_on_a_busy_host_the_unbinding_goes_on_as_long_as_the_kernel_removes_addresses() {
+    let vips: Vec<String> = (1..=40).map(|last| format!("192.0.2.{last}")).collect();
+    let mut all = service(["192.0.2.1"], ["alive"]);
+    all.vips = vips.iter().map(|vip| net(vip)).collect();
+    let mut story = Story::announced(config([("web", all)]));
+    for tor in ["tor-a", "tor-b"] {
+        story.tell(Event::PeerDown(tor.into()));
+    }
+    story.tell(Event::Shutdown);
+    story.tell(Event::PeersStopped);
+    let (last, others) = vips.split_last().unwrap();
+    for vip in others {
+        assert_eq!(story.wait(4 * SECOND), [""; 0], "{vip}");
+        story.tell(Event::AddressRemoved(on("lo", vip)));
+        story.tell(done(on("lo", vip)));
+    }
+    assert_eq!(story.wait(4 * SECOND), [""; 0]);
+    story.tell(Event::AddressRemoved(on("lo", last)));
+    assert_eq!(story.tell(done(on("lo", last))), ["# done", "exit"]);
 }
 
 #[test]
@@ -169,9 +197,9 @@ fn routers_that_come_and_go_in_any_phase_do_not_hold_up_the_end() {
 #[test]
 fn a_reload_during_a_shutdown_changes_nothing_and_a_drain_may_be_lifted() {
     let mut story = Story::announced(web());
-    story.tell(Event::Drain("web".into(), drain(None)));
+    story.tell(drain("web", None));
     story.wait(3 * SECOND);
     story.tell(Event::Shutdown);
     assert_eq!(story.reload(config([])), [""; 0]);
-    assert_eq!(story.tell(Event::Undrain("web".into())), ["save drains: []", "# web undrained"]);
+    assert_eq!(story.tell(undrain("web")), ["save drains: nothing", "# web undrained"]);
 }

@@ -52,12 +52,19 @@ pub(super) struct World {
     /// What routers keep of the predecessor's, until they were told everything or it is too late.
     stale: BTreeMap<PeerName, BTreeSet<IpAddr>>,
     stale_until: Instant,
+    /// What routers keep of a session that has ended, and until when.
+    kept: BTreeMap<PeerName, (Instant, Routes)>,
     // What the rules rest on, told apart from what the engine makes of it.
     told: BTreeMap<Address, Owner>,
     told_links: Links,
     leaving: BTreeSet<Address>,
     verdicts: BTreeMap<CheckName, bool>,
+    /// VIPs that keep what they had until these checks have settled, and when those have at the latest.
+    keeps: BTreeMap<IpNet, (bool, BTreeSet<CheckName>)>,
+    pending: BTreeMap<CheckName, Instant>,
     drains: BTreeMap<ServiceName, (Instant, Option<Instant>)>,
+    /// VIPs that a drain or the shutdown found announced: until when, and the last route; `None`: withheld meanwhile.
+    graceful: BTreeMap<IpNet, (Instant, Option<Arc<RouteAttributes>>)>,
     /// Since when no router and no advertised set has an address that was announced once.
     free_since: BTreeMap<IpAddr, Option<Instant>>,
 }
@@ -111,6 +118,9 @@ impl World {
             stale: keeps.map(|(name, _)| (name.clone(), left.clone())).collect(),
             stale_until: now + super::super::restart::restart_time(&config).unwrap_or_default(),
             engine: Engine::new(Arc::new(config), Left::default()),
+            kept: BTreeMap::new(),
+            keeps: BTreeMap::new(),
+            pending: BTreeMap::new(),
             now,
             kernel_says: VecDeque::new(),
             kernel,
@@ -135,6 +145,7 @@ impl World {
             leaving: BTreeSet::new(),
             verdicts: BTreeMap::new(),
             drains: BTreeMap::new(),
+            graceful: BTreeMap::new(),
             free_since: BTreeMap::new(),
         };
         world.kernel_lists();
@@ -291,8 +302,13 @@ impl World {
 
     pub(super) fn session_down(&mut self, name: &str) {
         let name = PeerName::from(name);
+        let graceful = self.engine.config().peers.get(&name).and_then(|peer| peer.graceful_restart);
         if let Some(router) = self.routers.get_mut(&name).filter(|router| router.up) {
-            *router = Router::default();
+            let mut holds = std::mem::take(router).known_to_hold();
+            if let Some(graceful) = graceful {
+                holds.extend(self.kept.remove(&name).map(|(_, holds)| holds).unwrap_or_default());
+                self.kept.insert(name.clone(), (self.now + graceful.restart_time, holds));
+            }
             self.peers_say.push_back(Event::PeerDown(name));
         }
     }
@@ -304,6 +320,7 @@ impl World {
             router.holds = (*router.wanted.routes).clone();
             if router.wanted.extent == Extent::Whole {
                 self.stale.remove(&name);
+                self.kept.remove(&name);
             }
             self.peers_say.push_back(Event::PeerSynced(name, router.wanted.version));
         }
@@ -345,7 +362,7 @@ impl World {
             return;
         }
         if let Some(verdict) = state.verdict() {
-            self.verdicts.insert(check.into(), verdict);
+            self.settles(&config, check, verdict);
         }
         let users = &users(&config)[check];
         let concerns = match users.first() {
@@ -359,22 +376,29 @@ impl World {
         let Some((name, _)) = self.engine.config().services.get_key_value(service) else { return };
         let lift_at = lasts.map(|lasts| self.now + lasts);
         let withdraw_at = self.now + self.engine.config().shutdown.drain_time;
-        self.drains.entry(name.clone()).or_insert((withdraw_at, None)).1 = lift_at;
-        self.handle(vec![Event::Drain(name.clone(), drain(lift_at))], Concerns::Only(service));
+        let name = name.clone();
+        let earlier = self.drains.get(&name).copied();
+        if earlier.is_none() {
+            self.note_leaving(withdraw_at, |_, of| *of == name);
+        }
+        // The later end holds.
+        let lift_at = earlier.map_or(lift_at, |(_, before)| before.zip(lift_at).map(|(a, b)| a.max(b)));
+        self.drains.insert(name, (earlier.map_or(withdraw_at, |(at, _)| at), lift_at));
+        self.handle(vec![drain(service, lasts.map(|lasts| self.now + lasts))], Concerns::Only(service));
     }
 
     pub(super) fn promote(&mut self, service: &str) {
-        self.handle(vec![Event::Promote(service.into())], Concerns::Only(service));
+        self.handle(vec![Event::Promote(service.into(), order())], Concerns::Only(service));
     }
 
     pub(super) fn undrain(&mut self, service: &str) {
         self.drains.remove(service);
-        self.handle(vec![Event::Undrain(service.into())], Concerns::Only(service));
+        self.handle(vec![undrain(service)], Concerns::Only(service));
     }
 
     pub(super) fn reload(&mut self, config: Config) {
         if self.engine.facts().shutdown.is_none() {
-            self.drains.retain(|service, _| config.services.contains_key(service));
+            self.keep(&config);
             self.verdicts.retain(|check, _| config.checks.contains_key(check));
         }
         self.handle(vec![Event::Reload(Arc::new(config))], Concerns::Everyone);
@@ -382,6 +406,7 @@ impl World {
 
     pub(super) fn terminate(&mut self) {
         self.history.clear();
+        self.note_leaving(self.now + self.engine.config().shutdown.drain_time, |_, _| true);
         self.handle(vec![Event::Shutdown], Concerns::Everyone);
     }
 
@@ -436,6 +461,16 @@ impl World {
 
     fn tick(&mut self) {
         self.drains.retain(|_, (_, lift_at)| lift_at.is_none_or(|at| at > self.now));
+        let late: Vec<CheckName> = self
+            .pending
+            .iter()
+            .filter(|(_, until)| **until <= self.now)
+            .map(|(check, _)| check.clone())
+            .collect();
+        let config = Arc::clone(self.engine.config());
+        for check in late {
+            self.settles(&config, check.as_str(), false);
+        }
         self.handle(vec![Event::Tick], Concerns::Everyone);
         let next = self.engine.deadline();
         assert!(next.is_none_or(|at| at > self.now), "the deadline is in the past after a tick: a busy loop");
@@ -473,6 +508,7 @@ impl World {
         }
         self.perform(effects);
         self.i1_only_what_may_be_is_announced();
+        self.a_drain_adds_and_improves_nothing();
         self.i7_the_same_again_does_nothing(events);
     }
 
@@ -522,6 +558,7 @@ impl World {
     fn configure(&mut self, config: &Config) {
         for (name, router) in self.routers.extract_if(.., |name, _| !config.peers.contains_key(name)) {
             self.stale.remove(&name);
+            self.kept.remove(&name);
             self.closing.push((name, router.known_to_hold()));
         }
         for name in config.peers.keys() {
@@ -530,11 +567,21 @@ impl World {
         }
     }
 
+    /// Notes what is announced of these, because it is about to leave.
+    fn note_leaving(&mut self, until: Instant, which: impl Fn(&IpNet, &ServiceName) -> bool) {
+        for (vip, route) in self.advertised.routes.iter() {
+            if which(vip, &self.engine.standing()[vip].service) {
+                self.graceful.entry(*vip).or_insert_with(|| (until, Some(Arc::clone(route))));
+            }
+        }
+    }
+
     /// Whether a router that the engine knows to be up still sends us packets for it.
     fn is_held(&self, vip: IpNet) -> bool {
         let mut standing = self.routers.values().filter(|router| router.heard_of).map(|router| &router.holds);
         standing.any(|holds| holds.contains_key(&vip))
             || self.closing.iter().any(|(_, holds)| holds.contains_key(&vip))
+            || self.kept.values().any(|(until, holds)| *until > self.now && holds.contains_key(&vip))
     }
 
     fn look_who_holds_what(&mut self) {

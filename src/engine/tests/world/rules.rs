@@ -74,15 +74,24 @@ impl World {
             Some(_) => return ("withheld", Some("shutdown")),
         };
         let drain = self.drains.get(name);
-        if drain.is_some_and(|(withdraw_at, _)| *withdraw_at <= self.now) {
+        let leaving = self.graceful.get(vip);
+        if drain.is_some() && leaving.is_none_or(|(until, _)| *until <= self.now) {
             return ("withheld", Some("drained"));
         }
+        if stopping && leaving.is_none() {
+            return ("withheld", Some("shutdown"));
+        }
+        let bound = !is_host_address(vip) || self.obstacle(vip.addr()).is_none();
+        let gone =
+            (stopping || drain.is_some()) && leaving.is_some_and(|(_, route)| route.is_none() || !bound);
         // A condition is settled when it does not matter how the unsettled checks turn out.
-        let passing = self.holds(&service.checks, false);
-        let failing = !self.holds(&service.checks, true);
+        let passing = self.holds(&service.checks, vip, false);
+        let failing = !self.holds(&service.checks, vip, true);
         match (passing, failing, service.on_down) {
             (false, false, _) => ("withheld", Some("check_unknown")),
             (_, true, OnDown::Withdraw) => ("withheld", Some("check_down")),
+            _ if drain.is_some() && gone => ("withheld", Some("drained")),
+            _ if gone => ("withheld", Some("shutdown")),
             _ if is_host_address(vip) && self.obstacle(vip.addr()).is_some() => {
                 ("withheld", self.obstacle(vip.addr()))
             }
@@ -115,15 +124,102 @@ impl World {
         }
     }
 
-    fn holds(&self, condition: &Condition, unsettled: bool) -> bool {
-        let count = |of: &[Condition]| of.iter().filter(|part| self.holds(part, unsettled)).count();
+    fn holds(&self, condition: &Condition, vip: &IpNet, unsettled: bool) -> bool {
+        let count = |of: &[Condition]| of.iter().filter(|part| self.holds(part, vip, unsettled)).count();
+        let kept = |check: &CheckName| {
+            let kept = self.keeps.get(vip).filter(|(_, checks)| checks.contains(check));
+            kept.map_or(unsettled, |(held, _)| *held)
+        };
         match condition {
-            Condition::Check(check) => self.verdicts.get(check).copied().unwrap_or(unsettled),
+            Condition::Check(check) => self.verdicts.get(check).copied().unwrap_or_else(|| kept(check)),
             Condition::EachVip(_) => unreachable!("no service of these properties has such a check"),
             Condition::All(of) => count(of) == of.len(),
             Condition::Any(of) => count(of) > 0,
             Condition::AtLeast(needed, of) => count(of) >= *needed,
         }
+    }
+
+    /// A reload: what was settled of a VIP is kept until its new checks have settled, each in its time.
+    pub(super) fn keep(&mut self, config: &Config) {
+        let old = Arc::clone(self.engine.config());
+        let services =
+            || old.services.values().flat_map(|service| service.vips.iter().map(move |vip| (vip, service)));
+        let settled = services().filter_map(|(vip, service)| {
+            let [least, most] = [false, true].map(|unsettled| self.holds(&service.checks, vip, unsettled));
+            (least == most).then_some((*vip, least))
+        });
+        let was: BTreeMap<IpNet, bool> = settled.collect();
+        for (new, check) in config.checks.iter().filter(|(new, _)| !old.checks.contains_key(*new)) {
+            let mut gone = old.checks.iter().filter(|(name, _)| !config.checks.contains_key(*name));
+            let same = gone.find(|(name, was)| *was == check && self.verdicts.contains_key(*name));
+            if let Some(verdict) = same.and_then(|(name, _)| self.verdicts.get(name)).copied() {
+                self.verdicts.insert(new.clone(), verdict);
+            }
+        }
+        // An interval of 1 s, a time-out of 500 ms, one result, and 5 s beside.
+        let late = self.now + ms(6500);
+        self.pending.retain(|check, _| {
+            config.checks.contains_key(check) && old.checks.get(check) == config.checks.get(check)
+        });
+        for (check, _) in config.checks.iter().filter(|(name, check)| old.checks.get(*name) != Some(check)) {
+            if self.verdicts.contains_key(check) {
+                self.pending.insert(check.clone(), late);
+            }
+        }
+        self.keeps.clear();
+        for (vip, service) in
+            config.services.values().flat_map(|service| service.vips.iter().map(move |vip| (vip, service)))
+        {
+            let checks = service.checks.checks(Some(vip)).into_iter();
+            let checks: BTreeSet<_> =
+                checks.filter(|check| !self.verdicts.contains_key(*check)).cloned().collect();
+            if let Some(held) = was.get(vip).filter(|_| !checks.is_empty()) {
+                for check in &checks {
+                    self.pending.entry(check.clone()).or_insert(late);
+                }
+                self.keeps.insert(*vip, (*held, checks));
+            }
+        }
+    }
+
+    /// A check settles. When it is down, nothing good is kept for whoever uses it.
+    pub(super) fn settles(&mut self, config: &Config, check: &str, verdict: bool) {
+        let fails = !verdict && self.verdicts.insert(check.into(), verdict) != Some(false);
+        self.verdicts.insert(check.into(), verdict);
+        self.pending.remove(check);
+        self.keeps.retain(|vip, (held, checks)| {
+            checks.remove(check);
+            let mut services = config.services.values().filter(|service| service.vips.contains(vip));
+            let uses =
+                services.any(|service| service.checks.checks(None).iter().any(|used| used.as_str() == check));
+            let settled_it = uses && *held && fails;
+            !settled_it && !checks.is_empty()
+        });
+    }
+
+    /// Nothing of a drained service, or of a node that stops, comes back or becomes a better path.
+    pub(super) fn a_drain_adds_and_improves_nothing(&mut self) {
+        let stops = self.engine.facts().shutdown.is_some();
+        for (vip, standing) in self.engine.standing() {
+            if !stops && !self.drains.contains_key(&standing.service) {
+                self.graceful.remove(vip);
+                continue;
+            }
+            let now = self.advertised.routes.get(vip);
+            if let Some(now) = now {
+                let before = self
+                    .graceful
+                    .get(vip)
+                    .and_then(|(_, route)| route.as_ref())
+                    .expect("a drain adds nothing");
+                assert!(now.as_path_prepend >= before.as_path_prepend, "a drain improves nothing: {vip}");
+            }
+            if let Some((_, before)) = self.graceful.get_mut(vip) {
+                *before = now.cloned();
+            }
+        }
+        let standing = self.engine.standing();
+        self.graceful.retain(|vip, _| standing.contains_key(vip));
     }
 
     pub(super) fn i2_all_of_it_is_bound(&self, routes: &Routes) {

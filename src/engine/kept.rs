@@ -1,0 +1,181 @@
+//! A reload that changes checks does not change verdicts: until a new check has settled, the service keeps what it had.
+//!
+//! ```text
+//!  reload: check b is new ─► Kept { health before, [b] } ─► b settles, or its time is over (then it is down) ─► b counts
+//!                                                       └► another check of the service goes down: nothing is kept
+//! ```
+//!
+//! What is new to a service that nothing was known of, as at a start, is withheld until it is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use super::condition::{Health, health};
+use super::effect::{Effect, Record};
+use super::facts::{CheckFact, Facts};
+use super::{Engine, Touched};
+use crate::check::report::{HealthState, Outcome};
+use crate::config::model::{Check, Config};
+use crate::names::{CheckName, ServiceName};
+
+/// Beside the time that its results need: a loaded host, and the spread of first probes.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// What a VIP keeps over a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What the conditions came to before.
+    pub(super) was: Was,
+    /// Checks that have not settled since, and stand for that.
+    pub checks: BTreeSet<CheckName>,
+}
+
+/// What the condition of a service came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Was {
+    Passing,
+    Degraded,
+    Failing,
+}
+
+impl Was {
+    fn of(health: &Health) -> Option<Self> {
+        match health {
+            Health::Passing => Some(Self::Passing),
+            Health::Degraded(_) => Some(Self::Degraded),
+            Health::Failing(_) => Some(Self::Failing),
+            Health::Unsettled(_) => None,
+        }
+    }
+
+    /// What an unsettled check stands for.
+    fn health(self, check: &CheckName) -> Health {
+        match self {
+            Self::Passing => Health::Passing,
+            Self::Degraded => Health::Degraded(check.clone()),
+            Self::Failing => Health::Failing(check.clone()),
+        }
+    }
+}
+
+impl Facts {
+    /// What a check that has not settled stands for.
+    pub(super) fn kept(&self, check: &CheckName, vip: Option<&IpNet>) -> Option<Health> {
+        let kept = self.kept.get(vip?).filter(|kept| kept.checks.contains(check))?;
+        Some(kept.was.health(check))
+    }
+
+    fn is_settled(&self, check: &CheckName) -> bool {
+        self.checks.get(check).is_some_and(|fact| fact.state.verdict().is_some())
+    }
+}
+
+/// What every VIP has before a reload.
+pub(super) fn before(config: &Config, facts: &Facts) -> BTreeMap<IpNet, Was> {
+    let of = |vip: &IpNet, health: &Health| Was::of(health).map(|was| (*vip, was));
+    let each = config.services.values().flat_map(|service| {
+        service.vips.iter().filter_map(move |vip| of(vip, &health(&service.checks, Some(vip), facts)))
+    });
+    each.collect()
+}
+
+/// The time within which a check has settled, unless it never gives the same result often enough.
+fn time_to_settle(check: &Check) -> Duration {
+    (check.interval + check.timeout).saturating_mul(check.rise.max(check.fall).get()).saturating_add(MARGIN)
+}
+
+impl Engine {
+    /// Keeps verdicts over a reload from the configuration `old`, where `was` is what every VIP had.
+    pub(super) fn keep(&mut self, old: &Config, was: &BTreeMap<IpNet, Was>, now: Instant) {
+        let config = std::sync::Arc::clone(&self.config);
+        // A check with a new name and the same definition is the same check.
+        let removed: Vec<_> =
+            old.checks.iter().filter(|(name, _)| !config.checks.contains_key(*name)).collect();
+        for (name, check) in config.checks.iter().filter(|(name, _)| !old.checks.contains_key(*name)) {
+            let same = removed.iter().find(|(old, was)| *was == check && self.facts.is_settled(old));
+            if let Some(fact) = same.and_then(|(old, _)| self.facts.checks.get(*old)).cloned() {
+                self.facts.checks.insert(name.clone(), fact);
+            }
+        }
+        let facts = &mut self.facts;
+        facts
+            .pending
+            .retain(|check, _| config.checks.get(check).is_some_and(|is| old.checks.get(check) == Some(is)));
+        // An answer of an earlier definition, or under an earlier name, holds for a while, too.
+        for (name, check) in config.checks.iter().filter(|(name, check)| old.checks.get(*name) != Some(check))
+        {
+            if facts.is_settled(name) {
+                facts.pending.insert(name.clone(), now + time_to_settle(check));
+            }
+        }
+        facts.kept.clear();
+        for service in config.services.values() {
+            for vip in &service.vips {
+                let checks = service.checks.checks(Some(vip)).into_iter();
+                let checks: BTreeSet<_> = checks.filter(|check| !facts.is_settled(check)).cloned().collect();
+                let Some(was) = was.get(vip).filter(|_| !checks.is_empty()) else { continue };
+                for name in &checks {
+                    if let Some(check) = config.checks.get(name) {
+                        facts.pending.entry(name.clone()).or_insert(now + time_to_settle(check));
+                    }
+                }
+                facts.kept.insert(*vip, Kept { was: *was, checks });
+            }
+        }
+    }
+
+    /// A check has settled, and counts; `fails`: it was not down before.
+    pub(super) fn settled(&mut self, check: &CheckName, fails: bool) {
+        self.facts.pending.remove(check);
+        if self.facts.kept.is_empty() {
+            return;
+        }
+        let config = std::sync::Arc::clone(&self.config);
+        let users = self.users.get(check).into_iter().flatten().filter_map(|user| config.services.get(user));
+        for service in users {
+            for vip in &service.vips {
+                let Some(kept) = self.facts.kept.get_mut(vip) else { continue };
+                kept.checks.remove(check);
+                // Something real has failed: what is not known is no reason any more to go on as before.
+                let fails =
+                    fails && kept.was != Was::Failing && service.checks.checks(Some(vip)).contains(&check);
+                if kept.checks.is_empty() || fails {
+                    self.facts.kept.remove(vip);
+                }
+            }
+        }
+    }
+
+    /// A check that has not settled in time is down.
+    pub(super) fn fold_pending(&mut self, now: Instant, records: &mut Vec<Effect>) -> Touched {
+        let due = self.facts.pending.extract_if(.., |_, until| *until <= now);
+        let due: Vec<CheckName> = due.map(|(check, _)| check).collect();
+        let mut touched = Touched::Nothing;
+        for check in due {
+            let detail = "it has not settled since the reload, whatever it said".to_owned();
+            let outcome = Outcome { passed: false, detail: detail.clone(), took: Duration::ZERO };
+            let state = HealthState::Down;
+            let fact = CheckFact { state, since: now, degraded: None, held_until: None, outcome, at: now };
+            self.facts.checks.insert(check.clone(), fact);
+            self.settled(&check, true);
+            touched = touched.and(
+                self.users.get(&check).map_or(Touched::Nothing, |users| Touched::Services(users.clone())),
+            );
+            records.push(Effect::Record(Record::Check { check, state, detail }));
+        }
+        touched
+    }
+
+    /// Services that keep their verdict until checks have settled.
+    pub fn keeps(&self) -> BTreeMap<ServiceName, BTreeSet<CheckName>> {
+        let mut keeps: BTreeMap<ServiceName, BTreeSet<CheckName>> = BTreeMap::new();
+        for (vip, kept) in &self.facts.kept {
+            if let Some(standing) = self.standing.get(vip) {
+                keeps.entry(standing.service.clone()).or_default().extend(kept.checks.iter().cloned());
+            }
+        }
+        keeps
+    }
+}

@@ -1,0 +1,253 @@
+//! The state directory: what helps over a restart. It is help and not a condition (`docs/adr/0008`): whatever is wrong with
+//! it, the daemon runs, and says what will be forgotten.
+//!
+//! ```text
+//! state_dir/lock          locked as long as the daemon lives; holds its process id, for people
+//! state_dir/drains.json   service -> drain (I12)
+//! state_dir/held.json     the VIPs that are held back, and those that a start holds back
+//! state_dir/restart.json  the boot and the VIPs; there only between two processes
+//! ```
+//!
+//! [`StateDir`] reads and writes, and blocks as long as the disk does. Only the thread of the [`Store`] calls it.
+
+mod file;
+mod lock;
+mod store;
+mod stored;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tracing::warn;
+
+use self::lock::Unlocked;
+pub use self::store::{Late, Opened, Store, Unsaved};
+use self::stored::Clocks;
+use crate::engine::{Drains, HeldBack, Left};
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It cannot be made, or is none.
+    #[error("cannot use the state directory {}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another daemon has it: the one reason not to start.
+    #[error("another vipcast (process {pid}) runs with the state directory {}", path.display())]
+    Taken {
+        /// The state directory.
+        path: PathBuf,
+        /// What the other daemon wrote into the lock file.
+        pid: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+const LOCK: &str = "lock";
+const DRAINS: &str = "drains.json";
+const HELD: &str = "held.json";
+const RESTART: &str = "restart.json";
+
+/// What a process that restarts gracefully leaves to the next.
+#[derive(Debug, Serialize, Deserialize)]
+struct Announced {
+    boot: String,
+    vips: BTreeSet<IpNet>,
+}
+
+/// The state directory, locked for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    /// `None` where the disk does not give one.
+    lock: Option<File>,
+}
+
+impl StateDir {
+    /// Creates the directory if need be with this `mode`, and locks it.
+    ///
+    /// # Errors
+    /// [`StateError::Taken`] when another daemon has it; [`StateError::Directory`] when there is none to be had.
+    pub(crate) fn open(path: &Path, mode: u32) -> Result<Self, StateError> {
+        let unusable = |source| StateError::Directory { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(mode).create(path).map_err(unusable)?;
+        // A path that ends in something else than a directory.
+        fs::read_dir(path).map_err(unusable)?;
+        let mut directory = Self { path: path.to_owned(), lock: None };
+        if let Err(error) = directory.take_lock()? {
+            let path = path.display();
+            warn!(%error, %path, "no lock on the state directory: nothing keeps a second vipcast from using it");
+        }
+        if let Err(error) = file::sweep(path) {
+            warn!(%error, path = %path.display(), "cannot sweep up the state directory");
+        }
+        Ok(directory)
+    }
+
+    /// The inner error is the disk's.
+    fn take_lock(&mut self) -> Result<io::Result<()>, StateError> {
+        if self.lock.is_some() {
+            return Ok(Ok(()));
+        }
+        match lock::take(&self.path.join(LOCK)) {
+            Ok(lock) => {
+                self.lock = Some(lock);
+                Ok(Ok(()))
+            }
+            Err(Unlocked::Disk(error)) => Ok(Err(error)),
+            Err(Unlocked::Taken(pid)) => Err(StateError::Taken { path: self.path.clone(), pid }),
+        }
+    }
+
+    /// Everything that a predecessor left and that can be understood; what cannot be is set aside with a warning.
+    pub(crate) fn left(&self) -> Left {
+        Left { drains: self.drains(), held: self.held_back(), announced: self.take_announced() }
+    }
+
+    fn drains(&self) -> Drains {
+        const LOST: &str = "drains that operators had set before this start are forgotten";
+        let Some(stored) = self.read::<BTreeMap<String, Value>>(DRAINS, LOST) else {
+            return Drains::default();
+        };
+        let clocks = match Clocks::read() {
+            Ok(clocks) => clocks,
+            Err(error) => {
+                warn!(%error, "cannot read the time since the boot: {LOST}");
+                return Drains::default();
+            }
+        };
+        let restored = stored::restore(stored, &clocks);
+        if restored.newer || !restored.damaged.is_empty() {
+            self.keep_a_copy(DRAINS);
+        }
+        for (service, error) in &restored.damaged {
+            warn!(service, error, "the drain of this service cannot be understood and is forgotten");
+        }
+        if restored.ended {
+            // Or it would be in force again when the clock goes back.
+            let written = self.save_drains(&restored.drains);
+            if let Err(error) = &written {
+                warn!(error = error as &dyn std::error::Error, "drains that are over stay written down");
+            }
+        }
+        restored.drains
+    }
+
+    fn held_back(&self) -> HeldBack {
+        self.read(HELD, "VIPs that `preempt` held back take over by themselves").unwrap_or_default()
+    }
+
+    /// What the process before left in [`Self::leave_announced`], once, if that was on this boot: a reboot has bound
+    /// nothing.
+    fn take_announced(&self) -> Option<BTreeSet<IpNet>> {
+        const LOST: &str = "the restart is taken for one after a crash";
+        let Announced { boot, vips } = self.read(RESTART, LOST)?;
+        let path = self.path.join(RESTART);
+        if let Err(error) = fs::remove_file(&path) {
+            warn!(%error, path = %path.display(), "the note of a graceful restart stays");
+        }
+        let this = Clocks::read().ok()?.boot;
+        (boot == this).then_some(vips)
+    }
+
+    /// Saves the drains: after this returns they survive a power cut.
+    pub(crate) fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
+        let failed = |source| StateError::Write { path: self.path.join(DRAINS), source };
+        let clocks = Clocks::read().map_err(failed)?;
+        self.write(DRAINS, &stored::store(drains, &clocks))
+    }
+
+    /// Saves what is held back: after this returns it survives a power cut.
+    pub(crate) fn save_held_back(&self, held_back: &HeldBack) -> Result<(), StateError> {
+        self.write(HELD, held_back)
+    }
+
+    /// Leaves for the next process what was announced, because the routers keep it (RFC 4724).
+    pub(crate) fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError> {
+        let failed = |source| StateError::Write { path: self.path.join(RESTART), source };
+        let boot = Clocks::read().map_err(failed)?.boot;
+        self.write(RESTART, &Announced { boot, vips: vips.clone() })
+    }
+
+    /// `None`: there is no such file, or none that can be understood, and then it is set aside.
+    fn read<T: DeserializeOwned + Serialize>(&self, name: &str, lost: &str) -> Option<T> {
+        let path = self.path.join(name);
+        let read = file::read(&path).map_err(|error| error.to_string());
+        let parsed = read.and_then(|bytes| {
+            let value = bytes.as_deref().map(serde_json::from_slice::<Value>).transpose();
+            let value = value.map_err(|error| in_words(&error, bytes.as_deref()))?;
+            let parsed = value.as_ref().map(T::deserialize).transpose().map_err(|error| error.to_string())?;
+            Ok(value.zip(parsed))
+        });
+        match parsed {
+            Ok(None) => None,
+            Ok(Some((value, parsed))) => {
+                if stored::says_more(&value, &parsed) {
+                    self.keep_a_copy(name);
+                }
+                Some(parsed)
+            }
+            Err(error) => {
+                let path = path.display();
+                match file::set_aside(&self.path.join(name)) {
+                    Ok(aside) => {
+                        warn!(error, aside = %aside.display(), "{path} is damaged and was set aside: {lost}");
+                    }
+                    Err(not_moved) => {
+                        warn!(error, %not_moved, "{path} is damaged and cannot be set aside: {lost}");
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Keeps what this version does not understand: the next save replaces the file.
+    fn keep_a_copy(&self, name: &str) {
+        let path = self.path.join(name);
+        match file::copy_aside(&path) {
+            Ok(copy) => {
+                let (path, copy) = (path.display(), copy.display());
+                warn!(%path, %copy, "there is more in it than this version understands; a copy is kept");
+            }
+            Err(error) => warn!(%error, path = %path.display(), "cannot keep a copy"),
+        }
+    }
+
+    fn write(&self, name: &str, what: &impl Serialize) -> Result<(), StateError> {
+        file::replace(&self.path, name, what)
+            .map_err(|source| StateError::Write { path: self.path.join(name), source })
+    }
+}
+
+/// What a damaged file looks like: a parser's words do not tell an empty file from one full of zeros.
+fn in_words(error: &serde_json::Error, bytes: Option<&[u8]>) -> String {
+    match bytes {
+        Some([]) => "it is empty".to_owned(),
+        Some(bytes) if bytes.iter().all(|byte| *byte == 0) => "it is full of zeros".to_owned(),
+        Some(_) | None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,447 @@
+//! The state directory as a port of the loop: wishes go in at once, a thread writes the newest of each file.
+//!
+//! ```text
+//!   main thread                    │  thread "state"
+//!   Store::save(Drains) ─ newest ──┼─► open (lock, read) ─► write, fsync, rename ─┐
+//!   Store::progress  ◄─ watch ─────┼──── which number is saved, or why not ◄──────┘ again every 10 s until saved
+//!   Store::late      ◄─ mpsc ──────┼──── what was found, when that took too long for the start
+//! ```
+//!
+//! **A disk that hangs** stops this thread and nothing else. The start waits for it for a moment ([`PATIENCE`]) and then goes on
+//! without what is in there; the thread tells it when it has it ([`Late`]). Until the daemon has answered that, nothing is
+//! written, so that what was there is merged and not replaced.
+//!
+//! **The thread** is never joined: it may be stuck in the kernel. [`Store::finish`] waits for the last wishes, but not for ever.
+//! The mutex is held for moments only, never while the disk is asked.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use super::{StateDir, StateError};
+use crate::engine::{Drains, HeldBack, Left};
+
+/// How long a start waits for the state directory.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the end waits for the last wishes.
+const FINISH: Duration = Duration::from_secs(5);
+/// Until what could not be opened or written is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What a start finds.
+#[derive(Debug)]
+pub struct Opened {
+    /// The port.
+    pub store: Store,
+    /// What a predecessor left; nothing where the directory cannot be used (yet).
+    pub left: Left,
+}
+
+/// What a state directory has told after the start had gone on without it.
+#[derive(Debug)]
+pub struct Late(pub Drains);
+
+/// The port. Dropping it ends the thread when it has written what it was given.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    progress: watch::Receiver<Progress>,
+    late: mpsc::UnboundedReceiver<Late>,
+}
+
+/// What is not saved, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsaved {
+    /// It is on its way, for longer than was waited for it.
+    NotYet,
+    /// It cannot be written; the cause in words.
+    Failed(String),
+}
+
+/// Where the files stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Progress {
+    drains: Written,
+    held: Written,
+}
+
+/// Where a file stands: wishes are numbered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Written {
+    /// The last that is on the disk.
+    saved: u64,
+    /// The last that was tried in vain, and why.
+    failed: Option<(u64, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    wishes: Mutex<Wishes>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Wishes {
+    drains: Wish<Arc<Drains>>,
+    held: Wish<Arc<HeldBack>>,
+    /// The note of a graceful restart, and who waits for it.
+    announced: Option<Note>,
+    /// What was found late is not merged yet.
+    merging: bool,
+    over: bool,
+}
+
+/// The note of a graceful restart, and who waits for it.
+type Note = (BTreeSet<IpNet>, oneshot::Sender<Result<(), String>>);
+
+/// The newest content of a file.
+#[derive(Debug)]
+struct Wish<T> {
+    number: u64,
+    content: Option<T>,
+}
+
+impl<T> Default for Wish<T> {
+    fn default() -> Self {
+        Self { number: 0, content: None }
+    }
+}
+
+impl<T> Wish<T> {
+    fn set(&mut self, content: T) -> u64 {
+        self.number += 1;
+        self.content = Some(content);
+        self.number
+    }
+}
+
+impl Shared {
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        // Plain data: whoever panicked has left it whole.
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Wishes) -> T) -> T {
+        let changed = change(&mut self.wishes());
+        self.changed.notify_all();
+        changed
+    }
+}
+
+impl Store {
+    /// Opens the directory, which is made with `mode` where it is missing, and reads what is in there.
+    ///
+    /// # Errors
+    /// Another daemon has it. Whatever else is wrong is a warning.
+    pub fn open(path: &Path, mode: u32) -> Result<Opened, StateError> {
+        let path_of_disk = path.to_owned();
+        Self::start(path, move || {
+            StateDir::open(&path_of_disk, mode).map(|directory| (directory.left(), directory))
+        })
+    }
+
+    fn start<D: Disk + Send + 'static>(
+        path: &Path,
+        open: impl Fn() -> Result<(Left, D), StateError> + Send + 'static,
+    ) -> Result<Opened, StateError> {
+        let shared = Arc::new(Shared::default());
+        let (progress, watched) = watch::channel(Progress::default());
+        let (late, late_receiver) = mpsc::unbounded_channel();
+        let (first, found) = std::sync::mpsc::sync_channel(0);
+        let writer =
+            Writer { path: path.to_owned(), shared: Arc::clone(&shared), progress, late, disk: None };
+        let thread = thread::Builder::new().name("state".into()).spawn(move || writer.run(&open, &first));
+        if let Err(error) = thread {
+            warn!(%error, "no thread for the state directory: nothing will survive a restart");
+        }
+        let left = match found.recv_timeout(PATIENCE) {
+            Ok(Ok(left)) => left,
+            Ok(Err(error @ StateError::Taken { .. })) => return Err(error),
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(error, "running without state: drains and what is held back do not survive a restart");
+                Left::default()
+            }
+            Err(_) => {
+                let path = path.display();
+                warn!(%path, "the state directory does not answer: running without the drains in it until it does");
+                Left::default()
+            }
+        };
+        drop(found);
+        let store = Self { path: path.to_owned(), shared, progress: watched, late: late_receiver };
+        Ok(Opened { store, left })
+    }
+
+    /// Has the drains written. Returns at once the number of the wish.
+    pub fn save_drains(&self, drains: Arc<Drains>) -> u64 {
+        self.shared.change(|wishes| wishes.drains.set(drains))
+    }
+
+    /// Has it written what is held back. Returns at once.
+    pub fn save_held_back(&self, held: Arc<HeldBack>) {
+        self.shared.change(|wishes| wishes.held.set(held));
+    }
+
+    /// Leaves for the next process what was announced; the receiver tells whether it could be written.
+    pub fn leave_announced(&self, vips: BTreeSet<IpNet>) -> oneshot::Receiver<Result<(), String>> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.change(|wishes| wishes.announced = Some((vips, sender)));
+        receiver
+    }
+
+    /// What was found late. Cancel-safe. [`Self::merged`] answers it.
+    pub async fn late(&mut self) -> Late {
+        match self.late.recv().await {
+            Some(late) => late,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What was found late is merged, and these are the drains now.
+    pub fn merged(&self, drains: Arc<Drains>) {
+        self.shared.change(|wishes| {
+            wishes.merging = false;
+            wishes.drains.set(drains);
+        });
+    }
+
+    /// Waits until the drains given last are saved, or could not be, or `patience` is over.
+    pub fn drains_saved(
+        &self,
+        patience: Duration,
+    ) -> impl Future<Output = Result<(), Unsaved>> + Send + use<> {
+        let number = self.shared.wishes().drains.number;
+        let mut progress = self.progress.clone();
+        async move {
+            let told = |progress: &Progress| progress.drains.says(number).is_some();
+            let told = tokio::time::timeout(patience, progress.wait_for(told)).await;
+            match told {
+                Ok(Ok(progress)) => progress.drains.says(number).unwrap_or(Err(Unsaved::NotYet)),
+                Ok(Err(_)) | Err(_) => Err(Unsaved::NotYet),
+            }
+        }
+    }
+
+    /// What is not saved at present: a file, and why.
+    pub fn unsaved(&self) -> Option<(PathBuf, Unsaved)> {
+        let (drains, held) = {
+            let wishes = self.shared.wishes();
+            (wishes.drains.number, wishes.held.number)
+        };
+        let progress = self.progress.borrow();
+        let files = [(super::DRAINS, &progress.drains, drains), (super::HELD, &progress.held, held)];
+        files.into_iter().find_map(|(name, written, number)| match written.says(number) {
+            Some(Ok(())) => None,
+            Some(Err(unsaved)) => Some((self.path.join(name), unsaved)),
+            None => Some((self.path.join(name), Unsaved::NotYet)),
+        })
+    }
+
+    /// Waits for the last wishes, a few seconds at most.
+    pub async fn finish(&mut self) {
+        self.shared.change(|wishes| wishes.over = true);
+        let over = async { while self.progress.changed().await.is_ok() {} };
+        if tokio::time::timeout(FINISH, over).await.is_err() {
+            error!(path = %self.path.display(), "the state directory does not answer: the last change may be lost");
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.change(|wishes| wishes.over = true);
+    }
+}
+
+impl Written {
+    /// What became of a wish; `None`: nothing yet.
+    fn says(&self, number: u64) -> Option<Result<(), Unsaved>> {
+        match &self.failed {
+            _ if self.saved >= number => Some(Ok(())),
+            Some((tried, error)) if *tried >= number => Some(Err(Unsaved::Failed(error.clone()))),
+            Some(_) | None => None,
+        }
+    }
+
+    fn note(&mut self, number: u64, result: Result<(), StateError>) {
+        match result {
+            Ok(()) => {
+                if self.failed.take().is_some() {
+                    info!("the state directory can be written again");
+                }
+                self.saved = number;
+            }
+            Err(error) => {
+                let words = cause(&error);
+                if self.failed.as_ref().is_none_or(|(_, before)| *before != words) {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(
+                        error,
+                        "not saved: it will not survive a restart; it is tried again until it is saved"
+                    );
+                }
+                self.failed = Some((number, words));
+            }
+        }
+    }
+}
+
+/// The kernel's words.
+fn cause(error: &StateError) -> String {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    match source.map(|source| (source, source.raw_os_error())) {
+        Some((_, Some(number))) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
+        Some((source, None)) => source.to_string(),
+        None => error.to_string(),
+    }
+}
+
+/// What the thread writes to.
+trait Disk {
+    fn save_drains(&self, drains: &Drains) -> Result<(), StateError>;
+    fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError>;
+    fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError>;
+}
+
+impl Disk for StateDir {
+    fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
+        self.save_drains(drains)
+    }
+
+    fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError> {
+        self.save_held_back(held)
+    }
+
+    fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError> {
+        self.leave_announced(vips)
+    }
+}
+
+/// What the start is told first.
+type First = std::sync::mpsc::SyncSender<Result<Left, StateError>>;
+
+struct Writer<D> {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    progress: watch::Sender<Progress>,
+    late: mpsc::UnboundedSender<Late>,
+    disk: Option<D>,
+}
+
+impl<D: Disk> Writer<D> {
+    fn run(mut self, open: &dyn Fn() -> Result<(Left, D), StateError>, first: &First) {
+        let mut why_closed = None;
+        match open() {
+            Ok((left, disk)) => {
+                self.disk = Some(disk);
+                self.found(left, Some(first));
+            }
+            Err(error) => {
+                why_closed = Some(cause(&error));
+                if let Err(std::sync::mpsc::SendError(Err(error))) = first.send(Err(error)) {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(
+                        error,
+                        "running without state: drains and what is held back do not survive a restart"
+                    );
+                }
+            }
+        }
+        let mut retry_at = Instant::now() + RETRY;
+        while let Some((drains, held, announced)) = self.next(retry_at) {
+            if self.disk.is_none() && retry_at <= Instant::now() {
+                match open() {
+                    Ok((left, disk)) => {
+                        info!(path = %self.path.display(), "the state directory can be used now");
+                        self.disk = Some(disk);
+                        self.found(left, None);
+                        continue;
+                    }
+                    Err(error) => why_closed = Some(cause(&error)),
+                }
+            }
+            let closed = || StateError::Directory {
+                path: self.path.clone(),
+                source: std::io::Error::other(why_closed.clone().unwrap_or_default()),
+            };
+            let disk = self.disk.as_ref();
+            if let Some((number, drains)) = drains {
+                let written = disk.ok_or_else(closed).and_then(|disk| disk.save_drains(&drains));
+                self.progress.send_modify(|progress| progress.drains.note(number, written));
+            }
+            if let Some((number, held)) = held {
+                let written = disk.ok_or_else(closed).and_then(|disk| disk.save_held_back(&held));
+                self.progress.send_modify(|progress| progress.held.note(number, written));
+            }
+            if let Some((vips, waits)) = announced {
+                let written = disk.ok_or_else(closed).and_then(|disk| disk.leave_announced(&vips));
+                // Whoever asked may have given up.
+                drop(waits.send(written.map_err(|error| cause(&error))));
+            }
+            if retry_at <= Instant::now() {
+                retry_at = Instant::now() + RETRY;
+            }
+        }
+    }
+
+    /// Tells what was found: the start, or, when that has gone on, the daemon.
+    fn found(&self, left: Left, first: Option<&First>) {
+        if first.is_some_and(|first| first.send(Ok(left.clone())).is_ok()) {
+            return;
+        }
+        self.shared.wishes().merging = true;
+        if self.late.send(Late(left.drains)).is_err() {
+            self.shared.wishes().merging = false;
+        }
+    }
+
+    /// Waits for something to write, or for the time to try again; `None` at the end.
+    fn next(&self, retry_at: Instant) -> Option<Work> {
+        let mut wishes = self.shared.wishes();
+        loop {
+            let progress = self.progress.borrow();
+            let failed = progress.drains.failed.is_some() || progress.held.failed.is_some();
+            let retries = retry_at <= Instant::now();
+            let wanted = |number: u64, written: &Written| {
+                written.saved < number
+                    && (retries || written.failed.as_ref().is_none_or(|(tried, _)| *tried < number))
+            };
+            let drains = wanted(wishes.drains.number, &progress.drains) && !wishes.merging;
+            let held = wanted(wishes.held.number, &progress.held) && !wishes.merging;
+            drop(progress);
+            let opens = self.disk.is_none() && retries;
+            if drains || held || wishes.announced.is_some() || (opens && !wishes.over) {
+                let drains =
+                    drains.then(|| wishes.drains.content.clone().map(|new| (wishes.drains.number, new)));
+                let held = held.then(|| wishes.held.content.clone().map(|new| (wishes.held.number, new)));
+                return Some((drains.flatten(), held.flatten(), wishes.announced.take()));
+            }
+            if wishes.over {
+                return None;
+            }
+            let waits =
+                (failed || self.disk.is_none()).then(|| retry_at.saturating_duration_since(Instant::now()));
+            wishes = match waits {
+                Some(time) => {
+                    let waited = self.shared.changed.wait_timeout(wishes, time);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.shared.changed.wait(wishes).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// Numbered contents of the files that are to be written.
+type Work = (Option<(u64, Arc<Drains>)>, Option<(u64, Arc<HeldBack>)>, Option<Note>);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::*;
+use crate::state::tests::drained;
+
+/// A disk that answers each write when it is told to, and with what.
+struct Slow {
+    writes: Sender<Drains>,
+    answers: Mutex<Receiver<Result<(), &'static str>>>,
+}
+
+impl Slow {
+    fn new() -> (Self, Receiver<Drains>, Sender<Result<(), &'static str>>) {
+        let (writes, written) = channel();
+        let (answers, answer) = channel();
+        (Self { writes, answers: Mutex::new(answer) }, written, answers)
+    }
+}
+
+impl Disk for Slow {
+    fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
+        self.writes.send(drains.clone()).unwrap();
+        let answer = self.answers.lock().unwrap().recv().unwrap();
+        answer.map_err(|error| StateError::Write {
+            path: "drains.json".into(),
+            source: std::io::Error::other(error),
+        })
+    }
+
+    fn save_held_back(&self, _: &HeldBack) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    fn leave_announced(&self, _: &BTreeSet<IpNet>) -> Result<(), StateError> {
+        Ok(())
+    }
+}
+
+/// A store on a disk that can be used once.
+fn on(disk: Slow) -> Opened {
+    let disk = Mutex::new(Some(disk));
+    Store::start(Path::new("/state"), move || Ok((Left::default(), disk.lock().unwrap().take().unwrap())))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn while_the_disk_hangs_wishes_return_at_once_and_only_the_newest_is_written() {
+    let (disk, written, answers) = Slow::new();
+    let Opened { store, .. } = on(disk);
+    for service in ["first", "second", "third"] {
+        store.save_drains(Arc::new(drained(service)));
+        if service == "first" {
+            assert_eq!(written.recv().unwrap(), drained("first"));
+        }
+    }
+    assert_eq!(store.drains_saved(Duration::ZERO).await, Err(Unsaved::NotYet));
+    assert_eq!(store.unsaved().unwrap().1, Unsaved::NotYet);
+    answers.send(Ok(())).unwrap();
+    assert_eq!(written.recv().unwrap(), drained("third"));
+    answers.send(Ok(())).unwrap();
+    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+    assert_eq!(store.unsaved(), None);
+}
+
+#[tokio::test]
+async fn an_answer_tells_why_a_drain_is_not_saved_and_the_next_wish_is_tried_at_once() {
+    let (disk, _written, answers) = Slow::new();
+    let Opened { store, .. } = on(disk);
+    store.save_drains(Arc::new(drained("web")));
+    answers.send(Err("no space left on device")).unwrap();
+    let full = Unsaved::Failed("no space left on device".to_owned());
+    assert_eq!(store.drains_saved(PATIENCE).await, Err(full.clone()));
+    assert_eq!(store.unsaved(), Some(("/state/drains.json".into(), full)));
+    store.save_drains(Arc::new(drained("dns")));
+    answers.send(Ok(())).unwrap();
+    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_start_goes_on_without_a_directory_that_hangs_and_merges_what_it_says_later_before_it_is_replaced()
+{
+    let (disk, written, answers) = Slow::new();
+    let (go, gone) = channel::<()>();
+    let inner = Mutex::new((Some(disk), gone));
+    let Opened { mut store, left } = Store::start(Path::new("/state"), move || {
+        let mut inner = inner.lock().unwrap();
+        inner.1.recv().unwrap();
+        Ok((Left { drains: drained("web"), ..Left::default() }, inner.0.take().unwrap()))
+    })
+    .unwrap();
+    assert!(left.drains.is_empty(), "the start does not wait");
+    store.save_drains(Arc::new(drained("dns")));
+    go.send(()).unwrap();
+    let Late(late) = store.late().await;
+    assert_eq!(late, drained("web"));
+    assert!(written.try_recv().is_err(), "nothing is replaced before it is merged");
+    store.merged(Arc::new(drained("both")));
+    assert_eq!(written.recv().unwrap(), drained("both"));
+    answers.send(Ok(())).unwrap();
+    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_last_wish_is_written_before_the_end() {
+    let path = std::env::temp_dir().join(format!("vipcast-store-{}", std::process::id()));
+    let Opened { mut store, .. } = Store::open(&path, 0o700).unwrap();
+    for last in 1..=20 {
+        let vip = IpNet::from(std::net::IpAddr::from([192, 0, 2, last]));
+        store.save_held_back(Arc::new(HeldBack {
+            held: BTreeSet::from([vip]),
+            watched: BTreeSet::from([vip]),
+        }));
+    }
+    store.finish().await;
+    drop(store);
+    let saved = std::fs::read_to_string(path.join("held.json")).unwrap();
+    assert!(saved.contains("192.0.2.20/32"), "{saved}");
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_used_is_a_warning_and_a_drain_says_so() {
+    let path = std::env::temp_dir().join(format!("vipcast-no-directory-{}", std::process::id()));
+    std::fs::write(&path, "a file").unwrap();
+    let Opened { store, left } = Store::open(&path, 0o700).unwrap();
+    assert!(left.drains.is_empty());
+    store.save_drains(Arc::new(drained("web")));
+    let Err(Unsaved::Failed(why)) = store.drains_saved(PATIENCE).await else { panic!("it is saved") };
+    assert_eq!(why, "file exists");
+    std::fs::remove_file(path).unwrap();
+}

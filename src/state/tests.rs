@@ -1,0 +1,130 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use super::*;
+use crate::engine::{Drain, Order};
+use crate::names::ServiceName;
+
+pub(super) fn scratch(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("vipcast-state-{}-{name}", std::process::id()));
+    drop(fs::remove_dir_all(&path));
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+pub(super) fn drained(service: &str) -> Drains {
+    let order = Order { by: "alice".to_owned(), reason: Some("kernel update".to_owned()) };
+    let drain = Drain { order, since: "2026-11-22T12:00:00Z".parse().unwrap(), ends: None };
+    Drains { everything: None, services: [(ServiceName::from(service), Arc::new(drain))].into() }
+}
+
+fn open(path: &Path) -> StateDir {
+    StateDir::open(path, 0o700).unwrap()
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_told_who_has_it() {
+    let path = scratch("lock");
+    let first = open(&path);
+    let error = StateDir::open(&path, 0o700).unwrap_err();
+    let pid = std::process::id();
+    assert_eq!(
+        error.to_string(),
+        format!("another vipcast (process {pid}) runs with the state directory {}", path.display())
+    );
+    drop(first);
+    open(&path);
+    fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn a_directory_that_is_made_is_the_owners_alone() {
+    let path = scratch("mode").join("state");
+    open(&path);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn what_was_announced_is_left_once_and_for_this_boot_only() {
+    let path = scratch("announced");
+    let state = open(&path);
+    assert_eq!(state.take_announced(), None);
+    let vips = BTreeSet::from(["192.0.2.10/32".parse().unwrap(), "2001:db8::/48".parse().unwrap()]);
+    state.leave_announced(&vips).unwrap();
+    assert_eq!(state.take_announced(), Some(vips));
+    assert_eq!(state.take_announced(), None, "it is used up");
+    fs::write(path.join(RESTART), r#"{"boot": "another", "vips": ["192.0.2.10/32"]}"#).unwrap();
+    assert_eq!(state.take_announced(), None, "a reboot has bound nothing");
+    assert!(!path.join(RESTART).exists());
+    fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn i12_what_was_saved_comes_back() {
+    let path = scratch("saved");
+    let state = open(&path);
+    assert_eq!((state.drains(), state.held_back()), (Drains::default(), HeldBack::default()));
+    let [held, other]: [IpNet; 2] = ["192.0.2.10/32", "192.0.2.11/32"].map(|vip| vip.parse().unwrap());
+    let held_back = HeldBack { held: [held].into(), watched: [held, other].into() };
+    state.save_held_back(&held_back).unwrap();
+    state.save_drains(&drained("web")).unwrap();
+    assert_eq!((state.drains(), state.held_back()), (drained("web"), held_back));
+    fs::remove_dir_all(path).unwrap();
+}
+
+/// Puts something in the place of each file.
+type Damage = fn(&Path);
+
+#[test]
+fn whatever_is_in_the_place_of_a_state_file_it_is_set_aside_and_the_daemon_starts() {
+    let damages: [(&str, Damage); 9] = [
+        ("empty", |path| fs::write(path, "").unwrap()),
+        ("zeros", |path| fs::write(path, [0; 100]).unwrap()),
+        ("truncated", |path| fs::write(path, r#"{"web": {"by": "al"#).unwrap()),
+        ("of another type", |path| fs::write(path, "[1, 2]").unwrap()),
+        ("not UTF-8", |path| fs::write(path, [b'{', 0xff, b'}']).unwrap()),
+        ("a directory", |path| fs::create_dir(path).unwrap()),
+        ("a link", |path| std::os::unix::fs::symlink("/etc/hostname", path).unwrap()),
+        ("a pipe", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("huge", |path| File::create(path).unwrap().set_len(1 << 40).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let path = scratch("damaged");
+        for name in [DRAINS, HELD, RESTART] {
+            damage(&path.join(name));
+        }
+        let state = open(&path);
+        let left = state.left();
+        assert_eq!((left.drains, left.held, left.announced), Default::default(), "{what}");
+        for name in [DRAINS, HELD, RESTART] {
+            let aside = |entry: &fs::DirEntry| {
+                entry.file_name().to_str().unwrap().starts_with(&format!("{name}.damaged-"))
+            };
+            assert_eq!(
+                fs::read_dir(&path).unwrap().map(Result::unwrap).filter(aside).count(),
+                1,
+                "{name}: {what}"
+            );
+        }
+        state.save_drains(&drained("web")).unwrap();
+        assert_eq!(state.drains(), drained("web"), "{what}");
+        fs::remove_dir_all(path).unwrap();
+    }
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_kept_beside_what_replaces_it() {
+    let path = scratch("newer");
+    let text = r#"{"web": {"by": "alice", "since": "2026-11-22T12:00:00Z", "level": 3}, "dns": {"v": 9}}"#;
+    fs::write(path.join(DRAINS), text).unwrap();
+    let state = open(&path);
+    let drains = state.drains();
+    assert_eq!(drains.services.len(), 1, "what can be understood holds");
+    state.save_drains(&drains).unwrap();
+    let copies = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+    let copies: Vec<_> = copies.filter(|path| path.to_str().unwrap().contains(".damaged-")).collect();
+    assert_eq!(copies.len(), 1);
+    assert_eq!(fs::read_to_string(&copies[0]).unwrap(), text);
+    fs::remove_dir_all(path).unwrap();
+}
