@@ -45,7 +45,7 @@ fn names_that_hang(lab: &Lab) -> Result<()> {
 router_id: 10.0.0.2
 peers: {{tor: {{address: 192.0.2.9, peer_as: 65000}}}}
 checks:
-{far}  near: {{http: {{url: \"http://localhost:8080/\"}}}}
+{far}  near: {{http: {{url: \"http://localhost:8080/healthz\"}}}}
 services:
   bad: {{vips: [198.51.100.1], checks: [{names}]}}
   good: {{vips: [198.51.100.2], checks: [near]}}
