@@ -126,7 +126,7 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
         "{flushes} flushes of {vips} VIPs: {hits} times one was announced and not there, for {median:?} at the median and \
          {worst:?} at most; this machine up to {late:?} late"
     );
-    ensure!(hits >= 3, "too few to tell: {log}");
+    ensure!(hits >= 1, "no flush met an announced VIP: {log}");
     ensure!(worst <= limit(vips) + 2 * late, "announced and not there for {worst:?}");
     Ok(())
 }
