@@ -78,7 +78,7 @@ fn small_mtu(lab: &Lab) -> Result<()> {
     let pair = Pair::new(lab)?;
     let interface = &pair.link.end(&pair.tor).interface;
     pair.tor.nft(&format!(
-        "table inet m {{ chain c {{ type filter hook prerouting priority -300; iifname {interface} meta l4proto tcp meta length > 1400 drop; }} }}\n"
+        "table inet m {{\n chain c {{\n  type filter hook prerouting priority -300;\n  iifname {interface} meta l4proto tcp meta length > 1400 drop\n }}\n}}\n"
     ))?;
     let ours = &pair.link.end(&pair.edge).interface;
     pair.edge.run(["ethtool", "-K", ours, "tso", "off", "gso", "off"])?;

@@ -48,8 +48,12 @@ struct Edge {
 
 impl Edge {
     fn service(&self) -> Result<EchoServer> {
-        EchoServer::start(&self.host, self.name, "[::]:7".parse()?, Some("[::]:8080".parse()?))
+        service(&self.host, self.name)
     }
+}
+
+fn service(host: &Host, name: &str) -> Result<EchoServer> {
+    EchoServer::start(host, name, "[::]:7".parse()?, Some("[::]:8080".parse()?))
 }
 
 fn standby(lab: &Lab, kind: RouterKind) -> Result<()> {
@@ -57,18 +61,21 @@ fn standby(lab: &Lab, kind: RouterKind) -> Result<()> {
     lab.link(&tor, &client, Subnet::dual(9))?;
     client.route(&["default", "via", "10.0.9.1"])?;
     let mut router = RouterConfig::new(65000, Ipv4Addr::new(10, 0, 0, 1));
-    let mut edges = Vec::new();
+    let (mut edges, mut services) = (Vec::new(), Vec::new());
     for (name, number, rule) in [("active", 1, "preempt: false"), ("standby", 2, "role: standby")] {
         let host = lab.host(name)?;
         let link = lab.link(&tor, &host, Subnet::dual(number))?;
         host.route(&["default", "via", &link.v4(&tor)?.to_string()])?;
         router = router.neighbor(Neighbor::new(link.v4(&host)?, 65001));
+        // Before the node: one that has seen its service down is held back, and the other has the traffic.
+        services.push(service(&host, name)?);
         let node = Node::start(lab, &host, &config(link.v4(&tor)?, rule))?;
         let address = link.v4(&host)?;
         edges.push(Edge { host, node, address, name });
     }
     let [active, standby] = <[Edge; 2]>::try_from(edges).map_err(|_| anyhow::anyhow!("there are two"))?;
-    let (service, _other) = (active.service()?, standby.service()?);
+    let [service, _other] =
+        <[EchoServer; 2]>::try_from(services).map_err(|_| anyhow::anyhow!("there are two"))?;
     let router = lab.router(kind, &tor, &router)?;
     let vip: IpNet = format!("{VIP}/32").parse()?;
     let carried_by = |edge: &Edge| {
