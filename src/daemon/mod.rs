@@ -14,6 +14,7 @@
 mod clock;
 mod commands;
 mod drains;
+mod heartbeat;
 mod reload;
 
 use std::collections::VecDeque;
@@ -25,10 +26,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use tracing::{info, warn};
+use tracing::info;
 use vipcast_bgp::net::bfd::BfdEvent;
 
 use self::clock::{CLOCK_LOOK, WallClock};
+use self::heartbeat::{Heartbeat, Systemd};
 use self::reload::{Asker, Finished, Reloads};
 use crate::check::report::CheckReport;
 use crate::check::runner::{Runner, raise_descriptor_limit};
@@ -91,6 +93,8 @@ pub struct Daemon {
     clock: WallClock,
     config_path: PathBuf,
     started: Instant,
+    systemd: Systemd,
+    heartbeat: Heartbeat,
     ending: Option<Ending>,
     /// What happened and is not in the log yet.
     records: Vec<Record>,
@@ -171,6 +175,8 @@ impl Daemon {
             reloads: Reloads::new(config_path.clone()),
             config_path,
             started: Instant::now(),
+            systemd: Systemd::new(),
+            heartbeat: Heartbeat::of_environment(Instant::now()),
             ending: None,
             records: Vec::new(),
             rehearsal: None,
@@ -187,7 +193,7 @@ impl Daemon {
         }
         let effects = self.engine.start(Instant::now());
         self.perform(effects);
-        notify_systemd(&[sd_notify::NotifyState::Ready]);
+        self.systemd.tell("READY=1");
         loop {
             for record in self.records.drain(..) {
                 journal::log(&record);
@@ -197,11 +203,13 @@ impl Daemon {
             }
             self.look_at_the_clock();
             let now = Instant::now();
+            self.beat(now);
             if self.exporters.deadline() <= now {
                 self.listen_for_exporters(now);
             }
             let look = self.engine.facts().drains.any_ends().then(|| now + CLOCK_LOOK);
-            let deadlines = [self.engine.deadline(), look, Some(self.exporters.deadline())];
+            let deadlines =
+                [self.engine.deadline(), look, Some(self.exporters.deadline()), self.heartbeat.deadline()];
             let deadline = deadlines.into_iter().flatten().min();
             let rehearsal = self.rehearsal.as_mut().or(self.note.as_mut()).map(|(result, _)| result);
             match self
@@ -285,13 +293,28 @@ impl Daemon {
             let kept = kept.map(|graceful| graceful.restart_time).max().unwrap_or_default();
             let wanted = [drains, unbinds, kept].into_iter().fold(STOP_MARGIN, Duration::saturating_add);
             let wanted = u32::try_from(wanted.as_micros()).unwrap_or(u32::MAX);
-            notify_systemd(&[
-                sd_notify::NotifyState::Stopping,
-                sd_notify::NotifyState::ExtendTimeoutUsec(wanted),
-            ]);
+            self.systemd.tell(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={wanted}"));
         }
         let effects = self.engine.handle_all(events, Instant::now());
         self.perform(effects);
+        self.heartbeat.changed();
+    }
+
+    /// Tells systemd that the loop turns, and how things are.
+    fn beat(&mut self, now: Instant) {
+        let status = || {
+            let (peers, up) = self.peers.status().fold((0, 0), |(all, up), (_, _, status)| {
+                (all + 1, up + usize::from(status.state == vipcast_bgp::State::Established))
+            });
+            let vips: usize = self.engine.config().services.values().map(|service| service.vips.len()).sum();
+            format!(
+                "{up} of {peers} sessions up, {} of {vips} VIPs announced",
+                self.engine.announced().count()
+            )
+        };
+        if let Some(message) = self.heartbeat.turn(now, status) {
+            self.systemd.tell(&message);
+        }
     }
 
     /// Performs effects in their order, and those that follow from them.
@@ -394,10 +417,4 @@ impl Inputs {
 fn state_mode(config: &Config) -> u32 {
     let reached = config.control.group.is_some() && config.control.socket.starts_with(&config.state_dir);
     if reached { 0o711 } else { 0o700 }
-}
-
-fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, "cannot notify systemd");
-    }
 }
