@@ -28,6 +28,7 @@
 //! | `missing` | a resolver that is silent, users and keys that are not there at the start |
 //! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
+//! | `blocking` | what the loop asks of the kernel, by strace: nothing that waits |
 //! | `log` | a log that nobody reads, or that cannot be written |
 //! | `signals` | what stops, what reloads, what changes nothing, and that none is lost at a bad moment |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
@@ -39,6 +40,7 @@
 
 mod addresses;
 mod bfd;
+mod blocking;
 mod boot;
 mod capabilities;
 mod control;
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         log::trials(),
         signals::trials(),
         missing::trials(),
+        blocking::trials(),
         soak::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
