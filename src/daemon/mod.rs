@@ -307,10 +307,9 @@ impl Daemon {
                 (all + 1, up + usize::from(status.state == vipcast_bgp::State::Established))
             });
             let vips: usize = self.engine.config().services.values().map(|service| service.vips.len()).sum();
-            format!(
-                "{up} of {peers} sessions up, {} of {vips} VIPs announced",
-                self.engine.announced().count()
-            )
+            // Without a session no router was told.
+            let announced = if up == 0 { 0 } else { self.engine.announced().count() };
+            format!("{up} of {peers} sessions up, {announced} of {vips} VIPs announced")
         };
         if let Some(message) = self.heartbeat.turn(now, status) {
             self.systemd.tell(&message);
