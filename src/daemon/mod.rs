@@ -15,6 +15,7 @@ mod clock;
 mod commands;
 mod drains;
 mod heartbeat;
+mod orphans;
 mod reload;
 
 use std::collections::VecDeque;
@@ -149,6 +150,7 @@ impl Daemon {
     /// Whatever is needed cannot be had; nothing stays behind.
     pub async fn start(config_path: PathBuf, config: Config) -> Result<Self, DaemonError> {
         raise_descriptor_limit();
+        orphans::adopt();
         let Opened { store, left } = Store::open(&config.state_dir, state_mode(&config))?;
         let namespace = NamespaceLock::take()?;
         let (server, requests) = Server::start(&config.control)?;

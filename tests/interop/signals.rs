@@ -19,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a_signal_that_means_nothing_changes_nothing_and_is_mentioned_once", &[], meaningless),
         trial("sigquit_and_sigint_drain_as_sigterm_does", &[], stops),
         trial("a_signal_that_comes_while_it_starts_is_kept", &[], early),
+        trial("process_1_reaps_orphans_and_loses_no_exit_code", &[], process_1),
         trial("a_start_that_hangs_can_be_stopped", &[], hanging_start),
         trial("frr::no_signal_is_lost_or_kills_between_two_processes", &frr, between_two_processes),
     ]
@@ -201,5 +202,41 @@ shutdown: {{drain_time: 200ms, unbind_delay: 100ms}}
         node.start_again()?;
         wait_route(true)?;
     }
+    Ok(())
+}
+
+/// A check leaves a process behind that its group does not have, another one runs all the time.
+fn process_1(lab: &Lab) -> Result<()> {
+    const INIT: &[&str] = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+    let config = "local_as: 65001
+router_id: 10.0.0.2
+peers:
+  tor: {address: 10.0.1.1, peer_as: 65000}
+checks:
+  leaves: {exec: {shell: 'setsid sh -c \"sleep 0.3\" > /dev/null 2>&1 & sleep 0.1'}, interval: 1h, timeout: 5s, rise: 1}
+  busy: {exec: {shell: 'exit 0'}, interval: 100ms, timeout: 100ms, fall: 100}
+services:
+  a: {vips: [192.0.2.10], checks: [leaves, busy]}
+";
+    let edge = lab.host("edge")?;
+    let node = Node::start_by(INIT, lab, &edge, config)?;
+    wait_bound(lab, &edge)?;
+    let parent = node.process.pid().to_string();
+    let init = lab.until("process 1 to be there", SOON, || {
+        Ok(edge.run(["ps", "--ppid", &parent, "-o", "pid="])?.trim().to_owned())
+    })?;
+    // `ps` fails where there is none.
+    let orphans = || edge.run(["ps", "--ppid", &init, "-o", "stat=,comm="]).unwrap_or_default();
+    let dead = || orphans().lines().filter(|line| line.starts_with('Z') && line.contains("sh")).count();
+    lab.until("an orphan to be dead", SOON, || {
+        ensure!(dead() > 0, "{}", orphans());
+        Ok(())
+    })?;
+    lab.until("it to be reaped", SOON, || {
+        ensure!(dead() == 0, "{}", orphans());
+        Ok(())
+    })?;
+    let log = node.process.log();
+    ensure!(!log.contains("exit code lost") && !log.contains("check down"), "{log}");
     Ok(())
 }
