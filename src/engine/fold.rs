@@ -55,8 +55,8 @@ impl Engine {
             Event::AddressRemoved(address) => self.fold_removed(address, now, records),
             Event::Answered(address, result) => self.fold_answer(address, result, now, records),
             Event::PeerUp(peer) => self.fold_peer(peer, |fact| {
-                let keeps_until = fact.keeps_until;
-                *fact = PeerFact { established: true, keeps_until, ..PeerFact::default() };
+                let PeerFact { keeps_until, asked_before, .. } = *fact;
+                *fact = PeerFact { established: true, keeps_until, asked_before, ..PeerFact::default() };
             }),
             Event::PeerDown(peer) if !self.config.peers.contains_key(&peer) => {
                 self.facts.peers.remove(&peer).map_or(Touched::Nothing, |_| Touched::PLAN)
@@ -73,13 +73,18 @@ impl Engine {
             Event::PeerWithholds(peer, withheld) => self.fold_peer(peer, |fact| fact.withheld = withheld),
             Event::PeerDown(peer) => {
                 let graceful = self.config.peers.get(&peer).and_then(|peer| peer.graceful_restart);
-                let keeps_until = graceful.map(|graceful| now + graceful.restart_time);
+                let asked = graceful.map(|graceful| graceful.restart_time);
                 let (nothing, version) = (self.actual.advertised.routes.is_empty(), self.version());
                 self.fold_peer(peer, |fact| {
                     // Whoever was told that there is nothing keeps nothing.
                     let told = fact.keeps_until.is_none() && nothing && fact.synced >= Some(version);
-                    let keeps_until = if fact.established && !told { keeps_until } else { fact.keeps_until };
-                    *fact = PeerFact { keeps_until, ..PeerFact::default() };
+                    let asked_before = fact.asked_before;
+                    let keeps_until = if fact.established && !told {
+                        asked.max(asked_before).map(|time| now + time)
+                    } else {
+                        fact.keeps_until
+                    };
+                    *fact = PeerFact { keeps_until, asked_before, ..PeerFact::default() };
                 })
             }
             Event::PeerSynced(peer, version) => {
@@ -131,6 +136,11 @@ impl Engine {
         self.follow_drains(&before, records);
         for peer in self.config.peers.keys() {
             self.facts.peers.entry(peer.clone()).or_default();
+        }
+        for (name, peer) in &before.peers {
+            if let (Some(fact), Some(graceful)) = (self.facts.peers.get_mut(name), peer.graceful_restart) {
+                fact.asked_before = fact.asked_before.max(Some(graceful.restart_time));
+            }
         }
         // Whoever reloads may have mended what went wrong.
         self.facts.address_errors.clear();

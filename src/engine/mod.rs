@@ -185,7 +185,7 @@ impl Engine {
             return None;
         }
         let restart = self.facts.restart.as_ref().and_then(|restart| restart.until);
-        let longest_kept = restart::restart_time(&self.config).unwrap_or_default();
+        let longest_kept = self.longest_kept();
         let shutdown =
             self.facts.shutdown.and_then(|phase| shutdown::deadline(phase, longest_kept, self.acted_at));
         let addresses =
@@ -418,7 +418,7 @@ impl Engine {
         let Advertised { version, routes, .. } = &self.actual.advertised;
         let advertised = (*version, routes.is_empty());
         let phase = self.note_progress(phase, now);
-        let kept = restart::restart_time(&self.config).unwrap_or_default();
+        let kept = self.longest_kept();
         let advance = shutdown::advance(phase, &self.config.shutdown, &self.facts, advertised, kept, now);
         let Some(next) = advance else {
             return false;

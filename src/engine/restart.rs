@@ -133,6 +133,12 @@ impl Engine {
         self.facts.restart.is_some() || self.actual.handover.is_some()
     }
 
+    /// How long a router without a session may keep routes, at most.
+    pub(super) fn longest_kept(&self) -> Duration {
+        let before = self.facts.peers.values().filter_map(|peer| peer.asked_before).max();
+        restart_time(&self.config).max(before).unwrap_or_default()
+    }
+
     /// Begins a restart at the first listing of addresses, if a peer keeps routes.
     pub(super) fn begin_restart(&mut self, now: Instant, records: &mut Vec<Effect>) {
         let Some(time) = restart_time(&self.config) else { return };
