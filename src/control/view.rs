@@ -150,9 +150,10 @@ fn vip(
     now: Instant,
 ) -> api::Vip {
     let verdict = &standing.decision.verdict;
-    let sent_to = around.peers.keys().filter(|name| engine.is_at(name, prefix)).count();
+    let has = |name: &PeerName, info: &PeerInfo| has(engine, name, info, prefix);
+    let sent_to = around.peers.iter().filter(|(name, info)| has(name, info)).count();
     let missing = |(name, info): (&PeerName, &PeerInfo)| {
-        let lacks = verdict.attributes().is_some() && !engine.is_at(name, prefix);
+        let lacks = verdict.attributes().is_some() && !has(name, info);
         // Why there is none is said once for the peer, and not for each of thousands of VIPs.
         let why = || {
             if info.status.state == State::Established { not_sent(info, prefix) } else { info.waits.clone() }
@@ -341,13 +342,19 @@ fn peer_view(
 ) -> api::PeerView {
     let status = &info.status;
     let announced = standing.decision.verdict.attributes().is_some();
-    let sent = announced && engine.is_at(name, prefix);
+    let sent = announced && has(engine, name, info, prefix);
     let nothing_wanted =
         !announced && status.state == State::Established && !status.withheld.contains_key(prefix);
     let why = if sent || nothing_wanted { None } else { not_sent(info, prefix) };
     let session = around.bfd.as_ref().and_then(|report| report.sessions.get(name.as_str()));
     let bfd = session.map(|session| session.status.state.to_string());
     api::PeerView { state: status.state.to_string(), sent, why, bfd }
+}
+
+/// Whether a router has a VIP: what the engine knows, and what the session has found since.
+fn has(engine: &Engine, name: &PeerName, info: &PeerInfo, prefix: &IpNet) -> bool {
+    let carried = info.status.state == State::Established && !info.status.withheld.contains_key(prefix);
+    carried && engine.is_at(name, prefix)
 }
 
 /// Why a router does not have a VIP that is announced.

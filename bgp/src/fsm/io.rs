@@ -118,7 +118,8 @@ pub enum PeerEvent {
     Update(Box<Update>),
     /// The kernel has every UPDATE that makes the peer's view equal to this desired set.
     Synced(Version),
-    /// The peer's TCP has acknowledged them all: nothing on the way can lose them any more.
+    /// The peer's TCP has acknowledged them all: nothing on the way can lose them any more. Told again for the same set
+    /// when more was sent for it: a next hop has come or gone, or the peer has asked for everything once more.
     Acknowledged(Version),
     /// It acknowledges nothing, though it is heard; told once until something moves.
     Stalled(Stall),

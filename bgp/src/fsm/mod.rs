@@ -523,6 +523,10 @@ impl Peer {
         let synced = connection.is_synced();
         self.jitter = jitter;
         self.counters.updates_sent += updates;
+        if updates > 0 {
+            // Also where the set is the same: a next hop may have come or gone, and with it what the peer has.
+            self.acknowledged = None;
+        }
         if synced && self.reported != Some(self.version) {
             self.reported = Some(self.version);
             if self.extent == Extent::Whole {

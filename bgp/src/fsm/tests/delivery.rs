@@ -1,9 +1,10 @@
 //! What is sent, and what has arrived.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::support::{ACKNOWLEDGED, Bench, routes, show};
-use crate::fsm::{ConnId, ConnectMode, DownReason, Input, Output, SendQueue, Stall, State};
+use super::support::{ACKNOWLEDGED, Bench, endpoints, routes, show};
+use crate::fsm::{ConnId, ConnectMode, DownReason, Endpoints, Input, Output, SendQueue, Stall, State};
 use crate::wire::{Message, Notification};
 
 /// A session on which nothing is on the way.
@@ -99,6 +100,20 @@ fn a_peer_that_is_heard_and_acknowledges_nothing_is_named_once_with_the_mtu() {
         "nothing of the last 12 KiB was acknowledged, 6 retransmissions: is the path's MTU smaller? \
          Compare the MTU of every link on the way; `tcp_mss`, now 1448, makes the segments smaller"
     );
+}
+
+#[test]
+fn what_a_next_hop_that_is_gone_takes_away_is_told_when_the_peer_knows() {
+    let (mut bench, conn) = quiet();
+    let vip = ("2001:db8:1::1/128".parse().unwrap(), Arc::default());
+    let outputs = bench.advertise(1, Arc::new([vip].into()));
+    assert_eq!(show(&bench.acknowledge(outputs)), "send 1 UPDATE +1 -0, Synced 1, Acknowledged 1");
+    let alone = Endpoints { interface_addresses: Vec::new(), ..endpoints() };
+    let outputs = bench.input(Input::AddressesChanged(conn, Some(alone)));
+    assert_eq!(show(&bench.acknowledge(outputs)), "send 1 UPDATE +0 -1, Acknowledged 1");
+    assert_eq!(bench.peer.status(bench.now).withheld.len(), 1);
+    let outputs = bench.input(Input::AddressesChanged(conn, Some(endpoints())));
+    assert_eq!(show(&bench.acknowledge(outputs)), "send 1 UPDATE +1 -0, Acknowledged 1");
 }
 
 #[test]

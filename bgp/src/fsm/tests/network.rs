@@ -263,8 +263,8 @@ impl World {
                         | Due::Taken { .. } => {}
                     }
                 }
-                // Nothing that a dead wire swallows is ever acknowledged.
-                if !self.wires[wire].dead {
+                // Nothing that a dead wire or a closed end swallows is ever acknowledged.
+                if !self.wires[wire].dead && self.wires[wire].open[to] {
                     let unacknowledged = usize::saturating_sub(under_way, not_taken);
                     let queue = SendQueue { unacknowledged, retransmissions: 0, segment: 1460 };
                     self.input(side, Input::Queue(conn, queue));
@@ -300,6 +300,9 @@ impl World {
         let peer = &self.peers[side];
         let Some(established) = peer.established() else { return };
         let Some(wire) = self.wire_of(side, established.id) else { return };
+        if !self.wires[wire].open[1 - side] {
+            return;
+        }
         let withheld = peer.status(self.now).withheld;
         let wanted = peer.wanted.keys().filter(|prefix| !withheld.contains_key(prefix));
         assert!(wanted.eq(self.wires[wire].ribs[1 - side].keys()), "acknowledged, and not there");
