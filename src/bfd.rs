@@ -191,6 +191,6 @@ fn settings(peer: &Peer) -> Option<SessionSettings> {
         interface: peer.interface.clone(),
         hops,
         config: SessionConfig::new(interval, multiplier),
-        ..SessionSettings::new(peer.address)
+        ..SessionSettings::new(peer.address.ip()?)
     })
 }

@@ -62,6 +62,7 @@
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | which address is a next hop | [`vipcast_bgp::host`] |
 //! | which peers run, and what is logged of them | [`peers`] |
+//! | how a router that is known by its link is found | [`discovery`] |
 //! | what is said of other routing daemons on the host | [`exporters`] |
 //! | the hint for a session that is down | [`vipcast_bgp::fsm`], its `hint` |
 //! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
@@ -83,6 +84,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod discovery;
 pub mod engine;
 pub mod exporters;
 pub mod journal;

@@ -3,6 +3,7 @@
 
 mod identity;
 mod keys;
+mod unnumbered;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -21,7 +22,7 @@ use vipcast_bgp::host::Host;
 use vipcast_bgp::net::bfd::{BfdEvent, Report};
 use vipcast_bgp::net::{Limiter, PeerAddress, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
-use vipcast_bgp::wire::{Family, Notification};
+use vipcast_bgp::wire::{Asn, Family, Notification};
 use vipcast_bgp::{
     Extent, GracefulRestart, HoldTime, Offer, Paths, PeerConfig, PeerEvent, PeerStatus, RestartTime, State,
     Watched,
@@ -29,8 +30,10 @@ use vipcast_bgp::{
 
 pub use self::keys::KeyRead;
 use self::keys::Keys;
+use self::unnumbered::Unnumbered;
 use crate::bfd::Watch;
-use crate::config::model::{Config, ConnectMode, Listen, Peer};
+use crate::config::model::{Config, ConnectMode, Listen, Peer, RouterAddress};
+use crate::discovery::Heard;
 use crate::engine::{Advertised, Event};
 use crate::names::PeerName;
 
@@ -47,6 +50,8 @@ pub struct Peers {
     /// Where connections are accepted, as soon as a peer may connect.
     listens: bool,
     running: BTreeMap<PeerName, Running>,
+    /// Routers that are known by their link.
+    unnumbered: Unnumbered,
     /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
     stopping: BTreeMap<PeerId, PeerName>,
     wanted: BTreeMap<PeerName, Peer>,
@@ -94,6 +99,8 @@ pub struct PeerStreams {
     pub stopped: mpsc::UnboundedReceiver<PeerId>,
     /// Looks at keys that could not be read before.
     pub keys: mpsc::UnboundedReceiver<KeyRead>,
+    /// Routers that advertise themselves on links that have such peers.
+    pub heard: mpsc::UnboundedReceiver<Heard>,
     /// Our BGP identifier, where it could not be told at the start.
     pub identified: mpsc::UnboundedReceiver<Ipv4Addr>,
 }
@@ -109,12 +116,14 @@ impl Peers {
         }
         let (stopped, stopped_rx) = mpsc::unbounded_channel();
         let (keys, key_reads) = Keys::new();
+        let (unnumbered, heard) = Unnumbered::new();
         let peers = Self {
             speaker,
             watch: Watch::default(),
             router_id,
             listens: false,
             running: BTreeMap::new(),
+            unnumbered,
             stopping: BTreeMap::new(),
             wanted: BTreeMap::new(),
             keys,
@@ -125,7 +134,7 @@ impl Peers {
             limiter: Limiter::default(),
             stopped,
         };
-        (peers, PeerStreams { events, stopped: stopped_rx, keys: key_reads, identified })
+        (peers, PeerStreams { events, stopped: stopped_rx, keys: key_reads, identified, heard })
     }
 
     /// The BGP identifier in use; `None`: not known yet.
@@ -161,14 +170,35 @@ impl Peers {
         }
         self.wanted = config.peers.clone();
         self.keys.want(&self.wanted, Instant::now());
-        let renamed = self.rename();
-        self.watch.rename(&renamed);
-        self.watch.set(&self.wanted);
+        self.unnumbered.set(&mut self.wanted, &self.speaker.watch_host(), Instant::now());
         if !self.listens && self.wanted.values().any(|peer| peer.mode != ConnectMode::Active) {
             self.listens = true;
             listen(&mut self.speaker, &config.listen);
         }
         self.watch(config);
+        self.apply()
+    }
+
+    /// A router has advertised itself: its session may begin, or begins anew at its new address.
+    pub fn heard(&mut self, heard: &Heard) -> Option<Event> {
+        let stands = self.running.values().any(|running| {
+            let peer = &running.peer;
+            matches!(peer.address, RouterAddress::OnLink(_))
+                && peer.interface.as_ref() == Some(&heard.interface)
+                && running.handle.status().state == State::Established
+        });
+        if self.unnumbered.heard(heard, stands, Instant::now()) && !self.over {
+            self.unnumbered.fill_in(&mut self.wanted);
+            return self.apply();
+        }
+        None
+    }
+
+    /// Runs exactly the peers that are wanted.
+    fn apply(&mut self) -> Option<Event> {
+        let renamed = self.rename();
+        self.watch.rename(&renamed);
+        self.watch.set(&self.wanted);
         for (name, running) in &mut self.running {
             let Some(wanted) = self.wanted.get(name).filter(|wanted| **wanted != running.peer) else {
                 continue;
@@ -236,6 +266,7 @@ impl Peers {
     pub fn stop_all(&mut self, text: &str) {
         self.wanted.clear();
         self.keys.want(&self.wanted, Instant::now());
+        self.unnumbered.set(&mut self.wanted, &self.speaker.watch_host(), Instant::now());
         self.over = true;
         for (name, running) in std::mem::take(&mut self.running) {
             self.stop(name, running, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, text));
@@ -327,19 +358,28 @@ impl Peers {
     }
 
     /// Configured peers that do not run without their key: why there is none, and since when.
-    pub fn waiting(&self) -> impl Iterator<Item = (&PeerName, &Peer, &str, Instant)> {
-        let waiting = self.keys.waiting().iter();
-        waiting.filter_map(|(name, waiting)| {
+    /// The same for those whose router was not heard yet.
+    pub fn waiting(&self) -> impl Iterator<Item = (&PeerName, &Peer, String, Instant)> {
+        let keyless = self.keys.waiting().iter().filter_map(|(name, waiting)| {
             let peer = self.wanted.get(name)?;
-            Some((name, peer, waiting.reason.as_str(), waiting.since))
-        })
+            Some((name, peer, format!("no session without its key: {}", waiting.reason), waiting.since))
+        });
+        let unheard = self.wanted.iter().filter(|(_, peer)| peer.address.ip().is_none() && !peer.lacks_key());
+        keyless.chain(unheard.map(|(name, peer)| {
+            let interface = peer.interface.as_deref().unwrap_or_default();
+            let reason = match self.speaker.host().named(interface) {
+                None => format!("there is no interface {interface} yet"),
+                Some(_) => format!("no router has advertised itself on {interface} yet"),
+            };
+            (name, peer, reason, self.unnumbered.since())
+        }))
     }
 
     /// Logs an event of a session, and tells what of it concerns the engine.
     pub fn event(&mut self, id: PeerId, event: PeerEvent) -> Vec<Event> {
         let found = self.running.iter_mut().find(|(_, running)| running.handle.id() == id);
         let Some((name, running)) = found else { return Vec::new() };
-        let address = running.peer.address;
+        let Some(address) = running.peer.address.ip() else { return Vec::new() };
         let mut ask = |kind| self.limiter.ask((name.clone(), kind), Instant::now());
         match event {
             PeerEvent::Established(session) => {
@@ -416,7 +456,8 @@ impl Peers {
             }
             let mut bgp = bgp_config(peer, router_id, self.restarted.clone());
             bgp.awaits_bfd = peer.bfd.is_some_and(|bfd| bfd.strict);
-            let transport = transport(peer);
+            // Its router has not been heard yet.
+            let Some(transport) = transport(peer) else { continue };
             let handle = self.speaker.add_peer(transport.clone(), bgp.clone());
             give(&handle, &self.advertised);
             // BFD may be up already, and then has nothing more to say.
@@ -485,11 +526,11 @@ fn some(count: u64) -> Option<u64> {
     (count > 0).then_some(count)
 }
 
-fn transport(peer: &Peer) -> Transport {
-    Transport {
+fn transport(peer: &Peer) -> Option<Transport> {
+    Some(Transport {
         segment_size: peer.tcp_mss,
         address: PeerAddress {
-            remote: SocketAddr::new(peer.address, peer.port),
+            remote: SocketAddr::new(peer.address.ip()?, peer.port),
             source: peer.source_address,
         },
         interface: peer.interface.clone(),
@@ -497,7 +538,7 @@ fn transport(peer: &Peer) -> Transport {
         authentication: peer.authentication.clone(),
         // Behind the Send Hold Timer, which can say what is wrong (RFC 9687: twice the hold time here).
         user_timeout: (!peer.hold_time.is_zero()).then(|| peer.hold_time * 2 + Duration::from_secs(1)),
-    }
+    })
 }
 
 fn give(handle: &PeerHandle, Advertised { version, routes, extent }: &Advertised) {
@@ -524,7 +565,8 @@ fn bgp_config(peer: &Peer, router_id: Ipv4Addr, restarted: Option<BTreeSet<Famil
         role: peer.role,
         require_role: peer.require_role,
         seed: seed(),
-        ..PeerConfig::new(peer.local_as, peer.peer_as, router_id)
+        any_external: peer.peer_as.is_none(),
+        ..PeerConfig::new(peer.local_as, peer.peer_as.unwrap_or(Asn(0)), router_id)
     }
 }
 

@@ -68,8 +68,8 @@ fn render(status: &Status) -> String {
         notes.extend(peer.hint.as_ref().map(|hint| format!("  hint: {hint}\n")));
         let mut row = vec![
             name.clone(),
-            peer.address.to_string(),
-            peer.peer_as.to_string(),
+            peer.address.map_or_else(|| peer.interface.clone().unwrap_or_default(), |ip| ip.to_string()),
+            peer.peer_as.map_or_else(|| "external".to_owned(), |asn| asn.to_string()),
             peer.state.clone(),
             age(peer.since_ms),
             peer.advertised.to_string(),
@@ -108,8 +108,9 @@ mod tests {
 
     fn peer(state: &str, bfd: Option<Bfd>) -> Peer {
         Peer {
-            address: "2001:db8:0:1::1".parse().unwrap(),
-            peer_as: 65000,
+            address: Some("2001:db8:0:1::1".parse().unwrap()),
+            interface: None,
+            peer_as: Some(65000),
             state: state.to_owned(),
             since_ms: 3_661_000,
             hold_time: Some(9),

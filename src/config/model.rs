@@ -13,7 +13,7 @@ mod pattern;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -125,14 +125,14 @@ pub struct Listen {
 /// One entry under `peers:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// The router's address.
-    pub address: IpAddr,
+    /// Where the router is.
+    pub address: RouterAddress,
     /// The router's TCP port, 179 by default.
     pub port: u16,
     /// Our ASN towards this peer.
     pub local_as: Asn,
-    /// The peer's ASN; equal to `local_as` for iBGP.
-    pub peer_as: Asn,
+    /// The peer's ASN; equal to `local_as` for iBGP. `None`: any other (`external`).
+    pub peer_as: Option<Asn>,
     /// Hold time that we propose, whole seconds, 3 s to 65535 s.
     pub hold_time: Duration,
     /// First delay between two attempts to connect, 100 ms to 30 s; doubles up to 30 s.
@@ -183,7 +183,31 @@ impl Default for GracefulRestart {
     }
 }
 
+/// Where a router is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouterAddress {
+    /// `address: …`.
+    Known(IpAddr),
+    /// On the link of `interface`: its router advertisements tell its address. `None`: not heard yet.
+    OnLink(Option<Ipv6Addr>),
+}
+
+impl RouterAddress {
+    /// As far as it is known.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Known(ip) => Some(ip),
+            Self::OnLink(learnt) => learnt.map(IpAddr::V6),
+        }
+    }
+}
+
 impl Peer {
+    /// Whether the session is within our AS.
+    pub fn is_internal(&self) -> bool {
+        self.peer_as == Some(self.local_as)
+    }
+
     /// Whether the BGP session can go on when the configuration changes to `other`: BFD has timers of its own, who dials
     /// and how often counts from the next session on, and another next hop is sent.
     pub fn same_session(&self, other: &Self) -> bool {

@@ -8,9 +8,9 @@ use vipcast_bgp::wire::{Asn, Family, Role};
 
 use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
-use super::model::{Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach};
+use super::model::{Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach, RouterAddress};
 use super::places::Place;
-use super::read::{Field, Placed, Table, expected, list_of, map_of, short};
+use super::read::{Field, Placed, Table, expected, list_of, map_of, missing, short};
 use super::tree::{Entry, Node, Value};
 use super::{bfd, defaults, graceful_restart, transport, value};
 use crate::names::PeerName;
@@ -38,30 +38,40 @@ pub(super) fn read(
         }
         None => Written::absent(),
     };
-    let mut seen: BTreeMap<(IpAddr, u16, Option<String>), Span> = BTreeMap::new();
+    let mut seen: BTreeMap<(Option<IpAddr>, u16, Option<String>), Span> = BTreeMap::new();
     let mut keys: BTreeMap<IpAddr, (Span, KeyOrNot)> = BTreeMap::new();
     let peers: Vec<Option<(PeerName, Peer)>> = entries?
         .iter()
         .map(|entry| {
             let named = value::name(entry, "peer", report);
             let mut table = Table::open(&entry.value, Place::Peer, "a peer", entry.key_span, report)?;
-            let address = table.required(
-                "address",
-                "the address of the router: `address: 192.0.2.1`",
-                report,
-                peer_address,
-            );
+            let (at_address, table_span) = (table.field("address", report, peer_address), table.span);
             let mut written = Written::read(table, report);
+            // What `peer_defaults` say of an interface makes no router known by its link.
+            let on_link = !at_address.is_given() && written.transport.interface.is_given();
+            let address = at_address.set().copied();
+            if !at_address.is_given() && !on_link {
+                const HINT: &str =
+                    "the address of the router: `address: 192.0.2.1`; or the `interface` whose link it is on";
+                missing(table_span, "address", HINT, report);
+            }
             written.check(address, report);
             let own_role = written.role.is_given();
             written.fill_in(&shared);
-            let peer = written.resolve(address, entry, local_as, own_role, report)?;
+            let peer = written.resolve(address, on_link, entry, local_as, own_role, report)?;
             let at = address.map_or(entry.key_span, |address| address.span);
             // Every router may have fe80::1 on its end of a link.
-            let link = peer.interface.clone().filter(|_| value::is_link_local(peer.address));
-            if let Some(first) = seen.insert((peer.address, peer.port, link), at) {
+            let ip = peer.address.ip();
+            let link = peer.interface.clone().filter(|_| ip.is_none_or(value::is_link_local));
+            let place = match (ip, &link) {
+                (Some(ip), _) => format!("two peers have the address {ip} and port {}", peer.port),
+                (None, link) => {
+                    format!("two peers are the router on {}", link.as_deref().unwrap_or_default())
+                }
+            };
+            if let Some(first) = seen.insert((ip, peer.port, link), at) {
                 report
-                    .error(at, format!("two peers have the address {} and port {}", peer.address, peer.port))
+                    .error(at, place)
                     .also(first, "first given here")
                     .hint("one router is one peer, with one session for both address families");
                 return None;
@@ -70,9 +80,11 @@ pub(super) fn read(
                 Some(source) => KeyOrNot::At(source.clone()),
                 None => KeyOrNot::Written(peer.authentication.clone()),
             };
-            let (first, other) = keys.entry(peer.address).or_insert_with(|| (at, key.clone()));
-            if *other != key {
-                report.needs(at, Need::SameKey(peer.address, [key, other.clone()], *first));
+            if let Some(ip) = ip {
+                let (first, other) = keys.entry(ip).or_insert_with(|| (at, key.clone()));
+                if *other != key {
+                    report.needs(at, Need::SameKey(ip, [key, other.clone()], *first));
+                }
             }
             named.then(|| (PeerName::from(entry.key.as_str()), peer))
         })
@@ -105,7 +117,7 @@ pub(super) fn entries<'t>(top: &mut Table<'t>, report: &mut Report) -> Option<&'
 #[derive(Debug, Clone)]
 struct Written {
     port: Field<u16>,
-    peer_as: Field<Asn>,
+    peer_as: Field<PeerAs>,
     local_as: Field<Asn>,
     hold_time: Field<Duration>,
     connect_retry: Field<Duration>,
@@ -151,7 +163,7 @@ impl Written {
     fn read(mut table: Table<'_>, report: &mut Report) -> Self {
         let written = Self {
             port: table.field("port", report, value::port),
-            peer_as: table.alias("peer_as", "remote_as", report, value::asn),
+            peer_as: table.alias("peer_as", "remote_as", report, peer_as),
             local_as: table.field("local_as", report, value::asn),
             hold_time: table.field("hold_time", report, hold_time),
             connect_retry: table.field("connect_retry", report, connect_retry),
@@ -212,6 +224,7 @@ impl Written {
     fn resolve(
         self,
         address: Option<Placed<IpAddr>>,
+        on_link: bool,
         entry: &Entry,
         local_as: &Field<Asn>,
         own_role: bool,
@@ -221,7 +234,16 @@ impl Written {
         if !self.peer_as.is_given() {
             report
                 .error(entry.key_span, format!("`peer_as` of `{name}` is missing"))
-                .hint("the AS number of the router: `peer_as: 65000`");
+                .hint("the AS number of the router: `peer_as: 65000`; or `external`, any but ours");
+        }
+        if on_link
+            && let Some(source) = self.source_address.set()
+            && !is_ipv6_link_local(source.value)
+        {
+            report
+                .error(source.span, "a router that is known by its link is reached from a link-local address")
+                .hint("leave `source_address` out, or give the router an `address`");
+            return None;
         }
         let local_as = self.local_as.or_field(local_as.clone());
         if !local_as.is_given() {
@@ -254,6 +276,12 @@ impl Written {
             Reach::ByPeering => false,
             Reach::Multihop(hops) | Reach::TtlSecurity(hops) => hops.get() > 1,
         });
+        if on_link && over_routers {
+            let diagnostic = report
+                .error(entry.key_span, format!("`{name}` is known by its link, which no router is beyond"));
+            diagnostic.hint("give the router an `address`, or leave `multihop` and `ttl_security` out");
+            return None;
+        }
         if let Some(Placed { value: Some(Bfd { min_ttl: Some(_), .. }), span }) = self.bfd.set()
             && !over_routers
         {
@@ -284,20 +312,26 @@ impl Written {
                 .hint("write what we are towards the router: `role: customer`");
             return None;
         }
+        let local_as = local_as.set()?.value;
+        let peer_as = match self.peer_as.set()?.value {
+            PeerAs::Number(asn) => Some(asn),
+            PeerAs::Internal => Some(local_as),
+            PeerAs::External => None,
+        };
         // One in `peer_defaults` is for those of other ASes.
-        let is_internal = local_as.set()?.value == self.peer_as.set()?.value;
+        let is_internal = peer_as == Some(local_as);
         if let (Some(Placed { span, .. }), true, true) = (self.role.set(), is_internal, own_role) {
             report
                 .error(*span, "a BGP role is for routers of other ASes (RFC 9234)")
                 .hint("leave `role` out: `local_as` and `peer_as` are the same here");
             return None;
         }
-        let over_ipv6 = address.is_some_and(|address| address.value.is_ipv6());
+        let over_ipv6 = on_link || address.is_some_and(|address| address.value.is_ipv6());
         Some(Peer {
-            address: address?.value,
+            address: if on_link { RouterAddress::OnLink(None) } else { RouterAddress::Known(address?.value) },
             port: self.port.or(defaults::BGP_PORT)?,
-            local_as: local_as.set()?.value,
-            peer_as: self.peer_as.set()?.value,
+            local_as,
+            peer_as,
             hold_time: self.hold_time.or(defaults::HOLD_TIME)?,
             connect_retry: self.connect_retry.or(defaults::CONNECT_RETRY)?,
             mode: self.mode.or(ConnectMode::Both)?,
@@ -316,6 +350,30 @@ impl Written {
             bfd: self.bfd.or(None)?,
         })
     }
+}
+
+/// `peer_as: 65000`, `internal` or `external`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PeerAs {
+    Number(Asn),
+    /// Ours.
+    Internal,
+    /// Any but ours.
+    External,
+}
+
+fn peer_as(node: &Node, key: Span, report: &mut Report) -> Option<PeerAs> {
+    match &node.value {
+        Value::Scalar(word) if word == "internal" => Some(PeerAs::Internal),
+        Value::Scalar(word) if word == "external" => Some(PeerAs::External),
+        Value::Scalar(_) | Value::Null | Value::Map(_) | Value::List(_) => {
+            value::asn(node, key, report).map(PeerAs::Number)
+        }
+    }
+}
+
+fn is_ipv6_link_local(address: IpAddr) -> bool {
+    address.is_ipv6() && value::is_link_local(address)
 }
 
 fn family_word(address: IpAddr) -> &'static str {

@@ -205,7 +205,7 @@ impl<'t> Table<'t> {
 }
 
 /// A required key is not there; `span` is what lacks it.
-fn missing(span: Span, key: &str, hint: &str, report: &mut Report) {
+pub(super) fn missing(span: Span, key: &str, hint: &str, report: &mut Report) {
     report.error(span, format!("`{key}` is missing")).hint(hint);
 }
 

@@ -79,7 +79,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
     }
     if let (Some(peers), Some(global)) = (&peers, &global)
         && global.router_id.is_none()
-        && !peers.values().any(|peer| peer.address.is_ipv4())
+        && !peers.values().any(|peer| peer.address.ip().is_some_and(|ip| ip.is_ipv4()))
     {
         report
             .file_error(main.file, "`router_id` is missing: no peer has an IPv4 address that would tell it")

@@ -67,7 +67,7 @@ fn look_at_reach(peers: &BTreeMap<PeerName, Peer>, service: &Service, entry: &En
                 .hint(format!("add `{}` to the `families` of a peer", word.to_lowercase()));
         }
     }
-    let internal = |peer: &Peer| peer.local_as == peer.peer_as;
+    let internal = |peer: &Peer| peer.is_internal();
     let preferred = service.announce.local_pref.is_some() || service.demoted.local_pref.is_some();
     if preferred && !peers.values().any(internal) {
         report

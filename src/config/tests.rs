@@ -44,10 +44,10 @@ fn what_is_not_said_has_a_default() {
         peers: [(
             "tor".into(),
             Peer {
-                address: address("192.0.2.1"),
+                address: RouterAddress::Known(address("192.0.2.1")),
                 port: 179,
                 local_as: Asn(65001),
-                peer_as: Asn(65000),
+                peer_as: Some(Asn(65000)),
                 hold_time: Duration::from_secs(9),
                 connect_retry: Duration::from_secs(1),
                 mode: ConnectMode::Both,
@@ -116,7 +116,7 @@ services: {web: {vips: [198.51.100.1], checks: []}}
     );
     let peer = |name: &str| {
         let peer = &config.peers[name];
-        (peer.local_as.0, peer.peer_as.0, peer.hold_time.as_secs(), peer.mode, peer.port)
+        (peer.local_as.0, peer.peer_as.unwrap().0, peer.hold_time.as_secs(), peer.mode, peer.port)
     };
     assert_eq!(peer("a"), (65546, 65000, 30, ConnectMode::Active, 179));
     assert_eq!(peer("b"), (65002, 65009, 3, ConnectMode::Passive, 179));

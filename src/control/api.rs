@@ -49,9 +49,12 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its address.
-    pub address: IpAddr,
+    pub address: Option<IpAddr>,
+    /// The interface that the session is bound to, or on whose link the router is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Its ASN.
-    pub peer_as: u32,
+    pub peer_as: Option<u32>,
     /// `Established` or another state of RFC 4271 §8.2.2.
     pub state: String,
     /// How long it has been in that state.

@@ -34,10 +34,10 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
-    /// A peer that does not run without its key, since then.
-    pub fn waiting(peer: model::Peer, reason: &str, since: Instant) -> Self {
+    /// A peer that does not run, since then, and why.
+    pub fn waiting(peer: model::Peer, reason: String, since: Instant) -> Self {
         let status = PeerStatus::idle(since);
-        Self { peer, status, hint: None, waits: Some(format!("no session without its key: {reason}")) }
+        Self { peer, status, hint: None, waits: Some(reason) }
     }
 }
 
@@ -116,7 +116,7 @@ pub fn explain(
     let names = service.checks.checks(Some(&prefix));
     let facts = engine.facts();
     // To others it is not sent.
-    let is_internal = engine.config().peers.values().any(|peer| peer.local_as == peer.peer_as);
+    let is_internal = engine.config().peers.values().any(model::Peer::is_internal);
     Some(api::Explanation {
         vip: vip(engine, around, &prefix, standing, now),
         attributes: standing.decision.verdict.attributes().map(|route| api::Attributes {
@@ -306,8 +306,12 @@ fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
     let telling = status.telling.as_ref();
     let telling = telling.filter(|telling| down && status.last_down.as_ref() != Some(*telling));
     api::Peer {
-        address: peer.address,
-        peer_as: peer.peer_as.0,
+        address: peer.address.ip(),
+        interface: peer.interface.clone(),
+        peer_as: peer
+            .peer_as
+            .or_else(|| status.session.as_ref().map(|session| session.peer_as))
+            .map(|asn| asn.0),
         state: status.state.to_string(),
         since_ms: ms(status.since, now),
         hold_time: status.session.as_ref().map(|session| session.hold_time),

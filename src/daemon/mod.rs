@@ -393,6 +393,7 @@ impl Inputs {
                 events => Happening::Events(events),
             },
             event = peers.next_bfd() => Happening::Bfd(event),
+            Some(heard) = self.peers.heard.recv() => concerning(peers.heard(&heard)),
             Some(router_id) = self.peers.identified.recv() => {
                 peers.identified(router_id);
                 Happening::Nothing

@@ -42,12 +42,13 @@ pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceive
         .map(|vip| vip.addr())
         .collect();
     // The configuration has one of these, or a `router_id`.
-    let peers: Vec<Peer> = config.peers.values().filter(|peer| peer.address.is_ipv4()).cloned().collect();
+    let ipv4 = |peer: &&Peer| peer.address.ip().is_some_and(|ip| ip.is_ipv4());
+    let peers: Vec<Peer> = config.peers.values().filter(ipv4).cloned().collect();
     let Some(first) = peers.first() else { return (Some(Ipv4Addr::LOCALHOST), stream) };
     match towards(first, &vips) {
         Ok(router_id) => (Some(router_id), stream),
         Err(error) => {
-            warn!(peer = %first.address, %error, hint = "or write `router_id` in the configuration",
+            warn!(peer = first.address.ip().map(tracing::field::display), %error, hint = "or write `router_id` in the configuration",
                 "our router id is not known yet: waiting for the address towards the first peer");
             tokio::spawn(async move {
                 let began = Instant::now();
@@ -73,7 +74,8 @@ fn towards(peer: &Peer, vips: &BTreeSet<IpAddr>) -> Result<Ipv4Addr, Unknown> {
         Some(source) => source,
         None => {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-            socket.connect(SocketAddr::new(peer.address, peer.port))?;
+            let ip = peer.address.ip().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+            socket.connect(SocketAddr::new(ip, peer.port))?;
             socket.local_addr()?.ip()
         }
     };

@@ -9,6 +9,7 @@
 //! | `boot` | started before the addresses, routes and ports that it needs are there |
 //! | `renamed` | peers that get another name, or settings that do not concern the session |
 //! | `exporters` | another routing daemon on the same host |
+//! | `unnumbered` | routers that are known by their link |
 //! | `next_hops` | which addresses are next hops, and 20,000 that are none |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
 //! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
@@ -70,6 +71,7 @@ mod signals;
 mod soak;
 mod transport;
 mod unit;
+mod unnumbered;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         addresses::trials(),
         next_hops::trials(),
         boot::trials(),
+        unnumbered::trials(),
         renamed::trials(),
         exporters::trials(),
         capabilities::trials(),

@@ -14,6 +14,8 @@ pub struct PeerConfig {
     pub local_as: Asn,
     /// The ASN that the peer must have; equal to `local_as` for iBGP.
     pub peer_as: Asn,
+    /// The peer may have any ASN but ours, whatever [`Self::peer_as`] says (`remote-as external`).
+    pub any_external: bool,
     /// Our BGP identifier, not 0.0.0.0 (RFC 6286).
     pub router_id: Ipv4Addr,
     /// The hold time that we propose (RFC 4271 §4.2).
@@ -79,6 +81,7 @@ impl PeerConfig {
         Self {
             local_as,
             peer_as,
+            any_external: false,
             router_id,
             hold_time: HoldTime::DEFAULT,
             connect_retry: Duration::from_secs(1),
@@ -97,7 +100,11 @@ impl PeerConfig {
 
     /// Whether this is an iBGP or an eBGP session.
     pub fn peering(&self) -> Peering {
-        if self.local_as == self.peer_as { Peering::Internal } else { Peering::External }
+        if self.local_as == self.peer_as && !self.any_external {
+            Peering::Internal
+        } else {
+            Peering::External
+        }
     }
 }
 

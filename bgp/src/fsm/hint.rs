@@ -147,6 +147,9 @@ fn sent(notification: &Notification, config: &PeerConfig, seen: &Seen) -> Option
             "it speaks another version of BGP than 4: is there a router at this address?".to_owned()
         }
         (code::OPEN_MESSAGE, open::BAD_PEER_AS) => match &seen.open {
+            Some(_) if config.any_external => {
+                format!("its ASN is ours, {}, and it is to be external", config.local_as)
+            }
             Some(open) if open.asn != *peer_as => {
                 format!("it is AS {}, not the peer_as {peer_as} that is configured here", open.asn)
             }

@@ -388,7 +388,7 @@ impl Peer {
             families: session.families.clone(),
             context: session.context(config.peering()),
             local_as: config.local_as,
-            peer_as: config.peer_as,
+            peer_as: session.peer_as,
             router_id: config.router_id,
             extended_next_hop: session.extended_next_hop,
             role: config.role,

@@ -145,7 +145,11 @@ pub(super) fn our_open(config: &PeerConfig, offer: Offer, restarted: Option<&BTr
 
 /// What the peer's OPEN makes of ours, or the NOTIFICATION that refuses it (RFC 4271 §6.2).
 pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Result<Session, Notification> {
-    if theirs.asn != config.peer_as {
+    let fits = match config.any_external {
+        true => theirs.asn != config.local_as,
+        false => theirs.asn == config.peer_as,
+    };
+    if !fits {
         return Err(refusal(open::BAD_PEER_AS));
     }
     // RFC 6286 §2.2: only inside an AS must identifiers differ.

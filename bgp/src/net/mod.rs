@@ -151,6 +151,11 @@ impl Speaker {
         self.troubles.iter().filter_map(|(address, status)| Some((*address, status.borrow().clone()?)))
     }
 
+    /// This host's links and addresses, and their changes.
+    pub fn watch_host(&self) -> watch::Receiver<Host> {
+        self.lookout.host()
+    }
+
     /// This host's links and addresses as they are known now.
     pub fn host(&self) -> Host {
         self.lookout.host().borrow().clone()

@@ -126,10 +126,10 @@ fn definition(port: u16) -> Arc<Check> {
 
 fn peer(last: u8) -> Peer {
     Peer {
-        address: Ipv4Addr::new(10, 0, 1, last).into(),
+        address: crate::config::model::RouterAddress::Known(Ipv4Addr::new(10, 0, 1, last).into()),
         port: 179,
         local_as: Asn(65001),
-        peer_as: Asn(65000),
+        peer_as: Some(Asn(65000)),
         hold_time: ms(9_000),
         connect_retry: SECOND,
         mode: ConnectMode::Both,

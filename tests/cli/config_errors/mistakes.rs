@@ -418,6 +418,12 @@ pub(super) const WRONG: &[(&str, &str)] = &[
         "peers",
         "peer_defaults: {bfd: true}\npeers:\n  a: {address: 192.0.2.1, peer_as: 1, graceful_restart: true}\n  b: {address: 192.0.2.2, peer_as: 1}",
     ),
+    // Routers that are known by their link.
+    ("peers", "peers:\n  a: {interface: eth0, peer_as: external}\n  b: {interface: eth0, peer_as: 2}"),
+    ("peers", "peer_defaults: {interface: eth0}\npeers:\n  a: {peer_as: extern}"),
+    ("peer", "interface: eth0\npeer_as: external\nsource_address: 192.0.2.2"),
+    ("peer", "interface: eth0\npeer_as: external\nmultihop: 2"),
+    ("peer", "interface: eth0\npeer_as: internal\nrole: customer"),
     // Secrets where they do not belong.
     ("peer", "address: 192.0.2.1\npeer_as: 1\npasword: hunter2"),
     ("peer", "address: 192.0.2.1\npeer_as: 1\ntcp_ao: {key: hunter2}"),

@@ -350,3 +350,23 @@ fn an_enhanced_refresh_is_framed_by_begin_and_end() {
     assert_eq!(sent.last(), Some(&frame(RefreshKind::End)));
     assert_eq!(sent.len(), 3, "{}", show(&outputs));
 }
+
+#[test]
+fn any_as_but_ours_is_let_in_where_the_peer_is_only_known_to_be_external() {
+    for (asn, want) in [(64999, State::OpenConfirm), (LOCAL_AS.0, State::Idle)] {
+        let config =
+            crate::fsm::PeerConfig { any_external: true, peer_as: Asn(0), ..config(ConnectMode::Passive) };
+        let mut bench = Bench::new(config);
+        bench.input(Input::Start);
+        let (conn, _) = bench.accept();
+        let capabilities =
+            vec![Capability::Multiprotocol(Family::IPV4_UNICAST), Capability::FourOctetAs(Asn(asn))];
+        bench.receive(conn, &Message::Open(Open::new(Asn(asn), 9, PEER_ID, capabilities)));
+        let status = bench.peer.status(bench.now);
+        assert_eq!(status.state == State::OpenConfirm, want == State::OpenConfirm, "AS {asn}");
+        assert_eq!(
+            status.session.map(|session| session.peer_as.0),
+            (want == State::OpenConfirm).then_some(asn)
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! Routers that are known by their link (BGP unnumbered): their link-local addresses are learnt from their router
+//! advertisements, and ours is told in the same way, so that a router with `neighbor swp1 interface remote-as external`
+//! finds us.
+//!
+//! ```text
+//!  router ── router advertisement ──► link task (one an interface) ── Heard ──► peers: the session's address
+//!         ◄── ours, with a lifetime of zero ──┘
+//! ```
+//!
+//! A task waits for its interface, and opens a new socket when that is another one under the same name. It may be dropped at
+//! any await.
+
+mod packet;
+mod socket;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+use vipcast_bgp::host::Host;
+
+use self::packet::Packet;
+use self::socket::LinkSocket;
+
+/// Between two advertisements, as routers do it for unnumbered sessions.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Between the first ones, while no router is known.
+const AT_FIRST: Duration = Duration::from_secs(1);
+/// Solicitations in a row (RFC 4861 §10).
+const SOLICITATIONS: u32 = 3;
+/// Between two advertisements, at least (RFC 4861 §10, MIN_DELAY_BETWEEN_RAS).
+const LEAST: Duration = Duration::from_secs(3);
+/// Until a socket is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// A router has advertised itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// On this interface.
+    pub interface: String,
+    /// It has this link-local address.
+    pub router: Ipv6Addr,
+}
+
+/// The interfaces with such routers. Dropping it ends the tasks.
+#[derive(Debug)]
+pub struct Discovery {
+    tasks: BTreeMap<String, JoinHandle<()>>,
+    heard: mpsc::UnboundedSender<Heard>,
+}
+
+impl Discovery {
+    /// No interface yet, and the stream of what is heard.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Heard>) {
+        let (heard, stream) = mpsc::unbounded_channel();
+        (Self { tasks: BTreeMap::new(), heard }, stream)
+    }
+
+    /// Listens and advertises on exactly these interfaces.
+    pub fn set(&mut self, interfaces: &BTreeSet<String>, host: &watch::Receiver<Host>) {
+        self.tasks.retain(|interface, task| {
+            let stays = interfaces.contains(interface);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for interface in interfaces {
+            self.tasks
+                .entry(interface.clone())
+                .or_insert_with(|| tokio::spawn(attend(interface.clone(), host.clone(), self.heard.clone())));
+        }
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        for task in self.tasks.values() {
+            task.abort();
+        }
+    }
+}
+
+/// The interface as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Link {
+    index: u32,
+    link_layer: Option<[u8; 6]>,
+    ours: BTreeSet<Ipv6Addr>,
+}
+
+/// `None`: it is not there, is down, or has no link-local address that may be used yet.
+fn link(host: &Host, name: &str) -> Option<Link> {
+    let (index, interface) = host.named(name).filter(|(_, interface)| interface.is_up)?;
+    let mut ours = BTreeSet::new();
+    for (ip, _, condition) in interface.addresses() {
+        if let std::net::IpAddr::V6(v6) = ip
+            && v6.is_unicast_link_local()
+            && condition.is_usable()
+        {
+            ours.insert(v6);
+        }
+    }
+    (!ours.is_empty()).then_some(Link { index, link_layer: interface.link_layer, ours })
+}
+
+async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::UnboundedSender<Heard>) {
+    let mut said = None;
+    loop {
+        let found = host.wait_for(|host| link(host, &name).is_some()).await.map(|host| link(&host, &name));
+        // The speaker is gone.
+        let Ok(Some(link)) = found else { return };
+        if let Err(error) = serve(&name, &link, &mut host, &heard).await {
+            let error = error.to_string();
+            if said.as_ref() != Some(&error) {
+                warn!(
+                    interface = name,
+                    error,
+                    hint = "raw sockets take CAP_NET_RAW",
+                    "cannot look for the router on this link; trying again"
+                );
+                said = Some(error);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Until the link is another one.
+async fn serve(
+    name: &str,
+    link: &Link,
+    host: &mut watch::Receiver<Host>,
+    heard: &mpsc::UnboundedSender<Heard>,
+) -> io::Result<()> {
+    let socket = LinkSocket::open(name, link.index)?;
+    let (mut next, mut last, mut solicitations) = (Instant::now(), None::<Instant>, SOLICITATIONS);
+    loop {
+        tokio::select! {
+            () = sleep_until(next) => {
+                let now = Instant::now();
+                socket.send(Packet::Advertisement, link.link_layer)?;
+                last = Some(now);
+                next = now + if solicitations > 0 { AT_FIRST } else { INTERVAL };
+                if solicitations > 0 {
+                    solicitations -= 1;
+                    socket.send(Packet::Solicitation, link.link_layer)?;
+                }
+            }
+            changed = host.changed() => {
+                if changed.is_err() || self::link(&host.borrow_and_update(), name).as_ref() != Some(link) {
+                    return Ok(());
+                }
+            }
+            received = socket.receive() => match received? {
+                (source, _) if link.ours.contains(&source) => {}
+                (_, Ok(Some(Packet::Solicitation))) => {
+                    next = next.min(last.map_or_else(Instant::now, |last| last + LEAST));
+                }
+                (router, Ok(Some(Packet::Advertisement))) => {
+                    // Nobody listens only while the daemon ends.
+                    let _ending = heard.send(Heard { interface: name.to_owned(), router });
+                }
+                (_, Ok(None)) => {}
+                (from, Err(malformed)) => {
+                    debug!(interface = name, %from, %malformed, "a packet of neighbor discovery is discarded");
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vipcast_bgp::host::{Change, Condition};
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_ready_when_it_is_up_and_has_a_link_local_address_that_is_no_duplicate() {
+        let mut host = Host::default();
+        let up = |is_up| Change::Link {
+            index: 2,
+            name: Some("eth0".to_owned()),
+            is_loopback: false,
+            is_up,
+            link_layer: Some([2, 0, 0, 0, 0, 1]),
+        };
+        let address = |is_tentative| Change::Address {
+            index: 2,
+            ip: "fe80::2".parse().unwrap(),
+            length: 64,
+            condition: Condition { is_tentative, ..Condition::default() },
+        };
+        let mut ready = |change| {
+            host.fold(change);
+            link(&host, "eth0").is_some()
+        };
+        assert!(!ready(up(true)));
+        assert!(!ready(address(true)));
+        assert!(ready(address(false)));
+        assert!(!ready(up(false)));
+        assert!(ready(up(true)));
+        assert_eq!(link(&host, "eth1"), None);
+    }
+}
