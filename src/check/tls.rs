@@ -151,7 +151,7 @@ async fn shake_hands(
         if of_files {
             trust.forget();
         }
-        cause
+        identity.blamed(cause)
     })?;
     let secured = Secured { stream, name, authorities, identity };
     if let Some(wanted) = hello.options.expiry
@@ -195,8 +195,13 @@ impl Identity {
     /// Why a connection broke, with what may be behind it: a server that closes at once over a missing certificate resets the
     /// connection, and what it said of that may be lost.
     pub(super) fn blamed(&self, cause: String) -> String {
-        let hidden = cause.contains("connection") && self.was_asked_for() && self.key.is_none();
-        if hidden { format!("{cause}; the server had asked for a client certificate") } else { cause }
+        if !cause.contains("connection") || !self.was_asked_for() {
+            return cause;
+        }
+        match self.key {
+            None => format!("{cause}; the server had asked for a client certificate"),
+            Some(_) => format!("{cause}; the server may not accept our client certificate"),
+        }
     }
 }
 
