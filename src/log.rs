@@ -51,7 +51,7 @@ impl Drop for Flush {
     }
 }
 
-/// Starts the thread that writes, and sends panics through it. Until [`set`] only what is [`print`]ed is shown.
+/// Starts the thread that writes, and sends panics through it. Until [`set`] only what is [`print()`]ed is shown.
 pub fn start() -> Flush {
     THREAD.get_or_init(|| Thread::start(writer::Stderr));
     panic::set_hook(Box::new(panicked));
@@ -81,7 +81,7 @@ pub fn set(log: model::Log) {
     }
 }
 
-/// Whether [`start`] was called: whatever is for stderr goes through [`print`] then.
+/// Whether [`start`] was called: whatever is for stderr goes through [`print()`] then.
 pub fn is_started() -> bool {
     THREAD.get().is_some()
 }

@@ -8,7 +8,7 @@
 //! state_dir/restart.json  the boot and the VIPs; there only between two processes
 //! ```
 //!
-//! [`StateDir`] reads and writes, and blocks as long as the disk does. Only the thread of the [`Store`] calls it.
+//! `StateDir` reads and writes, and blocks as long as the disk does. Only the thread of the [`Store`] calls it.
 
 mod file;
 mod lock;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Two threads, because the kernel may take its time with a request, and neither the daemon's loop nor the news of an
-//! address that vanishes waits for that. The kernel's notifications and listings are believed, in its order ([`view`]);
+//! address that vanishes waits for that. The kernel's notifications and listings are believed, in its order (`view`);
 //! an answer to a request closes a question. Listings are asked for at the start, when notifications were lost, when an
 //! answer does not fit, and from time to time.
 //!
