@@ -18,7 +18,7 @@ const LONGEST_SOCKET_PATH: usize = 107;
 /// Nobody waits longer for a daemon to stop.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// `TimeoutStopSec=` of packaging/vipcast.service, and what else than the configured times a stop takes of it.
+/// What a supervisor that is not asked may wait, and what else than the configured times a stop takes of it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -141,10 +141,10 @@ fn shutdown(node: &Node, key: Span, report: &mut Report) -> Option<Shutdown> {
     let (drain_time, unbind_delay) = (drain_time?, unbind_delay?);
     let stop = drain_time + unbind_delay;
     if stop > STOP_TIMEOUT - STOP_MARGIN {
-        let (stop, unit) = (value::show_duration(stop), value::show_duration(STOP_TIMEOUT));
+        let stop = value::show_duration(stop);
         report
-            .warning(key, format!("a stop takes more than {stop}, and the systemd unit allows {unit}"))
-            .hint("raise `TimeoutStopSec=` with `systemctl edit vipcast`, or lower `drain_time`");
+            .warning(key, format!("a stop takes more than {stop}, and not every supervisor waits"))
+            .hint("systemd is asked for the time, others may kill it: lower `drain_time`");
     }
     Some(Shutdown { drain_time, unbind_delay, keep_addresses: keep_addresses? })
 }
