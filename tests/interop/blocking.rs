@@ -1,7 +1,7 @@
 //! The loop makes no call that waits for files, names, users or the log: the system calls of its thread are listed by
 //! `strace` during every command, a reload, a drain and faults, and held against a table.
 //!
-//! `VIPCAST_TRACED` names another build of the program, as `tests/run` does with the one for release.
+//! `VIPCAST_RELEASE` names another build of the program, as `tests/run` does with the one for release.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ const LONGEST: f64 = 0.5;
 const TRACED: &[&str] = &[
     "sh",
     "-c",
-    "exec strace -D -f -y -T -qq -o \"$4.trace\" \"${VIPCAST_TRACED:-$1}\" \"$2\" \"$3\" \"$4\"",
+    "exec strace -D -f -y -T -qq -o \"$4.trace\" \"${VIPCAST_RELEASE:-$1}\" \"$2\" \"$3\" \"$4\"",
     "sh",
 ];
 

@@ -153,14 +153,15 @@ fn dead_host(lab: &Lab) -> Result<()> {
 fn dead_router(lab: &Lab) -> Result<()> {
     let site = Site::new(lab, RouterKind::Frr, Some(Bfd::new(50, 3)), FAST)?;
     let mut times = Vec::new();
-    for round in 1..=ROUNDS {
+    let downs = || site.node.process.log().matches("session down").count();
+    for _ in 0..ROUNDS {
         site.wait_up()?;
-        let downs = || site.node.process.log().matches("session down").count();
-        ensure!(downs() == round - 1, "{}", site.node.process.log());
+        // On a busy machine either side may have been late once before.
+        let before = downs();
         let died = Instant::now();
         site.tor.isolate()?;
         lab.until("our session to end", SOON, || {
-            ensure!(downs() == round, "still up");
+            ensure!(downs() > before, "still up");
             Ok(())
         })?;
         times.push(died.elapsed());

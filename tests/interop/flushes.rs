@@ -17,7 +17,7 @@ use vipcast_lab::speaker::Event;
 use vipcast_lab::{Host, Lab, Process, Speaker};
 
 use crate::load::{Watch, beside, options, peer};
-use crate::node::Node;
+use crate::node::{Node, RELEASED, is_released};
 use crate::{SOON, trial};
 
 /// How many flushes a size.
@@ -27,11 +27,7 @@ const FEW: u32 = 15;
 /// How long a VIP may be announced and not there, on a machine with nothing else to do. That is promised of a release build;
 /// in a debug build beside other tests it takes its time to go through a thousand addresses.
 fn limit(vips: u32) -> Duration {
-    if cfg!(debug_assertions) {
-        Duration::from_millis(50 + 2 * u64::from(vips))
-    } else {
-        Duration::from_millis(10)
-    }
+    if is_released() { Duration::from_millis(10) } else { Duration::from_millis(50 + 2 * u64::from(vips)) }
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -73,7 +69,7 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
     let edge = lab.host("edge")?;
     let speaker = Speaker::start(&beside(lab, &edge, 1)?, &options(1))?;
     let monitor = monitor(&edge)?;
-    let node = Node::start(lab, &edge, &config(vips))?;
+    let node = Node::start_by(RELEASED, lab, &edge, &config(vips))?;
     let sent = || -> Result<usize> { Ok(node.status()?.peers["peer-1"].advertised) };
     lab.until("every VIP to be announced", SOON, || {
         let sent = sent()?;
