@@ -1,44 +1,43 @@
 //! The peers as the configuration names them: starts, replaces and stops the speaker's peers, hands them the desired
 //! routes, and says in the log what happens to them.
 
+mod events;
 mod identity;
 mod keys;
+mod listen;
+mod settings;
 mod unnumbered;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use nix::errno::Errno;
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::info;
 use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::host::Host;
 use vipcast_bgp::net::bfd::{BfdEvent, Report};
-use vipcast_bgp::net::{Limiter, PeerAddress, PeerHandle, PeerId, Speaker, Transport};
+use vipcast_bgp::net::{Limiter, PeerHandle, PeerId, Speaker, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
-use vipcast_bgp::wire::{Asn, Family, Notification};
-use vipcast_bgp::{
-    Extent, GracefulRestart, HoldTime, Offer, Paths, PeerConfig, PeerEvent, PeerStatus, RestartTime, State,
-    Watched,
-};
+use vipcast_bgp::wire::{Family, Notification};
+use vipcast_bgp::{Extent, Paths, PeerConfig, PeerEvent, PeerStatus, State, Watched};
 
+use self::events::Kind;
+pub use self::events::reduced_offer;
 pub use self::keys::KeyRead;
 use self::keys::Keys;
+use self::listen::listen;
+use self::settings::{bgp_config, transport};
 use self::unnumbered::Unnumbered;
 use crate::bfd::Watch;
-use crate::config::model::{Config, ConnectMode, Listen, Peer, RouterAddress};
+use crate::config::model::{Config, ConnectMode, Peer, RouterAddress};
 use crate::discovery::Heard;
 use crate::engine::{Advertised, Event};
 use crate::names::PeerName;
-
-/// Different failures of one peer that are remembered.
-const COMPLAINTS: usize = 8;
 
 /// The running peers.
 #[derive(Debug)]
@@ -68,15 +67,6 @@ pub struct Peers {
     stopped: mpsc::UnboundedSender<PeerId>,
 }
 
-/// What is said of a peer, as far as it may be said too often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Established,
-    Down,
-    Failed,
-    Stalled,
-}
-
 #[derive(Debug)]
 struct Running {
     peer: Peer,
@@ -84,7 +74,7 @@ struct Running {
     handle: PeerHandle,
     transport: Transport,
     /// The failures that were logged since the last session, so that a peer that is down for a day is a few lines and not
-    /// thousands. At most [`COMPLAINTS`].
+    /// thousands. At most [`events::COMPLAINTS`].
     complained: VecDeque<DownReason>,
     /// What the engine was told that the session cannot carry.
     withheld: Arc<BTreeMap<IpNet, Withheld>>,
@@ -375,78 +365,6 @@ impl Peers {
         }))
     }
 
-    /// Logs an event of a session, and tells what of it concerns the engine.
-    pub fn event(&mut self, id: PeerId, event: PeerEvent) -> Vec<Event> {
-        let found = self.running.iter_mut().find(|(_, running)| running.handle.id() == id);
-        let Some((name, running)) = found else { return Vec::new() };
-        let Some(address) = running.peer.address.ip() else { return Vec::new() };
-        let mut ask = |kind| self.limiter.ask((name.clone(), kind), Instant::now());
-        match event {
-            PeerEvent::Established(session) => {
-                running.complained.clear();
-                running.withheld = Arc::default();
-                let families: Vec<String> = session.families.iter().map(ToString::to_string).collect();
-                let status = running.handle.status();
-                if let Some(left_out) = ask(Kind::Established) {
-                    let reduced = reduced_offer(status.offer);
-                    info!(peer = %name, %address, peer_as = %session.peer_as, hold_time = session.hold_time,
-                        families = families.join(","), reduced, left_out = some(left_out), "session established");
-                    if let Some(ends) = status.endpoints.filter(|ends| ends.local_is_service) {
-                        warn!(peer = %name, local = %ends.local.ip(), hint = "set `source_address`, and the router's neighbor to it",
-                            "our end of the session is a VIP: the session ends when the VIP leaves this host");
-                    }
-                }
-                vec![Event::PeerUp(name.clone())]
-            }
-            PeerEvent::Down { reason, was_established } => {
-                let status = running.handle.status();
-                // What an earlier failure has told is better than a guess at this one.
-                let earlier = status.telling.as_ref().filter(|(telling, _)| *telling != reason);
-                let hint = if earlier.is_none() { running.hint(&reason, &status) } else { None };
-                let earlier = earlier.map(|(telling, _)| telling.to_string());
-                let kind = if was_established { Kind::Down } else { Kind::Failed };
-                if !was_established && running.complained.contains(&reason) {
-                    debug!(peer = %name, %address, reason = reason.to_string(), "still no session");
-                } else if let Some(left_out) = ask(kind) {
-                    let (reason, left_out) = (reason.to_string(), some(left_out));
-                    if was_established {
-                        warn!(peer = %name, %address, reason, hint, left_out, "session down");
-                    } else {
-                        warn!(peer = %name, %address, reason, earlier, hint, left_out, "no session");
-                    }
-                }
-                if !running.complained.contains(&reason) {
-                    running.complained.truncate(COMPLAINTS - 1);
-                    running.complained.push_front(reason);
-                }
-                if was_established { vec![Event::PeerDown(name.clone())] } else { Vec::new() }
-            }
-            // Not asked for.
-            PeerEvent::Update(_) => Vec::new(),
-            PeerEvent::Synced(version) => {
-                debug!(peer = %name, version = version.0, "everything wanted was handed to the kernel");
-                Vec::new()
-            }
-            PeerEvent::Acknowledged(version) => {
-                debug!(peer = %name, version = version.0, "everything wanted was acknowledged");
-                let withheld = running.handle.status().withheld;
-                let mut events = Vec::new();
-                if *running.withheld != withheld {
-                    running.withheld = Arc::new(withheld);
-                    events.push(Event::PeerWithholds(name.clone(), Arc::clone(&running.withheld)));
-                }
-                events.push(Event::PeerSynced(name.clone(), version));
-                events
-            }
-            PeerEvent::Stalled(stall) => {
-                if let Some(left_out) = ask(Kind::Stalled) {
-                    warn!(peer = %name, %address, left_out = some(left_out), "{stall}");
-                }
-                Vec::new()
-            }
-        }
-    }
-
     fn start_missing(&mut self) {
         let Some(router_id) = self.router_id else { return };
         for (name, peer) in &self.wanted {
@@ -510,102 +428,9 @@ impl Running {
     }
 }
 
-/// What a peer that has refused more is offered; `None`: everything.
-pub fn reduced_offer(offer: Offer) -> Option<&'static str> {
-    match offer {
-        Offer::Full => None,
-        Offer::Required => {
-            Some("it refused our capabilities: only address families and four-octet AS numbers are offered")
-        }
-        Offer::Nothing => Some("it refused capabilities: none is offered, so the session is IPv4 alone"),
-    }
-}
-
-/// A count that is worth a field.
-fn some(count: u64) -> Option<u64> {
-    (count > 0).then_some(count)
-}
-
-fn transport(peer: &Peer) -> Option<Transport> {
-    Some(Transport {
-        segment_size: peer.tcp_mss,
-        address: PeerAddress {
-            remote: SocketAddr::new(peer.address.ip()?, peer.port),
-            source: peer.source_address,
-        },
-        interface: peer.interface.clone(),
-        reach: peer.reach,
-        authentication: peer.authentication.clone(),
-        // Behind the Send Hold Timer, which can say what is wrong (RFC 9687: twice the hold time here).
-        user_timeout: (!peer.hold_time.is_zero()).then(|| peer.hold_time * 2 + Duration::from_secs(1)),
-    })
-}
-
 fn give(handle: &PeerHandle, Advertised { version, routes, extent }: &Advertised) {
     match extent {
         Extent::Whole => handle.advertise(*version, Arc::clone(routes)),
         Extent::Partial => handle.advertise_partial(*version, Arc::clone(routes)),
     }
-}
-
-fn bgp_config(peer: &Peer, router_id: Ipv4Addr, restarted: Option<BTreeSet<Family>>) -> PeerConfig {
-    PeerConfig {
-        hold_time: HoldTime::from_secs(whole_seconds(peer.hold_time)).unwrap_or(HoldTime::NONE),
-        connect_retry: peer.connect_retry,
-        mode: peer.mode,
-        families: peer.families.clone(),
-        next_hops: peer.next_hop,
-        extended_next_hop: peer.extended_next_hop,
-        graceful_restart: peer.graceful_restart.map(|graceful| GracefulRestart {
-            restart_time: RestartTime::from_secs(whole_seconds(graceful.restart_time))
-                .unwrap_or(RestartTime::DEFAULT),
-            notification: graceful.notification,
-            restarted,
-        }),
-        role: peer.role,
-        require_role: peer.require_role,
-        seed: seed(),
-        any_external: peer.peer_as.is_none(),
-        ..PeerConfig::new(peer.local_as, peer.peer_as.unwrap_or(Asn(0)), router_id)
-    }
-}
-
-fn whole_seconds(time: Duration) -> u16 {
-    u16::try_from(time.as_secs()).unwrap_or(u16::MAX)
-}
-
-/// Two speakers must not share it, or they collide in lockstep.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(Instant::now())
-}
-
-fn listen(speaker: &mut Speaker, listen: &Listen) {
-    let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-    let everywhere = listen.addresses.is_empty();
-    for ip in if everywhere { &all[..] } else { &listen.addresses } {
-        let address = SocketAddr::new(*ip, listen.port);
-        match speaker.listen(address) {
-            Ok(bound) => debug!(address = %bound, "listening for peers"),
-            // A host without IPv6.
-            Err(error)
-                if everywhere && ip.is_ipv6() && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
-            }
-            Err(error) => {
-                let hint = why_deaf(&error);
-                warn!(%address, %error, hint, "cannot listen for peers yet; trying again, and dialling meanwhile");
-                speaker.listen_later(address, &error);
-            }
-        }
-    }
-}
-
-/// What an operator should look at when a port cannot be listened on.
-fn why_deaf(error: &io::Error) -> Option<&'static str> {
-    let hints = [
-        (io::ErrorKind::AddrInUse, "another program has the port: `ss -ltnp` names it"),
-        (io::ErrorKind::PermissionDenied, "a port below 1024 takes CAP_NET_BIND_SERVICE"),
-        (io::ErrorKind::AddrNotAvailable, "no interface has this address"),
-    ];
-    hints.into_iter().find(|(kind, _)| *kind == error.kind()).map(|(_, hint)| hint)
 }

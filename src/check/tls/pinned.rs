@@ -27,6 +27,11 @@ impl Verifier {
         self.pinned.iter().any(|pinned| pinned.as_ref() == certificate.as_ref())
     }
 
+    /// Who looks at signatures by this certificate, if it is not trusted as it is.
+    fn webpki_for(&self, certificate: &CertificateDer<'_>) -> Option<&WebPkiServerVerifier> {
+        self.webpki.as_deref().filter(|_| !self.is_pinned(certificate))
+    }
+
     /// Whether the key of a certificate, of whatever kind that is, has made a signature.
     fn verify_signature(
         &self,
@@ -76,11 +81,9 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match &self.webpki {
-            Some(webpki) if !self.is_pinned(certificate) => {
-                webpki.verify_tls12_signature(message, certificate, signed)
-            }
-            Some(_) | None => self.verify_signature(message, certificate, signed),
+        match self.webpki_for(certificate) {
+            Some(webpki) => webpki.verify_tls12_signature(message, certificate, signed),
+            None => self.verify_signature(message, certificate, signed),
         }
     }
 
@@ -90,11 +93,9 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match &self.webpki {
-            Some(webpki) if !self.is_pinned(certificate) => {
-                webpki.verify_tls13_signature(message, certificate, signed)
-            }
-            Some(_) | None => self.verify_signature(message, certificate, signed),
+        match self.webpki_for(certificate) {
+            Some(webpki) => webpki.verify_tls13_signature(message, certificate, signed),
+            None => self.verify_signature(message, certificate, signed),
         }
     }
 

@@ -59,7 +59,14 @@ impl Way {
         vip: Option<IpAddr>,
         report: &mut Report,
     ) -> Option<Via> {
-        if kind.is_some_and(|kind| !kind.is_over_network()) {
+        let useless = if kind.is_some_and(|kind| !kind.is_over_network()) {
+            Some(("is for checks that ask over the network", ""))
+        } else if kind.and_then(CheckKind::dial).is_some_and(|dial| dial.unix.is_some()) {
+            Some(("is for checks over the network, and this asks a unix socket", ", or `unix`"))
+        } else {
+            None
+        };
+        if let Some((why, or)) = useless {
             let given = [
                 ("host", self.host.set().map(|field| field.span)),
                 ("source_address", self.source.set().map(|field| field.span)),
@@ -67,25 +74,7 @@ impl Way {
             ];
             for (key, span) in given {
                 let Some(span) = span else { continue };
-                report
-                    .error(span, format!("`{key}` is for checks that ask over the network"))
-                    .hint(format!("remove `{key}`"));
-            }
-        }
-        if kind.and_then(CheckKind::dial).is_some_and(|dial| dial.unix.is_some()) {
-            let given = [
-                ("host", self.host.set().map(|field| field.span)),
-                ("source_address", self.source.set().map(|field| field.span)),
-                ("source_interface", self.interface.set().map(|field| field.span)),
-            ];
-            for (key, span) in given {
-                let Some(span) = span else { continue };
-                report
-                    .error(
-                        span,
-                        format!("`{key}` is for checks over the network, and this asks a unix socket"),
-                    )
-                    .hint(format!("remove `{key}`, or `unix`"));
+                report.error(span, format!("`{key}` {why}")).hint(format!("remove `{key}`{or}"));
             }
         }
         let are_known = vip.is_some() || !self.is_of_each_vip();

@@ -1,0 +1,41 @@
+//! Where peers may connect.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use nix::errno::Errno;
+use tracing::{debug, warn};
+use vipcast_bgp::net::Speaker;
+
+use crate::config::model::Listen;
+
+/// Listens on every address that is configured; on those that cannot be had yet, as soon as they can.
+pub(super) fn listen(speaker: &mut Speaker, listen: &Listen) {
+    let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let everywhere = listen.addresses.is_empty();
+    for ip in if everywhere { &all[..] } else { &listen.addresses } {
+        let address = SocketAddr::new(*ip, listen.port);
+        match speaker.listen(address) {
+            Ok(bound) => debug!(address = %bound, "listening for peers"),
+            // A host without IPv6.
+            Err(error)
+                if everywhere && ip.is_ipv6() && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
+            }
+            Err(error) => {
+                let hint = why_deaf(&error);
+                warn!(%address, %error, hint, "cannot listen for peers yet; trying again, and dialling meanwhile");
+                speaker.listen_later(address, &error);
+            }
+        }
+    }
+}
+
+/// What an operator should look at when a port cannot be listened on.
+fn why_deaf(error: &io::Error) -> Option<&'static str> {
+    let hints = [
+        (io::ErrorKind::AddrInUse, "another program has the port: `ss -ltnp` names it"),
+        (io::ErrorKind::PermissionDenied, "a port below 1024 takes CAP_NET_BIND_SERVICE"),
+        (io::ErrorKind::AddrNotAvailable, "no interface has this address"),
+    ];
+    hints.into_iter().find(|(kind, _)| *kind == error.kind()).map(|(_, hint)| hint)
+}

@@ -1,0 +1,64 @@
+//! What the speaker is told of a peer: its settings as the BGP crate has them.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use vipcast_bgp::net::{PeerAddress, Transport};
+use vipcast_bgp::wire::{Asn, Family};
+use vipcast_bgp::{GracefulRestart, HoldTime, PeerConfig, RestartTime};
+
+use crate::config::model::Peer;
+
+/// How it is reached; `None`: its router was not heard yet.
+pub(super) fn transport(peer: &Peer) -> Option<Transport> {
+    Some(Transport {
+        segment_size: peer.tcp_mss,
+        address: PeerAddress {
+            remote: SocketAddr::new(peer.address.ip()?, peer.port),
+            source: peer.source_address,
+        },
+        interface: peer.interface.clone(),
+        reach: peer.reach,
+        authentication: peer.authentication.clone(),
+        // Behind the Send Hold Timer, which can say what is wrong (RFC 9687: twice the hold time here).
+        user_timeout: (!peer.hold_time.is_zero()).then(|| peer.hold_time * 2 + Duration::from_secs(1)),
+    })
+}
+
+/// What is agreed on with it, and how.
+pub(super) fn bgp_config(
+    peer: &Peer,
+    router_id: Ipv4Addr,
+    restarted: Option<BTreeSet<Family>>,
+) -> PeerConfig {
+    PeerConfig {
+        hold_time: HoldTime::from_secs(whole_seconds(peer.hold_time)).unwrap_or(HoldTime::NONE),
+        connect_retry: peer.connect_retry,
+        mode: peer.mode,
+        families: peer.families.clone(),
+        next_hops: peer.next_hop,
+        extended_next_hop: peer.extended_next_hop,
+        graceful_restart: peer.graceful_restart.map(|graceful| GracefulRestart {
+            restart_time: RestartTime::from_secs(whole_seconds(graceful.restart_time))
+                .unwrap_or(RestartTime::DEFAULT),
+            notification: graceful.notification,
+            restarted,
+        }),
+        role: peer.role,
+        require_role: peer.require_role,
+        seed: seed(),
+        any_external: peer.peer_as.is_none(),
+        ..PeerConfig::new(peer.local_as, peer.peer_as.unwrap_or(Asn(0)), router_id)
+    }
+}
+
+fn whole_seconds(time: Duration) -> u16 {
+    u16::try_from(time.as_secs()).unwrap_or(u16::MAX)
+}
+
+/// Two speakers must not share it, or they collide in lockstep.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(Instant::now())
+}
