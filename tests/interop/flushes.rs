@@ -2,11 +2,13 @@
 //! to hear of it and to say so.
 //!
 //! Two witnesses, and neither is the daemon: `ip monitor` says when addresses went and came, a BGP speaker when routes did.
-//! The thousand flushes of a full run take some minutes a size: `VIPCAST_FLUSHES=1000`.
+//! Each flush meets VIPs that a reload has just brought: no address has been lost often enough to be withdrawn for longer,
+//! and some are being bound. The thousand flushes of a full run take some minutes a size: `VIPCAST_FLUSHES=1000`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -39,19 +41,25 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.into()
 }
 
+/// Of 198.18.0.0/15, where they begin anew after the last.
 fn vip(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number)
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number % 0x2_0000)
 }
 
-pub(crate) fn config(vips: u32) -> String {
+pub(crate) fn config(vips: Range<u32>) -> String {
     let mut services = String::new();
-    for number in 0..vips {
+    for number in vips {
         let _infallible = writeln!(services, "  s{number}: {{vips: [{}], checks: []}}", vip(number));
     }
     format!(
         "local_as: 64999\nrouter_id: 10.0.0.99\npeers:\n{}services:\n{services}shutdown: {{drain_time: 0s, unbind_delay: 0s}}\n",
         peer(1)
     )
+}
+
+/// The VIPs of one round.
+fn of_round(round: u32, vips: u32) -> Range<u32> {
+    round * vips..(round + 1) * vips
 }
 
 /// Chance that is the same in every run (a linear congruential generator; the constants are Knuth's).
@@ -69,7 +77,7 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
     let edge = lab.host("edge")?;
     let speaker = Speaker::start(&beside(lab, &edge, 1)?, &options(1))?;
     let monitor = monitor(&edge)?;
-    let node = Node::start_by(RELEASED, lab, &edge, &config(vips))?;
+    let node = Node::start_by(RELEASED, lab, &edge, &config(of_round(0, vips)))?;
     let sent = || -> Result<usize> { Ok(node.status()?.peers["peer-1"].advertised) };
     lab.until("every VIP to be announced", SOON, || {
         let sent = sent()?;
@@ -80,9 +88,12 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
     let (result, (_, late)) = thread::scope(|scope| {
         let watch = Watch::start(scope, &ended, &node.process);
         let mut dice = Dice(u64::from(vips));
-        let result = (0..flushes).try_for_each(|_| {
+        let result = (0..flushes).try_for_each(|round| {
+            let vips = of_round(round, vips);
+            node.write_config(lab, &config(vips.clone()))?;
+            node.hang_up()?;
             thread::sleep(Duration::from_millis(dice.below(300).into()));
-            flush(&edge, vips, &mut dice)
+            flush(&edge, &vips, &mut dice)
         });
         (result, watch.stop())
     });
@@ -128,10 +139,10 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
 }
 
 /// All of them, some of them, or a few again and again.
-fn flush(edge: &Host, vips: u32, dice: &mut Dice) -> Result<()> {
-    let one = vip(dice.below(vips));
+fn flush(edge: &Host, vips: &Range<u32>, dice: &mut Dice) -> Result<()> {
+    let one = vip(vips.start + dice.below(vips.end - vips.start));
     match dice.below(4) {
-        0 => edge.run(["ip", "address", "flush", "dev", "lo", "to", "198.18.0.0/16"]).map(drop),
+        0 => edge.run(["ip", "address", "flush", "dev", "lo", "to", "198.18.0.0/15"]).map(drop),
         1 => {
             let line = format!("address delete {one}/32 dev lo\n").repeat(10);
             let path = edge.write_file("ten", &line)?;
@@ -157,7 +168,7 @@ fn monitor(edge: &Host) -> Result<Process> {
 /// `[2026-11-26T17:00:00.123456] Deleted 1: lo    inet 198.18.0.1/32 scope host lo …`
 fn seen(text: &str) -> Result<Vec<(SystemTime, IpAddr, bool)>> {
     let mut seen = Vec::new();
-    for line in text.lines().filter(|line| line.contains(" inet 198.18.")) {
+    for line in text.lines().filter(|line| line.contains(" inet 198.1")) {
         let (at, rest) =
             line.strip_prefix('[').and_then(|line| line.split_once(']')).context(line.to_owned())?;
         let at: jiff::Timestamp = format!("{at}Z").parse().with_context(|| line.to_owned())?;

@@ -110,7 +110,7 @@ impl<'a> Site<'a> {
 /// Its own state directory, socket and peers make no difference: the network namespace is what counts.
 fn second_daemon(lab: &Lab) -> Result<()> {
     let site = Site::new(lab)?;
-    let node = Node::start(lab, &site.edge, &many(50))?;
+    let node = Node::start(lab, &site.edge, &many(0..50))?;
     site.wait_announced(&node, 50)?;
     let directory = lab.directory().join("second");
     fs::create_dir_all(&directory)?;
@@ -158,7 +158,7 @@ fn start_in_a_burst(lab: &Lab) -> Result<()> {
     let mut command = site.edge.command("ip");
     command.args(["-batch", &burst]);
     let burst = site.edge.spawn("burst", command)?;
-    let node = Node::start(lab, &site.edge, &many(100))?;
+    let node = Node::start(lab, &site.edge, &many(0..100))?;
     site.wait_announced(&node, 100)?;
     ensure!(site.bound()? == 100, "{}", site.bound()?);
     ensure!(burst.wait_exit(SOON)?.success(), "{}", burst.log());
@@ -170,7 +170,7 @@ fn start_in_a_burst(lab: &Lab) -> Result<()> {
 fn removed_in_a_burst(lab: &Lab) -> Result<()> {
     let site = Site::new(lab)?;
     site.svc()?;
-    let node = Node::start(lab, &site.edge, &many(20))?;
+    let node = Node::start(lab, &site.edge, &many(0..20))?;
     site.wait_announced(&node, 20)?;
     let (add, delete) = (site.burst("add", "add", 8000)?, site.burst("delete", "delete", 8000)?);
     for batch in [add, delete] {

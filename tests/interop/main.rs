@@ -15,6 +15,7 @@
 //! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
 //! | `kernel` | addresses and interfaces that others change: what the kernel says is believed, and nothing else |
 //! | `flushes` | addresses that are flushed at random: how long a VIP is announced and not there |
+//! | `drain_all` | thousands of services drained at once: the time, the memory, the session |
 //! | `delivery` | what routers have of what we announce, a path that loses full segments, BGP roles |
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
@@ -49,6 +50,7 @@ mod delivery;
 mod demoted;
 mod descriptors;
 mod detection;
+mod drain_all;
 mod exporters;
 mod flushes;
 mod graceful;
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         demoted::trials(),
         invariants::trials(),
         flushes::trials(),
+        drain_all::trials(),
         kernel::trials(),
         transport::trials(),
         paths::trials(),

@@ -14,7 +14,13 @@ pub(crate) const VIPCAST: &str = env!("CARGO_BIN_EXE_vipcast");
 /// Names the program as people run it, for what is promised of that; `tests/run` sets it.
 pub(crate) const RELEASE: &str = "VIPCAST_RELEASE";
 /// A wrapper that runs that one in the place of the program under test, if there is one.
-pub(crate) const RELEASED: &[&str] = &["sh", "-c", "exec \"${VIPCAST_RELEASE:-$1}\" \"$2\" \"$3\" \"$4\"", "sh"];
+pub(crate) const RELEASED: &[&str] =
+    &["sh", "-c", "exec \"${VIPCAST_RELEASE:-$1}\" \"$2\" \"$3\" \"$4\"", "sh"];
+
+/// That one by itself.
+pub(crate) fn released() -> String {
+    std::env::var(RELEASE).unwrap_or_else(|_| VIPCAST.to_owned())
+}
 
 /// Whether what `RELEASED` runs is a build for release.
 pub(crate) fn is_released() -> bool {
