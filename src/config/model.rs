@@ -168,6 +168,15 @@ pub struct Peer {
     pub bfd: Option<Bfd>,
 }
 
+impl Peer {
+    /// How long the router may keep our routes when a session has ended for us; `None`: it keeps nothing. Its restart time
+    /// begins when the session has ended for the router, which is told so by its hold timer where the network is silent
+    /// (RFC 8538 §4), and that may have been set a moment before the network fell silent.
+    pub fn keeps_routes(&self) -> Option<Duration> {
+        self.graceful_restart.map(|graceful| graceful.restart_time.saturating_add(self.hold_time))
+    }
+}
+
 /// `graceful_restart: {restart_time: …}` (RFC 4724).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GracefulRestart {

@@ -35,7 +35,7 @@ use self::heartbeat::{Heartbeat, Systemd};
 use self::reload::{Asker, Finished, Reloads};
 use crate::check::report::CheckReport;
 use crate::check::runner::{Runner, raise_descriptor_limit};
-use crate::config::model::Config;
+use crate::config::model::{Config, Peer};
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server, ServerError};
 use crate::engine::{Effect, Engine, Event, Record};
@@ -291,8 +291,7 @@ impl Daemon {
             let config = self.engine.config();
             let (drains, unbinds) = (config.shutdown.drain_time, config.shutdown.unbind_delay);
             // A router that keeps our routes is waited for.
-            let kept = config.peers.values().filter_map(|peer| peer.graceful_restart);
-            let kept = kept.map(|graceful| graceful.restart_time).max().unwrap_or_default();
+            let kept = config.peers.values().filter_map(Peer::keeps_routes).max().unwrap_or_default();
             let wanted = [drains, unbinds, kept].into_iter().fold(STOP_MARGIN, Duration::saturating_add);
             let wanted = u32::try_from(wanted.as_micros()).unwrap_or(u32::MAX);
             self.systemd.tell(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={wanted}"));

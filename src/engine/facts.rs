@@ -100,7 +100,7 @@ pub struct PeerFact {
     pub withheld: Arc<BTreeMap<IpNet, Withheld>>,
     /// It may keep routes of ours until then (graceful restart), unless it is told everything before.
     pub keeps_until: Option<Instant>,
-    /// The longest restart time that a configuration before this one asked of it. A session is told by its end which
+    /// The longest time to keep routes that a configuration before this one asked of it. A session is told by its end which
     /// configuration it began with no more, and a reload may come between an end and the news of it.
     pub(super) asked_before: Option<Duration>,
 }

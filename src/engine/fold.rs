@@ -8,7 +8,7 @@ use super::effect::{Effect, Record};
 use super::facts::{CheckFact, Event, PeerFact};
 use super::{Engine, kept, shutdown};
 use crate::check::report::{CheckReport, HealthState};
-use crate::config::model::Config;
+use crate::config::model::{Config, Peer};
 use crate::names::{CheckName, PeerName, ServiceName};
 
 /// What an event may change.
@@ -72,8 +72,7 @@ impl Engine {
             }
             Event::PeerWithholds(peer, withheld) => self.fold_peer(peer, |fact| fact.withheld = withheld),
             Event::PeerDown(peer) => {
-                let graceful = self.config.peers.get(&peer).and_then(|peer| peer.graceful_restart);
-                let asked = graceful.map(|graceful| graceful.restart_time);
+                let asked = self.config.peers.get(&peer).and_then(Peer::keeps_routes);
                 let (nothing, version) = (self.actual.advertised.routes.is_empty(), self.version());
                 self.fold_peer(peer, |fact| {
                     // Whoever was told that there is nothing keeps nothing.
@@ -138,8 +137,8 @@ impl Engine {
             self.facts.peers.entry(peer.clone()).or_default();
         }
         for (name, peer) in &before.peers {
-            if let (Some(fact), Some(graceful)) = (self.facts.peers.get_mut(name), peer.graceful_restart) {
-                fact.asked_before = fact.asked_before.max(Some(graceful.restart_time));
+            if let (Some(fact), Some(asked)) = (self.facts.peers.get_mut(name), peer.keeps_routes()) {
+                fact.asked_before = fact.asked_before.max(Some(asked));
             }
         }
         // Whoever reloads may have mended what went wrong.
@@ -202,8 +201,11 @@ impl Engine {
     }
 
     fn fold_time(&mut self, now: Instant, records: &mut Vec<Effect>) -> Touched {
-        for peer in self.facts.peers.values_mut() {
-            peer.keeps_until = peer.keeps_until.filter(|until| *until > now);
+        // A shutdown remembers who kept something: what forwards the packets of a router takes a moment longer.
+        if self.facts.shutdown.is_none() {
+            for peer in self.facts.peers.values_mut() {
+                peer.keeps_until = peer.keeps_until.filter(|until| *until > now);
+            }
         }
         self.facts.peers.retain(|peer, fact| {
             fact.established || fact.keeps_until.is_some() || self.config.peers.contains_key(peer)

@@ -23,7 +23,7 @@ use super::effect::{Effect, Record};
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
 use super::{Decision, Engine};
-use crate::config::model::{BindPolicy, Config};
+use crate::config::model::{BindPolicy, Config, Peer};
 
 /// A restart that the routers wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Engine {
     /// How long a router without a session may keep routes, at most.
     pub(super) fn longest_kept(&self) -> Duration {
         let before = self.facts.peers.values().filter_map(|peer| peer.asked_before).max();
-        restart_time(&self.config).max(before).unwrap_or_default()
+        self.config.peers.values().filter_map(Peer::keeps_routes).max().max(before).unwrap_or_default()
     }
 
     /// Begins a restart at the first listing of addresses, if a peer keeps routes.
@@ -146,7 +146,7 @@ impl Engine {
         let ran_before =
             !preserved.is_empty() || self.announced_before.is_some() || self.facts.ours().next().is_some();
         for (name, peer) in self.config.peers.iter().filter(|_| ran_before) {
-            let keeps_until = peer.graceful_restart.map(|graceful| now + graceful.restart_time);
+            let keeps_until = peer.keeps_routes().map(|time| now + time);
             self.facts.peers.entry(name.clone()).or_default().keeps_until = keeps_until;
         }
         if let Some(restart) = &mut self.facts.restart {

@@ -51,7 +51,9 @@ pub(super) fn advance(
                 || (until <= now && !facts.any_keeps(now))
                 || until + longest_kept <= now =>
         {
-            let delay = if alone { Duration::ZERO } else { config.unbind_delay };
+            // A router that has just dropped what it kept forwards for a moment longer, as one that was just told.
+            let kept = facts.peers.values().any(|peer| peer.keeps_until.is_some());
+            let delay = if alone && !kept { Duration::ZERO } else { config.unbind_delay };
             Some(Shutdown::Settling { until: now + delay })
         }
         Shutdown::Settling { until } if over(until) => {

@@ -5,6 +5,7 @@
 //! | `sessions` | every kind of router: who dials, collision, attributes, fail-over, restart, goodbye |
 //! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
+//! | `kept` | stopped while a router keeps the routes of a session that is gone |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `boot` | started before the addresses, routes and ports that it needs are there |
 //! | `renamed` | peers that get another name, or settings that do not concern the session |
@@ -57,6 +58,7 @@ mod graceful;
 mod health;
 mod hostile;
 mod invariants;
+mod kept;
 mod kernel;
 mod load;
 mod log;
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         exporters::trials(),
         capabilities::trials(),
         graceful::trials(),
+        kept::trials(),
         rack::trials(),
         delivery::trials(),
         demoted::trials(),

@@ -116,7 +116,7 @@ impl World {
         let first = super::super::restart::restart_time(&config).map_or(Extent::Whole, |_| Extent::Partial);
         let mut world = Self {
             stale: keeps.map(|(name, _)| (name.clone(), left.clone())).collect(),
-            stale_until: now + super::super::restart::restart_time(&config).unwrap_or_default(),
+            stale_until: now + config.peers.values().filter_map(Peer::keeps_routes).max().unwrap_or_default(),
             engine: Engine::new(Arc::new(config), Left::default()),
             kept: BTreeMap::new(),
             keeps: BTreeMap::new(),
@@ -302,12 +302,12 @@ impl World {
 
     pub(super) fn session_down(&mut self, name: &str) {
         let name = PeerName::from(name);
-        let graceful = self.engine.config().peers.get(&name).and_then(|peer| peer.graceful_restart);
+        let keeps = self.engine.config().peers.get(&name).and_then(Peer::keeps_routes);
         if let Some(router) = self.routers.get_mut(&name).filter(|router| router.up) {
             let mut holds = std::mem::take(router).known_to_hold();
-            if let Some(graceful) = graceful {
+            if let Some(time) = keeps {
                 holds.extend(self.kept.remove(&name).map(|(_, holds)| holds).unwrap_or_default());
-                self.kept.insert(name.clone(), (self.now + graceful.restart_time, holds));
+                self.kept.insert(name.clone(), (self.now + time, holds));
             }
             self.peers_say.push_back(Event::PeerDown(name));
         }
