@@ -29,6 +29,7 @@
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
 //! | `control` | reloads that hang, a daemon that stands still, clients that neither speak nor read |
 //! | `missing` | a resolver that is silent, users and keys that are not there at the start |
+//! | `disk` | a state directory that hangs |
 //! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
 //! | `blocking` | what the loop asks of the kernel, by strace: nothing that waits |
@@ -51,6 +52,7 @@ mod delivery;
 mod demoted;
 mod descriptors;
 mod detection;
+mod disk;
 mod drain_all;
 mod exporters;
 mod flushes;
@@ -117,6 +119,7 @@ fn main() -> ExitCode {
         detection::trials(),
         descriptors::trials(),
         control::trials(),
+        disk::trials(),
         health::trials(),
         hostile::trials(),
         log::trials(),
