@@ -57,9 +57,12 @@ async fn until_over(args: &ClientArgs, asked: Instant) -> Result<Status, Failure
             }
             Ok(status) if !status.restarting => return Ok(status),
             Ok(_) => "checks have not settled yet, or sessions are not back; see `vipcast status`".to_owned(),
-            // Between two processes there is nobody to talk to.
+            // Between two processes there is nobody to talk to, and one that is about to go refuses to.
             Err(
-                error @ (ClientError::Connect { .. } | ClientError::Silent { .. } | ClientError::Http(_)),
+                error @ (ClientError::Connect { .. }
+                | ClientError::Silent { .. }
+                | ClientError::Http(_)
+                | ClientError::Refused(_)),
             ) => error.to_string(),
             Err(error) => return Err(error.into()),
         };
