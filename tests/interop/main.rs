@@ -5,6 +5,7 @@
 //! | `sessions` | every kind of router: who dials, collision, attributes, fail-over, restart, goodbye |
 //! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
 //! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
+//! | `successor` | a graceful restart whose program takes its time, or that is asked for twice |
 //! | `kept` | stopped while a router keeps the routes of a session that is gone |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `boot` | started before the addresses, routes and ports that it needs are there |
@@ -75,6 +76,7 @@ mod scale;
 mod sessions;
 mod signals;
 mod soak;
+mod successor;
 mod transport;
 mod unit;
 mod unnumbered;
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         capabilities::trials(),
         graceful::trials(),
         kept::trials(),
+        successor::trials(),
         rack::trials(),
         delivery::trials(),
         demoted::trials(),
