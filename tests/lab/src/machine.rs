@@ -66,7 +66,7 @@ umount -l old
 
 /// Its first process.
 const BOOT: &str = "exec env -i container=lab LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-                    /lib/systemd/systemd --log-target=console --show-status=false";
+                    /lib/systemd/systemd --log-target=journal --show-status=false";
 
 /// One without systemd: a chroot, as far as a package can tell.
 const IDLE: &str =
