@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use vipcast_lab::wait::holds;
 use vipcast_lab::{Lab, RouterKind};
 
 use crate::SOON;
@@ -19,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("unit::a_reload_that_the_daemon_refuses_fails_and_is_one_entry_of_the_journal", reload),
         trial("unit::commands_reload_and_upgrade_find_a_socket_that_was_moved", moved_socket),
         trial("unit::a_daemon_that_died_of_any_signal_is_started_again", signals),
+        trial("unit::a_daemon_that_stands_still_is_ended_by_the_watchdog_and_started_again", watchdog),
         trial("unit::a_drain_that_takes_longer_than_the_unit_allows_is_not_cut_short", long_drain),
         trial("unit::a_broken_configuration_is_not_tried_again_and_a_mended_one_starts", broken),
     ]
@@ -102,6 +104,50 @@ fn signals(lab: &Lab) -> Result<()> {
     // A stop is meant.
     site.machine.run(&["systemctl", "stop", "vipcast"])?;
     ensure!(site.show("ActiveState")? == "inactive", "{}", site.show("ActiveState")?);
+    Ok(())
+}
+
+/// A stopped process says nothing to systemd, nor to the router, whose hold timer is longer than the watchdog here.
+fn watchdog(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    site.start(false)?;
+    let unit =
+        site.machine.run(&["systemctl", "show", "--value", "--property", "WatchdogUSec", "vipcast"])?;
+    ensure!(unit.trim() == "20s", "the unit has no watchdog of 20 s: {unit}");
+    site.machine.write(
+        "/etc/systemd/system/vipcast.service.d/watchdog.conf",
+        "[Service]\nWatchdogSec=2s\nRestartSec=100ms\n",
+    )?;
+    site.machine.shell("systemctl daemon-reload && systemctl restart vipcast")?;
+    site.wait_next_hops(&["10.0.1.2"])?;
+    let (pid, restarts) = (site.pid()?, site.show("NRestarts")?);
+    holds("a daemon that is well to be left alone", Duration::from_secs(5), || {
+        ensure!(site.pid()? == pid, "it was started again: {}", site.journal());
+        Ok(())
+    })?;
+    let stopped = Instant::now();
+    site.machine.run(&["systemctl", "kill", "--kill-whom=main", "--signal", "SIGSTOP", "vipcast"])?;
+    lab.until("another process", SOON, || {
+        ensure!(site.pid()? != pid, "it is the same");
+        Ok(())
+    })?;
+    let ended = stopped.elapsed();
+    site.wait_next_hops(&["10.0.1.2"])?;
+    lab.until("the service to be active", SOON, || {
+        ensure!(site.show("ActiveState")? == "active", "{}", site.show("ActiveState")?);
+        Ok(())
+    })?;
+    println!("another process after {ended:?}, and the route {:?} after the stop", stopped.elapsed());
+    let status = site.machine.run(&["vipcast", "status"])?;
+    ensure!(status.contains("announced"), "{status}");
+    let journal = site.journal();
+    for said in
+        ["vipcast.service: Watchdog timeout (limit 2s)!", "vipcast.service: Failed with result 'watchdog'."]
+    {
+        ensure!(journal.lines().any(|line| line.ends_with(said)), "systemd does not say {said:?}: {journal}");
+    }
+    ensure!(site.show("NRestarts")? != restarts, "systemd does not count it");
+    ensure!(ended < Duration::from_secs(20), "it took {ended:?}");
     Ok(())
 }
 
