@@ -41,6 +41,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             not_replaced,
         ),
         trial("package::an_upgrade_that_fails_leaves_the_daemon_alone", failed),
+        trial(
+            "package::an_upgrade_that_cannot_be_configured_leaves_the_old_daemon_until_it_can",
+            not_configured,
+        ),
         trial("package::a_removal_drains_the_node_and_a_purge_leaves_nothing", removed),
         trial("package::without_systemd_it_installs_and_removes_files_alone", without_systemd),
         vipcast_lab::trial("package::lintian_has_nothing_to_say", lintian_available(), lintian),
@@ -149,6 +153,21 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
         self.dpkg(&format!("--install {}", package.display()))
     }
 
+    /// Tries to install the new version with a script that fails when it is called with that word, and tells what dpkg said.
+    fn install_broken(&self, script: &str, word: &str) -> Result<String> {
+        let package = self.machine.copy(&package(NEW)?)?;
+        let unpacked = format!("/root/{script}");
+        self.machine.run(&["dpkg-deb", "--raw-extract", &package.to_string_lossy(), &unpacked])?;
+        let path = format!("{unpacked}/DEBIAN/{script}");
+        self.machine.write(&path, &fails_at(word))?;
+        self.machine.run(&["chmod", "755", &path])?;
+        self.machine.run(&["dpkg-deb", "-Znone", "--build", &unpacked, "/root/broken.deb"])?;
+        match self.dpkg("--install /root/broken.deb") {
+            Ok(said) => bail!("{script}: the broken package was installed: {said}"),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+
     /// Installs the old version, and starts it as an operator does.
     pub(crate) fn start(&self, graceful: bool) -> Result<()> {
         self.install(OLD)?;
@@ -211,6 +230,11 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
             .run(&["journalctl", "--no-pager", "--unit", "vipcast"])
             .unwrap_or_else(|error| format!("{error:#}"))
     }
+}
+
+/// A maintainer script that fails when it is called with that word.
+fn fails_at(word: &str) -> String {
+    format!("#!/bin/sh\n[ \"$1\" != {word} ]\n")
 }
 
 fn installed(lab: &Lab) -> Result<()> {
@@ -283,31 +307,44 @@ fn not_replaced(lab: &Lab) -> Result<()> {
 fn failed(lab: &Lab) -> Result<()> {
     let site = Site::new(lab, true)?;
     site.start(true)?;
-    let (pid, package) = (site.pid()?, site.machine.copy(&package(NEW)?)?);
-    let fails_at = |word: &str| format!("#!/bin/sh\n[ \"$1\" != {word} ]\n");
-    for (script, word) in [("preinst", "upgrade"), ("postrm", "failed-upgrade")] {
-        let unpacked = format!("/root/{script}");
-        site.machine.run(&["dpkg-deb", "--raw-extract", &package.to_string_lossy(), &unpacked])?;
-        let path = format!("{unpacked}/DEBIAN/{script}");
-        site.machine.write(&path, &fails_at(word))?;
-        site.machine.run(&["chmod", "755", &path])?;
-        site.machine.run(&["dpkg-deb", "-Znone", "--build", &unpacked, "/root/broken.deb"])?;
+    let pid = site.pid()?;
+    for (script, place, word) in [
+        ("preinst", "pre-installation", "upgrade"),
+        ("prerm", "pre-removal", "failed-upgrade"),
+        ("postrm", "post-removal", "failed-upgrade"),
+    ] {
         if word == "failed-upgrade" {
             // The new version is asked when the old one has failed.
-            site.machine.write("/var/lib/dpkg/info/vipcast.postrm", &fails_at("upgrade"))?;
+            site.machine.write(&format!("/var/lib/dpkg/info/vipcast.{script}"), &fails_at("upgrade"))?;
         }
-        let said = site.under_traffic(&["edge"], || match site.dpkg("--install /root/broken.deb") {
-            Ok(said) => bail!("{script}: the broken package was installed: {said}"),
-            Err(error) => Ok(format!("{error:#}")),
-        })?;
+        let said = site.under_traffic(&["edge"], || site.install_broken(script, word))?;
         println!("{script}: {said}");
-        let place = if script == "preinst" { "pre-installation" } else { "post-removal" };
         ensure!(said.contains(&format!("new vipcast package {place} script")), "it failed elsewhere: {said}");
         ensure!(site.pid()? == pid, "{script}: it is another process");
         ensure!(site.version()? == format!("{OLD} install ok installed"), "{script}: {}", site.version()?);
         ensure!(site.show("UnitFileState")? == "enabled", "{script}: it is not enabled any more");
         site.machine.run(&["vipcast", "status"])?;
     }
+    Ok(())
+}
+
+/// The new files are there and dpkg wants to try their configuration again: until that works the old daemon goes on.
+fn not_configured(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, true)?;
+    site.start(true)?;
+    let pid = site.pid()?;
+    let said = site.under_traffic(&["edge"], || site.install_broken("postinst", "configure"))?;
+    println!("{said}");
+    ensure!(said.contains("post-installation script"), "it failed elsewhere: {said}");
+    ensure!(site.version()? == format!("{NEW} install ok half-configured"), "{}", site.version()?);
+    ensure!(site.pid()? == pid && !site.is_current()?, "the daemon was replaced");
+    let status = site.machine.run(&["vipcast", "status"])?;
+    ensure!(status.contains("announced"), "the new command and the old daemon: {status}");
+    let said = site.under_traffic(&["edge"], || site.install(NEW))?;
+    println!("{said}");
+    ensure!(said.contains("1 of 1 peers established, 1 of 1 VIPs announced"), "{said}");
+    ensure!(site.version()? == format!("{NEW} install ok installed"), "{}", site.version()?);
+    ensure!(site.pid()? == pid && site.is_current()?, "the old program runs: {said}");
     Ok(())
 }
 
