@@ -14,6 +14,7 @@
 //! | `unnumbered` | routers that are known by their link |
 //! | `next_hops` | which addresses are next hops, and 20,000 that are none |
 //! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
+//! | `announced` | addresses that are bound only while they are announced |
 //! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
 //! | `kernel` | addresses and interfaces that others change: what the kernel says is believed, and nothing else |
 //! | `flushes` | addresses that are flushed at random: how long a VIP is announced and not there |
@@ -44,6 +45,7 @@
 #![expect(clippy::print_stdout, reason = "measurements")]
 
 mod addresses;
+mod announced;
 mod bfd;
 mod blocking;
 mod boot;
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         rack::trials(),
         delivery::trials(),
         demoted::trials(),
+        announced::trials(),
         invariants::trials(),
         flushes::trials(),
         drain_all::trials(),
