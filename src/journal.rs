@@ -3,8 +3,17 @@
 use tracing::{debug, info, warn};
 
 use crate::check::report::HealthState;
+use crate::config::Diagnostics;
 use crate::control::view::{shutdown_word, verdict_word};
 use crate::engine::{Drain, Order, Place, Record, Verdict};
+
+/// Writes what was probably not meant in a configuration to the log.
+pub fn warn_of(warnings: &Diagnostics) {
+    for warning in warnings.iter() {
+        let (line, hint) = (warning.span.map(|span| warnings.position(span).0), &warning.hint);
+        warn!(file = warnings.file_name(warning.file), line, hint, "configuration: {}", warning.message);
+    }
+}
 
 /// Writes a record to the log.
 pub fn log(record: &Record) {

@@ -6,7 +6,7 @@ use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Host, Loaded};
 use crate::daemon::{Daemon, Ending};
 use crate::version::{VERSION, commit};
-use crate::{log, restart, signals};
+use crate::{journal, log, restart, signals};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     // Before any thread is started, so that they all inherit it.
@@ -17,9 +17,7 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
         .map_err(|diagnostics| Failure::Config(super::check::rendered(&diagnostics)))?;
     log::set(config.log);
     tracing::info!(version = VERSION, commit = commit(), configuration = %args.path().display(), "vipcast started");
-    for warning in warnings.iter() {
-        tracing::warn!(message = warning.message, "configuration");
-    }
+    journal::warn_of(&warnings);
     // When this returns, the daemon and its runtime are gone, and with them every socket.
     let ended = block_on(async {
         let daemon = Daemon::start(args.path().to_owned(), config).await?;

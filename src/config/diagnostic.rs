@@ -261,12 +261,12 @@ impl Report {
         &self.sources[file.0 as usize].text
     }
 
-    /// Every user of this host may read or write the file.
-    pub(super) fn set_exposed(&mut self, file: FileId) {
-        self.sources[file.0 as usize].exposed = true;
+    /// Every user of this host may read or write the file; how bad it is if there is a secret in it.
+    pub(super) fn set_exposed(&mut self, file: FileId, severity: Severity) {
+        self.sources[file.0 as usize].exposed = Some(severity);
     }
 
-    pub(super) fn is_exposed(&self, file: FileId) -> bool {
+    pub(super) fn exposed(&self, file: FileId) -> Option<Severity> {
         self.sources[file.0 as usize].exposed
     }
 

@@ -171,12 +171,17 @@ fn read_file(path: &Path, host: Host, report: &mut Report) -> Option<FileId> {
     match String::from_utf8(bytes) {
         Ok(text) => {
             let file = add_text(&name, &text, report)?;
-            // Elsewhere than on its host, a file has whatever mode a checkout gave it.
-            let mode = if host == Host::Offline { 0 } else { mode };
-            if mode & 0o006 != 0 {
-                report.set_exposed(file);
+            let exposure = match host {
+                Host::Strict => Some(Severity::Error),
+                // Whoever could read it has read it: a node without routes is no remedy.
+                Host::Lenient => Some(Severity::Warning),
+                // A file has whatever mode a checkout gave it.
+                Host::Offline => None,
+            };
+            if let Some(severity) = exposure.filter(|_| mode & 0o006 != 0) {
+                report.set_exposed(file, severity);
             }
-            if mode & 0o002 != 0 {
+            if mode & 0o002 != 0 && host != Host::Offline {
                 report
                     .file_warning(
                         file,

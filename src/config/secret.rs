@@ -3,7 +3,7 @@
 
 use vipcast_bgp::net::Secret;
 
-use super::diagnostic::{Report, Span};
+use super::diagnostic::{Report, Severity, Span};
 use super::files;
 use super::model::KeyPlace;
 use super::read::expected;
@@ -17,11 +17,17 @@ pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Sec
         expected(node, key, "a password", report);
         return None;
     };
-    if report.is_exposed(key.file) {
-        report
-            .error(key, "there is a password in this file, and everyone may read it")
-            .hint("`chmod o-rw` the file, or write the password to another and name it with `password_file`");
-        return None;
+    let everyones = "there is a password in this file, and everyone may read it";
+    let hint = "`chmod o-rw` the file, or write the password to another and name it with `password_file`";
+    match report.exposed(key.file) {
+        None => {}
+        Some(Severity::Warning) => {
+            report.warning(key, format!("{everyones}; a reload is refused until that is mended")).hint(hint);
+        }
+        Some(Severity::Error) => {
+            report.error(key, everyones).hint(hint);
+            return None;
+        }
     }
     match Secret::new(text.as_bytes()) {
         Ok(secret) => Some(secret),

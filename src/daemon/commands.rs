@@ -15,6 +15,7 @@ use crate::control::api::{Done, Refusal};
 use crate::control::server::{Answer, Command, Request};
 use crate::control::view::{self, PeerInfo, Surroundings};
 use crate::engine::Event;
+use crate::journal;
 use crate::log;
 use crate::names::CheckName;
 use crate::restart;
@@ -219,9 +220,7 @@ impl Daemon {
             });
         }
         log::set(config.log);
-        for warning in warnings.iter() {
-            warn!(message = warning.message, "configuration");
-        }
+        journal::warn_of(&warnings);
         self.handle(vec![Event::Reload(Arc::new(config))]);
         let keeps = self.engine.keeps();
         let words = |(service, checks): (_, &BTreeSet<CheckName>)| {

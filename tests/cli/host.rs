@@ -105,15 +105,25 @@ services: {{web: {{vips: [198.51.100.1], checks: []}}}}
 }
 
 #[test]
-fn a_file_that_everyone_may_read_is_no_place_for_a_password_but_a_checkout_is_no_host() {
+fn a_password_that_everyone_may_read_is_an_error_of_a_check_a_warning_of_a_start_and_nothing_elsewhere() {
     let text = "local_as: 65001
 peers: {tor: {address: 192.0.2.1, peer_as: 65000, password: correct-horse}}
 services: {web: {vips: [198.51.100.1], checks: []}}
 ";
     let file = File::new("exposed", text, 0o644);
-    assert!(config::load(&file.0, Host::Strict).is_err());
-    assert!(config::load(&file.0, Host::Lenient).is_err());
-    assert!(config::load(&file.0, Host::Offline).is_ok());
+    let everyones = "there is a password in this file, and everyone may read it";
+    let messages = |found: &config::Diagnostics| -> Vec<(Severity, String)> {
+        found.iter().map(|found| (found.severity, found.message.clone())).collect()
+    };
+    let found = config::load(&file.0, Host::Strict).expect_err("everyone may read it");
+    assert_eq!(messages(&found), [(Severity::Error, everyones.to_owned())]);
+    let Loaded { config, warnings } = config::load(&file.0, Host::Lenient).expect("it can start");
+    let warning = format!("{everyones}; a reload is refused until that is mended");
+    assert_eq!(messages(&warnings), [(Severity::Warning, warning)]);
+    assert!(config.peers["tor"].authentication.is_some(), "it is not talked to without its key");
+    assert!(!warnings.in_line().contains("correct-horse"));
+    let Loaded { warnings, .. } = config::load(&file.0, Host::Offline).expect("a checkout is no host");
+    assert!(warnings.is_empty(), "{warnings}");
 }
 
 #[test]

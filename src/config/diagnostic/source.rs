@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::Severity;
+
 /// Characters are counted from the nearest block of this many bytes, so that a column costs the same in a line of ten
 /// megabytes as in one of ten bytes.
 const BLOCK: usize = 4096;
@@ -11,8 +13,8 @@ const BLOCK: usize = 4096;
 pub(in crate::config) struct Source {
     pub(super) name: Arc<str>,
     pub(super) text: Arc<str>,
-    /// Whether every user of this host may read or write the file.
-    pub(super) exposed: bool,
+    /// Whether every user of this host may read or write the file, and how bad a secret in it is then.
+    pub(super) exposed: Option<Severity>,
     /// Offsets of the line starts, so that a position costs a binary search.
     pub(super) line_starts: Arc<[usize]>,
     /// How many characters begin before each block.
@@ -34,7 +36,7 @@ impl Source {
             characters: characters.collect(),
             name: name.into(),
             text: text.into(),
-            exposed: false,
+            exposed: None,
             line_starts,
             secrets: Vec::new(),
         }
