@@ -80,15 +80,25 @@ impl Runner {
     /// # Errors
     /// When the system grants no thread, or no epoll instance.
     pub fn start(reports: mpsc::Sender<CheckReport>) -> io::Result<Self> {
-        let runtime = runtime()?;
         let (wanted, wishes) = watch::channel(Wanted::default());
         let lateness = Arc::new(Lateness::default());
         let noted = Arc::clone(&lateness);
+        let (tell, began) = std::sync::mpsc::sync_channel(1);
+        // It makes the runtime itself: one that comes to nothing must not be dropped on a thread that runs another.
         let thread = thread::Builder::new().name("probes".into()).spawn(move || {
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    tell.send(Err(error)).ok();
+                    return;
+                }
+            };
+            tell.send(Ok(())).ok();
             runtime.block_on(keep_running(wishes, reports, noted));
             // Not `drop`: a lookup that hangs on its blocking thread must not hold up the end.
             runtime.shutdown_background();
         })?;
+        began.recv().unwrap_or_else(|_panicked| Err(io::Error::other("its thread panicked")))?;
         Ok(Self { wanted: Some(wanted), lateness, thread: Some(thread) })
     }
 

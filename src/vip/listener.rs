@@ -162,7 +162,7 @@ impl Listener {
             (Err(Refusal::Silent(_)), _) => true,
             (Err(Refusal::Kernel(Errno::EEXIST)), Asked::Bind) => !self.view.has(&address),
             (Ok(()), Asked::Unbind) => self.view.has(&address),
-            (Ok(()) | Err(Refusal::Kernel(_) | Refusal::Note(_)), _) => false,
+            (Ok(()) | Err(Refusal::Kernel(_)), _) => false,
         };
         if suspicious {
             self.list_soon();
@@ -187,7 +187,6 @@ fn in_words(address: &Address, interface: &str, refusal: &Refusal) -> String {
         }
         Refusal::Kernel(errno) => errno.desc().to_lowercase(),
         Refusal::Silent(error) => format!("the kernel did not answer: {error}"),
-        Refusal::Note(error) => format!("cannot note that it is ours: {error}"),
     }
 }
 

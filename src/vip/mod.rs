@@ -50,9 +50,6 @@ pub enum VipError {
     /// A thread cannot be made.
     #[error("cannot start the threads of addresses")]
     Thread(#[source] io::Error),
-    /// The note of an old kernel's addresses cannot be read.
-    #[error("cannot read which addresses are ours")]
-    Note(#[source] io::Error),
 }
 
 /// Puts addresses on the host and takes them off. Dropping it ends the threads; the addresses stay.
@@ -66,9 +63,9 @@ impl Binder {
     /// very slow.
     ///
     /// # Errors
-    /// There is no netlink here, which no Linux lacks; or the note of an old kernel cannot be read.
+    /// There is no netlink here, which no Linux lacks, or no thread to be had.
     pub async fn start(events: mpsc::UnboundedSender<Event>, state_dir: &Path) -> Result<Self, VipError> {
-        let notes = Notes::if_needed(state_dir).map_err(VipError::Note)?;
+        let notes = Notes::of_host(state_dir).await;
         let socket = subscribe().map_err(VipError::Socket)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|error| VipError::Socket(error.into()))?);

@@ -60,8 +60,6 @@ pub(super) enum Refusal {
     Kernel(Errno),
     /// There was no answer.
     Silent(io::Error),
-    /// It could not be noted whose the address is.
-    Note(io::Error),
 }
 
 pub(super) struct Requester {
@@ -115,13 +113,7 @@ impl Requester {
     fn change(&mut self, batch: Vec<(Address, Asked)>) -> Vec<(Address, Asked, Result<(), Refusal>)> {
         let of = |wanted: Asked| batch.iter().filter(move |(_, asked)| *asked == wanted).map(|(a, _)| *a);
         // Before it is done, so that a crash between the two leaves a name too many, never an address too many.
-        if let Err(error) = self.notes.add(of(Asked::Bind)) {
-            let refused = |(address, asked)| {
-                let again = io::Error::new(error.kind(), error.to_string());
-                (address, asked, Err(Refusal::Note(again)))
-            };
-            return batch.into_iter().map(refused).collect();
-        }
+        self.notes.add(of(Asked::Bind));
         let messages = batch.iter().map(|(address, asked)| message::change(address, *asked)).collect();
         let (answers, failed) = self.ask(messages);
         let answers: Vec<_> = (batch.into_iter().zip(answers))
@@ -140,9 +132,7 @@ impl Requester {
             (Asked::Bind, Err(Refusal::Kernel(_))) | (Asked::Unbind, Ok(())) => true,
             (Asked::Bind | Asked::Unbind, _) => false,
         });
-        if let Err(error) = self.notes.remove(not_ours.map(|(address, ..)| *address)) {
-            tracing::warn!(%error, "cannot note which addresses are ours no more");
-        }
+        self.notes.remove(not_ours.map(|(address, ..)| *address));
         answers
     }
 
@@ -171,6 +161,8 @@ impl Requester {
 
     /// Everything that is there, of one moment if possible.
     fn list(&mut self) -> io::Result<Listing> {
+        // From time to time, as listings are asked for.
+        self.notes.save_again();
         let mut tries = 0;
         loop {
             tries += 1;
