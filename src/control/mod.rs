@@ -18,6 +18,7 @@ pub mod plain;
 mod request;
 pub mod server;
 mod socket;
+mod upkeep;
 pub mod view;
 
 pub use self::caller::Caller;

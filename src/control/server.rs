@@ -1,9 +1,10 @@
-//! The server: one task that accepts, one a connection, one for the status, one that looks after the file of the socket. A
-//! request goes to the daemon and waits for its answer; tasks may be dropped at any await, the daemon then answers into the
-//! void.
+//! The server: one task that accepts, one a connection, one for the status, one that looks after the file of the socket
+//! ([`upkeep`](super::upkeep)). A request goes to the daemon and waits for its answer; tasks may be dropped at any await, the
+//! daemon then answers into the void.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,23 +17,20 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::api::Refusal;
 use super::board::Board;
 use super::caller::{self, Names};
 use super::crowd::{Admission, Crowd, Id, MOST};
-use super::group::{self, Looking};
 use super::line::Line;
 pub use super::request::{Answer, Command, Reply, Request, parse_vip};
 use super::request::{Body, command};
-pub use super::socket::SocketError as ServerError;
-use super::socket::{Found, SocketFile, listen};
-use crate::blocking::Threads;
+use super::upkeep::{Upkeep, Where};
 use crate::config::model::Control;
 
 /// Pause after an error of `accept` itself, such as too many open files.
@@ -41,10 +39,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const TOLD: Duration = Duration::from_secs(60);
 /// How often silent clients are looked for, while there are clients.
 const SWEEP: Duration = Duration::from_millis(100);
-/// How often the file of the socket is looked at.
-const LOOK: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
-/// How long a look at it may take.
-const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last answers may take.
 const FINISH: Duration = Duration::from_secs(1);
 /// Requests that wait for the daemon.
@@ -56,25 +50,19 @@ const REFUSED_AT_ONCE: usize = 16;
 /// How long such a client may take to send its request.
 const REFUSAL_TAKES: Duration = Duration::from_millis(500);
 
-/// The listening socket. Dropping it removes the file.
+/// The listening socket, as soon as it can be had. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Server {
-    place: Arc<Mutex<Place>>,
+    place: Where,
     tasks: Vec<JoinHandle<()>>,
     /// Ends when the task and every connection have.
     connections: mpsc::Receiver<Infallible>,
 }
 
 impl Server {
-    /// Makes the socket and serves it. Blocks as the file system does, which is for a start alone.
-    ///
-    /// # Errors
-    /// See [`ServerError`].
-    pub fn start(control: &Control) -> Result<(Self, mpsc::Receiver<Request>), ServerError> {
-        let failed = |source| ServerError::Bind { path: control.socket.clone(), source };
-        let (listener, place) = Place::make(control)?;
-        let listener = UnixListener::from_std(listener).map_err(failed)?;
-        let place = Arc::new(Mutex::new(place));
+    /// Makes the socket and serves it. What keeps it from being made is a warning, and it is tried again until it is there:
+    /// commands help, and no route depends on them. Waits for the first attempt, a few seconds at most.
+    pub async fn start(control: &Control) -> (Self, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (open, connections) = mpsc::channel(1);
         let (new, listeners) = mpsc::channel(1);
@@ -87,12 +75,15 @@ impl Server {
             open,
             lobby: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
         };
+        let (upkeep, place, tried) = Upkeep::new(control.clone(), new);
         let tasks = vec![
-            tokio::spawn(hall.accept(listener, listeners)),
+            tokio::spawn(hall.accept(listeners)),
             tokio::spawn(async move { board.serve(requests).await }),
-            tokio::spawn(look_after(control.clone(), Arc::clone(&place), new)),
+            tokio::spawn(upkeep.run()),
         ];
-        Ok((Self { place, tasks, connections }, receiver))
+        // An error says that the task is gone, and then nobody tells more.
+        drop(tried.await);
+        (Self { place, tasks, connections }, receiver)
     }
 
     /// Accepts nothing more and waits until the answers that were given have left, a second at most.
@@ -112,58 +103,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.abort();
-        unpoisoned(&self.place).file.remove();
-    }
-}
-
-/// The file of the socket.
-#[derive(Debug)]
-struct Place {
-    file: SocketFile,
-    _group: Option<Looking>,
-}
-
-impl Place {
-    fn make(control: &Control) -> Result<(std::os::unix::net::UnixListener, Self), ServerError> {
-        let (listener, file) = listen(control)?;
-        let group = control.group.as_deref().map(|name| group::give(&file, name));
-        Ok((listener, Self { file, _group: group }))
-    }
-}
-
-/// Puts the file of the socket back when somebody has removed it.
-async fn look_after(control: Control, place: Arc<Mutex<Place>>, new: mpsc::Sender<UnixListener>) {
-    let threads = Threads::new("socket", 1);
-    let path = control.socket.display().to_string();
-    let mut replaced = false;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let (shown, control) = (unpoisoned(&place).file.clone(), control.clone());
-        let look = move || match shown.look()? {
-            Found::Ours => Ok(None),
-            Found::Nothing | Found::Another => Place::make(&control).map(Some).map_err(io::Error::other),
-        };
-        // Whatever hangs there is looked at again the next time.
-        let Ok(looked) = threads.within(LOOK_PATIENCE, look).await else { continue };
-        match looked
-            .and_then(|made| made.map(|(made, file)| Ok((UnixListener::from_std(made)?, file))).transpose())
-        {
-            Ok(None) => replaced = false,
-            Ok(Some((listener, made))) => {
-                warn!(path, "the control socket was removed, and is put back");
-                *unpoisoned(&place) = made;
-                replaced = false;
-                if new.send(listener).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) if !replaced => {
-                let error = &error as &dyn std::error::Error;
-                error!(error, "the control socket was removed, and cannot be put back");
-                replaced = true;
-            }
-            Err(_) => {}
-        }
+        self.place.remove();
     }
 }
 
@@ -181,16 +121,17 @@ struct Hall {
 }
 
 impl Hall {
-    async fn accept(self, mut listener: UnixListener, mut listeners: mpsc::Receiver<UnixListener>) {
+    async fn accept(self, mut listeners: mpsc::Receiver<UnixListener>) {
+        let mut listener = None;
         let mut troubles = Troubles::default();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let anybody = !unpoisoned(&self.crowd).0.is_empty();
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = accept(listener.as_ref()) => accepted,
                 Some(new) = listeners.recv() => {
-                    listener = new;
+                    listener = Some(new);
                     continue;
                 }
                 _ = sweep.tick(), if anybody => {
@@ -200,7 +141,7 @@ impl Hall {
                     continue;
                 }
             };
-            match accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?, Line::new(stream)))) {
+            match accepted.and_then(|stream| Ok((stream.peer_cred()?, Line::new(stream)))) {
                 Ok((credentials, line)) => {
                     troubles.over();
                     self.admit(credentials, line);
@@ -268,6 +209,14 @@ impl Hall {
         if let Some(task) = task {
             task.abort();
         }
+    }
+}
+
+/// The next connection, for which there must be a socket first. Cancel-safe.
+async fn accept(listener: Option<&UnixListener>) -> io::Result<UnixStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => pending().await,
     }
 }
 

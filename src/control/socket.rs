@@ -21,7 +21,7 @@ const BACKLOG: i32 = 64;
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
-pub enum SocketError {
+pub(super) enum SocketError {
     /// It cannot be made.
     #[error("cannot make the control socket {}", path.display())]
     Bind {
@@ -38,16 +38,30 @@ pub enum SocketError {
         path: PathBuf,
     },
     /// Something else has its name.
-    #[error(
-        "cannot make the control socket {}: {what} has this name; remove it, or name another path with `control: {{socket: …}}`",
-        path.display()
-    )]
+    #[error("cannot make the control socket {}: {what} has this name", path.display())]
     NotASocket {
         /// Where.
         path: PathBuf,
         /// What is there.
         what: &'static str,
     },
+}
+
+impl SocketError {
+    /// What to do about it.
+    pub(super) fn hint(&self) -> Option<String> {
+        let elsewhere = "name another path with `control: {socket: …}`";
+        Some(match self {
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                format!(
+                    "the user that vipcast runs as must be able to write to its directory, or {elsewhere}"
+                )
+            }
+            Self::Bind { .. } => return None,
+            Self::Taken { .. } => format!("commands with this path reach that one; {elsewhere}"),
+            Self::NotASocket { .. } => format!("remove it, or {elsewhere}"),
+        })
+    }
 }
 
 /// The file of a socket that we have made.
@@ -190,14 +204,14 @@ mod tests {
         let directory = scratch("others");
         let path = directory.join("control.sock");
         let refused = |what: &str| {
-            let error = listen(&control(&path)).unwrap_err().to_string();
+            let error = listen(&control(&path)).unwrap_err();
             assert_eq!(
-                error,
-                format!(
-                    "cannot make the control socket {}: {what} has this name; remove it, or name another path with \
-                     `control: {{socket: …}}`",
-                    path.display()
-                )
+                error.hint().as_deref(),
+                Some("remove it, or name another path with `control: {socket: …}`")
+            );
+            assert_eq!(
+                error.to_string(),
+                format!("cannot make the control socket {}: {what} has this name", path.display())
             );
             assert!(path.symlink_metadata().is_ok(), "{what} is still there");
             if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) }.unwrap();

@@ -37,7 +37,7 @@ use crate::check::report::CheckReport;
 use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::{Config, Peer};
 use crate::control::api::Refusal;
-use crate::control::server::{Reply, Request, Server, ServerError};
+use crate::control::server::{Reply, Request, Server};
 use crate::engine::{Effect, Engine, Event, Record};
 use crate::exporters::Exporters;
 use crate::journal;
@@ -68,9 +68,6 @@ pub enum DaemonError {
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The control socket.
-    #[error(transparent)]
-    Control(#[from] ServerError),
     /// Addresses.
     #[error(transparent)]
     Vip(#[from] VipError),
@@ -153,7 +150,7 @@ impl Daemon {
         orphans::adopt();
         let Opened { store, left } = Store::open(&config.state_dir, state_mode(&config))?;
         let namespace = NamespaceLock::take()?;
-        let (server, requests) = Server::start(&config.control)?;
+        let (server, requests) = Server::start(&config.control).await;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
         let (peers, peer_streams) = Peers::start(&config);

@@ -78,6 +78,7 @@ mod scale;
 mod sessions;
 mod signals;
 mod soak;
+mod start;
 mod successor;
 mod transport;
 mod unit;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         addresses::trials(),
         next_hops::trials(),
         boot::trials(),
+        start::trials(),
         unnumbered::trials(),
         renamed::trials(),
         exporters::trials(),

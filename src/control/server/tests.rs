@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::super::upkeep::LOOK;
 use super::*;
 use crate::control::api::{Done, Probes, Status, Vip};
 
@@ -21,12 +22,12 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(name: &str) -> Self {
+    async fn new(name: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("vipcast-server-{}-{name}", std::process::id()));
         drop(fs::remove_dir_all(&directory));
         fs::create_dir(&directory).unwrap();
         let control = Control { socket: directory.join("control.sock"), group: None };
-        let (server, requests) = Server::start(&control).unwrap();
+        let (server, requests) = Server::start(&control).await;
         Self { control, server, requests }
     }
 
@@ -105,7 +106,7 @@ async fn asked(path: &PathBuf, request: &str) -> String {
 
 #[tokio::test]
 async fn the_caller_is_who_the_kernel_says_and_only_root_may_speak_for_somebody() {
-    let mut rig = Rig::new("caller");
+    let mut rig = Rig::new("caller").await;
     let path = rig.path();
     let login = fs::read_to_string("/proc/self/loginuid").unwrap_or_default().trim().parse::<u32>().ok();
     let login = login.filter(|uid| *uid != u32::MAX && *uid != 0);
@@ -145,7 +146,7 @@ async fn a_member_of_the_group_acts_in_no_name_but_its_own() {
         eprintln!("skipped: only root can become somebody else");
         return;
     }
-    let mut rig = Rig::new("member");
+    let mut rig = Rig::new("member").await;
     let path = rig.path();
     fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
     let client = std::thread::spawn(move || {
@@ -163,7 +164,7 @@ async fn a_member_of_the_group_acts_in_no_name_but_its_own() {
 
 #[tokio::test]
 async fn a_command_whose_client_has_given_up_is_not_carried_out() {
-    let mut rig = Rig::new("given-up");
+    let mut rig = Rig::new("given-up").await;
     let path = rig.path();
     let all = r#"{"services": "all"}"#;
     // The server does not run meanwhile, like a daemon that stands still.
@@ -187,7 +188,7 @@ async fn a_command_whose_client_has_given_up_is_not_carried_out() {
 
 #[tokio::test]
 async fn silent_clients_take_no_more_than_their_places_and_everybody_else_is_answered() {
-    let (path, _server) = Rig::new("silent").answer(1);
+    let (path, _server) = Rig::new("silent").await.answer(1);
     let mut silent = Vec::new();
     for n in 0..300 {
         silent.push(UnixStream::connect(&path).await.unwrap());
@@ -211,7 +212,7 @@ async fn silent_clients_take_no_more_than_their_places_and_everybody_else_is_ans
 async fn clients_that_do_not_read_keep_nobody_from_the_status() {
     // An answer of 300 kB each: more than the socket takes.
     const CLIENTS: usize = 100;
-    let (path, _server) = Rig::new("slow-readers").answer(1500);
+    let (path, _server) = Rig::new("slow-readers").await.answer(1500);
     let mut slow = Vec::new();
     for _ in 0..CLIENTS {
         let mut stream = UnixStream::connect(&path).await.unwrap();
@@ -269,7 +270,7 @@ async fn those_who_ask_while_a_status_is_made_share_the_next_one() {
 
 #[tokio::test]
 async fn what_is_no_request_of_ours_is_refused_with_4xx() {
-    let (path, _server) = Rig::new("bad").answer(1);
+    let (path, _server) = Rig::new("bad").await.answer(1);
     let chunked = "POST /v1/drain HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
     let requests = [
         ("both lengths", format!("{chunked}content-length: 5\r\n\r\n0\r\n\r\n")),
@@ -295,21 +296,59 @@ async fn what_is_no_request_of_ours_is_refused_with_4xx() {
     }
 }
 
-#[tokio::test]
-async fn a_socket_that_was_removed_is_put_back_and_that_of_somebody_else_is_left() {
-    let (path, server) = Rig::new("removed").answer(1);
-    fs::remove_file(&path).unwrap();
+/// Waits until somebody listens at `path`.
+async fn answers_at(path: &PathBuf) {
     let back = async {
-        while UnixStream::connect(&path).await.is_err() {
+        while UnixStream::connect(path).await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LONG, back).await.expect("the socket to come back");
-    assert!(asked(&path, GET_STATUS).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    tokio::time::timeout(LONG, back).await.expect("the socket to come");
+    assert!(asked(path, GET_STATUS).await.starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test]
+async fn a_socket_that_was_removed_is_put_back_with_its_directory_and_that_of_somebody_else_is_left() {
+    let (path, server) = Rig::new("removed").await.answer(1);
+    fs::remove_file(&path).unwrap();
+    answers_at(&path).await;
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    answers_at(&path).await;
     fs::remove_file(&path).unwrap();
     fs::write(&path, "precious").unwrap();
     tokio::time::sleep(LOOK * 3).await;
     drop(server);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_that_cannot_be_made_ends_no_start_and_comes_when_it_can() {
+    let rig = Rig::new("later").await;
+    let directory = rig.path().parent().unwrap().join("run");
+    drop(rig);
+    let control = Control { socket: directory.join("control.sock"), group: None };
+    fs::write(&directory, "precious").unwrap();
+    let (server, requests) = Server::start(&control).await;
+    let (path, _server) = Rig { control, server, requests }.answer(1);
+    assert_eq!(fs::read_to_string(&directory).unwrap(), "precious");
+    fs::remove_file(&directory).unwrap();
+    answers_at(&path).await;
+    fs::remove_dir_all(directory.parent().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_of_another_daemon_is_its_own_until_that_has_gone() {
+    let rig = Rig::new("another").await;
+    let control = rig.control.clone();
+    let (path, first) = rig.answer(1);
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(&path).unwrap());
+    let theirs = inode();
+    let (server, requests) = Server::start(&control).await;
+    tokio::time::sleep(LOOK * 3).await;
+    assert_eq!(inode(), theirs);
+    let (_, _second) = Rig { control, server, requests }.answer(1);
+    drop(first);
+    answers_at(&path).await;
     fs::remove_dir_all(path.parent().unwrap()).unwrap();
 }

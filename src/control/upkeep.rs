@@ -1,0 +1,166 @@
+//! Keeps the file of the control socket there: makes it, tries again while it cannot be made, and puts it back when somebody has
+//! removed it.
+//!
+//! ```text
+//!  every 5 s:  there, ours ────────────────────────────► nothing
+//!              nothing, or another ─► make it ─┬─ made ─► the new listener goes to the server
+//!                                              └─ not ──► one warning a cause
+//! ```
+//!
+//! **Threads.** A file system may hang, so each look has a thread of its own ([`Threads`]), one at a time. What such a thread
+//! makes after it was given up is dropped, and its file is one that nobody listens on: the next look takes its place.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+use super::group::{self, Looking};
+use super::socket::{Found, SocketError, SocketFile, listen};
+use crate::blocking::Threads;
+use crate::config::model::Control;
+
+/// How often the file of the socket is looked at.
+pub(super) const LOOK: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
+/// How long a look at it may take, and so how long a start waits for it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The file of the socket, while there is one that is ours.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Where(Arc<Mutex<Option<Place>>>);
+
+impl Where {
+    /// Removes it.
+    pub(super) fn remove(&self) {
+        if let Some(place) = self.lock().take() {
+            place.file.remove();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    file: SocketFile,
+    _group: Option<Looking>,
+}
+
+impl Place {
+    fn make(control: &Control) -> Result<(std::os::unix::net::UnixListener, Self), SocketError> {
+        let (listener, file) = listen(control)?;
+        let group = control.group.as_deref().map(|name| group::give(&file, name));
+        Ok((listener, Self { file, _group: group }))
+    }
+}
+
+/// The task.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    control: Control,
+    place: Where,
+    listeners: mpsc::Sender<UnixListener>,
+    tried: Option<oneshot::Sender<()>>,
+    threads: Threads,
+    /// Why there is no socket, as it was told last.
+    told: Option<String>,
+}
+
+impl Upkeep {
+    /// Nothing is there yet. Listening sockets go to `listeners`; the receiver hears when it was tried once.
+    pub(super) fn new(
+        control: Control,
+        listeners: mpsc::Sender<UnixListener>,
+    ) -> (Self, Where, oneshot::Receiver<()>) {
+        let (tried, heard) = oneshot::channel();
+        let place = Where::default();
+        let threads = Threads::new("socket", 1);
+        let upkeep =
+            Self { control, place: place.clone(), listeners, tried: Some(tried), threads, told: None };
+        (upkeep, place, heard)
+    }
+
+    /// Looks for ever, or until the server is gone.
+    pub(super) async fn run(mut self) {
+        while !self.listeners.is_closed() {
+            match self.look().await {
+                Ok(None) => self.is_there(),
+                Ok(Some((listener, place))) => self.made(listener, place).await,
+                Err(trouble) => self.tell(&trouble),
+            }
+            if let Some(tried) = self.tried.take() {
+                // The server may be gone.
+                let _gone = tried.send(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// A new socket, if one is needed.
+    async fn look(&self) -> Result<Option<(UnixListener, Place)>, Trouble> {
+        let (shown, control) =
+            (self.place.lock().as_ref().map(|place| place.file.clone()), self.control.clone());
+        let look = move || match shown.map_or(Ok(Found::Nothing), |file| file.look()) {
+            Ok(Found::Ours) => Ok(None),
+            Ok(Found::Nothing | Found::Another) => Place::make(&control).map(Some),
+            Err(source) => Err(SocketError::Bind { path: control.socket, source }),
+        };
+        let looked = self.threads.within(PATIENCE, look).await;
+        let made = looked.map_err(|silent| {
+            let said = format!("{}: {}", self.control.socket.display(), words(&silent));
+            Trouble { said, hint: None }
+        })?;
+        let made = made.map_err(|error| Trouble { said: words(&error), hint: error.hint() })?;
+        let Some((listener, place)) = made else { return Ok(None) };
+        match UnixListener::from_std(listener) {
+            Ok(listener) => Ok(Some((listener, place))),
+            Err(error) => {
+                place.file.remove();
+                Err(Trouble { said: words(&error), hint: None })
+            }
+        }
+    }
+
+    async fn made(&mut self, listener: UnixListener, place: Place) {
+        let before = self.place.lock().replace(place);
+        if before.is_some() && self.told.is_none() {
+            warn!(path = %self.control.socket.display(), "the control socket was removed, and is put back");
+        }
+        self.is_there();
+        // The server may be gone.
+        drop(self.listeners.send(listener).await);
+    }
+
+    fn is_there(&mut self) {
+        if self.told.take().is_some() {
+            info!(path = %self.control.socket.display(), "the control socket is there");
+        }
+    }
+
+    fn tell(&mut self, trouble: &Trouble) {
+        let Trouble { said, hint } = trouble;
+        if self.told.as_ref() == Some(said) {
+            return;
+        }
+        warn!(error = said, hint, "running without the control socket; it is tried again every {LOOK:?}");
+        self.told = Some(said.clone());
+    }
+}
+
+/// Why there is no socket.
+#[derive(Debug)]
+struct Trouble {
+    said: String,
+    hint: Option<String>,
+}
+
+/// An error and its causes, in one line.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
