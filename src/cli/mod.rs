@@ -111,6 +111,9 @@ enum Failure {
     /// The configuration is broken; this is the whole message.
     #[error("{0}")]
     Config(String),
+    /// The configuration cannot be read at present, which is no mistake of it; this is the whole message.
+    #[error("{0}")]
+    Unread(String),
     /// The daemon did not answer, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -156,6 +159,8 @@ const EX_CONFIG: u8 = 78;
 fn report(failure: &Failure) -> ExitCode {
     let (text, code) = match failure {
         Failure::Config(diagnostics) => (diagnostics.clone(), ExitCode::from(EX_CONFIG)),
+        // Whoever starts it again, as systemd does, may find it.
+        Failure::Unread(diagnostics) => (diagnostics.clone(), ExitCode::FAILURE),
         Failure::Client(error) => {
             let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {
                 error.source()

@@ -13,8 +13,12 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     signals::block().map_err(anyhow::Error::from)?;
     let _flush = log::start();
     let starting = signals::Starting::watch();
-    let Loaded { config, warnings } = config::load(args.path(), Host::Lenient)
-        .map_err(|diagnostics| Failure::Config(super::check::rendered(&diagnostics)))?;
+    let Loaded { config, warnings } = config::load(args.path(), Host::Lenient).map_err(|diagnostics| {
+        match super::check::rendered(&diagnostics) {
+            text if diagnostics.may_pass() => Failure::Unread(text),
+            text => Failure::Config(text),
+        }
+    })?;
     log::set(config.log);
     tracing::info!(version = VERSION, commit = commit(), configuration = %args.path().display(), "vipcast started");
     journal::warn_of(&warnings);

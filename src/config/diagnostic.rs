@@ -9,10 +9,13 @@ mod source;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeSeq, SerializeStruct, Serializer};
 
 use self::source::Source;
+use super::checks::io_cause;
 use super::host::Need;
 
 /// One of the files that were read, by the order of reading.
@@ -89,9 +92,16 @@ impl Diagnostic {
 pub struct Diagnostics {
     sources: Vec<Source>,
     list: Vec<Diagnostic>,
+    unread: usize,
 }
 
 impl Diagnostics {
+    /// Whether all that is wrong is that files cannot be read, which says nothing about what is in them and may pass: their mode,
+    /// the disk, a file server. A file that is not there is a mistake.
+    pub fn may_pass(&self) -> bool {
+        self.unread > 0 && self.unread == self.count(Severity::Error)
+    }
+
     /// The findings in the order of the files.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
@@ -247,6 +257,8 @@ pub(super) struct Report {
     sources: Vec<Source>,
     list: Vec<Diagnostic>,
     needs: Vec<(Span, Need)>,
+    /// Errors that [`Self::unread`] has made.
+    unread: usize,
 }
 
 impl Report {
@@ -293,6 +305,16 @@ impl Report {
         self.push(Severity::Error, file, None, message.into())
     }
 
+    /// The file, or the directory, cannot be read.
+    pub(super) fn unread(&mut self, file: FileId, cause: &io::Error) -> &mut Diagnostic {
+        // What the kernel says may pass, unless it is about the path or what is there, such as a directory.
+        let lasts =
+            matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory);
+        self.unread += usize::from(cause.raw_os_error().is_some() && !lasts);
+        let name = Arc::clone(&self.sources[file.0 as usize].name);
+        self.file_error(file, format!("cannot read `{name}`: {}", io_cause(cause)))
+    }
+
     /// Something at `span` is probably not what was meant.
     pub(super) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Warning, span.file, Some(span), message.into())
@@ -329,7 +351,7 @@ impl Report {
 
     /// Sorted by file and place; what is about a whole file comes first in it. What may be a secret is hidden from now on.
     pub(super) fn finish(self) -> Diagnostics {
-        let Self { mut sources, mut list, needs: _ } = self;
+        let Self { mut sources, mut list, needs: _, unread } = self;
         for diagnostic in list.iter_mut() {
             let Some(span) = diagnostic.span else { continue };
             let Some(text) = sources[span.file.0 as usize].text.get(span.start..span.end) else { continue };
@@ -352,7 +374,7 @@ impl Report {
         }
         list.sort_by_key(|d| (d.file, d.span.map(|span| (span.start, span.end)), d.severity));
         list.dedup();
-        Diagnostics { sources, list }
+        Diagnostics { sources, list, unread }
     }
 
     fn push(

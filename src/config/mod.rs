@@ -158,8 +158,7 @@ fn read_file(path: &Path, host: Host, report: &mut Report) -> Option<FileId> {
         Ok(read) => read,
         Err(error) => {
             let file = report.add_file(&name, "");
-            let diagnostic =
-                report.file_error(file, format!("cannot read `{name}`: {}", checks::io_cause(&error)));
+            let diagnostic = report.unread(file, &error);
             if error.kind() == ErrorKind::NotFound {
                 diagnostic.hint("give the path of a configuration; examples/ has some to start from");
             } else if error.kind() == ErrorKind::PermissionDenied {
@@ -248,7 +247,7 @@ fn drop_in_paths(main: &Path, report: &mut Report) -> Vec<PathBuf> {
         Err(error) => {
             let name = directory.display().to_string();
             let file = report.add_file(&name, "");
-            report.file_error(file, format!("cannot read `{name}`: {}", checks::io_cause(&error)));
+            report.unread(file, &error);
             return Vec::new();
         }
     };

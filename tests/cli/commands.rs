@@ -149,6 +149,28 @@ fn a_file_or_program_that_everyone_may_change_is_warned_of() {
     assert!(said.contains("and vipcast runs it"), "{said}");
 }
 
+/// A disk that errs, a mode that somebody has changed: systemd tries exit code 1 again, and never 78.
+#[test]
+fn a_configuration_that_cannot_be_read_may_pass_and_one_that_is_broken_does_not() {
+    let vipcast = Vipcast::new("unread");
+    let exit = |command: &str| {
+        let said = vipcast.said(&[command, "--config", "vipcast.yaml"]);
+        said.split_once('\n').map(|(code, _)| code.to_owned()).unwrap_or_default()
+    };
+    let exits = || [exit("run"), exit("check")];
+    let text = "local_as: 1\npeers: {tor: {address: 192.0.2.1, peer_as: 2}}\nservices: {}\n";
+    fs::write(vipcast.0.join("vipcast.yaml"), text).expect("a temporary file");
+    fs::create_dir(vipcast.0.join("services.d")).expect("a directory");
+    let drop_in = vipcast.0.join("services.d/web.yaml");
+    // The memory at address zero: EIO, for root as well.
+    std::os::unix::fs::symlink("/proc/self/mem", &drop_in).expect("a link");
+    let said = vipcast.said(&["run", "--config", "vipcast.yaml"]);
+    assert!(said.contains("cannot read `services.d/web.yaml`: Input/output error"), "{said}");
+    assert_eq!(exits(), ["exit code 1", "exit code 78"]);
+    fs::write(vipcast.0.join("vipcast.yaml"), "local_as: [").expect("a temporary file");
+    assert_eq!(exits(), ["exit code 78", "exit code 78"]);
+}
+
 #[test]
 fn a_named_pipe_is_refused_at_once_and_that_of_a_shell_is_read() {
     let vipcast = Vipcast::new("pipes");
