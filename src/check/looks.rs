@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::limit::Limit;
+use super::pool::{self, NoResult};
 
 #[cfg(test)]
 mod tests;
@@ -59,13 +60,10 @@ impl Looks {
         let Some(Ok(turn)) = turn else {
             return Err(limit.exceeded(&format!("{LOOKS} other files hang, and none came back")));
         };
-        let looking = tokio::task::spawn_blocking(move || {
-            let _held_while_the_thread_is_busy = (alone, turn);
-            look()
-        });
-        match limit.within(looking).await {
+        match limit.within(pool::run((alone, turn), look)).await {
             Some(Ok(seen)) => Ok(seen),
-            Some(Err(_)) => Err(format!("looking at {} panicked", path.display())),
+            Some(Err(NoResult::Panicked)) => Err(format!("looking at {} panicked", path.display())),
+            Some(Err(NoResult::NoThread)) => Err("this host has no thread left to look at files".to_owned()),
             None => Err(limit.exceeded("the file system did not answer")),
         }
     }

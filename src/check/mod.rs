@@ -68,6 +68,7 @@ mod netlink;
 pub mod once;
 mod owners;
 mod pattern;
+mod pool;
 mod probe;
 mod process;
 mod proxy;

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 pub(super) use self::lanes::MOST;
 use self::lanes::{Lanes, Slot};
 use self::local::Local;
+use super::pool::{self, NoResult};
 use super::words;
 
 /// How long the last addresses of a name are used when no newer ones can be had.
@@ -175,17 +176,16 @@ impl Resolver {
     async fn look_up(&self, name: String, slot: Option<Slot>) -> Result<Addresses, Failure> {
         let lookup = self.lookup;
         let asked = name.clone();
-        let result = tokio::task::spawn_blocking(move || {
-            let _held_while_the_thread_is_busy = slot;
-            lookup(&asked)
-        });
-        match result.await {
+        match pool::run(slot, move || lookup(&asked)).await {
             Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses.into()),
             // RFC 6761 §6.3: whatever a resolver says of it.
             _ if local::is_localhost(&name) => Ok(local::LOCALHOST.into()),
             Ok(Ok(_)) => Err(Failure::None("it has no address".into())),
             Ok(Err(error)) => Err(failure(&error)),
-            Err(_) => Err(Failure::NoAnswer("the lookup panicked".into())),
+            Err(NoResult::Panicked) => Err(Failure::NoAnswer("the lookup panicked".into())),
+            Err(NoResult::NoThread) => {
+                Err(Failure::NoAnswer("this host has no thread left to look up names".into()))
+            }
         }
     }
 

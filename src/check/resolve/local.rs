@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::check::pool;
+
 /// How often the files are looked at, at most.
 const LASTS: Duration = Duration::from_secs(1);
 
@@ -49,7 +51,7 @@ impl Local {
         // Not on this thread: also a local disk may hang.
         let names = match self.fresh() {
             Some(names) => names,
-            None => match tokio::task::spawn_blocking(move || this.look()).await {
+            None => match pool::run((), move || this.look()).await {
                 Ok(names) => names,
                 Err(_) => return false,
             },

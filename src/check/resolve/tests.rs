@@ -107,7 +107,10 @@ async fn the_last_addresses_go_on_being_used_until_the_resolver_says_that_there_
     *SAYS.lock().unwrap() = "Temporary failure in name resolution";
     let old = asked(&resolver, "web.example").await.unwrap();
     assert_eq!(old.addresses, known.addresses);
-    assert_eq!(old.remark.as_deref(), Some("address of 0 ms ago: Temporary failure in name resolution"));
+    let remark = old.remark.unwrap();
+    assert!(
+        remark.starts_with("address of ") && remark.ends_with(" ago: Temporary failure in name resolution")
+    );
     assert!(asked(&resolver, "other.example").await.is_err(), "it was never known");
     let age = |resolver: &Resolver, age| {
         let mut names = resolver.names();
