@@ -22,6 +22,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use nix::errno::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,20 +121,24 @@ impl StateDir {
     }
 
     /// Everything that a predecessor left and that can be understood; what cannot be is set aside with a warning.
-    pub(crate) fn left(&self) -> Left {
-        Left { drains: self.drains(), held: self.held_back(), announced: self.take_announced() }
+    ///
+    /// # Errors
+    /// [`StateError::Directory`] when this host cannot read at present: nothing is known of the files then.
+    pub(crate) fn left(&self) -> Result<Left, StateError> {
+        // The last is used up by reading it.
+        Ok(Left { drains: self.drains()?, held: self.held_back()?, announced: self.take_announced()? })
     }
 
-    fn drains(&self) -> Drains {
+    fn drains(&self) -> Result<Drains, StateError> {
         const LOST: &str = "drains that operators had set before this start are forgotten";
-        let Some(stored) = self.read::<BTreeMap<String, Value>>(DRAINS, LOST) else {
-            return Drains::default();
+        let Some(stored) = self.read::<BTreeMap<String, Value>>(DRAINS, LOST)? else {
+            return Ok(Drains::default());
         };
         let clocks = match Clocks::read() {
             Ok(clocks) => clocks,
             Err(error) => {
                 warn!(%error, "cannot read the time since the boot: {LOST}");
-                return Drains::default();
+                return Ok(Drains::default());
             }
         };
         let restored = stored::restore(stored, &clocks);
@@ -150,24 +155,25 @@ impl StateDir {
                 warn!(error = error as &dyn std::error::Error, "drains that are over stay written down");
             }
         }
-        restored.drains
+        Ok(restored.drains)
     }
 
-    fn held_back(&self) -> HeldBack {
-        self.read(HELD, "VIPs that `preempt` held back take over by themselves").unwrap_or_default()
+    fn held_back(&self) -> Result<HeldBack, StateError> {
+        let held = self.read(HELD, "VIPs that `preempt` held back take over by themselves")?;
+        Ok(held.unwrap_or_default())
     }
 
     /// What the process before left in [`Self::leave_announced`], once, if that was on this boot: a reboot has bound
     /// nothing.
-    fn take_announced(&self) -> Option<BTreeSet<IpNet>> {
+    fn take_announced(&self) -> Result<Option<BTreeSet<IpNet>>, StateError> {
         const LOST: &str = "the restart is taken for one after a crash";
-        let Announced { boot, vips } = self.read(RESTART, LOST)?;
+        let Some(Announced { boot, vips }) = self.read(RESTART, LOST)? else { return Ok(None) };
         let path = self.path.join(RESTART);
         if let Err(error) = fs::remove_file(&path) {
             warn!(%error, path = %path.display(), "the note of a graceful restart stays");
         }
-        let this = Clocks::read().ok()?.boot;
-        (boot == this).then_some(vips)
+        let this = Clocks::read().ok();
+        Ok(this.is_some_and(|this| boot == this.boot).then_some(vips))
     }
 
     /// Saves the drains: after this returns they survive a power cut.
@@ -190,16 +196,19 @@ impl StateDir {
     }
 
     /// `None`: there is no such file, or none that can be understood, and then it is set aside.
-    fn read<T: DeserializeOwned + Serialize>(&self, name: &str, lost: &str) -> Option<T> {
+    fn read<T: DeserializeOwned + Serialize>(&self, name: &str, lost: &str) -> Result<Option<T>, StateError> {
         let path = self.path.join(name);
-        let read = file::read(&path).map_err(|error| error.to_string());
+        let read = match file::read(&path) {
+            Err(source) if is_shortage(&source) => return Err(StateError::Directory { path, source }),
+            read => read.map_err(|error| error.to_string()),
+        };
         let parsed = read.and_then(|bytes| {
             let value = bytes.as_deref().map(serde_json::from_slice::<Value>).transpose();
             let value = value.map_err(|error| in_words(&error, bytes.as_deref()))?;
             let parsed = value.as_ref().map(T::deserialize).transpose().map_err(|error| error.to_string())?;
             Ok(value.zip(parsed))
         });
-        match parsed {
+        Ok(match parsed {
             Ok(None) => None,
             Ok(Some((value, parsed))) => {
                 if stored::says_more(&value, &parsed) {
@@ -219,7 +228,7 @@ impl StateDir {
                 }
                 None
             }
-        }
+        })
     }
 
     /// Keeps what this version does not understand: the next save replaces the file.
@@ -238,6 +247,20 @@ impl StateDir {
         file::replace(&self.path, name, what)
             .map_err(|source| StateError::Write { path: self.path.join(name), source })
     }
+}
+
+/// Whether this host is short of something, or a server is: that passes, and says nothing about a file.
+fn is_shortage(error: &io::Error) -> bool {
+    const SHORT: [Errno; 7] = [
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::ENOMEM,
+        Errno::EAGAIN,
+        Errno::EINTR,
+        Errno::ESTALE,
+        Errno::ETIMEDOUT,
+    ];
+    error.raw_os_error().is_some_and(|number| SHORT.contains(&Errno::from_raw(number)))
 }
 
 /// What a damaged file looks like: a parser's words do not tell an empty file from one full of zeros.

@@ -143,7 +143,8 @@ impl Store {
     pub fn open(path: &Path, mode: u32) -> Result<Opened, StateError> {
         let path_of_disk = path.to_owned();
         Self::start(path, move || {
-            StateDir::open(&path_of_disk, mode).map(|directory| (directory.left(), directory))
+            let directory = StateDir::open(&path_of_disk, mode)?;
+            Ok((directory.left()?, directory))
         })
     }
 

@@ -49,13 +49,13 @@ fn a_directory_that_is_made_is_the_owners_alone() {
 fn what_was_announced_is_left_once_and_for_this_boot_only() {
     let path = scratch("announced");
     let state = open(&path);
-    assert_eq!(state.take_announced(), None);
+    assert_eq!(state.take_announced().unwrap(), None);
     let vips = BTreeSet::from(["192.0.2.10/32".parse().unwrap(), "2001:db8::/48".parse().unwrap()]);
     state.leave_announced(&vips).unwrap();
-    assert_eq!(state.take_announced(), Some(vips));
-    assert_eq!(state.take_announced(), None, "it is used up");
+    assert_eq!(state.take_announced().unwrap(), Some(vips));
+    assert_eq!(state.take_announced().unwrap(), None, "it is used up");
     fs::write(path.join(RESTART), r#"{"boot": "another", "vips": ["192.0.2.10/32"]}"#).unwrap();
-    assert_eq!(state.take_announced(), None, "a reboot has bound nothing");
+    assert_eq!(state.take_announced().unwrap(), None, "a reboot has bound nothing");
     assert!(!path.join(RESTART).exists());
     fs::remove_dir_all(path).unwrap();
 }
@@ -64,12 +64,15 @@ fn what_was_announced_is_left_once_and_for_this_boot_only() {
 fn i12_what_was_saved_comes_back() {
     let path = scratch("saved");
     let state = open(&path);
-    assert_eq!((state.drains(), state.held_back()), (Drains::default(), HeldBack::default()));
+    assert_eq!(
+        (state.drains().unwrap(), state.held_back().unwrap()),
+        (Drains::default(), HeldBack::default())
+    );
     let [held, other]: [IpNet; 2] = ["192.0.2.10/32", "192.0.2.11/32"].map(|vip| vip.parse().unwrap());
     let held_back = HeldBack { held: [held].into(), watched: [held, other].into() };
     state.save_held_back(&held_back).unwrap();
     state.save_drains(&drained("web")).unwrap();
-    assert_eq!((state.drains(), state.held_back()), (drained("web"), held_back));
+    assert_eq!((state.drains().unwrap(), state.held_back().unwrap()), (drained("web"), held_back));
     fs::remove_dir_all(path).unwrap();
 }
 
@@ -95,7 +98,7 @@ fn whatever_is_in_the_place_of_a_state_file_it_is_set_aside_and_the_daemon_start
             damage(&path.join(name));
         }
         let state = open(&path);
-        let left = state.left();
+        let left = state.left().unwrap();
         assert_eq!((left.drains, left.held, left.announced), Default::default(), "{what}");
         for name in [DRAINS, HELD, RESTART] {
             let aside = |entry: &fs::DirEntry| {
@@ -108,7 +111,7 @@ fn whatever_is_in_the_place_of_a_state_file_it_is_set_aside_and_the_daemon_start
             );
         }
         state.save_drains(&drained("web")).unwrap();
-        assert_eq!(state.drains(), drained("web"), "{what}");
+        assert_eq!(state.drains().unwrap(), drained("web"), "{what}");
         fs::remove_dir_all(path).unwrap();
     }
 }
@@ -119,7 +122,7 @@ fn what_a_newer_version_wrote_is_kept_beside_what_replaces_it() {
     let text = r#"{"web": {"by": "alice", "since": "2026-11-22T12:00:00Z", "level": 3}, "dns": {"v": 9}}"#;
     fs::write(path.join(DRAINS), text).unwrap();
     let state = open(&path);
-    let drains = state.drains();
+    let drains = state.drains().unwrap();
     assert_eq!(drains.services.len(), 1, "what can be understood holds");
     state.save_drains(&drains).unwrap();
     let copies = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
@@ -127,4 +130,16 @@ fn what_a_newer_version_wrote_is_kept_beside_what_replaces_it() {
     assert_eq!(copies.len(), 1);
     assert_eq!(fs::read_to_string(&copies[0]).unwrap(), text);
     fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_for_a_moment_is_not_taken_for_a_damaged_one() {
+    let kernel = |errno: Errno| is_shortage(&io::Error::from(errno));
+    for passing in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ESTALE] {
+        assert!(kernel(passing), "{passing}");
+    }
+    for lasting in [Errno::EIO, Errno::ELOOP, Errno::EACCES] {
+        assert!(!kernel(lasting), "{lasting}");
+    }
+    assert!(!is_shortage(&io::Error::other("it is no regular file")));
 }
