@@ -67,7 +67,7 @@
 //! | the hint for a session that is down | [`vipcast_bgp::fsm`], its `hint` |
 //! | what BFD means for a peer | [`bfd`]; the protocol is in [`vipcast_bgp::bfd`] |
 //! | a log line | [`journal`] for what the engine records, [`log`] for its form |
-//! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` |
+//! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` and kept there by `control::upkeep` |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | what a signal does | [`signals`] |
 //! | a command | [`cli`]: one file each |

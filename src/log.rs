@@ -52,9 +52,13 @@ impl Drop for Flush {
 }
 
 /// Starts the thread that writes, and sends panics through it. Until [`set`] only what is [`print()`]ed is shown.
+/// Where the host has no thread for it nothing is logged, and why the process then ends is written without it.
 pub fn start() -> Flush {
-    THREAD.get_or_init(|| Thread::start(writer::Stderr));
-    panic::set_hook(Box::new(panicked));
+    if let Ok(thread) = Thread::start(writer::Stderr) {
+        // Whoever is called twice keeps the first.
+        drop(THREAD.set(thread));
+        panic::set_hook(Box::new(panicked));
+    }
     Flush(())
 }
 

@@ -66,13 +66,16 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Starts the thread. Without one the queue fills, and lines are lost, but nobody waits.
-    pub(super) fn start(sink: impl Sink) -> Self {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// There is none to be had, and nothing would ever be written.
+    pub(super) fn start(sink: impl Sink) -> io::Result<Self> {
         let log = Self(Arc::default());
         let shared = Arc::clone(&log.0);
         let thread = thread::Builder::new().name("log".to_owned()).stack_size(STACK);
-        drop(thread.spawn(move || write_all(&shared, sink)));
-        log
+        thread.spawn(move || write_all(&shared, sink))?;
+        Ok(log)
     }
 
     /// Takes a line, or counts it. Never waits for the sink.
@@ -222,7 +225,7 @@ mod tests {
     fn log() -> (Log, mpsc::Sender<Answer>, mpsc::Receiver<String>) {
         let (answer, answers) = mpsc::channel();
         let (show, shown) = mpsc::channel();
-        (Log::start(Scripted(answers, show)), answer, shown)
+        (Log::start(Scripted(answers, show)).unwrap(), answer, shown)
     }
 
     const LONG: Duration = Duration::from_secs(30);
