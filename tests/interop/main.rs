@@ -23,6 +23,7 @@
 //! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
 //! | `hostile` | peers and strangers that mean it no good, and what the others notice |
+//! | `flood` | thousands of connections a second to the BGP port and the control socket |
 //! | `load` | a million routes from one peer, and what the others notice |
 //! | `scale` | a thousand services with a check of their own every second |
 //! | `paths` | who else announces a VIP |
@@ -58,6 +59,7 @@ mod detection;
 mod disk;
 mod drain_all;
 mod exporters;
+mod flood;
 mod flushes;
 mod graceful;
 mod health;
@@ -130,6 +132,7 @@ fn main() -> ExitCode {
         disk::trials(),
         health::trials(),
         hostile::trials(),
+        flood::trials(),
         log::trials(),
         signals::trials(),
         missing::trials(),
