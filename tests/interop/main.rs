@@ -39,6 +39,7 @@
 //! | `log` | a log that nobody reads, or that cannot be written |
 //! | `signals` | what stops, what reloads, what changes nothing, and that none is lost at a bad moment |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
+//! | `locked` | a kernel that does not answer netlink; by itself, with `soak` |
 //! | `unit` | the unit of systemd: reloads that are refused, and what starts the daemon again |
 //! | `node` | a vipcast daemon on a lab host |
 //!
@@ -68,6 +69,7 @@ mod invariants;
 mod kept;
 mod kernel;
 mod load;
+mod locked;
 mod log;
 mod missing;
 mod next_hops;
@@ -138,6 +140,7 @@ fn main() -> ExitCode {
         missing::trials(),
         blocking::trials(),
         soak::trials(),
+        locked::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
