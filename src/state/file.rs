@@ -25,7 +25,7 @@ const KEPT: usize = 5;
 pub(super) const MODE: u32 = 0o600;
 
 /// What is in a file; `None`: there is none.
-pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     // O_NONBLOCK: opening a pipe that nobody writes would wait for a writer.
     let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path);
     let file = match opened {
@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Replaces a file as a whole: after this returns it survives a power cut.
-pub(super) fn replace(directory: &Path, name: &str, what: &impl Serialize) -> io::Result<()> {
+pub(crate) fn replace(directory: &Path, name: &str, what: &impl Serialize) -> io::Result<()> {
     let random = RandomState::new().hash_one(name);
     let new = directory.join(format!("{name}.new-{random:016x}"));
     let written = write(&new, what).and_then(|()| fs::rename(&new, directory.join(name)));

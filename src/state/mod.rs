@@ -10,7 +10,7 @@
 //!
 //! `StateDir` reads and writes, and blocks as long as the disk does. Only the thread of the [`Store`] calls it.
 
-mod file;
+pub(crate) mod file;
 mod lock;
 mod store;
 mod stored;
@@ -198,37 +198,13 @@ impl StateDir {
     /// `None`: there is no such file, or none that can be understood, and then it is set aside.
     fn read<T: DeserializeOwned + Serialize>(&self, name: &str, lost: &str) -> Result<Option<T>, StateError> {
         let path = self.path.join(name);
-        let read = match file::read(&path) {
-            Err(source) if is_shortage(&source) => return Err(StateError::Directory { path, source }),
-            read => read.map_err(|error| error.to_string()),
-        };
-        let parsed = read.and_then(|bytes| {
-            let value = bytes.as_deref().map(serde_json::from_slice::<Value>).transpose();
-            let value = value.map_err(|error| in_words(&error, bytes.as_deref()))?;
-            let parsed = value.as_ref().map(T::deserialize).transpose().map_err(|error| error.to_string())?;
-            Ok(value.zip(parsed))
-        });
-        Ok(match parsed {
-            Ok(None) => None,
-            Ok(Some((value, parsed))) => {
-                if stored::says_more(&value, &parsed) {
-                    self.keep_a_copy(name);
-                }
-                Some(parsed)
+        let understood = understand(&path, lost).map_err(|source| StateError::Directory { path, source })?;
+        Ok(understood.map(|(value, parsed)| {
+            if stored::says_more(&value, &parsed) {
+                self.keep_a_copy(name);
             }
-            Err(error) => {
-                let path = path.display();
-                match file::set_aside(&self.path.join(name)) {
-                    Ok(aside) => {
-                        warn!(error, aside = %aside.display(), "{path} is damaged and was set aside: {lost}");
-                    }
-                    Err(not_moved) => {
-                        warn!(error, %not_moved, "{path} is damaged and cannot be set aside: {lost}");
-                    }
-                }
-                None
-            }
-        })
+            parsed
+        }))
     }
 
     /// Keeps what this version does not understand: the next save replaces the file.
@@ -247,6 +223,37 @@ impl StateDir {
         file::replace(&self.path, name, what)
             .map_err(|source| StateError::Write { path: self.path.join(name), source })
     }
+}
+
+/// What is in a file, as it is and as it is understood. `None`: there is no such file, or none that can be understood, and
+/// then it is set aside with a warning that names what is `lost`.
+///
+/// # Errors
+/// This host cannot read at present, which says nothing about the file.
+pub(crate) fn understand<T: DeserializeOwned>(path: &Path, lost: &str) -> io::Result<Option<(Value, T)>> {
+    let read = match file::read(path) {
+        Err(error) if is_shortage(&error) => return Err(error),
+        read => read.map_err(|error| error.to_string()),
+    };
+    let understood = read.and_then(|bytes| {
+        let value = bytes.as_deref().map(serde_json::from_slice::<Value>).transpose();
+        let value = value.map_err(|error| in_words(&error, bytes.as_deref()))?;
+        let parsed = value.as_ref().map(T::deserialize).transpose().map_err(|error| error.to_string())?;
+        Ok(value.zip(parsed))
+    });
+    Ok(understood.unwrap_or_else(|error| {
+        let aside = file::set_aside(path);
+        let path = path.display();
+        match aside {
+            Ok(aside) => {
+                warn!(error, aside = %aside.display(), "{path} is damaged and was set aside: {lost}");
+            }
+            Err(not_moved) => {
+                warn!(error, %not_moved, "{path} is damaged and cannot be set aside: {lost}");
+            }
+        }
+        None
+    }))
 }
 
 /// Whether this host is short of something, or a server is: that passes, and says nothing about a file.
