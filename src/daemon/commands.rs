@@ -167,6 +167,8 @@ impl Daemon {
                 Answer::ok(&Done { message: "restarting".to_owned(), warning: None })
             }
             Err(refusal) => {
+                // Written or not: no process follows, and a later one is not to take itself for it.
+                self.store.withdraw_announced();
                 warn!(reason = refusal.error, "not restarted");
                 Answer::conflict(&refusal)
             }

@@ -52,7 +52,7 @@ impl Daemon {
         self.handle(vec![Event::Drain { scope: scope.clone(), drain: drain.clone(), replace }]);
         let until = ends.map(|ends| format!(" until {:.0}", ends.wall)).unwrap_or_default();
         let drain_time = self.engine.config().shutdown.drain_time;
-        Ok(match before {
+        let message = match before {
             None => format!("draining {scope}{until}: withdrawn in {drain_time:?}"),
             Some(before) if replace || drain.outlasts(&before) => {
                 let until = if ends.is_none() { " until it is lifted".to_owned() } else { until };
@@ -65,7 +65,12 @@ impl Daemon {
                 "{scope} stays drained, {}: that is longer, and was not changed; `--replace` makes it shorter",
                 drain_words(&before)
             ),
-        })
+        };
+        let waits = match &scope {
+            Scope::Everything => false,
+            Scope::Service(service) => !self.engine.config().services.contains_key(service),
+        };
+        Ok(if waits { format!("{message}; it waits for {scope}, which is not configured") } else { message })
     }
 
     fn try_undrain(&mut self, ServicesRequest { services, reason }: ServicesRequest, by: String) -> Outcome {
@@ -77,11 +82,12 @@ impl Daemon {
             Scope::Service(service) => drains.of(service.as_str()).next().is_some(),
         };
         self.handle(vec![Event::Undrain(scope.clone(), order)]);
-        Ok(match (drained, scope) {
+        let message = match (drained, scope) {
             (true, scope) => format!("{scope} no longer drained"),
             (false, Scope::Everything) => "nothing was drained".to_owned(),
             (false, Scope::Service(service)) => format!("{service} was not drained"),
-        })
+        };
+        Ok(self.with_unread(message, "a drain of it that is in there is lifted when it does"))
     }
 
     pub(super) fn promote(
@@ -106,11 +112,23 @@ impl Daemon {
         };
         let (recovering, others): (Vec<_>, Vec<_>) = services.into_iter().partition(is_recovering);
         let promote = |service: &ServiceName| Event::Promote(service.clone(), order.clone());
-        self.handle(recovering.iter().map(promote).collect());
-        Ok(match recovering.is_empty() {
+        // While the state directory is not read, others may be held back in there.
+        let unread = others.iter().filter(|_| self.engine.is_unread());
+        self.handle(recovering.iter().chain(unread).map(promote).collect());
+        let message = match recovering.is_empty() {
             false => format!("{} takes over as soon as it is healthy", list(&recovering)),
             true => format!("{} not held back before either", list(&others)),
-        })
+        };
+        Ok(self.with_unread(message, "nor does it hold it back when it does"))
+    }
+
+    /// Says what becomes of what is in a state directory that was not read yet.
+    fn with_unread(&self, message: String, then: &str) -> String {
+        if self.engine.is_unread() {
+            format!("{message}; the state directory has not answered yet: {then}")
+        } else {
+            message
+        }
     }
 
     /// It is in force already: the answer waits a moment to say whether it will be after a restart.

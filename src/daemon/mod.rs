@@ -243,6 +243,10 @@ impl Daemon {
     }
 
     async fn end(mut self, ending: Ending) -> Ending {
+        if self.note.take().is_some() {
+            // The end came while it was written down for a next process.
+            self.store.withdraw_announced();
+        }
         self.store.finish().await;
         match ending {
             Ending::Stopped | Ending::Left(_) => {
@@ -277,9 +281,9 @@ impl Daemon {
         }
     }
 
-    /// The state directory was slow at the start and has told its drains now.
-    fn merge(&mut self, Late(drains): Late) {
-        self.handle(vec![Event::LateDrains(drains)]);
+    /// The state directory was slow at the start and has told what is in it now.
+    fn merge(&mut self, Late(left): Late) {
+        self.handle(vec![Event::Late(Box::new(left))]);
         self.store.merged(Arc::clone(&self.engine.facts().drains));
     }
 

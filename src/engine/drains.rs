@@ -256,10 +256,15 @@ impl Engine {
         now: Instant,
         records: &mut Vec<Effect>,
     ) -> Touched {
+        // One that waits for its service is as good as any other; a name that nobody knows is none.
         if let Scope::Service(service) = &scope
             && !self.config.services.contains_key(service)
+            && !self.facts.drains.services.contains_key(service)
         {
             return Touched::Nothing;
+        }
+        if replace {
+            self.note_replaced(&scope);
         }
         if !Arc::make_mut(&mut self.facts.drains).add(&scope, drain, replace) {
             return Touched::Nothing;
@@ -275,6 +280,7 @@ impl Engine {
     }
 
     pub(super) fn fold_undrain(&mut self, scope: Scope, order: Order, records: &mut Vec<Effect>) -> Touched {
+        self.note_lifted(&scope);
         if !Arc::make_mut(&mut self.facts.drains).lift(&scope) {
             return Touched::Nothing;
         }
@@ -326,39 +332,6 @@ impl Engine {
         }
         Arc::make_mut(&mut self.facts.drains).set_wall(wall, now);
         self.fold_drain_time(now, records)
-    }
-
-    /// Drains that a state directory told late, when the daemon ran already. What an operator has said meanwhile holds.
-    pub(super) fn fold_late_drains(
-        &mut self,
-        late: Drains,
-        now: Instant,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
-        if late.is_empty() {
-            return Touched::Nothing;
-        }
-        let drains = Arc::make_mut(&mut self.facts.drains);
-        let mut added = Vec::new();
-        if let Some(everything) = late.everything.filter(|_| drains.everything.is_none()) {
-            added.push((Scope::Everything, Arc::clone(&everything.drain)));
-            drains.everything = Some(everything);
-        }
-        for (service, drain) in late.services {
-            let scope = Scope::Service(service);
-            if drains.add(&scope, &drain, false) {
-                added.push((scope, drain));
-            }
-        }
-        let record =
-            |(scope, drain): (_, Arc<Drain>)| Effect::Record(Record::Drained(scope, (*drain).clone()));
-        records.extend(added.into_iter().map(record));
-        let drains = Arc::clone(&self.facts.drains);
-        self.leave(
-            |service| drains.of(service.as_str()).next().is_some(),
-            now + self.config.shutdown.drain_time,
-        );
-        Touched::All
     }
 
     /// Says which drains wait for their service after a reload, and which have found it; forgets what is too many.

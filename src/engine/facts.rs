@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use vipcast_bgp::Version;
 use vipcast_bgp::adj_rib_out::Withheld;
 
+use super::Left;
 use super::address::{Address, AddressFact, Link, Links, Listing};
 use super::contest::Contest;
 use super::drains::{Drain, Drains, Leaving, Order, Scope};
@@ -58,8 +59,8 @@ pub enum Event {
     },
     /// An operator lifts drains.
     Undrain(Scope, Order),
-    /// Drains of a state directory that answered late.
-    LateDrains(Drains),
+    /// A state directory that was not read at the start has answered.
+    Late(Box<Left>),
     /// The wall clock was set, and is this now.
     WallClock(jiff::Timestamp),
     /// An operator lets a service that was down take over again.

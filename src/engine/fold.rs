@@ -95,7 +95,7 @@ impl Engine {
             }
             Event::Drain { scope, drain, replace } => self.fold_drain(scope, &drain, replace, now, records),
             Event::Undrain(scope, order) => self.fold_undrain(scope, order, records),
-            Event::LateDrains(drains) => self.fold_late_drains(drains, now, records),
+            Event::Late(left) => self.fold_late(*left, now, records),
             Event::WallClock(wall) => self.fold_wall(wall, now, records),
             Event::Shutdown => {
                 if self.facts.shutdown.is_some() {

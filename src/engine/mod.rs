@@ -21,6 +21,7 @@ mod facts;
 mod fold;
 mod kept;
 mod kernel;
+mod late;
 mod plan;
 pub mod reach;
 mod recovery;
@@ -46,6 +47,7 @@ pub use self::effect::{Effect, Record};
 pub use self::facts::{Asked, CheckFact, Event, Facts, PeerFact, Shutdown};
 use self::fold::{Touched, users};
 pub use self::kept::Kept;
+use self::late::Unread;
 pub use self::plan::Advertised;
 use self::plan::{Actual, Desired, Step, plan};
 use self::reach::Reach;
@@ -75,6 +77,8 @@ pub struct Left {
     pub held: HeldBack,
     /// The VIPs that were announced when a graceful restart was asked for, on this boot.
     pub announced: Option<BTreeSet<IpNet>>,
+    /// The state directory has not answered: what is in it comes later ([`Event::Late`]).
+    pub unread: bool,
 }
 
 /// The engine. See the [module](self).
@@ -90,6 +94,8 @@ pub struct Engine {
     users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
     /// What a predecessor announced when it left for a graceful restart.
     announced_before: Option<BTreeSet<IpNet>>,
+    /// What operators have said while the state directory is not read; `None`: it is.
+    unread: Option<Unread>,
     /// VIPs that a reboot holds back.
     watched: BTreeSet<IpNet>,
     /// What was last saved of what is held back.
@@ -124,10 +130,12 @@ impl Engine {
             actual,
             reach: Reach::default(),
             announced_before: left.announced,
+            unread: left.unread.then(Unread::default),
             saved: left.held.clone(),
             acted_at: None,
         };
-        engine.hold_back(&left.held);
+        let graceful = engine.announced_before.is_some();
+        engine.hold_back(&left.held, graceful, &BTreeSet::new());
         engine
     }
 

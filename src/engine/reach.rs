@@ -82,7 +82,7 @@ impl Reach {
             | Event::PeersRenamed(_)
             | Event::Drain { .. }
             | Event::Undrain(..)
-            | Event::LateDrains(_)
+            | Event::Late(_)
             | Event::WallClock(_)
             | Event::Promote(..)
             | Event::Shutdown

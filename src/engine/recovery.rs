@@ -128,12 +128,16 @@ impl Recovery {
 
 impl Engine {
     /// Holds back what a predecessor held back, and where it did not leave for a graceful restart, all that it had: somebody
-    /// else has its traffic now.
-    pub(super) fn hold_back(&mut self, left: &HeldBack) {
-        let held = if self.announced_before.is_some() { &left.held } else { &left.watched };
-        for service in self.config.services.values().filter(|service| service.preempt() != Preempt::AtOnce) {
-            let lost = Recovery { lost: true, ..Recovery::default() };
-            self.facts.recovering.extend(service.vips.intersection(held).map(|vip| (*vip, lost)));
+    /// else has its traffic now. Services that were promoted since are not held back.
+    pub(super) fn hold_back(&mut self, left: &HeldBack, graceful: bool, promoted: &BTreeSet<ServiceName>) {
+        let held = if graceful { &left.held } else { &left.watched };
+        let holds = |service: &Service| service.preempt() != Preempt::AtOnce;
+        let services = self.config.services.iter();
+        for (_, service) in services.filter(|(name, service)| holds(service) && !promoted.contains(*name)) {
+            for vip in service.vips.intersection(held) {
+                let recovery = self.facts.recovering.entry(*vip).or_default();
+                recovery.lost |= recovery.held.is_none();
+            }
         }
     }
 
@@ -200,7 +204,9 @@ impl Engine {
         let Some(vips) = self.config.services.get(&service).map(|service| &service.vips) else {
             return Touched::Nothing;
         };
-        for vip in vips {
+        let vips = vips.clone();
+        self.note_promoted(&service);
+        for vip in &vips {
             let Some(recovery) = self.facts.recovering.get_mut(vip) else { continue };
             let promoted = recovery.down || recovery.lost;
             *recovery = Recovery { promoted, warm_until: None, held: None, ..*recovery };

@@ -5,13 +5,14 @@
 //! state_dir/lock          locked as long as the daemon lives; holds its process id, for people
 //! state_dir/drains.json   service -> drain (I12)
 //! state_dir/held.json     the VIPs that are held back, and those that a start holds back
-//! state_dir/restart.json  the boot and the VIPs; there only between two processes
+//! state_dir/restart.json  the process and the VIPs; there only between two processes
 //! ```
 //!
 //! `StateDir` reads and writes, and blocks as long as the disk does. Only the thread of the [`Store`] calls it.
 
 pub(crate) mod file;
 mod lock;
+mod restart;
 mod store;
 mod stored;
 
@@ -23,12 +24,13 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use nix::errno::Errno;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::lock::Unlocked;
+use self::restart::Announced;
 pub use self::store::{Late, Opened, Store, Unsaved};
 use self::stored::Clocks;
 use crate::engine::{Drains, HeldBack, Left};
@@ -68,13 +70,6 @@ const LOCK: &str = "lock";
 const DRAINS: &str = "drains.json";
 const HELD: &str = "held.json";
 const RESTART: &str = "restart.json";
-
-/// What a process that restarts gracefully leaves to the next.
-#[derive(Debug, Serialize, Deserialize)]
-struct Announced {
-    boot: String,
-    vips: BTreeSet<IpNet>,
-}
 
 /// The state directory, locked for as long as this value lives.
 #[derive(Debug)]
@@ -126,7 +121,8 @@ impl StateDir {
     /// [`StateError::Directory`] when this host cannot read at present: nothing is known of the files then.
     pub(crate) fn left(&self) -> Result<Left, StateError> {
         // The last is used up by reading it.
-        Ok(Left { drains: self.drains()?, held: self.held_back()?, announced: self.take_announced()? })
+        let (drains, held) = (self.drains()?, self.held_back()?);
+        Ok(Left { drains, held, announced: self.take_announced()?, unread: false })
     }
 
     fn drains(&self) -> Result<Drains, StateError> {
@@ -163,17 +159,19 @@ impl StateDir {
         Ok(held.unwrap_or_default())
     }
 
-    /// What the process before left in [`Self::leave_announced`], once, if that was on this boot: a reboot has bound
-    /// nothing.
+    /// What the process before left in [`Self::leave_announced`], once, if that was this process before `execve`: whoever else
+    /// has left it has been stopped or has failed since, and a reboot has bound nothing.
     fn take_announced(&self) -> Result<Option<BTreeSet<IpNet>>, StateError> {
         const LOST: &str = "the restart is taken for one after a crash";
-        let Some(Announced { boot, vips }) = self.read(RESTART, LOST)? else { return Ok(None) };
-        let path = self.path.join(RESTART);
-        if let Err(error) = fs::remove_file(&path) {
-            warn!(%error, path = %path.display(), "the note of a graceful restart stays");
+        let Some(announced) = self.read::<Announced>(RESTART, LOST)? else { return Ok(None) };
+        if let Err(error) = self.withdraw_announced() {
+            warn!(error = &error as &dyn std::error::Error, "the note of a graceful restart stays");
         }
-        let this = Clocks::read().ok();
-        Ok(this.is_some_and(|this| boot == this.boot).then_some(vips))
+        let is_ours = announced.is_ours();
+        if !is_ours {
+            info!("the note of a graceful restart is not of this process: nothing follows from it");
+        }
+        Ok(is_ours.then_some(announced.vips))
     }
 
     /// Saves the drains: after this returns they survive a power cut.
@@ -191,8 +189,17 @@ impl StateDir {
     /// Leaves for the next process what was announced, because the routers keep it (RFC 4724).
     pub(crate) fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError> {
         let failed = |source| StateError::Write { path: self.path.join(RESTART), source };
-        let boot = Clocks::read().map_err(failed)?.boot;
-        self.write(RESTART, &Announced { boot, vips: vips.clone() })
+        self.write(RESTART, &Announced::by_us(vips.clone()).map_err(failed)?)
+    }
+
+    /// Takes it back: there will be no next process.
+    pub(crate) fn withdraw_announced(&self) -> Result<(), StateError> {
+        let path = self.path.join(RESTART);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StateError::Write { path, source }),
+        }
     }
 
     /// `None`: there is no such file, or none that can be understood, and then it is set aside.

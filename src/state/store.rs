@@ -45,7 +45,7 @@ pub struct Opened {
 
 /// What a state directory has told after the start had gone on without it.
 #[derive(Debug)]
-pub struct Late(pub Drains);
+pub struct Late(pub Left);
 
 /// The port. Dropping it ends the thread when it has written what it was given.
 #[derive(Debug)]
@@ -91,15 +91,20 @@ struct Shared {
 struct Wishes {
     drains: Wish<Arc<Drains>>,
     held: Wish<Arc<HeldBack>>,
-    /// The note of a graceful restart, and who waits for it.
     announced: Option<Note>,
     /// What was found late is not merged yet.
     merging: bool,
     over: bool,
 }
 
-/// The note of a graceful restart, and who waits for it.
-type Note = (BTreeSet<IpNet>, oneshot::Sender<Result<(), String>>);
+/// What becomes of the note of a graceful restart.
+#[derive(Debug)]
+enum Note {
+    /// It is left; somebody waits for that.
+    Leave(BTreeSet<IpNet>, oneshot::Sender<Result<(), String>>),
+    /// It is taken back.
+    Withdraw,
+}
 
 /// The newest content of a file.
 #[derive(Debug)]
@@ -162,18 +167,19 @@ impl Store {
         if let Err(error) = thread {
             warn!(%error, "no thread for the state directory: nothing will survive a restart");
         }
+        let unread = Left { unread: true, ..Left::default() };
         let left = match found.recv_timeout(PATIENCE) {
             Ok(Ok(left)) => left,
             Ok(Err(error @ StateError::Taken { .. })) => return Err(error),
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(error, "running without state: drains and what is held back do not survive a restart");
-                Left::default()
+                unread
             }
             Err(_) => {
                 let path = path.display();
-                warn!(%path, "the state directory does not answer: running without the drains in it until it does");
-                Left::default()
+                warn!(%path, "the state directory does not answer: running without what is in it until it does");
+                unread
             }
         };
         drop(found);
@@ -194,8 +200,13 @@ impl Store {
     /// Leaves for the next process what was announced; the receiver tells whether it could be written.
     pub fn leave_announced(&self, vips: BTreeSet<IpNet>) -> oneshot::Receiver<Result<(), String>> {
         let (sender, receiver) = oneshot::channel();
-        self.shared.change(|wishes| wishes.announced = Some((vips, sender)));
+        self.shared.change(|wishes| wishes.announced = Some(Note::Leave(vips, sender)));
         receiver
+    }
+
+    /// Takes that back, written or not: nothing follows. Returns at once.
+    pub fn withdraw_announced(&self) {
+        self.shared.change(|wishes| wishes.announced = Some(Note::Withdraw));
     }
 
     /// What was found late. Cancel-safe. [`Self::merged`] answers it.
@@ -310,6 +321,7 @@ trait Disk {
     fn save_drains(&self, drains: &Drains) -> Result<(), StateError>;
     fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError>;
     fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError>;
+    fn withdraw_announced(&self) -> Result<(), StateError>;
 }
 
 impl Disk for StateDir {
@@ -323,6 +335,10 @@ impl Disk for StateDir {
 
     fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError> {
         self.leave_announced(vips)
+    }
+
+    fn withdraw_announced(&self) -> Result<(), StateError> {
+        self.withdraw_announced()
     }
 }
 
@@ -382,10 +398,20 @@ impl<D: Disk> Writer<D> {
                 let written = disk.ok_or_else(closed).and_then(|disk| disk.save_held_back(&held));
                 self.progress.send_modify(|progress| progress.held.note(number, written));
             }
-            if let Some((vips, waits)) = announced {
-                let written = disk.ok_or_else(closed).and_then(|disk| disk.leave_announced(&vips));
-                // Whoever asked may have given up.
-                drop(waits.send(written.map_err(|error| cause(&error))));
+            match (announced, disk) {
+                (Some(Note::Leave(vips, waits)), disk) => {
+                    let written = disk.ok_or_else(closed).and_then(|disk| disk.leave_announced(&vips));
+                    // Whoever asked may have given up.
+                    drop(waits.send(written.map_err(|error| cause(&error))));
+                }
+                (Some(Note::Withdraw), Some(disk)) => {
+                    if let Err(error) = disk.withdraw_announced() {
+                        let error = &error as &dyn std::error::Error;
+                        warn!(error, "the note of a graceful restart that came to nothing stays");
+                    }
+                }
+                // What is there is used up when the directory can be read.
+                (Some(Note::Withdraw), None) | (None, _) => {}
             }
             if retry_at <= Instant::now() {
                 retry_at = Instant::now() + RETRY;
@@ -399,7 +425,7 @@ impl<D: Disk> Writer<D> {
             return;
         }
         self.shared.wishes().merging = true;
-        if self.late.send(Late(left.drains)).is_err() {
+        if self.late.send(Late(left)).is_err() {
             self.shared.wishes().merging = false;
         }
     }

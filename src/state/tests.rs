@@ -46,7 +46,7 @@ fn a_directory_that_is_made_is_the_owners_alone() {
 }
 
 #[test]
-fn what_was_announced_is_left_once_and_for_this_boot_only() {
+fn what_was_announced_is_left_once_and_for_the_process_that_follows_by_execve_only() {
     let path = scratch("announced");
     let state = open(&path);
     assert_eq!(state.take_announced().unwrap(), None);
@@ -54,6 +54,15 @@ fn what_was_announced_is_left_once_and_for_this_boot_only() {
     state.leave_announced(&vips).unwrap();
     assert_eq!(state.take_announced().unwrap(), Some(vips));
     assert_eq!(state.take_announced().unwrap(), None, "it is used up");
+    // A later start on this boot has another id, or, as process 1 of a container, another start time.
+    let vips = BTreeSet::from(["192.0.2.10/32".parse().unwrap()]);
+    for field in ["id", "started"] {
+        state.leave_announced(&vips).unwrap();
+        let mut note: Value = serde_json::from_slice(&fs::read(path.join(RESTART)).unwrap()).unwrap();
+        note["process"][field] = (note["process"][field].as_u64().unwrap() + 1).into();
+        fs::write(path.join(RESTART), note.to_string()).unwrap();
+        assert_eq!(state.take_announced().unwrap(), None, "{field}");
+    }
     fs::write(path.join(RESTART), r#"{"boot": "another", "vips": ["192.0.2.10/32"]}"#).unwrap();
     assert_eq!(state.take_announced().unwrap(), None, "a reboot has bound nothing");
     assert!(!path.join(RESTART).exists());

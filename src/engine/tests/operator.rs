@@ -400,12 +400,104 @@ fn a_drain_of_before_a_reboot_ends_when_the_clock_is_set_and_one_of_this_boot_by
     assert_eq!(story.wait(hour)[0], "3600000 save drains: nothing");
 }
 
+fn late(drains: Drains) -> Event {
+    Event::Late(Box::new(Left { drains, ..Left::default() }))
+}
+
+/// Like [`Story::announced`], but the state directory was not read.
+fn unread(config: Config) -> Story {
+    let mut story = Story::begin_with(config, Left { unread: true, ..Left::default() });
+    story.engine.start(story.now);
+    story.tell(list([]));
+    story
+}
+
+fn drained(story: &Story) -> Vec<String> {
+    let Drains { everything, services } = &*story.engine.facts().drains;
+    let ends = |drain: &Drain| {
+        drain.ends.map_or("for good".to_owned(), |ends| format!("{:?}", ends.at - story.epoch))
+    };
+    let except = |except: &BTreeSet<ServiceName>| {
+        except.iter().map(|service| format!(" -{service}")).collect::<String>()
+    };
+    let everything =
+        everything.iter().map(|all| format!("everything{} {}", except(&all.except), ends(&all.drain)));
+    everything.chain(services.iter().map(|(service, drain)| format!("{service} {}", ends(drain)))).collect()
+}
+
 #[test]
 fn drains_that_a_state_directory_tells_late_are_merged_and_withdraw_gracefully() {
     let mut story = Story::announced(two());
     story.tell(drain("dns", None));
-    let late = story.tell(Event::LateDrains(left_drained("web")));
+    let late = story.tell(late(left_drained("web")));
     assert_eq!(late[..2], ["save drains: dns, web", "advertise 3: 192.0.2.1 graceful, 192.0.2.2 graceful"]);
+}
+
+#[test]
+fn what_an_operator_lifts_before_a_late_state_directory_answers_stays_lifted() {
+    let of_all = |except: &[&str]| Everything {
+        drain: Arc::new(a_drain(None)),
+        except: except.iter().map(|service| ServiceName::from(*service)).collect(),
+    };
+    let web = || left_drained("web");
+    let soon = Instant::now() + SECOND;
+    let table = [
+        (vec![undrain("web")], web(), vec![]),
+        (vec![undrain("dns")], web(), vec!["web for good"]),
+        (vec![undrain("everything")], web(), vec![]),
+        (
+            vec![undrain("web")],
+            Drains { everything: Some(of_all(&[])), ..web() },
+            vec!["everything -web for good"],
+        ),
+        (vec![undrain("web"), drain("web", Some(soon))], web(), vec!["web 1s"]),
+    ];
+    for (meanwhile, inside, expected) in table {
+        let mut story = unread(two());
+        story.epoch = soon - SECOND;
+        assert!(story.engine.is_unread());
+        for event in meanwhile {
+            story.tell(event);
+        }
+        story.tell(late(inside));
+        assert_eq!(drained(&story), expected);
+        assert!(!story.engine.is_unread());
+    }
+}
+
+#[test]
+fn of_a_drain_and_one_that_is_read_late_the_longer_holds_unless_it_was_to_be_replaced() {
+    let forever = || Drains {
+        everything: Some(Everything { drain: Arc::new(a_drain(None)), except: ["dns".into()].into() }),
+        ..left_drained("web")
+    };
+    let mut story = unread(two());
+    let minute = story.now + 60 * SECOND;
+    story.tell(drain("everything", Some(minute)));
+    story.tell(drain("web", Some(minute)));
+    story.tell(late(forever()));
+    assert_eq!(drained(&story), ["everything for good", "web for good"]);
+    let mut story = unread(two());
+    for what in ["everything", "web"] {
+        let drain = a_drain(Some(story.now + 60 * SECOND));
+        story.tell(Event::Drain { scope: scope(what), drain, replace: true });
+    }
+    story.tell(late(forever()));
+    assert_eq!(drained(&story), ["everything 60s", "web 60s"]);
+}
+
+#[test]
+fn a_drain_that_waits_for_its_service_can_be_made_longer_and_shorter() {
+    let mut story = Story::announced(two());
+    let minute = story.now + 60 * SECOND;
+    story.tell(drain("web", Some(minute)));
+    story.reload(config([("dns", service(["192.0.2.2"], ["alive"]))]));
+    let saved = story.tell(drain("web", None));
+    assert_eq!(saved[0], "save drains: web");
+    assert_eq!(drained(&story), ["web for good"]);
+    story.tell(Event::Drain { scope: scope("web"), drain: a_drain(Some(minute)), replace: true });
+    assert_eq!(drained(&story), ["web 60s"]);
+    assert_eq!(story.tell(drain("nobody", None)), [""; 0], "a name that nobody knows");
 }
 
 #[test]

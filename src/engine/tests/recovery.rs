@@ -262,6 +262,30 @@ fn a_start_holds_back_what_had_traffic_and_a_graceful_restart_what_was_held_back
 }
 
 #[test]
+fn what_a_late_state_directory_holds_back_is_held_back_from_then_on_and_saved_unless_it_was_promoted() {
+    let both = HeldBack { held: held(&["192.0.2.1"]), watched: held(&["192.0.2.1", "192.0.2.2"]) };
+    let service =
+        Service { role: Role::Active(Preempt::Never), ..service(["192.0.2.1", "192.0.2.2"], ["alive"]) };
+    let none = BTreeSet::new;
+    for (announced, promoted, routes, saved) in [
+        (None, false, "192.0.2.1++, 192.0.2.2++", held(&["192.0.2.1", "192.0.2.2"])),
+        (Some(none()), false, "192.0.2.1++, 192.0.2.2", held(&["192.0.2.1"])),
+        (None, true, "192.0.2.1, 192.0.2.2", none()),
+    ] {
+        let mut story = Story::begin_with(web(service.clone()), Left { unread: true, ..Left::default() });
+        story.engine.start(story.now);
+        story.tell(list(["192.0.2.1", "192.0.2.2"].map(|ip| (on("lo", ip), Owner::Us))));
+        story.check("alive", UP);
+        if promoted {
+            story.tell(Event::Promote("web".into(), order()));
+        }
+        story.tell(Event::Late(Box::new(Left { held: both.clone(), announced, ..Left::default() })));
+        assert_eq!(show_routes(&story.engine.desired.routes), routes);
+        assert_eq!(story.engine.saved, HeldBack { held: saved, watched: both.watched.clone() });
+    }
+}
+
+#[test]
 fn a_reload_brings_what_is_held_back_in_line_with_its_rules() {
     let warm = |preempt| web(Service { warm_up: Some(3600 * SECOND), ..active(preempt) });
     let held_back = |from: Preempt| {

@@ -3,9 +3,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::*;
 use crate::state::tests::drained;
 
-/// A disk that answers each write when it is told to, and with what.
+/// A disk that answers each write of drains when it is told to, and with what.
 struct Slow {
     writes: Sender<Drains>,
+    notes: Sender<&'static str>,
     answers: Mutex<Receiver<Result<(), &'static str>>>,
 }
 
@@ -13,7 +14,7 @@ impl Slow {
     fn new() -> (Self, Receiver<Drains>, Sender<Result<(), &'static str>>) {
         let (writes, written) = channel();
         let (answers, answer) = channel();
-        (Self { writes, answers: Mutex::new(answer) }, written, answers)
+        (Self { writes, notes: channel().0, answers: Mutex::new(answer) }, written, answers)
     }
 }
 
@@ -32,6 +33,12 @@ impl Disk for Slow {
     }
 
     fn leave_announced(&self, _: &BTreeSet<IpNet>) -> Result<(), StateError> {
+        self.notes.send("left").ok();
+        Ok(())
+    }
+
+    fn withdraw_announced(&self) -> Result<(), StateError> {
+        self.notes.send("withdrawn").ok();
         Ok(())
     }
 }
@@ -82,22 +89,46 @@ async fn a_start_goes_on_without_a_directory_that_hangs_and_merges_what_it_says_
     let (disk, written, answers) = Slow::new();
     let (go, gone) = channel::<()>();
     let inner = Mutex::new((Some(disk), gone));
+    let vips = BTreeSet::from([IpNet::from(std::net::IpAddr::from([192, 0, 2, 1]))]);
+    let held = HeldBack { held: vips.clone(), watched: vips };
+    let inside = held.clone();
     let Opened { mut store, left } = Store::start(Path::new("/state"), move || {
         let mut inner = inner.lock().unwrap();
         inner.1.recv().unwrap();
-        Ok((Left { drains: drained("web"), ..Left::default() }, inner.0.take().unwrap()))
+        let left = Left { drains: drained("web"), held: inside.clone(), ..Left::default() };
+        Ok((left, inner.0.take().unwrap()))
     })
     .unwrap();
-    assert!(left.drains.is_empty(), "the start does not wait");
+    assert!(left.drains.is_empty() && left.unread, "the start does not wait");
     store.save_drains(Arc::new(drained("dns")));
     go.send(()).unwrap();
     let Late(late) = store.late().await;
-    assert_eq!(late, drained("web"));
+    assert_eq!((late.drains, late.held), (drained("web"), held));
     assert!(written.try_recv().is_err(), "nothing is replaced before it is merged");
     store.merged(Arc::new(drained("both")));
     assert_eq!(written.recv().unwrap(), drained("both"));
     answers.send(Ok(())).unwrap();
     assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_note_of_a_restart_that_came_to_nothing_is_not_written_or_removed_when_the_disk_answers() {
+    let (mut disk, written, answers) = Slow::new();
+    let (notes, noted) = channel();
+    disk.notes = notes;
+    let Opened { mut store, .. } = on(disk);
+    // The disk is at work.
+    store.save_drains(Arc::new(drained("web")));
+    assert_eq!(written.recv().unwrap(), drained("web"));
+    let told = store.leave_announced(BTreeSet::new());
+    store.withdraw_announced();
+    answers.send(Ok(())).unwrap();
+    assert!(told.await.is_err(), "nobody is told that it was written");
+    assert_eq!(noted.recv().unwrap(), "withdrawn");
+    store.leave_announced(BTreeSet::new()).await.unwrap().unwrap();
+    store.withdraw_announced();
+    store.finish().await;
+    assert_eq!(noted.try_iter().collect::<Vec<_>>(), ["left", "withdrawn"]);
 }
 
 #[tokio::test]

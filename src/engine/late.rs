@@ -1,0 +1,128 @@
+//! A state directory that answers after the start: what it says is merged with what has happened meanwhile.
+//!
+//! ```text
+//!  start without it ─► Unread: what operators lift, replace and promote is remembered ─► Event::Late ─► merged
+//! ```
+//!
+//! **What an operator has said meanwhile holds**: a drain that was lifted stays lifted, also where the daemon did not know
+//! of it. Of two drains the one that ends later holds, as ever.
+//!
+//! **What is held back** is so from then on. A VIP with `preempt` that has taken over meanwhile gives its traffic back:
+//! nobody promoted it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::drains::{Drain, Drains, Scope};
+use super::effect::{Effect, Record};
+use super::{Engine, Left, Touched};
+use crate::names::ServiceName;
+
+/// What operators have said while the state directory is not read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unread {
+    /// Drains that were lifted: the services, and everything.
+    lifted: BTreeSet<ServiceName>,
+    all_lifted: bool,
+    /// Drains that were replaced.
+    replaced: BTreeSet<ServiceName>,
+    all_replaced: bool,
+    promoted: BTreeSet<ServiceName>,
+}
+
+impl Unread {
+    fn applied_to(&self, mut late: Drains) -> Drains {
+        if self.all_lifted {
+            return Drains::default();
+        }
+        if self.all_replaced {
+            late.everything = None;
+        }
+        late.services.retain(|service, _| !self.replaced.contains(service));
+        for service in &self.lifted {
+            late.lift(&Scope::Service(service.clone()));
+        }
+        late
+    }
+}
+
+impl Engine {
+    /// Whether the state directory has not been read yet: more may be drained and held back than is known.
+    pub fn is_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
+    /// Remembers that drains were lifted, known or not.
+    pub(super) fn note_lifted(&mut self, scope: &Scope) {
+        let Some(unread) = &mut self.unread else { return };
+        match scope {
+            Scope::Everything => unread.all_lifted = true,
+            Scope::Service(service) => unread.lifted.extend([service.clone()]),
+        }
+    }
+
+    /// Remembers that a drain takes the place of whatever was in force.
+    pub(super) fn note_replaced(&mut self, scope: &Scope) {
+        let Some(unread) = &mut self.unread else { return };
+        match scope {
+            Scope::Everything => unread.all_replaced = true,
+            Scope::Service(service) => unread.replaced.extend([service.clone()]),
+        }
+    }
+
+    /// Remembers that nothing of a service is to be held back.
+    pub(super) fn note_promoted(&mut self, service: &ServiceName) {
+        if let Some(unread) = &mut self.unread {
+            unread.promoted.insert(service.clone());
+        }
+    }
+
+    pub(super) fn fold_late(&mut self, left: Left, now: Instant, records: &mut Vec<Effect>) -> Touched {
+        let unread = self.unread.take().unwrap_or_default();
+        let Left { drains, held, announced, unread: _ } = left;
+        // A shutdown withdraws everything in its own time.
+        if self.facts.shutdown.is_none() {
+            self.hold_back(&held, announced.is_some(), &unread.promoted);
+        }
+        self.merge_drains(unread.applied_to(drains), now, records);
+        Touched::All
+    }
+
+    fn merge_drains(&mut self, late: Drains, now: Instant, records: &mut Vec<Effect>) {
+        if late.is_empty() {
+            return;
+        }
+        let drains = Arc::make_mut(&mut self.facts.drains);
+        let mut added = Vec::new();
+        if let Some(everything) = late.everything {
+            let drain = Arc::clone(&everything.drain);
+            match &mut drains.everything {
+                Some(ours) if !drain.outlasts(&ours.drain) => {}
+                // Which services it leaves out was said anew meanwhile.
+                Some(ours) => {
+                    ours.drain = Arc::clone(&drain);
+                    added.push((Scope::Everything, drain));
+                }
+                none @ None => {
+                    *none = Some(everything);
+                    added.push((Scope::Everything, drain));
+                }
+            }
+        }
+        for (service, drain) in late.services {
+            let scope = Scope::Service(service);
+            if drains.add(&scope, &drain, false) {
+                added.push((scope, drain));
+            }
+        }
+        let record =
+            |(scope, drain): (_, Arc<Drain>)| Effect::Record(Record::Drained(scope, (*drain).clone()));
+        records.extend(added.into_iter().map(record));
+        let drains = Arc::clone(&self.facts.drains);
+        self.leave(
+            |service| drains.of(service.as_str()).next().is_some(),
+            now + self.config.shutdown.drain_time,
+        );
+    }
+}
