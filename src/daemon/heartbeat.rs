@@ -1,7 +1,8 @@
 //! What systemd is told of the loop while it turns (sd_notify(3)): that it is alive, and what it has achieved.
 //!
 //! Only the loop says `WATCHDOG=1`, and only as it turns: a thread of its own would go on while the loop stands still, and
-//! systemd would never know. Nothing waits for systemd: a socket that is full costs the message.
+//! systemd would never know. Nothing waits for systemd: what a full socket does not take is said again at a later turn, and
+//! nothing counts as said before it was taken.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// How often the status may change.
 const STATUS: Duration = Duration::from_secs(1);
+/// Until what a full socket did not take is said again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// The socket of systemd, if there is one.
 #[derive(Debug)]
@@ -46,16 +49,22 @@ impl Systemd {
     }
 }
 
-/// When the loop has something to say.
+/// What the loop has to say, and when.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     /// Half of what systemd waits for; `None`: it does not watch.
     interval: Option<Duration>,
     next: Instant,
+    /// What is said once, and was not taken yet.
+    owed: Vec<String>,
     /// Something may have changed since the last status.
     stale: bool,
     status_at: Instant,
     said: String,
+    /// The status that is being said.
+    saying: Option<String>,
+    /// Systemd has not taken the last message: not before then again.
+    again_at: Option<Instant>,
 }
 
 impl Heartbeat {
@@ -68,8 +77,21 @@ impl Heartbeat {
 
     /// Systemd waits for `watchdog`.
     fn new(watchdog: Option<Duration>, now: Instant) -> Self {
-        let interval = watchdog.map(|watchdog| watchdog / 2);
-        Self { interval, next: now, stale: true, status_at: now, said: String::new() }
+        Self {
+            interval: watchdog.map(|watchdog| watchdog / 2),
+            next: now,
+            owed: Vec::new(),
+            stale: true,
+            status_at: now,
+            said: String::new(),
+            saying: None,
+            again_at: None,
+        }
+    }
+
+    /// Has this said at the next turn, and again until it was taken.
+    pub(super) fn say(&mut self, assignments: impl Into<String>) {
+        self.owed.push(assignments.into());
     }
 
     /// The numbers in the status may have changed.
@@ -77,31 +99,52 @@ impl Heartbeat {
         self.stale = true;
     }
 
-    /// When the loop must turn for it.
+    /// When the loop must turn for it. It may have passed already.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let status = self.stale.then_some(self.status_at);
-        [self.interval.map(|_| self.next), status].into_iter().flatten().min()
+        let alive = self.interval.map(|_| self.next);
+        // At once, which is any time that has passed.
+        let owed = (!self.owed.is_empty()).then_some(self.status_at.min(self.next));
+        let due = [alive, status, owed].into_iter().flatten().min();
+        due.map(|due| self.again_at.map_or(due, |again| due.max(again)))
     }
 
-    /// What is to be said now; `status` is asked only when it is due.
+    /// What is to be said now; `status` is asked only when it is due. [`Self::told`] answers it.
     pub(super) fn turn(&mut self, now: Instant, status: impl FnOnce() -> String) -> Option<String> {
-        let mut message = String::new();
-        if let Some(interval) = self.interval
-            && now >= self.next
-        {
-            self.next = now + interval;
-            message.push_str("WATCHDOG=1\n");
+        if self.again_at.is_some_and(|again| now < again) {
+            return None;
+        }
+        let mut lines = self.owed.clone();
+        if self.interval.is_some() && now >= self.next {
+            lines.push("WATCHDOG=1".to_owned());
         }
         if self.stale && now >= self.status_at {
-            self.stale = false;
-            self.status_at = now + STATUS;
             let status = status();
-            if status != self.said {
-                message.push_str(&format!("STATUS={status}\n"));
-                self.said = status;
+            if status == self.said {
+                (self.stale, self.status_at) = (false, now + STATUS);
+            } else {
+                lines.push(format!("STATUS={status}"));
+                self.saying = Some(status);
             }
         }
-        (!message.is_empty()).then_some(message)
+        (!lines.is_empty()).then(|| lines.join("\n") + "\n")
+    }
+
+    /// Whether systemd has taken what [`Self::turn`] gave at `now`.
+    pub(super) fn told(&mut self, taken: bool, now: Instant) {
+        let saying = self.saying.take();
+        if !taken {
+            self.again_at = Some(now + AGAIN);
+            return;
+        }
+        self.again_at = None;
+        self.owed.clear();
+        if let Some(interval) = self.interval.filter(|_| now >= self.next) {
+            self.next = now + interval;
+        }
+        if let Some(status) = saying {
+            (self.stale, self.status_at, self.said) = (false, now + STATUS, status);
+        }
     }
 }
 
@@ -109,14 +152,23 @@ impl Heartbeat {
 mod tests {
     use super::*;
 
+    /// What is said at `now`, and taken.
+    fn said(heartbeat: &mut Heartbeat, now: Instant, status: &str) -> Option<String> {
+        let message = heartbeat.turn(now, || status.to_owned());
+        if message.is_some() {
+            heartbeat.told(true, now);
+        }
+        message
+    }
+
     #[test]
     fn the_loop_says_that_it_is_alive_at_half_the_time_that_systemd_waits() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(Some(Duration::from_secs(20)), start);
-        assert_eq!(heartbeat.turn(start, || "a".into()).as_deref(), Some("WATCHDOG=1\nSTATUS=a\n"));
+        assert_eq!(said(&mut heartbeat, start, "a").as_deref(), Some("WATCHDOG=1\nSTATUS=a\n"));
         assert_eq!(heartbeat.deadline(), Some(start + Duration::from_secs(10)));
-        assert_eq!(heartbeat.turn(start + Duration::from_secs(9), || "a".into()), None);
-        let next = heartbeat.turn(start + Duration::from_secs(10), || "a".into());
+        assert_eq!(said(&mut heartbeat, start + Duration::from_secs(9), "a"), None);
+        let next = said(&mut heartbeat, start + Duration::from_secs(10), "a");
         assert_eq!(next.as_deref(), Some("WATCHDOG=1\n"));
     }
 
@@ -124,18 +176,45 @@ mod tests {
     fn the_status_is_said_when_it_changes_and_once_a_second_at_most() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(None, start);
-        assert_eq!(heartbeat.turn(start, || "0 of 1".into()).as_deref(), Some("STATUS=0 of 1\n"));
+        assert_eq!(said(&mut heartbeat, start, "0 of 1").as_deref(), Some("STATUS=0 of 1\n"));
         assert_eq!(heartbeat.deadline(), None, "nothing is watched and nothing has changed");
         heartbeat.changed();
         let soon = start + Duration::from_millis(1);
         assert_eq!(heartbeat.turn(soon, || unreachable!("too early")), None);
         assert_eq!(heartbeat.deadline(), Some(start + STATUS));
-        assert_eq!(heartbeat.turn(start + STATUS, || "1 of 1".into()).as_deref(), Some("STATUS=1 of 1\n"));
+        assert_eq!(said(&mut heartbeat, start + STATUS, "1 of 1").as_deref(), Some("STATUS=1 of 1\n"));
         heartbeat.changed();
-        assert_eq!(
-            heartbeat.turn(start + 2 * STATUS, || "1 of 1".into()),
-            None,
-            "the same is not said again"
-        );
+        assert_eq!(said(&mut heartbeat, start + 2 * STATUS, "1 of 1"), None, "the same is not said again");
+        assert_eq!(heartbeat.deadline(), None);
+    }
+
+    #[test]
+    fn what_a_full_socket_does_not_take_is_said_until_it_is_taken_and_then_no_more() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(Some(Duration::from_secs(20)), start);
+        heartbeat.say("READY=1");
+        let all = "READY=1\nWATCHDOG=1\nSTATUS=a\n";
+        for turn in 0..3 {
+            let now = start + turn * AGAIN;
+            assert_eq!(heartbeat.turn(now, || "a".into()).as_deref(), Some(all), "turn {turn}");
+            heartbeat.told(false, now);
+            assert_eq!(heartbeat.deadline(), Some(now + AGAIN), "the loop does not spin");
+            assert_eq!(heartbeat.turn(now, || unreachable!("too early")), None);
+        }
+        let now = start + 3 * AGAIN;
+        heartbeat.say("STOPPING=1");
+        let taken = said(&mut heartbeat, now, "b");
+        assert_eq!(taken.as_deref(), Some("READY=1\nSTOPPING=1\nWATCHDOG=1\nSTATUS=b\n"));
+        assert_eq!(heartbeat.deadline(), Some(now + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn what_is_said_once_does_not_wait_for_the_next_status() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(None, start);
+        said(&mut heartbeat, start, "a");
+        heartbeat.say("STOPPING=1");
+        assert!(heartbeat.deadline().is_some_and(|at| at <= start + STATUS));
+        assert_eq!(said(&mut heartbeat, start, "a").as_deref(), Some("STOPPING=1\n"));
     }
 }

@@ -23,7 +23,7 @@ use std::future::pending;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -35,7 +35,7 @@ use self::heartbeat::{Heartbeat, Systemd};
 use self::reload::{Asker, Finished, Reloads};
 use crate::check::report::CheckReport;
 use crate::check::runner::{Runner, raise_descriptor_limit};
-use crate::config::model::{Config, Peer};
+use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server};
 use crate::engine::{Effect, Engine, Event, Record};
@@ -50,8 +50,6 @@ use crate::vip::{Binder, VipError};
 
 /// What a peer is told when we stop for good (RFC 9003).
 const GOODBYE: &str = "vipcast is shutting down";
-/// What a stop may take beside `drain_time` and `unbind_delay`: routers that are slow to close, thousands of addresses.
-const STOP_MARGIN: Duration = Duration::from_secs(60);
 /// Check results that may wait for the engine.
 const REPORTS: usize = 1024;
 /// Events of a kind that are handled at once, at most.
@@ -192,7 +190,7 @@ impl Daemon {
         }
         let effects = self.engine.start(Instant::now());
         self.perform(effects);
-        self.systemd.tell("READY=1");
+        self.heartbeat.say("READY=1");
         loop {
             for record in self.records.drain(..) {
                 journal::log(&record);
@@ -289,13 +287,9 @@ impl Daemon {
 
     fn handle(&mut self, events: Vec<Event>) {
         if events.iter().any(|event| matches!(event, Event::Shutdown)) {
-            let config = self.engine.config();
-            let (drains, unbinds) = (config.shutdown.drain_time, config.shutdown.unbind_delay);
-            // A router that keeps our routes is waited for.
-            let kept = config.peers.values().filter_map(Peer::keeps_routes).max().unwrap_or_default();
-            let wanted = [drains, unbinds, kept].into_iter().fold(STOP_MARGIN, Duration::saturating_add);
-            let wanted = u32::try_from(wanted.as_micros()).unwrap_or(u32::MAX);
-            self.systemd.tell(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={wanted}"));
+            let takes = u64::try_from(self.engine.stop_takes().as_micros()).unwrap_or(u64::MAX);
+            self.heartbeat.say(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={takes}"));
+            self.beat(Instant::now());
         }
         let effects = self.engine.handle_all(events, Instant::now());
         self.perform(effects);
@@ -309,12 +303,13 @@ impl Daemon {
                 (all + 1, up + usize::from(status.state == vipcast_bgp::State::Established))
             });
             let vips: usize = self.engine.config().services.values().map(|service| service.vips.len()).sum();
-            // Without a session no router was told.
-            let announced = if up == 0 { 0 } else { self.engine.announced().count() };
+            // Given to the peers is not announced: a router has it, or not.
+            let announced = self.engine.announced().filter(|vip| self.engine.reached(vip) > 0).count();
             format!("{up} of {peers} sessions up, {announced} of {vips} VIPs announced")
         };
         if let Some(message) = self.heartbeat.turn(now, status) {
-            self.systemd.tell(&message);
+            let taken = self.systemd.tell(&message);
+            self.heartbeat.told(taken, now);
         }
     }
 

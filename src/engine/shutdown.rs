@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use vipcast_bgp::Version;
 
+use super::Engine;
 use super::facts::{Facts, Shutdown};
 use crate::config::model;
 
@@ -24,6 +25,9 @@ const WITHDRAW_PATIENCE: Duration = Duration::from_secs(5);
 const CEASE_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for the kernel, since it has last removed an address: on a busy host thousands of them take a while.
 pub(super) const UNBIND_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a stop may take beside the configured times: routers that are slow to close, thousands of addresses.
+const MARGIN: Duration = Duration::from_secs(60);
 
 /// The first phase.
 pub(super) fn begin(config: &model::Shutdown, now: Instant) -> Shutdown {
@@ -73,6 +77,15 @@ pub(super) fn advance(
         | Shutdown::Ceasing { .. }
         | Shutdown::Unbinding { .. }
         | Shutdown::Done => None,
+    }
+}
+
+impl Engine {
+    /// How long a stop may take from now on, at most: the times that the operator has given it, a router that keeps our routes
+    /// without a session, and [`MARGIN`].
+    pub fn stop_takes(&self) -> Duration {
+        let model::Shutdown { drain_time, unbind_delay, keep_addresses: _ } = self.config.shutdown;
+        [drain_time, unbind_delay, self.longest_kept()].into_iter().fold(MARGIN, Duration::saturating_add)
     }
 }
 
