@@ -98,6 +98,12 @@ impl Disk {
         vec!["nsenter", "--mount", "--target", target, "--"].leak()
     }
 
+    /// Whether there is a file of this name.
+    fn has(&self, host: &Host, name: &str) -> bool {
+        let (target, path) = (self.keeper.pid().to_string(), self.mount.join(name));
+        host.run(["nsenter", "--mount", "--target", &target, "test", "-e", &path.to_string_lossy()]).is_ok()
+    }
+
     fn freeze(&self) -> Result<()> {
         self.keeper.write_line("freeze")?;
         self.wait_for("frozen")
@@ -111,7 +117,7 @@ impl Disk {
     fn wait_for(&self, word: &str) -> Result<()> {
         vipcast_lab::wait::until(format!("{} to be {word}", self.mount.display()), SOON, || {
             let log = self.keeper.log();
-            ensure!(log.lines().any(|line| line == word), "{log}");
+            ensure!(log.lines().last() == Some(word), "{log}");
             Ok(())
         })
     }
@@ -128,7 +134,7 @@ impl Drop for Disk {
 fn config() -> String {
     let mut config = "local_as: 65001
 router_id: 10.0.0.2
-peers: {tor: {address: 10.0.1.1, peer_as: 65000, hold_time: 3s}}
+peers: {tor: {address: 10.0.1.1, peer_as: 65000, hold_time: 3s, graceful_restart: true}}
 checks:
   web: {http: {url: \"http://127.0.0.1:8080/healthz\"}, interval: 100ms, fast_interval: 100ms, timeout: 100ms}
 shutdown: {drain_time: 500ms, unbind_delay: 200ms}
@@ -146,7 +152,7 @@ fn frozen(lab: &Lab) -> Result<()> {
     let (tor, edge) = (lab.host("tor")?, lab.host("edge")?);
     lab.link(&tor, &edge, Subnet::dual(1))?;
     let router = RouterConfig::new(65000, Ipv4Addr::new(10, 0, 0, 1))
-        .neighbor(Neighbor::new("10.0.1.2".parse::<IpAddr>()?, 65001));
+        .neighbor(Neighbor::new("10.0.1.2".parse::<IpAddr>()?, 65001).graceful_restart());
     let router = lab.router(RouterKind::Frr, &tor, &router)?;
     let web = EchoServer::start(&edge, "web", "[::]:7".parse()?, Some("[::]:8080".parse()?))?;
     let disk = Disk::new(lab, &edge)?;
@@ -209,6 +215,25 @@ fn frozen(lab: &Lab) -> Result<()> {
     println!("the slowest status took {slowest:?}");
     ensure!(slowest < Duration::from_secs(2), "status took {slowest:?}");
 
+    // The next process would not know what was announced.
+    let refused = node.cli(&["restart", "--graceful"]).expect_err("it left no note");
+    let refused = format!("{refused:#}");
+    let said = "error: cannot leave a note for the next process: the state directory does not answer\n";
+    ensure!(refused.contains(said), "{refused}");
+    disk.thaw()?;
+    lab.until("the drain to be saved", SOON, || {
+        let unsaved = node.status()?.unsaved;
+        ensure!(unsaved.is_none(), "{unsaved:?}");
+        Ok(())
+    })?;
+    // Written after this one, for the store has one hand.
+    node.cli(&["undrain", "drained"])?;
+    ensure!(!disk.has(&edge, "restart.json"), "the note of a restart that did not come is left");
+    ensure!(disk.has(&edge, "drains.json"), "nothing is there, so nothing was looked at");
+    wait_routed(&["drained", "back", "stays"])?;
+
+    disk.freeze()?;
+    node.cli(&["drain", "drained"]).expect_err("it cannot be saved");
     node.process.kill(Signal::SIGTERM)?;
     let asked = Instant::now();
     wait_routed(&[])?;
