@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use nix::sys::socket::setsockopt;
@@ -10,6 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 
 use super::limit::Limit;
+use super::looks::{self, LastLook, Looker, Looks};
 use super::owners::Owner;
 use super::resolve::{Found, Resolver};
 use super::stream::Stream;
@@ -32,6 +34,10 @@ pub(super) struct Asking<'a> {
     pub(super) owner: &'a Owner,
     /// What is to be said beside the answer.
     pub(super) remark: &'a OnceLock<String>,
+    /// For what has to look at files on the way.
+    pub(super) looks: &'a Looks,
+    /// Of this check.
+    pub(super) last_look: &'a LastLook,
 }
 
 impl Asking<'_> {
@@ -99,17 +105,23 @@ impl Asking<'_> {
         Ok(stream)
     }
 
-    /// `@` is how an abstract socket is written.
+    /// `@` is how an abstract socket is written; any other is looked up like a file.
     async fn connect_to_socket(&self, path: &str) -> Result<Stream, String> {
-        let address = match path.strip_prefix('@') {
-            Some(name) => format!("\0{name}"),
-            None => path.to_owned(),
+        let named = |cause: String| format!("{path}: {cause}");
+        let stream = match path.strip_prefix('@') {
+            Some(name) => {
+                let connected = self.limit.within(UnixStream::connect(format!("\0{name}"))).await;
+                connected.ok_or_else(|| named(self.limit.exceeded("no connection")))?
+            }
+            None => {
+                let socket = PathBuf::from(path);
+                let looker =
+                    Looker { looks: self.looks, last: self.last_look, owner: self.owner.service.as_str() };
+                let connected = looker.at(&socket.clone(), self.limit, move || looks::connect(&socket)).await;
+                connected.map_err(named)?.and_then(UnixStream::from_std)
+            }
         };
-        match self.limit.within(UnixStream::connect(address)).await {
-            Some(Ok(stream)) => Ok(Stream::Unix(stream)),
-            Some(Err(error)) => Err(format!("{path}: {}", words::io_error(&error))),
-            None => Err(format!("{path}: {}", self.limit.exceeded("no connection"))),
-        }
+        stream.map(Stream::Unix).map_err(|error| named(words::io_error(&error)))
     }
 
     async fn connect_over_network(&self, target: &Target) -> Result<TcpStream, String> {

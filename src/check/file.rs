@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use nix::fcntl::OFlag;
 
 use super::limit::{Answer, Limit};
-use super::looks::{LastLook, Looks};
+use super::looks::Looker;
 use super::words;
 use crate::config::model::{FileCheck, FileWanted, Pattern};
 
@@ -21,9 +21,9 @@ mod tests;
 const READ: u64 = 64 * 1024;
 
 /// Passes when the file is as it must be.
-pub(super) async fn probe(check: &Arc<FileCheck>, limit: Limit, looks: &Looks, last: &LastLook) -> Answer {
+pub(super) async fn probe(check: &Arc<FileCheck>, limit: Limit, looker: Looker<'_>) -> Answer {
     let what = Arc::clone(check);
-    looks.at(&check.path, last, limit, move || look(&what, SystemTime::now())).await?
+    looker.at(&check.path, limit, move || look(&what, SystemTime::now())).await?
 }
 
 /// Blocks.

@@ -37,7 +37,7 @@ pub(super) async fn probe(check: &GrpcCheck, asking: Asking<'_>, trust: &Trust) 
             None => ask(stream, request, check).await,
             Some(options) => {
                 let hello = Hello { host: &check.host, options, alpn: &[http2::ALPN], named: true };
-                let (stream, identity) = tls::handshake(stream, hello, trust, limit).await?;
+                let (stream, identity) = tls::handshake(stream, hello, trust, asking).await?;
                 http2::is_agreed_on(&stream)?;
                 ask(stream, request, check).await.map_err(|cause| identity.blamed(cause))
             }

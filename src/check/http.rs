@@ -92,7 +92,7 @@ async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) 
         };
         let named = hop.is_of(check);
         let hello = Hello { host: &hop.host, options: hop.tls_options(check), alpn: &[alpn], named };
-        let (stream, identity) = tls::handshake(stream, hello, trust, limit).await?;
+        let (stream, identity) = tls::handshake(stream, hello, trust, asking).await?;
         if check.version == HttpVersion::Http2 {
             http2::is_agreed_on(&stream)?;
         }

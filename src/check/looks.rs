@@ -1,14 +1,20 @@
 //! Looks at files, which may hang: to look at one blocks, and on the mount of a dead NFS server it does so for ever and
-//! cannot be interrupted.
+//! cannot be interrupted. That goes for every path: also the one to a socket is looked up before anybody is connected to.
 //!
-//! So it is done on the runtime's pool of blocking threads, by at most [`LOOKS`] at a time, and the thread, not the probe, holds the
-//! place. A look that hangs fails its own check until it comes back, and never takes a second thread for it.
+//! So it is done on the runtime's pool of blocking threads, within the bounds of [`Lanes`]: the looks of one service never wait for
+//! those of another. The thread, not the probe, holds the place. A look that hangs fails its own check until it comes back, and
+//! never takes a second thread for it.
 
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::Semaphore;
 
+use super::lanes::{Bounds, Lanes, Slot};
 use super::limit::Limit;
 use super::pool::{self, NoResult};
 
@@ -16,15 +22,15 @@ use super::pool::{self, NoResult};
 mod tests;
 
 /// Looks at the same time.
-pub(super) const LOOKS: usize = 8;
+pub(super) const LOOKS: Bounds = Bounds { of_one: 8, most: 128 };
 
-/// Bounds how many looks there are at a time. Clones share the bound.
+/// Bounds how many looks there are at a time. Clones share the bounds.
 #[derive(Debug, Clone)]
-pub(super) struct Looks(Arc<Semaphore>);
+pub(super) struct Looks(Lanes);
 
 impl Default for Looks {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LOOKS)))
+        Self(Lanes::new(LOOKS))
     }
 }
 
@@ -38,7 +44,25 @@ impl Default for LastLook {
     }
 }
 
+/// Who looks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looker<'a> {
+    /// Bounded with all others.
+    pub(super) looks: &'a Looks,
+    /// Of this check.
+    pub(super) last: &'a LastLook,
+    /// The service that it is for.
+    pub(super) owner: &'a str,
+}
+
 impl Looks {
+    /// Waits for the turn of a service to do what blocks, for as long as the slot is kept. Cancel-safe.
+    pub(super) async fn turn(&self, owner: &str) -> Slot {
+        self.0.slot(owner).await
+    }
+}
+
+impl Looker<'_> {
     /// What `look`, which blocks, sees at `path`.
     ///
     /// Cancel-safe: the look goes on by itself, and frees its place when it comes back.
@@ -48,17 +72,19 @@ impl Looks {
     pub(super) async fn at<T: Send + 'static>(
         &self,
         path: &Path,
-        last: &LastLook,
         limit: Limit,
         look: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        let Ok(alone) = Arc::clone(&last.0).try_acquire_owned() else {
+        let Ok(alone) = Arc::clone(&self.last.0).try_acquire_owned() else {
             let path = path.display();
             return Err(format!("the last look at {path} has not come back: the file system hangs"));
         };
-        let turn = limit.within(Arc::clone(&self.0).acquire_owned()).await;
-        let Some(Ok(turn)) = turn else {
-            return Err(limit.exceeded(&format!("{LOOKS} other files hang, and none came back")));
+        let Some(turn) = limit.within(self.looks.turn(self.owner)).await else {
+            let others = match self.looks.0.is_full(self.owner) {
+                true => format!("{} other files of this service hang", LOOKS.of_one),
+                false => format!("{} files of other services hang", LOOKS.most),
+            };
+            return Err(limit.exceeded(&format!("{others}, and none came back")));
         };
         match limit.within(pool::run((alone, turn), look)).await {
             Some(Ok(seen)) => Ok(seen),
@@ -67,4 +93,15 @@ impl Looks {
             None => Err(limit.exceeded("the file system did not answer")),
         }
     }
+}
+
+/// Connects to the socket at `path`. Blocks while the path is looked up, and not until somebody accepts.
+///
+/// # Errors
+/// Nobody listens there, or too many wait to be accepted.
+pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }

@@ -32,8 +32,8 @@
 //! | `keep_running` | [`runner::Runner`] | when the runner is dropped; it waits for the supervisors |
 //! | one per check | `keep_running` | aborted when the check is removed or changed |
 //! | a lookup | nobody: it ends by itself | when the resolver answers |
-//! | a look at a file | nobody: it ends by itself | when the file system answers |
-//! | loading certificates | nobody: it ends by itself | when the files are read |
+//! | a look at a file, also on the way to a socket | nobody: it ends by itself | when the file system answers |
+//! | reading certificates, looking up users | nobody: it ends by itself | when the file system or the directory answers |
 //! | the hub of a kind | every check of that kind | dropped with the last of them |
 //! | a program's supervisor | nobody; a `Drained` knows whether there is one | when every process of it is reaped |
 //!
@@ -49,6 +49,8 @@ mod asking;
 mod bells;
 mod capture;
 mod dbus;
+#[cfg(test)]
+mod dead_mount;
 mod dns;
 mod exec;
 mod file;
@@ -60,6 +62,7 @@ mod http2;
 mod icmp;
 mod interface;
 mod judgement;
+mod lanes;
 pub mod lateness;
 mod limit;
 mod listener;
@@ -72,6 +75,7 @@ mod pool;
 mod probe;
 mod process;
 mod proxy;
+mod remembered;
 pub mod report;
 mod resolve;
 pub mod runner;

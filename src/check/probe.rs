@@ -17,7 +17,7 @@ use super::file;
 use super::interface::Interfaces;
 use super::limit::{Answer, Limit};
 use super::listener::Listeners;
-use super::looks::{LastLook, Looks};
+use super::looks::{LastLook, Looker, Looks};
 use super::owners::{Owner, Owners};
 use super::process::Watched;
 use super::report::Outcome;
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) system_trust: SystemTrust,
     /// How many programs run at the same time.
     pub(super) slots: Slots,
-    /// How many files are looked at at the same time.
+    /// How many files are looked at at the same time, also on the way to sockets and for what is `remembered`.
     pub(super) looks: Looks,
     /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
     /// must not run out.
@@ -65,6 +65,7 @@ impl Shared {
         let (slots, drained) = Slots::new();
         let (resolver, system_trust, looks) = (Resolver::system(), SystemTrust::default(), Looks::default());
         let places = Arc::new(Semaphore::new(places()));
+        let systemds = Systemds::new(&looks);
         let shared = Self {
             resolver,
             system_trust,
@@ -73,7 +74,7 @@ impl Shared {
             places,
             listeners: Listeners::default(),
             interfaces: Interfaces::default(),
-            systemds: Systemds::default(),
+            systemds,
             owners: Owners::default(),
         };
         (shared, drained)
@@ -168,7 +169,7 @@ impl Prober {
         let took = started.elapsed();
         let passed = answer.is_ok();
         if !passed {
-            self.trust.forget_identity();
+            self.trust.renew_identity();
         }
         let detail = match answer {
             Ok(text) | Err(text) => words::one_line(&text),
@@ -206,38 +207,46 @@ impl Prober {
         match &check.kind {
             CheckKind::Http(http) => {
                 let turn = Turn::take(name, check, shared, started).await;
-                turn.within(Box::pin(http::probe(http, turn.asking(), trust))).await
+                turn.within(Box::pin(http::probe(http, turn.asking(last_look), trust))).await
             }
             CheckKind::Tcp(tcp) => {
                 let turn = Turn::take(name, check, shared, started).await;
-                turn.within(Box::pin(tcp::probe(tcp, turn.asking()))).await
+                turn.within(Box::pin(tcp::probe(tcp, turn.asking(last_look)))).await
             }
             CheckKind::Tls(tls) => {
                 let turn = Turn::take(name, check, shared, started).await;
-                turn.within(Box::pin(tls::probe(tls, turn.asking(), trust))).await
+                turn.within(Box::pin(tls::probe(tls, turn.asking(last_look), trust))).await
             }
             CheckKind::Grpc(grpc) => {
                 let turn = Turn::take(name, check, shared, started).await;
-                turn.within(Box::pin(grpc::probe(grpc, turn.asking(), trust))).await
+                turn.within(Box::pin(grpc::probe(grpc, turn.asking(last_look), trust))).await
             }
             CheckKind::Udp(udp) => {
                 let turn = Turn::take(name, check, shared, started).await;
-                turn.within(Box::pin(udp::probe(udp, turn.asking()))).await
+                turn.within(Box::pin(udp::probe(udp, turn.asking(last_look)))).await
             }
             CheckKind::Dns(dns) => {
                 let turn = Turn::take(name, check, shared, started).await;
-                turn.within(Box::pin(dns::probe(dns, turn.asking(), server))).await
+                turn.within(Box::pin(dns::probe(dns, turn.asking(last_look), server))).await
             }
             CheckKind::Icmp(icmp) => {
                 let turn = Turn::take(name, check, shared, started).await;
-                turn.within(Box::pin(icmp::probe(icmp, turn.asking()))).await
+                turn.within(Box::pin(icmp::probe(icmp, turn.asking(last_look)))).await
             }
-            CheckKind::File(file) => file::probe(file, limit, &shared.looks, last_look).await,
+            CheckKind::File(file) => {
+                let owner = shared.owners.of(name).service;
+                let looker = Looker { looks: &shared.looks, last: last_look, owner: owner.as_str() };
+                file::probe(file, limit, looker).await
+            }
             CheckKind::Exec(exec) => {
                 exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await
             }
             CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
-            CheckKind::Process(process) => process::probe(process, watched, &shared.looks, limit).await,
+            CheckKind::Process(process) => {
+                let owner = shared.owners.of(name).service;
+                let looker = Looker { looks: &shared.looks, last: last_look, owner: owner.as_str() };
+                process::probe(process, watched, looker, limit).await
+            }
             CheckKind::Interface(interface) => interface::probe(interface, limit).await,
             CheckKind::Systemd(systemd) => systemd::probe(systemd, &shared.systemds, limit).await,
         }
@@ -265,13 +274,15 @@ impl<'a> Turn<'a> {
         Self { limit, check, shared, owner, remark: OnceLock::new(), _place: place }
     }
 
-    fn asking(&self) -> Asking<'_> {
+    fn asking<'b>(&'b self, last_look: &'b LastLook) -> Asking<'b> {
         Asking {
             limit: self.limit,
             resolver: &self.shared.resolver,
             via: &self.check.via,
             owner: &self.owner,
             remark: &self.remark,
+            looks: &self.shared.looks,
+            last_look,
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::limit::{Answer, Limit};
-use super::looks::{LastLook, Looks};
+use super::looks::Looker;
 use super::words;
 use crate::config::model::{ProcessCheck, WhichProcess};
 
@@ -37,7 +37,6 @@ const LONGEST_COMMAND: usize = 15;
 pub(super) struct Watched {
     /// The process that was alive at the last probe.
     alive: Option<AsyncFd<OwnedFd>>,
-    last_look: LastLook,
 }
 
 impl Watched {
@@ -53,7 +52,7 @@ impl Watched {
 pub(super) async fn probe(
     check: &ProcessCheck,
     watched: &mut Watched,
-    looks: &Looks,
+    looker: Looker<'_>,
     limit: Limit,
 ) -> Answer {
     watched.alive = None;
@@ -61,7 +60,7 @@ pub(super) async fn probe(
         WhichProcess::Pid(pid) => (pid.get(), String::new()),
         WhichProcess::File(path) => {
             let file = path.clone();
-            let text = looks.at(path, &watched.last_look, limit, move || text_of(&file)).await?;
+            let text = looker.at(path, limit, move || text_of(&file)).await?;
             let text =
                 text.map_err(|error| format!("cannot read {}: {}", path.display(), words::io_error(&error)))?;
             (

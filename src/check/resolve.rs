@@ -1,7 +1,7 @@
 //! Names to addresses through the system's resolver, without letting it take the daemon, or another service, down with it.
 //!
 //! `getaddrinfo` blocks, cannot be cancelled, and takes half a minute when no name server answers. So
-//! * a lookup runs on the runtime's pool of blocking threads, within the bounds of [`lanes`]: those of one service never wait for
+//! * a lookup runs on the runtime's pool of blocking threads, within the bounds of [`Lanes`]: those of one service never wait for
 //!   those of another. The thread, not the probe, holds the slot: a probe that gives up at its time-out frees nothing
 //!   that is still in use;
 //! * a name is looked up once at a time: whoever asks meanwhile gets the same answer. However often a hanging name
@@ -12,7 +12,6 @@
 //!
 //! While the resolver answers nothing is cached.
 
-mod lanes;
 mod local;
 #[cfg(test)]
 mod tests;
@@ -25,12 +24,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub(super) use self::lanes::MOST;
-use self::lanes::{Lanes, Slot};
 use self::local::Local;
+use super::lanes::{Bounds, Lanes, Slot};
 use super::pool::{self, NoResult};
 use super::words;
 
+/// Lookups at the same time.
+pub(super) const LOOKUPS: Bounds = Bounds { of_one: 8, most: 256 };
 /// How long the last addresses of a name are used when no newer ones can be had.
 const KEPT: Duration = Duration::from_secs(60 * 60);
 /// How long a lookup may take before the last addresses are used, if there are any.
@@ -92,7 +92,7 @@ impl Resolver {
     }
 
     fn new(lookup: fn(&str) -> io::Result<Vec<IpAddr>>, local: Local) -> Self {
-        Self { names: Arc::default(), lanes: Lanes::default(), local, lookup }
+        Self { names: Arc::default(), lanes: Lanes::new(LOOKUPS), local, lookup }
     }
 
     /// The addresses of `host`, which may be an address itself, for a check of the service `owner`, which has `time`.

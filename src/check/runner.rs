@@ -28,7 +28,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc as blocking};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ use super::looks::LOOKS;
 use super::owners::{Owner, owners};
 use super::probe::{Prober, Shared};
 use super::report::{CheckReport, Outcome};
-use super::resolve::MOST as LOOKUPS;
+use super::resolve::LOOKUPS;
 use crate::config::model::{Check, Service};
 use crate::names::{CheckName, ServiceName};
 
@@ -57,6 +57,8 @@ const APART: Duration = Duration::from_millis(1);
 const WITHIN: Duration = Duration::from_secs(1);
 /// How long the end waits for killed programs to go.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long the end waits for the thread, which is abandoned then: nothing that a check waits for holds up a stop.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The checks that there are to be.
 #[derive(Debug, Clone, Default)]
@@ -71,7 +73,14 @@ pub struct Runner {
     /// `None` once it has been told to end.
     wanted: Option<watch::Sender<Wanted>>,
     lateness: Arc<Lateness>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Option<Thread>,
+}
+
+/// A thread, and a channel whose other end it drops when it ends.
+#[derive(Debug)]
+struct Thread {
+    handle: thread::JoinHandle<()>,
+    ended: blocking::Receiver<()>,
 }
 
 impl Runner {
@@ -83,9 +92,11 @@ impl Runner {
         let (wanted, wishes) = watch::channel(Wanted::default());
         let lateness = Arc::new(Lateness::default());
         let noted = Arc::clone(&lateness);
-        let (tell, began) = std::sync::mpsc::sync_channel(1);
+        let (tell, began) = blocking::sync_channel(1);
+        let (ends, ended) = blocking::channel();
         // It makes the runtime itself: one that comes to nothing must not be dropped on a thread that runs another.
-        let thread = thread::Builder::new().name("probes".into()).spawn(move || {
+        let handle = thread::Builder::new().name("probes".into()).spawn(move || {
+            let _dropped_at_the_end: blocking::Sender<()> = ends;
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => {
@@ -99,7 +110,7 @@ impl Runner {
             runtime.shutdown_background();
         })?;
         began.recv().unwrap_or_else(|_panicked| Err(io::Error::other("its thread panicked")))?;
-        Ok(Self { wanted: Some(wanted), lateness, thread: Some(thread) })
+        Ok(Self { wanted: Some(wanted), lateness, thread: Some(Thread { handle, ended }) })
     }
 
     /// Replaces the set of running checks, and the services that they are asked for. Returns at once.
@@ -115,7 +126,7 @@ impl Runner {
     }
 
     /// Ends every check, kills every program, and ends the thread. Blocks until that is done: a few milliseconds, and at most
-    /// a second when a program cannot be killed. Dropping the runner does the same.
+    /// a second when a program cannot be killed, or three when the thread itself hangs. Dropping the runner does the same.
     pub fn shutdown(self) {
         drop(self);
     }
@@ -124,10 +135,24 @@ impl Runner {
 impl Drop for Runner {
     fn drop(&mut self) {
         self.wanted = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread of the checks panicked");
+        if let Some(thread) = self.thread.take() {
+            thread.end(PATIENCE);
+        }
+    }
+}
+
+impl Thread {
+    /// Waits until it has ended, or abandons it.
+    fn end(self, patience: Duration) {
+        match self.ended.recv_timeout(patience) {
+            Err(blocking::RecvTimeoutError::Timeout) => {
+                tracing::warn!("the thread of the checks hangs; it is left behind");
+            }
+            Ok(()) | Err(blocking::RecvTimeoutError::Disconnected) => {
+                if self.handle.join().is_err() {
+                    tracing::error!("the thread of the checks panicked");
+                }
+            }
         }
     }
 }
@@ -145,8 +170,9 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("probes-blocking")
-        // Every lookup, look at a file and start of a program that the bounds allow, and some to read certificates and /etc/hosts.
-        .max_blocking_threads(LOOKUPS + LOOKS + RUNNING + 4)
+        // Every lookup, and every look at a file or a directory of users, that the bounds allow, and some for /etc/hosts, netlink and
+        // expressions.
+        .max_blocking_threads(LOOKUPS.most + LOOKS.most + RUNNING + 4)
         .build()
 }
 

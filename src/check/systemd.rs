@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::bells::{Bell, Bells, Topic, WhileUsed};
 use super::limit::{Answer, Limit};
+use super::looks::{LastLook, Looks};
 use super::words;
 use crate::config::model::SystemdCheck;
 
@@ -28,13 +29,26 @@ const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 const RELOADING: Duration = Duration::from_secs(30);
 
 /// Those who ask systemd for all checks, one for each bus.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Systemds {
-    hubs: Arc<Mutex<BTreeMap<PathBuf, Arc<WhileUsed<hub::Systemd>>>>>,
+    buses: Arc<Mutex<BTreeMap<PathBuf, Arc<Bus>>>>,
     bells: Arc<Bells>,
+    looks: Looks,
+}
+
+/// A socket that leads to systemd. It is known for good, so that a way to it that hangs is one way, however often checks
+/// come and go.
+#[derive(Debug, Default)]
+struct Bus {
+    hub: WhileUsed<hub::Systemd>,
+    last_look: Arc<LastLook>,
 }
 
 impl Systemds {
+    pub(super) fn new(looks: &Looks) -> Self {
+        Self { buses: Arc::default(), bells: Arc::default(), looks: looks.clone() }
+    }
+
     /// Rings when the unit of this check has changed.
     pub(super) fn bell(&self, check: &SystemdCheck) -> Bell {
         let bus = bus(check);
@@ -43,10 +57,10 @@ impl Systemds {
     }
 
     fn hub(&self, bus: &Path) -> Arc<hub::Systemd> {
-        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
-        let hub = Arc::clone(hubs.entry(bus.to_owned()).or_default());
-        drop(hubs);
-        hub.get(|| hub::Systemd::start(bus, &self.bells))
+        let mut buses = self.buses.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = Arc::clone(buses.entry(bus.to_owned()).or_default());
+        drop(buses);
+        known.hub.get(|| hub::Systemd::start(bus, &self.bells, &self.looks, &known.last_look))
     }
 }
 

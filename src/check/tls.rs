@@ -30,11 +30,11 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, SignatureScheme};
 
 use self::expiry::Validity;
-use self::trust::Authorities;
+use self::trust::{Authorities, Files};
 pub(super) use self::trust::{SystemTrust, Trust};
 pub(super) use self::words::io_error;
 use super::asking::Asking;
-use super::limit::{Answer, Limit};
+use super::limit::Answer;
 use super::stream::Stream;
 use crate::config::model::{TlsCheck, TlsOptions};
 
@@ -66,7 +66,7 @@ pub(super) async fn probe(check: &TlsCheck, asking: Asking<'_>, trust: &Trust) -
     let stream = asking.connect(target, dial).await?;
     let offered: Vec<&[u8]> = alpn.iter().map(String::as_bytes).collect();
     let hello = Hello { host, options, alpn: &offered, named: true };
-    let mut secured = shake_hands(stream, hello, trust, asking.limit).await?;
+    let mut secured = shake_hands(stream, hello, trust, asking).await?;
     let (_, connection) = secured.stream.get_ref();
     let version = connection.protocol_version();
     let mut seen = vec![match version {
@@ -110,9 +110,9 @@ pub(super) async fn handshake(
     stream: Stream,
     hello: Hello<'_>,
     trust: &Trust,
-    limit: Limit,
+    asking: Asking<'_>,
 ) -> Result<(TlsStream<Stream>, Arc<Identity>), String> {
-    shake_hands(stream, hello, trust, limit).await.map(|secured| (secured.stream, secured.identity))
+    shake_hands(stream, hello, trust, asking).await.map(|secured| (secured.stream, secured.identity))
 }
 
 /// A connection after the handshake.
@@ -135,13 +135,15 @@ async fn shake_hands(
     stream: Stream,
     hello: Hello<'_>,
     trust: &Trust,
-    limit: Limit,
+    asking: Asking<'_>,
 ) -> Result<Secured, String> {
+    let limit = asking.limit;
     let name = hello.name();
     let name = ServerName::try_from(name.to_owned())
         .map_err(|_| format!("\"{name}\" is not a name that a certificate can have"))?;
-    let files = limit.within(trust.files(hello)).await;
-    let (authorities, key) = files.ok_or_else(|| limit.exceeded("certificate files not read"))??;
+    let files = limit.within(trust.files(hello, asking)).await;
+    let Files { authorities, identity: key, stale } =
+        files.ok_or_else(|| limit.exceeded("certificate files not read"))??;
     let identity = Arc::new(Identity { key, asked: AtomicBool::new(false) });
     let config = config(&authorities, &identity, hello.alpn)?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream);
@@ -149,9 +151,12 @@ async fn shake_hands(
     let stream = result.map_err(|error| {
         let (cause, of_files) = words::refused(&error, hello, &identity);
         if of_files {
-            trust.forget();
+            trust.renew();
         }
-        identity.blamed(cause)
+        match &stale {
+            Some(why) => format!("{}; the files as they were: {why}", identity.blamed(cause)),
+            None => identity.blamed(cause),
+        }
     })?;
     let secured = Secured { stream, name, authorities, identity };
     if let Some(wanted) = hello.options.expiry

@@ -37,7 +37,16 @@ async fn what_the_network_says_while_we_wait_ends_the_wait() {
     let via = Via::default();
     let (owner, remark) = (Owner::nobody(&"up".into()), OnceLock::new());
     let limit = Limit::starting_now(PATIENT);
-    let asking = Asking { limit, resolver: &resolver, via: &via, owner: &owner, remark: &remark };
+    let (looks, last_look) = (Looks::default(), LastLook::default());
+    let asking = Asking {
+        limit,
+        resolver: &resolver,
+        via: &via,
+        owner: &owner,
+        remark: &remark,
+        looks: &looks,
+        last_look: &last_look,
+    };
     let socket = asking.datagrams(to.local_addr().unwrap()).await.unwrap();
     let sending = socket2::SockRef::from(&socket).try_clone().unwrap();
     let mut buffer = [0; 16];

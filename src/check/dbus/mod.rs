@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use self::wire::{Message, Method, decode};
+use super::limit::Limit;
+use super::looks::{self, Looker};
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -44,14 +46,16 @@ impl Connection {
     ///
     /// # Errors
     /// Nobody listens there, we are not let in, or it takes too long.
-    pub(super) async fn open(path: &Path) -> io::Result<Self> {
-        tokio::time::timeout(PATIENCE, Self::open_slowly(path))
+    pub(super) async fn open(path: &Path, looker: Looker<'_>) -> io::Result<Self> {
+        let socket = path.to_owned();
+        let connected = looker.at(path, Limit::starting_now(PATIENCE), move || looks::connect(&socket)).await;
+        let stream = UnixStream::from_std(connected.map_err(io::Error::other)??)?;
+        tokio::time::timeout(PATIENCE, Self::begin(stream))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    async fn open_slowly(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path).await?;
+    async fn begin(stream: UnixStream) -> io::Result<Self> {
         let mut connection = Self { stream, received: Vec::new(), serial: 0, is_bus: true };
         let user: String =
             nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();

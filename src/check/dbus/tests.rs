@@ -166,12 +166,15 @@ async fn whoever_is_no_bus_is_left_in_time() {
         ("silent", b"", "timed out"),
         ("half", b"OK 1234\r\nl\x02\x01\x01", "timed out"),
     ];
+    let (looks, last) = Default::default();
+    let looker = Looker { looks: &looks, last: &last, owner: "bus" };
     for (name, words, expected) in table {
         let path = says(name, words);
-        let open = tokio::time::timeout(PATIENT, Connection::open(&path)).await.expect("waited for ever");
+        let open =
+            tokio::time::timeout(PATIENT, Connection::open(&path, looker)).await.expect("waited for ever");
         assert_eq!(crate::check::words::io_error(&open.unwrap_err()), expected, "{name}");
         std::fs::remove_file(path).unwrap();
     }
-    let missing = Connection::open(Path::new("/nonexistent/bus")).await.unwrap_err();
+    let missing = Connection::open(Path::new("/nonexistent/bus"), looker).await.unwrap_err();
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
 }

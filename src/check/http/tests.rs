@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::*;
+use crate::check::looks::LastLook;
 use crate::check::owners::Owner;
 use crate::check::probe::tests::{
     PATIENT, answer, closed_port, fail, http, pass, request, server, time_out, wait_for_close,
@@ -402,7 +403,16 @@ async fn a_probe_in_plain_text_takes_little_room_while_it_hangs() {
     let via = crate::config::model::Via::default();
     let (owner, remark) = (Owner::nobody(&"up".into()), OnceLock::new());
     let limit = Limit::starting_now(PATIENT);
-    let asking = Asking { limit, resolver: &shared.resolver, via: &via, owner: &owner, remark: &remark };
+    let last_look = LastLook::default();
+    let asking = Asking {
+        limit,
+        resolver: &shared.resolver,
+        via: &via,
+        owner: &owner,
+        remark: &remark,
+        looks: &shared.looks,
+        last_look: &last_look,
+    };
     let CheckKind::Http(check) = plain(closed_port()) else { unreachable!() };
     let trust = Trust::new(Some(&check.tls), &shared.system_trust);
     // A thousand that hang are in memory at the same time.

@@ -3,6 +3,7 @@ use std::sync::OnceLock;
 
 use super::*;
 use crate::check::limit::Limit;
+use crate::check::looks::{LastLook, Looks};
 use crate::check::owners::Owner;
 use crate::check::probe::tests::{PATIENT, SHORT, check as any_check, fail, outcome, pass, pass_from};
 use crate::check::probe::{Prober, Shared};
@@ -42,7 +43,17 @@ fn verdict(tally: &Tally, loss: u8) -> Answer {
     let (resolver, via) = (Resolver::system(), Via::default());
     let (owner, remark) = (Owner::nobody(&"up".into()), OnceLock::new());
     let limit = Limit::starting_now(SHORT);
-    tally.verdict(&check, &Asking { limit, resolver: &resolver, via: &via, owner: &owner, remark: &remark })
+    let (looks, last_look) = (Looks::default(), LastLook::default());
+    let asking = Asking {
+        limit,
+        resolver: &resolver,
+        via: &via,
+        owner: &owner,
+        remark: &remark,
+        looks: &looks,
+        last_look: &last_look,
+    };
+    tally.verdict(&check, &asking)
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
-use super::lanes::OF_ONE;
 use super::*;
 
 const TIME: Duration = Duration::from_secs(10);
@@ -45,6 +44,7 @@ async fn localhost_is_known_whatever_the_resolver_says() {
     const LOCAL: [IpAddr; 2] = local::LOCALHOST;
 }
 
+const OF_ONE: usize = super::LOOKUPS.of_one;
 /// Names that begin with `stuck` hang until the gate is open.
 static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());

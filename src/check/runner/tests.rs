@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::check::dead_mount::DeadMount;
 use crate::check::probe::tests::{
     PATIENT, SHORT, answer, check, closed_port, eventually, http, server, sh, tcp, wait_for_close,
 };
@@ -176,6 +177,75 @@ fn i4_a_check_that_panics_begins_anew_and_others_go_on() {
     while CONNECTIONS.load(Ordering::SeqCst) < 2 {
         assert_eq!(bench.next().check.as_str(), "fine");
     }
+}
+
+#[test]
+fn i4_a_file_system_that_hangs_stops_no_other_check_and_not_the_end() {
+    use crate::config::model::{
+        Dial, FileCheck, FileWanted, ProcessCheck, SystemdCheck, TlsOptions, WhichProcess,
+    };
+
+    let Some(dead) = DeadMount::new("runner") else { return };
+    let short = |kind| Check { timeout: SHORT, ..quick(kind) };
+    let unix = |name: &str, kind: CheckKind| {
+        let CheckKind::Http(mut http) = kind else { unreachable!() };
+        http.dial = Dial { unix: Some(dead.join(name).display().to_string()), ..Dial::PLAIN };
+        short(CheckKind::Http(http))
+    };
+    let pinned = TlsOptions { ca_file: Some(dead.join("ca.pem")), ..TlsOptions::default() };
+    let file = FileCheck { path: dead.join("file"), wanted: FileWanted::Absent };
+    let process = ProcessCheck { process: WhichProcess::File(dead.join("pid")), name: None };
+    let systemd = SystemdCheck { unit: "web.service".into(), bus: Some(dead.join("bus")) };
+    let CheckKind::Exec(mut exec) = sh("true") else { unreachable!() };
+    exec.command = vec![dead.join("program").display().to_string()];
+    let mut bench = Bench::new(64);
+    bench.set([
+        ("ca", &short(http(listening(), "web", Some(pinned)))),
+        ("exec", &short(CheckKind::Exec(exec))),
+        ("file", &short(CheckKind::File(Arc::new(file)))),
+        ("process", &short(CheckKind::Process(process))),
+        ("systemd", &short(CheckKind::Systemd(systemd))),
+        ("unix", &unix("socket", http(closed_port(), "web", None))),
+        ("up", &quick(tcp(listening()))),
+    ]);
+    let mut said = BTreeMap::new();
+    let mut passed = 0;
+    while said.len() < 6 || passed < 20 {
+        let report = bench.next();
+        if report.check.as_str() == "up" {
+            assert_eq!(report.state, HealthState::Up);
+            passed += 1;
+        } else {
+            said.entry(report.check.to_string()).or_insert(report.outcome.detail);
+        }
+    }
+    let socket = dead.join("socket");
+    let expected = [
+        ("ca", "certificate files not read within 200 ms".to_owned()),
+        ("exec", "the program did not start within 200 ms".to_owned()),
+        ("file", "the file system did not answer within 200 ms".to_owned()),
+        ("process", "the file system did not answer within 200 ms".to_owned()),
+        ("systemd", "no answer of systemd within 200 ms".to_owned()),
+        ("unix", format!("{}: the file system did not answer within 200 ms", socket.display())),
+    ];
+    assert_eq!(said, expected.map(|(name, detail)| (name.to_owned(), detail)).into());
+    let begin = Instant::now();
+    bench.runner.take().unwrap().shutdown();
+    assert!(begin.elapsed() < PATIENT / 4, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn the_end_waits_only_so_long_for_a_thread_that_hangs() {
+    let (release, hold) = std::sync::mpsc::channel::<()>();
+    let (ends, ended) = std::sync::mpsc::channel();
+    let handle = thread::spawn(move || {
+        let _dropped_at_the_end: std::sync::mpsc::Sender<()> = ends;
+        hold.recv().unwrap();
+    });
+    let begin = Instant::now();
+    Thread { handle, ended }.end(SHORT);
+    assert!(begin.elapsed() >= SHORT);
+    release.send(()).unwrap();
 }
 
 #[test]

@@ -24,6 +24,7 @@ use super::{RELOADING, UnitState, path_of};
 use crate::check::bells::{Bells, Hub, Topic};
 use crate::check::dbus::Connection;
 use crate::check::dbus::wire::{Body, Message, Method};
+use crate::check::looks::{LastLook, Looker, Looks};
 use crate::check::words;
 
 /// Questions that wait to be taken; who comes later waits to ask.
@@ -83,13 +84,15 @@ struct Known {
 
 impl Systemd {
     /// Connects when somebody asks. On the thread of the checks.
-    pub(super) fn start(bus: &Path, bells: &Arc<Bells>) -> Self {
+    pub(super) fn start(bus: &Path, bells: &Arc<Bells>, looks: &Looks, last_look: &Arc<LastLook>) -> Self {
         let (questions, asked) = mpsc::channel(WAITING);
         let known = Arc::default();
         let mut task = JoinSet::new();
         let state = State {
             bus: bus.to_owned(),
             bells: Arc::clone(bells),
+            looks: looks.clone(),
+            last_look: Arc::clone(last_look),
             known: Arc::clone(&known),
             waiting: vec![],
         };
@@ -134,6 +137,8 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 struct State {
     bus: PathBuf,
     bells: Arc<Bells>,
+    looks: Looks,
+    last_look: Arc<LastLook>,
     known: Arc<Mutex<Known>>,
     /// Questions without an answer.
     waiting: Vec<Question>,
@@ -189,7 +194,9 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     async fn open(state: &'a mut State) -> io::Result<Self> {
-        let mut connection = Connection::open(&state.bus).await?;
+        let owner = state.bus.to_string_lossy();
+        let looker = Looker { looks: &state.looks, last: &state.last_look, owner: &owner };
+        let mut connection = Connection::open(&state.bus, looker).await?;
         let manager = |member| Method {
             destination: Some(SYSTEMD),
             path: "/org/freedesktop/systemd1",

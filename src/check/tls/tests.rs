@@ -265,6 +265,39 @@ async fn a_ca_file_that_was_replaced_is_read_again_after_a_failure() {
 }
 
 #[tokio::test]
+async fn one_failure_and_files_that_cannot_be_read_keep_no_healthy_service_down() {
+    use std::sync::atomic::AtomicUsize;
+
+    use crate::check::probe::tests::{PATIENT, prober};
+
+    let authority = Authority::new("kept");
+    let client = authority.client();
+    let config = authority.config(Served { clients: Some(authority.file.clone()), ..served(90 * DAY) });
+    let connections = AtomicUsize::new(0);
+    let address = server(move |stream| {
+        // The second is turned away.
+        if connections.fetch_add(1, Ordering::SeqCst) == 1 {
+            return;
+        }
+        let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        if !request(&mut stream).is_empty() {
+            stream.write_all(OK.as_bytes()).unwrap();
+            wait_for_close(stream.sock);
+        }
+    });
+    let options = TlsOptions { client: Some(client.clone()), ..authority.trusted().unwrap() };
+    let mut prober = prober(http(address, "web.example", Some(options)), PATIENT);
+    assert!(prober.probe().await.passed);
+    assert!(!prober.probe().await.passed);
+    std::fs::remove_file(&client.key).unwrap();
+    for _ in 0..2 {
+        let outcome = prober.probe().await;
+        assert!(outcome.passed, "{}", outcome.detail);
+    }
+}
+
+#[tokio::test]
 async fn a_handshake_says_what_was_agreed_on() {
     let authority = Authority::new("agreed");
     let address = authority.serve(Served { alpn: vec![b"h2".into()], ..served(90 * DAY) });

@@ -1,11 +1,10 @@
-//! What the files say: whom to trust, and who we are. Read when they are first needed, on the pool of blocking threads, and
-//! again after a failure that a new file may mend.
+//! What the files say: whom to trust, and who we are. Read when they are first needed (`remembered`), and again after a failure
+//! that a new file may mend; until a new one can be read, the last one is used.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::OnceCell;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -16,6 +15,8 @@ use tokio_rustls::rustls::{DigitallySignedStruct, Error, RootCertStore, Signatur
 use super::Hello;
 use super::pinned::Verifier;
 use super::x509::Certificate;
+use crate::check::asking::Asking;
+use crate::check::remembered::{Failure, Found, Remembered};
 use crate::config::files;
 use crate::config::model::{ClientFiles, TlsOptions};
 
@@ -25,14 +26,23 @@ const SYSTEM_LASTS: Duration = Duration::from_secs(60);
 
 /// The authorities of this system, which all checks share that name no others.
 #[derive(Debug, Clone, Default)]
-pub(in crate::check) struct SystemTrust(Loading<Authorities>);
+pub(in crate::check) struct SystemTrust(Remembered<Authorities>);
 
 /// What one check has of files.
 #[derive(Debug, Clone)]
 pub(in crate::check) struct Trust {
-    authorities: Loading<Authorities>,
+    authorities: Remembered<Authorities>,
     lasts: Duration,
-    identity: Option<Loading<CertifiedKey>>,
+    identity: Option<Remembered<CertifiedKey>>,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) authorities: Arc<Authorities>,
+    pub(super) identity: Option<Arc<CertifiedKey>>,
+    /// Why some of it is not as the files are now.
+    pub(super) stale: Option<String>,
 }
 
 impl Trust {
@@ -40,92 +50,46 @@ impl Trust {
     pub(in crate::check) fn new(options: Option<&TlsOptions>, system: &SystemTrust) -> Self {
         let own = options.is_some_and(|options| options.ca_file.is_some() || options.insecure);
         let (authorities, lasts) = match own {
-            true => (Loading::default(), Duration::ZERO),
+            true => (Remembered::default(), Duration::ZERO),
             false => (system.0.clone(), SYSTEM_LASTS),
         };
-        let identity = options.is_some_and(|options| options.client.is_some()).then(Loading::default);
+        let identity = options.is_some_and(|options| options.client.is_some()).then(Remembered::default);
         Self { authorities, lasts, identity }
     }
 
     /// Whom to trust, and who we are if that is to be told.
     ///
     /// Cancel-safe: what has begun to load is loaded to the end, for the next one who asks.
-    pub(super) async fn files(
-        &self,
-        hello: Hello<'_>,
-    ) -> Result<(Arc<Authorities>, Option<Arc<CertifiedKey>>), String> {
+    pub(super) async fn files(&self, hello: Hello<'_>, asking: Asking<'_>) -> Result<Files, String> {
+        let Asking { looks, owner, limit, .. } = asking;
+        let owner = owner.service.as_str();
         let options = hello.options.clone();
-        let authorities = self.authorities.get(move || Authorities::load(&options)).await?;
+        let load = move || Authorities::load(&options).map_err(Failure::NoAnswer);
+        let Found { what: authorities, mut stale } = self.authorities.get(looks, owner, limit, load).await?;
         let identity = match (&self.identity, &hello.options.client) {
             (Some(identity), Some(files)) if hello.named => {
                 let files = files.clone();
-                Some(identity.get(move || load_identity(&files)).await?)
+                let load = move || load_identity(&files).map_err(Failure::NoAnswer);
+                let found = identity.get(looks, owner, limit, load).await?;
+                stale = stale.or(found.stale);
+                Some(found.what)
             }
             (_, _) => None,
         };
-        Ok((authorities, identity))
+        Ok(Files { authorities, identity, stale })
     }
 
     /// Reads the files anew next time, because they may have been replaced.
-    pub(super) fn forget(&self) {
-        self.authorities.forget(self.lasts);
-        self.forget_identity();
+    pub(super) fn renew(&self) {
+        self.authorities.renew(self.lasts);
+        self.renew_identity();
     }
 
     /// Reads our certificate anew next time. A server may refuse it long after the handshake.
-    pub(in crate::check) fn forget_identity(&self) {
+    pub(in crate::check) fn renew_identity(&self) {
         if let Some(identity) = &self.identity {
-            identity.forget(Duration::ZERO);
+            identity.renew(Duration::ZERO);
         }
-    }
-}
-
-/// Something that is loaded when it is first asked for. Clones share it.
-#[derive(Debug)]
-struct Loading<T>(Arc<Mutex<Arc<OnceCell<Loaded<T>>>>>);
-
-#[derive(Debug)]
-struct Loaded<T> {
-    what: Arc<T>,
-    at: Instant,
-}
-
-impl<T: Send + Sync + 'static> Loading<T> {
-    async fn get(&self, load: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<Arc<T>, String> {
-        const PANICKED: &str = "loading the certificates panicked";
-        let cell = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(loaded) = cell.get() {
-            return Ok(Arc::clone(&loaded.what));
-        }
-        let loading = tokio::spawn(async move {
-            let load = || async {
-                let loaded = tokio::task::spawn_blocking(load).await;
-                let what = Arc::new(loaded.unwrap_or_else(|_| Err(PANICKED.into()))?);
-                Ok(Loaded { what, at: Instant::now() })
-            };
-            cell.get_or_try_init(load).await.map(|loaded| Arc::clone(&loaded.what))
-        });
-        loading.await.unwrap_or_else(|_| Err(PANICKED.into()))
-    }
-
-    /// Loads it anew next time, if it is older than `age`.
-    fn forget(&self, age: Duration) {
-        let mut cell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if cell.get().is_some_and(|loaded| loaded.at.elapsed() >= age) {
-            *cell = Arc::default();
-        }
-    }
-}
-
-impl<T> Clone for Loading<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<T> Default for Loading<T> {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Arc::new(OnceCell::new()))))
     }
 }
 

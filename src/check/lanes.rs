@@ -1,20 +1,27 @@
-//! Who may look a name up now: so many at a time for each service, so that the names of one that hang never keep those of
-//! another waiting; and so many in all, which services that wait get in turns.
+//! Who may do now what may hang for ever, a lookup of a name or a look at a file: so many at a time for each service, so that
+//! what hangs of one never keeps that of another waiting; and so many in all, which services that wait get in turns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Lookups of one service at the same time.
-pub(super) const OF_ONE: usize = 8;
-/// Lookups at the same time. As long as fewer than a thirty-second of it have services whose names all hang, nobody waits for
-/// another.
-pub(in crate::check) const MOST: usize = 256;
+/// How many there are at the same time. As long as fewer than `most / of_one` services have all theirs hanging, nobody waits
+/// for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Of one service.
+    pub(super) of_one: usize,
+    /// Of all.
+    pub(super) most: usize,
+}
 
-/// Clones share the bounds.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Lanes(Arc<Mutex<State>>);
+/// Clones share the places.
+#[derive(Debug, Clone)]
+pub(super) struct Lanes {
+    bounds: Bounds,
+    state: Arc<Mutex<State>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -39,6 +46,10 @@ pub(super) struct Slot {
 }
 
 impl Lanes {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { bounds, state: Arc::default() }
+    }
+
     /// Waits for the turn of `owner`. Cancel-safe: a slot that nobody takes goes to the next.
     pub(super) async fn slot(&self, owner: &str) -> Slot {
         let (give, given) = oneshot::channel();
@@ -47,7 +58,7 @@ impl Lanes {
         match given.await {
             Ok(slot) => slot,
             // Never: who waits is kept until its turn comes.
-            Err(_) => Slot { lanes: Self::default(), owner: owner.into() },
+            Err(_) => Slot { lanes: Self::new(self.bounds), owner: owner.into() },
         }
     }
 
@@ -62,10 +73,11 @@ impl Lanes {
 
     fn next(&self) -> Option<(oneshot::Sender<Slot>, Slot)> {
         let mut state = self.state();
-        if state.total >= MOST {
+        if state.total >= self.bounds.most {
             return None;
         }
-        let may = |(_, lane): &(&String, &Lane)| lane.running < OF_ONE && !lane.waiting.is_empty();
+        let may =
+            |(_, lane): &(&String, &Lane)| lane.running < self.bounds.of_one && !lane.waiting.is_empty();
         let after = (std::ops::Bound::Excluded(state.last.clone()), std::ops::Bound::Unbounded);
         let owner = state.lanes.range(after).find(may).or_else(|| state.lanes.iter().find(may))?.0.clone();
         let lane = state.lanes.get_mut(&owner)?;
@@ -77,7 +89,12 @@ impl Lanes {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `owner` has as many as it may.
+    pub(super) fn is_full(&self, owner: &str) -> bool {
+        self.state().lanes.get(owner).is_some_and(|lane| lane.running >= self.bounds.of_one)
     }
 
     #[cfg(test)]
@@ -109,15 +126,20 @@ mod tests {
 
     use super::*;
 
+    const OF_ONE: usize = 8;
+    const MOST: usize = 64;
+    const BOUNDS: Bounds = Bounds { of_one: OF_ONE, most: MOST };
+
     fn now(lanes: &Lanes, owner: &str) -> Option<Slot> {
         lanes.slot(owner).now_or_never()
     }
 
     #[test]
     fn i4_a_service_that_takes_all_it_may_leaves_the_others_theirs() {
-        let lanes = Lanes::default();
+        let lanes = Lanes::new(BOUNDS);
         let bad: Vec<_> = (0..OF_ONE).map(|_| now(&lanes, "bad").unwrap()).collect();
         assert!(now(&lanes, "bad").is_none());
+        assert!(lanes.is_full("bad") && !lanes.is_full("good"));
         let good = now(&lanes, "good");
         assert!(good.is_some());
         drop((bad, good));
@@ -128,7 +150,7 @@ mod tests {
 
     #[test]
     fn beyond_the_most_services_get_slots_in_turns() {
-        let lanes = Lanes::default();
+        let lanes = Lanes::new(BOUNDS);
         let mut held: VecDeque<_> =
             (0..MOST).map(|at| now(&lanes, &format!("many-{}", at % (MOST / OF_ONE))).unwrap()).collect();
         let mut queue: Vec<_> = (0..5).map(|_| Box::pin(lanes.slot("long"))).collect();
