@@ -38,9 +38,10 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use self::who::{Who, WhoOf};
+use self::who::{Ids, Who};
 use super::capture::{Capture, Keep};
 use super::limit::{Answer, Limit};
+use super::looks::Looks;
 use super::words;
 use crate::config::model::ExecCheck;
 use crate::names::CheckName;
@@ -128,16 +129,28 @@ struct Output {
     stderr: Capture,
 }
 
-/// Passes when the program exits with 0 within `timeout` from its start, which `started` is set to.
+/// What a run is given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) slots: &'a Slots,
+    pub(super) looks: &'a Looks,
+    /// The service that it is for.
+    pub(super) owner: &'a str,
+    /// Of this check.
+    pub(super) last_run: &'a LastRun,
+}
+
+/// Passes when the program exits with 0 within `timeout` from its start, which `started` is set to. Whom it runs as is known
+/// before it waits for its turn.
 pub(super) async fn probe(
     check: &ExecCheck,
     name: &CheckName,
     timeout: Duration,
-    slots: &Slots,
-    last_run: &LastRun,
+    means: Means<'_>,
     started: &mut Instant,
 ) -> Answer {
-    let who = last_run.who.of(check);
+    let Means { slots, looks, owner, last_run } = means;
+    let who = last_run.who.ids(check, looks, owner, Limit::starting_now(timeout)).await?;
     let last_run = Limit::starting_now(timeout).within(permit(&last_run.gone)).await;
     let last_run = last_run.ok_or("the last run was killed but has not gone; it hangs in the kernel")?;
     let queued = Instant::now();
@@ -286,13 +299,12 @@ fn answer(tell: oneshot::Sender<Ended>, ended: Ended) {
 /// What is to be started, and as whom.
 struct Program {
     command: Command,
-    who: WhoOf,
+    who: Ids,
 }
 
 /// Blocks until the program is executed.
 fn start(Program { mut command, who }: Program) -> Result<Child, String> {
     starter::dies_with_us(&mut command);
-    let who = who.look_up()?;
     if let Some(uid) = who.uid {
         // As root, std also drops the supplementary groups (setgroups(0)); those of the user are not taken on.
         command.uid(uid);

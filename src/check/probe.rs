@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::asking::Asking;
 use super::bells::Bell;
-use super::exec::{self, Drained, LastRun, Slots};
+use super::exec::{self, Drained, LastRun, Means, Slots};
 use super::file;
 use super::interface::Interfaces;
 use super::limit::{Answer, Limit};
@@ -239,7 +239,10 @@ impl Prober {
                 file::probe(file, limit, looker).await
             }
             CheckKind::Exec(exec) => {
-                exec::probe(exec, name, check.timeout, &shared.slots, last_run, started).await
+                let owner = shared.owners.of(name).service;
+                let means =
+                    Means { slots: &shared.slots, looks: &shared.looks, owner: owner.as_str(), last_run };
+                exec::probe(exec, name, check.timeout, means, started).await
             }
             CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
             CheckKind::Process(process) => {

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid};
 use tokio::sync::oneshot;
 
-/// They start programs and look up users; neither takes much.
+/// They start programs, which does not take much.
 const STACK: usize = 256 << 10;
 
 /// Work, and the way back to the thread that does it.

@@ -312,7 +312,8 @@ async fn i4_a_run_that_cannot_be_killed_blocks_only_its_own_check() {
     let _hangs_in_the_kernel = permit(&last_run.gone).await;
     let run = async |last_run: &LastRun| {
         let check = ExecCheck { command: vec!["true".into()], ..ExecCheck::default() };
-        probe(&check, &"web".into(), SHORT, &shared.slots, last_run, &mut Instant::now()).await
+        let means = Means { slots: &shared.slots, looks: &shared.looks, owner: "web", last_run };
+        probe(&check, &"web".into(), SHORT, means, &mut Instant::now()).await
     };
     assert_eq!(
         run(&last_run).await.unwrap_err(),
