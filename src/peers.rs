@@ -361,7 +361,7 @@ impl Peers {
                 None => format!("there is no interface {interface} yet"),
                 Some(_) => format!("no router has advertised itself on {interface} yet"),
             };
-            (name, peer, reason, self.unnumbered.since())
+            (name, peer, reason, self.unnumbered.since(interface).unwrap_or_else(Instant::now))
         }))
     }
 

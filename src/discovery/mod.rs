@@ -26,6 +26,7 @@ use vipcast_bgp::host::Host;
 
 use self::packet::Packet;
 use self::socket::LinkSocket;
+use crate::blocking::Threads;
 
 /// Between two advertisements, as routers do it for unnumbered sessions.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ const SOLICITATIONS: u32 = 3;
 const LEAST: Duration = Duration::from_secs(3);
 /// Until a socket is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Sockets of a link that may wait for the kernel at a time.
+const HANGING: usize = 2;
 
 /// A router has advertised itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,12 +113,12 @@ fn link(host: &Host, name: &str) -> Option<Link> {
 }
 
 async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::UnboundedSender<Heard>) {
-    let mut said = None;
+    let (mut said, threads) = (None, Threads::new("link", HANGING));
     loop {
         let found = host.wait_for(|host| link(host, &name).is_some()).await.map(|host| link(&host, &name));
         // The speaker is gone.
         let Ok(Some(link)) = found else { return };
-        if let Err(error) = serve(&name, &link, &mut host, &heard).await {
+        if let Err(error) = serve(&threads, &name, &link, &mut host, &heard).await {
             let error = error.to_string();
             if said.as_ref() != Some(&error) {
                 warn!(
@@ -133,12 +136,13 @@ async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::Unbo
 
 /// Until the link is another one.
 async fn serve(
+    threads: &Threads,
     name: &str,
     link: &Link,
     host: &mut watch::Receiver<Host>,
     heard: &mpsc::UnboundedSender<Heard>,
 ) -> io::Result<()> {
-    let socket = LinkSocket::open(name, link.index)?;
+    let socket = LinkSocket::open(threads, name, link.index).await?;
     let (mut next, mut last, mut solicitations) = (Instant::now(), None::<Instant>, SOLICITATIONS);
     loop {
         tokio::select! {

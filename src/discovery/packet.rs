@@ -10,8 +10,8 @@
 
 use std::net::Ipv6Addr;
 
-const SOLICITATION: u8 = 133;
-const ADVERTISEMENT: u8 = 134;
+pub(super) const SOLICITATION: u8 = 133;
+pub(super) const ADVERTISEMENT: u8 = 134;
 /// Octets before the options.
 const SOLICITATION_HEADER: usize = 8;
 const ADVERTISEMENT_HEADER: usize = 16;

@@ -1,18 +1,29 @@
 //! A raw ICMPv6 socket on one interface: what comes in with its source and hop limit, what goes out to everybody on the link.
+//!
+//! The kernel passes on what is about routers and nothing else, so that no ping and no neighbor wakes the loop. Joining a group
+//! and leaving it, which is what closing does, wait for the lock of the network's configuration, and that may be held for long
+//! while links come and go: a thread does both.
 
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::AsRawFd as _;
+use std::thread;
+use std::time::Duration;
 
+use nix::libc;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::packet::{HOP_LIMIT, Malformed, Packet};
+use super::packet::{ADVERTISEMENT, HOP_LIMIT, Malformed, Packet, SOLICITATION};
+use crate::blocking::Threads;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 2);
+
+/// How long the kernel may take to make a socket a member of its group.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The socket.
 #[derive(Debug)]
@@ -20,20 +31,45 @@ pub(super) struct LinkSocket {
     /// Not of UDP, but it sends, receives and waits all the same, and that is all that is asked of it.
     socket: UdpSocket,
     index: u32,
+    // After the socket: the last one to go closes.
+    _closing: Closing,
+}
+
+/// The same socket, which is closed on a thread of its own.
+#[derive(Debug)]
+struct Closing(Option<Socket>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let socket = self.0.take();
+        let thread = thread::Builder::new().name("link".to_owned()).stack_size(64 << 10);
+        // Without a thread it is closed here.
+        drop(thread.spawn(move || drop(socket)));
+    }
 }
 
 impl LinkSocket {
     /// # Errors
-    /// CAP_NET_RAW is missing, or the interface is gone.
-    pub(super) fn open(interface: &str, index: u32) -> io::Result<Self> {
+    /// CAP_NET_RAW is missing, the interface is gone, or the kernel is busy with the network's configuration.
+    pub(super) async fn open(threads: &Threads, interface: &str, index: u32) -> io::Result<Self> {
+        let interface = interface.to_owned();
+        let made = threads.within(PATIENCE, move || Self::make(&interface, index)).await;
+        let socket = made.map_err(io::Error::other)??;
+        let closing = Closing(Some(socket.try_clone()?));
+        Ok(Self { socket: UdpSocket::from_std(socket.into())?, index, _closing: closing })
+    }
+
+    /// Blocks.
+    fn make(interface: &str, index: u32) -> io::Result<Socket> {
         let socket = Socket::new(Domain::IPV6, Type::RAW.nonblocking(), Some(Protocol::ICMPV6))?;
+        socket.attach_filter(&about_routers())?;
         socket.bind_device(Some(interface.as_bytes()))?;
         socket.set_recv_hoplimit_v6(true)?;
         socket.set_multicast_hops_v6(HOP_LIMIT.unsigned_abs())?;
         socket.set_multicast_if_v6(index)?;
         socket.set_multicast_loop_v6(false)?;
         socket.join_multicast_v6(&ALL_ROUTERS, index)?;
-        Ok(Self { socket: UdpSocket::from_std(socket.into())?, index })
+        Ok(socket)
     }
 
     /// The next packet that is about routers. Cancel-safe: nothing is taken before it is returned.
@@ -75,5 +111,49 @@ impl LinkSocket {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+}
+
+/// Passes on router solicitations and advertisements: a packet begins with its type.
+fn about_routers() -> [SockFilter; 5] {
+    let step = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
+    [
+        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 0),
+        // Jumps over the next two, or over one, or none.
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, SOLICITATION.into()),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, ADVERTISEMENT.into()),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddrV6;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_is_about_routers_wakes_the_loop() {
+        let threads = Threads::new("link", 1);
+        let socket = match LinkSocket::open(&threads, "lo", 1).await {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                eprintln!("SKIPPED: raw sockets take CAP_NET_RAW");
+                return;
+            }
+            opened => opened.unwrap(),
+        };
+        let other = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap();
+        let to = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0);
+        // Echo request, which is answered too, neighbor solicitation and advertisement, and what has no type.
+        for kind in [128, 135, 136, 1, ADVERTISEMENT, 128, SOLICITATION] {
+            other.send_to(&[kind, 0, 0, 0, 0, 0, 0, 0], &to.into()).unwrap();
+        }
+        let limit = Duration::from_secs(60);
+        for _ in 0..2 {
+            let (source, _) = tokio::time::timeout(limit, socket.receive()).await.unwrap().unwrap();
+            assert_eq!(source, Ipv6Addr::LOCALHOST);
+        }
+        assert_eq!(socket.take().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -1,7 +1,14 @@
 //! Peers that are known by their link: which router each of them is.
 //!
-//! A link has one router. The first one heard is it, and stays it for as long as its session stands or it goes on
-//! advertising itself; another one on the same link is warned of, and takes its place when it is gone.
+//! ```text
+//!  first one heard ─► the router ── another one is heard, and it ... ──► the other one
+//!                                    has been silent for SILENCE,
+//!                                    or has had no session for TRIAL (PROVEN, where one stood before)
+//! ```
+//!
+//! A link has one router. It stays it while its session stands, whatever else advertises itself there. Anybody on a link can
+//! send an advertisement, so being heard first is no proof: one with which no session comes up gives way to another one that
+//! is heard, each of them once before any has another turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
@@ -17,22 +24,36 @@ use crate::names::PeerName;
 
 /// A router that was not heard for three of its intervals has given way to another one.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long a router has for its first session while another one advertises itself: some attempts.
+const TRIAL: Duration = Duration::from_secs(30);
+/// The same since its last session: it may start anew, which takes minutes.
+const PROVEN: Duration = Duration::from_secs(300);
 
 /// The routers on the links that have such peers.
 #[derive(Debug)]
 pub(super) struct Unnumbered {
     discovery: Discovery,
-    /// By interface.
-    routers: BTreeMap<String, Router>,
-    since: Instant,
+    /// By interface, and since when each is waited for.
+    links: BTreeMap<String, Link>,
 }
 
 #[derive(Debug)]
+struct Link {
+    since: Instant,
+    router: Option<Router>,
+    /// Routers that had their turn in vain.
+    tried: BTreeSet<Ipv6Addr>,
+    /// Others that were warned of.
+    warned: BTreeSet<Ipv6Addr>,
+}
+
+#[derive(Debug, Clone, Copy)]
 struct Router {
     address: Ipv6Addr,
     heard_at: Instant,
-    /// Others on its link that were warned of.
-    others: BTreeSet<Ipv6Addr>,
+    chosen_at: Instant,
+    /// When its session was last seen to stand.
+    stood_at: Option<Instant>,
 }
 
 /// Others on one link that are remembered.
@@ -41,7 +62,7 @@ const OTHERS: usize = 16;
 impl Unnumbered {
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Heard>) {
         let (discovery, heard) = Discovery::new();
-        (Self { discovery, routers: BTreeMap::new(), since: Instant::now() }, heard)
+        (Self { discovery, links: BTreeMap::new() }, heard)
     }
 
     /// Listens on the links of these peers, and fills in what is known of their routers.
@@ -56,45 +77,84 @@ impl Unnumbered {
             .filter(|peer| is_on_link(peer))
             .filter_map(|peer| peer.interface.clone())
             .collect();
-        self.routers.retain(|interface, _| links.contains(interface));
+        self.follow(&links, now);
         self.discovery.set(&links, host);
-        self.since = now;
         self.fill_in(peers);
+    }
+
+    fn follow(&mut self, links: &BTreeSet<String>, now: Instant) {
+        self.links.retain(|interface, _| links.contains(interface));
+        for interface in links {
+            self.links.entry(interface.clone()).or_insert_with(|| Link::new(now));
+        }
     }
 
     /// Fills in what is known of the routers of these peers.
     pub(super) fn fill_in(&self, peers: &mut BTreeMap<PeerName, Peer>) {
         for peer in peers.values_mut().filter(|peer| is_on_link(peer)) {
-            let router = peer.interface.as_ref().and_then(|interface| self.routers.get(interface));
-            peer.address = RouterAddress::OnLink(router.map(|router| router.address));
+            let link = peer.interface.as_ref().and_then(|interface| self.links.get(interface));
+            peer.address = RouterAddress::OnLink(link.and_then(|link| Some(link.router?.address)));
         }
     }
 
     /// Takes note of a router; `stands`: the session with the one that is known does. Whether another one is known now.
     pub(super) fn heard(&mut self, Heard { interface, router }: &Heard, stands: bool, now: Instant) -> bool {
-        if let Some(known) = self.routers.get_mut(interface) {
-            if known.address == *router {
+        // A link that a reload has just removed.
+        let Some(link) = self.links.get_mut(interface) else { return false };
+        link.heard(interface, *router, stands, now)
+    }
+
+    /// Since when the router of a link is waited for.
+    pub(super) fn since(&self, interface: &str) -> Option<Instant> {
+        self.links.get(interface).map(|link| link.since)
+    }
+}
+
+impl Link {
+    fn new(now: Instant) -> Self {
+        Self { since: now, router: None, tried: BTreeSet::new(), warned: BTreeSet::new() }
+    }
+
+    fn heard(&mut self, interface: &str, address: Ipv6Addr, stands: bool, now: Instant) -> bool {
+        if let Some(known) = &mut self.router {
+            if stands {
+                known.stood_at = Some(now);
+                self.tried.clear();
+            }
+            if known.address == address {
                 known.heard_at = now;
                 return false;
             }
-            if stands || now.saturating_duration_since(known.heard_at) < SILENCE {
-                if known.others.len() < OTHERS && known.others.insert(*router) {
-                    warn!(interface, router = %known.address, other = %router,
+            let known = *known;
+            let silent = !stands && now.saturating_duration_since(known.heard_at) >= SILENCE;
+            if !silent && !self.gives_way(&known, address, now) {
+                if self.warned.len() < OTHERS && self.warned.insert(address) {
+                    warn!(interface, router = %known.address, other = %address,
                         hint = "a link with several routers takes a peer with an `address` for each",
-                        "a second router advertises itself on this link; the session is with the first");
+                        "a second router advertises itself on this link; the session is with the first, as long as it has one");
                 }
                 return false;
             }
+            if !silent {
+                warn!(interface, router = %known.address, other = %address,
+                    "no session comes up with the router of this link; trying the other one that advertises itself");
+            }
+            if self.tried.contains(&address) || self.tried.len() >= OTHERS {
+                // Each has had its turn.
+                self.tried.clear();
+            }
+            self.tried.insert(known.address);
         }
-        info!(interface, %router, "router found by its advertisement");
-        let found = Router { address: *router, heard_at: now, others: BTreeSet::new() };
-        self.routers.insert(interface.clone(), found);
+        info!(interface, router = %address, "router found by its advertisement");
+        self.router = Some(Router { address, heard_at: now, chosen_at: now, stood_at: None });
         true
     }
 
-    /// Since when those that were not heard yet are waited for.
-    pub(super) fn since(&self) -> Instant {
-        self.since
+    /// Whether the router has had its time. One that had its turn in vain waits for another one that had none.
+    fn gives_way(&self, known: &Router, other: Ipv6Addr, now: Instant) -> bool {
+        let time = if known.stood_at.is_some() { PROVEN } else { TRIAL };
+        let again = if self.tried.contains(&other) { SILENCE } else { Duration::ZERO };
+        now.saturating_duration_since(known.stood_at.unwrap_or(known.chosen_at)) >= time + again
     }
 }
 
@@ -106,24 +166,80 @@ fn is_on_link(peer: &Peer) -> bool {
 mod tests {
     use super::*;
 
+    fn address(last: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last)
+    }
+
+    /// Seconds, router, whether a session stands; whether it is another one now.
+    fn play(steps: &[(u64, u16, bool, bool)]) {
+        let start = Instant::now();
+        let mut link = Link::new(start);
+        for (seconds, router, stands, want) in steps {
+            let now = start + Duration::from_secs(*seconds);
+            let other = link.heard("eth0", address(*router), *stands, now);
+            assert_eq!(other, *want, "{router} after {seconds} s");
+        }
+    }
+
+    #[test]
+    fn the_router_of_a_link_stays_it_while_its_session_stands_and_until_it_is_silent() {
+        play(&[
+            (0, 1, false, true),
+            (1, 2, false, false),
+            (10, 1, true, false),
+            (39, 2, true, false),
+            (41, 2, false, true),
+            (42, 1, false, false),
+        ]);
+    }
+
+    #[test]
+    fn a_router_with_which_no_session_comes_up_gives_way_to_another_one_that_advertises_itself() {
+        // A rogue is heard first, and goes on.
+        play(&[
+            (0, 9, false, true),
+            (5, 1, false, false),
+            (25, 9, false, false),
+            (30, 1, false, true),
+            (31, 9, true, false),
+            (3000, 9, true, false),
+            // The session is lost, and the router is there: it may start anew.
+            (3099, 1, false, false),
+            (3100, 9, false, false),
+            (3290, 1, false, false),
+            (3299, 9, false, false),
+            (3300, 9, false, true),
+        ]);
+    }
+
+    #[test]
+    fn each_router_of_a_link_has_its_turn_before_any_has_another() {
+        // Two rogues, of which one is heard far more often.
+        play(&[
+            (0, 8, false, true),
+            (30, 9, false, true),
+            (50, 9, false, false),
+            (59, 8, false, false),
+            (60, 8, false, false),
+            (61, 1, false, true),
+            (90, 1, false, false),
+            (92, 8, false, false),
+            (93, 9, false, false),
+            // No other is left.
+            (110, 1, false, false),
+            (121, 8, false, true),
+        ]);
+    }
+
     #[tokio::test]
-    async fn the_first_router_of_a_link_stays_until_it_is_silent_and_its_session_is_gone() {
+    async fn a_reload_does_not_begin_the_wait_for_a_router_anew() {
         let (mut unnumbered, _heard) = Unnumbered::new();
         let start = Instant::now();
-        let steps = [
-            // Seconds, router, whether a session stands; whether it is another one now.
-            (0, "fe80::1", false, true),
-            (1, "fe80::2", false, false),
-            (10, "fe80::1", false, false),
-            (39, "fe80::2", false, false),
-            (41, "fe80::2", true, false),
-            (42, "fe80::2", false, true),
-            (43, "fe80::1", false, false),
-        ];
-        for (seconds, router, stands, want) in steps {
-            let heard = Heard { interface: "eth0".to_owned(), router: router.parse().unwrap() };
-            let now = start + Duration::from_secs(seconds);
-            assert_eq!(unnumbered.heard(&heard, stands, now), want, "{router} after {seconds} s");
-        }
+        let links = BTreeSet::from(["eth0".to_owned()]);
+        unnumbered.follow(&links, start);
+        unnumbered.follow(&links, start + SILENCE);
+        assert_eq!(unnumbered.since("eth0"), Some(start));
+        unnumbered.follow(&BTreeSet::new(), start + SILENCE);
+        assert_eq!(unnumbered.since("eth0"), None);
     }
 }
