@@ -27,6 +27,9 @@ const VERSION_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may take to read the configuration.
 const CHECK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Tells a program that it takes the place of the process of this id.
+const FOLLOWS: &str = "VIPCAST_FOLLOWS";
+
 /// What comes of trying out the program that is to follow.
 pub type Rehearsal = oneshot::Receiver<Result<(), Refusal>>;
 
@@ -98,7 +101,20 @@ fn troubled(program: &Path, arguments: &str, trouble: &Trouble) -> Refusal {
 
 /// Replaces this process. Returns only when that fails.
 pub fn exec() -> io::Error {
-    Command::new(program()).args(std::env::args_os().skip(1)).exec()
+    Command::new(program())
+        .args(std::env::args_os().skip(1))
+        .env(FOLLOWS, std::process::id().to_string())
+        .exec()
+}
+
+/// Whether this program has taken the place of another vipcast: routers keep its routes, and its addresses are on the host.
+pub fn follows() -> bool {
+    is_of_this_process(std::env::var_os(FOLLOWS))
+}
+
+/// Programs that we start may inherit it: it is for the process of this id alone.
+fn is_of_this_process(value: Option<OsString>) -> bool {
+    value.is_some_and(|value| value == OsString::from(std::process::id().to_string()))
 }
 
 /// What this process was started as, and not the file that it was then: an upgrade has put another in its place.
@@ -140,6 +156,14 @@ mod tests {
         let refusal = try_out(&path, Path::new("/nonexistent/vipcast.yaml")).unwrap_err();
         fs::remove_file(&path).unwrap();
         refusal.error.replace(&path.display().to_string(), "PROGRAM")
+    }
+
+    #[test]
+    fn only_the_process_that_was_replaced_follows_itself() {
+        let pid = std::process::id();
+        assert!(is_of_this_process(Some(pid.to_string().into())));
+        assert!(!is_of_this_process(Some((pid + 1).to_string().into())));
+        assert!(!is_of_this_process(None) && !follows());
     }
 
     const IDENTITY: &str = r#"[ $1 = version ] && { echo '{"name": "vipcast", "version": "9.9.9", "takes_over": 99}'; exit 0; }"#;

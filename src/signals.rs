@@ -36,12 +36,14 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::{info, warn};
 
-use crate::log;
+use crate::{log, restart};
 
 /// How often a signal that means nothing is mentioned.
 const MENTIONED: Duration = Duration::from_secs(60);
 /// How long a start may go on after it was told to stop.
 const START_PATIENCE: Duration = Duration::from_secs(5);
+/// The same where there is something to withdraw: routers keep what a predecessor has announced.
+const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What somebody wants of us.
@@ -195,11 +197,12 @@ impl Drop for Starting {
 
 fn watch(started: &AtomicBool) {
     let Ok(stop) = descriptor(&STOP.into_iter().collect()) else { return };
+    let (patience, words) = last_words(restart::follows());
     let mut told = None;
     while !started.load(Ordering::Relaxed) {
         let told_for = told.map_or(Duration::ZERO, |told: Instant| told.elapsed());
-        if told_for >= START_PATIENCE {
-            log::print("error: told to stop while starting, which hangs; nothing was announced\n");
+        if told_for >= patience {
+            log::print(words);
             log::finish();
             std::process::exit(1);
         }
@@ -216,9 +219,29 @@ fn watch(started: &AtomicBool) {
     }
 }
 
+/// How long a start that was told to stop may go on, and what is said of it then.
+fn last_words(follows: bool) -> (Duration, &'static str) {
+    if follows {
+        let words = "error: told to stop while starting anew, which hangs; nothing was withdrawn: addresses stay on the host, and \
+            routers keep the routes for as long as they were told to\n\
+            hint: start it again, and it takes them over; then stop it\n";
+        (RESTART_PATIENCE, words)
+    } else {
+        (START_PATIENCE, "error: told to stop while starting, which hangs; nothing was announced\n")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_that_hangs_after_a_graceful_restart_does_not_say_that_nothing_was_announced() {
+        let ((patience, fresh), (longer, anew)) = (last_words(false), last_words(true));
+        assert!(patience < longer);
+        assert!(fresh.ends_with("nothing was announced\n"));
+        assert!(anew.contains("nothing was withdrawn") && !anew.contains("nothing was announced"), "{anew}");
+    }
 
     #[test]
     fn every_signal_that_would_end_the_process_is_blocked_but_faults() {
