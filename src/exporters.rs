@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
@@ -129,18 +130,33 @@ fn words(found: &[(String, u32)]) -> String {
     )
 }
 
+/// Whether a process is in our network namespace. The link to it may be read by whoever may trace the process
+/// (CAP_SYS_PTRACE, which the unit does not grant); everybody sees in /proc/PID/net the files of its namespace, each of which has
+/// an inode of its own. A process of which neither can be seen, and that has not ended, may be here.
+fn may_be_here(proc: &Path, pid: &Path) -> bool {
+    let namespace = |of: &Path| fs::read_link(of.join("ns/net")).ok();
+    let file =
+        |of: &Path| Some(fs::metadata(of.join("net/dev")).ok()?).map(|about| (about.dev(), about.ino()));
+    let us = proc.join("self");
+    if let (Some(theirs), Some(ours)) = (namespace(pid), namespace(&us)) {
+        return theirs == ours;
+    }
+    match (file(pid), file(&us)) {
+        (Some(theirs), Some(ours)) => theirs == ours,
+        (None, _) | (_, None) => pid.exists(),
+    }
+}
+
 /// The daemons in our network namespace, by name and process.
 fn daemons(proc: &Path) -> io::Result<Vec<(String, u32)>> {
-    let ours = fs::read_link(proc.join("self/ns/net"))?;
     let mut found: Vec<(String, u32)> = fs::read_dir(proc)?
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            // It may have ended meanwhile, or not be ours to look at.
+            // It may have ended meanwhile.
             let name = fs::read_to_string(entry.path().join("comm")).ok()?;
             let name = name.trim_end();
-            let is_here = || fs::read_link(entry.path().join("ns/net")).is_ok_and(|theirs| theirs == ours);
-            (DAEMONS.contains(&name) && is_here()).then(|| (name.to_owned(), pid))
+            (DAEMONS.contains(&name) && may_be_here(proc, &entry.path())).then(|| (name.to_owned(), pid))
         })
         .collect();
     found.sort();
@@ -162,17 +178,34 @@ mod tests {
             ("9", "birdwatcher", "net:[1]"),
             ("10", "bgpd", "net:[1]"),
             ("self", "vipcast", "net:[1]"),
+            // Those whose namespace may not be looked at: with the files of ours, of another one, and with none to be seen.
+            ("11", "ospfd", "ours"),
+            ("12", "ospfd", "other"),
+            ("13", "ospfd", "hidden"),
         ] {
-            let ns = proc.join(pid).join("ns");
-            fs::create_dir_all(&ns).unwrap();
-            fs::write(proc.join(pid).join("comm"), format!("{comm}\n")).unwrap();
-            symlink(namespace, ns.join("net")).unwrap();
+            let process = proc.join(pid);
+            fs::create_dir_all(process.join("ns")).unwrap();
+            fs::write(process.join("comm"), format!("{comm}\n")).unwrap();
+            let net = |of: &str| {
+                fs::create_dir_all(proc.join(of)).unwrap();
+                fs::write(proc.join(of).join("dev"), "").unwrap();
+                symlink(proc.join(of), process.join("net")).unwrap();
+            };
+            match namespace {
+                "hidden" => {}
+                "ours" | "other" => net(namespace),
+                readable => {
+                    symlink(readable, process.join("ns/net")).unwrap();
+                    net(if readable == "net:[1]" { "ours" } else { "other" });
+                }
+            }
         }
         let found = daemons(&proc);
         fs::remove_dir_all(&proc).unwrap();
         let found = found.unwrap();
-        assert_eq!(found, [("bgpd".to_owned(), 10), ("bird".to_owned(), 7)]);
-        let said = words(&found);
+        let found: Vec<_> = found.iter().map(|(name, pid)| (name.as_str(), *pid)).collect();
+        assert_eq!(found, [("bgpd", 10), ("bird", 7), ("ospfd", 11), ("ospfd", 13)]);
+        let said = words(&[("bgpd".to_owned(), 10), ("bird".to_owned(), 7)]);
         assert!(said.starts_with("bgpd (process 10), bird (process 7) on this host"), "{said}");
         assert!(said.contains("`bind: announced`"), "{said}");
     }

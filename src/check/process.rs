@@ -73,6 +73,9 @@ pub(super) async fn probe(
         Fault::Gone => format!("process {pid}{of} is gone"),
         Fault::Dead => format!("process {pid}{of} is dead and not reaped yet (a zombie)"),
         Fault::Other(found, wanted) => format!("process {pid}{of} is \"{found}\", not \"{wanted}\""),
+        Fault::Hidden(found, wanted) => format!(
+            "process {pid}{of} is \"{found}\", not \"{wanted}\", and vipcast may not see its program (CAP_SYS_PTRACE)"
+        ),
         Fault::System(cause) => format!("cannot look at process {pid}{of}: {cause}"),
     })?;
     watched.alive = Some(alive);
@@ -112,6 +115,8 @@ enum Fault {
     Dead,
     /// What it is called, and what it is to be called.
     Other(String, String),
+    /// The same, and the name of its program may not be seen.
+    Hidden(String, String),
     System(String),
 }
 
@@ -127,10 +132,10 @@ fn look(pid: u32, wanted: Option<&str>) -> Result<(AsyncFd<OwnedFd>, String), Fa
         Err(error) => return Err(system(error.into())),
     };
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).map(|name| name.trim_end().to_owned());
-    let program = || fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let program = fs::read_link(format!("/proc/{pid}/exe"));
     let fits = wanted.is_none_or(|wanted| {
         let command_fits = command.as_ref().is_ok_and(|command| *command == cut(wanted));
-        command_fits || program().is_some_and(|program| file_name(&program) == wanted)
+        command_fits || program.as_ref().is_ok_and(|program| file_name(program) == wanted)
     });
     // Only now: what was read belongs to the process that the pidfd stands for if that is alive still.
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -140,11 +145,19 @@ fn look(pid: u32, wanted: Option<&str>) -> Result<(AsyncFd<OwnedFd>, String), Fa
     }
     let command = words::one_line(&command.unwrap_or_default());
     if let Some(wanted) = wanted.filter(|_| !fits) {
-        return Err(Fault::Other(command, wanted.into()));
+        return Err(misnamed(command, wanted.into(), program.as_ref().err()));
     }
     #[expect(deprecated, reason = "an OwnedFd is all that its unsafe successor asks for")]
     let alive = AsyncFd::with_interest(process, Interest::READABLE).map_err(system)?;
     Ok((alive, command))
+}
+
+/// A process by another name. Whoever may trace it sees its program: root without the capability does not, if it has more.
+fn misnamed(found: String, wanted: String, unseen: Option<&io::Error>) -> Fault {
+    match unseen.map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied) => Fault::Hidden(found, wanted),
+        Some(_) | None => Fault::Other(found, wanted),
+    }
 }
 
 /// As much of a name as the kernel keeps.

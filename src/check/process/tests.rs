@@ -156,3 +156,13 @@ fn names_are_cut_where_the_kernel_cuts_them() {
     assert_eq!(cut("nginx"), "nginx");
     assert_eq!(file_name(Path::new("/usr/sbin/nginx (deleted)")), "nginx");
 }
+
+#[test]
+fn a_program_that_may_not_be_seen_is_said_to_be_hidden_and_not_taken_for_another() {
+    let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+    let gone = io::Error::from(io::ErrorKind::NotFound);
+    let of = |unseen: Option<&io::Error>| misnamed("python3".into(), "gunicorn".into(), unseen);
+    assert!(matches!(of(Some(&denied)), Fault::Hidden(..)));
+    assert!(matches!(of(Some(&gone)), Fault::Other(..)));
+    assert!(matches!(of(None), Fault::Other(..)));
+}
