@@ -178,7 +178,7 @@ fn frozen(lab: &Lab) -> Result<()> {
         })
     };
     wait_routed(&["drained", "back", "dies", "stays"])?;
-    node.cli(&["drain", "back", "--for", "4s"])?;
+    node.cli(&["drain", "back", "--for", "15s"])?;
     wait_routed(&["drained", "dies", "stays"])?;
     let begin = Instant::now();
 
@@ -189,7 +189,7 @@ fn frozen(lab: &Lab) -> Result<()> {
     let warned = format!("{warned:#}");
     let unsaved = "warning: not saved yet (the state directory does not answer): until it is, it will not survive a restart";
     ensure!(warned.contains(unsaved), "{warned}");
-    ensure!(answered < Duration::from_secs(4), "the answer took {answered:?}");
+    ensure!(answered < Duration::from_secs(6), "the answer took {answered:?}");
     let withdrawn = wait_routed(&["dies", "stays"])?;
     let returned = wait_routed(&["back", "dies", "stays"])?;
     web.set_health(Health::Bad)?;
@@ -213,7 +213,7 @@ fn frozen(lab: &Lab) -> Result<()> {
         Ok(())
     })?;
     println!("the slowest status took {slowest:?}");
-    ensure!(slowest < Duration::from_secs(2), "status took {slowest:?}");
+    ensure!(slowest < Duration::from_secs(4), "status took {slowest:?}");
 
     // The next process would not know what was announced.
     let refused = node.cli(&["restart", "--graceful"]).expect_err("it left no note");

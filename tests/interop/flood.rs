@@ -27,11 +27,11 @@ const DIES: &str = "192.0.2.20";
 /// More than twice the hold time.
 const LASTS: Duration = Duration::from_secs(8);
 /// A status, and the withdrawal of a service whose check fails twice within 200 ms, on a machine that does much else.
-const PROMPT: Duration = Duration::from_secs(4);
+const PROMPT: Duration = Duration::from_secs(6);
 /// Lines that a flood may add, however many connections it has.
 const LINES: usize = 60;
 /// Fewer connections than that are no flood. How many a second there are is a matter of the machine.
-const FLOOD: u32 = 2_000;
+const FLOOD: u32 = 1_000;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let frr = |name, test: fn(&Lab) -> Result<()>| trial(name, &[RouterKind::Frr], test);
