@@ -17,6 +17,7 @@ use super::resolve::{Found, Resolver};
 use super::stream::Stream;
 use super::{proxy, words};
 use crate::config::model::{Dial, Target, Via};
+use crate::vip::Here;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,8 @@ pub(super) struct Asking<'a> {
     pub(super) via: &'a Via,
     /// For whom it is asked.
     pub(super) owner: &'a Owner,
+    /// The addresses that are on this host.
+    pub(super) here: &'a Here,
     /// What is to be said beside the answer.
     pub(super) remark: &'a OnceLock<String>,
     /// For what has to look at files on the way.
@@ -60,7 +63,7 @@ impl Asking<'_> {
             // The first of several will do.
             let _told_already = self.remark.set(remark);
         }
-        if let Some(vip) = addresses.iter().find(|address| self.owner.is_elsewhere(**address)) {
+        if let Some(vip) = addresses.iter().find(|address| self.owner.is_elsewhere(**address, self.here)) {
             return Err(format!(
                 "{vip} is not on this host now (`bind: announced`): another node would answer"
             ));

@@ -1,7 +1,7 @@
 //! `interface:` checks: the link of a network interface is up.
 //!
 //! One socket hears of every change of a link (RTNLGRP_LINK) and rings the bells of that interface; then the kernel is
-//! asked.
+//! asked, beside the checks: it answers only while nobody else changes or lists the network (RTNL).
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums of netlink are the kernel's and grow with it")]
 
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::bells::{Bell, Bells, Hub, Topic, WhileUsed};
 use super::limit::{Answer, Limit};
-use super::netlink::{Netlink, messages};
+use super::netlink::{Asker, Netlink, messages};
 use super::words;
 use crate::config::model::InterfaceCheck;
 
@@ -33,6 +33,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Interfaces {
     hub: Arc<WhileUsed<Links>>,
     bells: Arc<Bells>,
+    asker: Asker,
 }
 
 impl Interfaces {
@@ -60,9 +61,9 @@ impl Links {
 }
 
 /// Passes when the link is up.
-pub(super) async fn probe(check: &InterfaceCheck, limit: Limit) -> Answer {
+pub(super) async fn probe(check: &InterfaceCheck, interfaces: &Interfaces, limit: Limit) -> Answer {
     let name = &check.name;
-    let answer = limit.within(ask(name)).await;
+    let answer = limit.within(ask(name, &interfaces.asker)).await;
     let link = match answer.unwrap_or_else(|| Err(io::Error::other(limit.exceeded("no answer")))) {
         Ok(Some(link)) => link,
         Ok(None) => return Err("the kernel says nothing of this interface".into()),
@@ -74,18 +75,15 @@ pub(super) async fn probe(check: &InterfaceCheck, limit: Limit) -> Answer {
     judge(name, &link)
 }
 
-async fn ask(name: &str) -> io::Result<Option<LinkMessage>> {
-    let netlink = Netlink::open(NETLINK_ROUTE)?;
+async fn ask(name: &str, asker: &Asker) -> io::Result<Option<LinkMessage>> {
     let mut question = LinkMessage::default();
     question.attributes.push(named(name));
-    let mut found = None;
-    let each = |message| {
-        if let RouteNetlinkMessage::NewLink(link) = message {
-            found = Some(link);
-        }
+    let link = |message| match message {
+        RouteNetlinkMessage::NewLink(link) => Some(link),
+        _ => None,
     };
-    netlink.ask(RouteNetlinkMessage::GetLink(question), 0, each).await?;
-    Ok(found)
+    let (mut found, _) = asker.ask(NETLINK_ROUTE, RouteNetlinkMessage::GetLink(question), 0, link).await?;
+    Ok(found.pop())
 }
 
 /// How the kernel is asked for an interface by name. It finds it by its alternative names in either attribute, but only one

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::bells::{Bell, Bells, Topic, WhileUsed};
 use super::limit::{Answer, Limit};
+use super::netlink::Asker;
 use crate::config::model::{ListenerCheck, Transport};
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ const NAMED: usize = 3;
 pub(super) struct Listeners {
     hub: Arc<WhileUsed<hub::Sockets>>,
     bells: Arc<Bells>,
+    asker: Asker,
 }
 
 impl Listeners {
@@ -35,7 +37,7 @@ impl Listeners {
     }
 
     fn hub(&self) -> Arc<hub::Sockets> {
-        self.hub.get(|| hub::Sockets::start(&self.bells))
+        self.hub.get(|| hub::Sockets::start(&self.bells, &self.asker))
     }
 }
 

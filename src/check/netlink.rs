@@ -1,21 +1,27 @@
-//! A netlink socket on the thread of the checks: one question and its answers, or what the kernel tells by itself.
-//!
-//! Everything waits for the socket to be readable; nothing blocks. Between two datagrams of a long answer others get their turn.
+//! Netlink for the checks: what the kernel tells by itself, on their thread, and questions with their answers, on another.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums of netlink are the kernel's and grow with it")]
 
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rtnetlink::packet_core::{
     DecodeError, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage, NetlinkPayload,
     NetlinkSerializable,
 };
-use rtnetlink::sys::{AsyncSocket as _, SocketAddr, TokioSocket};
+use rtnetlink::sys::{AsyncSocket as _, Socket, SocketAddr, TokioSocket};
+use socket2::SockRef;
+use tokio::sync::Semaphore;
+
+use super::pool::{self, NoResult};
 
 /// The kernel writes at most 32 KiB at a time.
 const DATAGRAM: usize = 64 << 10;
+/// The kernel answers while it is asked; when it has not by then, the answer was lost.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// A netlink socket, open for as long as it is there.
 pub(super) struct Netlink(TokioSocket);
@@ -55,46 +61,101 @@ impl Netlink {
         buffer.reserve(DATAGRAM);
         poll_fn(|cx| self.0.poll_recv(cx, buffer)).await
     }
+}
 
-    /// Asks the kernel, and hands over each of its answers: one, or with `NLM_F_DUMP` all there are. Returns how many
-    /// datagrams they came in; what has changed between two of them may be missing.
+/// Asks the kernel, one question at a time, on a thread beside the checks: the kernel answers within the call that asks, under
+/// its own locks. Whoever holds that of the network configuration (RTNL) holds up everybody who asks for a link. Clones are
+/// one.
+#[derive(Debug, Clone)]
+pub(super) struct Asker(Arc<Semaphore>);
+
+impl Default for Asker {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Asker {
+    /// Asks on a socket of this family, and returns what `pick` keeps of the answers: of one, or with `NLM_F_DUMP` of all there
+    /// are. Says too how many datagrams they came in; what has changed between two of them may be missing.
     ///
-    /// Only on a socket that is in no group, and that is dropped when the answers are not waited for.
+    /// Cancel-safe: a question that hangs in the kernel goes on by itself, and those behind it wait.
     ///
     /// # Errors
     /// What the kernel says against it.
-    pub(super) async fn ask<T>(&self, question: T, flags: u16, mut each: impl FnMut(T)) -> io::Result<usize>
+    pub(super) async fn ask<T, U>(
+        &self,
+        protocol: isize,
+        question: T,
+        flags: u16,
+        pick: impl FnMut(T) -> Option<U> + Send + 'static,
+    ) -> io::Result<(Vec<U>, usize)>
     where
-        T: NetlinkSerializable + NetlinkDeserializable + Into<NetlinkPayload<T>>,
+        T: NetlinkSerializable + NetlinkDeserializable + Into<NetlinkPayload<T>> + Send + 'static,
+        U: Send + 'static,
     {
-        let is_dump = flags & NLM_F_DUMP != 0;
-        let mut message = NetlinkMessage::from(question);
-        message.header.flags = NLM_F_REQUEST | flags;
-        message.finalize();
-        let mut buffer = vec![0; message.buffer_len()];
-        message.serialize(&mut buffer);
-        self.0.socket_ref().send_to(&buffer, &SocketAddr::new(0, 0), 0)?;
-        let mut parts = 0;
-        loop {
-            self.receive(&mut buffer).await?;
-            let mut answers = false;
-            for message in messages::<T>(&buffer) {
-                match message.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
-                    NetlinkPayload::InnerMessage(answer) => {
-                        answers = true;
-                        each(answer);
-                    }
-                    NetlinkPayload::Done(done) if done.code == 0 => return Ok(parts + usize::from(answers)),
-                    NetlinkPayload::Done(done) => return Err(io::Error::from_raw_os_error(-done.code)),
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    _other => {}
+        let closed = |_| io::Error::other("nobody asks any more");
+        let turn = Arc::clone(&self.0).acquire_owned().await.map_err(closed)?;
+        match pool::run(turn, move || ask(protocol, question, flags, pick)).await {
+            Ok(answer) => answer,
+            Err(NoResult::NoThread) => Err(io::Error::other("this host has no thread left to ask it")),
+            Err(NoResult::Panicked) => Err(io::Error::other("asking it panicked")),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Asker {
+    /// As a question that the kernel does not answer.
+    pub(super) async fn locked(&self) -> tokio::sync::OwnedSemaphorePermit {
+        Arc::clone(&self.0).acquire_owned().await.unwrap()
+    }
+}
+
+/// Blocks.
+fn ask<T, U>(
+    protocol: isize,
+    question: T,
+    flags: u16,
+    mut pick: impl FnMut(T) -> Option<U>,
+) -> io::Result<(Vec<U>, usize)>
+where
+    T: NetlinkSerializable + NetlinkDeserializable + Into<NetlinkPayload<T>>,
+{
+    // A socket for each question: no answer to another one is in it.
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    SockRef::from(&socket).set_read_timeout(Some(SILENCE))?;
+    let is_dump = flags & NLM_F_DUMP != 0;
+    let mut message = NetlinkMessage::from(question);
+    message.header.flags = NLM_F_REQUEST | flags;
+    message.finalize();
+    let mut buffer = vec![0; message.buffer_len()];
+    message.serialize(&mut buffer);
+    socket.send_to(&buffer, &SocketAddr::new(0, 0), 0)?;
+    let (mut picked, mut parts) = (Vec::new(), 0);
+    loop {
+        buffer.clear();
+        buffer.reserve(DATAGRAM);
+        socket.recv(&mut buffer, 0)?;
+        let mut answers = false;
+        for message in messages::<T>(&buffer) {
+            match message.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+                NetlinkPayload::InnerMessage(answer) => {
+                    answers = true;
+                    picked.extend(pick(answer));
                 }
+                NetlinkPayload::Done(done) if done.code == 0 => {
+                    return Ok((picked, parts + usize::from(answers)));
+                }
+                NetlinkPayload::Done(done) => return Err(io::Error::from_raw_os_error(-done.code)),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _other => {}
             }
-            parts += usize::from(answers);
-            if answers && !is_dump {
-                return Ok(parts);
-            }
-            tokio::task::yield_now().await;
+        }
+        parts += usize::from(answers);
+        if answers && !is_dump {
+            return Ok((picked, parts));
         }
     }
 }

@@ -13,6 +13,7 @@ use super::report::Outcome;
 use super::runner;
 use crate::config::model::{Check, Service};
 use crate::names::{CheckName, ServiceName};
+use crate::vip::Here;
 
 /// How long the end waits for killed programs to go.
 const GRACE: Duration = Duration::from_secs(1);
@@ -21,15 +22,17 @@ const GRACE: Duration = Duration::from_secs(1);
 /// has its result, which takes its time-out at most and what it waited for its turn.
 ///
 /// # Errors
-/// When the system grants no epoll instance.
+/// When the system grants no epoll instance, or does not say which addresses it has.
 pub fn probe(
     checks: BTreeMap<CheckName, Arc<Check>>,
     services: &BTreeMap<ServiceName, Service>,
 ) -> io::Result<BTreeMap<CheckName, Outcome>> {
     runner::raise_descriptor_limit();
+    let here = Here::now()?;
     let runtime = runner::runtime()?;
     let outcomes = runtime.block_on(async {
-        let (shared, drained) = Shared::new();
+        let (mut shared, drained) = Shared::new();
+        shared.here = here;
         shared.owners.set(owners(services));
         let mut probes = JoinSet::new();
         for (name, check) in checks {

@@ -1,11 +1,12 @@
 //! For whom a check is asked: the service whose names it looks up, and the VIPs that it must not ask when they are elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::model::{BindPolicy, Service};
 use crate::names::{CheckName, ServiceName};
+use crate::vip::Here;
 
 /// Of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +24,9 @@ impl Owner {
     }
 
     /// Whether another node would answer at `address` in the place of the service here.
-    pub(super) fn is_elsewhere(&self, address: IpAddr) -> bool {
+    pub(super) fn is_elsewhere(&self, address: IpAddr, here: &Here) -> bool {
         let address = address.to_canonical();
-        self.coming.contains(&address) && UdpSocket::bind((address, 0)).is_err()
+        self.coming.contains(&address) && !here.has(address)
     }
 }
 
@@ -88,11 +89,18 @@ services:
         let both = &owners[&CheckName::from("both")];
         assert_eq!(both.service.as_str(), "a");
         assert_eq!(owners[&CheckName::from("one")].service.as_str(), "b");
-        let elsewhere = |owner: &Owner, address: &str| owner.is_elsewhere(address.parse().unwrap());
+        let elsewhere =
+            |owner: &Owner, address: &str| owner.is_elsewhere(address.parse().unwrap(), &Here::default());
         assert!(elsewhere(both, "198.51.100.2") && elsewhere(both, "::ffff:198.51.100.2"));
         assert!(!elsewhere(both, "198.51.100.1"), "it is bound from the start");
         assert!(!elsewhere(both, "192.0.2.9"), "no VIP of ours");
-        let here = Owner { service: "a".into(), coming: Arc::new(["127.0.0.1".parse().unwrap()].into()) };
-        assert!(!elsewhere(&here, "127.0.0.1"));
+        let here = Here::of(&["198.51.100.2"]);
+        assert!(!both.is_elsewhere("198.51.100.2".parse().unwrap(), &here));
+        let anything_binds =
+            Owner { service: "a".into(), coming: Arc::new(["127.0.0.1".parse().unwrap()].into()) };
+        assert!(
+            elsewhere(&anything_binds, "127.0.0.1"),
+            "what the kernel tells counts, not what can be bound"
+        );
     }
 }

@@ -27,6 +27,7 @@ use super::tls::{self, SystemTrust, Trust};
 use super::{dns, grpc, http, icmp, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
+use crate::vip::Here;
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) systemds: Systemds,
     /// For whom they are asked.
     pub(super) owners: Owners,
+    /// The addresses that are on this host.
+    pub(super) here: Here,
 }
 
 /// An event is no reason to ask sooner after the last question than this: whatever happens how often, the thread is not
@@ -76,6 +79,7 @@ impl Shared {
             interfaces: Interfaces::default(),
             systemds,
             owners: Owners::default(),
+            here: Here::default(),
         };
         (shared, drained)
     }
@@ -250,7 +254,7 @@ impl Prober {
                 let looker = Looker { looks: &shared.looks, last: last_look, owner: owner.as_str() };
                 process::probe(process, watched, looker, limit).await
             }
-            CheckKind::Interface(interface) => interface::probe(interface, limit).await,
+            CheckKind::Interface(interface) => interface::probe(interface, &shared.interfaces, limit).await,
             CheckKind::Systemd(systemd) => systemd::probe(systemd, &shared.systemds, limit).await,
         }
     }
@@ -283,6 +287,7 @@ impl<'a> Turn<'a> {
             resolver: &self.shared.resolver,
             via: &self.check.via,
             owner: &self.owner,
+            here: &self.shared.here,
             remark: &self.remark,
             looks: &self.shared.looks,
             last_look,

@@ -47,6 +47,7 @@ use super::report::{CheckReport, Outcome};
 use super::resolve::LOOKUPS;
 use crate::config::model::{Check, Service};
 use crate::names::{CheckName, ServiceName};
+use crate::vip::Here;
 
 #[cfg(test)]
 mod tests;
@@ -84,11 +85,11 @@ struct Thread {
 }
 
 impl Runner {
-    /// Starts the thread, with no check yet. Results go to `reports`; when its receiver is gone, nothing is probed.
+    /// Starts the thread, with no check yet, on a host that has the addresses of `here`. Results go to `reports`; when its receiver is gone, nothing is probed.
     ///
     /// # Errors
     /// When the system grants no thread, or no epoll instance.
-    pub fn start(reports: mpsc::Sender<CheckReport>) -> io::Result<Self> {
+    pub fn start(reports: mpsc::Sender<CheckReport>, here: Here) -> io::Result<Self> {
         let (wanted, wishes) = watch::channel(Wanted::default());
         let lateness = Arc::new(Lateness::default());
         let noted = Arc::clone(&lateness);
@@ -105,7 +106,7 @@ impl Runner {
                 }
             };
             tell.send(Ok(())).ok();
-            runtime.block_on(keep_running(wishes, reports, noted));
+            runtime.block_on(keep_running(wishes, reports, here, noted));
             // Not `drop`: a lookup that hangs on its blocking thread must not hold up the end.
             runtime.shutdown_background();
         })?;
@@ -186,9 +187,11 @@ struct Running {
 async fn keep_running(
     mut wishes: watch::Receiver<Wanted>,
     reports: mpsc::Sender<CheckReport>,
+    here: Here,
     lateness: Arc<Lateness>,
 ) {
-    let (shared, drained) = Shared::new();
+    let (mut shared, drained) = Shared::new();
+    shared.here = here;
     let mut checks = Checks {
         shared,
         reports,

@@ -165,7 +165,7 @@ impl Daemon {
             engine: Engine::new(Arc::new(config), left),
             peers,
             exporters: Exporters::new(Instant::now()),
-            runner: Runner::start(reports).map_err(DaemonError::Checks)?,
+            runner: Runner::start(reports, binder.here()).map_err(DaemonError::Checks)?,
             binder,
             store,
             clock: WallClock::new(),

@@ -15,6 +15,7 @@
 //! ours; the kernel itself is the state file (I3). That no other daemon that lives has any of them is what the lock of the
 //! network namespace is for ([`namespace`]). Older kernels: a note in the state directory instead.
 
+mod here;
 mod listener;
 mod message;
 pub mod namespace;
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::here::Here;
 use self::listener::{Listener, subscribe};
 use self::note::Notes;
 use self::requester::{Job, Requester};
@@ -56,6 +58,7 @@ pub enum VipError {
 #[derive(Debug)]
 pub struct Binder {
     jobs: sync::Sender<Job>,
+    here: Here,
 }
 
 impl Binder {
@@ -72,6 +75,7 @@ impl Binder {
         let (jobs, asked) = sync::channel();
         let (answers, done) = sync::channel();
         let (ready, listed) = oneshot::channel();
+        let here = Here::default();
         let requester = Requester {
             jobs: asked,
             done: answers,
@@ -82,7 +86,7 @@ impl Binder {
         };
         let listener = Listener {
             socket,
-            view: View::default(),
+            view: View::new(here.clone()),
             jobs: jobs.clone(),
             done,
             wake,
@@ -98,7 +102,12 @@ impl Binder {
         if tokio::time::timeout(FIRST_LISTING, listed).await.is_err() {
             tracing::warn!("the kernel is slow to list the host's addresses: nothing is bound before it has");
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs, here })
+    }
+
+    /// What is on the host, as the kernel tells it.
+    pub fn here(&self) -> Here {
+        self.here.clone()
     }
 
     /// Puts an address on the host. The answer is [`Event::Answered`]; that it is there is told by itself.

@@ -6,6 +6,7 @@
 
 use std::mem;
 
+use super::here::Here;
 use super::message::Notice;
 use crate::engine::{Address, Event, Listing};
 
@@ -17,14 +18,22 @@ pub(super) struct View {
     listed: bool,
     /// What was heard since a listing was asked for.
     meanwhile: Option<Vec<Notice>>,
+    /// The same as `known`, for others.
+    here: Here,
 }
 
 impl View {
+    /// Knows nothing yet, and lets `here` know what it learns.
+    pub(super) fn new(here: Here) -> Self {
+        Self { here, ..Self::default() }
+    }
+
     /// Takes a notification. Returns what is news.
     pub(super) fn heard(&mut self, notice: Notice) -> Vec<Event> {
         if let Some(meanwhile) = &mut self.meanwhile {
             meanwhile.push(notice.clone());
         }
+        self.here.heard(notice.clone());
         let news = apply(&mut self.known, notice);
         // Before the first listing nothing is told: it has all of it.
         if self.listed { news } else { Vec::new() }
@@ -44,6 +53,7 @@ impl View {
             return None;
         }
         self.known.clone_from(&listing);
+        self.here.listed(&listing);
         Some(Event::Addresses(listing))
     }
 
@@ -64,7 +74,7 @@ impl View {
 }
 
 /// Changes what is known, and returns the changes.
-fn apply(known: &mut Listing, notice: Notice) -> Vec<Event> {
+pub(super) fn apply(known: &mut Listing, notice: Notice) -> Vec<Event> {
     match notice {
         Notice::Link(index, Some(link)) => {
             let before = known.links.insert(index, link.clone());

@@ -43,6 +43,7 @@ async fn what_the_network_says_while_we_wait_ends_the_wait() {
         resolver: &resolver,
         via: &via,
         owner: &owner,
+        here: &Here::default(),
         remark: &remark,
         looks: &looks,
         last_look: &last_look,

@@ -409,6 +409,7 @@ async fn a_probe_in_plain_text_takes_little_room_while_it_hangs() {
         resolver: &shared.resolver,
         via: &via,
         owner: &owner,
+        here: &shared.here,
         remark: &remark,
         looks: &shared.looks,
         last_look: &last_look,

@@ -9,6 +9,7 @@ use crate::check::probe::tests::{PATIENT, SHORT, check as any_check, fail, outco
 use crate::check::probe::{Prober, Shared};
 use crate::check::resolve::Resolver;
 use crate::config::model::{CheckKind, Via};
+use crate::vip::Here;
 
 /// Whether this user may ask at all; says so when not.
 fn permitted() -> bool {
@@ -49,6 +50,7 @@ fn verdict(tally: &Tally, loss: u8) -> Answer {
         resolver: &resolver,
         via: &via,
         owner: &owner,
+        here: &Here::default(),
         remark: &remark,
         looks: &looks,
         last_look: &last_look,

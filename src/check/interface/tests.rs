@@ -1,5 +1,5 @@
 use super::*;
-use crate::check::probe::tests::{fail, pass};
+use crate::check::probe::tests::{PATIENT, SHORT, fail, pass};
 use crate::config::model::CheckKind;
 
 fn interface(name: &str) -> CheckKind {
@@ -20,6 +20,16 @@ async fn the_kernel_is_asked_by_name() {
     assert_eq!(fail(interface("nonesuch0")).await, "there is no interface nonesuch0");
     let long = "n".repeat(127);
     assert_eq!(fail(interface(&long)).await, format!("there is no interface {long}"));
+}
+
+#[tokio::test]
+async fn i4_a_kernel_whose_network_is_locked_is_waited_for_beside_the_checks() {
+    let (interfaces, lo) = (Interfaces::default(), InterfaceCheck { name: "lo".into() });
+    let locked = interfaces.asker.locked().await;
+    let asked = probe(&lo, &interfaces, Limit::starting_now(SHORT)).await;
+    assert_eq!(asked.unwrap_err(), "cannot ask the kernel for lo: no answer within 200 ms");
+    drop(locked);
+    assert_eq!(probe(&lo, &interfaces, Limit::starting_now(PATIENT)).await.unwrap(), "the link of lo is up");
 }
 
 #[test]

@@ -39,7 +39,7 @@ use tokio::task::JoinSet;
 use super::{Listening, judge};
 use crate::check::bells::{Bells, Hub, Topic};
 use crate::check::limit::Answer;
-use crate::check::netlink::{Netlink, messages};
+use crate::check::netlink::{Asker, Netlink, messages};
 use crate::check::words;
 use crate::config::model::{ListenerCheck, Transport};
 
@@ -67,10 +67,10 @@ struct Question {
 
 impl Sockets {
     /// Hears of what ends from now on. On the thread of the checks.
-    pub(super) fn start(bells: &Arc<Bells>) -> Self {
+    pub(super) fn start(bells: &Arc<Bells>, asker: &Asker) -> Self {
         let (questions, asked) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
-        tasks.spawn(answer_all(asked));
+        tasks.spawn(answer_all(asked, asker.clone()));
         tasks.spawn(hear(subscribe(), Arc::clone(bells)));
         Self { questions, _tasks: tasks }
     }
@@ -85,22 +85,22 @@ impl Sockets {
     }
 }
 
-async fn answer_all(mut asked: mpsc::Receiver<Question>) {
+async fn answer_all(mut asked: mpsc::Receiver<Question>, asker: Asker) {
     let mut questions = Vec::new();
     while asked.recv_many(&mut questions, WAITING).await > 0 {
         for transport in [Transport::Tcp, Transport::Udp] {
             let these: Vec<_> =
                 questions.extract_if(.., |question| question.check.transport == transport).collect();
             if !these.is_empty() {
-                answer(transport, these).await;
+                answer(transport, these, &asker).await;
             }
         }
     }
 }
 
-async fn answer(transport: Transport, questions: Vec<Question>) {
+async fn answer(transport: Transport, questions: Vec<Question>, asker: &Asker) {
     let ports: BTreeSet<u16> = questions.iter().map(|question| question.check.port).collect();
-    let all = if ports.len() > FEW { Dump::take(transport, None).await.ok() } else { None };
+    let all = if ports.len() > FEW { Dump::take(transport, None, asker).await.ok() } else { None };
     let mut by_port: BTreeMap<u16, io::Result<Dump>> = BTreeMap::new();
     for Question { check, answer } in questions {
         let seen = all.as_ref().map(|dump| (dump.judge(&check), dump.may_lack_some));
@@ -109,7 +109,9 @@ async fn answer(transport: Transport, questions: Vec<Question>) {
             Some(_) | None => {
                 let own = match by_port.entry(check.port) {
                     Entry::Occupied(taken) => taken.into_mut(),
-                    Entry::Vacant(place) => place.insert(Dump::take(transport, Some(check.port)).await),
+                    Entry::Vacant(place) => {
+                        place.insert(Dump::take(transport, Some(check.port), asker).await)
+                    }
                 };
                 match own {
                     Ok(dump) => dump.judge(&check),
@@ -139,21 +141,21 @@ pub(super) struct Dump {
 
 impl Dump {
     /// Asks for all sockets, or for those on one port.
-    pub(super) async fn take(transport: Transport, port: Option<u16>) -> io::Result<Self> {
-        // A socket for each dump: when it is dropped half-way, the rest of the answer goes with it.
-        let netlink = Netlink::open(NETLINK_SOCK_DIAG)?;
+    pub(super) async fn take(transport: Transport, port: Option<u16>, asker: &Asker) -> io::Result<Self> {
         let mut sockets: BTreeMap<u16, BTreeSet<Listening>> = BTreeMap::new();
         let mut may_lack_some = false;
         for family in [AF_INET, AF_INET6] {
-            let each = |message| {
-                if let SockDiagMessage::InetResponse(socket) = message {
-                    sockets
-                        .entry(socket.header.socket_id.source_port)
-                        .or_default()
-                        .insert(listening(&socket));
+            let pick = |message| match message {
+                SockDiagMessage::InetResponse(socket) => {
+                    Some((socket.header.socket_id.source_port, listening(&socket)))
                 }
+                _ => None,
             };
-            let parts = netlink.ask(request(transport, family, port), NLM_F_DUMP, each).await?;
+            let question = request(transport, family, port);
+            let (found, parts) = asker.ask(NETLINK_SOCK_DIAG, question, NLM_F_DUMP, pick).await?;
+            for (port, socket) in found {
+                sockets.entry(port).or_default().insert(socket);
+            }
             may_lack_some |= parts > 1 && port.is_none();
         }
         Ok(Self { sockets, may_lack_some })

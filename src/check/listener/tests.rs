@@ -207,7 +207,7 @@ async fn i4_checks_that_ask_together_share_a_dump_of_many_parts() {
     let sockets: Vec<_> = (0..600).map(|_| UdpSocket::bind(LOCAL).unwrap()).collect();
     let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
     let listeners = Listeners::default();
-    let dumps = hub::Dump::take(Transport::Udp, None).await.unwrap();
+    let dumps = hub::Dump::take(Transport::Udp, None, &Asker::default()).await.unwrap();
     assert!(dumps.may_lack_some);
     assert!(sockets.iter().all(|socket| dumps.judge(&of(Transport::Udp, port(socket), None)).is_ok()));
     let limit = Limit::starting_now(PATIENT);

@@ -23,7 +23,7 @@ impl Bench {
     fn new(capacity: usize) -> Self {
         let (tell, reports) = mpsc::channel(capacity);
         let receiving = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        Self { runner: Some(Runner::start(tell).unwrap()), reports, receiving }
+        Self { runner: Some(Runner::start(tell, Here::default()).unwrap()), reports, receiving }
     }
 
     fn set<const N: usize>(&self, checks: [(&str, &Check); N]) {
