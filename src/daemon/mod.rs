@@ -279,7 +279,7 @@ impl Daemon {
         }
     }
 
-    /// The state directory was slow at the start and has told what is in it now.
+    /// The state directory was slow at the start, or is another one, and has told what is in it now.
     fn merge(&mut self, Late(left): Late) {
         self.handle(vec![Event::Late(Box::new(left))]);
         self.store.merged(Arc::clone(&self.engine.facts().drains));

@@ -59,7 +59,7 @@ pub enum Event {
     },
     /// An operator lifts drains.
     Undrain(Scope, Order),
-    /// A state directory that was not read at the start has answered.
+    /// A state directory that was not read at the start has answered, or there is another one under its path.
     Late(Box<Left>),
     /// The wall clock was set, and is this now.
     WallClock(jiff::Timestamp),

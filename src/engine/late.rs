@@ -1,7 +1,8 @@
-//! A state directory that answers after the start: what it says is merged with what has happened meanwhile.
+//! A state directory that answers after the start, or is mounted then: what it says is merged with what has happened
+//! meanwhile.
 //!
 //! ```text
-//!  start without it ─► Unread: what operators lift, replace and promote is remembered ─► Event::Late ─► merged
+//!  start ─► Meanwhile: what operators lift, replace and promote is remembered ─► Event::Late ─► merged
 //! ```
 //!
 //! **What an operator has said meanwhile holds**: a drain that was lifted stays lifted, also where the daemon did not know
@@ -19,9 +20,11 @@ use super::effect::{Effect, Record};
 use super::{Engine, Left, Touched};
 use crate::names::ServiceName;
 
-/// What operators have said while the state directory is not read.
+/// What operators have said since the state directory was read.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Unread {
+pub(super) struct Meanwhile {
+    /// It was not read at all.
+    is_unread: bool,
     /// Drains that were lifted: the services, and everything.
     lifted: BTreeSet<ServiceName>,
     all_lifted: bool,
@@ -31,7 +34,11 @@ pub(super) struct Unread {
     promoted: BTreeSet<ServiceName>,
 }
 
-impl Unread {
+impl Meanwhile {
+    pub(super) fn new(is_unread: bool) -> Self {
+        Self { is_unread, ..Self::default() }
+    }
+
     fn applied_to(&self, mut late: Drains) -> Drains {
         if self.all_lifted {
             return Drains::default();
@@ -50,42 +57,40 @@ impl Unread {
 impl Engine {
     /// Whether the state directory has not been read yet: more may be drained and held back than is known.
     pub fn is_unread(&self) -> bool {
-        self.unread.is_some()
+        self.meanwhile.is_unread
     }
 
     /// Remembers that drains were lifted, known or not.
     pub(super) fn note_lifted(&mut self, scope: &Scope) {
-        let Some(unread) = &mut self.unread else { return };
+        let meanwhile = &mut self.meanwhile;
         match scope {
-            Scope::Everything => unread.all_lifted = true,
-            Scope::Service(service) => unread.lifted.extend([service.clone()]),
+            Scope::Everything => meanwhile.all_lifted = true,
+            Scope::Service(service) => meanwhile.lifted.extend([service.clone()]),
         }
     }
 
     /// Remembers that a drain takes the place of whatever was in force.
     pub(super) fn note_replaced(&mut self, scope: &Scope) {
-        let Some(unread) = &mut self.unread else { return };
+        let meanwhile = &mut self.meanwhile;
         match scope {
-            Scope::Everything => unread.all_replaced = true,
-            Scope::Service(service) => unread.replaced.extend([service.clone()]),
+            Scope::Everything => meanwhile.all_replaced = true,
+            Scope::Service(service) => meanwhile.replaced.extend([service.clone()]),
         }
     }
 
     /// Remembers that nothing of a service is to be held back.
     pub(super) fn note_promoted(&mut self, service: &ServiceName) {
-        if let Some(unread) = &mut self.unread {
-            unread.promoted.insert(service.clone());
-        }
+        self.meanwhile.promoted.insert(service.clone());
     }
 
     pub(super) fn fold_late(&mut self, left: Left, now: Instant, records: &mut Vec<Effect>) -> Touched {
-        let unread = self.unread.take().unwrap_or_default();
+        let meanwhile = std::mem::take(&mut self.meanwhile);
         let Left { drains, held, announced, unread: _ } = left;
         // A shutdown withdraws everything in its own time.
         if self.facts.shutdown.is_none() {
-            self.hold_back(&held, announced.is_some(), &unread.promoted);
+            self.hold_back(&held, announced.is_some(), &meanwhile.promoted);
         }
-        self.merge_drains(unread.applied_to(drains), now, records);
+        self.merge_drains(meanwhile.applied_to(drains), now, records);
         Touched::All
     }
 

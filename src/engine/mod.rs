@@ -47,7 +47,7 @@ pub use self::effect::{Effect, Record};
 pub use self::facts::{Asked, CheckFact, Event, Facts, PeerFact, Shutdown};
 use self::fold::{Touched, users};
 pub use self::kept::Kept;
-use self::late::Unread;
+use self::late::Meanwhile;
 pub use self::plan::Advertised;
 use self::plan::{Actual, Desired, Step, plan};
 use self::reach::Reach;
@@ -94,8 +94,8 @@ pub struct Engine {
     users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
     /// What a predecessor announced when it left for a graceful restart.
     announced_before: Option<BTreeSet<IpNet>>,
-    /// What operators have said while the state directory is not read; `None`: it is.
-    unread: Option<Unread>,
+    /// What operators have said since the state directory was read.
+    meanwhile: Meanwhile,
     /// VIPs that a reboot holds back.
     watched: BTreeSet<IpNet>,
     /// What was last saved of what is held back.
@@ -130,7 +130,7 @@ impl Engine {
             actual,
             reach: Reach::default(),
             announced_before: left.announced,
-            unread: left.unread.then(Unread::default),
+            meanwhile: Meanwhile::new(left.unread),
             saved: left.held.clone(),
             acted_at: None,
         };

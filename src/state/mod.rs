@@ -19,7 +19,7 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -75,6 +75,8 @@ const RESTART: &str = "restart.json";
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
+    /// As it was opened. It is held, so that no other one can be taken for it.
+    directory: File,
     /// `None` where the disk does not give one.
     lock: Option<File>,
 }
@@ -89,7 +91,8 @@ impl StateDir {
         DirBuilder::new().recursive(true).mode(mode).create(path).map_err(unusable)?;
         // A path that ends in something else than a directory.
         fs::read_dir(path).map_err(unusable)?;
-        let mut directory = Self { path: path.to_owned(), lock: None };
+        let held = File::open(path).map_err(unusable)?;
+        let mut directory = Self { path: path.to_owned(), directory: held, lock: None };
         if let Err(error) = directory.take_lock()? {
             let path = path.display();
             warn!(%error, %path, "no lock on the state directory: nothing keeps a second vipcast from using it");
@@ -98,6 +101,18 @@ impl StateDir {
             warn!(%error, path = %path.display(), "cannot sweep up the state directory");
         }
         Ok(directory)
+    }
+
+    /// Whether the path leads to another directory now, or to none: a file system was mounted over it, or unmounted, or it was
+    /// removed. A disk that fails is no other one.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        let same = |there: fs::Metadata| {
+            self.directory.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        };
+        match fs::metadata(&self.path) {
+            Ok(there) => !same(there),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// The inner error is the disk's.

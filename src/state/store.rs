@@ -11,6 +11,9 @@
 //! without what is in there; the thread tells it when it has it ([`Late`]). Until the daemon has answered that, nothing is
 //! written, so that what was there is merged and not replaced.
 //!
+//! **Another directory** under the same path (it was mounted over, or removed) is found before anything is written, and from time
+//! to time ([`LOOK`]): it is locked, read and merged as one that answers late.
+//!
 //! **The thread** is never joined: it may be stuck in the kernel. [`Store::finish`] waits for the last wishes, but not for ever.
 //! The mutex is held for moments only, never while the disk is asked.
 
@@ -33,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const FINISH: Duration = Duration::from_secs(5);
 /// Until what could not be opened or written is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// How often is looked whether the path leads to another directory now.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// What a start finds.
 #[derive(Debug)]
@@ -222,6 +228,10 @@ impl Store {
         self.shared.change(|wishes| {
             wishes.merging = false;
             wishes.drains.set(drains);
+            // Whatever was saved before is not in what has just been read.
+            if let Some(held) = wishes.held.content.clone() {
+                wishes.held.set(held);
+            }
         });
     }
 
@@ -318,6 +328,8 @@ fn cause(error: &StateError) -> String {
 
 /// What the thread writes to.
 trait Disk {
+    /// Whether there is another one now.
+    fn is_elsewhere(&self) -> bool;
     fn save_drains(&self, drains: &Drains) -> Result<(), StateError>;
     fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError>;
     fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError>;
@@ -325,6 +337,10 @@ trait Disk {
 }
 
 impl Disk for StateDir {
+    fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere()
+    }
+
     fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
         self.save_drains(drains)
     }
@@ -340,6 +356,15 @@ impl Disk for StateDir {
     fn withdraw_announced(&self) -> Result<(), StateError> {
         self.withdraw_announced()
     }
+}
+
+/// What this daemon did before a directory was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// It did not run, or without one.
+    Stopped,
+    /// It ran, with another one under this path.
+    Running,
 }
 
 /// What the start is told first.
@@ -359,7 +384,7 @@ impl<D: Disk> Writer<D> {
         match open() {
             Ok((left, disk)) => {
                 self.disk = Some(disk);
-                self.found(left, Some(first));
+                self.found(left, Some(first), Before::Stopped);
             }
             Err(error) => {
                 why_closed = Some(cause(&error));
@@ -373,13 +398,21 @@ impl<D: Disk> Writer<D> {
             }
         }
         let mut retry_at = Instant::now() + RETRY;
+        let mut before = Before::Stopped;
         while let Some((drains, held, announced)) = self.next(retry_at) {
-            if self.disk.is_none() && retry_at <= Instant::now() {
+            let is_elsewhere = self.disk.as_ref().is_some_and(D::is_elsewhere);
+            if is_elsewhere {
+                warn!(path = %self.path.display(), "the state directory is another one now: it is read before it is written");
+                (self.disk, before) = (None, Before::Running);
+            }
+            if self.disk.is_none() && (is_elsewhere || retry_at <= Instant::now()) {
                 match open() {
                     Ok((left, disk)) => {
                         info!(path = %self.path.display(), "the state directory can be used now");
                         self.disk = Some(disk);
-                        self.found(left, None);
+                        self.found(left, None, before);
+                        // What was to be written is merged first.
+                        self.put_back(announced);
                         continue;
                     }
                     Err(error) => why_closed = Some(cause(&error)),
@@ -420,7 +453,11 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Tells what was found: the start, or, when that has gone on, the daemon.
-    fn found(&self, left: Left, first: Option<&First>) {
+    fn found(&self, mut left: Left, first: Option<&First>, before: Before) {
+        if before == Before::Running {
+            // As after a graceful restart: what we have is ours, and only what was held back is not.
+            left.announced.get_or_insert_default();
+        }
         if first.is_some_and(|first| first.send(Ok(left.clone())).is_ok()) {
             return;
         }
@@ -430,9 +467,16 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Waits for something to write, or for the time to try again; `None` at the end.
+    /// A note that was not left yet, unless there is a newer wish.
+    fn put_back(&self, note: Option<Note>) {
+        let mut wishes = self.shared.wishes();
+        wishes.announced = wishes.announced.take().or(note);
+    }
+
+    /// Waits for something to write, or for the time to try again or to look; `None` at the end.
     fn next(&self, retry_at: Instant) -> Option<Work> {
         let mut wishes = self.shared.wishes();
+        let look_at = Instant::now() + LOOK;
         loop {
             let progress = self.progress.borrow();
             let failed = progress.drains.failed.is_some() || progress.held.failed.is_some();
@@ -445,7 +489,8 @@ impl<D: Disk> Writer<D> {
             let held = wanted(wishes.held.number, &progress.held) && !wishes.merging;
             drop(progress);
             let opens = self.disk.is_none() && retries;
-            if drains || held || wishes.announced.is_some() || (opens && !wishes.over) {
+            let looks = opens || look_at <= Instant::now();
+            if drains || held || wishes.announced.is_some() || (looks && !wishes.over) {
                 let drains =
                     drains.then(|| wishes.drains.content.clone().map(|new| (wishes.drains.number, new)));
                 let held = held.then(|| wishes.held.content.clone().map(|new| (wishes.held.number, new)));
@@ -454,15 +499,11 @@ impl<D: Disk> Writer<D> {
             if wishes.over {
                 return None;
             }
-            let waits =
-                (failed || self.disk.is_none()).then(|| retry_at.saturating_duration_since(Instant::now()));
-            wishes = match waits {
-                Some(time) => {
-                    let waited = self.shared.changed.wait_timeout(wishes, time);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.shared.changed.wait(wishes).unwrap_or_else(PoisonError::into_inner),
-            };
+            let tries = failed || self.disk.is_none();
+            let until = if tries { retry_at.min(look_at) } else { look_at };
+            let time = until.saturating_duration_since(Instant::now());
+            let waited = self.shared.changed.wait_timeout(wishes, time);
+            wishes = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -37,6 +37,10 @@ impl Disk for Slow {
         Ok(())
     }
 
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+
     fn withdraw_announced(&self) -> Result<(), StateError> {
         self.notes.send("withdrawn").ok();
         Ok(())
@@ -147,6 +151,52 @@ async fn the_last_wish_is_written_before_the_end() {
     let saved = std::fs::read_to_string(path.join("held.json")).unwrap();
     assert!(saved.contains("192.0.2.20/32"), "{saved}");
     std::fs::remove_dir_all(path).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_mounted_over_the_directory_is_read_and_merged_before_it_is_written_and_a_removed_one_is_made_again()
+ {
+    let path = std::env::temp_dir().join(format!("vipcast-store-over-{}", std::process::id()));
+    let (hidden, real) = (path.with_extension("hidden"), path.with_extension("real"));
+    for path in [&path, &hidden, &real] {
+        drop(std::fs::remove_dir_all(path));
+    }
+    let vip = BTreeSet::from([IpNet::from(std::net::IpAddr::from([192, 0, 2, 1]))]);
+    let held = HeldBack { held: vip.clone(), watched: vip };
+    let inside = StateDir::open(&real, 0o700).unwrap();
+    inside.save_drains(&drained("web")).unwrap();
+    inside.save_held_back(&held).unwrap();
+    drop(inside);
+    let Opened { mut store, left } = Store::open(&path, 0o700).unwrap();
+    assert!(left.drains.is_empty());
+    store.save_held_back(Arc::new(HeldBack::default()));
+    store.save_drains(Arc::new(drained("dns")));
+    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+    // As a mount does it: the path leads to another directory.
+    std::fs::rename(&path, &hidden).unwrap();
+    std::fs::rename(&real, &path).unwrap();
+    store.save_drains(Arc::new(drained("mail")));
+    let Late(late) = store.late().await;
+    assert_eq!((late.drains, late.held), (drained("web"), held));
+    assert_eq!(late.announced, Some(BTreeSet::new()), "what this daemon has is its own");
+    let drains = || std::fs::read_to_string(path.join("drains.json")).unwrap_or_default();
+    assert!(drains().contains("web"), "nothing is replaced before it is merged");
+    store.merged(Arc::new(drained("both")));
+    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+    assert!(drains().contains("both"));
+    assert!(matches!(StateDir::open(&path, 0o700), Err(StateError::Taken { .. })), "it is locked");
+    // Removed: it is made again, and everything is in it.
+    std::fs::remove_dir_all(&path).unwrap();
+    store.save_drains(Arc::new(drained("again")));
+    let Late(late) = store.late().await;
+    assert!(late.drains.is_empty());
+    store.merged(Arc::new(drained("again")));
+    store.finish().await;
+    assert!(drains().contains("again"));
+    assert!(path.join("held.json").exists());
+    for path in [&path, &hidden] {
+        std::fs::remove_dir_all(path).unwrap();
+    }
 }
 
 #[tokio::test]
