@@ -6,6 +6,7 @@
 //!    ─► answer ─► drop everything: sockets close with no NOTIFICATION, addresses stay ─► exec
 //! ```
 
+mod hanging;
 mod trial;
 
 use std::ffi::OsString;
@@ -40,8 +41,32 @@ pub fn rehearse(config: &Path) -> Rehearsal {
     let config = config.to_owned();
     let rehearsal = thread::Builder::new().name("rehearsal".to_owned());
     // Whether the thread could not be made or has no result to send: the receiver learns that it is gone.
-    drop(rehearsal.spawn(move || drop(sender.send(try_out(&program(), &config)))));
+    drop(
+        rehearsal.spawn(move || drop(sender.send(try_out(&program(), &config).and_then(|()| none_hangs())))),
+    );
     receiver
+}
+
+/// `execve` would wait for a thread that hangs, with every session closed.
+fn none_hangs() -> Result<(), Refusal> {
+    match hanging::hanging() {
+        Ok(threads) if threads.is_empty() => Ok(()),
+        Ok(threads) => Err(Refusal {
+            error: format!(
+                "a thread of vipcast hangs in the kernel ({}), and the restart would wait for it with every session closed",
+                threads.join(", ")
+            ),
+            hint: Some(
+                "nothing was changed; a disk or a file server does not answer: mend that and try again"
+                    .to_owned(),
+            ),
+        }),
+        // Without /proc nothing can be seen of it, and most restarts are well without.
+        Err(error) => {
+            tracing::warn!(%error, "cannot look whether threads hang");
+            Ok(())
+        }
+    }
 }
 
 fn try_out(program: &Path, config: &Path) -> Result<(), Refusal> {

@@ -1,0 +1,87 @@
+//! Threads of this process that hang in the kernel where no signal reaches them: a disk that does not answer.
+//!
+//! `execve` ends all other threads first, and waits for each, while the sessions of the daemon are closed already. So a restart
+//! with such a thread is an outage for as long as its disk is silent.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use std::{fs, io, thread};
+
+/// A thread that has not moved for so long hangs; one that reads and writes has.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// A thread, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Thread {
+    name: String,
+    /// `D`: it waits, and no signal ends that.
+    state: char,
+    /// How often it has given its processor away.
+    switches: u64,
+}
+
+/// The names of the threads that hang. Blocks for a second, if one may.
+pub(super) fn hanging() -> io::Result<Vec<String>> {
+    let before = threads()?;
+    if before.values().all(|thread| thread.state != 'D') {
+        return Ok(Vec::new());
+    }
+    thread::sleep(MOMENT);
+    Ok(stuck(&before, &threads()?))
+}
+
+/// Those that wait at both times, and did nothing in between.
+fn stuck(before: &BTreeMap<u32, Thread>, after: &BTreeMap<u32, Thread>) -> Vec<String> {
+    let is_stuck = |(id, thread): &(&u32, &Thread)| thread.state == 'D' && before.get(id) == Some(thread);
+    after.iter().filter(is_stuck).map(|(_, thread)| thread.name.clone()).collect()
+}
+
+fn threads() -> io::Result<BTreeMap<u32, Thread>> {
+    let tasks = fs::read_dir("/proc/self/task")?.filter_map(Result::ok);
+    Ok(tasks
+        .filter_map(|task| Some((task.file_name().to_str()?.parse().ok()?, thread_at(&task.path())?)))
+        .collect())
+}
+
+/// `None`: it has ended.
+fn thread_at(task: &Path) -> Option<Thread> {
+    parse(&fs::read_to_string(task.join("status")).ok()?)
+}
+
+/// Of /proc/PID/task/TID/status.
+fn parse(status: &str) -> Option<Thread> {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let switches = field("voluntary_ctxt_switches:").and_then(|number| number.parse().ok());
+    Some(Thread {
+        name: field("Name:")?.to_owned(),
+        state: field("State:")?.chars().next()?,
+        switches: switches.unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(threads: &[(u32, char, u64)]) -> BTreeMap<u32, Thread> {
+        let thread = |state, switches| Thread { name: format!("{state}{switches}"), state, switches };
+        threads.iter().map(|(id, state, switches)| (*id, thread(*state, *switches))).collect()
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_a_disk_hangs_only_when_it_has_not_moved() {
+        let before = all(&[(1, 'S', 5), (2, 'D', 7), (3, 'D', 9), (4, 'R', 1), (6, 'D', 3)]);
+        let after = all(&[(1, 'S', 5), (2, 'D', 7), (3, 'D', 10), (4, 'D', 2), (5, 'D', 1)]);
+        assert_eq!(stuck(&before, &after), ["D7"]);
+    }
+
+    #[test]
+    fn the_threads_of_a_process_are_read_and_none_of_ours_hangs() {
+        let status = "Name:\tstate\nUmask:\t0022\nState:\tD (disk sleep)\nvoluntary_ctxt_switches:\t12\n\
+            nonvoluntary_ctxt_switches:\t3\n";
+        let state = Thread { name: "state".to_owned(), state: 'D', switches: 12 };
+        assert_eq!(parse(status), Some(state));
+        assert!(threads().unwrap().contains_key(&std::process::id()));
+    }
+}
