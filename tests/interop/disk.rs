@@ -215,10 +215,10 @@ fn frozen(lab: &Lab) -> Result<()> {
     println!("the slowest status took {slowest:?}");
     ensure!(slowest < Duration::from_secs(4), "status took {slowest:?}");
 
-    // The next process would not know what was announced.
-    let refused = node.cli(&["restart", "--graceful"]).expect_err("it left no note");
+    // The change of process would wait for the thread that hangs, and the next one not know what was announced.
+    let refused = node.cli(&["restart", "--graceful"]).expect_err("a thread hangs");
     let refused = format!("{refused:#}");
-    let said = "error: cannot leave a note for the next process: the state directory does not answer\n";
+    let said = "error: a thread of vipcast hangs in the kernel (state), and the restart would wait for it with every session closed\n";
     ensure!(refused.contains(said), "{refused}");
     disk.thaw()?;
     lab.until("the drain to be saved", SOON, || {
