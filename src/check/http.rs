@@ -22,6 +22,7 @@ use self::body::in_body;
 use self::hop::Hop;
 use super::asking::Asking;
 use super::limit::{Answer, Limit};
+use super::shown_url::shown;
 use super::tls::{self, Hello, Trust};
 use super::{http1, http2};
 use crate::config::model::{HttpCheck, HttpVersion, Method};
@@ -46,7 +47,11 @@ pub(super) async fn probe(check: &HttpCheck, asking: Asking<'_>, trust: &Trust) 
             Some(_) | None => return seen.judge(check).map_err(whose),
         };
         if left_behind.len() == usize::from(check.redirects) {
-            return Err(whose(format!("{status} to {location}, and {} were followed", check.redirects)));
+            return Err(whose(format!(
+                "{status} to {}, and {} were followed",
+                shown(location),
+                check.redirects
+            )));
         }
         let next = hop.follow(location, check).map_err(|cause| whose(format!("{status} {cause}")))?;
         left_behind.push(std::mem::replace(&mut hop, next));
@@ -116,7 +121,7 @@ fn request(hop: &Hop, check: &HttpCheck) -> Result<Request<()>, String> {
         HttpVersion::Http2 => request,
     };
     let mut request =
-        request.body(()).map_err(|error| format!("cannot ask for \"{}\": {error}", hop.path))?;
+        request.body(()).map_err(|error| format!("cannot ask for \"{}\": {error}", shown(&hop.path)))?;
     if hop.is_of(check) {
         for (name, value) in &check.headers {
             request.headers_mut().insert(name, value.clone());

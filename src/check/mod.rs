@@ -80,9 +80,11 @@ pub mod report;
 mod resolve;
 pub mod runner;
 mod search;
+mod shown_url;
 mod stream;
 mod systemd;
 mod tcp;
 mod tls;
+
 mod udp;
 mod words;

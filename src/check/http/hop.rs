@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 
 use hyper::Uri;
 
+use crate::check::shown_url::shown;
 use crate::config::model::{Dial, HttpCheck, Target, TlsOptions};
 
 /// One request of a probe.
@@ -21,10 +22,10 @@ pub(super) struct Hop {
     pub(super) path: String,
 }
 
-/// As a URL.
+/// As a URL that may be shown.
 impl fmt::Display for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme(), self.authority(), self.path)
+        write!(f, "{}://{}{}", self.scheme(), self.authority(), shown(&self.path))
     }
 }
 
@@ -72,7 +73,7 @@ impl Hop {
     /// # Errors
     /// Why it leads nowhere, to stand behind the status.
     pub(super) fn follow(&self, location: &str, check: &HttpCheck) -> Result<Self, String> {
-        let nowhere = || format!("leads nowhere: \"{location}\"");
+        let nowhere = || format!("leads nowhere: \"{}\"", shown(location));
         let location = location.split('#').next().unwrap_or_default();
         let has_scheme = location.split(['/', '?']).next().is_some_and(|first| first.contains(':'));
         let absolute = match location.strip_prefix("//") {
@@ -182,7 +183,8 @@ mod tests {
         ];
         for (location, url) in table {
             let hop = Hop::first(&check).follow(location, &check);
-            assert_eq!(hop.map(|hop| hop.to_string()), Ok(url.into()), "{location}");
+            let whole = |hop: Hop| format!("{}://{}{}", hop.scheme(), hop.authority(), hop.path);
+            assert_eq!(hop.map(whole), Ok(url.into()), "{location}");
         }
         for location in
             ["ftp://web/", "mailto:a@b", "http://", "http://a b/", "/a b", "http://a:99999/", "javascript:x"]

@@ -155,7 +155,7 @@ async fn an_endless_body_is_not_read() {
 #[tokio::test]
 async fn a_request_that_cannot_be_made_fails_in_words() {
     let kind = http(server(wait_for_close), "bad\nhost", None);
-    assert_eq!(fail(kind).await, "cannot ask for \"/healthz?full=1\": failed to parse header value");
+    assert_eq!(fail(kind).await, "cannot ask for \"/healthz?full=***\": failed to parse header value");
 }
 
 /// The check, changed.
@@ -350,6 +350,28 @@ mod redirects {
         assert_eq!(fail(following(address, 0)).await, "302 Found, wanted 200");
         let wanted = changed(following(address, 0), |check| check.status = vec![(302, 302)]);
         assert_eq!(pass(wanted).await, "302 Found");
+    }
+
+    #[tokio::test]
+    async fn a_token_in_a_location_is_in_no_cause() {
+        let (seen, _) = mpsc::channel();
+        let address = site(seen, |path, _| match path {
+            "/healthz?full=1" => (302, Some("/next?token=S3CRET".into())),
+            "/next?token=S3CRET" => (302, Some("/healthz?full=1".into())),
+            "/ftp" => (302, Some("ftp://me:S3CRET@x/?S3CRET".into())),
+            _ => (404, None),
+        });
+        let at = |path: &str, most| changed(following(address, most), |check| check.path = path.into());
+        let first = format!("http://{address}/next?token=***");
+        assert_eq!(
+            fail(at("/healthz?full=1", 1)).await,
+            format!("{first}: 302 Found to /healthz?full=***, and 1 were followed")
+        );
+        assert_eq!(
+            fail(at("/healthz?full=1", 9)).await,
+            format!("the redirects go round in circles, back to http://{address}/healthz?full=***")
+        );
+        assert_eq!(fail(at("/ftp", 9)).await, "302 Found leads nowhere: \"ftp://***@x/?***\"");
     }
 
     #[tokio::test]
