@@ -42,6 +42,7 @@ use self::who::{Ids, Who};
 use super::capture::{Capture, Keep};
 use super::limit::{Answer, Limit};
 use super::looks::Looks;
+use super::turn::Turns;
 use super::words;
 use crate::config::model::ExecCheck;
 use crate::names::CheckName;
@@ -140,23 +141,22 @@ pub(super) struct Means<'a> {
     pub(super) last_run: &'a LastRun,
 }
 
-/// Passes when the program exits with 0 within `timeout` from its start, which `started` is set to. Whom it runs as is known
+/// Passes when the program exits with 0 within `timeout` from its start, which is its turn. Whom it runs as is known
 /// before it waits for its turn.
 pub(super) async fn probe(
     check: &ExecCheck,
     name: &CheckName,
     timeout: Duration,
     means: Means<'_>,
-    started: &mut Instant,
+    turns: &mut Turns,
 ) -> Answer {
     let Means { slots, looks, owner, last_run } = means;
     let who = last_run.who.ids(check, looks, owner, Limit::starting_now(timeout)).await?;
     let last_run = Limit::starting_now(timeout).within(permit(&last_run.gone)).await;
     let last_run = last_run.ok_or("the last run was killed but has not gone; it hangs in the kernel")?;
     let queued = Instant::now();
-    let slot = permit(&slots.free).await;
-    *started = Instant::now();
-    let waited = *started - queued;
+    let slot = turns.take(permit(&slots.free)).await;
+    let waited = turns.began - queued;
 
     let (tell, ended) = oneshot::channel();
     let program = Program { command: command(check, name, timeout), who };

@@ -85,6 +85,7 @@ mod stream;
 mod systemd;
 mod tcp;
 mod tls;
+mod turn;
 
 mod udp;
 mod words;

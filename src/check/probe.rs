@@ -24,6 +24,7 @@ use super::report::Outcome;
 use super::resolve::Resolver;
 use super::systemd::{self, Systemds};
 use super::tls::{self, SystemTrust, Trust};
+use super::turn::{Turns, Waits};
 use super::{dns, grpc, http, icmp, interface, listener, process, tcp, udp, words};
 use crate::config::model::{Check, CheckKind};
 use crate::names::CheckName;
@@ -111,6 +112,7 @@ pub(super) struct Prober {
     told: Told,
     asked: Instant,
     started: Option<Instant>,
+    waits: Waits,
     last_look: LastLook,
     server: dns::Server,
 }
@@ -156,6 +158,7 @@ impl Prober {
             told,
             asked: Instant::now(),
             started: None,
+            waits: Waits::default(),
         }
     }
 
@@ -163,14 +166,14 @@ impl Prober {
     ///
     /// Cancel-safe: dropping it closes the sockets and kills the process group of the probe.
     pub(super) async fn probe(&mut self) -> Outcome {
-        let mut started = Instant::now();
-        self.asked = started;
+        let mut turns = Turns::new(&self.waits);
+        self.asked = turns.began;
         let answer = {
             // Boxed, so that a check that waits for its next probe does not hold the room that a TLS handshake needs.
-            let asking = Box::pin(self.ask(&mut started));
+            let asking = Box::pin(self.ask(&mut turns));
             caught(asking).await.unwrap_or_else(|panic| Err(format!("the probe panicked: {panic}")))
         };
-        let took = started.elapsed();
+        let took = turns.began.elapsed();
         let passed = answer.is_ok();
         if !passed {
             self.trust.renew_identity();
@@ -178,13 +181,18 @@ impl Prober {
         let detail = match answer {
             Ok(text) | Err(text) => words::one_line(&text),
         };
-        self.started = Some(started);
+        self.started = Some(turns.began);
         Outcome { passed, detail, took }
     }
 
     /// When the last probe began: its turn had come.
     pub(super) fn started(&self) -> Option<Instant> {
         self.started
+    }
+
+    /// Whether a probe waits for its turn, also while it does.
+    pub(super) fn waits(&self) -> Waits {
+        self.waits.clone()
     }
 
     /// Ends when something has happened that may have changed the answer: an event never decides, it is a reason to ask
@@ -205,36 +213,36 @@ impl Prober {
     }
 
     /// Each kind in a box of its own, so that no probe takes the room that the largest of them needs.
-    async fn ask(&mut self, started: &mut Instant) -> Answer {
+    async fn ask(&mut self, turns: &mut Turns) -> Answer {
         let Self { name, check, shared, trust, last_run, last_look, watched, server, .. } = self;
         let limit = Limit::starting_now(check.timeout);
         match &check.kind {
             CheckKind::Http(http) => {
-                let turn = Turn::take(name, check, shared, started).await;
+                let turn = Turn::take(name, check, shared, turns).await;
                 turn.within(Box::pin(http::probe(http, turn.asking(last_look), trust))).await
             }
             CheckKind::Tcp(tcp) => {
-                let turn = Turn::take(name, check, shared, started).await;
+                let turn = Turn::take(name, check, shared, turns).await;
                 turn.within(Box::pin(tcp::probe(tcp, turn.asking(last_look)))).await
             }
             CheckKind::Tls(tls) => {
-                let turn = Turn::take(name, check, shared, started).await;
+                let turn = Turn::take(name, check, shared, turns).await;
                 turn.within(Box::pin(tls::probe(tls, turn.asking(last_look), trust))).await
             }
             CheckKind::Grpc(grpc) => {
-                let turn = Turn::take(name, check, shared, started).await;
+                let turn = Turn::take(name, check, shared, turns).await;
                 turn.within(Box::pin(grpc::probe(grpc, turn.asking(last_look), trust))).await
             }
             CheckKind::Udp(udp) => {
-                let turn = Turn::take(name, check, shared, started).await;
+                let turn = Turn::take(name, check, shared, turns).await;
                 turn.within(Box::pin(udp::probe(udp, turn.asking(last_look)))).await
             }
             CheckKind::Dns(dns) => {
-                let turn = Turn::take(name, check, shared, started).await;
+                let turn = Turn::take(name, check, shared, turns).await;
                 turn.within(Box::pin(dns::probe(dns, turn.asking(last_look), server))).await
             }
             CheckKind::Icmp(icmp) => {
-                let turn = Turn::take(name, check, shared, started).await;
+                let turn = Turn::take(name, check, shared, turns).await;
                 turn.within(Box::pin(icmp::probe(icmp, turn.asking(last_look)))).await
             }
             CheckKind::File(file) => {
@@ -246,7 +254,7 @@ impl Prober {
                 let owner = shared.owners.of(name).service;
                 let means =
                     Means { slots: &shared.slots, looks: &shared.looks, owner: owner.as_str(), last_run };
-                exec::probe(exec, name, check.timeout, means, started).await
+                exec::probe(exec, name, check.timeout, means, turns).await
             }
             CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
             CheckKind::Process(process) => {
@@ -272,10 +280,9 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    async fn take(name: &CheckName, check: &'a Check, shared: &'a Shared, started: &mut Instant) -> Self {
+    async fn take(name: &CheckName, check: &'a Check, shared: &'a Shared, turns: &mut Turns) -> Self {
         // Never closed, so there is always one in the end.
-        let place = shared.places.acquire().await.ok();
-        *started = Instant::now();
+        let place = turns.take(shared.places.acquire()).await.ok();
         let limit = Limit::starting_now(check.timeout);
         let owner = shared.owners.of(name);
         Self { limit, check, shared, owner, remark: OnceLock::new(), _place: place }

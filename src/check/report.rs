@@ -55,6 +55,15 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+/// What is sent to the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckNews {
+    /// A result.
+    Report(CheckReport),
+    /// A probe has waited for its turn for a while and has not begun; told again while it waits.
+    Waits(CheckName, Arc<Check>),
+}
+
 /// Sent after every probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReport {

@@ -28,6 +28,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, mpsc as blocking};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ use super::lateness::Lateness;
 use super::looks::LOOKS;
 use super::owners::{Owner, owners};
 use super::probe::{Prober, Shared};
-use super::report::{CheckReport, Outcome};
+use super::report::{CheckNews, CheckReport, Outcome};
 use super::resolve::LOOKUPS;
 use crate::config::model::{Check, Service};
 use crate::names::{CheckName, ServiceName};
@@ -56,6 +57,8 @@ mod tests;
 const APART: Duration = Duration::from_millis(1);
 /// But the first probe of none is later than this.
 const WITHIN: Duration = Duration::from_secs(1);
+/// How often it is told that a probe waits for its turn.
+const WAITS_TOLD: Duration = Duration::from_secs(1);
 /// How long the end waits for killed programs to go.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long the end waits for the thread, which is abandoned then: nothing that a check waits for holds up a stop.
@@ -89,7 +92,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the system grants no thread, or no epoll instance.
-    pub fn start(reports: mpsc::Sender<CheckReport>, here: Here) -> io::Result<Self> {
+    pub fn start(reports: mpsc::Sender<CheckNews>, here: Here) -> io::Result<Self> {
         let (wanted, wishes) = watch::channel(Wanted::default());
         let lateness = Arc::new(Lateness::default());
         let noted = Arc::clone(&lateness);
@@ -186,7 +189,7 @@ struct Running {
 /// Everything that happens on the thread, until the [`Runner`] is dropped.
 async fn keep_running(
     mut wishes: watch::Receiver<Wanted>,
-    reports: mpsc::Sender<CheckReport>,
+    reports: mpsc::Sender<CheckNews>,
     here: Here,
     lateness: Arc<Lateness>,
 ) {
@@ -222,7 +225,7 @@ async fn keep_running(
 /// What runs.
 struct Checks {
     shared: Shared,
-    reports: mpsc::Sender<CheckReport>,
+    reports: mpsc::Sender<CheckNews>,
     lateness: Arc<Lateness>,
     seeds: RandomState,
     running: BTreeMap<CheckName, Running>,
@@ -289,7 +292,7 @@ struct Watched {
 
 impl Watched {
     /// Until it is aborted or nobody takes its reports any more.
-    async fn watch_over(mut self, reports: mpsc::Sender<CheckReport>, lateness: Arc<Lateness>) {
+    async fn watch_over(mut self, reports: mpsc::Sender<CheckNews>, lateness: Arc<Lateness>) {
         let mut result = None;
         loop {
             let outcome = result.take();
@@ -307,7 +310,7 @@ impl Watched {
             for output in self.health.handle(input, now) {
                 match output {
                     Output::Probe => {
-                        let outcome = self.prober.probe().await;
+                        let outcome = self.probe(&reports).await;
                         if let (Input::Tick, Some(due), Some(started)) = (input, due, self.prober.started()) {
                             lateness.note(started.saturating_duration_since(due));
                         }
@@ -315,11 +318,27 @@ impl Watched {
                     }
                     Output::Report(judged) => {
                         let Some(outcome) = outcome.clone() else { continue };
-                        if reports.send(self.report(judged, outcome, now)).await.is_err() {
+                        if reports.send(CheckNews::Report(self.report(judged, outcome, now))).await.is_err() {
                             return;
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Probes, and tells from time to time that it waits for its turn.
+    async fn probe(&mut self, news: &mpsc::Sender<CheckNews>) -> Outcome {
+        let waits = self.prober.waits();
+        let mut probing = pin!(self.prober.probe());
+        loop {
+            if let Ok(outcome) = tokio::time::timeout(WAITS_TOLD, &mut probing).await {
+                return outcome;
+            }
+            if waits.are_on() {
+                // When there is no room, the engine has enough to do; it is told again.
+                let _no_room =
+                    news.try_send(CheckNews::Waits(self.name.clone(), Arc::clone(&self.definition)));
             }
         }
     }

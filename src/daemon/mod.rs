@@ -33,7 +33,7 @@ use vipcast_bgp::net::bfd::BfdEvent;
 use self::clock::{CLOCK_LOOK, WallClock};
 use self::heartbeat::{Heartbeat, Systemd};
 use self::reload::{Asker, Finished, Reloads};
-use crate::check::report::CheckReport;
+use crate::check::report::CheckNews;
 use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
@@ -119,7 +119,7 @@ pub enum Ending {
 /// Everything that the loop waits for.
 #[derive(Debug)]
 struct Inputs {
-    checks: mpsc::Receiver<CheckReport>,
+    checks: mpsc::Receiver<CheckNews>,
     addresses: mpsc::UnboundedReceiver<Event>,
     peers: PeerStreams,
     requests: mpsc::Receiver<Request>,
@@ -381,7 +381,7 @@ impl Inputs {
             },
             1.. = self.addresses.recv_many(&mut addresses, ADDRESSES_AT_ONCE) => Happening::Events(addresses),
             1.. = self.checks.recv_many(&mut checks, AT_ONCE) => {
-                Happening::Events(checks.into_iter().map(Event::Check).collect())
+                Happening::Events(checks.into_iter().map(Event::from).collect())
             }
             Some((id, event)) = self.peers.events.recv() => match peers.event(id, event) {
                 events if events.is_empty() => Happening::Nothing,

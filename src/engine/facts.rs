@@ -16,8 +16,8 @@ use super::drains::{Drain, Drains, Leaving, Order, Scope};
 use super::kept::Kept;
 use super::recovery::Recovery;
 use super::restart::Restart;
-use crate::check::report::{CheckReport, HealthState, Outcome};
-use crate::config::model::Config;
+use crate::check::report::{CheckNews, CheckReport, HealthState, Outcome};
+use crate::config::model::{Check, Config};
 use crate::names::{CheckName, PeerName, ServiceName};
 
 /// Something happened.
@@ -27,6 +27,8 @@ pub enum Event {
     Reload(Arc<Config>),
     /// A probe has ended.
     Check(CheckReport),
+    /// A probe of a check, as it is defined here, waits for its turn.
+    CheckWaits(CheckName, Arc<Check>),
     /// Every interface and address of the host; at start, and whenever changes were missed.
     Addresses(Listing),
     /// An interface appeared or changed (`Some`), or is gone.
@@ -71,6 +73,15 @@ pub enum Event {
     PeersStopped,
     /// The deadline has passed.
     Tick,
+}
+
+impl From<CheckNews> for Event {
+    fn from(news: CheckNews) -> Self {
+        match news {
+            CheckNews::Report(report) => Self::Check(report),
+            CheckNews::Waits(check, definition) => Self::CheckWaits(check, definition),
+        }
+    }
 }
 
 /// What is known of a check.

@@ -49,6 +49,7 @@ impl Engine {
         match event {
             Event::Reload(config) => self.fold_config(config, now, effects, records),
             Event::Check(report) => self.fold_check(report, records),
+            Event::CheckWaits(check, definition) => self.fold_waits(&check, &definition, now),
             Event::Addresses(listing) => self.fold_listing(listing, now, records),
             Event::Link(index, link) => self.fold_link(index, link),
             Event::AddressAdded(address, fact) => self.fold_added(address, fact, now),

@@ -5,6 +5,9 @@
 //!                                                       └► another check of the service goes down: nothing is kept
 //! ```
 //!
+//! The time of a check does not run while its probe waits for its turn: with hundreds of programs and a few slots that may be
+//! minutes, and says nothing about the service.
+//!
 //! What is new to a service that nothing was known of, as at a start, is withheld until it is known.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,6 +149,16 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// A check whose probe waits for its turn has as much time from now on as one that has just come.
+    pub(super) fn fold_waits(&mut self, check: &CheckName, definition: &Check, now: Instant) -> Touched {
+        // A late word of a check that a reload has removed or changed.
+        let is_this = self.config.checks.get(check).is_some_and(|check| **check == *definition);
+        if let Some(until) = self.facts.pending.get_mut(check).filter(|_| is_this) {
+            *until = (*until).max(now + time_to_settle(definition));
+        }
+        Touched::Nothing
     }
 
     /// A check that has not settled in time is down.

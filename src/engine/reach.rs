@@ -74,6 +74,7 @@ impl Reach {
             Event::PeerUp(_) | Event::PeerDown(_) | Event::Reload(_) => self.lost = true,
             Event::PeerWithholds(..) => (self.gained, self.lost) = (true, true),
             Event::Check(_)
+            | Event::CheckWaits(..)
             | Event::Addresses(_)
             | Event::AddressAdded(..)
             | Event::AddressRemoved(_)

@@ -7,6 +7,7 @@ use super::*;
 use crate::check::probe::Prober;
 use crate::check::probe::Shared;
 use crate::check::probe::tests::{PATIENT, SHORT, check, eventually, fail, outcome, pass, sh, time_out};
+use crate::check::turn::Waits;
 use crate::config::model::{CheckKind, Environment};
 
 /// A directory of this test alone.
@@ -313,7 +314,7 @@ async fn i4_a_run_that_cannot_be_killed_blocks_only_its_own_check() {
     let run = async |last_run: &LastRun| {
         let check = ExecCheck { command: vec!["true".into()], ..ExecCheck::default() };
         let means = Means { slots: &shared.slots, looks: &shared.looks, owner: "web", last_run };
-        probe(&check, &"web".into(), SHORT, means, &mut Instant::now()).await
+        probe(&check, &"web".into(), SHORT, means, &mut Turns::new(&Waits::default())).await
     };
     assert_eq!(
         run(&last_run).await.unwrap_err(),

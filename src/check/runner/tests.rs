@@ -15,7 +15,7 @@ use crate::config::model::CheckKind;
 /// A runner and the engine's end of the channel.
 struct Bench {
     runner: Option<Runner>,
-    reports: mpsc::Receiver<CheckReport>,
+    reports: mpsc::Receiver<CheckNews>,
     receiving: tokio::runtime::Runtime,
 }
 
@@ -31,9 +31,18 @@ impl Bench {
         self.runner.as_ref().unwrap().set(BTreeMap::from(checks), &BTreeMap::new());
     }
 
-    fn next(&mut self) -> CheckReport {
+    fn news(&mut self) -> CheckNews {
         let next = async { tokio::time::timeout(PATIENT, self.reports.recv()).await };
-        self.receiving.block_on(next).expect("no report").expect("the runner has ended")
+        self.receiving.block_on(next).expect("no news").expect("the runner has ended")
+    }
+
+    /// The next result.
+    fn next(&mut self) -> CheckReport {
+        loop {
+            if let CheckNews::Report(report) = self.news() {
+                return report;
+            }
+        }
     }
 
     /// The next report of one check; those of others are dropped.
@@ -160,6 +169,16 @@ fn i4_hanging_checks_do_not_delay_others() {
     }
     // Twenty times 50 ms ± 5 %, with room for a loaded machine; a hanging check takes 20 s.
     assert!(first.at.elapsed() < PATIENT / 4, "{:?}", first.at.elapsed());
+}
+
+#[test]
+fn a_probe_that_waits_for_its_turn_says_so() {
+    let mut bench = Bench::new(8);
+    let hanging = (0..2 * RUNNING).map(|number| (CheckName::from(&*format!("{number}")), sh("sleep 1000")));
+    let checks: BTreeMap<_, _> = hanging.map(|(name, kind)| (name, Arc::new(quick(kind)))).collect();
+    bench.runner.as_ref().unwrap().set(checks.clone(), &BTreeMap::new());
+    let CheckNews::Waits(name, definition) = bench.news() else { panic!("no result can be there") };
+    assert_eq!(checks[&name], definition);
 }
 
 #[test]

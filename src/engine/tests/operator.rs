@@ -171,6 +171,22 @@ fn a_new_check_that_never_settles_is_down_after_its_time() {
 }
 
 #[test]
+fn a_new_check_whose_probe_waits_for_its_turn_has_its_time_when_it_comes() {
+    let mut story = Story::announced(two());
+    story.reload(with_checks(["alive", "new"]));
+    let config = Arc::clone(story.engine.config());
+    for _ in 0..20 {
+        assert_eq!(story.wait(6 * SECOND), [""; 0]);
+        let waits = Event::CheckWaits("new".into(), Arc::clone(&config.checks["new"]));
+        assert_eq!(story.tell(waits), [""; 0]);
+    }
+    let of_another = Event::CheckWaits("new".into(), definition(443));
+    assert_eq!(story.wait(6 * SECOND), [""; 0]);
+    assert_eq!(story.tell(of_another), [""; 0]);
+    assert_eq!(story.wait(SECOND)[0], "126500 advertise 2: 192.0.2.2");
+}
+
+#[test]
 fn a_changed_definition_that_never_settles_is_down_after_its_time() {
     let mut story = Story::announced(two());
     let mut other = two();
