@@ -86,6 +86,5 @@ mod systemd;
 mod tcp;
 mod tls;
 mod turn;
-
 mod udp;
 mod words;

@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::Semaphore;
+
 use crate::check::pool;
 
 /// How often the files are looked at, at most.
 const LASTS: Duration = Duration::from_secs(1);
+/// How long such a look may take. Until it comes back no name is known, and all of them wait for their turn.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Where `localhost` is when nobody says so.
 pub(super) const LOCALHOST: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
@@ -22,6 +26,8 @@ pub(super) struct Local {
     hosts: Arc<Path>,
     order: Arc<Path>,
     known: Arc<Mutex<Known>>,
+    /// Free while nobody looks.
+    looking: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -39,24 +45,34 @@ impl Local {
     }
 
     pub(super) fn new(hosts: PathBuf, order: PathBuf) -> Self {
-        Self { hosts: hosts.into(), order: order.into(), known: Arc::default() }
+        Self {
+            hosts: hosts.into(),
+            order: order.into(),
+            known: Arc::default(),
+            looking: Semaphore::new(1).into(),
+        }
     }
 
-    /// Whether the resolver answers without asking anybody.
+    /// Whether the resolver answers without asking anybody. Never waits long.
     pub(super) async fn knows(&self, name: &str) -> bool {
         if is_localhost(name) {
             return true;
         }
-        let this = self.clone();
-        // Not on this thread: also a local disk may hang.
         let names = match self.fresh() {
-            Some(names) => names,
-            None => match pool::run((), move || this.look()).await {
-                Ok(names) => names,
-                Err(_) => return false,
-            },
+            Some(names) => Some(names),
+            None => tokio::time::timeout(PATIENCE, self.look_again()).await.ok().flatten(),
         };
-        names.contains(&normal(name))
+        names.is_some_and(|names| names.contains(&normal(name)))
+    }
+
+    /// Not on this thread, and on no more than one other: also a local disk may hang.
+    async fn look_again(&self) -> Option<Arc<BTreeSet<String>>> {
+        let alone = Arc::clone(&self.looking).acquire_owned().await.ok()?;
+        if let Some(names) = self.fresh() {
+            return Some(names);
+        }
+        let this = self.clone();
+        pool::run(alone, move || this.look()).await.ok()
     }
 
     fn fresh(&self) -> Option<Arc<BTreeSet<String>>> {
@@ -134,6 +150,18 @@ mod tests {
         ] {
             assert_eq!(files_come_first(order), first, "{order}");
         }
+    }
+
+    #[tokio::test]
+    async fn i4_a_disk_that_hangs_keeps_no_name_waiting_and_takes_one_thread() {
+        let Some(dead) = crate::check::dead_mount::DeadMount::new("hosts") else { return };
+        let local = Local::new(dead.join("hosts"), "/no/such/file".into());
+        let begin = Instant::now();
+        let knows = (0..20).map(|_| local.knows("one"));
+        assert_eq!(futures_util::future::join_all(knows).await, [false; 20]);
+        assert!(local.knows("localhost").await);
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert_eq!(local.looking.available_permits(), 0, "the only look hangs");
     }
 
     #[tokio::test]
