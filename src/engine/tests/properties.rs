@@ -331,6 +331,8 @@ fn i9_shutdown(world: &mut World, end: &End) {
     world.hear_peers();
     let begun = world.now;
     let config = Arc::clone(world.engine.config());
+    // A router that keeps routes may have to be waited for, also by what a configuration before this one asked of it.
+    let kept = world.engine.longest_kept();
     let facts = world.engine.facts();
     let alone = !facts.peers.values().any(|peer| peer.established);
     let before: Vec<IpNet> = (world.engine.standing().iter())
@@ -362,8 +364,6 @@ fn i9_shutdown(world: &mut World, end: &End) {
     assert!(world.stopped(), "I9: every session was ended");
     let bound =
         Duration::from_secs(5 + 5 + 5) + config.shutdown.drain_time + config.shutdown.unbind_delay + ms(100);
-    // A router that keeps routes may have to be waited for.
-    let kept = config.peers.values().filter_map(Peer::keeps_routes).max().unwrap_or_default();
     let bound = bound + 2 * kept;
     assert!(world.now - begun <= bound, "I9: it took {:?}", world.now - begun);
     let left: Vec<_> = world.kernel.iter().filter(|(_, owner)| **owner == Owner::Us).collect();
