@@ -71,11 +71,15 @@ impl Daemon {
         let waiting = self.peers.waiting().map(|(name, peer, reason, since)| {
             (name.clone(), PeerInfo::waiting(peer.clone(), reason, since))
         });
+        let unread = self.engine.is_unread().then(|| {
+            "the state directory was not read: what operators drained and `preempt` held back before this start is not known"
+                .to_owned()
+        });
         Surroundings {
             peers: peers.chain(waiting).collect(),
             bfd: self.peers.bfd(),
             router_id: self.peers.router_id(),
-            warnings: self.peers.troubles().chain(self.exporters.warnings()).collect(),
+            warnings: self.peers.troubles().chain(self.exporters.warnings()).chain(unread).collect(),
             announced_by_others: self.exporters.announced().clone(),
             started: self.started,
             config: self.config_path.display().to_string(),
