@@ -1,7 +1,10 @@
 //! What the engine records, as log lines: one an event, the values as fields, each with its cause.
 
+mod thread;
+
 use tracing::{debug, info, warn};
 
+pub use self::thread::Journal;
 use crate::check::report::HealthState;
 use crate::config::Diagnostics;
 use crate::control::view::{shutdown_word, verdict_word};
@@ -16,7 +19,7 @@ pub fn warn_of(warnings: &Diagnostics) {
 }
 
 /// Writes a record to the log.
-pub fn log(record: &Record) {
+fn log(record: &Record) {
     match record {
         Record::Vip { vip, service, from, to, cause } => {
             let reason = to.as_ref().and_then(Verdict::reason).map(ToString::to_string);

@@ -38,9 +38,9 @@ use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server};
-use crate::engine::{Effect, Engine, Event, Record};
+use crate::engine::{Effect, Engine, Event};
 use crate::exporters::Exporters;
-use crate::journal;
+use crate::journal::Journal;
 use crate::peers::{PeerStreams, Peers};
 use crate::restart::Rehearsal;
 use crate::signals::{Signal, Signals};
@@ -92,8 +92,7 @@ pub struct Daemon {
     systemd: Systemd,
     heartbeat: Heartbeat,
     ending: Option<Ending>,
-    /// What happened and is not in the log yet.
-    records: Vec<Record>,
+    journal: Journal,
     /// The program that is to follow is tried out, and this is whoever asked for it.
     rehearsal: Option<(Rehearsal, Reply)>,
     /// It was accepted, and what it has to know is being written down.
@@ -175,7 +174,7 @@ impl Daemon {
             systemd: Systemd::new(),
             heartbeat: Heartbeat::of_environment(Instant::now()),
             ending: None,
-            records: Vec::new(),
+            journal: Journal::start(),
             rehearsal: None,
             note: None,
             server,
@@ -192,9 +191,6 @@ impl Daemon {
         self.perform(effects);
         self.heartbeat.say("READY=1");
         loop {
-            for record in self.records.drain(..) {
-                journal::log(&record);
-            }
             if let Some(ending) = self.ending {
                 return self.end(ending).await;
             }
@@ -216,7 +212,7 @@ impl Daemon {
             {
                 Happening::Events(events) => {
                     self.handle(events);
-                    // Sessions send what is new before it is written down, and before more of it is looked at.
+                    // Sessions send what is new before more of it is looked at.
                     tokio::task::yield_now().await;
                 }
                 Happening::Nothing => {}
@@ -246,6 +242,7 @@ impl Daemon {
             self.store.withdraw_announced();
         }
         self.store.finish().await;
+        self.journal.finish().await;
         match ending {
             Ending::Stopped | Ending::Left(_) => {
                 self.peers.stop_bfd();
@@ -338,7 +335,7 @@ impl Daemon {
                         queue.extend(self.engine.handle(Event::PeersStopped, Instant::now()));
                     }
                 }
-                Effect::Record(record) => self.records.push(record),
+                Effect::Record(record) => self.journal.note(record),
                 Effect::Exit => self.ending = Some(self.stopped()),
             }
         }

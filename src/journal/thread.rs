@@ -1,0 +1,125 @@
+//! The thread that puts what happened into words. Somebody who flushes a thousand addresses makes five thousand lines, and the
+//! next withdrawal waits for none of them.
+
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use super::log;
+use crate::engine::Record;
+
+/// Records that may wait for the thread, a few MiB at most. Beyond that they are left out and counted.
+const ROOM: usize = 16_384;
+/// Putting a record into words takes a few KiB.
+const STACK: usize = 128 * 1024;
+/// How long the end waits for what is not in the log yet.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes records, and never waits.
+#[derive(Debug)]
+pub struct Journal {
+    entries: mpsc::Sender<Entry>,
+    left_out: u64,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Record(Record),
+    LeftOut(u64),
+    /// Told when everything before it is in the log.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Journal {
+    /// Starts the thread. Where the system has none left, the lines are written at once.
+    pub fn start() -> Self {
+        Self::start_with(ROOM, log)
+    }
+
+    fn start_with(room: usize, log: impl Fn(&Record) + Send + 'static) -> Self {
+        let (entries, mut receiver) = mpsc::channel(room);
+        let thread = thread::Builder::new().name("journal".to_owned()).stack_size(STACK);
+        drop(thread.spawn(move || {
+            while let Some(entry) = receiver.blocking_recv() {
+                match entry {
+                    Entry::Record(record) => log(&record),
+                    Entry::LeftOut(count) => warn!(count, "more happened than could be logged"),
+                    Entry::Flush(done) => drop(done.send(())),
+                }
+            }
+        }));
+        Self { entries, left_out: 0 }
+    }
+
+    /// Takes a record, or counts it.
+    pub fn note(&mut self, record: Record) {
+        if self.left_out > 0 && self.entries.try_send(Entry::LeftOut(self.left_out)).is_ok() {
+            self.left_out = 0;
+        }
+        match self.entries.try_send(Entry::Record(record)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => self.left_out = self.left_out.saturating_add(1),
+            Err(mpsc::error::TrySendError::Closed(Entry::Record(record))) => log(&record),
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+    }
+
+    /// Waits until everything is in the log, for a second at most.
+    pub async fn finish(&self) {
+        let (done, is_done) = oneshot::channel();
+        let flushed = async {
+            if self.entries.send(Entry::Flush(done)).await.is_ok() {
+                is_done.await.ok();
+            }
+        };
+        tokio::time::timeout(PATIENCE, flushed).await.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc as std_mpsc};
+
+    use super::*;
+
+    fn record(number: usize) -> Record {
+        Record::NoInterface(number.to_string())
+    }
+
+    #[tokio::test]
+    async fn what_happens_while_nothing_can_be_written_is_counted_and_nobody_waits() {
+        let (go, may_go) = std_mpsc::channel::<()>();
+        let (written, seen) = std_mpsc::channel();
+        let mut journal = Journal::start_with(4, move |record| {
+            may_go.recv().ok();
+            written.send(format!("{record:?}")).unwrap();
+        });
+        for number in 0..100 {
+            journal.note(record(number));
+        }
+        // One may be in the writer's hands.
+        assert!((95..=96).contains(&journal.left_out), "{}", journal.left_out);
+        drop(go);
+        journal.finish().await;
+        let before = seen.try_iter().count();
+        assert!((4..=5).contains(&before), "{before}");
+        journal.note(record(100));
+        assert_eq!(journal.left_out, 0);
+        journal.finish().await;
+        assert_eq!(seen.try_iter().collect::<Vec<_>>(), [r#"NoInterface("100")"#]);
+    }
+
+    #[tokio::test]
+    async fn everything_is_written_in_its_order_before_the_end() {
+        let written = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let copy = std::sync::Arc::clone(&written);
+        let mut journal =
+            Journal::start_with(ROOM, move |record| copy.lock().unwrap().push(format!("{record:?}")));
+        let expected: Vec<String> = (0..5000).map(|number| format!("{:?}", record(number))).collect();
+        (0..5000).for_each(|number| journal.note(record(number)));
+        journal.finish().await;
+        assert_eq!(*written.lock().unwrap(), expected);
+    }
+}
