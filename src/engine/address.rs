@@ -212,8 +212,13 @@ impl Facts {
 
     /// Whether `ip` is nowhere on this host, nor on its way there.
     pub(super) fn is_absent(&self, ip: IpAddr) -> bool {
+        !self.is_asked(ip) && self.holders(ip).next().is_none()
+    }
+
+    /// Whether the kernel owes an answer about `ip`.
+    pub(super) fn is_asked(&self, ip: IpAddr) -> bool {
         let asked = self.asked.range(Address::first(ip)..).next();
-        asked.is_none_or(|(address, _)| address.ip != ip) && self.holders(ip).next().is_none()
+        asked.is_some_and(|(address, _)| address.ip == ip)
     }
 
     /// Where `ip` is bound and not about to go, and by whom.

@@ -27,17 +27,24 @@ pub struct Contest {
     lost_at: Instant,
     /// Since when it is back.
     back_since: Option<Instant>,
+    /// The kernel has put it there, and has not said so: of IPv6 it may say so later.
+    unseen: bool,
 }
 
 impl Contest {
     /// The first loss.
     pub(super) fn begin(now: Instant) -> Self {
-        Self { losses: 1, lost_at: now, back_since: None }
+        Self { losses: 1, lost_at: now, back_since: None, unseen: false }
+    }
+
+    /// It was put there and was not seen yet: it is asked for again if it stays away.
+    pub(super) fn unseen(now: Instant) -> Self {
+        Self { unseen: true, ..Self::begin(now) }
     }
 
     /// It was lost again.
     pub(super) fn lost(&mut self, now: Instant) {
-        *self = Self { losses: self.losses.saturating_add(1), lost_at: now, back_since: None };
+        *self = Self { losses: self.losses.saturating_add(1), ..Self::begin(now) };
     }
 
     /// It was put back and never seen: whoever takes it is faster than the kernel's word.
@@ -59,7 +66,7 @@ impl Contest {
 
     /// When it may be put back.
     pub fn put_back_at(&self) -> Instant {
-        self.lost_at + self.pause()
+        self.lost_at + if self.unseen { FIRST_PAUSE.max(self.pause()) } else { self.pause() }
     }
 
     /// Whether it may be announced when it is bound.

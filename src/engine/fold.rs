@@ -114,7 +114,8 @@ impl Engine {
                 Touched::PLAN
             }
             Event::Promote(service, order) => self.fold_promotion(service, order, records),
-            Event::Tick => self.fold_time(now, records),
+            // It has no more to say than the time.
+            Event::Tick => Touched::Nothing,
         }
     }
 
@@ -201,7 +202,8 @@ impl Engine {
         if *fact == before { Touched::Nothing } else { Touched::PLAN }
     }
 
-    fn fold_time(&mut self, now: Instant, records: &mut Vec<Effect>) -> Touched {
+    /// What time alone changes.
+    pub(super) fn fold_time(&mut self, now: Instant, records: &mut Vec<Effect>) -> Touched {
         // A shutdown remembers who kept something: what forwards the packets of a router takes a moment longer.
         if self.facts.shutdown.is_none() {
             for peer in self.facts.peers.values_mut() {

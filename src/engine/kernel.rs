@@ -125,10 +125,10 @@ impl Engine {
         match (asked, result) {
             (None, _) => return Touched::Nothing,
             (Some(Asked::Bind), Ok(())) if !is_held => {
-                // It was there, and is gone again; that it went was told already, or it never was seen. One who is as fast
-                // as that is not raced.
+                // It was there, and is gone again, and that it went was told already: one who is as fast as that is not
+                // raced. Or it is there, and the kernel says so in a moment.
                 let contest = self.facts.contests.entry(address.ip);
-                contest.and_modify(|contest| contest.hurried(now)).or_insert_with(|| Contest::begin(now));
+                contest.and_modify(|contest| contest.hurried(now)).or_insert_with(|| Contest::unseen(now));
             }
             // Someone else was faster: it is there, and that was all we wanted.
             (Some(Asked::Bind), Err(_)) if is_held => {}
@@ -160,8 +160,11 @@ impl Engine {
                 records.push(Effect::Record(Record::AddressStays { place, losses }));
             }
         }
-        let contested = over.iter().map(|(ip, _)| ip).chain(self.facts.contests.keys());
-        contested.filter_map(|ip| self.service_of(*ip)).collect()
+        let since = self.acted_at;
+        let is_due =
+            |contest: &Contest| since.is_none_or(|at| contest.deadline(at).is_some_and(|due| due <= now));
+        let due = self.facts.contests.iter().filter(|(_, contest)| is_due(contest)).map(|(ip, _)| ip);
+        over.iter().map(|(ip, _)| ip).chain(due).filter_map(|ip| self.service_of(*ip)).collect()
     }
 
     /// Notes that an address is gone. One of ours that nobody of us has asked for was taken away.

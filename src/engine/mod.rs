@@ -164,6 +164,10 @@ impl Engine {
             return effects;
         }
         let mut touched = Touched::Nothing;
+        // What was due comes first, also when whatever happens has overtaken the timer.
+        if self.deadline().is_some_and(|due| due <= now) {
+            touched = self.fold_time(now, &mut records);
+        }
         for event in events {
             self.reach.note(&event);
             touched = touched.and(self.fold(event, now, &mut effects, &mut records));
@@ -187,7 +191,7 @@ impl Engine {
         effects
     }
 
-    /// When [`Event::Tick`] is due. It may have passed already.
+    /// When [`Event::Tick`] is due. It may have passed already; any event that comes later stands for it.
     pub fn deadline(&self) -> Option<Instant> {
         if self.facts.shutdown == Some(Shutdown::Done) {
             return None;

@@ -199,9 +199,9 @@ impl Actual {
         self.advertised = advertised;
     }
 
-    /// Forgets what is as desired now.
+    /// Forgets what is as desired now, and what the kernel was asked for: its answer opens that again.
     pub(super) fn close(&mut self, desired: &Desired, facts: &Facts) {
-        self.open.retain(|ip| !facts.addresses_known || !desired.is_met(*ip, facts));
+        self.open.retain(|ip| !facts.addresses_known || !facts.is_asked(*ip) && !desired.is_met(*ip, facts));
         self.changed.retain(|vip| desired.routes.get(vip) != self.advertised.routes.get(vip));
     }
 

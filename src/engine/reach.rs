@@ -29,12 +29,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reach {
     waiting: BTreeMap<IpNet, Waiting>,
-    /// Routers may have got some of them.
-    gained: bool,
+    /// Those among them that a router may have got.
+    gained: Gained,
     /// A router may have lost some that are not in `waiting`.
     lost: bool,
     /// When the next one has waited too long. Never too late.
     due: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+enum Gained {
+    /// Those whose verdict is new.
+    These(BTreeSet<IpNet>),
+    All,
+}
+
+impl Default for Gained {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +73,9 @@ impl Reach {
         if !waiting.complained {
             self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
         }
-        self.gained = true;
+        if let Gained::These(vips) = &mut self.gained {
+            vips.insert(vip);
+        }
     }
 
     pub(super) fn forget(&mut self, vip: &IpNet) {
@@ -70,9 +85,9 @@ impl Reach {
     /// What an event may mean for it.
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::PeerSynced(..) => self.gained = true,
+            Event::PeerSynced(..) => self.gained = Gained::All,
             Event::PeerUp(_) | Event::PeerDown(_) | Event::Reload(_) => self.lost = true,
-            Event::PeerWithholds(..) => (self.gained, self.lost) = (true, true),
+            Event::PeerWithholds(..) => (self.gained, self.lost) = (Gained::All, true),
             Event::Check(_)
             | Event::CheckWaits(..)
             | Event::Addresses(_)
@@ -130,17 +145,19 @@ impl Engine {
                 self.reach.due = Some(self.reach.due.map_or(now + PATIENCE, |due| due.min(now + PATIENCE)));
             }
         }
-        if std::mem::take(&mut self.reach.gained) {
-            let reached: Vec<(IpNet, usize)> = (self.reach.waiting.keys())
-                .map(|vip| (*vip, self.reached(vip)))
-                .filter(|(_, n)| *n > 0)
-                .collect();
-            for (vip, routers) in reached {
-                let Some(waiting) = self.reach.waiting.remove(&vip) else { continue };
-                let service = self.standing.get(&vip).map(|standing| standing.service.clone());
-                if let Some(service) = service.filter(|_| waiting.news || waiting.complained) {
-                    records.push(Effect::Record(Record::Reached { vip, service, routers }));
-                }
+        let gained: Vec<IpNet> = match std::mem::take(&mut self.reach.gained) {
+            Gained::These(vips) => vips.into_iter().collect(),
+            Gained::All => self.reach.waiting.keys().copied().collect(),
+        };
+        for vip in gained {
+            let routers = self.reached(&vip);
+            if routers == 0 {
+                continue;
+            }
+            let Some(waiting) = self.reach.waiting.remove(&vip) else { continue };
+            let service = self.standing.get(&vip).map(|standing| standing.service.clone());
+            if let Some(service) = service.filter(|_| waiting.news || waiting.complained) {
+                records.push(Effect::Record(Record::Reached { vip, service, routers }));
             }
         }
         if self.reach.waiting.is_empty() {

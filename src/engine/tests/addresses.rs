@@ -128,6 +128,24 @@ fn one_loss_is_put_back_and_announced_at_once() {
     assert_eq!(story.engine.facts().contests.len(), 0);
 }
 
+/// The kernel answers for an IPv6 address before it says that it is there.
+#[test]
+fn an_answer_that_comes_before_the_notification_is_no_reason_to_ask_again() {
+    let mut story = Story::begin(web());
+    story.engine.start(story.now);
+    story.tell(Event::PeerUp("tor-a".into()));
+    assert_eq!(story.tell(list([]))[0], "bind 192.0.2.1 on lo");
+    assert_eq!(story.tell(done(vip())), [""; 0]);
+    story.now += ms(20);
+    let seen = story.tell(added(vip(), Owner::Us));
+    assert!(seen.iter().all(|line| !line.starts_with("bind")), "{seen:?}");
+    story.check("alive", UP);
+    assert!(announced(&story), "{:?}", story.engine.standing()[&net(VIP)]);
+    let later = story.wait(60 * SECOND);
+    assert!(later.iter().all(|line| !line.contains("bind")), "{later:?}");
+    assert_eq!(story.engine.facts().contests.len(), 0);
+}
+
 #[test]
 fn an_address_that_is_bound_and_never_seen_is_not_asked_for_in_a_circle() {
     let mut story = Story::begin(web());

@@ -167,6 +167,7 @@ enum Op {
     Promote(&'static str),
     Reload(Box<Shape>),
     Wait(u64),
+    Late(u64),
     Live(u64),
 }
 
@@ -194,6 +195,7 @@ impl Op {
             Self::Promote(service) => world.promote(service),
             Self::Reload(shape) => world.reload(shape.config()),
             Self::Wait(time) => world.wait(ms(time)),
+            Self::Late(time) => world.late(ms(time)),
             Self::Live(time) => world.live(ms(time)),
         }
     }
@@ -228,6 +230,7 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => service().prop_map(Op::Promote),
         2 => shapes().prop_map(|shape| Op::Reload(Box::new(shape))),
         4 => time().prop_map(Op::Wait),
+        2 => time().prop_map(Op::Late),
         4 => time().prop_map(Op::Live),
     ]
 }

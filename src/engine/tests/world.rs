@@ -459,7 +459,20 @@ impl World {
 
     // --- the engine and its effects
 
+    /// Time passes, and the timer has not said so yet.
+    pub(super) fn late(&mut self, time: Duration) {
+        self.now += time;
+        self.time_passes();
+    }
+
     fn tick(&mut self) {
+        self.handle(vec![Event::Tick], Concerns::Everyone);
+        let next = self.engine.deadline();
+        assert!(next.is_none_or(|at| at > self.now), "the deadline is in the past after a tick: a busy loop");
+    }
+
+    /// What is over by now.
+    fn time_passes(&mut self) {
         self.drains.retain(|_, (_, lift_at)| lift_at.is_none_or(|at| at > self.now));
         let late: Vec<CheckName> = self
             .pending
@@ -471,9 +484,6 @@ impl World {
         for check in late {
             self.settles(&config, check.as_str(), false);
         }
-        self.handle(vec![Event::Tick], Concerns::Everyone);
-        let next = self.engine.deadline();
-        assert!(next.is_none_or(|at| at > self.now), "the deadline is in the past after a tick: a busy loop");
     }
 
     /// What the engine is told of addresses, by the letter.
@@ -498,6 +508,9 @@ impl World {
         if self.exited.is_some() || events.is_empty() {
             return;
         }
+        let due = self.engine.deadline().is_some_and(|due| due <= self.now);
+        let concerns = if due { Concerns::Everyone } else { concerns };
+        self.time_passes();
         self.look_who_holds_what();
         let before = self.engine.clone();
         let effects = self.engine.handle_all(events.clone(), self.now);
