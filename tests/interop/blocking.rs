@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ipnet::IpNet;
 use libtest_mimic::Trial;
 use vipcast_lab::traffic::Health;
 use vipcast_lab::{
@@ -16,7 +15,7 @@ use vipcast_lab::{
 };
 
 use crate::node::Node;
-use crate::{SOON, trial};
+use crate::{SOON, trial, wait_route};
 
 const A: &str = "192.0.2.10";
 const B: &str = "192.0.2.20";
@@ -92,13 +91,7 @@ fn traced(lab: &Lab) -> Result<()> {
     let service = EchoServer::start(&edge, "a", "[::]:7".parse()?, Some("[::]:8081".parse()?))?;
     let config = config(link.v4(&tor)?);
     let node = Node::start_by(TRACED, lab, &edge, &config)?;
-    let wait_route = |vip: &str, wanted: bool| {
-        lab.until(format_args!("the router to have {vip}: {wanted}"), SOON, || {
-            let has = router.routes()?.contains_key(&IpNet::from(vip.parse::<IpAddr>()?));
-            ensure!(has == wanted, "{has}");
-            Ok(())
-        })
-    };
+    let wait_route = |vip: &str, wanted: bool| wait_route(lab, router.as_ref(), vip, wanted, SOON);
     wait_route(A, true)?;
     wait_route(B, true)?;
     let trace = lab.directory().join(format!("{}-vipcast.yaml.trace", edge.name()));

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ipnet::IpNet;
 use libtest_mimic::Trial;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vipcast_lab::wait::holds;
 use vipcast_lab::{Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet};
 
-use crate::node::Node;
-use crate::{SOON, trial};
+use crate::node::{Node, VIPCAST};
+use crate::{SOON, has_route, trial, wait_route};
 
 const VIP: &str = "192.0.2.10";
 const EDGE: &str = "10.0.1.2";
@@ -77,15 +76,11 @@ impl<'a> Site<'a> {
     }
 
     fn has_route(&self) -> Result<bool> {
-        Ok(self.router.routes()?.contains_key(&IpNet::from(VIP.parse::<IpAddr>()?)))
+        has_route(self.router.as_ref(), VIP)
     }
 
     fn wait_route(&self, wanted: bool) -> Result<()> {
-        self.lab.until(format_args!("the router to have {VIP}: {wanted}"), SOON, || {
-            let has = self.has_route()?;
-            ensure!(has == wanted, "{has}");
-            Ok(())
-        })
+        wait_route(self.lab, self.router.as_ref(), VIP, wanted, SOON)
     }
 
     /// For longer than the hold time the router has the route of the same session, and commands are answered.
@@ -122,7 +117,7 @@ fn hanging_reload(lab: &Lab) -> Result<()> {
     fs::write(&hangs, "")?;
     node.hang_up()?;
     site.stays(&node)?;
-    let mut command = site.edge.command(env!("CARGO_BIN_EXE_vipcast"));
+    let mut command = site.edge.command(VIPCAST.as_str());
     command.arg("reload").arg("--socket").arg(node.socket());
     let reload = site.edge.spawn("reload", command)?;
     // While this one waits, everything else is done.

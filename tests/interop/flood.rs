@@ -11,7 +11,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use ipnet::IpNet;
 use libtest_mimic::Trial;
 use vipcast_lab::speaker::knock;
 use vipcast_lab::traffic::Health;
@@ -20,7 +19,7 @@ use vipcast_lab::{
 };
 
 use crate::node::Node;
-use crate::{SOON, trial};
+use crate::{SOON, has_route, trial, wait_route};
 
 const WELL: &str = "192.0.2.10";
 const DIES: &str = "192.0.2.20";
@@ -89,15 +88,13 @@ services:
     }
 
     fn has(&self, vip: &str) -> Result<bool> {
-        Ok(self.router.routes()?.contains_key(&IpNet::from(vip.parse::<IpAddr>()?)))
+        has_route(self.router.as_ref(), vip)
     }
 
     fn wait_route(&self, vip: &str, wanted: bool) -> Result<Duration> {
         let asked = Instant::now();
-        self.lab.until(format_args!("the router to have {vip}: {wanted}"), SOON, || {
-            ensure!(self.has(vip)? == wanted, "{}", !wanted);
-            Ok(asked.elapsed())
-        })
+        wait_route(self.lab, self.router.as_ref(), vip, wanted, SOON)?;
+        Ok(asked.elapsed())
     }
 
     /// What holds while all of these connect.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use ipnet::IpNet;
 use libtest_mimic::Trial;
 use vipcast_lab::traffic::Health;
 use vipcast_lab::wait::holds;
@@ -14,8 +13,8 @@ use vipcast_lab::{
     Client, EchoServer, Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet,
 };
 
-use crate::node::{Node, address};
-use crate::{SOON, trial};
+use crate::node::{Node, VIPCAST, address};
+use crate::{SOON, has_route, trial, wait_route};
 
 const A: &str = "192.0.2.10";
 const B: &str = "192.0.2.20";
@@ -62,15 +61,11 @@ impl<'a> Site<'a> {
 
     /// Waits until the router has a route to `vip`, or none.
     fn wait_route(&self, vip: &str, wanted: bool, timeout: Duration) -> Result<()> {
-        self.lab.until(format_args!("the router to have {vip}: {wanted}"), timeout, || {
-            let has = self.has_route(vip)?;
-            ensure!(has == wanted, "{has}");
-            Ok(())
-        })
+        wait_route(self.lab, self.router.as_ref(), vip, wanted, timeout)
     }
 
     fn has_route(&self, vip: &str) -> Result<bool> {
-        Ok(self.router.routes()?.contains_key(&IpNet::from(vip.parse::<IpAddr>()?)))
+        has_route(self.router.as_ref(), vip)
     }
 
     /// The same, once the router has counted all that a node has sent: the End-of-RIB of a session comes behind its routes.
@@ -415,8 +410,7 @@ fn drain_and_lock(lab: &Lab) -> Result<()> {
 
     let config = lab.directory().join("edge-vipcast.yaml");
     let config = config.to_str().context("path")?;
-    let second =
-        site.edge.run([env!("CARGO_BIN_EXE_vipcast"), "run", "-c", config]).err().context("two daemons")?;
+    let second = site.edge.run([VIPCAST.as_str(), "run", "-c", config]).err().context("two daemons")?;
     let (second, pid) = (format!("{second:#}"), node.process.pid());
     ensure!(
         second.contains(&format!("another vipcast (process {pid}) runs with the state directory")),

@@ -13,7 +13,7 @@ use vipcast_lab::{Host, Lab, Signal, Speaker, Subnet};
 
 use crate::flushes::config as many;
 use crate::load::{beside, options, peer};
-use crate::node::{Node, address};
+use crate::node::{Node, VIPCAST, address};
 use crate::{SOON, trial};
 
 const VIP: &str = "192.0.2.10";
@@ -121,7 +121,7 @@ fn second_daemon(lab: &Lab) -> Result<()> {
     );
     let path = site.edge.write_file("second.yaml", &second)?;
     for _ in 0..3 {
-        let mut command = site.edge.command(env!("CARGO_BIN_EXE_vipcast"));
+        let mut command = site.edge.command(VIPCAST.as_str());
         command.args(["run", "--config"]).arg(&path);
         let process = site.edge.spawn("second", command)?;
         let status = process.wait_exit(SOON)?;
@@ -139,7 +139,7 @@ fn second_daemon(lab: &Lab) -> Result<()> {
     node.process.kill(Signal::SIGKILL)?;
     node.process.wait_exit(SOON)?;
     ensure!(site.bound()? == 50, "it has just crashed");
-    let mut command = site.edge.command(env!("CARGO_BIN_EXE_vipcast"));
+    let mut command = site.edge.command(VIPCAST.as_str());
     command.args(["run", "--config"]).arg(&path);
     let heir = site.edge.spawn("heir", command)?;
     lab.until("what is configured no longer to go", SOON, || {

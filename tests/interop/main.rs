@@ -88,12 +88,14 @@ mod transport;
 mod unit;
 mod unnumbered;
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use ipnet::IpNet;
 use libtest_mimic::{Arguments, Trial};
-use vipcast_lab::{Lab, RouterKind};
+use vipcast_lab::{Lab, Router, RouterKind};
 
 /// More than anything here takes, on a busy machine too.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -143,6 +145,26 @@ fn main() -> ExitCode {
         locked::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
+}
+
+/// Whether a router has a route to a VIP.
+pub(crate) fn has_route(router: &dyn Router, vip: &str) -> Result<bool> {
+    Ok(router.routes()?.contains_key(&IpNet::from(vip.parse::<IpAddr>()?)))
+}
+
+/// Waits until a router has a route to a VIP, or none.
+pub(crate) fn wait_route(
+    lab: &Lab,
+    router: &dyn Router,
+    vip: &str,
+    wanted: bool,
+    timeout: Duration,
+) -> Result<()> {
+    lab.until(format_args!("the router to have {vip}: {wanted}"), timeout, || {
+        let has = has_route(router, vip)?;
+        ensure!(has == wanted, "{has}");
+        Ok(())
+    })
 }
 
 /// A test in a lab of its own that needs these routers.

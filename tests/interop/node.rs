@@ -3,14 +3,18 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use vipcast::control::api::{Explanation, Status};
 use vipcast_lab::{Host, Lab, Process, Signal};
 
-/// The program under test.
-pub(crate) const VIPCAST: &str = env!("CARGO_BIN_EXE_vipcast");
+/// The program under test. `VIPCAST_PROGRAM` names another build of it: whether a test finds an old fault is seen by running it
+/// on the build that has the fault.
+pub(crate) static VIPCAST: LazyLock<String> = LazyLock::new(|| {
+    std::env::var("VIPCAST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_vipcast").to_owned())
+});
 /// Names the program as people run it, for what is promised of that; `tests/run` sets it.
 pub(crate) const RELEASE: &str = "VIPCAST_RELEASE";
 /// A wrapper that runs that one in the place of the program under test, if there is one.
@@ -19,7 +23,7 @@ pub(crate) const RELEASED: &[&str] =
 
 /// That one by itself.
 pub(crate) fn released() -> String {
-    std::env::var(RELEASE).unwrap_or_else(|_| VIPCAST.to_owned())
+    std::env::var(RELEASE).unwrap_or_else(|_| VIPCAST.clone())
 }
 
 /// Whether what `RELEASED` runs is a build for release.
@@ -85,7 +89,7 @@ impl Node {
     /// Runs a command against the daemon, as an operator would.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Result<String> {
         let socket = self.socket.to_string_lossy().into_owned();
-        let mut command = vec![VIPCAST];
+        let mut command = vec![VIPCAST.as_str()];
         command.extend_from_slice(arguments);
         command.extend_from_slice(&["--socket", &socket]);
         self.host.run(command)
@@ -135,7 +139,7 @@ pub(crate) fn address(host: &Host, ip: IpAddr) -> Result<Option<bool>> {
 }
 
 fn spawn(wrapper: &[&str], host: &Host, config: &std::path::Path) -> Result<Process> {
-    let words = [wrapper, &[VIPCAST, "run", "--config"]].concat();
+    let words = [wrapper, &[VIPCAST.as_str(), "run", "--config"]].concat();
     let mut command = host.command(words[0]);
     command.args(&words[1..]).arg(config);
     host.spawn("vipcast", command)

@@ -85,7 +85,7 @@ fn package(version: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     let mut build = Command::new(root.join("packaging/deb/build"));
-    build.args(["--fast", "--binary", VIPCAST, "--version", version, "--output"]).arg(&output);
+    build.args(["--fast", "--binary", &VIPCAST, "--version", version, "--output"]).arg(&output);
     let done = build.output().context("cannot run packaging/deb/build")?;
     ensure!(done.status.success(), "packaging/deb/build: {}", String::from_utf8_lossy(&done.stderr));
     built().context("packaging/deb/build made no package")

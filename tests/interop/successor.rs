@@ -10,13 +10,12 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use ipnet::IpNet;
 use libtest_mimic::Trial;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet};
 
 use crate::node::{Node, VIPCAST};
-use crate::{SOON, trial};
+use crate::{SOON, has_route, trial, wait_route};
 
 const VIP: &str = "192.0.2.10";
 const ANOTHER: &str = "192.0.2.11";
@@ -69,8 +68,9 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
     /// Puts a program in the place of the daemon's that hangs when it is asked for `command`, and is a vipcast otherwise.
     fn replace(&self, command: &str) -> Result<()> {
         let script = format!(
-            "#!/bin/sh\nwhile [ $1 = {command} ] && [ -e {} ]; do sleep 0.05; done\nexec {VIPCAST} \"$@\"\n",
-            self.hangs.display()
+            "#!/bin/sh\nwhile [ $1 = {command} ] && [ -e {} ]; do sleep 0.05; done\nexec {} \"$@\"\n",
+            self.hangs.display(),
+            *VIPCAST
         );
         let program = PathBuf::from(format!("{}.program", self.node.config().display()));
         let new = program.with_extension("new");
@@ -85,14 +85,11 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
     }
 
     fn has(&self, vip: &str) -> Result<bool> {
-        Ok(self.router.routes()?.contains_key(&IpNet::from(vip.parse::<IpAddr>()?)))
+        has_route(self.router.as_ref(), vip)
     }
 
     fn wait_route(&self, vip: &str) -> Result<()> {
-        self.lab.until(format_args!("the router to have {vip}"), SOON, || {
-            ensure!(self.has(vip)?, "not yet");
-            Ok(())
-        })
+        wait_route(self.lab, self.router.as_ref(), vip, true, SOON)
     }
 
     fn restart(&self) -> Result<String> {
