@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use libtest_mimic::Trial;
 use vipcast_lab::speaker::Event;
 use vipcast_lab::{Host, Lab, Process, Speaker};
 
-use crate::load::{Watch, beside, options, peer};
+use crate::load::{beside, lateness, options, peer};
 use crate::node::{Node, RELEASED, is_released};
 use crate::{SOON, trial};
 
@@ -85,8 +85,9 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
         Ok(())
     })?;
     let ended = AtomicBool::new(false);
-    let (result, (_, late)) = thread::scope(|scope| {
-        let watch = Watch::start(scope, &ended, &node.process);
+    let (result, late) = thread::scope(|scope| {
+        // To look at its memory would hold it up.
+        let late = scope.spawn(|| lateness(&ended));
         let mut dice = Dice(u64::from(vips));
         let result = (0..flushes).try_for_each(|round| {
             let vips = of_round(round, vips);
@@ -95,7 +96,8 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
             thread::sleep(Duration::from_millis(dice.below(300).into()));
             flush(&edge, &vips, &mut dice)
         });
-        (result, watch.stop())
+        ended.store(true, Ordering::Relaxed);
+        (result, late.join().unwrap_or_default())
     });
     result?;
     lab.until("what is announced to be there, and nothing else", SOON, || {

@@ -32,11 +32,25 @@ pub(crate) const LATEST: Duration = Duration::from_millis(3_250);
 /// How long a flood goes on, so that several KEEPALIVEs are due meanwhile.
 const LONG: Duration = Duration::from_secs(10);
 
+/// Between two looks at a process.
+const PAUSE: Duration = Duration::from_millis(20);
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("load::a_million_routes_and_refresh_storms", &[], million),
         trial("load::bird_with_200000_routes", &[RouterKind::Bird], full_table_of_a_router),
     ]
+}
+
+/// How late this machine wakes a thread at worst, until `ended`.
+pub(crate) fn lateness(ended: &AtomicBool) -> Duration {
+    let mut worst = Duration::ZERO;
+    while !ended.load(Ordering::Relaxed) {
+        let begin = Instant::now();
+        thread::sleep(PAUSE);
+        worst = worst.max(begin.elapsed() - PAUSE);
+    }
+    worst
 }
 
 /// How much memory a process takes at most, and how late this machine wakes a thread at worst, until it is stopped.
@@ -52,7 +66,6 @@ impl<'scope> Watch<'scope> {
         ended: &'scope AtomicBool,
         process: &'scope Process,
     ) -> Self {
-        const PAUSE: Duration = Duration::from_millis(20);
         let memory = scope.spawn(|| {
             let mut most = Memory::default();
             while !ended.load(Ordering::Relaxed) {
@@ -61,15 +74,7 @@ impl<'scope> Watch<'scope> {
             }
             most
         });
-        let lateness = scope.spawn(|| {
-            let mut worst = Duration::ZERO;
-            while !ended.load(Ordering::Relaxed) {
-                let begin = Instant::now();
-                thread::sleep(PAUSE);
-                worst = worst.max(begin.elapsed() - PAUSE);
-            }
-            worst
-        });
+        let lateness = scope.spawn(|| lateness(ended));
         Self { ended, memory, lateness }
     }
 
