@@ -5,7 +5,7 @@
 //! Each flush meets VIPs that a reload has just brought: no address has been lost often enough to be withdrawn for longer,
 //! and some are being bound. The thousand flushes of a full run take some minutes a size: `VIPCAST_FLUSHES=1000`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::Vip;
 use vipcast_lab::speaker::Event;
 use vipcast_lab::{Host, Lab, Process, Speaker};
 
@@ -26,6 +27,8 @@ use crate::{SOON, trial};
 const VARIABLE: &str = "VIPCAST_FLUSHES";
 /// Without that.
 const FEW: u32 = 15;
+/// VIPs that take a while to bind.
+const MANY: usize = 1000;
 /// How long a VIP may be announced and not there, on a machine with nothing else to do. That is promised of a release build;
 /// in a debug build beside other tests it takes its time to go through a thousand addresses.
 fn limit(vips: u32) -> Duration {
@@ -93,6 +96,17 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
             let vips = of_round(round, vips);
             node.write_config(lab, &config(vips.clone()))?;
             node.hang_up()?;
+            // To bind a thousand takes a while and both cores; a flush that meets that is what the smaller sizes are for.
+            if vips.len() >= MANY {
+                let new: BTreeSet<IpAddr> = vips.clone().map(|number| vip(number).into()).collect();
+                lab.until("the new VIPs to be announced", SOON, || {
+                    let status = node.status()?;
+                    let there = |of: &&Vip| of.verdict == "announced" && new.contains(&of.vip.addr());
+                    let count = status.vips.iter().filter(there).count();
+                    ensure!(count == vips.len(), "{count}");
+                    Ok(())
+                })?;
+            }
             thread::sleep(Duration::from_millis(dice.below(300).into()));
             flush(&edge, &vips, &mut dice)
         });
