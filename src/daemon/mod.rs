@@ -38,7 +38,7 @@ use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
 use crate::control::api::Refusal;
 use crate::control::server::{Reply, Request, Server};
-use crate::engine::{Effect, Engine, Event};
+use crate::engine::{Asked, Effect, Engine, Event};
 use crate::exporters::Exporters;
 use crate::journal::Journal;
 use crate::peers::{PeerStreams, Peers};
@@ -191,6 +191,7 @@ impl Daemon {
         self.perform(effects);
         self.heartbeat.say("READY=1");
         loop {
+            self.binder.ask();
             if let Some(ending) = self.ending {
                 return self.end(ending).await;
             }
@@ -212,7 +213,7 @@ impl Daemon {
             {
                 Happening::Events(events) => {
                     self.handle(events);
-                    // Sessions send what is new before more of it is looked at.
+                    // Sessions send what is new before the kernel is asked for anything, and before more is looked at.
                     tokio::task::yield_now().await;
                 }
                 Happening::Nothing => {}
@@ -322,8 +323,8 @@ impl Daemon {
                         queue.extend(self.engine.handle(renamed, Instant::now()));
                     }
                 }
-                Effect::Bind(address) => self.binder.bind(address),
-                Effect::Unbind(address) => self.binder.unbind(address),
+                Effect::Bind(address) => self.binder.change(address, Asked::Bind),
+                Effect::Unbind(address) => self.binder.change(address, Asked::Unbind),
                 Effect::Advertise(advertised) => self.peers.advertise(advertised),
                 Effect::SaveDrains(drains) => {
                     self.store.save_drains(drains);

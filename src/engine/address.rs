@@ -4,6 +4,7 @@
 //! by everything that the kernel tells two addresses apart by: the same IP address may be on one interface twice, with
 //! different prefix lengths or far ends.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::{Asked, Facts};
 
 /// An address on an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// The address.
     pub ip: IpAddr,
@@ -23,6 +24,26 @@ pub struct Address {
     pub length: u8,
     /// The other end of a point-to-point address.
     pub far: Option<IpAddr>,
+}
+
+impl Ord for Address {
+    /// As they would be ordered field by field; numbers are compared faster than the bytes of them.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ip = match (self.ip, other.ip) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => ours.to_bits().cmp(&theirs.to_bits()),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => ours.to_bits().cmp(&theirs.to_bits()),
+            (IpAddr::V4(_), IpAddr::V6(_)) => Ordering::Less,
+            (IpAddr::V6(_), IpAddr::V4(_)) => Ordering::Greater,
+        };
+        let rest = || (self.index, self.length, self.far).cmp(&(other.index, other.length, other.far));
+        ip.then_with(rest)
+    }
+}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Address {

@@ -1,18 +1,19 @@
 //! Somebody keeps taking an address away: a network script, a second tool that believes it to be its own.
 //!
 //! ```text
-//!  lost ─► put back at once, announced at once
-//!    lost again ─► pause ─► put back ─► announced when it has stayed for two pauses
-//!      lost again ─► twice the pause …                       stays for QUIET ─► over
+//!  lost ─► pause ─► put back, announced at once
+//!    lost again ─► twice the pause ─► put back ─► announced when it has stayed for two pauses
+//!      lost again ─► twice that …                            stays for QUIET ─► over
 //! ```
 //!
-//! The VIP is withdrawn during all of the pauses, so that a router never follows what lasts for a moment. Pure: told of
+//! A flush goes on until nothing is left: what is put back before it has ended is taken away again. So there is a pause from the
+//! first loss on. The VIP is withdrawn during all of the pauses, so that a router never follows what lasts for a moment. Pure: told of
 //! losses and returns, it says when the address may be put back and when it may be announced.
 
 use std::time::{Duration, Instant};
 
-/// The first pause, before an address that was lost twice is put back.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The first pause. To flush thousands of addresses takes less.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// An address that stays for so long is no longer contested. More than any pause, so that the pauses cannot make it quiet.
@@ -27,19 +28,12 @@ pub struct Contest {
     lost_at: Instant,
     /// Since when it is back.
     back_since: Option<Instant>,
-    /// The kernel has put it there, and has not said so: of IPv6 it may say so later.
-    unseen: bool,
 }
 
 impl Contest {
     /// The first loss.
     pub(super) fn begin(now: Instant) -> Self {
-        Self { losses: 1, lost_at: now, back_since: None, unseen: false }
-    }
-
-    /// It was put there and was not seen yet: it is asked for again if it stays away.
-    pub(super) fn unseen(now: Instant) -> Self {
-        Self { unseen: true, ..Self::begin(now) }
+        Self { losses: 1, lost_at: now, back_since: None }
     }
 
     /// It was lost again.
@@ -66,12 +60,12 @@ impl Contest {
 
     /// When it may be put back.
     pub fn put_back_at(&self) -> Instant {
-        self.lost_at + if self.unseen { FIRST_PAUSE.max(self.pause()) } else { self.pause() }
+        self.lost_at + self.pause()
     }
 
     /// Whether it may be announced when it is bound.
     pub(super) fn may_be_announced(&self, now: Instant) -> bool {
-        self.back_since.is_some_and(|since| since + 2 * self.pause() <= now)
+        self.back_since.is_some_and(|since| since + self.trial() <= now)
     }
 
     /// Whether it has stayed for long enough.
@@ -83,18 +77,19 @@ impl Contest {
     pub(super) fn deadline(&self, after: Instant) -> Option<Instant> {
         let times = match self.back_since {
             None => [Some(self.put_back_at()), None],
-            Some(since) => [Some(since + 2 * self.pause()), Some(since + QUIET.max(2 * self.pause()))],
+            Some(since) => [Some(since + self.trial()), Some(since + QUIET.max(2 * self.pause()))],
         };
         times.into_iter().flatten().filter(|at| *at > after).min()
     }
 
     fn pause(&self) -> Duration {
-        match self.losses.checked_sub(2) {
-            None => Duration::ZERO,
-            Some(doublings) => 2_u32.checked_pow(doublings).map_or(LONGEST_PAUSE, |factor| {
-                FIRST_PAUSE.checked_mul(factor).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
-            }),
-        }
+        let doubled = 2_u32.checked_pow(self.losses.saturating_sub(1));
+        doubled.and_then(|factor| FIRST_PAUSE.checked_mul(factor)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+    }
+
+    /// How long it has to stay before it is announced: not at all after the first loss, which is an accident.
+    fn trial(&self) -> Duration {
+        if self.is_repeated() { 2 * self.pause() } else { Duration::ZERO }
     }
 }
 
@@ -103,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pauses_double_from_the_second_loss_on_and_end_at_ten_seconds() {
+    fn the_pauses_double_and_end_at_ten_seconds() {
         let now = Instant::now();
         let mut contest = Contest::begin(now);
         let mut pauses = Vec::new();
@@ -111,7 +106,7 @@ mod tests {
             pauses.push(contest.pause().as_millis());
             contest.lost(now);
         }
-        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
         contest.losses = u32::MAX;
         contest.lost(now);
         assert_eq!(contest.pause(), LONGEST_PAUSE);
@@ -122,7 +117,7 @@ mod tests {
         let at = |ms| Duration::from_millis(ms);
         let now = Instant::now();
         let mut contest = Contest::begin(now);
-        assert_eq!((contest.put_back_at(), contest.may_be_announced(now)), (now, false));
+        assert_eq!((contest.put_back_at(), contest.may_be_announced(now)), (now + at(50), false));
         contest.returned(now);
         assert!(contest.may_be_announced(now) && !contest.is_repeated() && !contest.is_over(now));
         assert_eq!(contest.deadline(now), Some(now + QUIET));

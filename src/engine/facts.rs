@@ -208,8 +208,14 @@ impl Facts {
     /// Whether the TCP of every established peer has acknowledged `version` or a later one, and none keeps routes of an earlier session. In a
     /// hurry those are not waited for.
     pub(super) fn all_told(&self, version: Version, now: Instant) -> bool {
-        let told = |peer: &PeerFact| peer.synced.is_some_and(|synced| synced >= version);
-        self.peers.values().all(|peer| !peer.established || told(peer)) && !self.any_keeps(now)
+        self.told(now).is_some_and(|told| told >= version)
+    }
+
+    /// The last version that every established peer has acknowledged, if nobody keeps routes of an earlier session.
+    pub(super) fn told(&self, now: Instant) -> Option<Version> {
+        let established = self.peers.values().filter(|peer| peer.established);
+        let told = established.map(|peer| peer.synced).min().unwrap_or(Some(Version(u64::MAX)));
+        told.filter(|_| !self.any_keeps(now))
     }
 
     /// Whether a peer may have routes of an earlier session, and there is time to wait for it.

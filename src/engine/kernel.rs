@@ -128,7 +128,7 @@ impl Engine {
                 // It was there, and is gone again, and that it went was told already: one who is as fast as that is not
                 // raced. Or it is there, and the kernel says so in a moment.
                 let contest = self.facts.contests.entry(address.ip);
-                contest.and_modify(|contest| contest.hurried(now)).or_insert_with(|| Contest::unseen(now));
+                contest.and_modify(|contest| contest.hurried(now)).or_insert_with(|| Contest::begin(now));
             }
             // Someone else was faster: it is there, and that was all we wanted.
             (Some(Asked::Bind), Err(_)) if is_held => {}

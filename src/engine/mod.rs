@@ -102,6 +102,8 @@ pub struct Engine {
     saved: HeldBack,
     /// The drains that were last saved.
     saved_drains: Arc<Drains>,
+    /// See [`Self::deadline`].
+    due: Option<Instant>,
     /// When it was last planned. What time alone made possible until then is under way.
     acted_at: Option<Instant>,
 }
@@ -133,6 +135,7 @@ impl Engine {
             meanwhile: Meanwhile::new(left.unread),
             saved: left.held.clone(),
             acted_at: None,
+            due: None,
         };
         let graceful = engine.announced_before.is_some();
         engine.hold_back(&left.held, graceful, &BTreeSet::new());
@@ -148,6 +151,7 @@ impl Engine {
         self.end_restart(now, &mut records);
         self.carry_out(now, &mut effects);
         self.save_held_back(&mut effects);
+        self.due = self.next_deadline();
         effects.extend(records);
         effects
     }
@@ -165,7 +169,7 @@ impl Engine {
         }
         let mut touched = Touched::Nothing;
         // What was due comes first, also when whatever happens has overtaken the timer.
-        if self.deadline().is_some_and(|due| due <= now) {
+        if self.due.is_some_and(|due| due <= now) {
             touched = self.fold_time(now, &mut records);
         }
         for event in events {
@@ -187,12 +191,17 @@ impl Engine {
             self.save_held_back(&mut effects);
         }
         self.follow_reach(now, &mut records);
+        self.due = self.next_deadline();
         effects.extend(records);
         effects
     }
 
     /// When [`Event::Tick`] is due. It may have passed already; any event that comes later stands for it.
     pub fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
         if self.facts.shutdown == Some(Shutdown::Done) {
             return None;
         }
@@ -384,9 +393,9 @@ impl Engine {
             self.actual.settle(&self.facts, unbind_delay, now);
             let steps = plan(&self.desired, &self.actual, &self.facts, unbind_delay, now);
             // A withdrawal that nobody has to be told of may be settled at once, and then something is left to do.
-            let again = steps.iter().any(|step| matches!(step, Step::Advertise(..)));
+            let advertises = steps.iter().any(|step| matches!(step, Step::Advertise(..)));
             effects.extend(steps.into_iter().map(|step| self.begin(step)));
-            if !again {
+            if !advertises || self.facts.told(now) < Some(self.version()) {
                 break;
             }
         }

@@ -199,17 +199,29 @@ impl Actual {
         self.advertised = advertised;
     }
 
-    /// Forgets what is as desired now, and what the kernel was asked for: its answer opens that again.
+    /// Forgets what is as desired now, and what waits for routers or for an answer of the kernel: that opens it again.
     pub(super) fn close(&mut self, desired: &Desired, facts: &Facts) {
-        self.open.retain(|ip| !facts.addresses_known || !facts.is_asked(*ip) && !desired.is_met(*ip, facts));
+        let retiring = &self.retiring;
+        // Opened again when it settles.
+        let waits = |ip: &IpAddr| {
+            retiring.get(ip).is_some_and(|retiring| retiring.settled_at.is_none())
+                && !desired.addresses.contains_key(ip)
+        };
+        self.open.retain(|ip| {
+            !facts.addresses_known || !waits(ip) && !facts.is_asked(*ip) && !desired.is_met(*ip, facts)
+        });
         self.changed.retain(|vip| desired.routes.get(vip) != self.advertised.routes.get(vip));
     }
 
     /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has
     /// just come up may have begun with an earlier set, so it is waited for too.
     pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
-        for retiring in self.retiring.values_mut() {
-            let settled = facts.all_told(retiring.version, now);
+        let told = facts.told(now);
+        for (ip, retiring) in &mut self.retiring {
+            let settled = told >= Some(retiring.version);
+            if settled && retiring.settled_at.is_none() {
+                self.open.insert(*ip);
+            }
             retiring.settled_at = settled.then_some(retiring.settled_at.unwrap_or(now));
         }
         if let Some(handover) = &mut self.handover {
@@ -218,7 +230,7 @@ impl Actual {
         }
         self.handover.take_if(|handover| handover.settled_at.is_some_and(|at| at + unbind_delay <= now));
         self.retiring.retain(|ip, retiring| {
-            !facts.is_absent(*ip) || retiring.settled_at.is_none_or(|at| at + unbind_delay > now)
+            retiring.settled_at.is_none_or(|at| at + unbind_delay > now) || !facts.is_absent(*ip)
         });
     }
 

@@ -58,6 +58,8 @@ pub enum VipError {
 #[derive(Debug)]
 pub struct Binder {
     jobs: sync::Sender<Job>,
+    /// What is to be asked for and was not yet.
+    changes: Vec<(Address, Asked)>,
     here: Here,
 }
 
@@ -102,7 +104,7 @@ impl Binder {
         if tokio::time::timeout(FIRST_LISTING, listed).await.is_err() {
             tracing::warn!("the kernel is slow to list the host's addresses: nothing is bound before it has");
         }
-        Ok(Self { jobs, here })
+        Ok(Self { jobs, changes: Vec::new(), here })
     }
 
     /// What is on the host, as the kernel tells it.
@@ -110,15 +112,18 @@ impl Binder {
         self.here.clone()
     }
 
-    /// Puts an address on the host. The answer is [`Event::Answered`]; that it is there is told by itself.
-    pub fn bind(&self, address: Address) {
-        // The thread ends only with the binder.
-        drop(self.jobs.send(Job::Change(address, Asked::Bind)));
+    /// Puts an address on the host, or takes it off, from the next [`Self::ask`] on. The answer is [`Event::Answered`]; that
+    /// it is there, or gone, is told by itself.
+    pub fn change(&mut self, address: Address, asked: Asked) {
+        self.changes.push((address, asked));
     }
 
-    /// Takes an address off the host. The answer is [`Event::Answered`]; that it is gone is told by itself.
-    pub fn unbind(&self, address: Address) {
-        drop(self.jobs.send(Job::Change(address, Asked::Unbind)));
+    /// Asks the kernel for everything that is to be changed, in that order.
+    pub fn ask(&mut self) {
+        if !self.changes.is_empty() {
+            // The thread ends only with the binder.
+            drop(self.jobs.send(Job::Change(std::mem::take(&mut self.changes))));
+        }
     }
 }
 

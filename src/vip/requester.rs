@@ -40,7 +40,7 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 /// What is to be asked.
 #[derive(Debug)]
 pub(super) enum Job {
-    Change(Address, Asked),
+    Change(Vec<(Address, Asked)>),
     List,
     Stop,
 }
@@ -78,21 +78,22 @@ impl Requester {
         let mut next = None;
         while let Some(job) = next.take().or_else(|| self.jobs.recv().ok()) {
             match job {
-                Job::Change(address, asked) => {
-                    let mut batch = vec![(address, asked)];
-                    while batch.len() < AT_ONCE
+                Job::Change(mut changes) => {
+                    while changes.len() < AT_ONCE
                         && let Ok(job) = self.jobs.try_recv()
                     {
                         match job {
-                            Job::Change(address, asked) => batch.push((address, asked)),
+                            Job::Change(more) => changes.extend(more),
                             Job::List | Job::Stop => {
                                 next = Some(job);
                                 break;
                             }
                         }
                     }
-                    let answers = self.change(batch);
-                    self.tell(Done::Answers(answers));
+                    for batch in changes.chunks(AT_ONCE) {
+                        let answers = self.change(batch);
+                        self.tell(Done::Answers(answers));
+                    }
                 }
                 Job::List => {
                     let listing = self.list();
@@ -110,13 +111,13 @@ impl Requester {
         rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()).ok();
     }
 
-    fn change(&mut self, batch: Vec<(Address, Asked)>) -> Vec<(Address, Asked, Result<(), Refusal>)> {
+    fn change(&mut self, batch: &[(Address, Asked)]) -> Vec<(Address, Asked, Result<(), Refusal>)> {
         let of = |wanted: Asked| batch.iter().filter(move |(_, asked)| *asked == wanted).map(|(a, _)| *a);
         // Before it is done, so that a crash between the two leaves a name too many, never an address too many.
         self.notes.add(of(Asked::Bind));
         let messages = batch.iter().map(|(address, asked)| message::change(address, *asked)).collect();
         let (answers, failed) = self.ask(messages);
-        let answers: Vec<_> = (batch.into_iter().zip(answers))
+        let answers: Vec<_> = (batch.iter().copied().zip(answers))
             .map(|((address, asked), answer)| {
                 let result = match (answer, asked) {
                     (Some(Ok(())), _) => Ok(()),
