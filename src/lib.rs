@@ -29,6 +29,7 @@
 //! | bfd | [`bfd`], while a peer has it | load must not look like a dead host |
 //! | netlink | [`vip`]: requests | a request waits for whoever configures the network just then |
 //! | addresses | [`vip`]: notifications | that an address is gone is known at once, whatever is asked meanwhile |
+//! | journal | [`journal`]: what happened, put into words | a thousand lines hold up no withdrawal |
 //! | log | [`log`] | stderr may take its time, or never take a line again |
 //! | lookout | [`vipcast_bgp::net`]: what the sessions know of the host's addresses | a burst of foreign ones costs no session |
 //!
