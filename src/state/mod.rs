@@ -10,6 +10,7 @@
 //!
 //! `StateDir` reads and writes, and blocks as long as the disk does. Only the thread of the [`Store`] calls it.
 
+mod disk;
 pub(crate) mod file;
 mod lock;
 mod restart;

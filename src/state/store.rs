@@ -27,6 +27,7 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use super::disk::Disk;
 use super::{StateDir, StateError};
 use crate::engine::{Drains, HeldBack, Left};
 
@@ -323,38 +324,6 @@ fn cause(error: &StateError) -> String {
         Some((_, Some(number))) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
         Some((source, None)) => source.to_string(),
         None => error.to_string(),
-    }
-}
-
-/// What the thread writes to.
-trait Disk {
-    /// Whether there is another one now.
-    fn is_elsewhere(&self) -> bool;
-    fn save_drains(&self, drains: &Drains) -> Result<(), StateError>;
-    fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError>;
-    fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError>;
-    fn withdraw_announced(&self) -> Result<(), StateError>;
-}
-
-impl Disk for StateDir {
-    fn is_elsewhere(&self) -> bool {
-        self.is_elsewhere()
-    }
-
-    fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
-        self.save_drains(drains)
-    }
-
-    fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError> {
-        self.save_held_back(held)
-    }
-
-    fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError> {
-        self.leave_announced(vips)
-    }
-
-    fn withdraw_announced(&self) -> Result<(), StateError> {
-        self.withdraw_announced()
     }
 }
 

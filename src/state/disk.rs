@@ -1,0 +1,40 @@
+//! What the thread of the store writes to: the state directory, or in tests a disk that hangs, is full or comes late.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::{StateDir, StateError};
+use crate::engine::{Drains, HeldBack};
+
+/// See the [module](self).
+pub(super) trait Disk {
+    /// Whether there is another one now.
+    fn is_elsewhere(&self) -> bool;
+    fn save_drains(&self, drains: &Drains) -> Result<(), StateError>;
+    fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError>;
+    fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError>;
+    fn withdraw_announced(&self) -> Result<(), StateError>;
+}
+
+impl Disk for StateDir {
+    fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere()
+    }
+
+    fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
+        self.save_drains(drains)
+    }
+
+    fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError> {
+        self.save_held_back(held)
+    }
+
+    fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError> {
+        self.leave_announced(vips)
+    }
+
+    fn withdraw_announced(&self) -> Result<(), StateError> {
+        self.withdraw_announced()
+    }
+}
