@@ -12,7 +12,7 @@ use vipcast_lab::{Lab, Speaker, wait};
 use crate::flushes::config;
 use crate::load::{LATEST, Watch, beside, options, same_session};
 use crate::node::{Node, RELEASED, is_released, released};
-use crate::{SOON, trial};
+use crate::{SOON, is_alone, measured, trial};
 
 /// Services of the one node and of the other.
 const SIZES: [u32; 2] = [1000, 5000];
@@ -26,15 +26,16 @@ const STAYS: u64 = 4 * 1024;
 const TIMES: f64 = 6.0;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("drain_all_of_5000_services_is_fast_linear_and_delays_no_keepalive", &[], |lab| {
+    let name = measured("drain_all_of_5000_services_is_fast_linear_and_delays_no_keepalive");
+    vec![trial(&name, &[], |lab| {
         let times = SIZES.map(|services| drained(lab, services));
         let [small, large] = times;
         let ((small, _), (large, late)) = (small?, large?);
         let growth = large.as_secs_f64() / small.as_secs_f64();
         println!("{SIZES:?} services: {small:.1?} and {large:.1?}, {growth:.1} times as long");
-        // In a debug build it is as linear.
-        ensure!(growth <= TIMES, "{SIZES:?}: {small:?} and {large:?}, {growth:.1} times as long");
-        ensure!(!is_released() || large <= MOST + 2 * late, "{large:?}");
+        // In a debug build it is as linear; beside other tests no time says anything.
+        ensure!(!is_alone() || growth <= TIMES, "{small:?} and {large:?}, {growth:.1} times as long");
+        ensure!(!is_alone() || !is_released() || large <= MOST + 2 * late, "{large:?}");
         Ok(())
     })]
 }

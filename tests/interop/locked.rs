@@ -18,11 +18,9 @@ use vipcast_lab::{
     EchoServer, Host, Lab, Neighbor, Process, Router, RouterConfig, RouterKind, Signal, Subnet,
 };
 
-use crate::SOON;
 use crate::node::{Node, address};
+use crate::{SOON, is_alone};
 
-/// Set where these tests run by themselves; without it they are not there.
-const VARIABLE: &str = "VIPCAST_SOAK";
 /// Services to which nothing happens, that die, that are drained, and that come while nothing can be bound.
 const SERVICES: [(&str, &str); 4] =
     [("stays", "192.0.2.1"), ("dies", "192.0.2.2"), ("drained", "192.0.2.3"), ("comes", "192.0.2.4")];
@@ -93,7 +91,7 @@ int main(int count, char **arguments) {
 "#;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    if std::env::var_os(VARIABLE).is_none() {
+    if !is_alone() {
         return Vec::new();
     }
     let name = "soak::a_kernel_that_does_not_answer_netlink_ends_no_session_and_delays_no_withdrawal";

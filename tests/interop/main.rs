@@ -147,6 +147,16 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
 
+/// Whether the tests run one after the other, with nothing beside them: what is promised in milliseconds is held to then.
+pub(crate) fn is_alone() -> bool {
+    std::env::var_os(soak::VARIABLE).is_some()
+}
+
+/// The name of a test that runs both ways: side by side with others it shows that it holds, by itself how well.
+pub(crate) fn measured(name: &str) -> String {
+    if is_alone() { format!("soak::{name}") } else { name.to_owned() }
+}
+
 /// Whether a router has a route to a VIP.
 pub(crate) fn has_route(router: &dyn Router, vip: &str) -> Result<bool> {
     Ok(router.routes()?.contains_key(&IpNet::from(vip.parse::<IpAddr>()?)))

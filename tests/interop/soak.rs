@@ -23,12 +23,12 @@ use vipcast_lab::{
     Subnet,
 };
 
-use crate::SOON;
 use crate::load::{Watch, beside, options, peer, same_session};
 use crate::node::Node;
+use crate::{SOON, is_alone};
 
 /// Seconds of load. Without it these tests are not there: whatever runs beside them would be disturbed.
-const VARIABLE: &str = "VIPCAST_SOAK";
+pub(crate) const VARIABLE: &str = "VIPCAST_SOAK";
 /// One a second each.
 const CHECKS: usize = 1000;
 /// A quarter of a full table, again and again, so that the end is not a full table late.
@@ -39,7 +39,7 @@ const MULTIPLIER: u8 = 3;
 
 /// Without real-time priority there may be false deaths, which are printed; what is asserted is that all is well afterwards.
 pub(crate) fn trials() -> Vec<Trial> {
-    if std::env::var_os(VARIABLE).is_none() {
+    if !is_alone() {
         return Vec::new();
     }
     let real_time = || Lab::available_with(&[RouterKind::Frr]).and_then(|()| real_time_is_granted());
