@@ -1,5 +1,5 @@
 //! The server: one task that accepts, one a connection, one for the status, one that looks after the file of the socket
-//! ([`upkeep`](super::upkeep)). A request goes to the daemon and waits for its answer; tasks may be dropped at any await, the
+//! (`control::upkeep`). A request goes to the daemon and waits for its answer; tasks may be dropped at any await, the
 //! daemon then answers into the void.
 
 use std::collections::BTreeMap;

@@ -82,7 +82,7 @@ pub(super) fn advance(
 
 impl Engine {
     /// How long a stop may take from now on, at most: the times that the operator has given it, a router that keeps our routes
-    /// without a session, and [`MARGIN`].
+    /// without a session, and a minute beside.
     pub fn stop_takes(&self) -> Duration {
         let model::Shutdown { drain_time, unbind_delay, keep_addresses: _ } = self.config.shutdown;
         [drain_time, unbind_delay, self.longest_kept()].into_iter().fold(MARGIN, Duration::saturating_add)
