@@ -89,8 +89,8 @@ impl Shared {
 /// How many questions may be under way over the network at a time: three quarters of the descriptors that this process may
 /// have, but for those that it needs before it asks anything.
 fn places() -> usize {
-    /// Sockets of BGP and of the control socket, netlink, epoll, stderr.
-    const OTHERS: u64 = 16;
+    /// Sockets of BGP and of the control socket, netlink, epoll, the state directory, stderr: 30 with one peer and no client.
+    const OTHERS: u64 = 32;
     /// However few descriptors there are: whoever has none fails and says so.
     const LEAST: u64 = 8;
     /// However many there are: more would only make each of them late.
