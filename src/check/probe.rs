@@ -90,7 +90,7 @@ impl Shared {
 /// have, but for those that it needs before it asks anything.
 fn places() -> usize {
     /// Sockets of BGP and of the control socket, netlink, epoll, the state directory, stderr: 30 with one peer and no client.
-    const OTHERS: u64 = 32;
+    const OTHERS: u64 = 36;
     /// However few descriptors there are: whoever has none fails and says so.
     const LEAST: u64 = 8;
     /// However many there are: more would only make each of them late.
