@@ -66,10 +66,14 @@ impl Journal {
         }
     }
 
-    /// Waits until everything is in the log, for a second at most.
-    pub async fn finish(&self) {
+    /// Waits until everything is in the log, for a second at most, and how much is not.
+    pub async fn finish(&mut self) {
         let (done, is_done) = oneshot::channel();
+        let left_out = std::mem::take(&mut self.left_out);
         let flushed = async {
+            if left_out > 0 {
+                self.entries.send(Entry::LeftOut(left_out)).await.ok();
+            }
             if self.entries.send(Entry::Flush(done)).await.is_ok() {
                 is_done.await.ok();
             }
@@ -103,6 +107,7 @@ mod tests {
         assert!((95..=96).contains(&journal.left_out), "{}", journal.left_out);
         drop(go);
         journal.finish().await;
+        assert_eq!(journal.left_out, 0, "it was said");
         let before = seen.try_iter().count();
         assert!((4..=5).contains(&before), "{before}");
         journal.note(record(100));
