@@ -30,6 +30,8 @@
 //! | netlink | [`vip`]: requests | a request waits for whoever configures the network just then |
 //! | addresses | [`vip`]: notifications | that an address is gone is known at once, whatever is asked meanwhile |
 //! | journal | [`journal`]: what happened, put into words | a thousand lines hold up no withdrawal |
+//! | state | [`state`]: what is saved | a disk that hangs costs what is not saved, and nothing else |
+//! | note | [`vip`], on kernels before 5.18: which addresses are ours | the same |
 //! | log | [`log`] | stderr may take its time, or never take a line again |
 //! | lookout | [`vipcast_bgp::net`]: what the sessions know of the host's addresses | a burst of foreign ones costs no session |
 //!
@@ -73,7 +75,11 @@
 //! | what a signal does | [`signals`] |
 //! | a command | [`cli`]: one file each |
 //! | who is behind a command | `control::caller` |
-//! | what may hang, and on which thread | [`blocking`] |
+//! | what may hang, and on which thread | [`blocking`]; for checks `check::looks` (paths), `check::remembered` (certificates, users), `check::netlink` |
+//! | how many of one service may hang before the next waits | `check::lanes` |
+//! | which addresses the host has, for whom only asks | [`vip`], its `here` |
+//! | a state directory that answers late, or is mounted over | [`state`], its `store`; `engine::late` merges |
+//! | how a URL is shown without what may be a secret | `check::shown_url` |
 //! | what a reload keeps until new checks have settled | `engine::kept` |
 //! | what a drain does, and which of two holds | `engine::drains` |
 //! | what must survive a restart | [`state`] |
