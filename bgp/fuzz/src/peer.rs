@@ -16,7 +16,7 @@ use std::time::Instant;
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use ipnet::IpNet;
-use vipcast_bgp::fsm::{ConnId, Endpoints, Input, Liveness, Output, Peer};
+use vipcast_bgp::fsm::{CloseReason, ConnId, DialError, Endpoints, Input, Liveness, Output, Peer};
 use vipcast_bgp::wire::{
     Afi, AsPath, AsWidth, Asn, Attribute, Capability, ExtendedNextHop, Family, HEADER_LEN, MAX_MESSAGE_LEN,
     Message, Notification, Open, Origin, RefreshKind, RouteRefresh, SessionContext, Update,
@@ -160,8 +160,8 @@ impl Bench {
                 let endpoints = self.endpoints.clone();
                 self.named(which, |conn| Input::Dialled(conn, endpoints.clone()));
             }
-            Op::DialFailed(which) => self.named(which, |conn| Input::DialFailed(conn, "refused".to_owned())),
-            Op::Closed(which) => self.named(which, |conn| Input::Closed(conn, "end of file".to_owned())),
+            Op::DialFailed(which) => self.named(which, |conn| Input::DialFailed(conn, DialError::Refused)),
+            Op::Closed(which) => self.named(which, |conn| Input::Closed(conn, CloseReason::EndedByPeer)),
             Op::Liveness(which) => {
                 let liveness = match which % 4 {
                     0 => Liveness::Unknown,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::config::PeerConfig;
+use super::failure::DialError;
 use super::status::DownReason;
 use super::{HeardOpen, Stall};
 use crate::wire::iana::notification::{self as code, cease, open, update};
@@ -25,18 +26,12 @@ impl DownReason {
         self.hint_from_what_was_seen(seen).or_else(|| match self {
             Self::Received(notification) => received(notification, config, seen),
             Self::Sent(notification) => sent(notification, config, seen),
-            Self::DialFailed(cause) if cause.contains("refused") => {
-                Some("is BGP running there, with us as a neighbor?".to_owned())
-            }
+            Self::DialFailed(error) => dial_failed(error),
             Self::Closed(_) => Some(
                 "routers close at once when they have no neighbor for our address, or when it is shut down"
                     .to_owned(),
             ),
-            Self::DialFailed(_)
-            | Self::SendHoldTimerExpired
-            | Self::LocalAddressGone
-            | Self::BfdDown(_)
-            | Self::Stopped(_) => None,
+            Self::SendHoldTimerExpired | Self::LocalAddressGone | Self::BfdDown(_) | Self::Stopped(_) => None,
         })
     }
 
@@ -59,6 +54,26 @@ impl DownReason {
             )
         });
         late.or_else(|| seen.stall.map(Stall::hint))
+    }
+}
+
+/// Whatever depends on how the peer is reached is for `net::Transport::hint`.
+fn dial_failed(error: &DialError) -> Option<String> {
+    match error {
+        DialError::Refused => Some("is BGP running there, with us as a neighbor?".to_owned()),
+        DialError::NoAnswer { .. }
+        | DialError::TimedOut { .. }
+        | DialError::NoRoute
+        | DialError::Reset
+        | DialError::NetworkUnreachable
+        | DialError::NetworkDown
+        | DialError::NoAddress
+        | DialError::NoDevice
+        | DialError::Interface { .. }
+        | DialError::Source { .. }
+        | DialError::NoMd5
+        | DialError::NoAo
+        | DialError::Other(_) => None,
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::bfd::Liveness;
 use super::config::Tuning;
+use super::failure::{CloseReason, DialError};
 use super::negotiation::Session;
 use super::status::{DownReason, Endpoints, Stall};
 use crate::adj_rib_in::Watched;
@@ -56,8 +57,8 @@ pub enum Input {
     Watch(Arc<Watched>),
     /// The connection that [`Output::Dial`] asked for stands.
     Dialled(ConnId, Endpoints),
-    /// It could not be made; the cause in words.
-    DialFailed(ConnId, String),
+    /// It could not be made.
+    DialFailed(ConnId, DialError),
     /// The peer has connected. The id comes from [`Peer::allocate`](super::Peer::allocate).
     Accepted(ConnId, Endpoints),
     /// Bytes came in.
@@ -66,8 +67,8 @@ pub enum Input {
     Sent(ConnId, usize),
     /// The answer to [`Output::Look`]. It comes behind the [`Input::Sent`] of everything that the kernel had then.
     Queue(ConnId, SendQueue),
-    /// The connection is gone; the cause in words.
-    Closed(ConnId, String),
+    /// The connection is gone.
+    Closed(ConnId, CloseReason),
     /// These settings are others from now on.
     Tune(Tuning),
     /// What BFD says of the way to the peer.
@@ -75,8 +76,8 @@ pub enum Input {
     /// Addresses of this host have changed, and these are the ends of a connection as they are now; `None`: our own is
     /// gone from the host.
     AddressesChanged(ConnId, Option<Endpoints>),
-    /// What the last attempt to dial failed for may be there now: the next one need not wait any longer. Only after
-    /// [`Self::DialFailed`] is anything cut short.
+    /// What the last attempt to dial failed for want of may be there now: the next one need not wait any longer. Only
+    /// after a [`Self::DialFailed`] that [is ours](DialError::is_ours) is anything cut short.
     HostChanged,
     /// The deadline has passed.
     Tick,

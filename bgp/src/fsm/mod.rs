@@ -21,6 +21,7 @@ mod config;
 mod connection;
 mod delivery;
 mod ending;
+mod failure;
 mod hint;
 mod io;
 mod jitter;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 pub use self::bfd::Liveness;
 pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime, Tuning};
 use self::connection::{Connection, Expired};
+pub use self::failure::{CloseReason, DialError, Dropped};
 pub use self::hint::Seen;
 pub use self::io::{ConnId, Extent, Input, Output, PeerEvent, SendQueue, Version};
 use self::jitter::{Backoff, Jitter};
@@ -162,9 +164,9 @@ impl Peer {
                 self.watched = watched;
             }
             Input::Dialled(conn, endpoints) => self.dialled(conn, endpoints, now, &mut out),
-            Input::DialFailed(conn, cause) => {
+            Input::DialFailed(conn, error) => {
                 if self.connection(conn).is_some_and(|c| c.state() == State::Connect) {
-                    self.lost(conn, DownReason::DialFailed(cause), now, &mut out);
+                    self.lost(conn, DownReason::DialFailed(error), now, &mut out);
                 }
             }
             Input::Accepted(conn, endpoints) => self.accepted(conn, endpoints, now, &mut out),
@@ -175,13 +177,14 @@ impl Peer {
                 }
             }
             Input::Queue(conn, queue) => self.queue(conn, queue, now, &mut out),
-            Input::Closed(conn, cause) => self.lost(conn, DownReason::Closed(cause), now, &mut out),
+            Input::Closed(conn, reason) => self.lost(conn, DownReason::Closed(reason), now, &mut out),
             Input::Liveness(liveness) => self.liveness(liveness, now, &mut out),
             Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, &mut out),
             Input::Tune(tuning) => self.tune(tuning, now, &mut out),
             Input::HostChanged => {
-                let failed = matches!(self.last_down, Some((DownReason::DialFailed(_), _)));
-                if failed && self.retry_at.is_some() && self.refuse_until.is_none_or(|until| until <= now) {
+                let lacked =
+                    matches!(&self.last_down, Some((DownReason::DialFailed(error), _)) if error.is_ours());
+                if lacked && self.retry_at.is_some() && self.refuse_until.is_none_or(|until| until <= now) {
                     self.retry_at = Some(now);
                     self.tick(now, &mut out);
                 }
@@ -233,7 +236,8 @@ impl Peer {
                 Ok(Some(message)) => self.message(conn, message, now, out),
                 // RFC 4271 §6.4: an error in a NOTIFICATION is not answered with another one.
                 Err(error) if connection.reads_notification() => {
-                    self.lost(conn, DownReason::Closed(format!("a bad NOTIFICATION: {error}")), now, out);
+                    let reason = DownReason::Closed(CloseReason::BadNotification(error));
+                    self.lost(conn, reason, now, out);
                 }
                 Err(error) => self.refuse(conn, error.notification(), now, out),
             }
@@ -331,12 +335,8 @@ impl Peer {
             match expired {
                 Expired::Dial => {
                     out.push(Output::Close(conn));
-                    self.lost(
-                        conn,
-                        DownReason::DialFailed("no answer to the connection request".to_owned()),
-                        now,
-                        out,
-                    );
+                    let reason = DownReason::DialFailed(DialError::NoAnswer { dropped: None });
+                    self.lost(conn, reason, now, out);
                 }
                 Expired::Hold => self.refuse(conn, Notification::hold_timer_expired(), now, out),
                 Expired::SendHold => {

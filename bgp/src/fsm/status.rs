@@ -9,6 +9,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::failure::{CloseReason, DialError};
 use super::hint::Seen;
 use super::negotiation::{Offer, Session};
 use crate::adj_rib_in::Paths;
@@ -219,16 +220,17 @@ pub struct Counters {
 }
 
 /// Why a connection ended, or never came to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DownReason {
     /// The peer sent a NOTIFICATION.
     Received(Notification),
     /// We sent a NOTIFICATION.
     Sent(Notification),
-    /// The TCP connection ended without one: end of file, or an error in words.
-    Closed(String),
+    /// The TCP connection ended without one.
+    Closed(CloseReason),
     /// The TCP connection could not be made.
-    DialFailed(String),
+    DialFailed(DialError),
     /// The peer took no bytes for twice the hold time (RFC 9687).
     SendHoldTimerExpired,
     /// Our own address of the connection is no longer on this host.
@@ -244,8 +246,8 @@ impl fmt::Display for DownReason {
         match self {
             Self::Received(notification) => write!(f, "peer sent {notification}"),
             Self::Sent(notification) => write!(f, "we sent {notification}"),
-            Self::Closed(cause) => write!(f, "connection closed: {cause}"),
-            Self::DialFailed(cause) => write!(f, "cannot connect: {cause}"),
+            Self::Closed(reason) => write!(f, "connection closed: {reason}"),
+            Self::DialFailed(error) => write!(f, "cannot connect: {error}"),
             Self::SendHoldTimerExpired => f.write_str("the peer reads nothing: Send Hold Timer expired"),
             Self::LocalAddressGone => f.write_str("our own address of the session is gone from this host"),
             Self::BfdDown(why) => write!(f, "BFD: {why}"),

@@ -17,10 +17,10 @@ use tracing::warn;
 use super::drops::Drops;
 use super::link::{self, Command, LinkEvent};
 use super::lookout::Lookout;
-use super::transport::{Transport, is_silence};
+use super::transport::Transport;
 use super::{Desired, News, PeerId};
 use crate::adj_rib_in::Watched;
-use crate::fsm::{ConnId, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
+use crate::fsm::{ConnId, Dropped, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::host::Host;
 use crate::wire::Notification;
 
@@ -46,7 +46,7 @@ pub(super) struct Driver {
     /// What the kernel had dropped when there was last something to be said about it.
     drops: Drops,
     /// What was said about a peer that does not get in.
-    told: Option<&'static str>,
+    told: Option<Dropped>,
     id: PeerId,
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
     status: watch::Sender<PeerStatus>,
@@ -59,8 +59,6 @@ pub(super) struct Driver {
     links: BTreeMap<ConnId, mpsc::UnboundedSender<Command>>,
     /// The connections that stand.
     near_ends: BTreeMap<ConnId, NearEnd>,
-    /// The last attempt failed for want of something on this host.
-    lacks_something: bool,
     tasks: JoinSet<()>,
     link_tx: mpsc::Sender<(ConnId, LinkEvent)>,
     link_rx: mpsc::Receiver<(ConnId, LinkEvent)>,
@@ -89,7 +87,6 @@ impl Driver {
             services: BTreeSet::new(),
             links: BTreeMap::new(),
             near_ends: BTreeMap::new(),
-            lacks_something: false,
             tasks: JoinSet::new(),
             link_tx,
             link_rx,
@@ -131,9 +128,7 @@ impl Driver {
                 Ok(()) = self.host.changed() => {
                     self.look_at_addresses();
                     // What was missing may have come. An attempt that fails for want of it sends nothing.
-                    if std::mem::take(&mut self.lacks_something) {
-                        self.handle(Input::HostChanged);
-                    }
+                    self.handle(Input::HostChanged);
                 }
                 // Before the links: a peer that floods us must not delay our KEEPALIVE to it.
                 () = timer => self.tick().await,
@@ -236,44 +231,37 @@ impl Driver {
         if matches!(state, State::Idle | State::Connect) {
             return;
         }
-        let now = Drops::read().unwrap_or_default();
-        let cause = now.cause_since(&self.drops, &self.transport);
-        self.drops = now;
+        let dropped = self.dropped();
         if state == State::Established {
             self.told = None;
             return;
         }
-        if let Some(cause) = cause.filter(|cause| self.told != Some(cause)) {
+        if let Some(cause) = dropped.filter(|dropped| self.told != Some(*dropped)) {
             self.told = Some(cause);
-            warn!(peer = %self.transport.ip(), cause, "no session with this peer");
+            warn!(peer = %self.transport.ip(), cause = cause.to_string(), "no session with this peer");
         }
     }
 
-    /// What the kernel has dropped meanwhile, behind the cause of a connection that nobody answered.
-    fn explain(&mut self, cause: String) -> String {
-        if !is_silence(&cause) {
-            return cause;
-        }
-        // Without /proc there is nothing to tell.
+    /// What the kernel has dropped since this was asked last. Without /proc there is nothing to tell.
+    fn dropped(&mut self) -> Option<Dropped> {
         let now = Drops::read().unwrap_or_default();
-        let dropped = now.cause_since(&self.drops, &self.transport);
+        let dropped = now.since(&self.drops, &self.transport);
         self.drops = now;
-        dropped.map_or(cause.clone(), |dropped| format!("{cause}; {dropped}"))
+        dropped
     }
 
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
-        if let LinkEvent::DialFailed { is_ours, .. } = event {
-            self.lacks_something = is_ours;
+        if let LinkEvent::DialFailed(_) = event {
             // Its task has ended, and nobody will ask for a close.
             self.links.remove(&conn);
         }
         let input = match event {
             LinkEvent::Dialled(ends) => Input::Dialled(conn, self.new_ends(conn, ends)),
-            LinkEvent::DialFailed { cause, .. } => Input::DialFailed(conn, self.explain(cause)),
+            LinkEvent::DialFailed(error) => Input::DialFailed(conn, error.explained_by(|| self.dropped())),
             LinkEvent::Received(bytes) => Input::Received(conn, bytes),
             LinkEvent::Sent(count) => Input::Sent(conn, count),
             LinkEvent::Queue(queue) => Input::Queue(conn, queue),
-            LinkEvent::Closed(cause) => Input::Closed(conn, self.explain(cause)),
+            LinkEvent::Closed(reason) => Input::Closed(conn, reason.explained_by(|| self.dropped())),
         };
         self.handle(input);
     }

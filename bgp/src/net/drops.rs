@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 
 use super::transport::{Authentication, Reach, Transport};
+use crate::fsm::Dropped;
 
 /// Segments dropped so far, from `/proc/net/netstat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +46,7 @@ impl Drops {
     }
 
     /// What was dropped since `earlier` that can have come from a peer with this transport.
-    pub(super) fn cause_since(&self, earlier: &Self, transport: &Transport) -> Option<&'static str> {
+    pub(super) fn since(&self, earlier: &Self, transport: &Transport) -> Option<Dropped> {
         let moved = |counter: fn(&Self) -> u64| counter(self) > counter(earlier);
         let (md5, ao) = match &transport.authentication {
             None => (false, false),
@@ -53,19 +54,15 @@ impl Drops {
             Some(Authentication::Ao(_)) => (false, true),
         };
         if md5 && moved(|drops| drops.md5_wrong) {
-            Some("segments with a wrong TCP MD5 signature came in and were dropped: the passwords differ")
+            Some(Dropped::WrongMd5)
         } else if md5 && moved(|drops| drops.md5_missing) {
-            Some(
-                "segments without a TCP MD5 signature came in and were dropped: the other side has no password",
-            )
+            Some(Dropped::MissingMd5)
         } else if ao && moved(|drops| drops.ao) {
-            Some("segments with a wrong or no TCP-AO signature came in and were dropped: the keys differ")
+            Some(Dropped::Ao)
         } else if transport.authentication.is_none() && moved(|drops| drops.md5_unexpected) {
-            Some("segments with a TCP MD5 signature came in and were dropped: the other side has a password")
+            Some(Dropped::UnexpectedMd5)
         } else if matches!(transport.reach, Reach::TtlSecurity(_)) && moved(|drops| drops.low_ttl) {
-            Some(
-                "packets with a low TTL came in and were dropped: the other side is farther away, or without TTL security",
-            )
+            Some(Dropped::LowTtl)
         } else {
             None
         }
@@ -96,12 +93,12 @@ mod tests {
         let signed = Transport { authentication: Some(Authentication::Md5(secret)), ..plain.clone() };
         let near = Transport { reach: Reach::TtlSecurity(NonZeroU8::MIN), ..plain.clone() };
         let (before, after) = (Drops::default(), Drops::parse(NETSTAT));
-        let told = |transport| after.cause_since(&before, transport).unwrap_or_default().to_owned();
-        assert!(told(&signed).ends_with("the passwords differ"), "{}", told(&signed));
-        assert!(told(&plain).ends_with("the other side has a password"), "{}", told(&plain));
+        let told = |drops: Drops, transport| drops.since(&before, transport);
+        assert_eq!(told(after, &signed), Some(Dropped::WrongMd5));
+        assert_eq!(told(after, &plain), Some(Dropped::UnexpectedMd5));
         let low = Drops { low_ttl: 1, ..before };
-        assert!(low.cause_since(&before, &near).is_some_and(|cause| cause.contains("low TTL")));
-        assert_eq!(low.cause_since(&before, &plain), None);
-        assert_eq!(after.cause_since(&after, &signed), None);
+        assert_eq!(told(low, &near), Some(Dropped::LowTtl));
+        assert_eq!(told(low, &plain), None);
+        assert_eq!(after.since(&after, &signed), None);
     }
 }

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use super::sockopt;
 use super::transport::{Transport, TransportError};
-use super::words::in_words;
-use crate::fsm::{ConnId, Endpoints, SendQueue};
+use super::words::{close_reason, dial_error};
+use crate::fsm::{CloseReason, ConnId, DialError, Endpoints, SendQueue};
 use crate::wire::Peering;
 
 /// Read at a time. Enough for four full messages.
@@ -27,8 +27,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a TCP connect may take. A little less than the machine gives it, so that its end comes by way of the peer
 /// task, which may know why there was no answer.
 const CONNECT: Duration = Duration::from_millis(4_900);
-/// What a connect that took too long is called.
-pub(super) const NO_ANSWER: &str = "no answer to the connection request";
 
 /// What the peer task wants of a link.
 #[derive(Debug)]
@@ -45,15 +43,11 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) enum LinkEvent {
     Dialled(Endpoints),
-    DialFailed {
-        cause: String,
-        /// Something was missing on this host.
-        is_ours: bool,
-    },
+    DialFailed(DialError),
     Received(Bytes),
     Sent(usize),
     Queue(SendQueue),
-    Closed(String),
+    Closed(CloseReason),
 }
 
 type Commands = mpsc::UnboundedReceiver<Command>;
@@ -71,19 +65,18 @@ pub(super) async fn dial(
         // The only command there is before a connection: to give up.
         _ = commands.recv() => return,
     };
-    let failed = match connected {
+    let error = match connected {
         Ok(Ok(stream)) => match endpoints(&stream) {
             Ok(endpoints) => {
                 drop(events.send((conn, LinkEvent::Dialled(endpoints))).await);
                 return run(conn, stream, commands, events).await;
             }
-            Err(error) => (in_words(&error), false),
+            Err(error) => dial_error(&error),
         },
-        Ok(Err(error)) => (error.in_words(), error.is_ours()),
-        Err(_elapsed) => (NO_ANSWER.to_owned(), false),
+        Ok(Err(error)) => error.into(),
+        Err(_elapsed) => DialError::NoAnswer { dropped: None },
     };
-    let (cause, is_ours) = failed;
-    drop(events.send((conn, LinkEvent::DialFailed { cause, is_ours })).await);
+    drop(events.send((conn, LinkEvent::DialFailed(error))).await);
 }
 
 async fn connect(transport: &Transport, peering: Peering) -> Result<TcpStream, TransportError> {
@@ -118,7 +111,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands, events: Events) {
     // Without it a KEEPALIVE could wait for the acknowledgement of the UPDATE before it.
     if let Err(error) = stream.set_nodelay(true) {
-        drop(events.send((conn, LinkEvent::Closed(in_words(&error)))).await);
+        drop(events.send((conn, LinkEvent::Closed(close_reason(&error)))).await);
         return;
     }
     let (mut reader, mut writer) = stream.into_split();
@@ -155,7 +148,7 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
             read = reader.read_buf(&mut received) => match read {
                 Ok(0) => LinkEvent::Closed(closed(write_error.take())),
                 Ok(_) => LinkEvent::Received(received.split().freeze()),
-                Err(error) => LinkEvent::Closed(in_words(&write_error.take().unwrap_or(error))),
+                Err(error) => LinkEvent::Closed(close_reason(&write_error.take().unwrap_or(error))),
             },
         };
         let closed = matches!(event, LinkEvent::Closed(_));
@@ -166,8 +159,8 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
 }
 
 /// Why there is nothing more to read.
-fn closed(write_error: Option<io::Error>) -> String {
-    write_error.map_or_else(|| "the peer closed it".to_owned(), |error| in_words(&error))
+fn closed(write_error: Option<io::Error>) -> CloseReason {
+    write_error.map_or(CloseReason::EndedByPeer, |error| close_reason(&error))
 }
 
 /// The peer task is gone or knows that the connection is dead; all that is left is its `Close`.

@@ -20,8 +20,8 @@ use socket2::SockRef;
 
 use super::secret::Secret;
 use super::sockopt::{self, AoParameters};
-use super::words::in_words;
-use crate::fsm::DownReason;
+use super::words::{dial_error, in_words};
+use crate::fsm::{CloseReason, DialError, DownReason};
 use crate::wire::Peering;
 use crate::wire::iana::notification::HOLD_TIMER_EXPIRED;
 
@@ -172,26 +172,6 @@ pub(super) enum TransportError {
 }
 
 impl TransportError {
-    /// Whether this host lacks what it takes: an address, an interface or a route, which may come any moment.
-    pub(super) fn is_ours(&self) -> bool {
-        match self {
-            Self::Interface(..) | Self::Source(..) => true,
-            Self::Connect(cause) => matches!(
-                cause.raw_os_error(),
-                Some(libc::ENETUNREACH | libc::EADDRNOTAVAIL | libc::ENETDOWN | libc::ENODEV)
-            ),
-            Self::Open(_)
-            | Self::Ttl(_)
-            | Self::MinTtl(_)
-            | Self::UserTimeout(_)
-            | Self::SegmentSize(_)
-            | Self::NoMd5
-            | Self::Md5(_)
-            | Self::NoAo
-            | Self::Ao(_) => false,
-        }
-    }
-
     /// In one line, with the cause.
     pub(super) fn in_words(&self) -> String {
         match self {
@@ -206,6 +186,27 @@ impl TransportError {
             | Self::SegmentSize(cause)
             | Self::Md5(cause)
             | Self::Ao(cause) => format!("{self}: {}", in_words(cause)),
+        }
+    }
+}
+
+/// What the peer is told of a dial that got no farther.
+impl From<TransportError> for DialError {
+    fn from(error: TransportError) -> Self {
+        use TransportError as E;
+        match error {
+            E::Connect(cause) => dial_error(&cause),
+            E::Interface(interface, cause) => Self::Interface { interface, cause: in_words(&cause) },
+            E::Source(address, cause) => Self::Source { address, cause: in_words(&cause) },
+            E::NoMd5 => Self::NoMd5,
+            E::NoAo => Self::NoAo,
+            E::Open(_)
+            | E::Ttl(_)
+            | E::MinTtl(_)
+            | E::UserTimeout(_)
+            | E::SegmentSize(_)
+            | E::Md5(_)
+            | E::Ao(_) => Self::Other(error.in_words()),
         }
     }
 }
@@ -272,8 +273,16 @@ impl Transport {
 
     /// What an operator should look at when a connection failed in a way that `Self` may be the cause of.
     pub fn hint(&self, peering: Peering, reason: &DownReason) -> Option<String> {
-        let cause = match reason {
-            DownReason::DialFailed(cause) | DownReason::Closed(cause) => cause.as_str(),
+        let one_hop = self.reach.ttl(peering) == 1;
+        let is_silence = match reason {
+            // ICMP says that the TTL ran out, and the kernel says this.
+            DownReason::DialFailed(DialError::NoRoute) | DownReason::Closed(CloseReason::NoRoute)
+                if one_hop =>
+            {
+                return Some("is it up? If it is not on this link, set `multihop` on both sides".to_owned());
+            }
+            DownReason::DialFailed(error) => error.is_silence(),
+            DownReason::Closed(reason) => reason.is_silence(),
             // It lets the handshake pass, and then drops what has not come with TTL 255.
             DownReason::Sent(notification) | DownReason::Received(notification)
                 if notification.code == HOLD_TIMER_EXPIRED
@@ -288,35 +297,28 @@ impl Transport {
             | DownReason::BfdDown(_)
             | DownReason::Stopped(_) => return None,
         };
-        let one_hop = self.reach.ttl(peering) == 1;
-        let text = match (cause, &self.authentication, self.reach) {
-            // ICMP says that the TTL ran out, and the kernel says this.
-            ("no route to host", ..) if one_hop => {
-                "is it up? If it is not on this link, set `multihop` on both sides"
-            }
-            (cause, Some(_), _) if is_silence(cause) => {
+        if !is_silence {
+            return None;
+        }
+        let text = match (&self.authentication, self.reach) {
+            (Some(_), _) => {
                 "no answer: wrong or missing TCP MD5 or TCP-AO password on either side, or a firewall"
             }
-            (cause, None, Reach::TtlSecurity(_)) if is_silence(cause) => {
+            (None, Reach::TtlSecurity(_)) => {
                 "no answer: `ttl_security` must be set on both sides with the same number of hops, or a firewall"
             }
-            (cause, None, Reach::ByPeering | Reach::Multihop(_)) if is_silence(cause) => {
+            (None, Reach::ByPeering | Reach::Multihop(_)) => {
                 "no answer: is it up, does it want a password or TTL security, is there a firewall?"
             }
-            _ => return None,
         };
         Some(text.to_owned())
     }
 }
 
-/// Whether the peer, or its kernel, has not answered. What was dropped meanwhile may stand behind the cause.
-pub(super) fn is_silence(cause: &str) -> bool {
-    cause.starts_with(super::link::NO_ANSWER) || cause.starts_with("connection timed out")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fsm::Dropped;
 
     fn hops(n: u8) -> NonZeroU8 {
         NonZeroU8::new(n).unwrap()
@@ -334,6 +336,44 @@ mod tests {
         ];
         for (reach, peering, ttl, min_ttl) in cases {
             assert_eq!((reach.ttl(peering), reach.min_ttl()), (ttl, min_ttl), "{reach:?} {peering:?}");
+        }
+    }
+
+    #[test]
+    fn a_hint_follows_the_cause_and_what_the_transport_may_have_to_do_with_it() {
+        let address = PeerAddress { remote: "10.0.0.1:179".parse().unwrap(), source: None };
+        let plain = Transport::from(address);
+        let key = Authentication::Md5(Secret::new(b"hunter2").unwrap());
+        let signed = Transport { authentication: Some(key), ..plain.clone() };
+        let far = Transport { reach: Reach::Multihop(hops(3)), ..plain.clone() };
+        let near = Transport { reach: Reach::TtlSecurity(hops(1)), ..plain.clone() };
+        let off_link = "is it up? If it is not on this link, set `multihop` on both sides";
+        let any = "no answer: is it up, does it want a password or TTL security, is there a firewall?";
+        let key = "no answer: wrong or missing TCP MD5 or TCP-AO password on either side, or a firewall";
+        let ttl =
+            "no answer: `ttl_security` must be set on both sides with the same number of hops, or a firewall";
+
+        let no_answer = DownReason::DialFailed(DialError::NoAnswer { dropped: Some(Dropped::LowTtl) });
+        let gave_up = DownReason::DialFailed(DialError::TimedOut { dropped: None });
+        let timed_out = DownReason::Closed(CloseReason::TimedOut { dropped: None });
+        for silence in [&no_answer, &gave_up, &timed_out] {
+            let hints = [&plain, &far, &signed, &near].map(|t| t.hint(Peering::External, silence).unwrap());
+            assert_eq!(hints, [any, any, key, ttl], "{silence}");
+        }
+        let dialled = DownReason::DialFailed(DialError::NoRoute);
+        let closed = DownReason::Closed(CloseReason::NoRoute);
+        for no_route in [&dialled, &closed] {
+            let hints = [&plain, &far, &signed, &near].map(|t| t.hint(Peering::External, no_route));
+            assert_eq!(hints, [Some(off_link.to_owned()), None, Some(off_link.to_owned()), None]);
+            assert_eq!(plain.hint(Peering::Internal, no_route), None);
+        }
+        for answered in [
+            DownReason::DialFailed(DialError::Refused),
+            DownReason::DialFailed(DialError::Other("no answer to the connection request".to_owned())),
+            DownReason::Closed(CloseReason::EndedByPeer),
+            DownReason::Closed(CloseReason::Reset),
+        ] {
+            assert_eq!(plain.hint(Peering::External, &answered), None, "{answered}");
         }
     }
 

@@ -1,11 +1,64 @@
-//! Errors of the system in words that operators use.
+//! Errors of the system as causes that code can match, and in words that operators use.
 
 use std::io;
+
+use nix::errno::Errno;
+
+use crate::fsm::{CloseReason, DialError};
 
 /// `connection refused` instead of `Connection refused (os error 111)`.
 pub(super) fn in_words(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
+        Some(number) => Errno::from_raw(number).desc().to_lowercase(),
         None => error.to_string(),
+    }
+}
+
+/// Why `connect` failed.
+pub(super) fn dial_error(error: &io::Error) -> DialError {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNREFUSED) => DialError::Refused,
+        Some(Errno::ETIMEDOUT) => DialError::TimedOut { dropped: None },
+        Some(Errno::EHOSTUNREACH) => DialError::NoRoute,
+        Some(Errno::ECONNRESET) => DialError::Reset,
+        Some(Errno::ENETUNREACH) => DialError::NetworkUnreachable,
+        Some(Errno::ENETDOWN) => DialError::NetworkDown,
+        Some(Errno::EADDRNOTAVAIL) => DialError::NoAddress,
+        Some(Errno::ENODEV) => DialError::NoDevice,
+        Some(_) | None => DialError::Other(in_words(error)),
+    }
+}
+
+/// Why a connection can be read from and written to no longer.
+pub(super) fn close_reason(error: &io::Error) -> CloseReason {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNRESET) => CloseReason::Reset,
+        Some(Errno::EPIPE) => CloseReason::BrokenPipe,
+        Some(Errno::ETIMEDOUT) => CloseReason::TimedOut { dropped: None },
+        Some(Errno::EHOSTUNREACH) => CloseReason::NoRoute,
+        Some(_) | None => CloseReason::Other(in_words(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typed_cause_reads_as_the_system_says_it() {
+        for number in 1..=133 {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(dial_error(&error).to_string(), in_words(&error));
+            assert_eq!(close_reason(&error).to_string(), in_words(&error));
+        }
+        let unexpected = io::Error::from(io::ErrorKind::UnexpectedEof);
+        assert_eq!(dial_error(&unexpected), DialError::Other("unexpected end of file".to_owned()));
+    }
+
+    #[test]
+    fn what_this_host_lacks_is_told_from_what_the_network_says() {
+        let ours = (1..=133).filter(|number| dial_error(&io::Error::from_raw_os_error(*number)).is_ours());
+        let ours: Vec<Errno> = ours.map(Errno::from_raw).collect();
+        assert_eq!(ours, [Errno::ENODEV, Errno::EADDRNOTAVAIL, Errno::ENETDOWN, Errno::ENETUNREACH]);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::support::{Bench, config, endpoints, routes, show};
-use crate::fsm::{ConnId, ConnectMode, Endpoints, Input, State};
+use crate::fsm::{ConnId, ConnectMode, DialError, Endpoints, Input, State};
 use crate::route::RouteAttributes;
 use crate::wire::iana::notification::cease;
 use crate::wire::{Message, Notification};
@@ -42,11 +42,18 @@ fn a_dial_that_failed_need_not_wait_when_the_host_has_changed_and_one_that_was_r
     let mut bench = Bench::new(config(ConnectMode::Active));
     bench.input(Input::Start);
     assert_eq!(bench.input(Input::HostChanged), [], "a dial is under way");
-    bench.input(Input::DialFailed(ConnId(1), "cannot use the source address".to_owned()));
+    let source = DialError::Source {
+        address: [192, 0, 2, 1].into(),
+        cause: "cannot assign requested address".to_owned(),
+    };
+    bench.input(Input::DialFailed(ConnId(1), source));
     assert_eq!(show(&bench.input(Input::HostChanged)), "dial 2");
     bench.input(Input::Dialled(ConnId(2), endpoints()));
     bench.receive(ConnId(2), &Message::Notification(Notification::cease(cease::CONNECTION_REJECTED, "")));
     assert_eq!(bench.input(Input::HostChanged), [], "the router has refused us");
+    assert_eq!(show(&bench.tick()), "dial 3");
+    bench.input(Input::DialFailed(ConnId(3), DialError::Refused));
+    assert_eq!(bench.input(Input::HostChanged), [], "this host lacked nothing");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::{Bench, config, endpoints, show, their_open};
-use crate::fsm::{ConnId, ConnectMode, Input, Output, PeerConfig, State};
+use crate::fsm::{CloseReason, ConnId, ConnectMode, DialError, Input, Output, PeerConfig, State};
 use crate::wire::iana::notification::cease;
 use crate::wire::{Asn, Message, Notification, Open};
 
@@ -30,7 +30,7 @@ fn dials_in_an_hour(bench: &mut Bench, mut answer: impl FnMut(&mut Bench, ConnId
 }
 
 fn refuse(bench: &mut Bench, conn: ConnId) {
-    bench.input(Input::DialFailed(conn, "refused".to_owned()));
+    bench.input(Input::DialFailed(conn, DialError::Refused));
 }
 
 fn other_as() -> Message {
@@ -50,7 +50,7 @@ fn a_peer_that_will_not_have_us_is_dialled_less_than_three_times_a_minute() {
             "closes at once",
             Box::new(|bench, conn| {
                 bench.input(Input::Dialled(conn, endpoints()));
-                bench.input(Input::Closed(conn, "end of file".to_owned()));
+                bench.input(Input::Closed(conn, CloseReason::EndedByPeer));
             }),
         ),
         (
@@ -147,7 +147,7 @@ fn inbound_failures_do_not_put_our_dial_off() {
             }
         }
         let (conn, _) = bench.accept();
-        bench.input(Input::Closed(conn, "end of file".to_owned()));
+        bench.input(Input::Closed(conn, CloseReason::EndedByPeer));
         outputs = bench.advance(Duration::from_secs(1)).into_iter().map(|(_, output)| output).collect();
     }
     assert!((15..=35).contains(&dials), "{dials} dials in ten minutes");
@@ -170,7 +170,7 @@ fn back_off_starts_over_only_after_a_hold_time_of_established() {
             bench.advance(Duration::from_secs(1));
             bench.receive(conn, &Message::Keepalive);
         }
-        bench.input(Input::Closed(conn, "end of file".to_owned()));
+        bench.input(Input::Closed(conn, CloseReason::EndedByPeer));
         let wait = bench.peer.deadline().unwrap() - bench.now;
         let range = if first { 750..=1_250 } else { 22_500..=37_500 };
         assert!(range.contains(&wait.as_millis()), "{wait:?} after {seconds} s of Established");

@@ -3,7 +3,7 @@
 use super::support::{Bench, config, endpoints, show, their_open, their_open_with_hold};
 use std::time::Duration;
 
-use crate::fsm::{ConnectMode, HoldTime, Input, Liveness, Output, PeerConfig, State};
+use crate::fsm::{CloseReason, ConnectMode, HoldTime, Input, Liveness, Output, PeerConfig, State};
 use crate::wire::Message;
 
 fn lost() -> Input {
@@ -58,7 +58,7 @@ fn a_session_that_stands_outlives_a_bfd_that_was_taken_out_of_service() {
     assert_eq!(show(&bench.input(Input::Liveness(Liveness::Awaited))), "");
     assert_eq!(bench.state(), State::Established);
     // But no other begins after it.
-    let outputs = bench.input(Input::Closed(conn, "end of file".to_owned()));
+    let outputs = bench.input(Input::Closed(conn, CloseReason::EndedByPeer));
     assert!(show(&outputs).contains("Down!"), "{}", show(&outputs));
     assert_eq!(bench.peer.deadline(), None);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::network::World;
 use super::support::{Bench, LOCAL_AS, PEER_AS, endpoints, show, their_open};
-use crate::fsm::{ConnId, ConnectMode, Input, PeerConfig, PeerEvent, State};
+use crate::fsm::{CloseReason, ConnId, ConnectMode, Input, PeerConfig, PeerEvent, State};
 use crate::wire::{Asn, Capability, Family, Message, Open};
 
 const OURS: ConnId = ConnId(1);
@@ -46,7 +46,7 @@ fn the_connection_of_the_higher_identifier_survives_whichever_open_comes_first()
         assert_eq!(bench.state(), State::Established);
         let loser = if survivor == OURS { theirs } else { OURS };
         assert_eq!(bench.receive(loser, &Message::Keepalive), [], "what the loser still says is ignored");
-        assert_eq!(bench.input(Input::Closed(loser, "end of file".to_owned())), []);
+        assert_eq!(bench.input(Input::Closed(loser, CloseReason::EndedByPeer)), []);
         assert_eq!(bench.state(), State::Established);
     }
 }

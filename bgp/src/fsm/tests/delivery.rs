@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::{ACKNOWLEDGED, Bench, endpoints, routes, show};
-use crate::fsm::{ConnId, ConnectMode, DownReason, Endpoints, Input, Output, SendQueue, Stall, State};
+use crate::fsm::{
+    ConnId, ConnectMode, DialError, DownReason, Endpoints, Input, Output, SendQueue, Stall, State,
+};
 use crate::wire::{Message, Notification};
 
 /// A session on which nothing is on the way.
@@ -137,7 +139,7 @@ fn a_router_that_gave_us_up_while_we_stood_still_is_not_to_blame() {
         reason.hint(bench.peer.config(), &status.seen).unwrap(),
         "vipcast stood still: its KEEPALIVE was 12.3 s late; was this host suspended, overloaded or out of memory?"
     );
-    assert_eq!(DownReason::DialFailed("x".to_owned()).hint_from_what_was_seen(&status.seen), None);
+    assert_eq!(DownReason::DialFailed(DialError::Refused).hint_from_what_was_seen(&status.seen), None);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::support::{Bench, config, decode, endpoints, routes, show, their_open};
 use crate::fsm::{
-    ConnId, ConnectMode, Extent, GracefulRestart, Input, Keeping, Output, PeerConfig, RestartTime, State,
-    Version,
+    CloseReason, ConnId, ConnectMode, Extent, GracefulRestart, Input, Keeping, Output, PeerConfig,
+    RestartTime, State, Version,
 };
 use crate::wire::iana::notification::{CEASE, cease};
 use crate::wire::{Capability, Family, GracefulRestartFamily, Message, Notification, Open};
@@ -122,12 +122,12 @@ fn the_restart_lasts_until_the_peer_was_told_everything() {
     let (conn, first, _) = establish(&mut bench, helper(true));
     assert_eq!(first, Some((true, vec![(V4, true), (V6, false)])));
     // Lost before the end: to the peer we are still restarting.
-    bench.input(Input::Closed(conn, "reset".to_owned()));
+    bench.input(Input::Closed(conn, CloseReason::Reset));
     let (conn, again, _) = establish(&mut bench, helper(true));
     assert_eq!(again, first);
     let outputs = bench.input(Input::Advertise(Version(2), routes(1, 0), Extent::Whole));
     bench.acknowledge(outputs);
-    bench.input(Input::Closed(conn, "reset".to_owned()));
+    bench.input(Input::Closed(conn, CloseReason::Reset));
     let (_, later, outputs) = establish(&mut bench, helper(true));
     assert_eq!(later, Some((false, vec![(V4, true), (V6, true)])), "we never stopped forwarding");
     assert!(show(&outputs).contains("EoR ipv4-unicast"), "{}", show(&outputs));

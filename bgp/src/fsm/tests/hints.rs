@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::support::{Bench, LOCAL_ID, PEER_AS, PEER_ID, config};
-use crate::fsm::{ConnectMode, DownReason, HeardOpen, Input, Output, PeerConfig, Seen, State};
+use crate::fsm::{
+    CloseReason, ConnectMode, DialError, DownReason, HeardOpen, Input, Output, PeerConfig, Seen, State,
+};
 use crate::wire::iana::notification as code;
 use crate::wire::{Asn, Capability, Family, Message, Notification, Role};
 
@@ -131,11 +133,11 @@ fn a_telling_notification_is_shown_beside_the_refused_calls_that_follow_it() {
     for failure in ["refused", "closed", "rejected"] {
         let conn = next(&mut bench);
         if failure == "refused" {
-            bench.input(Input::DialFailed(conn, "connection refused".to_owned()));
+            bench.input(Input::DialFailed(conn, DialError::Refused));
         } else {
             bench.input(Input::Dialled(conn, super::support::endpoints()));
             if failure == "closed" {
-                bench.input(Input::Closed(conn, "the peer closed it".to_owned()));
+                bench.input(Input::Closed(conn, CloseReason::EndedByPeer));
             } else {
                 bench.receive(conn, &Message::Notification(Notification::new(6, 5, Bytes::new())));
             }

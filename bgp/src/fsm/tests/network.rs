@@ -9,7 +9,10 @@ use ipnet::IpNet;
 
 use super::support::{decode, endpoints, epoch};
 use crate::fsm::jitter::Jitter;
-use crate::fsm::{ConnId, Extent, Input, Output, Peer, PeerConfig, PeerEvent, SendQueue, State, Version};
+use crate::fsm::{
+    CloseReason, ConnId, DialError, Extent, Input, Output, Peer, PeerConfig, PeerEvent, SendQueue, State,
+    Version,
+};
 use crate::route::Routes;
 use crate::wire::{Attribute, Message};
 
@@ -193,7 +196,7 @@ impl World {
             },
             Due::SynAck { wire, to } => self.deliver(wire, to, |conn| Input::Dialled(conn, endpoints())),
             Due::Refused { wire, to } => {
-                self.deliver(wire, to, |conn| Input::DialFailed(conn, "refused".to_owned()));
+                self.deliver(wire, to, |conn| Input::DialFailed(conn, DialError::Refused));
             }
             Due::Data { wire, to, bytes } => {
                 if self.wires[wire].open[to] {
@@ -202,7 +205,7 @@ impl World {
                 self.deliver(wire, to, |conn| Input::Received(conn, bytes));
             }
             Due::Fin { wire, to } => {
-                self.deliver(wire, to, |conn| Input::Closed(conn, "end of file".to_owned()));
+                self.deliver(wire, to, |conn| Input::Closed(conn, CloseReason::EndedByPeer));
                 self.wires[wire].open[to] = false;
             }
             Due::Taken { wire, by, count } => self.deliver(wire, by, |conn| Input::Sent(conn, count)),

@@ -10,7 +10,7 @@ use super::support::{
     their_open_with_hold,
 };
 use crate::fsm::{
-    ConnectMode, DownReason, Input, Offer, Output, Peer, PeerConfig, PeerEvent, Session, State,
+    CloseReason, ConnectMode, DownReason, Input, Offer, Output, Peer, PeerConfig, PeerEvent, Session, State,
 };
 use crate::wire::iana::notification::cease;
 use crate::wire::{Asn, Capability, Family, Message, Notification, Open, RefreshKind, RouteRefresh};
@@ -277,7 +277,7 @@ fn after_a_session_that_ended_everything_is_offered_again() {
     bench.receive(conn, &Message::Open(their_open()));
     bench.receive(conn, &Message::Keepalive);
     assert_eq!(bench.peer.status(bench.now).offer, Offer::Required, "as long as the session lasts");
-    bench.input(Input::Closed(conn, "reset".to_owned()));
+    bench.input(Input::Closed(conn, CloseReason::Reset));
     assert_eq!(offered(&mut bench).1, FULL);
     assert_eq!(bench.peer.status(bench.now).offer, Offer::Full);
 }
@@ -288,7 +288,7 @@ fn ten_minutes_after_a_refusal_everything_is_offered_again() {
     bench.advance(std::time::Duration::from_secs(539));
     let (conn, capabilities) = offered(&mut bench);
     assert_eq!(capabilities, REQUIRED);
-    bench.input(Input::Closed(conn, "reset".to_owned()));
+    bench.input(Input::Closed(conn, CloseReason::Reset));
     bench.advance(std::time::Duration::from_secs(2));
     assert_eq!(offered(&mut bench).1, FULL);
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::support::{Bench, encode, endpoints, routes, show, their_open, update};
-use crate::fsm::{ConnId, ConnectMode, Extent, Input, Liveness, State, Version};
+use crate::fsm::{CloseReason, ConnId, ConnectMode, DialError, Extent, Input, Liveness, State, Version};
 use crate::wire::iana::notification::cease;
 use crate::wire::{Family, Message, Notification, RefreshKind, RouteRefresh};
 
@@ -103,7 +103,7 @@ fn perform(bench: &mut Bench, conn: ConnId, input: &str) -> Vec<crate::fsm::Outp
         "Stop" => Input::Stop(Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, "maintenance")),
         "Advertise" => Input::Advertise(Version(1), routes(3, 0), Extent::Whole),
         "Dialled" => Input::Dialled(conn, endpoints()),
-        "DialFailed" => Input::DialFailed(conn, "refused".to_owned()),
+        "DialFailed" => Input::DialFailed(conn, DialError::Refused),
         "accept" => return bench.accept().1,
         "OPEN" => received(&Message::Open(their_open())),
         "KEEPALIVE" => received(&Message::Keepalive),
@@ -119,7 +119,7 @@ fn perform(bench: &mut Bench, conn: ConnId, input: &str) -> Vec<crate::fsm::Outp
         "type" => raw(|bytes| bytes[18] = 77),
         "bad-notif" => raw(|bytes| bytes[18] = 3),
         "Sent" => Input::Sent(conn, 1),
-        "Closed" => Input::Closed(conn, "end of file".to_owned()),
+        "Closed" => Input::Closed(conn, CloseReason::EndedByPeer),
         "moved" => Input::AddressesChanged(conn, Some(endpoints())),
         "vanished" => Input::AddressesChanged(conn, None),
         "bfd-up" => Input::Liveness(Liveness::Up),
@@ -133,7 +133,7 @@ fn perform(bench: &mut Bench, conn: ConnId, input: &str) -> Vec<crate::fsm::Outp
         }
         "Tick-early" => Input::Tick,
         "late-data" => Input::Received(gone, encode(&Message::Open(their_open()))),
-        "late-close" => Input::Closed(gone, "end of file".to_owned()),
+        "late-close" => Input::Closed(gone, CloseReason::EndedByPeer),
         other => panic!("{other} is no input"),
     };
     bench.input(input)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::{Bench, config, endpoints, routes, show};
-use crate::fsm::{ConnId, ConnectMode, Input, State, Tuning};
+use crate::fsm::{CloseReason, ConnId, ConnectMode, DialError, Input, State, Tuning};
 use crate::route::NextHops;
 
 fn tune(bench: &mut Bench, change: impl FnOnce(&mut Tuning)) -> String {
@@ -27,7 +27,7 @@ fn a_session_goes_on_when_the_next_hop_changes_and_its_routes_are_sent_again() {
 fn who_dials_may_change_under_a_session_and_counts_from_the_next_one_on() {
     let (mut bench, conn) = Bench::at(State::Established, ConnectMode::Both);
     assert_eq!(tune(&mut bench, |tuning| tuning.mode = ConnectMode::Passive), "");
-    bench.input(Input::Closed(conn, "end of file".to_owned()));
+    bench.input(Input::Closed(conn, CloseReason::EndedByPeer));
     assert_eq!(bench.state(), State::Active);
     assert!(bench.peer.deadline().is_none(), "nothing is awaited but the peer");
     assert_eq!(tune(&mut bench, |tuning| tuning.mode = ConnectMode::Active), "dial 2");
@@ -40,7 +40,7 @@ fn a_shorter_delay_counts_from_the_next_failure_on() {
     let mut bench = Bench::new(config(ConnectMode::Active));
     bench.input(Input::Start);
     assert_eq!(tune(&mut bench, |tuning| tuning.connect_retry = Duration::from_millis(100)), "");
-    bench.input(Input::DialFailed(ConnId(1), "connection refused".to_owned()));
+    bench.input(Input::DialFailed(ConnId(1), DialError::Refused));
     let wait = bench.peer.deadline().unwrap() - bench.now;
     assert!(wait <= Duration::from_millis(125), "{wait:?}");
 }

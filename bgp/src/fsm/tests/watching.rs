@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::support::{Bench, PEER_AS, config, decode, routes, show, their_open, update};
 use crate::adj_rib_in::Watched;
-use crate::fsm::{ConnectMode, Input, Output, State};
+use crate::fsm::{CloseReason, ConnectMode, Input, Output, State};
 use crate::wire::{Capability, Family, Message, Notification, RefreshKind, RouteRefresh, Update};
 
 /// The first routes of `update(1, …)`.
@@ -42,7 +42,7 @@ fn paths_to_watched_prefixes_are_in_the_status_and_go_with_the_session() {
         let path = bench.peer.status(bench.now).paths.values().next().unwrap().clone();
         assert_eq!((path.as_path.as_slice(), path.origin_as), (&[PEER_AS][..], Some(PEER_AS)));
         assert_eq!(bench.peer.status(bench.now).counters.prefixes_received, 100 * session);
-        bench.input(Input::Closed(conn, "end of file".to_owned()));
+        bench.input(Input::Closed(conn, CloseReason::EndedByPeer));
         assert_eq!(heard(&bench), [""; 0]);
     }
 }

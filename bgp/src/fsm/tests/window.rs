@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use super::support::{Bench, config, decode, routes, show, their_open};
-use crate::fsm::{ConnectMode, Input, Output, PeerEvent, State, Version};
+use crate::fsm::{CloseReason, ConnectMode, Input, Output, PeerEvent, State, Version};
 use crate::wire::{Attribute, Capability, Family, Message, Notification, RefreshKind, RouteRefresh};
 
 /// What a peer that applied every UPDATE in `outputs` holds: prefixes with their MED.
@@ -85,7 +85,7 @@ fn synced_comes_when_the_kernel_has_the_last_octet_and_once_for_a_version() {
 fn a_new_session_is_synced_anew() {
     let (mut bench, conn) = Bench::at(State::Established, ConnectMode::Passive);
     bench.advertise(1, routes(5, 1));
-    bench.input(Input::Closed(conn, "end of file".to_owned()));
+    bench.input(Input::Closed(conn, CloseReason::EndedByPeer));
     let (conn, _) = bench.accept();
     bench.receive(conn, &Message::Open(super::support::their_open()));
     bench.input(Input::Sent(conn, 1_000));
