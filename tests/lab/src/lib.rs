@@ -46,7 +46,7 @@
 //! * **Failure shows everything.** A panic, an error out of [`Lab::run`] and a time-out of [`Lab::until`] print all routers, hosts and
 //!   logs to standard error before anything is cleared away.
 //! * **Nothing is left**, after a panic or a `SIGKILL` of the test either; see [`remains`].
-//! * **A test that cannot run says so**: [`Lab::available_with`] has the reason, and [`trial`] ignores the test with it.
+//! * **A test that cannot run says so**: [`Lab::available_with`] has the reason, and [`trial()`] ignores the test with it.
 //! * **Nothing sleeps for an effect**: [`wait::until`] takes a closure whose error is the status so far.
 //! * Several labs may run at once, in one process or many. Everything in a lab is named after its process and a number.
 //!
