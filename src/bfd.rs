@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{error, info, warn};
+use vipcast_bgp::bfd::{BfdEvent, SessionName, SessionSettings, Sessions};
 use vipcast_bgp::bfd::{Hops, Interval, SessionConfig, State};
 use vipcast_bgp::fsm::Liveness;
-use vipcast_bgp::net::bfd::{Bfd, BfdEvent, Options, Report, SessionName, SessionSettings, Sessions};
+use vipcast_bgp::net::bfd::{Bfd, Options, Report};
 
 use crate::config::model::{self, Peer, Reach};
 use crate::names::PeerName;

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, io, thread};
 
 use ipnet::IpNet;
 use tokio::sync::watch;
 use tracing::{info, warn};
+use vipcast_bgp::Instant;
 
 use crate::config::model::{BindPolicy, Config};
 use crate::engine::Engine;

@@ -11,17 +11,20 @@ mod unnumbered;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tracing::info;
+use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
+use vipcast_bgp::bfd::BfdEvent;
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::host::Host;
-use vipcast_bgp::net::bfd::{BfdEvent, Report};
-use vipcast_bgp::net::{Limiter, PeerHandle, PeerId, Speaker, Transport};
+use vipcast_bgp::net::bfd::Report;
+use vipcast_bgp::net::clock;
+use vipcast_bgp::net::{Limiter, PeerHandle, PeerId, Speaker};
+use vipcast_bgp::transport::Transport;
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Family, Notification};
 use vipcast_bgp::{Extent, Paths, PeerConfig, PeerEvent, PeerStatus, State, Watched};
@@ -159,8 +162,8 @@ impl Peers {
             self.advertised.extent = Extent::Partial;
         }
         self.wanted = config.peers.clone();
-        self.keys.want(&self.wanted, Instant::now());
-        self.unnumbered.set(&mut self.wanted, &self.speaker.watch_host(), Instant::now());
+        self.keys.want(&self.wanted, clock::now());
+        self.unnumbered.set(&mut self.wanted, &self.speaker.watch_host(), clock::now());
         if !self.listens && self.wanted.values().any(|peer| peer.mode != ConnectMode::Active) {
             self.listens = true;
             listen(&mut self.speaker, &config.listen);
@@ -177,7 +180,7 @@ impl Peers {
                 && peer.interface.as_ref() == Some(&heard.interface)
                 && running.handle.status().state == State::Established
         });
-        if self.unnumbered.heard(heard, stands, Instant::now()) && !self.over {
+        if self.unnumbered.heard(heard, stands, clock::now()) && !self.over {
             self.unnumbered.fill_in(&mut self.wanted);
             return self.apply();
         }
@@ -255,8 +258,8 @@ impl Peers {
     /// Ends every session with Cease / Administrative Shutdown and `text` (RFC 9003), for good.
     pub fn stop_all(&mut self, text: &str) {
         self.wanted.clear();
-        self.keys.want(&self.wanted, Instant::now());
-        self.unnumbered.set(&mut self.wanted, &self.speaker.watch_host(), Instant::now());
+        self.keys.want(&self.wanted, clock::now());
+        self.unnumbered.set(&mut self.wanted, &self.speaker.watch_host(), clock::now());
         self.over = true;
         for (name, running) in std::mem::take(&mut self.running) {
             self.stop(name, running, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, text));
@@ -361,7 +364,7 @@ impl Peers {
                 None => format!("there is no interface {interface} yet"),
                 Some(_) => format!("no router has advertised itself on {interface} yet"),
             };
-            (name, peer, reason, self.unnumbered.since(interface).unwrap_or_else(Instant::now))
+            (name, peer, reason, self.unnumbered.since(interface).unwrap_or_else(clock::now))
         }))
     }
 

@@ -78,7 +78,7 @@ fn table(together: u32) -> Bytes {
 
 fn intake(table: &Bytes, watched: &Arc<Watched>) -> Duration {
     let mut peer = Peer::new(PeerConfig::new(Asn(65001), PEER_AS, Ipv4Addr::new(10, 0, 0, 2)));
-    let now = Instant::now();
+    let now = vipcast_bgp::Instant::BOOT;
     peer.handle(Input::Watch(Arc::clone(watched)), now);
     let outputs = peer.handle(Input::Start, now);
     let [Output::Dial(conn)] = outputs.as_slice() else { panic!("{outputs:?}") };

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
-use vipcast_bgp::net::{PeerAddress, Speaker};
+use vipcast_bgp::net::Speaker;
+use vipcast_bgp::transport::PeerAddress;
 use vipcast_bgp::wire::Asn;
 use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Version};
 

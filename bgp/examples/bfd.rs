@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use vipcast_bgp::bfd::{Hops, Interval};
-use vipcast_bgp::net::bfd::{Bfd, Options, SessionName, SessionSettings, Sessions};
+use vipcast_bgp::bfd::{SessionName, SessionSettings, Sessions};
+use vipcast_bgp::net::bfd::{Bfd, Options};
 
 /// How long the others may take to notice that we go.
 const GOODBYE: Duration = Duration::from_secs(5);

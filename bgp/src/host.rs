@@ -12,9 +12,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipnet::IpNet;
+
+use crate::time::Instant;
 
 /// The links and addresses of a host. A copy is cheap: interfaces are shared until they change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -65,8 +65,11 @@ mod jitter;
 pub mod net;
 mod next_hop;
 mod route;
+pub mod secret;
 #[cfg(test)]
 mod testing;
+pub mod time;
+pub mod transport;
 pub mod wire;
 
 pub use adj_rib_in::{Path, Paths, Watched, Whose};
@@ -76,3 +79,4 @@ pub use fsm::{
 };
 pub use next_hop::{NextHop, SessionNextHops};
 pub use route::{NextHops, RouteAttributes, Routes, family_of};
+pub use time::Instant;

@@ -12,11 +12,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
+use vipcast_bgp::bfd::{BfdEvent, SessionSettings};
 use vipcast_bgp::bfd::{
     Cause, Diagnostic, Discard, Hops, Input, Interval, Packet, Session, SessionConfig, State, Transition,
     iana,
 };
-use vipcast_bgp::net::bfd::{Bfd, BfdEvent, Options, SessionReport, SessionSettings};
+use vipcast_bgp::net::bfd::{Bfd, Options, SessionReport};
+use vipcast_bgp::net::clock;
 
 /// More than anything here takes, on a busy machine too.
 const SOON: Duration = Duration::from_secs(30);
@@ -111,17 +113,17 @@ impl Puppet {
         let dead = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&dead);
         let thread = std::thread::spawn(move || {
-            let mut session = Session::new(config, 7.try_into().unwrap(), 7, Instant::now());
+            let mut session = Session::new(config, 7.try_into().unwrap(), 7, clock::now());
             let mut buffer = [0; 100];
             while !told.load(Ordering::Relaxed) {
                 let input = match socket.recv(&mut buffer) {
                     Ok(length) => Input::Received {
                         packet: Packet::decode(&buffer[..length]).unwrap(),
-                        at: Instant::now(),
+                        at: clock::now(),
                     },
                     Err(_nothing) => Input::Tick,
                 };
-                if let Some(packet) = session.handle(input, Instant::now()).transmit {
+                if let Some(packet) = session.handle(input, clock::now()).transmit {
                     socket.send_to(&packet.encode(), (remote, iana::SINGLE_HOP_PORT)).unwrap();
                 }
             }
@@ -129,10 +131,10 @@ impl Puppet {
         Self { dead, thread }
     }
 
-    fn die(self) -> Instant {
+    fn die(self) -> vipcast_bgp::Instant {
         self.dead.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
-        Instant::now()
+        clock::now()
     }
 }
 

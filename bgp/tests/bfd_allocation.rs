@@ -10,8 +10,9 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use vipcast_bgp::bfd::SessionSettings;
 use vipcast_bgp::bfd::{Interval, SessionConfig, State};
-use vipcast_bgp::net::bfd::{Bfd, Options, SessionSettings};
+use vipcast_bgp::net::bfd::{Bfd, Options};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 

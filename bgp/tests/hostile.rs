@@ -15,7 +15,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, interval, sleep, timeout};
-use vipcast_bgp::net::{PeerAddress, PeerHandle, Speaker, Transport};
+use vipcast_bgp::net::{PeerHandle, Speaker};
+use vipcast_bgp::transport::{PeerAddress, Transport};
 use vipcast_bgp::wire::{Message, SessionContext, next_frame};
 use vipcast_bgp::{ConnectMode, RouteAttributes, Routes, State, Version};
 

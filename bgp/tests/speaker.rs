@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 use vipcast_bgp::fsm::DownReason;
-use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker};
+use vipcast_bgp::net::{PeerHandle, PeerId, Speaker};
+use vipcast_bgp::transport::PeerAddress;
 use vipcast_bgp::wire::{Attribute, Message, Notification, iana};
 use vipcast_bgp::{ConnectMode, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State, Version};
 

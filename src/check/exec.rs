@@ -28,7 +28,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -37,6 +37,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use vipcast_bgp::net::clock;
 
 use self::who::{Ids, Who};
 use super::capture::{Capture, Keep};
@@ -154,7 +155,7 @@ pub(super) async fn probe(
     let who = last_run.who.ids(check, looks, owner, Limit::starting_now(timeout)).await?;
     let last_run = Limit::starting_now(timeout).within(permit(&last_run.gone)).await;
     let last_run = last_run.ok_or("the last run was killed but has not gone; it hangs in the kernel")?;
-    let queued = Instant::now();
+    let queued = clock::now();
     let slot = turns.take(permit(&slots.free)).await;
     let waited = turns.began - queued;
 

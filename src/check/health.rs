@@ -27,7 +27,9 @@
 //! **Damping.** A check with `hold_down` that goes down stays so for a time, which doubles with each time that it went down
 //! before and is halved again as it stays up. Meanwhile it is `Rising` when it passes, at the pace of `interval`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use vipcast_bgp::Instant;
 
 use super::judgement::Judgement;
 use super::report::{HealthState, Outcome};

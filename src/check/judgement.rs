@@ -5,7 +5,9 @@
 //! that failed says nothing of how fast the service is.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use vipcast_bgp::Instant;
 
 use super::report::Outcome;
 use super::words;

@@ -5,10 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use vipcast_bgp::Instant;
+use vipcast_bgp::net::clock;
 
 use super::asking::Asking;
 use super::bells::Bell;
@@ -156,7 +158,7 @@ impl Prober {
             watched: Watched::default(),
             server: dns::Server::default(),
             told,
-            asked: Instant::now(),
+            asked: clock::now(),
             started: None,
             waits: Waits::default(),
         }
@@ -173,7 +175,7 @@ impl Prober {
             let asking = Box::pin(self.ask(&mut turns));
             caught(asking).await.unwrap_or_else(|panic| Err(format!("the probe panicked: {panic}")))
         };
-        let took = turns.began.elapsed();
+        let took = clock::now() - turns.began;
         let passed = answer.is_ok();
         if !passed {
             self.trust.renew_identity();
@@ -207,8 +209,8 @@ impl Prober {
         }
         let not_before = self.asked + LEAST_PAUSE;
         // A timer is late by up to a millisecond, even when its time has come already.
-        if Instant::now() < not_before {
-            tokio::time::sleep_until(not_before.into()).await;
+        if clock::now() < not_before {
+            clock::sleep_until(not_before).await;
         }
     }
 

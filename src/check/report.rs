@@ -1,9 +1,10 @@
 //! What a check tells the engine.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
+use vipcast_bgp::Instant;
 
 use crate::config::model::Check;
 use crate::names::CheckName;

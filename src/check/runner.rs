@@ -31,12 +31,14 @@ use std::io;
 use std::pin::pin;
 use std::sync::{Arc, mpsc as blocking};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
+use vipcast_bgp::Instant;
+use vipcast_bgp::net::clock;
 
 use super::exec::RUNNING;
 use super::health::{Health, Input, Judged, Output};
@@ -252,7 +254,7 @@ impl Checks {
     }
 
     fn begin(&mut self, name: CheckName, definition: Arc<Check>, spread: Duration) {
-        let now = Instant::now();
+        let now = clock::now();
         let health = Health::new(&definition, spread, self.seeds.hash_one((&name, now)), now);
         let prober = Prober::new(name.clone(), Arc::clone(&definition), self.shared.clone());
         let watched = Watched { name: name.clone(), definition: Arc::clone(&definition), health, prober };
@@ -303,10 +305,10 @@ impl Watched {
                 (None, Some(due)) => tokio::select! {
                     biased;
                     () = self.prober.changed() => Input::Hint,
-                    () = tokio::time::sleep_until(due.into()) => Input::Tick,
+                    () = clock::sleep_until(due) => Input::Tick,
                 },
             };
-            let now = Instant::now();
+            let now = clock::now();
             for output in self.health.handle(input, now) {
                 match output {
                     Output::Probe => {

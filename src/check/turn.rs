@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+
+use vipcast_bgp::Instant;
+use vipcast_bgp::net::clock;
 
 /// Of one probe after the other.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub(super) struct Waits(Arc<AtomicBool>);
 
 impl Turns {
     pub(super) fn new(waits: &Waits) -> Self {
-        Self { began: Instant::now(), waits: waits.clone() }
+        Self { began: clock::now(), waits: waits.clone() }
     }
 
     /// Waits for `turn`, with which the probe begins. Not cancel-safe: who gives up does not ask again.
@@ -27,7 +29,7 @@ impl Turns {
         self.waits.0.store(true, Ordering::Relaxed);
         let taken = turn.await;
         self.waits.0.store(false, Ordering::Relaxed);
-        self.began = Instant::now();
+        self.began = clock::now();
         taken
     }
 }

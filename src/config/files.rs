@@ -14,7 +14,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use vipcast_bgp::net::{Authentication, Secret, SecretError};
+use vipcast_bgp::secret::{Secret, SecretError};
+use vipcast_bgp::transport::Authentication;
 
 use super::file;
 use super::model::{ClientFiles, KeyPlace, KeySource};

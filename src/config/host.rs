@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Group, User};
-use vipcast_bgp::net::Authentication;
+use vipcast_bgp::transport::Authentication;
 
 use super::checks::io_cause;
 use super::diagnostic::{Report, Severity, Span};

@@ -1,7 +1,7 @@
 //! Keys that both ends of a session share: in the configuration itself, in a file, or in a credential of systemd. They are
 //! never shown: a diagnostic names the file, or has stars where the key stands.
 
-use vipcast_bgp::net::Secret;
+use vipcast_bgp::secret::Secret;
 
 use super::diagnostic::{Report, Severity, Span};
 use super::files;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU8;
 
-use vipcast_bgp::net::{AoAlgorithm, Authentication, Reach};
+use vipcast_bgp::transport::{AoAlgorithm, Authentication, Reach};
 
 use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};

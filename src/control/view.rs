@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::bfd;
 use vipcast_bgp::net::bfd::{Report, SessionReport};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
+use vipcast_bgp::net::clock;
 use vipcast_bgp::{PeerStatus, State};
 
 use super::reload::{Asker, Finished, NotReloaded};
@@ -32,7 +33,7 @@ impl Daemon {
             debug!(?command, by = %caller, "not carried out: the caller has given up");
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         let answered = match command {
             Command::Status => Answer::status(view::status(&self.engine, &self.surroundings(), now)),
             Command::Explain(vip) => match view::explain(&self.engine, &self.surroundings(), vip, now) {

@@ -1,8 +1,9 @@
 //! `drain`, `undrain` and `promote`: what is asked, what is in force already, and whether it is saved.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use vipcast_bgp::net::clock;
 
 use super::Daemon;
 use crate::control::Caller;
@@ -36,7 +37,7 @@ impl Daemon {
         let DrainRequest { services, by: _, reason, for_ms, replace } = request;
         let scope = self.scope(&services)?;
         let order = order(by, reason)?;
-        let (since, lasts, now) = (Timestamp::now(), for_ms.map(Duration::from_millis), Instant::now());
+        let (since, lasts, now) = (Timestamp::now(), for_ms.map(Duration::from_millis), clock::now());
         let ends = |lasts| {
             Some(Ends { wall: since.checked_add(lasts).ok()?, at: now.checked_add(lasts)?, at_most: None })
         };

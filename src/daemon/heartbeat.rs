@@ -6,7 +6,9 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use vipcast_bgp::Instant;
 
 /// How often the status may change.
 const STATUS: Duration = Duration::from_secs(1);
@@ -150,6 +152,8 @@ impl Heartbeat {
 
 #[cfg(test)]
 mod tests {
+    use vipcast_bgp::net::clock;
+
     use super::*;
 
     /// What is said at `now`, and taken.
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_loop_says_that_it_is_alive_at_half_the_time_that_systemd_waits() {
-        let start = Instant::now();
+        let start = clock::now();
         let mut heartbeat = Heartbeat::new(Some(Duration::from_secs(20)), start);
         assert_eq!(said(&mut heartbeat, start, "a").as_deref(), Some("WATCHDOG=1\nSTATUS=a\n"));
         assert_eq!(heartbeat.deadline(), Some(start + Duration::from_secs(10)));
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_status_is_said_when_it_changes_and_once_a_second_at_most() {
-        let start = Instant::now();
+        let start = clock::now();
         let mut heartbeat = Heartbeat::new(None, start);
         assert_eq!(said(&mut heartbeat, start, "0 of 1").as_deref(), Some("STATUS=0 of 1\n"));
         assert_eq!(heartbeat.deadline(), None, "nothing is watched and nothing has changed");
@@ -190,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_a_full_socket_does_not_take_is_said_until_it_is_taken_and_then_no_more() {
-        let start = Instant::now();
+        let start = clock::now();
         let mut heartbeat = Heartbeat::new(Some(Duration::from_secs(20)), start);
         heartbeat.say("READY=1");
         let all = "READY=1\nWATCHDOG=1\nSTATUS=a\n";
@@ -210,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_is_said_once_does_not_wait_for_the_next_status() {
-        let start = Instant::now();
+        let start = clock::now();
         let mut heartbeat = Heartbeat::new(None, start);
         said(&mut heartbeat, start, "a");
         heartbeat.say("STOPPING=1");

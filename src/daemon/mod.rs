@@ -11,28 +11,28 @@
 //! One loop on one thread owns everything, so there are no locks. It awaits only channels, all of them cancel-safe; an
 //! effect never waits. The clock is read here, once for the events that are there at once.
 
-mod clock;
 mod commands;
 mod drains;
 mod heartbeat;
 mod orphans;
 mod reload;
+mod wall;
 
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
 use tracing::info;
-use vipcast_bgp::net::bfd::BfdEvent;
+use vipcast_bgp::Instant;
+use vipcast_bgp::bfd::BfdEvent;
+use vipcast_bgp::net::clock;
 
-use self::clock::{CLOCK_LOOK, WallClock};
 use self::heartbeat::{Heartbeat, Systemd};
 use self::reload::{Asker, Finished, Reloads};
+use self::wall::{CLOCK_LOOK, WallClock};
 use crate::check::report::CheckNews;
 use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::model::Config;
@@ -163,16 +163,16 @@ impl Daemon {
             _namespace: namespace,
             engine: Engine::new(Arc::new(config), left),
             peers,
-            exporters: Exporters::new(Instant::now()),
+            exporters: Exporters::new(clock::now()),
             runner: Runner::start(reports, binder.here()).map_err(DaemonError::Checks)?,
             binder,
             store,
             clock: WallClock::new(),
             reloads: Reloads::new(config_path.clone()),
             config_path,
-            started: Instant::now(),
+            started: clock::now(),
             systemd: Systemd::new(),
-            heartbeat: Heartbeat::of_environment(Instant::now()),
+            heartbeat: Heartbeat::of_environment(clock::now()),
             ending: None,
             journal: Journal::start(),
             rehearsal: None,
@@ -187,7 +187,7 @@ impl Daemon {
         if let Ok(addresses) = self.inputs.addresses.try_recv() {
             self.handle(vec![addresses]);
         }
-        let effects = self.engine.start(Instant::now());
+        let effects = self.engine.start(clock::now());
         self.perform(effects);
         self.heartbeat.say("READY=1");
         loop {
@@ -196,7 +196,7 @@ impl Daemon {
                 return self.end(ending).await;
             }
             self.look_at_the_clock();
-            let now = Instant::now();
+            let now = clock::now();
             self.beat(now);
             if self.exporters.deadline() <= now {
                 self.listen_for_exporters(now);
@@ -287,9 +287,9 @@ impl Daemon {
         if events.iter().any(|event| matches!(event, Event::Shutdown)) {
             let takes = u64::try_from(self.engine.stop_takes().as_micros()).unwrap_or(u64::MAX);
             self.heartbeat.say(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={takes}"));
-            self.beat(Instant::now());
+            self.beat(clock::now());
         }
-        let effects = self.engine.handle_all(events, Instant::now());
+        let effects = self.engine.handle_all(events, clock::now());
         self.perform(effects);
         self.heartbeat.changed();
     }
@@ -320,7 +320,7 @@ impl Daemon {
                     self.runner.set(config.checks.clone(), &config.services);
                     self.exporters.look(&config);
                     if let Some(renamed) = self.peers.configure(&config, restarted) {
-                        queue.extend(self.engine.handle(renamed, Instant::now()));
+                        queue.extend(self.engine.handle(renamed, clock::now()));
                     }
                 }
                 Effect::Bind(address) => self.binder.change(address, Asked::Bind),
@@ -333,7 +333,7 @@ impl Daemon {
                 Effect::StopPeers => {
                     self.peers.stop_all(GOODBYE);
                     if self.peers.all_stopped() {
-                        queue.extend(self.engine.handle(Event::PeersStopped, Instant::now()));
+                        queue.extend(self.engine.handle(Event::PeersStopped, clock::now()));
                     }
                 }
                 Effect::Record(record) => self.journal.note(record),
@@ -363,7 +363,7 @@ impl Inputs {
         };
         let timer = async {
             match deadline {
-                Some(at) => sleep_until(at.into()).await,
+                Some(at) => clock::sleep_until(at).await,
                 None => pending().await,
             }
         };

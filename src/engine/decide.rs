@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 use vipcast_bgp::wire::{Community, iana};
 use vipcast_bgp::{RouteAttributes, family_of};
 

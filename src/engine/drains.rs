@@ -22,10 +22,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use vipcast_bgp::Instant;
 
 use super::effect::{Effect, Record};
 use super::facts::Facts;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+
+use vipcast_bgp::Instant;
 
 use super::effect::{Effect, Record};
 use super::facts::{CheckFact, Event, PeerFact};

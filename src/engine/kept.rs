@@ -11,9 +11,10 @@
 //! What is new to a service that nothing was known of, as at a start, is withheld until it is known.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 
 use super::condition::{Health, health};
 use super::effect::{Effect, Record};

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 
 use super::Engine;
 use super::address::{Address, AddressFact, Link, Listing, Owner};

@@ -13,7 +13,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+
+use vipcast_bgp::Instant;
 
 use super::drains::{Drain, Drains, Scope};
 use super::effect::{Effect, Record};

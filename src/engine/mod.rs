@@ -33,9 +33,10 @@ mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, Version};
 
 pub use self::address::{Address, AddressFact, AddressState, Link, Links, Listing, Owner, Place, Unusable};

@@ -12,9 +12,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, Routes, Version};
 
 use super::address::{Address, Owner};

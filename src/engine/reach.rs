@@ -12,9 +12,10 @@
 //! was last changed. Only VIPs that no router has are looked at, so that thousands that all is well with cost nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
 
 use super::effect::{Effect, Record};

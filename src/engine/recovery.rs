@@ -13,10 +13,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use vipcast_bgp::Instant;
 
 use super::condition::{Health, health};
 use super::drains::Order;

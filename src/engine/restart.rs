@@ -11,9 +11,10 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 use vipcast_bgp::wire::Family;
 use vipcast_bgp::{Extent, Version, family_of};
 

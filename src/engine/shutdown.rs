@@ -11,8 +11,9 @@
 //! removed nothing for as long, and a router that keeps our routes without a session (graceful restart) when it has dropped
 //! them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use vipcast_bgp::Instant;
 use vipcast_bgp::Version;
 
 use super::Engine;

@@ -1,10 +1,10 @@
 //! What happens to a session: said in the log, but not too often, and passed on as far as it concerns the engine.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tracing::{debug, info, warn};
 use vipcast_bgp::net::PeerId;
+use vipcast_bgp::net::clock;
 use vipcast_bgp::{Offer, PeerEvent};
 
 use super::Peers;
@@ -28,7 +28,7 @@ impl Peers {
         let found = self.running.iter_mut().find(|(_, running)| running.handle.id() == id);
         let Some((name, running)) = found else { return Vec::new() };
         let Some(address) = running.peer.address.ip() else { return Vec::new() };
-        let mut ask = |kind| self.limiter.ask((name.clone(), kind), Instant::now());
+        let mut ask = |kind| self.limiter.ask((name.clone(), kind), clock::now());
         match event {
             PeerEvent::Established(session) => {
                 running.complained.clear();

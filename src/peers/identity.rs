@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::warn;
+use vipcast_bgp::net::clock;
 
 use crate::config::model::{Config, Peer};
 
@@ -51,10 +52,10 @@ pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceive
             warn!(peer = first.address.ip().map(tracing::field::display), %error, hint = "or write `router_id` in the configuration",
                 "our router id is not known yet: waiting for the address towards the first peer");
             tokio::spawn(async move {
-                let began = Instant::now();
+                let began = clock::now();
                 loop {
                     sleep(AGAIN).await;
-                    let patient = began.elapsed() < FIRST;
+                    let patient = clock::now() - began < FIRST;
                     let candidates = if patient { peers.get(..1).unwrap_or_default() } else { &peers };
                     if let Some(router_id) = candidates.iter().find_map(|peer| towards(peer, &vips).ok()) {
                         // Nobody listens only while the daemon ends.

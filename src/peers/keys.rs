@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{info, warn};
-use vipcast_bgp::net::Authentication;
+use vipcast_bgp::Instant;
+use vipcast_bgp::transport::Authentication;
 
 use crate::config::model::{KeySource, Peer};
 use crate::names::PeerName;
@@ -116,6 +117,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use vipcast_bgp::net::clock;
+
     use super::*;
     use crate::config::{self, Host};
 
@@ -137,7 +140,7 @@ mod tests {
         let peers = peers(&directory);
         assert!(peers["signed"].lacks_key() && !peers["bare"].lacks_key());
         let (mut keys, mut reads) = Keys::new();
-        keys.want(&peers, Instant::now());
+        keys.want(&peers, clock::now());
         assert_eq!(keys.waiting().keys().map(PeerName::as_str).collect::<Vec<_>>(), ["signed"]);
         let key = directory.join("key");
         let reason = |keys: &Keys| keys.waiting()["signed"].reason.clone();

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use vipcast_bgp::net::{PeerAddress, Transport};
+use vipcast_bgp::net::clock;
+use vipcast_bgp::transport::{PeerAddress, Transport};
 use vipcast_bgp::wire::{Asn, Family};
 use vipcast_bgp::{GracefulRestart, HoldTime, PeerConfig, RestartTime};
 
@@ -60,5 +61,5 @@ fn whole_seconds(time: Duration) -> u16 {
 /// Two speakers must not share it, or they collide in lockstep.
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(Instant::now())
+    RandomState::new().hash_one(clock::now())
 }

@@ -12,10 +12,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
+use vipcast_bgp::Instant;
 use vipcast_bgp::host::Host;
 
 use crate::config::model::{Peer, RouterAddress};
@@ -164,6 +165,8 @@ fn is_on_link(peer: &Peer) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use vipcast_bgp::net::clock;
+
     use super::*;
 
     fn address(last: u16) -> Ipv6Addr {
@@ -172,7 +175,7 @@ mod tests {
 
     /// Seconds, router, whether a session stands; whether it is another one now.
     fn play(steps: &[(u64, u16, bool, bool)]) {
-        let start = Instant::now();
+        let start = clock::now();
         let mut link = Link::new(start);
         for (seconds, router, stands, want) in steps {
             let now = start + Duration::from_secs(*seconds);
@@ -234,7 +237,7 @@ mod tests {
     #[tokio::test]
     async fn a_reload_does_not_begin_the_wait_for_a_router_anew() {
         let (mut unnumbered, _heard) = Unnumbered::new();
-        let start = Instant::now();
+        let start = clock::now();
         let links = BTreeSet::from(["eth0".to_owned()]);
         unnumbered.follow(&links, start);
         unnumbered.follow(&links, start + SILENCE);

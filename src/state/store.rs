@@ -21,11 +21,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
+use vipcast_bgp::Instant;
+use vipcast_bgp::net::clock;
 
 use super::disk::Disk;
 use super::{StateDir, StateError};
@@ -366,7 +368,7 @@ impl<D: Disk> Writer<D> {
                 }
             }
         }
-        let mut retry_at = Instant::now() + RETRY;
+        let mut retry_at = clock::now() + RETRY;
         let mut before = Before::Stopped;
         while let Some((drains, held, announced)) = self.next(retry_at) {
             let is_elsewhere = self.disk.as_ref().is_some_and(D::is_elsewhere);
@@ -374,7 +376,7 @@ impl<D: Disk> Writer<D> {
                 warn!(path = %self.path.display(), "the state directory is another one now: it is read before it is written");
                 (self.disk, before) = (None, Before::Running);
             }
-            if self.disk.is_none() && (is_elsewhere || retry_at <= Instant::now()) {
+            if self.disk.is_none() && (is_elsewhere || retry_at <= clock::now()) {
                 match open() {
                     Ok((left, disk)) => {
                         info!(path = %self.path.display(), "the state directory can be used now");
@@ -415,8 +417,8 @@ impl<D: Disk> Writer<D> {
                 // What is there is used up when the directory can be read.
                 (Some(Note::Withdraw), None) | (None, _) => {}
             }
-            if retry_at <= Instant::now() {
-                retry_at = Instant::now() + RETRY;
+            if retry_at <= clock::now() {
+                retry_at = clock::now() + RETRY;
             }
         }
     }
@@ -445,11 +447,11 @@ impl<D: Disk> Writer<D> {
     /// Waits for something to write, or for the time to try again or to look; `None` at the end.
     fn next(&self, retry_at: Instant) -> Option<Work> {
         let mut wishes = self.shared.wishes();
-        let look_at = Instant::now() + LOOK;
+        let look_at = clock::now() + LOOK;
         loop {
             let progress = self.progress.borrow();
             let failed = progress.drains.failed.is_some() || progress.held.failed.is_some();
-            let retries = retry_at <= Instant::now();
+            let retries = retry_at <= clock::now();
             let wanted = |number: u64, written: &Written| {
                 written.saved < number
                     && (retries || written.failed.as_ref().is_none_or(|(tried, _)| *tried < number))
@@ -458,7 +460,7 @@ impl<D: Disk> Writer<D> {
             let held = wanted(wishes.held.number, &progress.held) && !wishes.merging;
             drop(progress);
             let opens = self.disk.is_none() && retries;
-            let looks = opens || look_at <= Instant::now();
+            let looks = opens || look_at <= clock::now();
             if drains || held || wishes.announced.is_some() || (looks && !wishes.over) {
                 let drains =
                     drains.then(|| wishes.drains.content.clone().map(|new| (wishes.drains.number, new)));
@@ -470,7 +472,7 @@ impl<D: Disk> Writer<D> {
             }
             let tries = failed || self.disk.is_none();
             let until = if tries { retry_at.min(look_at) } else { look_at };
-            let time = until.saturating_duration_since(Instant::now());
+            let time = until.saturating_duration_since(clock::now());
             let waited = self.shared.changed.wait_timeout(wishes, time);
             wishes = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

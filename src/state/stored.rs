@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use vipcast_bgp::Instant;
+use vipcast_bgp::net::clock;
 
 use crate::engine::{Drain, Drains, Ends, Everything, Order};
 use crate::names::ServiceName;
@@ -43,7 +45,7 @@ impl Clocks {
             boot: fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
             uptime: uptime.ok_or_else(|| unreadable("/proc/uptime has no time"))?,
             wall: Timestamp::now(),
-            now: Instant::now(),
+            now: clock::now(),
         })
     }
 }
@@ -201,7 +203,7 @@ mod tests {
 
     /// How long the drain of `web` lasts for a process that reads it with these clocks; `None`: it has ended.
     fn left(boot: &str, uptime: Duration, wall: &str) -> Option<Duration> {
-        let now = Instant::now();
+        let now = clock::now();
         let clocks = clocks(boot, uptime, wall, now);
         let restored = restore(values(&two_hours(now)), &clocks);
         assert_eq!((restored.damaged, restored.newer), (Vec::new(), false));
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn i12_a_clock_that_is_set_after_a_reboot_ends_what_has_ended_also_for_the_next_process() {
-        let now = Instant::now();
+        let now = clock::now();
         let boot = clocks("b", Duration::ZERO, "1986-01-01T00:00:00Z", now);
         let restored = restore(values(&two_hours(now)), &boot);
         let again = store(&restored.drains, &boot);
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_version_wrote_is_read_and_what_a_newer_one_says_is_noticed() {
-        let now = Instant::now();
+        let now = clock::now();
         let clocks = clocks("b", HOUR, "2026-11-22T12:00:00Z", now);
         let earlier =
             r#"{"web": {"by": "alice", "since": "2026-11-22T12:00:00Z", "until": "2026-11-22T14:00:00Z"}}"#;
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn of_a_file_with_one_damaged_drain_the_others_hold() {
-        let clocks = clocks("b", HOUR, "2026-11-22T12:00:00Z", Instant::now());
+        let clocks = clocks("b", HOUR, "2026-11-22T12:00:00Z", clock::now());
         let file = r#"{"dns": 7, "web": {"by": "alice", "since": "2026-11-22T12:00:00Z"}}"#;
         let restored = restore(serde_json::from_str(file).unwrap(), &clocks);
         assert_eq!(restored.drains.services.keys().map(ToString::to_string).collect::<Vec<_>>(), ["web"]);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use vipcast::config::{self, Host, model::Authentication};
-use vipcast_bgp::net::Secret;
+use vipcast_bgp::secret::Secret;
 
 const KEY: &str = "correct-horse";
 

@@ -6,14 +6,15 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU8;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use libtest_mimic::Trial;
 use nix::sched::{CloneFlags, setns};
 use tokio::sync::mpsc::UnboundedReceiver;
+use vipcast_bgp::bfd::{BfdEvent, SessionSettings, Sessions};
 use vipcast_bgp::bfd::{Cause, Discard, Hops, Interval, SessionConfig, State, Transition};
-use vipcast_bgp::net::bfd::{Bfd, BfdEvent, Options, SessionReport, SessionSettings, Sessions};
+use vipcast_bgp::net::bfd::{Bfd, Options, SessionReport};
 use vipcast_lab::{Bfd as Timers, Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Subnet, Toggle};
 
 use crate::{SOON, trial};
@@ -225,7 +226,7 @@ fn death(lab: &Lab, kind: RouterKind) -> Result<()> {
             );
             Ok(())
         })?;
-        let dies = Instant::now();
+        let dies = vipcast_bgp::net::clock::now();
         tor.isolate()?;
         let lost = speaker.event(lab, State::Down)?;
         ensure!(lost.cause == Cause::DetectionTimeExpired && lost.is_failure(), "{lost}");

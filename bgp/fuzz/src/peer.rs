@@ -11,7 +11,6 @@ mod input;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
@@ -27,6 +26,7 @@ use vipcast_bgp::{
 
 use self::input::{Op, Piece, settings};
 use super::wrap;
+use vipcast_bgp::time::Instant;
 
 /// More than that teaches nothing and costs speed.
 const MAX_OPS: usize = 100;
@@ -110,15 +110,11 @@ struct Live {
 }
 
 impl Bench {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "there is no other way to make an Instant; only differences count"
-    )]
     fn new(config: PeerConfig, endpoints: Endpoints) -> Self {
         Self {
             peer: Peer::new(config),
             endpoints,
-            now: Instant::now(),
+            now: Instant::BOOT,
             running: false,
             seen: Vec::new(),
             live: BTreeMap::new(),

@@ -1,12 +1,12 @@
 //! What goes into a session and what comes out.
 
 use std::fmt;
-use std::time::Instant;
 
 use serde::Serialize;
 
 use super::config::SessionConfig;
 use super::packet::{Diagnostic, Packet, State};
+use crate::time::Instant;
 
 /// What happens to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

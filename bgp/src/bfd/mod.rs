@@ -39,6 +39,7 @@ mod io;
 mod packet;
 mod poll;
 mod session;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -49,4 +50,5 @@ pub use self::discard::{Discard, Discards};
 pub use self::io::{Cause, Input, Output, Transition};
 pub use self::packet::{Diagnostic, Interval, PACKET_LEN, Packet, State};
 pub use self::session::Session;
+pub use self::settings::{BfdEvent, SessionName, SessionSettings, Sessions};
 pub use self::status::{Counters, Remote, Status};

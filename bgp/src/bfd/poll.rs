@@ -12,7 +12,9 @@
 //! began at once would take one of those for its own answer, and apply timers that the other has not heard of. So it
 //! waits until they have arrived or are lost.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 /// Where a Poll Sequence stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,7 @@
 //! One session (RFC 5880 §6.8): states, timers and what is sent.
 
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::SessionConfig;
 use super::iana::SLOW_INTERVAL;
@@ -10,6 +10,7 @@ use super::packet::{Interval, Packet, State};
 use super::poll::Poll;
 use super::status::{Counters, Remote, Status};
 use crate::jitter::Jitter;
+use crate::time::Instant;
 
 /// A session that is not Up sends no faster than this (RFC 5880 §6.8.3).
 const SLOW: Interval = Interval::from_micros(SLOW_INTERVAL).unwrap();

@@ -1,13 +1,14 @@
 //! What a session says about itself; plain data.
 
 use std::num::{NonZeroU8, NonZeroU32};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::config::SessionConfig;
 use super::io::Transition;
 use super::packet::{Diagnostic, Interval, Packet, State};
+use crate::time::Instant;
 
 /// Everything there is to know about a session now. Times are in microseconds in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

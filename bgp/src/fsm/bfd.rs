@@ -1,9 +1,10 @@
 //! What BFD means for a peer (RFC 5882): a way that fails ends the session at once, and one that is back is used at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::connection::Connection;
 use super::{DownReason, Output, Peer, PeerConfig, Session, State};
+use crate::time::Instant;
 use crate::wire::Notification;
 use crate::wire::iana::notification::cease;
 

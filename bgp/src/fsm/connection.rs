@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -22,6 +22,7 @@ use crate::adj_rib_in::{AdjRibIn, Watched};
 use crate::adj_rib_out::AdjRibOut;
 use crate::next_hop::SessionNextHops;
 use crate::route::{NextHops, Routes};
+use crate::time::Instant;
 use crate::wire::iana::message_type;
 use crate::wire::iana::notification::{CEASE, cease};
 use crate::wire::{

@@ -10,10 +10,11 @@
 //! less and less often, and not at all while none is on the way.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::io::SendQueue;
 use super::status::Stall;
+use crate::time::Instant;
 
 /// The first look after something was sent or acknowledged: a peer on the same link is done by then.
 const FIRST_LOOK: Duration = Duration::from_millis(2);

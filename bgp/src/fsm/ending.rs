@@ -1,9 +1,8 @@
 //! How connections end, and what follows: what the peer is told, what is reported, when it is tried again.
 
-use std::time::Instant;
-
 use super::connection::{Phase, Side};
 use super::{ConnId, DownReason, HoldTime, OFFER_AGAIN, Offer, Output, Peer, PeerEvent, State};
+use crate::time::Instant;
 use crate::wire::Notification;
 use crate::wire::iana::notification::{self as code, cease};
 

@@ -31,7 +31,7 @@ mod status;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use self::bfd::Liveness;
 pub use self::config::{ConnectMode, GracefulRestart, HoldTime, PeerConfig, RestartTime, Tuning};
@@ -45,6 +45,7 @@ pub use self::status::{Counters, DownReason, Endpoints, HeardOpen, PeerStatus, S
 use crate::adj_rib_in::{AdjRibIn, Watched};
 use crate::adj_rib_out::AdjRibOut;
 use crate::route::Routes;
+use crate::time::Instant;
 use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
 use crate::wire::{ErrorAction, Family, Message, Notification, RefreshKind, Update};
 

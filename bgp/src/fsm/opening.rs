@@ -1,7 +1,6 @@
 //! From a connection to a session: dialling and accepting, OPEN, collisions, KEEPALIVE (RFC 4271 §6.8, §8.2.2).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::connection::{Connection, Phase, Side, confirm_until, next_keepalive};
 use super::negotiation::{Offer, negotiate, our_open};
@@ -10,6 +9,7 @@ use super::{ConnId, Output, Peer, PeerEvent, collision};
 use crate::adj_rib_in::{AdjRibIn, Ingress};
 use crate::adj_rib_out::{AdjRibOut, Egress};
 use crate::next_hop::SessionNextHops;
+use crate::time::Instant;
 use crate::wire::iana::notification::cease;
 use crate::wire::{Capability, Message, Notification, Open};
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -15,6 +14,7 @@ use super::negotiation::{Offer, Session};
 use crate::adj_rib_in::Paths;
 use crate::adj_rib_out::Withheld;
 use crate::route::NextHops;
+use crate::time::Instant;
 use crate::wire::iana::notification::{self as code, cease};
 use crate::wire::{Asn, Notification, Role};
 

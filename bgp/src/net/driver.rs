@@ -5,23 +5,25 @@ use std::future::pending;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
+use super::clock::{self, sleep_until};
 use super::drops::Drops;
 use super::link::{self, Command, LinkEvent};
 use super::lookout::Lookout;
-use super::transport::Transport;
 use super::{Desired, News, PeerId};
 use crate::adj_rib_in::Watched;
 use crate::fsm::{ConnId, Dropped, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::host::Host;
+use crate::time::Instant;
+use crate::transport::Transport;
 use crate::wire::Notification;
 
 /// Events that a link may be ahead of the peer task; beyond it, bytes wait in the kernel.
@@ -111,7 +113,7 @@ impl Driver {
             let deadline = self.peer.deadline();
             let timer = async move {
                 match deadline {
-                    Some(at) => sleep_until(at.into()).await,
+                    Some(at) => sleep_until(at).await,
                     None => pending().await,
                 }
             };
@@ -218,7 +220,7 @@ impl Driver {
     /// The same for a connection that was just made, whose address may be younger than what is known.
     fn new_ends(&mut self, conn: ConnId, ends: Endpoints) -> Endpoints {
         let located = self.located(ends.clone());
-        self.near_ends.insert(conn, NearEnd { born: Instant::now(), was_seen: located.is_some() });
+        self.near_ends.insert(conn, NearEnd { born: clock::now(), was_seen: located.is_some() });
         let local_is_service = self.services.contains(&ends.local.ip());
         located.unwrap_or(Endpoints { local_is_service, ..ends })
     }
@@ -282,7 +284,7 @@ impl Driver {
     }
 
     fn handle(&mut self, input: Input) {
-        let now = Instant::now();
+        let now = clock::now();
         let outputs = self.peer.handle(input, now);
         // First, so that whoever acts on an event sees a status that is no older.
         let status = self.peer.status(now);

@@ -7,8 +7,8 @@
 use std::fs;
 use std::io;
 
-use super::transport::{Authentication, Reach, Transport};
 use crate::fsm::Dropped;
+use crate::transport::{Authentication, Reach, Transport};
 
 /// Segments dropped so far, from `/proc/net/netstat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,7 +74,8 @@ mod tests {
     use std::num::NonZeroU8;
 
     use super::*;
-    use crate::net::{PeerAddress, Secret};
+    use crate::secret::Secret;
+    use crate::transport::PeerAddress;
 
     const NETSTAT: &str = "TcpExt: SyncookiesSent TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure TCPMinTTLDrop\n\
                            TcpExt: 9 1 2 3 4\nIpExt: InNoRoutes InMcastPkts\nIpExt: 5 6\n";

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::net::if_::if_indextoname;
 use socket2::{SockRef, Socket};
@@ -22,9 +22,11 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use super::clock;
 use super::sockopt;
-use super::transport::Transport;
 use super::{Limiter, PeerId};
+use crate::time::Instant;
+use crate::transport::Transport;
 use crate::wire::Peering;
 
 /// Connections that the kernel keeps until we accept them.
@@ -172,7 +174,7 @@ impl Inner {
         // Before a byte of ours leaves: a NOTIFICATION or RST with the wrong TTL would be dropped on the other side.
         let socket = SockRef::from(&stream);
         if let Err(error) = door.transport.prepare(&socket, door.peering) {
-            if let Some(left_out) = self.limiter.ask(from.ip(), Instant::now()) {
+            if let Some(left_out) = self.limiter.ask(from.ip(), clock::now()) {
                 let cause = error.in_words();
                 warn!(%from, cause, left_out, "connection closed: its socket cannot be set up");
             }
@@ -183,7 +185,7 @@ impl Inner {
     }
 
     fn turn_away(&mut self, ip: IpAddr) {
-        let now = Instant::now();
+        let now = clock::now();
         if self.strangers.len() >= STRANGERS {
             self.strangers.retain(|_, seen| now.duration_since(*seen) < REMEMBERED);
         }

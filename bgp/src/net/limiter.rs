@@ -2,7 +2,9 @@
 //! that were left out.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 /// Lines of a kind that are written at once.
 const BURST: u32 = 10;
@@ -59,12 +61,13 @@ impl<K: Ord + Clone> Limiter<K> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock;
     use super::*;
 
     #[test]
     fn a_thousand_lines_a_second_are_ten_and_then_six_a_minute_with_the_number_of_the_others() {
         let mut limiter = Limiter::default();
-        let begin = Instant::now();
+        let begin = clock::now();
         let mut written = Vec::new();
         for millisecond in 0..60_000 {
             let now = begin + Duration::from_millis(millisecond);
@@ -79,7 +82,7 @@ mod tests {
     #[test]
     fn what_happens_now_and_then_is_always_written() {
         let mut limiter = Limiter::default();
-        let begin = Instant::now();
+        let begin = clock::now();
         for n in 0..1_000 {
             assert_eq!(limiter.ask("down", begin + EVERY * n), Some(0));
         }
@@ -88,7 +91,7 @@ mod tests {
     #[test]
     fn whoever_makes_up_names_does_not_make_it_grow() {
         let mut limiter = Limiter::default();
-        let begin = Instant::now();
+        let begin = clock::now();
         for n in 0..10_000_u64 {
             limiter.ask(n, begin + Duration::from_micros(n));
         }

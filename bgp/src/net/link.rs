@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::sockopt;
-use super::transport::{Transport, TransportError};
+use super::transport::TransportError;
 use super::words::{close_reason, dial_error};
 use crate::fsm::{CloseReason, ConnId, DialError, Endpoints, SendQueue};
+use crate::transport::Transport;
 use crate::wire::Peering;
 
 /// Read at a time. Enough for four full messages.

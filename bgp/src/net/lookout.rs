@@ -11,7 +11,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,8 +22,10 @@ use nix::sys::socket::{
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use super::clock;
 use super::rtnetlink::{Message, Question, messages};
 use crate::host::Host;
+use crate::time::Instant;
 
 /// Between two pictures, while changes come one after the other.
 const PACE: Duration = Duration::from_millis(100);
@@ -122,7 +124,7 @@ impl Watch {
     fn run(mut self, stopped: &UnixStream, pictures: &watch::Sender<Host>) -> io::Result<()> {
         let mut buffer = vec![0; DATAGRAM];
         loop {
-            let before = Instant::now();
+            let before = clock::now();
             let is_empty = self.read(&mut buffer)?;
             if is_empty {
                 self.empty_at = Some(before);
@@ -132,7 +134,7 @@ impl Watch {
                 }
             }
             let due = self.tell_at();
-            let now = Instant::now();
+            let now = clock::now();
             if due.is_some_and(|due| due <= now) {
                 self.tell(pictures, is_empty, now);
                 continue;
@@ -193,7 +195,7 @@ impl Watch {
     /// When the next picture is due. There is none while it is incomplete.
     fn tell_at(&self) -> Option<Instant> {
         let is_due = self.is_news && self.asking == Asking::Nothing;
-        is_due.then(|| self.told_at.map_or_else(Instant::now, |at| at + PACE))
+        is_due.then(|| self.told_at.map_or_else(clock::now, |at| at + PACE))
     }
 
     fn tell(&mut self, pictures: &watch::Sender<Host>, is_empty: bool, now: Instant) {

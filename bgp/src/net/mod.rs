@@ -21,7 +21,8 @@
 //! use std::collections::BTreeMap;
 //! use std::sync::Arc;
 //!
-//! use vipcast_bgp::net::{PeerAddress, Speaker};
+//! use vipcast_bgp::net::Speaker;
+//! use vipcast_bgp::transport::PeerAddress;
 //! use vipcast_bgp::wire::Asn;
 //! use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Version};
 //!
@@ -40,9 +41,8 @@
 //! # }
 //! ```
 
-#![expect(clippy::disallowed_methods, reason = "the drivers are where the clock is read")]
-
 pub mod bfd;
+pub mod clock;
 mod driver;
 mod drops;
 mod gate;
@@ -51,7 +51,6 @@ mod link;
 mod listener;
 mod lookout;
 mod rtnetlink;
-mod secret;
 #[expect(unsafe_code, reason = "setsockopt with the structs of TCP MD5 and TCP-AO, which no crate offers")]
 mod sockopt;
 mod transport;
@@ -68,13 +67,12 @@ use self::driver::Driver;
 use self::gate::Gate;
 pub use self::limiter::Limiter;
 use self::lookout::Lookout;
-pub use self::secret::{Secret, SecretError};
-pub use self::transport::{AoAlgorithm, AoKey, Authentication, PeerAddress, Reach, Transport};
 use self::words::in_words;
 use crate::adj_rib_in::Watched;
 use crate::fsm::{Extent, Liveness, Peer, PeerConfig, PeerEvent, PeerStatus, Tuning, Version};
 use crate::host::Host;
 use crate::route::Routes;
+use crate::transport::Transport;
 use crate::wire::Notification;
 
 /// What a peer task is told of the world around it.
@@ -173,7 +171,7 @@ impl Speaker {
         let (watch, watched) = watch::channel(Arc::default());
         let pass = self.gate.open(id, Arc::clone(&transport), config.peering(), accepted_tx);
         let peer = Peer::new(config);
-        let (status_tx, status) = watch::channel(peer.status(std::time::Instant::now()));
+        let (status_tx, status) = watch::channel(peer.status(clock::now()));
         let driver =
             Driver::new(peer, transport, self.events.clone(), id, status_tx, Arc::clone(&self.lookout));
         let (tell, news) = mpsc::unbounded_channel();

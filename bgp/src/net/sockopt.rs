@@ -12,8 +12,8 @@ use std::ptr;
 use libc::{c_int, socklen_t};
 use socket2::{SockAddr, SockAddrStorage, SockRef};
 
-use super::secret::Secret;
 use crate::fsm::SendQueue;
+use crate::secret::Secret;
 
 pub(super) mod realtime;
 

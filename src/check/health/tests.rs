@@ -1,7 +1,8 @@
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
+use vipcast_bgp::Instant;
 
 use super::{Health, Input, Judged, Output};
 use crate::check::report::{HealthState, HealthState::*, Outcome};
@@ -43,7 +44,7 @@ fn reported(state: HealthState, since: Instant) -> Output {
 
 #[test]
 fn a_hint_asks_at_once_and_only_when_no_probe_is_under_way() {
-    let start = Instant::now();
+    let start = Instant::BOOT;
     let mut health = Health::new(&check(2, 2), Duration::ZERO, 1, start);
     assert_eq!(health.handle(Input::Hint, start), [Output::Probe]);
     assert_eq!(health.handle(Input::Hint, start), []);
@@ -79,7 +80,7 @@ fn every_transition() {
         (&[P, P, P, F, F], Down, Rising, Down),
     ];
     for (history, state, after_pass, after_fail) in table {
-        let mut health = Health::new(&check(3, 2), INTERVAL, 1, Instant::now());
+        let mut health = Health::new(&check(3, 2), INTERVAL, 1, Instant::BOOT);
         for passed in *history {
             probe(&mut health, *passed);
         }
@@ -91,14 +92,14 @@ fn every_transition() {
 
 #[test]
 fn with_rise_1_and_fall_1_one_result_decides() {
-    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::now());
+    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::BOOT);
     let states: Vec<_> = [true, false, true, false].map(|passed| probe(&mut health, passed).1).into();
     assert_eq!(states, [Up, Down, Up, Down]);
 }
 
 #[test]
 fn since_is_when_the_state_was_entered() {
-    let mut health = Health::new(&check(2, 2), INTERVAL, 1, Instant::now());
+    let mut health = Health::new(&check(2, 2), INTERVAL, 1, Instant::BOOT);
     probe(&mut health, true);
     let (up, ..) = probe(&mut health, true);
     assert_eq!(probe(&mut health, true).2, up);
@@ -108,7 +109,7 @@ fn since_is_when_the_state_was_entered() {
 
 #[test]
 fn first_probes_are_spread_and_then_leave_the_crowd() {
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let mut checks: Vec<_> = (0..1000).map(|seed| Health::new(&check(1, 1), FAST, seed, now)).collect();
     let busiest = |checks: &[Health], window: Duration, slots: u32| {
         let mut buckets = vec![0; slots as usize];
@@ -134,14 +135,14 @@ fn first_probes_are_spread_and_then_leave_the_crowd() {
 
 #[test]
 fn a_check_alone_is_asked_at_once() {
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let health = Health::new(&check(1, 1), Duration::ZERO, 7, now);
     assert_eq!(health.deadline(), Some(now));
 }
 
 #[test]
 fn waking_late_starts_one_probe_and_no_burst() {
-    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::now());
+    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::BOOT);
     probe(&mut health, true);
     let late = health.deadline().unwrap() + 100 * INTERVAL;
     assert_eq!(health.handle(Input::Tick, late), [Output::Probe]);
@@ -152,9 +153,9 @@ fn waking_late_starts_one_probe_and_no_burst() {
 
 #[test]
 fn a_result_that_was_not_asked_for_changes_nothing() {
-    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::now());
+    let mut health = Health::new(&check(1, 1), INTERVAL, 1, Instant::BOOT);
     let before = health.clone();
-    assert_eq!(health.handle(Input::Finished(&outcome(false)), Instant::now()), []);
+    assert_eq!(health.handle(Input::Finished(&outcome(false)), Instant::BOOT), []);
     assert_eq!(health, before);
 }
 
@@ -198,7 +199,7 @@ proptest! {
     fn behaves_as_the_model(
         rise in 1u32..4, fall in 1u32..4, seed: u64, ops in prop::collection::vec(op(), 0..60),
     ) {
-        let begin = Instant::now();
+        let begin = Instant::BOOT;
         let mut now = begin;
         let mut health = Health::new(&check(rise, fall), INTERVAL, seed, now);
         let mut history = Vec::new();
@@ -252,7 +253,7 @@ const HELD: HoldDown = HoldDown { first: Duration::from_secs(10), most: Duration
 /// When the check comes up, seconds after `start`, as its probes say `passed` at those seconds.
 fn recoveries(passed: impl Fn(u64) -> bool, seconds: u64) -> Vec<u64> {
     let check = Check { hold_down: Some(HELD), ..check(1, 1) };
-    let start = Instant::now();
+    let start = Instant::BOOT;
     let mut health = Health::new(&check, Duration::ZERO, 1, start);
     let mut recoveries = Vec::new();
     loop {
@@ -271,7 +272,7 @@ fn recoveries(passed: impl Fn(u64) -> bool, seconds: u64) -> Vec<u64> {
 #[test]
 fn a_check_that_goes_down_again_and_again_is_held_down_longer_each_time() {
     // A failure every time that it has come up: it is up for one probe.
-    let start = Instant::now();
+    let start = Instant::BOOT;
     let mut health = Health::new(&Check { hold_down: Some(HELD), ..check(1, 1) }, Duration::ZERO, 1, start);
     let mut held = Vec::new();
     let mut down_since: Option<Instant> = None;
@@ -289,7 +290,7 @@ fn a_check_that_goes_down_again_and_again_is_held_down_longer_each_time() {
 
 #[test]
 fn the_end_of_a_hold_is_looked_at_when_it_comes() {
-    let start = Instant::now();
+    let start = Instant::BOOT;
     let mut health = Health::new(&Check { hold_down: Some(HELD), ..check(1, 1) }, Duration::ZERO, 1, start);
     probe(&mut health, true);
     let (down, ..) = probe(&mut health, false);
@@ -341,7 +342,7 @@ fn a_limit_makes_it_degraded_or_makes_passes_count_as_failures() {
         results: NonZeroU32::new(2).unwrap(),
         then,
     };
-    let start = Instant::now();
+    let start = Instant::BOOT;
     let run = |then, milliseconds: &[u64]| {
         let check = Check { limits: vec![slow(then)], ..check(1, 1) };
         let mut health = Health::new(&check, Duration::ZERO, 1, start);

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use vipcast_bgp::net::clock;
 
 use super::*;
 use crate::config::model::{ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions};
@@ -131,11 +133,11 @@ pub(in crate::check) fn wait_for_close(mut stream: TcpStream) {
 
 /// Waits until `condition` returns `Ok`, and shows its last `Err` when it does not.
 pub(in crate::check) fn eventually<T>(mut condition: impl FnMut() -> Result<T, String>) -> T {
-    let begin = Instant::now();
+    let begin = clock::now();
     loop {
         match condition() {
             Ok(value) => return value,
-            Err(status) => assert!(begin.elapsed() < PATIENT, "still not: {status}"),
+            Err(status) => assert!(clock::now() - begin < PATIENT, "still not: {status}"),
         }
         thread::sleep(Duration::from_millis(2));
     }

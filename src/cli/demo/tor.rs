@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
-use vipcast_bgp::net::{PeerAddress, PeerHandle, PeerId, Speaker};
+use vipcast_bgp::net::{PeerHandle, PeerId, Speaker};
+use vipcast_bgp::transport::PeerAddress;
 use vipcast_bgp::wire::{Asn, Attribute, Community, Update, iana};
 use vipcast_bgp::{ConnectMode, PeerConfig, PeerEvent};
 

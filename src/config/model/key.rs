@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use vipcast_bgp::net::{AoAlgorithm, AoKey, Authentication, Secret};
+use vipcast_bgp::secret::Secret;
+use vipcast_bgp::transport::{AoAlgorithm, AoKey, Authentication};
 
 /// `password_file:` and its kin: where the key of a session is read.
 #[derive(Debug, Clone, PartialEq, Eq)]

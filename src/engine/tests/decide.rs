@@ -45,7 +45,7 @@ fn say(service: &Service, facts: &Facts, now: Instant) -> String {
 
 #[test]
 fn a_check_of_each_vip_decides_about_that_vip_alone() {
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let mut facts = facts(now);
     let [asked, other] = ["192.0.2.1", "192.0.2.2"].map(net);
     facts.addresses.insert(on("lo", "192.0.2.2"), Owner::Us.into());
@@ -63,7 +63,7 @@ fn a_check_of_each_vip_decides_about_that_vip_alone() {
 #[test]
 fn a_condition_is_decided_as_soon_as_no_open_check_can_change_it_and_names_the_check_to_blame() {
     use Condition::{All, Any, AtLeast};
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let of = |names: &[&str]| names.iter().map(|name| one(name)).collect::<Vec<_>>();
     let (open, down) = ("withheld: check quiet has not settled yet", "withheld: check down is down");
     let table = [
@@ -100,7 +100,7 @@ fn a_condition_is_decided_as_soon_as_no_open_check_can_change_it_and_names_the_c
 
 #[test]
 fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let later = now + SECOND;
     let draining = Shutdown::Draining { until: later };
     let withdrawing = Shutdown::Withdrawing { until: later };
@@ -160,7 +160,7 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
 
 #[test]
 fn i1_bound_means_on_any_interface_by_anyone_and_not_about_to_go() {
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let vip = || on("lo", "192.0.2.1");
     let table = [
         (vec![(vip(), Owner::Us)], vec![], "announced"),
@@ -187,7 +187,7 @@ fn i1_bound_means_on_any_interface_by_anyone_and_not_about_to_go() {
 
 #[test]
 fn an_address_is_bound_from_the_start_or_only_while_it_could_be_announced() {
-    let now = Instant::now();
+    let now = Instant::BOOT;
     for (check, always, announced) in [("up", true, true), ("down", true, false), ("quiet", true, false)] {
         for (policy, expected) in [(BindPolicy::Always, always), (BindPolicy::Announced, announced)] {
             let service = Service { bind: policy, ..service(["192.0.2.1"], [check]) };
@@ -203,7 +203,7 @@ fn an_address_is_bound_from_the_start_or_only_while_it_could_be_announced() {
 
 #[test]
 fn a_route_carries_what_is_configured_and_prefixes_of_a_family_share_it() {
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let mut service = service(["192.0.2.0/24", "198.51.100.0/24", "2001:db8::/64"], ["up"]);
     service.announce = Announce {
         med: Some(100),

@@ -19,9 +19,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_bgp::Instant;
 use vipcast_bgp::wire::{Asn, Community, Family, iana};
 use vipcast_bgp::{RouteAttributes, Routes};
 
@@ -336,7 +337,7 @@ impl Story {
     }
 
     fn begin_with(config: Config, left: Left) -> Self {
-        let now = Instant::now();
+        let now = Instant::BOOT;
         Self { engine: Engine::new(Arc::new(config), left), epoch: now, now }
     }
 

@@ -25,7 +25,7 @@ struct Case<'a> {
 }
 
 fn steps(case: Case<'_>) -> Vec<String> {
-    let now = Instant::now() + 100 * SECOND;
+    let now = Instant::BOOT + 100 * SECOND;
     let vip = ip("192.0.2.1");
     let routes = |there: bool| {
         let route = (net("192.0.2.1"), Arc::new(RouteAttributes::default()));
@@ -135,7 +135,7 @@ fn i2_an_address_goes_only_after_its_withdrawal_was_settled_and_the_delay_is_ove
 
 #[test]
 fn i2_the_order_is_bind_advertise_unbind() {
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let route = Arc::new(RouteAttributes::default());
     let desired = Desired {
         addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into(),

@@ -55,7 +55,7 @@ fn a_degraded_check_does_what_the_service_says() {
 #[test]
 fn degraded_checks_count_only_where_no_better_ones_are_enough() {
     use Condition::{All, Any, AtLeast};
-    let now = Instant::now();
+    let now = Instant::BOOT;
     let mut facts = Facts {
         links: links(),
         addresses: [(on("lo", "192.0.2.1"), Owner::Us.into())].into(),

@@ -110,7 +110,7 @@ enum Concerns<'a> {
 
 impl World {
     pub(super) fn new(config: Config, kernel: BTreeMap<Address, Owner>) -> Self {
-        let now = Instant::now();
+        let now = Instant::BOOT;
         let left: BTreeSet<IpAddr> =
             kernel.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address.ip).collect();
         let keeps = config.peers.iter().filter(|(_, peer)| peer.graceful_restart.is_some());

@@ -1,16 +1,16 @@
 //! One session, what the other end would send it, and a clock.
 
 use std::num::{NonZeroU8, NonZeroU32};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bfd::{Diagnostic, Input, Interval, Output, Packet, Session, SessionConfig, State};
+use crate::time::Instant;
 
 pub(super) const OURS: NonZeroU32 = NonZeroU32::new(0x0A0A_0A0A).unwrap();
 pub(super) const THEIRS: NonZeroU32 = NonZeroU32::new(0x0B0B_0B0B).unwrap();
 
-#[expect(clippy::disallowed_methods, reason = "a test has to begin somewhere")]
 pub(super) fn epoch() -> Instant {
-    Instant::now()
+    Instant::BOOT
 }
 
 pub(super) fn ms(millis: u64) -> Duration {

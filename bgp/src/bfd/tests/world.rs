@@ -2,11 +2,12 @@
 //! checked at every input.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::support::epoch;
 use crate::bfd::{Cause, Input, Packet, Session, SessionConfig, State, Status, Transition};
 use crate::jitter::Jitter;
+use crate::time::Instant;
 
 /// What the network does to packets, in either direction.
 #[derive(Debug, Clone, Copy)]

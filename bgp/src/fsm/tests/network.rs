@@ -2,7 +2,7 @@
 //! arrives on one connection arrives in order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -14,6 +14,7 @@ use crate::fsm::{
     Version,
 };
 use crate::route::Routes;
+use crate::time::Instant;
 use crate::wire::{Attribute, Message};
 
 /// More than a window in the smallest messages would be; nothing may ever ask for this much at once.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,6 +11,7 @@ use crate::fsm::{
     Version,
 };
 use crate::route::{RouteAttributes, Routes};
+use crate::time::Instant;
 use crate::wire::{
     Asn, Attribute, Capability, Family, Message, Notification, Open, SessionContext, Update, next_frame,
 };
@@ -25,9 +26,8 @@ pub(super) fn config(mode: ConnectMode) -> PeerConfig {
 }
 
 /// The epoch of every test; only differences count.
-#[expect(clippy::disallowed_methods, reason = "there is no other way to make an Instant")]
 pub(super) fn epoch() -> Instant {
-    Instant::now()
+    Instant::BOOT
 }
 
 pub(super) fn endpoints() -> Endpoints {

@@ -1,7 +1,7 @@
 //! Which session is due next: a binary heap that knows where each slot is in it, so that moving a deadline, which every
 //! packet does, needs no allocation and leaves nothing stale behind.
 
-use std::time::Instant;
+use crate::time::Instant;
 
 /// At most one deadline for each slot.
 #[derive(Debug, Default)]
@@ -22,6 +22,7 @@ impl Deadlines {
     pub(super) fn set(&mut self, slot: usize, deadline: Option<Instant>) {
         if self.places.len() <= slot {
             self.places.resize(slot + 1, None);
+
             self.heap.reserve(self.places.len() - self.heap.len());
         }
         match (self.places[slot], deadline) {
@@ -78,12 +79,13 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::super::clock;
     use super::*;
 
     proptest! {
         #[test]
         fn the_first_is_always_the_earliest(changes in proptest::collection::vec((0..20_usize, prop::option::of(0..50_u64)), 0..200)) {
-            let begin = Instant::now();
+            let begin = clock::now();
             let mut deadlines = Deadlines::default();
             let mut model = [None; 20];
             for (slot, after) in changes {

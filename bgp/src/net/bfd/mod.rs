@@ -19,7 +19,8 @@
 //! ```no_run
 //! use std::collections::BTreeMap;
 //!
-//! use vipcast_bgp::net::bfd::{Bfd, Options, SessionSettings};
+//! use vipcast_bgp::bfd::SessionSettings;
+//! use vipcast_bgp::net::bfd::{Bfd, Options};
 //!
 //! # async fn watch() -> Result<(), Box<dyn std::error::Error>> {
 //! let (bfd, mut events) = Bfd::start(Options::default())?;
@@ -46,11 +47,10 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-pub use self::settings::{
-    BfdEvent, Options, Priority, Report, SessionName, SessionReport, SessionSettings, Sessions,
-};
+pub use self::settings::{Options, Priority, Report, SessionReport};
 use self::thread::Thread;
 use super::sockopt::realtime;
+use crate::bfd::{BfdEvent, Sessions};
 
 /// How long a caller waits for the thread, which answers within microseconds.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -3,16 +3,18 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::super::clock;
 use super::settings::Options;
 use crate::bfd::iana::{MULTIHOP_PORT, SINGLE_HOP_PORT};
 use crate::bfd::{Arrival, Hops};
+use crate::time::Instant;
 
 /// Longer than any packet without authentication; what is longer is cut, and its length field then says too much.
 const MAX_PAYLOAD: usize = 128;
@@ -193,8 +195,9 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn read(emptied: Instant) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the kernel stamps packets with the wall clock")]
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { now: Instant::now(), wall, emptied }
+        Self { now: clock::now(), wall, emptied }
     }
 
     /// When a packet was stamped. It was not before the sockets were last empty, however the wall clock was set since.

@@ -6,21 +6,24 @@ use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Orders, SyncSender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::super::clock;
 use super::Command;
 use super::deadlines::Deadlines;
 use super::receive::{Buffers, Moment, Port, Receiver};
-use super::settings::{BfdEvent, Options, Report, SessionName, SessionReport, SessionSettings, Sessions};
+use super::settings::{Options, Report, SessionReport};
 use super::transmit::Transmitter;
 use crate::bfd::iana::SOURCE_PORTS;
+use crate::bfd::{BfdEvent, SessionName, SessionSettings, Sessions};
 use crate::bfd::{Demux, Discards, Input, Output, Packet, Path, Session};
 use crate::jitter::Jitter;
+use crate::time::Instant;
 
 /// The state of the thread.
 pub(super) struct Thread {
@@ -66,7 +69,7 @@ impl Thread {
             names: BTreeMap::new(),
             demux: Demux::new(),
             deadlines: Deadlines::default(),
-            random: Jitter::new(RandomState::new().hash_one(Instant::now())),
+            random: Jitter::new(RandomState::new().hash_one(clock::now())),
             discarded: Discards::default(),
             worst_wakeup: Duration::ZERO,
             stopping: false,
@@ -76,7 +79,7 @@ impl Thread {
     /// Until all sessions have ended after a [`Command::Stop`].
     pub(super) fn run(mut self) {
         let mut buffers = Buffers::new();
-        let mut emptied = Instant::now();
+        let mut emptied = clock::now();
         while !(self.stopping && self.slots.iter().all(Option::is_none)) {
             self.wait();
             let moment = Moment::read(emptied);
@@ -92,7 +95,7 @@ impl Thread {
     fn wait(&self) {
         let retries = self.receivers.iter().filter_map(Receiver::retry_at);
         let next = self.deadlines.first().map(|(at, _)| at).into_iter().chain(retries).min();
-        let timeout = next.map(|at| TimeSpec::from(at.saturating_duration_since(Instant::now())));
+        let timeout = next.map(|at| TimeSpec::from(at.saturating_duration_since(clock::now())));
         // A socket that is not open leaves its place to the eventfd.
         let mut open = self.receivers.iter().filter_map(Receiver::fd);
         let mut fds: [PollFd<'_>; Port::ALL.len() + 1] = std::array::from_fn(|_| {

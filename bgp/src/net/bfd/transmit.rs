@@ -8,8 +8,8 @@ use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::receive::Port;
-use super::settings::SessionSettings;
 use crate::bfd::PACKET_LEN;
+use crate::bfd::SessionSettings;
 use crate::bfd::iana::{CLASS_SELECTOR_6, TTL};
 use crate::net::sockopt;
 

@@ -33,7 +33,8 @@ impl Secret {
         }
     }
 
-    pub(super) fn octets(&self) -> &[u8] {
+    #[cfg(feature = "net")]
+    pub(crate) fn octets(&self) -> &[u8] {
         &self.0
     }
 }

@@ -3,9 +3,11 @@
 //! The difference of the two clocks is compared at each wake-up of the loop, which costs two reads of a page in memory; a
 //! timer sees to one a minute while a drain ends by itself.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use vipcast_bgp::Instant;
+use vipcast_bgp::net::clock;
 
 /// How often it is looked at, at least, while it matters.
 pub(super) const CLOCK_LOOK: Duration = Duration::from_secs(60);
@@ -21,12 +23,12 @@ pub(super) struct WallClock {
 
 impl WallClock {
     pub(super) fn new() -> Self {
-        Self { wall: SystemTime::now(), at: Instant::now() }
+        Self { wall: SystemTime::now(), at: clock::now() }
     }
 
     /// The time, if the clock was set since it was looked at last.
     pub(super) fn step(&mut self) -> Option<Timestamp> {
-        self.step_to(SystemTime::now(), Instant::now()).then(Timestamp::now)
+        self.step_to(SystemTime::now(), clock::now()).then(Timestamp::now)
     }
 
     fn step_to(&mut self, wall: SystemTime, now: Instant) -> bool {
