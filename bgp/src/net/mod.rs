@@ -159,7 +159,7 @@ impl Speaker {
         self.lookout.host().borrow().clone()
     }
 
-    /// Adds a peer and starts it; a [`PeerAddress`] is a transport with nothing else set. A second peer at the same IP
+    /// Adds a peer and starts it; a [`PeerAddress`](crate::transport::PeerAddress) is a transport with nothing else set. A second peer at the same IP
     /// address takes over the connections that come in.
     pub fn add_peer(&mut self, transport: impl Into<Transport>, config: PeerConfig) -> PeerHandle {
         self.next_id += 1;
