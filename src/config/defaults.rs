@@ -3,6 +3,8 @@
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
+use vipcast_bgp::{HoldTime, RestartTime};
+
 /// `state_dir`.
 pub const STATE_DIR: &str = "/var/lib/vipcast";
 /// `control.socket`.
@@ -11,12 +13,12 @@ pub const CONTROL_SOCKET: &str = "/run/vipcast/control.sock";
 pub const INTERFACE: &str = "lo";
 /// `port` of a peer and of `listen`.
 pub const BGP_PORT: u16 = 179;
-/// `hold_time` of a peer: a dead session is noticed in seconds, not in the minutes of RFC 4271.
-pub const HOLD_TIME: Duration = Duration::from_secs(9);
+/// `hold_time` of a peer, 9 s: a dead session is noticed in seconds, not in the minutes of RFC 4271.
+pub const HOLD_TIME: HoldTime = HoldTime::DEFAULT;
 /// `connect_retry` of a peer.
 pub const CONNECT_RETRY: Duration = Duration::from_secs(1);
-/// `graceful_restart.restart_time` of a peer: enough to start and to check, and no longer than a host that died may blackhole.
-pub const RESTART_TIME: Duration = Duration::from_secs(20);
+/// `graceful_restart.restart_time` of a peer, 20 s: enough to start and to check, and no longer than a host that died may blackhole.
+pub const RESTART_TIME: RestartTime = RestartTime::DEFAULT;
 /// `bfd.interval` of a peer: slow enough for every router, and a silence of 0.9 s is noticed.
 pub const BFD_INTERVAL: Duration = Duration::from_millis(300);
 /// `bfd.multiplier` of a peer.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use vipcast_bgp::RestartTime;
+
 use super::defaults;
 use super::diagnostic::{Report, Span};
 use super::model::GracefulRestart;
@@ -10,10 +12,6 @@ use super::read::Table;
 use super::tree::Node;
 use super::value;
 
-/// With none, nothing is kept.
-const SHORTEST: Duration = Duration::from_secs(1);
-/// The field of the OPEN has twelve bits (RFC 4724 §3).
-const LONGEST: Duration = Duration::from_secs(4095);
 /// Longer than this deserves a second thought.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -35,10 +33,12 @@ pub(super) fn graceful_restart(
     })
 }
 
-fn restart_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
-    let time = value::whole_seconds(node, key, SHORTEST..=LONGEST, "restart time", report)?;
-    if time > LONG {
-        let time = value::show_duration(time);
+fn restart_time(node: &Node, key: Span, report: &mut Report) -> Option<RestartTime> {
+    let range = RestartTime::MIN.as_secs()..=RestartTime::MAX.as_secs();
+    let time =
+        value::whole_seconds(node, key, range, "restart time", report).and_then(RestartTime::from_secs)?;
+    if time.duration() > LONG {
+        let time = value::show_duration(time.duration());
         report
             .warning(node.span, format!("a host that dies goes on getting traffic for {time}"))
             .hint("10 to 30 s is enough for a restart");

@@ -23,6 +23,7 @@ use ipnet::IpNet;
 pub use vipcast_bgp::transport::{Authentication, Reach};
 use vipcast_bgp::wire::{self, Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
+use vipcast_bgp::{HoldTime, RestartTime};
 
 pub use self::check::*;
 pub use self::dial::{Dial, ProxyProtocol};
@@ -133,8 +134,8 @@ pub struct Peer {
     pub local_as: Asn,
     /// The peer's ASN; equal to `local_as` for iBGP. `None`: any other (`external`).
     pub peer_as: Option<Asn>,
-    /// Hold time that we propose, whole seconds, 3 s to 65535 s.
-    pub hold_time: Duration,
+    /// Hold time that we propose; none at all only with `bfd: {strict: true}`.
+    pub hold_time: HoldTime,
     /// First delay between two attempts to connect, 100 ms to 30 s; doubles up to 30 s.
     pub connect_retry: Duration,
     /// Who connects.
@@ -173,15 +174,15 @@ impl Peer {
     /// begins when the session has ended for the router, which is told so by its hold timer where the network is silent
     /// (RFC 8538 §4), and that may have been set a moment before the network fell silent.
     pub fn keeps_routes(&self) -> Option<Duration> {
-        self.graceful_restart.map(|graceful| graceful.restart_time.saturating_add(self.hold_time))
+        self.graceful_restart.map(|graceful| graceful.restart_time.duration() + self.hold_time.duration())
     }
 }
 
 /// `graceful_restart: {restart_time: …}` (RFC 4724).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GracefulRestart {
-    /// How long the peer keeps our routes while we are away: whole seconds, 1 s to 4,095 s.
-    pub restart_time: Duration,
+    /// How long the peer keeps our routes while we are away.
+    pub restart_time: RestartTime,
     /// Whether it keeps them after a NOTIFICATION, too, unless that is a Hard Reset (RFC 8538).
     pub notification: bool,
 }

@@ -1,26 +1,24 @@
 //! `peers:` and `peer_defaults:`.
 
+mod fields;
+mod next_hop;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vipcast_bgp::HoldTime;
 use vipcast_bgp::wire::{Asn, Family, Role};
 
+pub(super) use self::next_hop::next_hops;
 use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
 use super::model::{Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach, RouterAddress};
 use super::places::Place;
-use super::read::{Field, Placed, Table, expected, list_of, map_of, missing, short};
-use super::tree::{Entry, Node, Value};
+use super::read::{Field, Placed, Table, map_of, missing, short};
+use super::tree::Entry;
 use super::{bfd, defaults, graceful_restart, transport, value};
 use crate::names::PeerName;
-
-/// The least hold time that BGP allows besides none at all (RFC 4271 §4.2).
-const LEAST_HOLD_TIME: Duration = Duration::from_secs(3);
-/// What fits in the field of the OPEN message.
-const LONGEST_HOLD_TIME: Duration = Duration::from_secs(65535);
-/// The delay between two attempts to connect doubles up to this, so it cannot start above it.
-const LONGEST_CONNECT_RETRY: Duration = Duration::from_secs(30);
 
 /// Reads every peer. `None` when one of them is wrong, or there are none; `peer_defaults` is read in any case.
 pub(super) fn read(
@@ -45,7 +43,7 @@ pub(super) fn read(
         .map(|entry| {
             let named = value::name(entry, "peer", report);
             let mut table = Table::open(&entry.value, Place::Peer, "a peer", entry.key_span, report)?;
-            let (at_address, table_span) = (table.field("address", report, peer_address), table.span);
+            let (at_address, table_span) = (table.field("address", report, fields::peer_address), table.span);
             let mut written = Written::read(table, report);
             // What `peer_defaults` say of an interface makes no router known by its link.
             let on_link = !at_address.is_given() && written.transport.interface.is_given();
@@ -117,9 +115,9 @@ pub(super) fn entries<'t>(top: &mut Table<'t>, report: &mut Report) -> Option<&'
 #[derive(Debug, Clone)]
 struct Written {
     port: Field<u16>,
-    peer_as: Field<PeerAs>,
+    peer_as: Field<fields::PeerAs>,
     local_as: Field<Asn>,
-    hold_time: Field<Duration>,
+    hold_time: Field<HoldTime>,
     connect_retry: Field<Duration>,
     mode: Field<ConnectMode>,
     families: Field<BTreeSet<Family>>,
@@ -163,15 +161,15 @@ impl Written {
     fn read(mut table: Table<'_>, report: &mut Report) -> Self {
         let written = Self {
             port: table.field("port", report, value::port),
-            peer_as: table.alias("peer_as", "remote_as", report, peer_as),
+            peer_as: table.alias("peer_as", "remote_as", report, fields::peer_as),
             local_as: table.field("local_as", report, value::asn),
-            hold_time: table.field("hold_time", report, hold_time),
-            connect_retry: table.field("connect_retry", report, connect_retry),
-            mode: mode(&mut table, report),
-            families: table.field("families", report, families),
-            source_address: table.field("source_address", report, source_address),
+            hold_time: table.field("hold_time", report, fields::hold_time),
+            connect_retry: table.field("connect_retry", report, fields::connect_retry),
+            mode: fields::mode(&mut table, report),
+            families: table.field("families", report, fields::families),
+            source_address: table.field("source_address", report, fields::source_address),
             transport: transport::Written::read(&mut table, report),
-            role: table.field("role", report, role),
+            role: table.field("role", report, fields::role),
             require_role: table.field("require_role", report, value::boolean),
             next_hop: table.field("next_hop", report, next_hops),
             extended_next_hop: table.field("extended_next_hop", report, value::boolean),
@@ -291,7 +289,7 @@ impl Written {
             return None;
         }
         let awaits_bfd = || self.bfd.set().is_some_and(|bfd| bfd.value.is_some_and(|bfd| bfd.strict));
-        if let Some(Placed { value: Duration::ZERO, span }) = self.hold_time.set()
+        if let Some(Placed { value: HoldTime::NONE, span }) = self.hold_time.set()
             && !awaits_bfd()
         {
             report
@@ -314,9 +312,9 @@ impl Written {
         }
         let local_as = local_as.set()?.value;
         let peer_as = match self.peer_as.set()?.value {
-            PeerAs::Number(asn) => Some(asn),
-            PeerAs::Internal => Some(local_as),
-            PeerAs::External => None,
+            fields::PeerAs::Number(asn) => Some(asn),
+            fields::PeerAs::Internal => Some(local_as),
+            fields::PeerAs::External => None,
         };
         // One in `peer_defaults` is for those of other ASes.
         let is_internal = peer_as == Some(local_as);
@@ -352,177 +350,10 @@ impl Written {
     }
 }
 
-/// `peer_as: 65000`, `internal` or `external`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PeerAs {
-    Number(Asn),
-    /// Ours.
-    Internal,
-    /// Any but ours.
-    External,
-}
-
-fn peer_as(node: &Node, key: Span, report: &mut Report) -> Option<PeerAs> {
-    match &node.value {
-        Value::Scalar(word) if word == "internal" => Some(PeerAs::Internal),
-        Value::Scalar(word) if word == "external" => Some(PeerAs::External),
-        Value::Scalar(_) | Value::Null | Value::Map(_) | Value::List(_) => {
-            value::asn(node, key, report).map(PeerAs::Number)
-        }
-    }
-}
-
 fn is_ipv6_link_local(address: IpAddr) -> bool {
     address.is_ipv6() && value::is_link_local(address)
 }
 
 fn family_word(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
-}
-
-fn peer_address(node: &Node, key: Span, report: &mut Report) -> Option<IpAddr> {
-    let address = value::address(node, key, report)?;
-    host_address(address, node.span, "a peer", report)?;
-    Some(address)
-}
-
-fn source_address(node: &Node, key: Span, report: &mut Report) -> Option<IpAddr> {
-    let address = value::address(node, key, report)?;
-    host_address(address, node.span, "a session", report)?;
-    Some(address)
-}
-
-/// Whether a TCP connection can begin or end at this address.
-fn host_address(address: IpAddr, span: Span, whose: &str, report: &mut Report) -> Option<()> {
-    if let Some(why) = value::not_a_host(address) {
-        let diagnostic = report.error(span, format!("{whose} cannot have the address {address}, {why}"));
-        if let IpAddr::V6(v6) = address
-            && let Some(v4) = v6.to_ipv4_mapped()
-        {
-            diagnostic.hint(format!("write `{v4}`"));
-        }
-        return None;
-    }
-    Some(())
-}
-
-fn hold_time(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
-    // None at all; whether that may be is seen when it is known whether there is BFD.
-    if matches!(&node.value, Value::Scalar(text) if matches!(text.as_str(), "0" | "0s" | "0ms")) {
-        return Some(Duration::ZERO);
-    }
-    value::whole_seconds(node, key, LEAST_HOLD_TIME..=LONGEST_HOLD_TIME, "hold time", report)
-}
-
-fn connect_retry(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
-    let delay = value::duration(node, key, Duration::from_millis(100), report)?;
-    if delay > LONGEST_CONNECT_RETRY {
-        report.error(node.span, "the first delay cannot be longer than the last").hint(format!(
-            "it doubles up to {}, which is the most",
-            value::show_duration(LONGEST_CONNECT_RETRY)
-        ));
-        return None;
-    }
-    Some(delay)
-}
-
-/// `passive` and `active` together say who connects.
-fn mode(table: &mut Table<'_>, report: &mut Report) -> Field<ConnectMode> {
-    let passive = table.field("passive", report, value::boolean);
-    let active = table.field("active", report, value::boolean);
-    match (passive, active) {
-        (Field::Absent, Field::Absent) => Field::Absent,
-        (Field::Broken, _) | (_, Field::Broken) => Field::Broken,
-        (Field::Set(Placed { value: true, span: first }), Field::Set(Placed { value: true, span })) => {
-            report
-                .error(span, "a peer cannot be both passive and active: nobody would connect")
-                .also(first, "here it only accepts")
-                .hint("leave both out: then we dial and accept");
-            Field::Broken
-        }
-        (Field::Set(Placed { value: true, span }), _) => {
-            Field::Set(Placed { value: ConnectMode::Passive, span })
-        }
-        (_, Field::Set(Placed { value: true, span })) => {
-            Field::Set(Placed { value: ConnectMode::Active, span })
-        }
-        (Field::Set(Placed { span, .. }), _) | (_, Field::Set(Placed { span, .. })) => {
-            Field::Set(Placed { value: ConnectMode::Both, span })
-        }
-    }
-}
-
-fn role(node: &Node, key: Span, report: &mut Report) -> Option<Role> {
-    const ROLES: [(&str, Role); 5] = [
-        ("customer", Role::Customer),
-        ("provider", Role::Provider),
-        ("peer", Role::Peer),
-        ("rs", Role::Rs),
-        ("rs-client", Role::RsClient),
-    ];
-    value::choice(node, key, &ROLES, report)
-}
-
-fn families(node: &Node, key: Span, report: &mut Report) -> Option<BTreeSet<Family>> {
-    const FAMILIES: [(&str, Family); 4] = [
-        ("ipv4", Family::IPV4_UNICAST),
-        ("ipv6", Family::IPV6_UNICAST),
-        ("ipv4-unicast", Family::IPV4_UNICAST),
-        ("ipv6-unicast", Family::IPV6_UNICAST),
-    ];
-    let list = list_of(node, key, "a list of address families", report, |node, key, report| {
-        value::choice(node, key, &FAMILIES, report)
-    })?;
-    if list.is_empty() {
-        report
-            .error(node.span, "a session without an address family carries nothing")
-            .hint("write `[ipv4, ipv6]`, or leave `families` out");
-        return None;
-    }
-    Some(list.into_iter().map(|family| family.value).collect())
-}
-
-/// `next_hop:` of a peer or an announcement: one address, or one for each family.
-pub(super) fn next_hops(node: &Node, key: Span, report: &mut Report) -> Option<NextHops> {
-    match &node.value {
-        Value::Scalar(_) => {
-            let hop = value::address(node, key, report)?;
-            next_hop(hop, node.span, report)?;
-            Some(match hop {
-                IpAddr::V4(v4) => NextHops { v4: Some(v4), v6: None },
-                IpAddr::V6(v6) => NextHops { v4: None, v6: Some(v6) },
-            })
-        }
-        Value::Map(_) => {
-            let mut table = Table::open(node, Place::NextHop, "`next_hop`", key, report)?;
-            let v4 = table.field("ipv4", report, |node, key, report| {
-                let v4 = value::ipv4(node, key, report)?;
-                next_hop(v4.into(), node.span, report).map(|()| v4)
-            });
-            let v6 = table.field("ipv6", report, |node, key, report| {
-                let v6 = value::ipv6(node, key, report)?;
-                next_hop(v6.into(), node.span, report).map(|()| v6)
-            });
-            table.finish(report);
-            Some(NextHops { v4: v4.optional()?, v6: v6.optional()? })
-        }
-        Value::Null | Value::List(_) => {
-            expected(node, key, "an IP address, or `{ipv4: …, ipv6: …}`", report);
-            None
-        }
-    }
-}
-
-/// Whether a router can forward to this address.
-fn next_hop(hop: IpAddr, span: Span, report: &mut Report) -> Option<()> {
-    let why = match value::not_a_host(hop) {
-        Some(why) => why,
-        None if hop.is_loopback() => "a loopback address",
-        None if hop.is_ipv6() && value::is_link_local(hop) => "a link-local address",
-        None => return Some(()),
-    };
-    report
-        .error(span, format!("{hop} cannot be a next hop: it is {why}"))
-        .hint("the next hop is an address of this host that the router can reach");
-    None
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use vipcast_bgp::HoldTime;
 use vipcast_bgp::wire::{Asn, Community, Family};
 
 use super::model::*;
@@ -48,7 +49,7 @@ fn what_is_not_said_has_a_default() {
                 port: 179,
                 local_as: Asn(65001),
                 peer_as: Some(Asn(65000)),
-                hold_time: Duration::from_secs(9),
+                hold_time: HoldTime::DEFAULT,
                 connect_retry: Duration::from_secs(1),
                 mode: ConnectMode::Both,
                 families: BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]),

@@ -235,24 +235,25 @@ pub enum DurationError {
 pub(super) fn whole_seconds(
     node: &Node,
     key: Span,
-    range: RangeInclusive<Duration>,
+    range: RangeInclusive<u16>,
     what: &str,
     report: &mut Report,
-) -> Option<Duration> {
-    let time = duration_of(node, key, *range.start(), Unit::Seconds, report)?;
+) -> Option<u16> {
+    let least = Duration::from_secs(u64::from(*range.start()));
+    let time = duration_of(node, key, least, Unit::Seconds, report)?;
     if time.subsec_nanos() != 0 {
         report
             .error(node.span, format!("a {what} is in whole seconds"))
             .hint(format!("write `{}s`", time.as_secs() + 1));
         return None;
     }
-    if time > *range.end() {
+    let seconds = u16::try_from(time.as_secs()).ok().filter(|seconds| seconds <= range.end());
+    if seconds.is_none() {
         report
             .error(node.span, format!("the {what} does not fit in an OPEN message"))
-            .hint(format!("the most is {}s", range.end().as_secs()));
-        return None;
+            .hint(format!("the most is {}s", range.end()));
     }
-    Some(time)
+    seconds
 }
 
 /// Numbers with units from the largest to the smallest, each at most once, nothing between: `1m30s`.

@@ -51,7 +51,11 @@ pub(super) struct Handover {
 
 /// The longest restart time of the peers that keep our routes; `None` when none does.
 pub(super) fn restart_time(config: &Config) -> Option<Duration> {
-    config.peers.values().filter_map(|peer| peer.graceful_restart.map(|graceful| graceful.restart_time)).max()
+    config
+        .peers
+        .values()
+        .filter_map(|peer| peer.graceful_restart.map(|graceful| graceful.restart_time.duration()))
+        .max()
 }
 
 /// The families of which everything that may have been announced is still bound. `announced` is what the predecessor

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipcast_bgp::net::clock;
 use vipcast_bgp::transport::{PeerAddress, Transport};
 use vipcast_bgp::wire::{Asn, Family};
-use vipcast_bgp::{GracefulRestart, HoldTime, PeerConfig, RestartTime};
+use vipcast_bgp::{GracefulRestart, HoldTime, PeerConfig};
 
 use crate::config::model::Peer;
 
@@ -23,7 +23,8 @@ pub(super) fn transport(peer: &Peer) -> Option<Transport> {
         reach: peer.reach,
         authentication: peer.authentication.clone(),
         // Behind the Send Hold Timer, which can say what is wrong (RFC 9687: twice the hold time here).
-        user_timeout: (!peer.hold_time.is_zero()).then(|| peer.hold_time * 2 + Duration::from_secs(1)),
+        user_timeout: (peer.hold_time != HoldTime::NONE)
+            .then(|| peer.hold_time.duration() * 2 + Duration::from_secs(1)),
     })
 }
 
@@ -34,15 +35,14 @@ pub(super) fn bgp_config(
     restarted: Option<BTreeSet<Family>>,
 ) -> PeerConfig {
     PeerConfig {
-        hold_time: HoldTime::from_secs(whole_seconds(peer.hold_time)).unwrap_or(HoldTime::NONE),
+        hold_time: peer.hold_time,
         connect_retry: peer.connect_retry,
         mode: peer.mode,
         families: peer.families.clone(),
         next_hops: peer.next_hop,
         extended_next_hop: peer.extended_next_hop,
         graceful_restart: peer.graceful_restart.map(|graceful| GracefulRestart {
-            restart_time: RestartTime::from_secs(whole_seconds(graceful.restart_time))
-                .unwrap_or(RestartTime::DEFAULT),
+            restart_time: graceful.restart_time,
             notification: graceful.notification,
             restarted,
         }),
@@ -52,10 +52,6 @@ pub(super) fn bgp_config(
         any_external: peer.peer_as.is_none(),
         ..PeerConfig::new(peer.local_as, peer.peer_as.unwrap_or(Asn(0)), router_id)
     }
-}
-
-fn whole_seconds(time: Duration) -> u16 {
-    u16::try_from(time.as_secs()).unwrap_or(u16::MAX)
 }
 
 /// Two speakers must not share it, or they collide in lockstep.

@@ -129,12 +129,14 @@ pub struct RestartTime(u16);
 impl RestartTime {
     /// 20 s: enough to start and to check, and no longer than anyone wants to wait for a host that died.
     pub const DEFAULT: Self = Self(20);
+    /// With none at all nothing is kept.
+    pub const MIN: Self = Self(1);
     /// The longest that can be told.
     pub const MAX: Self = Self(4_095);
 
     /// `None` outside 1 to 4,095 s.
     pub fn from_secs(seconds: u16) -> Option<Self> {
-        (1..=Self::MAX.0).contains(&seconds).then_some(Self(seconds))
+        (Self::MIN.0..=Self::MAX.0).contains(&seconds).then_some(Self(seconds))
     }
 
     /// In seconds, as it stands in an OPEN.
@@ -179,6 +181,12 @@ impl HoldTime {
     /// 9 s: a ToR that lost a host without a FIN forgets it within that time.
     pub const DEFAULT: Self = Self(9);
 
+    /// The least that BGP allows, besides [`HoldTime::NONE`].
+    pub const MIN: Self = Self(3);
+
+    /// The longest that can be told.
+    pub const MAX: Self = Self(u16::MAX);
+
     /// Zero turns the timers off, and a dead peer is not noticed by them; a peer that offers it is taken at its word only
     /// where we do, too. For peers that await BFD alone
     /// ([`PeerConfig::awaits_bfd`]), which notices. Others are asked for the default instead.
@@ -186,7 +194,7 @@ impl HoldTime {
 
     /// `None` below 3 s.
     pub fn from_secs(seconds: u16) -> Option<Self> {
-        (seconds >= 3).then_some(Self(seconds))
+        (seconds >= Self::MIN.0).then_some(Self(seconds))
     }
 
     /// In seconds, as it stands in an OPEN.

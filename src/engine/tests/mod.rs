@@ -24,7 +24,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vipcast_bgp::Instant;
 use vipcast_bgp::wire::{Asn, Community, Family, iana};
-use vipcast_bgp::{RouteAttributes, Routes};
+use vipcast_bgp::{HoldTime, RestartTime, RouteAttributes, Routes};
 
 use super::*;
 use crate::check::report::{CheckReport, HealthState, Outcome};
@@ -131,7 +131,7 @@ fn peer(last: u8) -> Peer {
         port: 179,
         local_as: Asn(65001),
         peer_as: Some(Asn(65000)),
-        hold_time: ms(9_000),
+        hold_time: HoldTime::DEFAULT,
         connect_retry: SECOND,
         mode: ConnectMode::Both,
         families: [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into(),

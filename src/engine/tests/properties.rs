@@ -76,7 +76,10 @@ impl Shape {
         config.shutdown.unbind_delay = if self.slow[1] { SECOND } else { Duration::ZERO };
         config.shutdown.keep_addresses = self.keep_addresses;
         if let Some(tor) = config.peers.get_mut("tor-a").filter(|_| self.graceful) {
-            tor.graceful_restart = Some(GracefulRestart { restart_time: 10 * SECOND, notification: true });
+            tor.graceful_restart = Some(GracefulRestart {
+                restart_time: RestartTime::from_secs(10).unwrap(),
+                notification: true,
+            });
         }
         config
     }

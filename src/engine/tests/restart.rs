@@ -10,7 +10,7 @@ fn graceful() -> Config {
     let mut config =
         config([("dns", service(["192.0.2.2"], ["answers"])), ("web", service(["192.0.2.1"], ["alive"]))]);
     config.peers.get_mut("tor-a").unwrap().graceful_restart =
-        Some(GracefulRestart { restart_time: 20 * SECOND, notification: true });
+        Some(GracefulRestart { restart_time: RestartTime::DEFAULT, notification: true });
     config
 }
 
