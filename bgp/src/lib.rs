@@ -13,6 +13,7 @@
 //! * [`wire`]: messages to bytes and back. No state.
 //! * [`adj_rib_out`]: what a session was sent against what is wanted, packed into UPDATEs.
 //! * [`adj_rib_in`]: the paths that a session has for prefixes that are watched.
+//! * [`prefix_map`]: the map that routes travel in; its versions share what they have in common.
 //! * [`fsm`]: one peer as a state machine: [`fsm::Peer::handle`] and [`fsm::Peer::deadline`].
 //! * [`bfd`]: BFD packets, and one session as a state machine: [`bfd::Session::handle`] and [`bfd::Session::deadline`].
 //! * [`host`]: this host's addresses as the kernel tells of them, and which can be next hops.
@@ -64,6 +65,7 @@ mod jitter;
 #[cfg(feature = "net")]
 pub mod net;
 mod next_hop;
+pub mod prefix_map;
 mod route;
 pub mod secret;
 #[cfg(test)]
@@ -78,5 +80,6 @@ pub use fsm::{
     Seen, Session, Stall, State, Tuning, Version,
 };
 pub use next_hop::{NextHop, SessionNextHops};
+pub use prefix_map::PrefixMap;
 pub use route::{NextHops, RouteAttributes, Routes, family_of};
 pub use time::Instant;
