@@ -27,7 +27,7 @@ use vipcast_bgp::net::{Limiter, PeerHandle, PeerId, Speaker};
 use vipcast_bgp::transport::Transport;
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Family, Notification};
-use vipcast_bgp::{Extent, Paths, PeerConfig, PeerEvent, PeerStatus, State, Watched};
+use vipcast_bgp::{Extent, Paths, PeerConfig, PeerEvent, PeerStatus, PrefixMap, State, Watched};
 
 use self::events::Kind;
 pub use self::events::reduced_offer;
@@ -80,7 +80,7 @@ struct Running {
     /// thousands. At most [`events::COMPLAINTS`].
     complained: VecDeque<DownReason>,
     /// What the engine was told that the session cannot carry.
-    withheld: Arc<BTreeMap<IpNet, Withheld>>,
+    withheld: PrefixMap<Withheld>,
 }
 
 /// The streams that [`Peers`] reports on; the daemon selects over them.
@@ -384,7 +384,7 @@ impl Peers {
             // BFD may be up already, and then has nothing more to say.
             handle.liveness(self.watch.liveness(name));
             handle.watch(Arc::clone(&self.watched));
-            let (peer, complained, withheld) = (peer.clone(), VecDeque::new(), Arc::default());
+            let (peer, complained, withheld) = (peer.clone(), VecDeque::new(), PrefixMap::new());
             let running = Running { peer, bgp, handle, transport, complained, withheld };
             self.running.insert(name.clone(), running);
         }
@@ -433,7 +433,7 @@ impl Running {
 
 fn give(handle: &PeerHandle, Advertised { version, routes, extent }: &Advertised) {
     match extent {
-        Extent::Whole => handle.advertise(*version, Arc::clone(routes)),
-        Extent::Partial => handle.advertise_partial(*version, Arc::clone(routes)),
+        Extent::Whole => handle.advertise(*version, routes.clone()),
+        Extent::Partial => handle.advertise_partial(*version, routes.clone()),
     }
 }

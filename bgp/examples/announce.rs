@@ -4,14 +4,13 @@
 //! cargo run --example announce -- 10.0.0.1:179 65001 65000 10.0.0.2 192.0.2.10/32
 //! ```
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
 use vipcast_bgp::net::Speaker;
 use vipcast_bgp::transport::PeerAddress;
 use vipcast_bgp::wire::Asn;
-use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Version};
+use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Routes, Version};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -21,12 +20,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: announce PEER:PORT LOCAL_AS PEER_AS ROUTER_ID PREFIX".into());
     };
     let config = PeerConfig::new(Asn(local_as.parse()?), Asn(peer_as.parse()?), router_id.parse()?);
-    let routes = BTreeMap::from([(prefix.parse()?, Arc::new(RouteAttributes::default()))]);
+    let routes = Routes::from([(prefix.parse()?, Arc::new(RouteAttributes::default()))]);
 
     let (mut speaker, mut events) = Speaker::new();
     let address = PeerAddress { remote: remote.parse()?, source: None };
     let peer = speaker.add_peer(address, config.clone());
-    peer.advertise(Version(1), Arc::new(routes));
+    peer.advertise(Version(1), routes);
     while let Some((_, event)) = events.recv().await {
         match event {
             PeerEvent::Established(session) => {

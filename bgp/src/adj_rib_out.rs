@@ -1,24 +1,28 @@
 //! What was sent on one session against what is wanted: the difference, packed into as few UPDATEs as it fits.
 //!
 //! ```text
-//!  set(&Routes) ─► wanted ─┐                       ┌─► withdraw ─┐
-//!                          ├─ difference by prefix ┤             ├─► next_update() ─► UPDATE
-//!                   sent ──┘                       └─► announce ─┘        │
-//!                     ▲                                                   │
-//!                     └──────────────── becomes sent ◄────────────────────┘
+//!  set(&Routes) ─► what changed ─┐                       ┌─► withdraw ─┐
+//!                  since the last├─ difference by prefix ┤             ├─► next_update() ─► UPDATE
+//!           what the peer has ───┘                       └─► announce ─┘        │
+//!                     ▲                                                         │
+//!                     └───────────────────── sent ◄─────────────────────────────┘
 //! ```
+//!
+//! Only what changed is looked at: one route among 100,000 costs what one among ten does, and a session whose peer has
+//! everything remembers nothing but the set, which it shares with all others.
 //!
 //! An UPDATE is made only when the caller asks for it, so a peer that does not read costs the difference and no
 //! queue: however often the desired set changes meanwhile, what is sent in the end is the last one. Withdrawals go
 //! first. An [`AdjRibOut`] lives exactly as long as its session.
 
-use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::next_hop::{NextHop, SessionNextHops};
+use crate::prefix_map::{Change, PrefixMap};
 use crate::route::{RouteAttributes, Routes, family_of};
 use crate::wire::{
     AsPath, AsWidth, Asn, Attribute, ExtendedCommunity, Family, MAX_MESSAGE_LEN, Message, MpNextHop, MpNlri,
@@ -44,17 +48,28 @@ pub struct Egress {
 #[derive(Debug, Clone)]
 pub struct AdjRibOut {
     egress: Egress,
-    sent: BTreeMap<IpNet, Arc<RouteAttributes>>,
+    /// The last set, bits behind the prefix lengths cleared.
+    wanted: Routes,
+    /// What the peer has of the prefixes of which it has something else than the set; `None`: nothing.
+    behind: BTreeMap<IpNet, Option<Arc<RouteAttributes>>>,
+    sent_count: usize,
     /// Sent, but asked for again.
     resend: BTreeSet<IpNet>,
     withdraw: BTreeSet<IpNet>,
-    /// In their order. Most sets of attributes have one prefix or nearly all of them, and a set costs ten times as much as
-    /// a vector of one.
-    announce: BTreeMap<Arc<RouteAttributes>, Vec<IpNet>>,
-    withheld: BTreeMap<IpNet, Withheld>,
+    announce: BTreeSet<Due>,
+    withheld: PrefixMap<Withheld>,
+    /// Those withheld that fit into no message. Each set tries them again.
+    too_large: BTreeSet<IpNet>,
     end_of_rib: BTreeSet<Family>,
     /// End-of-RIB waits, because more is to come (RFC 4724 §4.1).
     hold_end_of_rib: bool,
+}
+
+/// A route to be announced. In the order of the UPDATEs: equal attributes stand together, and IPv4 prefixes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Due {
+    attributes: Arc<RouteAttributes>,
+    prefix: IpNet,
 }
 
 /// Why a wanted route is not sent on this session.
@@ -75,11 +90,14 @@ impl AdjRibOut {
         Self {
             end_of_rib: egress.families.clone(),
             egress,
-            sent: BTreeMap::new(),
+            wanted: Routes::new(),
+            behind: BTreeMap::new(),
+            sent_count: 0,
             resend: BTreeSet::new(),
             withdraw: BTreeSet::new(),
-            announce: BTreeMap::new(),
-            withheld: BTreeMap::new(),
+            announce: BTreeSet::new(),
+            withheld: PrefixMap::new(),
+            too_large: BTreeSet::new(),
             hold_end_of_rib: false,
         }
     }
@@ -89,23 +107,24 @@ impl AdjRibOut {
         self.hold_end_of_rib = hold;
     }
 
-    /// Wants exactly `routes` from now on. What is wanted and was sent already is not sent again.
+    /// Wants exactly `routes` from now on. What is wanted and was sent already is not sent again. Takes
+    /// O(changes · log n) when `routes` was made from the set before.
     ///
     /// Bits behind the prefix length do not count: on the wire `10.0.0.1/24` and `10.0.0.2/24` are one prefix, and the
     /// first of the two is wanted.
     pub fn set(&mut self, routes: &Routes) {
-        let routes = &*canonical(routes);
-        self.announce.clear();
-        self.withheld.clear();
-        self.withdraw = self.sent.keys().filter(|prefix| !routes.contains_key(*prefix)).copied().collect();
-        for (prefix, attributes) in routes {
-            if let Some(reason) = self.egress.obstacle(prefix, attributes) {
-                self.withhold(*prefix, reason);
-            } else if self.resend.contains(prefix) || self.sent.get(prefix) != Some(attributes) {
-                let group = self.announce.entry(Arc::clone(attributes));
-                group.or_insert_with(|| Vec::with_capacity(1)).push(*prefix);
+        let wanted = canonical(routes);
+        let before = std::mem::replace(&mut self.wanted, wanted.clone());
+        let again = std::mem::take(&mut self.too_large);
+        for Change { prefix, old, new } in before.diff(&wanted) {
+            self.forget_plan(&prefix, old);
+            let has = self.behind.remove(&prefix).unwrap_or_else(|| old.cloned());
+            if has.as_ref() != new {
+                self.behind.insert(prefix, has);
             }
+            self.plan(prefix, new);
         }
+        self.plan_again(again);
     }
 
     /// The session has other next hops from now on. `routes` is what is wanted now; what it changes is sent again, and
@@ -117,14 +136,20 @@ impl AdjRibOut {
         if families.is_empty() {
             return;
         }
-        self.resend.extend(self.sent.keys().filter(|prefix| families.contains(&family_of(prefix))));
         self.set(routes);
+        let is_moved = |prefix: &IpNet| families.contains(&family_of(prefix));
+        let sent: Vec<IpNet> = self.sent().filter(is_moved).collect();
+        self.resend.extend(&sent);
+        let wanted = self.wanted.clone();
+        self.plan_again(wanted.keys().copied().filter(is_moved).chain(sent));
     }
 
     /// Sends everything of `family` again, though nothing changed (RFC 2918 §4). `routes` is what is wanted now.
     pub fn refresh(&mut self, family: Family, routes: &Routes) {
-        self.resend.extend(self.sent.keys().filter(|prefix| family_of(prefix) == family));
         self.set(routes);
+        let sent: Vec<IpNet> = self.sent().filter(|prefix| family_of(prefix) == family).collect();
+        self.resend.extend(&sent);
+        self.plan_again(sent);
     }
 
     /// The next UPDATE that is due, counted as sent from now on; `None` when the peer has all that is wanted.
@@ -143,18 +168,65 @@ impl AdjRibOut {
 
     /// How many prefixes the peer has from us.
     pub fn sent_count(&self) -> usize {
-        self.sent.len()
+        self.sent_count
     }
 
     /// The wanted routes that this session cannot carry, and why.
-    pub fn withheld(&self) -> &BTreeMap<IpNet, Withheld> {
+    pub fn withheld(&self) -> &PrefixMap<Withheld> {
         &self.withheld
+    }
+
+    /// The prefixes that the peer has from us, in no order.
+    fn sent(&self) -> impl Iterator<Item = IpNet> {
+        let as_wanted = self.wanted.keys().filter(|prefix| !self.behind.contains_key(*prefix));
+        let otherwise = self.behind.iter().filter(|(_, has)| has.is_some()).map(|(prefix, _)| prefix);
+        as_wanted.chain(otherwise).copied()
+    }
+
+    fn is_sent(&self, prefix: &IpNet) -> bool {
+        match self.behind.get(prefix) {
+            Some(has) => has.is_some(),
+            None => self.wanted.contains_key(prefix),
+        }
+    }
+
+    /// Says what is to be done about a prefix that is wanted with `attributes`, if it is. Nothing was said before.
+    fn plan(&mut self, prefix: IpNet, attributes: Option<&Arc<RouteAttributes>>) {
+        let Some(attributes) = attributes else {
+            if self.is_sent(&prefix) {
+                self.withdraw.insert(prefix);
+            }
+            return;
+        };
+        if let Some(reason) = self.egress.obstacle(&prefix, attributes) {
+            self.withhold(prefix, reason);
+        } else if self.resend.contains(&prefix) || self.behind.contains_key(&prefix) {
+            self.announce.insert(Due { attributes: Arc::clone(attributes), prefix });
+        }
+    }
+
+    /// Takes back what [`Self::plan`] said of a prefix when it was wanted with `attributes`.
+    fn forget_plan(&mut self, prefix: &IpNet, attributes: Option<&Arc<RouteAttributes>>) {
+        self.withdraw.remove(prefix);
+        self.withheld.remove(prefix);
+        if let Some(attributes) = attributes {
+            self.announce.remove(&Due { attributes: Arc::clone(attributes), prefix: *prefix });
+        }
+    }
+
+    fn plan_again(&mut self, prefixes: impl IntoIterator<Item = IpNet>) {
+        let wanted = self.wanted.clone();
+        for prefix in prefixes {
+            let attributes = wanted.get(&prefix);
+            self.forget_plan(&prefix, attributes);
+            self.plan(prefix, attributes);
+        }
     }
 
     /// Not sent, and withdrawn if an earlier version of it was: the peer must not keep what is no longer true.
     fn withhold(&mut self, prefix: IpNet, reason: Withheld) {
         self.withheld.insert(prefix, reason);
-        if self.sent.contains_key(&prefix) {
+        if self.is_sent(&prefix) {
             self.withdraw.insert(prefix);
         }
     }
@@ -165,47 +237,65 @@ impl AdjRibOut {
         let batch = front(&self.withdraw, family, room);
         for prefix in &batch {
             self.withdraw.remove(prefix);
-            self.sent.remove(prefix);
             self.resend.remove(prefix);
+            self.sent_count -= 1;
+            if self.wanted.contains_key(prefix) {
+                self.behind.insert(*prefix, None);
+            } else {
+                self.behind.remove(prefix);
+            }
         }
         Some(unreach(family, &batch))
     }
 
     fn next_announcement(&mut self) -> Option<Update> {
         loop {
-            let mut group = self.announce.first_entry()?;
-            let attributes = Arc::clone(group.key());
-            let Some(first) = group.get().first() else {
-                group.remove();
-                continue;
-            };
-            let family = family_of(first);
+            let Due { attributes, prefix: first } = self.announce.first()?.clone();
+            let group = self.announce.iter().take_while(|due| due.attributes == attributes);
+            let family = family_of(&first);
             let room = self.egress.room(&self.egress.reach(family, &attributes, &[])).unwrap_or(0);
-            if room < encoded_prefix_len(first) {
+            if room < encoded_prefix_len(&first) {
                 // A shorter prefix of the same attributes may still fit.
-                let (unfit, fit): (Vec<IpNet>, Vec<IpNet>) = std::mem::take(group.get_mut())
-                    .into_iter()
-                    .partition(|p| family_of(p) == family && room < encoded_prefix_len(p));
-                *group.get_mut() = fit;
-                for prefix in unfit {
-                    self.withhold(prefix, Withheld::AttributesTooLarge);
+                let is_unfit =
+                    |prefix: &IpNet| family_of(prefix) == family && room < encoded_prefix_len(prefix);
+                let unfit: Vec<Due> = group.filter(|due| is_unfit(&due.prefix)).cloned().collect();
+                for due in unfit {
+                    self.announce.remove(&due);
+                    self.too_large.insert(due.prefix);
+                    self.withhold(due.prefix, Withheld::AttributesTooLarge);
                 }
                 if let Some(update) = self.next_withdrawal() {
                     return Some(update);
                 }
                 continue;
             }
-            let batch = front(group.get(), family, room);
-            group.get_mut().drain(..batch.len());
-            if group.get().is_empty() {
-                group.remove();
-            }
+            let batch = front(group.map(|due| &due.prefix), family, room);
             for prefix in &batch {
-                self.sent.insert(*prefix, Arc::clone(&attributes));
+                self.announce.pop_first();
                 self.resend.remove(prefix);
+                if self.behind.remove(prefix).is_some_and(|has| has.is_none()) {
+                    self.sent_count += 1;
+                }
             }
             return Some(self.egress.reach(family, &attributes, &batch));
         }
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let attributes = if Arc::ptr_eq(&self.attributes, &other.attributes) {
+            Ordering::Equal
+        } else {
+            self.attributes.cmp(&other.attributes)
+        };
+        attributes.then_with(|| self.prefix.cmp(&other.prefix))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -306,13 +396,19 @@ fn unreach(family: Family, prefixes: &[IpNet]) -> Update {
     Update { withdrawn, attributes, nlri: Vec::new(), malformed: Vec::new() }
 }
 
-/// `routes` with the bits behind the prefix lengths cleared; copied only if there are any.
-fn canonical(routes: &Routes) -> Cow<'_, Routes> {
-    if routes.keys().all(|prefix| prefix.trunc() == *prefix) {
-        return Cow::Borrowed(routes);
+/// `routes` with the bits behind the prefix lengths cleared. Only if there are any it is another map.
+fn canonical(routes: &Routes) -> Routes {
+    if routes.is_truncated() {
+        return routes.clone();
     }
-    let reversed = routes.iter().rev().map(|(prefix, attributes)| (prefix.trunc(), Arc::clone(attributes)));
-    Cow::Owned(reversed.collect())
+    let mut canonical = Routes::new();
+    for (prefix, attributes) in routes {
+        let prefix = prefix.trunc();
+        if !canonical.contains_key(&prefix) {
+            canonical.insert(prefix, Arc::clone(attributes));
+        }
+    }
+    canonical
 }
 
 /// From the front of `prefixes`, where those of `family` are, as many as fit into `room` bytes.

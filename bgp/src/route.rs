@@ -1,18 +1,20 @@
 //! What a host wants to announce: prefixes and the attributes they travel with, before any session has added
 //! its AS path and next hop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::prefix_map::PrefixMap;
 use crate::wire::{Community, ExtendedCommunity, Family, LargeCommunity};
 
-/// The whole desired set of a peer. Prefixes with equal attributes share one [`Arc`], which keeps ten thousand of
-/// them small; they are packed by value, so sharing is never needed for correctness.
-pub type Routes = BTreeMap<IpNet, Arc<RouteAttributes>>;
+/// The whole desired set of a peer. Versions of it share what they have in common, so the caller keeps one, changes it,
+/// and gives each peer a clone. Prefixes with equal attributes share one [`Arc`], which keeps ten thousand of them small;
+/// they are packed by value, so sharing is never needed for correctness.
+pub type Routes = PrefixMap<Arc<RouteAttributes>>;
 
 /// The part of a route's attributes that does not depend on the session.
 ///

@@ -96,11 +96,11 @@ fn lateness(over: Arc<AtomicBool>) -> std::thread::JoinHandle<Duration> {
     })
 }
 
-fn many_routes() -> Arc<Routes> {
+fn many_routes() -> Routes {
     let host = |n| IpNet::from(IpAddr::from(Ipv4Addr::from(0xC612_0000 + n)));
     // Each has attributes of its own, so that each takes an UPDATE of its own.
     let attributes = |n| Arc::new(RouteAttributes { med: Some(n), ..RouteAttributes::default() });
-    Arc::new((0..50_000).map(|n| (host(n), attributes(n))).collect())
+    (0..50_000).map(|n| (host(n), attributes(n))).collect()
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn hostile_peers_and_strangers_do_not_delay_a_keepalive_and_leave_nothing(
     // One reads nothing, with 50,000 routes on the way to it. Its own KEEPALIVEs come.
     let deaf = peer(deaf_at, ConnectMode::Active, 3);
     let mut deaf_peer = Raw::establish(&deaf_listener, 3).await;
-    deaf.advertise(Version(1), Arc::clone(&routes));
+    deaf.advertise(Version(1), routes.clone());
     let deaf_end = tokio::spawn(async move {
         loop {
             sleep(Duration::from_millis(900)).await;

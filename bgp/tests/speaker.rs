@@ -79,11 +79,11 @@ async fn wait_event(events: &mut Events, wanted: PeerEvent) {
     }
 }
 
-fn routes(count: u32, med: u32) -> Arc<Routes> {
+fn routes(count: u32, med: u32) -> Routes {
     let host = |n| IpNet::from(IpAddr::from(Ipv4Addr::from(0xC000_0200 + n)));
     // Each has attributes of its own, so that each takes an UPDATE of its own.
     let attributes = |n| Arc::new(RouteAttributes { med: Some(med * 100 + n), ..RouteAttributes::default() });
-    Arc::new((0..count).map(|n| (host(n), attributes(n))).collect())
+    (0..count).map(|n| (host(n), attributes(n))).collect()
 }
 
 fn shutdown(text: &str) -> Notification {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vipcast_bgp::Instant;
-use vipcast_bgp::Version;
 use vipcast_bgp::adj_rib_out::Withheld;
+use vipcast_bgp::{PrefixMap, Version};
 
 use super::Left;
 use super::address::{Address, AddressFact, Link, Links, Listing};
@@ -50,7 +50,7 @@ pub enum Event {
     /// The peer's TCP has acknowledged all UPDATEs of this version.
     PeerSynced(PeerName, Version),
     /// What the session with this peer cannot carry of what is announced, all of it.
-    PeerWithholds(PeerName, Arc<BTreeMap<IpNet, Withheld>>),
+    PeerWithholds(PeerName, PrefixMap<Withheld>),
     /// An operator drains something.
     Drain {
         /// What.
@@ -110,7 +110,7 @@ pub struct PeerFact {
     /// The last version that the peer's TCP has acknowledged in full.
     pub synced: Option<Version>,
     /// VIPs that the session cannot carry, and why.
-    pub withheld: Arc<BTreeMap<IpNet, Withheld>>,
+    pub withheld: PrefixMap<Withheld>,
     /// It may keep routes of ours until then (graceful restart), unless it is told everything before.
     pub keeps_until: Option<Instant>,
     /// The longest time to keep routes that a configuration before this one asked of it. A session is told by its end which

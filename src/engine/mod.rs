@@ -311,12 +311,11 @@ impl Engine {
             self.actual.changed.insert(vip);
             match decision.verdict.attributes() {
                 Some(attributes) => {
-                    Arc::make_mut(&mut self.desired.routes).insert(vip, Arc::clone(attributes));
+                    self.desired.routes.insert(vip, Arc::clone(attributes));
                 }
-                None if self.desired.routes.contains_key(&vip) => {
-                    Arc::make_mut(&mut self.desired.routes).remove(&vip);
+                None => {
+                    self.desired.routes.remove(&vip);
                 }
-                None => {}
             }
             if is_host_address(&vip) {
                 self.actual.open.insert(vip.addr());
@@ -342,7 +341,7 @@ impl Engine {
         if let Some(restart) = &mut self.facts.restart {
             restart.undecided.remove(&vip);
         }
-        Arc::make_mut(&mut self.desired.routes).remove(&vip);
+        self.desired.routes.remove(&vip);
         self.actual.changed.insert(vip);
         if is_host_address(&vip) {
             self.actual.open.insert(vip.addr());

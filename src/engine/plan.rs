@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -29,7 +28,7 @@ pub(super) struct Desired {
     /// Addresses that should be on the host, and the name of the interface for each.
     pub(super) addresses: BTreeMap<IpAddr, String>,
     /// Routes that every peer should have from us.
-    pub(super) routes: Arc<Routes>,
+    pub(super) routes: Routes,
     /// Whether that is all there is to say.
     pub(super) extent: Extent,
 }
@@ -40,7 +39,7 @@ pub struct Advertised {
     /// Its number.
     pub version: Version,
     /// All of it.
-    pub routes: Arc<Routes>,
+    pub routes: Routes,
     /// Whether more is to be decided, after a restart.
     pub extent: Extent,
 }
@@ -123,7 +122,7 @@ fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
     (differs || desired.extent != *extent).then(|| {
         Step::Advertise(Advertised {
             version: Version(version + 1),
-            routes: Arc::clone(&desired.routes),
+            routes: desired.routes.clone(),
             extent: desired.extent,
         })
     })

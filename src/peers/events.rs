@@ -1,11 +1,9 @@
 //! What happens to a session: said in the log, but not too often, and passed on as far as it concerns the engine.
 
-use std::sync::Arc;
-
 use tracing::{debug, info, warn};
 use vipcast_bgp::net::PeerId;
 use vipcast_bgp::net::clock;
-use vipcast_bgp::{Offer, PeerEvent};
+use vipcast_bgp::{Offer, PeerEvent, PrefixMap};
 
 use super::Peers;
 use crate::engine::Event;
@@ -32,7 +30,7 @@ impl Peers {
         match event {
             PeerEvent::Established(session) => {
                 running.complained.clear();
-                running.withheld = Arc::default();
+                running.withheld = PrefixMap::new();
                 let families: Vec<String> = session.families.iter().map(ToString::to_string).collect();
                 let status = running.handle.status();
                 if let Some(left_out) = ask(Kind::Established) {
@@ -79,9 +77,9 @@ impl Peers {
                 debug!(peer = %name, version = version.0, "everything wanted was acknowledged");
                 let withheld = running.handle.status().withheld;
                 let mut events = Vec::new();
-                if *running.withheld != withheld {
-                    running.withheld = Arc::new(withheld);
-                    events.push(Event::PeerWithholds(name.clone(), Arc::clone(&running.withheld)));
+                if running.withheld != withheld {
+                    running.withheld = withheld.clone();
+                    events.push(Event::PeerWithholds(name.clone(), withheld));
                 }
                 events.push(Event::PeerSynced(name.clone(), version));
                 events

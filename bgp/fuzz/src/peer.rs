@@ -71,7 +71,7 @@ struct Bench {
     seen: Vec<ConnId>,
     live: BTreeMap<ConnId, Live>,
     session: Option<View>,
-    wanted: Arc<Routes>,
+    wanted: Routes,
     extent: Extent,
     version: u64,
     watched: Arc<Watched>,
@@ -119,7 +119,7 @@ impl Bench {
             seen: Vec::new(),
             live: BTreeMap::new(),
             session: None,
-            wanted: Arc::default(),
+            wanted: Routes::new(),
             extent: Extent::Whole,
             version: 0,
             watched: Arc::default(),
@@ -198,7 +198,7 @@ impl Bench {
                 let count = if self.version <= 2 { count } else { count.min(64) };
                 self.wanted = routes(count, med, flags);
                 self.extent = if flags & 128 != 0 { Extent::Partial } else { Extent::Whole };
-                self.input(Input::Advertise(Version(self.version), Arc::clone(&self.wanted), self.extent));
+                self.input(Input::Advertise(Version(self.version), self.wanted.clone(), self.extent));
             }
             Op::Watch(which) => {
                 let watched = Arc::new(watched(which));
@@ -396,7 +396,7 @@ impl Bench {
         assert!(self.live.values().all(|live| live.unsent == 0), "the kernel has it all");
         let held = *keeps && self.extent == Extent::Partial;
         assert!(held || owed.is_empty(), "End-of-RIB is owed for {owed:?}");
-        let carried = self.wanted.iter().filter(|(prefix, _)| !status.withheld.contains_key(*prefix));
+        let carried = self.wanted.iter().filter(|(prefix, _)| !status.withheld.contains_key(prefix));
         let expected: BTreeMap<IpNet, u32> = carried
             .map(|(prefix, attributes)| (*prefix, attributes.med.expect("every route has one")))
             .collect();
@@ -507,7 +507,7 @@ fn watched(which: u8) -> Watched {
 }
 
 /// `count` host routes, with one MED or each with its own; of both families, and from another place, by `flags`.
-fn routes(count: u16, med: u8, flags: u8) -> Arc<Routes> {
+fn routes(count: u16, med: u8, flags: u8) -> Routes {
     let flag = |bit: u8| flags & 1 << bit != 0;
     let first = if flag(0) { count / 2 } else { 0 };
     let prefixes = (first..first + count).map(|number| {
@@ -522,5 +522,5 @@ fn routes(count: u16, med: u8, flags: u8) -> Arc<Routes> {
             RouteAttributes { med: Some(med), as_path_prepend: flags >> 4, ..RouteAttributes::default() };
         (IpNet::from(address), Arc::new(attributes))
     });
-    Arc::new(prefixes.collect())
+    prefixes.collect()
 }

@@ -1,4 +1,7 @@
-//! The rib against a model: what a peer holds that applied every UPDATE.
+//! The rib against two models: what a peer holds that applied every UPDATE, and a rib that plans everything anew at each
+//! change.
+
+mod from_scratch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,6 +12,7 @@ use proptest::prelude::*;
 
 use super::{AdjRibOut, Egress, Withheld};
 use crate::next_hop::{NextHop, SessionNextHops};
+use crate::prefix_map::PrefixMap;
 use crate::route::{RouteAttributes, Routes};
 use crate::wire::{
     AsPath, AsWidth, Asn, Attribute, Community, ExtendedCommunity, Family, LargeCommunity, Message,
@@ -266,7 +270,7 @@ fn what_a_session_cannot_carry_is_withheld_with_the_reason() {
     for (rib, reason) in [(&mut no_v6_hop, Withheld::NoNextHop), (&mut no_v6, Withheld::FamilyNotNegotiated)]
     {
         rib.set(&routes);
-        assert_eq!(rib.withheld(), &BTreeMap::from([(net("2001:db8::1/128"), reason)]));
+        assert_eq!(rib.withheld(), &PrefixMap::from([(net("2001:db8::1/128"), reason)]));
         assert_eq!(drain(rib).iter().map(|update| update.announced().count()).sum::<usize>(), 1);
         assert!(rib.is_synced());
         rib.set(&Routes::new());
@@ -350,7 +354,7 @@ fn attributes() -> impl Strategy<Value = Arc<RouteAttributes>> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => proptest::collection::btree_map(prefix(), attributes(), 0..40).prop_map(Op::Set),
+        3 => proptest::collection::btree_map(prefix(), attributes(), 0..40).prop_map(|routes| Op::Set(routes.into_iter().collect())),
         1 => any::<bool>().prop_map(Op::Refresh),
         4 => (0..6_usize).prop_map(Op::NextUpdates),
     ]

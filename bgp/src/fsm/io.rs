@@ -52,7 +52,7 @@ pub enum Input {
     /// End every connection with this NOTIFICATION, usually a Cease, and stay Idle.
     Stop(Notification),
     /// From now on announce exactly these routes.
-    Advertise(Version, Arc<Routes>, Extent),
+    Advertise(Version, Routes, Extent),
     /// From now on remember the peer's paths to exactly these prefixes.
     Watch(Arc<Watched>),
     /// The connection that [`Output::Dial`] asked for stands.

@@ -69,7 +69,7 @@ pub struct Peer {
     refuse_until: Option<Instant>,
     backoff: Backoff,
     jitter: Jitter,
-    wanted: Arc<Routes>,
+    wanted: Routes,
     watched: Arc<Watched>,
     version: Version,
     extent: Extent,
@@ -107,7 +107,7 @@ impl Peer {
             offer_again_at: None,
             retry_at: None,
             refuse_until: None,
-            wanted: Arc::default(),
+            wanted: Routes::new(),
             watched: Arc::default(),
             version: Version::default(),
             extent: Extent::default(),
@@ -287,7 +287,7 @@ impl Peer {
     /// Next hops follow the addresses of the interface. Without its own address a connection is dead, and the next one
     /// begins elsewhere.
     fn relocate(&mut self, conn: ConnId, endpoints: Option<Endpoints>, now: Instant, out: &mut Vec<Output>) {
-        let (configured, wanted) = (self.config.next_hops, Arc::clone(&self.wanted));
+        let (configured, wanted) = (self.config.next_hops, self.wanted.clone());
         let Some(connection) = self.connection(conn).filter(|connection| connection.endpoints.is_some())
         else {
             return;
@@ -319,7 +319,7 @@ impl Peer {
         }
         if tuning.next_hops != self.config.next_hops {
             self.config.next_hops = tuning.next_hops;
-            let wanted = Arc::clone(&self.wanted);
+            let wanted = self.wanted.clone();
             for connection in &mut self.connections {
                 if let Some(endpoints) = connection.endpoints.clone() {
                     connection.relocate(endpoints, tuning.next_hops, &wanted);
@@ -368,7 +368,7 @@ impl Peer {
     /// Sends what is due, and reports when the kernel has it all.
     fn send_updates(&mut self, now: Instant, out: &mut Vec<Output>) {
         let mut jitter = self.jitter.clone();
-        let wanted = Arc::clone(&self.wanted);
+        let wanted = self.wanted.clone();
         let Some(connection) = self.established_mut() else { return };
         connection.ask(now, out);
         connection.refresh(&wanted, now, out);

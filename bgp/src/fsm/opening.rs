@@ -128,7 +128,7 @@ impl Peer {
     }
 
     pub(super) fn establish(&mut self, conn: ConnId, now: Instant, out: &mut Vec<Output>) {
-        let (config, wanted, extent) = (self.config.clone(), Arc::clone(&self.wanted), self.extent);
+        let (config, wanted, extent) = (self.config.clone(), self.wanted.clone(), self.extent);
         let watched = Arc::clone(&self.watched);
         let Some(connection) = self.connection(conn) else { return };
         let Phase::OpenConfirm { session, keepalive_at, .. } = &connection.phase else { return };

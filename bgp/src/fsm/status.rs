@@ -1,11 +1,10 @@
 //! What a peer says about itself: its state, what came of the last session, and why, in words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use serde::Serialize;
 
 use super::failure::{CloseReason, DialError};
@@ -13,6 +12,7 @@ use super::hint::Seen;
 use super::negotiation::{Offer, Session};
 use crate::adj_rib_in::Paths;
 use crate::adj_rib_out::Withheld;
+use crate::prefix_map::PrefixMap;
 use crate::route::NextHops;
 use crate::time::Instant;
 use crate::wire::iana::notification::{self as code, cease};
@@ -115,7 +115,7 @@ pub struct PeerStatus {
     /// Prefixes that the peer has from us: its TCP has acknowledged them.
     pub acknowledged: usize,
     /// Prefixes that we want to announce and this session cannot carry.
-    pub withheld: BTreeMap<IpNet, Withheld>,
+    pub withheld: PrefixMap<Withheld>,
     /// What the peer announces of the prefixes that are watched.
     pub paths: Arc<Paths>,
     /// Totals since start.
@@ -137,7 +137,7 @@ impl PeerStatus {
             offer: Offer::Full,
             advertised: 0,
             acknowledged: 0,
-            withheld: BTreeMap::new(),
+            withheld: PrefixMap::new(),
             paths: Arc::default(),
             counters: Counters::default(),
         }

@@ -18,20 +18,19 @@
 //! `watch` channel, so the latest replaces those before it; so do the prefixes whose paths are to be remembered.
 //!
 //! ```no_run
-//! use std::collections::BTreeMap;
 //! use std::sync::Arc;
 //!
 //! use vipcast_bgp::net::Speaker;
 //! use vipcast_bgp::transport::PeerAddress;
 //! use vipcast_bgp::wire::Asn;
-//! use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Version};
+//! use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Routes, Version};
 //!
 //! # async fn announce() -> Result<(), Box<dyn std::error::Error>> {
 //! let (mut speaker, mut events) = Speaker::new();
 //! let address = PeerAddress { remote: "10.0.0.1:179".parse()?, source: None };
 //! let peer = speaker.add_peer(address, PeerConfig::new(Asn(65001), Asn(65000), "10.0.0.2".parse()?));
-//! let routes = BTreeMap::from([("192.0.2.10/32".parse()?, Arc::new(RouteAttributes::default()))]);
-//! peer.advertise(Version(1), Arc::new(routes));
+//! let routes = Routes::from([("192.0.2.10/32".parse()?, Arc::new(RouteAttributes::default()))]);
+//! peer.advertise(Version(1), routes);
 //! while let Some((_, event)) = events.recv().await {
 //!     if event == PeerEvent::Synced(Version(1)) {
 //!         break; // the router has been told
@@ -85,7 +84,7 @@ enum News {
 }
 
 /// The last set that a peer was given.
-type Desired = (Version, Arc<Routes>, Extent);
+type Desired = (Version, Routes, Extent);
 
 /// Names a peer among those of a [`Speaker`]; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,13 +212,13 @@ impl PeerHandle {
 
     /// Announces exactly `routes` from now on, across sessions. The caller numbers its sets; [`PeerEvent::Synced`]
     /// with this version, or a later one, tells that the kernel has all UPDATEs of an Established session.
-    pub fn advertise(&self, version: Version, routes: Arc<Routes>) {
+    pub fn advertise(&self, version: Version, routes: Routes) {
         self.advertise.send_replace((version, routes, Extent::Whole));
     }
 
     /// The same, while more is to be decided after a restart: End-of-RIB is held on sessions with graceful restart
     /// until [`Self::advertise`].
-    pub fn advertise_partial(&self, version: Version, routes: Arc<Routes>) {
+    pub fn advertise_partial(&self, version: Version, routes: Routes) {
         self.advertise.send_replace((version, routes, Extent::Partial));
     }
 

@@ -29,7 +29,7 @@ fn steps(case: Case<'_>) -> Vec<String> {
     let vip = ip("192.0.2.1");
     let routes = |there: bool| {
         let route = (net("192.0.2.1"), Arc::new(RouteAttributes::default()));
-        Arc::new(there.then_some(route).into_iter().collect::<Routes>())
+        there.then_some(route).into_iter().collect::<Routes>()
     };
     let extent = if case.partial { Extent::Partial } else { Extent::Whole };
     let desired = Desired {
@@ -139,7 +139,7 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let route = Arc::new(RouteAttributes::default());
     let desired = Desired {
         addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into(),
-        routes: Arc::new([(net("192.0.2.1"), route)].into()),
+        routes: [(net("192.0.2.1"), route)].into(),
         extent: Extent::Whole,
     };
     let owner = Owner::Us.into();
@@ -153,7 +153,7 @@ fn i2_the_order_is_bind_advertise_unbind() {
         Step::Bind(on("lo", "192.0.2.2")),
         Step::Advertise(Advertised {
             version: Version(1),
-            routes: Arc::clone(&desired.routes),
+            routes: desired.routes.clone(),
             ..Advertised::default()
         }),
         Step::Unbind(on("lo", "192.0.2.3")),

@@ -28,7 +28,7 @@ fn wait(story: &mut Story, time: Duration) -> Vec<String> {
 
 fn withholds(peer: &str, vips: &[&str]) -> Event {
     let withheld = vips.iter().map(|vip| (net(vip), Withheld::FamilyNotNegotiated)).collect();
-    Event::PeerWithholds(peer.into(), Arc::new(withheld))
+    Event::PeerWithholds(peer.into(), withheld)
 }
 
 fn synced(peer: &str, version: u64) -> Event {

@@ -49,7 +49,7 @@ pub(super) struct World {
     /// When the process ended.
     pub(super) exited: Option<Instant>,
     /// Every set since the last shutdown, and when it was given.
-    pub(super) history: Vec<(Instant, Arc<Routes>)>,
+    pub(super) history: Vec<(Instant, Routes)>,
     /// What routers keep of the predecessor's, until they were told everything or it is too late.
     stale: BTreeMap<PeerName, BTreeSet<IpAddr>>,
     stale_until: Instant,
@@ -307,7 +307,8 @@ impl World {
         if let Some(router) = self.routers.get_mut(&name).filter(|router| router.up) {
             let mut holds = std::mem::take(router).known_to_hold();
             if let Some(time) = keeps {
-                holds.extend(self.kept.remove(&name).map(|(_, holds)| holds).unwrap_or_default());
+                let before = self.kept.remove(&name).map(|(_, holds)| holds).unwrap_or_default();
+                holds.extend(before.iter().map(|(vip, route)| (*vip, Arc::clone(route))));
                 self.kept.insert(name.clone(), (self.now + time, holds));
             }
             self.peers_say.push_back(Event::PeerDown(name));
@@ -318,7 +319,7 @@ impl World {
     pub(super) fn router_reads(&mut self, name: &str) {
         let name = PeerName::from(name);
         if let Some(router) = self.routers.get_mut(&name).filter(|router| router.up && !router.stuck) {
-            router.holds = (*router.wanted.routes).clone();
+            router.holds = router.wanted.routes.clone();
             if router.wanted.extent == Extent::Whole {
                 self.stale.remove(&name);
                 self.kept.remove(&name);

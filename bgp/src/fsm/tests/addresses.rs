@@ -10,9 +10,8 @@ use crate::wire::{Message, Notification};
 
 #[test]
 fn what_has_another_next_hop_now_is_sent_again_and_what_has_none_is_withdrawn() {
-    let both = Arc::new(
-        routes(2, 5).iter().map(|(prefix, route)| (*prefix, Arc::clone(route))).chain([v6_route()]).collect(),
-    );
+    let both =
+        routes(2, 5).iter().map(|(prefix, route)| (*prefix, Arc::clone(route))).chain([v6_route()]).collect();
     let (mut bench, conn) = Bench::at(State::Established, ConnectMode::Passive);
     let outputs = bench.advertise(1, both);
     bench.acknowledge(outputs);

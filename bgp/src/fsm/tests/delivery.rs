@@ -108,7 +108,7 @@ fn a_peer_that_is_heard_and_acknowledges_nothing_is_named_once_with_the_mtu() {
 fn what_a_next_hop_that_is_gone_takes_away_is_told_when_the_peer_knows() {
     let (mut bench, conn) = quiet();
     let vip = ("2001:db8:1::1/128".parse().unwrap(), Arc::default());
-    let outputs = bench.advertise(1, Arc::new([vip].into()));
+    let outputs = bench.advertise(1, [vip].into());
     assert_eq!(show(&bench.acknowledge(outputs)), "send 1 UPDATE +1 -0, Synced 1, Acknowledged 1");
     let alone = Endpoints { interface_addresses: Vec::new(), ..endpoints() };
     let outputs = bench.input(Input::AddressesChanged(conn, Some(alone)));

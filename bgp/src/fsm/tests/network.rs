@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    pub(super) fn advertise(&mut self, side: usize, routes: std::sync::Arc<Routes>) {
+    pub(super) fn advertise(&mut self, side: usize, routes: Routes) {
         self.versions += 1;
         self.input(side, Input::Advertise(Version(self.versions), routes, Extent::Whole));
     }

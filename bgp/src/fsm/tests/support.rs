@@ -85,11 +85,11 @@ pub(super) fn update(first: u8, count: u32) -> Message {
 }
 
 /// `count` host routes with one set of attributes, told apart from others by `med`.
-pub(super) fn routes(count: u32, med: u32) -> Arc<Routes> {
+pub(super) fn routes(count: u32, med: u32) -> Routes {
     let attributes = Arc::new(RouteAttributes { med: Some(med), ..RouteAttributes::default() });
     let base = u32::from(Ipv4Addr::new(192, 0, 0, 0));
     let net = |n| ipnet::IpNet::from(std::net::IpAddr::from(Ipv4Addr::from(base + n)));
-    Arc::new((0..count).map(|n| (net(n), Arc::clone(&attributes))).collect())
+    (0..count).map(|n| (net(n), Arc::clone(&attributes))).collect()
 }
 
 /// The kernel holds nothing any more.
@@ -196,7 +196,7 @@ impl Bench {
         all
     }
 
-    pub(super) fn advertise(&mut self, version: u64, routes: Arc<Routes>) -> Vec<Output> {
+    pub(super) fn advertise(&mut self, version: u64, routes: Routes) -> Vec<Output> {
         self.input(Input::Advertise(Version(version), routes, Extent::Whole))
     }
 }

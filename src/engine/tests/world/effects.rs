@@ -90,7 +90,7 @@ impl World {
                     for router in self.routers.values_mut() {
                         router.wanted = advertised.clone();
                     }
-                    self.history.push((self.now, Arc::clone(routes)));
+                    self.history.push((self.now, routes.clone()));
                     self.advertised = advertised;
                 }
                 Effect::StopPeers => {

@@ -57,7 +57,7 @@ impl World {
             }
         }
         assert_eq!(self.engine.standing().len(), count, "no decision outlives its VIP");
-        assert_eq!(*self.advertised.routes, expected, "what is decided is what is advertised");
+        assert_eq!(self.advertised.routes, expected, "what is decided is what is advertised");
         self.i1_it_is_so();
     }
 
@@ -319,7 +319,7 @@ impl World {
         assert!(self.answers.is_empty() && self.engine.facts().asked.is_empty(), "a question is open");
         assert_eq!(self.told, self.kernel, "it was told of everything");
         for (name, router) in &self.routers {
-            assert_eq!(router.holds, *self.advertised.routes, "{name} has what is advertised");
+            assert_eq!(router.holds, self.advertised.routes, "{name} has what is advertised");
         }
         let ours: BTreeSet<&Address> = self
             .kernel
