@@ -9,12 +9,12 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use serde::Serialize;
 
-use super::{ConfigArgs, Failure, output};
+use super::{ConfigArgs, Failure, arguments, output};
 use crate::check::once;
 use crate::check::report::Outcome;
 use crate::config::model::{Check, Config};
 use crate::config::{self, Diagnostics, Host, Loaded};
-use crate::names::CheckName;
+use crate::names::{CheckName, ServiceName};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -22,8 +22,8 @@ pub(super) struct CheckArgs {
     config: ConfigArgs,
     /// Ask every check once, now, and show what it says; nothing is bound or announced. Exits with 1 when one fails.
     /// Only the checks of SERVICE where one is named
-    #[arg(long, value_name = "SERVICE", num_args = 0..=1)]
-    probe: Option<Option<String>>,
+    #[arg(long, value_name = "SERVICE", num_args = 0..=1, value_parser = arguments::probed_service)]
+    probe: Option<Option<ServiceName>>,
     /// Look at nothing of this host: no users, groups, programs or files. For a check where the configuration is made
     #[arg(long, conflicts_with = "probe")]
     offline: bool,
@@ -45,19 +45,11 @@ struct Probed {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
-    if let Some(Some(service)) = &args.probe
-        && service.contains('/')
-    {
-        return Err(anyhow!(
-            "{service} is no name of a service; the file comes first: check {service} --probe"
-        )
-        .into());
-    }
     let host = if args.offline { Host::Offline } else { Host::Strict };
     match config::load(args.config.path(), host) {
         Ok(Loaded { config, warnings }) if args.probe.is_some() => {
             output::complain(&rendered(&warnings));
-            probe(&config, args.probe.as_ref().and_then(Option::as_deref), args.json)
+            probe(&config, args.probe.as_ref().and_then(Option::as_ref), args.json)
         }
         Ok(Loaded { warnings, .. }) if args.json => output::print_json(&warnings),
         Ok(Loaded { config, warnings }) => {
@@ -80,12 +72,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
 }
 
 /// Asks the checks of `service`, or all.
-fn probe(config: &Config, service: Option<&str>, json: bool) -> Result<(), Failure> {
-    let services: BTreeMap<_, _> = config
-        .services
-        .iter()
-        .filter(|(name, _)| service.is_none_or(|service| name.as_str() == service))
-        .collect();
+fn probe(config: &Config, service: Option<&ServiceName>, json: bool) -> Result<(), Failure> {
+    let services: BTreeMap<_, _> =
+        config.services.iter().filter(|(name, _)| service.is_none_or(|service| *name == service)).collect();
     if let Some(service) = service.filter(|_| services.is_empty()) {
         return Err(anyhow!("there is no service {service} in the configuration").into());
     }

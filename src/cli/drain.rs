@@ -5,16 +5,17 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::{print, print_json};
-use super::{ClientArgs, Failure, block_on};
-use crate::config::parse_duration;
+use super::{ClientArgs, Failure, arguments, block_on};
 use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
 use crate::control::client::PATIENCE;
+use crate::names::ServiceName;
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct ServiceArgs {
     /// The service
-    service: Option<String>,
+    #[arg(value_parser = arguments::service)]
+    service: Option<ServiceName>,
     /// Every service
     #[arg(long)]
     all: bool,
@@ -23,7 +24,7 @@ struct ServiceArgs {
 impl ServiceArgs {
     fn services(&self) -> Services {
         match &self.service {
-            Some(service) => Services::Service(service.clone()),
+            Some(service) => Services::Service(service.to_string()),
             None => Services::All,
         }
     }
@@ -34,10 +35,10 @@ pub(super) struct DrainArgs {
     #[command(flatten)]
     services: ServiceArgs,
     /// End the drain by itself after this long, like 2h
-    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = arguments::some_time)]
     lasts: Option<Duration>,
     /// Why; shown by `status` and `explain`
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = arguments::reason)]
     reason: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
@@ -51,7 +52,7 @@ pub(super) struct NamedArgs {
     #[command(flatten)]
     services: ServiceArgs,
     /// Why; in the log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = arguments::reason)]
     reason: Option<String>,
     #[command(flatten)]
     client: ClientArgs,

@@ -4,15 +4,14 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::output::{self, age, print, print_json, table, vip};
-use super::{ClientArgs, Failure, block_on};
+use super::{ClientArgs, Failure, arguments, block_on};
 use crate::control::api::{Check, Explanation, Heard, PeerView};
 use crate::control::client::PATIENCE;
-use crate::control::server::parse_vip;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// The VIP, like 192.0.2.10
-    #[arg(value_parser = read_vip)]
+    #[arg(value_parser = arguments::vip)]
     vip: IpNet,
     #[command(flatten)]
     client: ClientArgs,
@@ -22,14 +21,6 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let path = format!("/v1/explain/{}", args.vip);
     let explanation: Explanation = block_on(args.client.client(PATIENCE).get(&path))??;
     if args.client.json { print_json(&explanation) } else { print(&render(&explanation)) }
-}
-
-/// What is no address is a mistake of the command line, and no answer of the daemon.
-fn read_vip(text: &str) -> Result<IpNet, String> {
-    parse_vip(text).map_err(|refused| match refused.hint {
-        Some(hint) => format!("{}; {hint}", refused.error),
-        None => refused.error,
-    })
 }
 
 fn render(explanation: &Explanation) -> String {

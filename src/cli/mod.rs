@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 78 bad configuration.
 
+mod arguments;
 mod check;
 mod demo;
 mod drain;
@@ -90,7 +91,7 @@ struct ClientArgs {
     #[arg(long)]
     json: bool,
     /// Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]
-    #[arg(long, value_name = "DURATION", value_parser = config::parse_duration, hide_default_value = true)]
+    #[arg(long, value_name = "DURATION", value_parser = arguments::some_time, hide_default_value = true)]
     timeout: Option<Duration>,
 }
 

@@ -58,7 +58,7 @@ pub use self::model::Config;
 use self::resolve::{Document, resolve};
 pub use self::socket::control_socket;
 use self::tree::{Node, Value};
-pub use self::value::{DurationError, parse_duration};
+pub use self::value::{DurationError, NameError, parse_duration, parse_service_name};
 use crate::blocking;
 
 /// Where the configuration is unless the command line says otherwise.

@@ -3,6 +3,8 @@
 //! Each reader takes a node and the span of its key (pointed at where there is no value), and returns the value or
 //! reports what is wrong with it.
 
+mod name;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -10,10 +12,12 @@ use std::time::Duration;
 
 use vipcast_bgp::wire::Asn;
 
+pub(super) use self::name::name;
+pub use self::name::{NameError, parse_service_name};
 use super::diagnostic::{Report, Span};
 use super::places::nearest;
 use super::read::{expected, short};
-use super::tree::{Entry, Node, Value};
+use super::tree::{Node, Value};
 
 /// No duration in a configuration is longer; it keeps sums of durations far from overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -444,23 +448,6 @@ fn interface_of(node: &Node, key: Span, longest: usize, report: &mut Report) -> 
     expected(node, key, WHAT, report)
         .hint(format!("the kernel allows 1 to {longest} characters, no blank, no `/`, `:` or `%`"));
     None
-}
-
-/// Whether a map key can be the name of a peer, check or service; reports it if not.
-pub(super) fn name(entry: &Entry, what: &str, report: &mut Report) -> bool {
-    const LONGEST_NAME: usize = 64;
-    let name = entry.key.as_str();
-    let message = if name.is_empty() {
-        format!("the name of a {what} is empty")
-    } else if name.chars().count() > LONGEST_NAME {
-        format!("the name of this {what} is longer than {LONGEST_NAME} characters")
-    } else if name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/') {
-        format!("`{}` cannot be the name of a {what}", short(name))
-    } else {
-        return true;
-    };
-    report.error(entry.key_span, message).hint("a name has no blanks and no `/`, and 1 to 64 characters");
-    false
 }
 
 #[cfg(test)]

@@ -291,6 +291,9 @@ pub struct DrainRequest {
     pub replace: bool,
 }
 
+/// The longest name and reason of an operator, in characters.
+pub const LONGEST_WORDS: usize = 256;
+
 /// `POST /v1/undrain` and `POST /v1/promote`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

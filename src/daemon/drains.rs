@@ -7,7 +7,7 @@ use vipcast_bgp::net::clock;
 
 use super::Daemon;
 use crate::control::Caller;
-use crate::control::api::{Done, DrainRequest, Refusal, Services, ServicesRequest};
+use crate::control::api::{Done, DrainRequest, LONGEST_WORDS, Refusal, Services, ServicesRequest};
 use crate::control::server::{Answer, Reply};
 use crate::control::view::drain_words;
 use crate::engine::{Drain, Ends, Event, Order, Scope};
@@ -16,8 +16,6 @@ use crate::state::Unsaved;
 
 /// How long an answer waits until the state directory has what was asked.
 const SAVE_PATIENCE: Duration = Duration::from_millis(1500);
-/// The longest name and reason of an operator, in characters.
-const LONGEST: usize = 256;
 
 /// What was done, or why not.
 type Outcome = Result<String, Answer>;
@@ -170,8 +168,8 @@ impl Daemon {
 fn order(by: String, reason: Option<String>) -> Result<Order, Answer> {
     let long = |what: &str, text: &str| {
         let length = text.chars().count();
-        (length > LONGEST).then(|| {
-            let error = format!("the {what} has {length} characters, and {LONGEST} are allowed");
+        (length > LONGEST_WORDS).then(|| {
+            let error = format!("the {what} has {length} characters, and {LONGEST_WORDS} are allowed");
             let hint = Some("say it shorter, or give the number of a ticket".to_owned());
             Answer::bad_request(&Refusal { error, hint })
         })

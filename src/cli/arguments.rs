@@ -1,0 +1,51 @@
+//! What the arguments may be. Whatever can be seen to be wrong without the daemon is a mistake of the command line (exit
+//! code 2), and no answer of the daemon.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config;
+use crate::control::api::LONGEST_WORDS;
+use crate::control::server::parse_vip;
+use crate::names::ServiceName;
+
+/// A VIP, as an address or a prefix.
+pub(super) fn vip(text: &str) -> Result<IpNet, String> {
+    parse_vip(text).map_err(|refused| match refused.hint {
+        Some(hint) => format!("{}; {hint}", refused.error),
+        None => refused.error,
+    })
+}
+
+/// The name of a service, configured or not.
+pub(super) fn service(text: &str) -> Result<ServiceName, config::NameError> {
+    config::parse_service_name(text)
+}
+
+/// The service behind `check --probe`, where the file is easily written instead.
+pub(super) fn probed_service(text: &str) -> Result<ServiceName, String> {
+    service(text).map_err(|error| match text.contains('/') {
+        true => format!("{error}; the file comes first: check {text} --probe"),
+        false => error.to_string(),
+    })
+}
+
+/// A duration that is not zero.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    match config::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("must be greater than zero".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Words that are shown beside a drain, or in the log.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        0..=LONGEST_WORDS => Ok(text.to_owned()),
+        length => Err(format!(
+            "it has {length} characters, and {LONGEST_WORDS} are allowed; say it shorter, or give the number of a ticket"
+        )),
+    }
+}
