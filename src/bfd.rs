@@ -17,9 +17,8 @@ use vipcast_bgp::bfd::{BfdEvent, SessionName, SessionSettings, Sessions};
 use vipcast_bgp::bfd::{Hops, Interval, SessionConfig, State};
 use vipcast_bgp::fsm::Liveness;
 use vipcast_bgp::net::bfd::{Bfd, Options, Report};
-
-use crate::config::model::{self, Peer, Reach};
-use crate::names::PeerName;
+use vipcast_node::model::{self, Peer, Reach};
+use vipcast_node::names::PeerName;
 
 /// How long the last packets may take.
 const GOODBYE: Duration = Duration::from_secs(2);

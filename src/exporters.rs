@@ -16,10 +16,9 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tracing::{info, warn};
 use vipcast_bgp::Instant;
-
-use crate::config::model::{BindPolicy, Config};
-use crate::engine::Engine;
-use crate::names::PeerName;
+use vipcast_node::engine::Engine;
+use vipcast_node::model::{BindPolicy, Config};
+use vipcast_node::names::PeerName;
 
 /// Programs that announce what is on the host's interfaces, where they are told to.
 const DAEMONS: [&str; 7] = ["bird", "bird6", "bgpd", "ospfd", "ospf6d", "isisd", "calico-node"];

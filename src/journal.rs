@@ -3,12 +3,12 @@
 mod thread;
 
 use tracing::{debug, info, warn};
+use vipcast_node::engine::{Drain, Order, Place, Record, Verdict};
+use vipcast_node::health::report::HealthState;
 
 pub use self::thread::Journal;
-use crate::check::report::HealthState;
 use crate::config::Diagnostics;
-use crate::control::view::{shutdown_word, verdict_word};
-use crate::engine::{Drain, Order, Place, Record, Verdict};
+use crate::control::view::verdict_word;
 
 /// Writes what was probably not meant in a configuration to the log.
 pub fn warn_of(warnings: &Diagnostics) {
@@ -107,7 +107,7 @@ fn log(record: &Record) {
             let undecided = words(undecided);
             warn!(undecided, "graceful restart is over by time; what is undecided is withdrawn");
         }
-        Record::Shutdown(phase) => info!(phase = shutdown_word(*phase), "shutting down"),
+        Record::Shutdown(phase) => info!(phase = phase.word(), "shutting down"),
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! # One idea
 //!
-//! Everything that happens is an [`Event`](engine::Event). The [`Engine`](engine::Engine) folds it into
-//! [`Facts`](engine::Facts), decides again about the services it touches, and plans the [`Effect`](engine::Effect)s that
+//! Everything that happens is an [`Event`](vipcast_node::engine::Event). The [`Engine`](vipcast_node::engine::Engine) folds it into
+//! [`Facts`](vipcast_node::engine::Facts), decides again about the services it touches, and plans the [`Effect`](vipcast_node::engine::Effect)s that
 //! lead from what is so to what should be. The engine is pure: time is an argument, and it owns no socket, task or clock.
 //!
 //! ```text
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Reload, drain, drift, adoption after a crash and shutdown are facts like any other; none has a path of its own.
-//! The same shape holds for every machine here: [`engine::Engine`], [`check::health::Health`] and
+//! The same shape holds for every machine here: [`vipcast_node::engine::Engine`], [`vipcast_node::health::Health`] and
 //! [`vipcast_bgp::fsm::Peer`] all have `handle(input, now) -> Vec<output>` and `deadline()`.
 //!
 //! # Threads
@@ -41,18 +41,18 @@
 //!
 //! | to change … | see |
 //! | --- | --- |
-//! | a configuration key | [`config`]: its place in `places.rs`, its reader, its field in [`config::model`] |
+//! | a configuration key | [`config`]: its place in `places.rs`, its reader, its field in [`vipcast_node::model`] |
 //! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
 //! | what is looked at on the host, and what follows when it is missing | [`config::Host`], `config::host`, `config::files` |
-//! | a kind of check | [`check`]: a variant of [`config::model::CheckKind`], a file, an arm in `probe`; its reader in `config::checks` |
+//! | a kind of check | [`check`]: a variant of [`vipcast_node::model::CheckKind`], a file, an arm in `probe`; its reader in `config::checks` |
 //! | whom a name is looked up for, and how long its addresses are used | `check::resolve`, `check::owners` |
 //! | what an `http` check takes for an answer | `check::http1`; HTTP/2 in `check::http2` |
-//! | rise, fall, intervals, damping | [`check::health`] |
+//! | rise, fall, intervals, damping | [`vipcast_node::health`] |
 //! | latency and error limits | `check::judgement` |
 //! | how a check hears of a change | `check::bells`, and the hub of its kind |
 //! | what an event changes | `engine::fold` |
-//! | when a VIP is announced, and why not | `engine::decide`, [`engine::Reason`] |
-//! | when a VIP is called announced, and what is said when no router has it | [`engine::reach`] |
+//! | when a VIP is announced, and why not | `engine::decide`, [`vipcast_node::engine::Reason`] |
+//! | when a VIP is called announced, and what is said when no router has it | [`vipcast_node::engine::reach`] |
 //! | the order of bind, announce, withdraw, unbind | `engine::plan`, and nowhere else |
 //! | what holds a condition, and what degraded means for it | `engine::condition` |
 //! | what follows when a service is healthy again | `engine::recovery` |
@@ -92,11 +92,9 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod discovery;
-pub mod engine;
 pub mod exporters;
 pub mod journal;
 pub mod log;
-pub mod names;
 pub mod peers;
 pub mod restart;
 pub mod signals;

@@ -26,11 +26,11 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
+use vipcast_node::model::{self, LogLevel};
 
 use self::form::Form;
 use self::line::Lines;
 use self::writer::Log as Thread;
-use crate::config::model::{self, LogLevel};
 
 /// How long the end of the process waits for stderr.
 const PATIENCE: Duration = Duration::from_secs(1);

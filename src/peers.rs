@@ -28,6 +28,9 @@ use vipcast_bgp::transport::Transport;
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Family, Notification};
 use vipcast_bgp::{Extent, Paths, PeerConfig, PeerEvent, PeerStatus, PrefixMap, State, Watched};
+use vipcast_node::engine::{Advertised, Event};
+use vipcast_node::model::{Config, ConnectMode, Peer, RouterAddress};
+use vipcast_node::names::PeerName;
 
 use self::events::Kind;
 pub use self::events::reduced_offer;
@@ -37,10 +40,7 @@ use self::listen::listen;
 use self::settings::{bgp_config, transport};
 use self::unnumbered::Unnumbered;
 use crate::bfd::Watch;
-use crate::config::model::{Config, ConnectMode, Peer, RouterAddress};
 use crate::discovery::Heard;
-use crate::engine::{Advertised, Event};
-use crate::names::PeerName;
 
 /// The running peers.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
+use vipcast_node::model::{Dial, Target, Via};
 
 use super::limit::Limit;
 use super::looks::{self, LastLook, Looker, Looks};
@@ -16,7 +17,6 @@ use super::owners::Owner;
 use super::resolve::{Found, Resolver};
 use super::stream::Stream;
 use super::{proxy, words};
-use crate::config::model::{Dial, Target, Via};
 use crate::vip::Here;
 
 #[cfg(test)]
@@ -199,16 +199,6 @@ impl Asking<'_> {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         Ok(stream)
-    }
-}
-
-impl Target {
-    /// What went wrong with one of the addresses: where a name has several, with the address.
-    pub(super) fn named(&self, address: IpAddr, cause: String) -> String {
-        match self.host.parse::<IpAddr>() {
-            Ok(_) => cause,
-            Err(_) => format!("{address}: {cause}"),
-        }
     }
 }
 

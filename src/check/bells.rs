@@ -13,8 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
-
-use crate::config::model::Transport;
+use vipcast_node::model::Transport;
 
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,11 @@ use bytes::Bytes;
 use domain::base::iana::OptRcode;
 use domain::base::{Message, MessageBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use vipcast_node::model::{Dial, DnsCheck, DnsTransport, Target};
 
 use super::asking::Asking;
 use super::limit::Answer;
 use super::words;
-use crate::config::model::{Dial, DnsCheck, DnsTransport, Target};
 
 /// The largest answer that we take over UDP, in bytes: what passes everywhere without fragments (RFC 9715 §3.1).
 const UDP_SIZE: u16 = 1232;

@@ -38,6 +38,8 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use vipcast_bgp::net::clock;
+use vipcast_node::model::ExecCheck;
+use vipcast_node::names::CheckName;
 
 use self::who::{Ids, Who};
 use super::capture::{Capture, Keep};
@@ -45,8 +47,6 @@ use super::limit::{Answer, Limit};
 use super::looks::Looks;
 use super::turn::Turns;
 use super::words;
-use crate::config::model::ExecCheck;
-use crate::names::CheckName;
 use crate::signals;
 
 mod starter;

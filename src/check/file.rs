@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::OFlag;
+use vipcast_node::model::{FileCheck, FileWanted, Pattern};
 
 use super::limit::{Answer, Limit};
 use super::looks::Looker;
 use super::words;
-use crate::config::model::{FileCheck, FileWanted, Pattern};
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use h2::RecvStream;
 use hyper::header::{CONTENT_TYPE, TE, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
+use vipcast_node::model::GrpcCheck;
 
 use self::message::Status;
 use super::asking::Asking;
@@ -17,7 +18,6 @@ use super::http::{AGENT, Chunks as _, status_in_words};
 use super::http2;
 use super::limit::Answer;
 use super::tls::{self, Hello, Trust};
-use crate::config::model::GrpcCheck;
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use hyper::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, 
 use hyper::http::response;
 use hyper::{Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
+use vipcast_node::model::{HttpCheck, HttpVersion, Method};
 
 pub(super) use self::body::Chunks;
 use self::body::in_body;
@@ -25,7 +26,6 @@ use super::limit::{Answer, Limit};
 use super::shown_url::shown;
 use super::tls::{self, Hello, Trust};
 use super::{http1, http2};
-use crate::config::model::{HttpCheck, HttpVersion, Method};
 
 #[cfg(test)]
 mod tests;

@@ -15,12 +15,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+use vipcast_node::model::{IcmpCheck, Target};
 
 use self::packet::{Echo, TOKEN, Version};
 use self::socket::{EchoSocket, Heard};
 use super::asking::Asking;
 use super::limit::Answer;
-use crate::config::model::{IcmpCheck, Target};
 
 /// Passes when no more are lost than may be. Where a name has several addresses, the next one is asked when one does not
 /// answer at all.
@@ -136,13 +136,6 @@ impl Tally {
             (_, Some(refusal)) => format!("{text}, at most {} % may be lost: {refusal}", check.loss),
             (_, None) => format!("{text}, at most {} % may be lost", check.loss),
         })
-    }
-}
-
-impl IcmpCheck {
-    /// Whether more are lost than may be.
-    fn is_too_much(&self, lost: u16) -> bool {
-        u32::from(lost) * 100 > u32::from(self.loss) * u32::from(self.count)
     }
 }
 

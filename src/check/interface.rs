@@ -15,12 +15,12 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Prop, State};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use tokio::task::JoinSet;
+use vipcast_node::model::InterfaceCheck;
 
 use super::bells::{Bell, Bells, Hub, Topic, WhileUsed};
 use super::limit::{Answer, Limit};
 use super::netlink::{Asker, Netlink, messages};
 use super::words;
-use crate::config::model::InterfaceCheck;
 
 #[cfg(test)]
 mod tests;

@@ -7,14 +7,14 @@
 mod hub;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+
+use vipcast_node::model::ListenerCheck;
 
 use super::bells::{Bell, Bells, Topic, WhileUsed};
 use super::limit::{Answer, Limit};
 use super::netlink::Asker;
-use crate::config::model::{ListenerCheck, Transport};
 
 #[cfg(test)]
 mod tests;
@@ -103,14 +103,5 @@ fn named(sockets: &BTreeSet<Listening>, name: impl Fn(&Listening) -> String) -> 
     match sockets.len() - names.len() {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
     }
 }

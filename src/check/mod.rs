@@ -41,7 +41,7 @@
 //! lookup, a look at a file, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has
 //! no result: nothing is reported that nobody saw.
 //!
-//! To add a kind of check: a variant of [`CheckKind`](crate::config::model::CheckKind), a file here with a
+//! To add a kind of check: a variant of [`CheckKind`](vipcast_node::model::CheckKind), a file here with a
 //! `probe` that says in words what it saw, an arm in `probe::Prober::ask`, and a reader in `config::checks`. A kind that
 //! learns of a change by itself has an arm in `probe::Prober::changed`, too.
 
@@ -55,13 +55,11 @@ mod dns;
 mod exec;
 mod file;
 mod grpc;
-pub mod health;
 mod http;
 mod http1;
 mod http2;
 mod icmp;
 mod interface;
-mod judgement;
 mod lanes;
 pub mod lateness;
 mod limit;
@@ -76,7 +74,6 @@ mod probe;
 mod process;
 mod proxy;
 mod remembered;
-pub mod report;
 mod resolve;
 pub mod runner;
 mod search;

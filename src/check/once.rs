@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use vipcast_node::health::report::Outcome;
+use vipcast_node::model::{Check, Service};
+use vipcast_node::names::{CheckName, ServiceName};
 
 use super::owners::owners;
 use super::probe::{Prober, Shared};
-use super::report::Outcome;
 use super::runner;
-use crate::config::model::{Check, Service};
-use crate::names::{CheckName, ServiceName};
 use crate::vip::Here;
 
 /// How long the end waits for killed programs to go.

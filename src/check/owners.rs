@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::config::model::{BindPolicy, Service};
-use crate::names::{CheckName, ServiceName};
+use vipcast_node::model::{BindPolicy, Service};
+use vipcast_node::names::{CheckName, ServiceName};
+
 use crate::vip::Here;
 
 /// Of one check.

@@ -11,6 +11,9 @@ use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
+use vipcast_node::health::report::Outcome;
+use vipcast_node::model::{Check, CheckKind};
+use vipcast_node::names::CheckName;
 
 use super::asking::Asking;
 use super::bells::Bell;
@@ -22,14 +25,11 @@ use super::listener::Listeners;
 use super::looks::{LastLook, Looker, Looks};
 use super::owners::{Owner, Owners};
 use super::process::Watched;
-use super::report::Outcome;
 use super::resolve::Resolver;
 use super::systemd::{self, Systemds};
 use super::tls::{self, SystemTrust, Trust};
 use super::turn::{Turns, Waits};
 use super::{dns, grpc, http, icmp, interface, listener, process, tcp, udp, words};
-use crate::config::model::{Check, CheckKind};
-use crate::names::CheckName;
 use crate::vip::Here;
 
 #[cfg(test)]

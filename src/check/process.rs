@@ -18,11 +18,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use vipcast_node::model::{ProcessCheck, WhichProcess};
 
 use super::limit::{Answer, Limit};
 use super::looks::Looker;
 use super::words;
-use crate::config::model::{ProcessCheck, WhichProcess};
 
 #[cfg(test)]
 mod tests;

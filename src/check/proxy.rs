@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::model::ProxyProtocol;
+use vipcast_node::model::ProxyProtocol;
 
 /// What a connection of version 2 begins with, §2.2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

@@ -39,17 +39,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
+use vipcast_node::health::report::{CheckNews, CheckReport, Outcome};
+use vipcast_node::health::{Health, Input, Judged, Output};
+use vipcast_node::model::{Check, Service};
+use vipcast_node::names::{CheckName, ServiceName};
 
 use super::exec::RUNNING;
-use super::health::{Health, Input, Judged, Output};
 use super::lateness::Lateness;
 use super::looks::LOOKS;
 use super::owners::{Owner, owners};
 use super::probe::{Prober, Shared};
-use super::report::{CheckNews, CheckReport, Outcome};
 use super::resolve::LOOKUPS;
-use crate::config::model::{Check, Service};
-use crate::names::{CheckName, ServiceName};
 use crate::vip::Here;
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Looks for a pattern in an answer that arrives bit by bit, within bounds of memory and time.
 
 use tokio::io::{self, AsyncRead, AsyncReadExt as _};
-
-use crate::config::model::{Pattern, Regex};
+use vipcast_node::model::{Pattern, Regex};
 
 /// Looked at of an answer, in bytes.
 pub(super) const MOST: usize = 64 * 1024;

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use vipcast_node::model::SystemdCheck;
+
 use super::bells::{Bell, Bells, Topic, WhileUsed};
 use super::limit::{Answer, Limit};
 use super::looks::{LastLook, Looks};
 use super::words;
-use crate::config::model::SystemdCheck;
 
 #[cfg(test)]
 mod tests;

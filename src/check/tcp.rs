@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
+use vipcast_node::model::{Pattern, TcpCheck};
 
 use super::asking::Asking;
 use super::limit::{Answer, Limit};
@@ -10,7 +11,6 @@ use super::pattern::quoted;
 use super::search::{MOST, Search};
 use super::stream::Stream;
 use super::words;
-use crate::config::model::{Pattern, TcpCheck};
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,7 @@ use tokio_rustls::rustls::client::{ResolvesClientCert, Resumption};
 use tokio_rustls::rustls::pki_types::{ServerName, UnixTime};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, SignatureScheme};
+use vipcast_node::model::{TlsCheck, TlsOptions};
 
 use self::expiry::Validity;
 use self::trust::{Authorities, Files};
@@ -36,7 +37,6 @@ pub(super) use self::words::io_error;
 use super::asking::Asking;
 use super::limit::Answer;
 use super::stream::Stream;
-use crate::config::model::{TlsCheck, TlsOptions};
 
 #[cfg(test)]
 pub(super) mod tests;

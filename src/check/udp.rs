@@ -6,10 +6,11 @@
 
 use std::net::SocketAddr;
 
+use vipcast_node::model::UdpCheck;
+
 use super::asking::Asking;
 use super::limit::Answer;
 use super::pattern::quoted;
-use crate::config::model::UdpCheck;
 
 #[cfg(test)]
 mod tests;

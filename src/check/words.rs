@@ -1,8 +1,8 @@
 //! Causes in the words that an operator reads in the log, in `explain` and in the API.
 
-use std::fmt::Write as _;
 use std::io;
-use std::time::Duration;
+
+pub(super) use vipcast_node::words::duration;
 
 /// Longest [`one_line`], in characters.
 pub(super) const LINE: usize = 200;
@@ -35,19 +35,6 @@ pub(super) fn io_error(error: &io::Error) -> String {
     }
 }
 
-/// `500 ms`, `1.5 s`, `2 s`.
-pub(super) fn duration(duration: Duration) -> String {
-    if duration < Duration::from_secs(1) {
-        return format!("{} ms", duration.as_millis());
-    }
-    let mut text = format!("{}", duration.as_secs());
-    let tenths = duration.subsec_millis() / 100;
-    if tenths > 0 {
-        let _infallible = write!(text, ".{tenths}");
-    }
-    text + " s"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,12 +54,5 @@ mod tests {
         assert_eq!(io_error(&io::Error::from_raw_os_error(111)), "connection refused");
         assert_eq!(io_error(&io::Error::from_raw_os_error(24)), "too many open files");
         assert_eq!(io_error(&io::Error::other("TLS is not spoken here")), "TLS is not spoken here");
-    }
-
-    #[test]
-    fn durations_are_short() {
-        assert_eq!(duration(Duration::from_millis(500)), "500 ms");
-        assert_eq!(duration(Duration::from_millis(1500)), "1.5 s");
-        assert_eq!(duration(Duration::from_secs(30)), "30 s");
     }
 }

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_node::names::ServiceName;
 
 use crate::config;
 use crate::control::api::LONGEST_WORDS;
 use crate::control::server::parse_vip;
-use crate::names::ServiceName;
 
 /// A VIP, as an address or a prefix.
 pub(super) fn vip(text: &str) -> Result<IpNet, String> {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use serde::Serialize;
+use vipcast_node::health::report::Outcome;
+use vipcast_node::model::{Check, Config};
+use vipcast_node::names::{CheckName, ServiceName};
 
 use super::{ConfigArgs, Failure, arguments, output};
 use crate::check::once;
-use crate::check::report::Outcome;
-use crate::config::model::{Check, Config};
 use crate::config::{self, Diagnostics, Host, Loaded};
-use crate::names::{CheckName, ServiceName};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {

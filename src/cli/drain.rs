@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use vipcast_node::names::ServiceName;
 
 use super::output::{print, print_json};
 use super::{ClientArgs, Failure, arguments, block_on};
 use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
 use crate::control::client::PATIENCE;
-use crate::names::ServiceName;
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]

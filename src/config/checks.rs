@@ -23,6 +23,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use vipcast_node::names::CheckName;
+
 use self::target::Way;
 use super::diagnostic::{Report, Span};
 use super::model::{Check, CheckKind};
@@ -30,7 +32,6 @@ use super::places::Place;
 use super::read::{Field, Placed, Table};
 use super::tree::{Entry, Node};
 use super::{defaults, value};
-use crate::names::CheckName;
 
 /// Faster than this, probing is a load test.
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);

@@ -131,19 +131,17 @@ pub(crate) fn identity(files: &ClientFiles) -> Result<CertifiedKey, FileError> {
     })
 }
 
-impl KeySource {
-    /// Reads the key.
-    pub(crate) fn read(&self) -> Result<Authentication, FileError> {
-        let path = match &self.place {
-            KeyPlace::File(path) => path.clone(),
-            KeyPlace::Credential(name) => {
-                let directory = std::env::var_os(CREDENTIALS).filter(|directory| !directory.is_empty());
-                let directory = directory.ok_or_else(|| FileError::NoCredentials(name.clone()))?;
-                PathBuf::from(directory).join(name)
-            }
-        };
-        password(&path).map(|secret| self.purpose.with(secret))
-    }
+/// Reads the key of a session.
+pub(crate) fn read_key(source: &KeySource) -> Result<Authentication, FileError> {
+    let path = match &source.place {
+        KeyPlace::File(path) => path.clone(),
+        KeyPlace::Credential(name) => {
+            let directory = std::env::var_os(CREDENTIALS).filter(|directory| !directory.is_empty());
+            let directory = directory.ok_or_else(|| FileError::NoCredentials(name.clone()))?;
+            PathBuf::from(directory).join(name)
+        }
+    };
+    password(&path).map(|secret| source.purpose.with(secret))
 }
 
 /// The only line of a file.

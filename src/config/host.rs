@@ -233,7 +233,7 @@ fn look(need: &Need) -> Seen {
             // What is wrong with one of them alone is found beside this.
             Ok(_) | Err(_) => Ok(None),
         },
-        Need::Key(source) => source.read().map(Some).map_err(of_file),
+        Need::Key(source) => files::read_key(source).map(Some).map_err(of_file),
         Need::SameKey(address, keys, first) => {
             let [Ok(this), Ok(other)] = keys.each_ref().map(KeyOrNot::read) else { return Ok(None) };
             if this == other {
@@ -274,7 +274,7 @@ impl KeyOrNot {
     fn read(&self) -> Result<Option<Authentication>, FileError> {
         match self {
             Self::Written(key) => Ok(key.clone()),
-            Self::At(source) => source.read().map(Some),
+            Self::At(source) => files::read_key(source).map(Some),
         }
     }
 }

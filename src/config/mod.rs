@@ -20,9 +20,7 @@
 //! All of this but `host` is pure once the files are read. `host` looks for the users, groups, programs and files that the
 //! configuration names, and says what follows from one that is missing: see [`Host`].
 
-pub mod defaults;
 pub mod diagnostic;
-pub mod model;
 
 mod bfd;
 mod checks;
@@ -50,11 +48,13 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-pub use self::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
+pub use vipcast_node::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
+pub use vipcast_node::model::Config;
+use vipcast_node::{defaults, model};
+
 pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
 use self::diagnostic::{FileId, Report};
 pub use self::host::Host;
-pub use self::model::Config;
 use self::resolve::{Document, resolve};
 pub use self::socket::control_socket;
 use self::tree::{Node, Value};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use vipcast_bgp::HoldTime;
 use vipcast_bgp::wire::{Asn, Family, Role};
+use vipcast_node::names::PeerName;
 
 pub(super) use self::next_hop::next_hops;
 use super::diagnostic::{Report, Span};
@@ -18,7 +19,6 @@ use super::places::Place;
 use super::read::{Field, Placed, Table, map_of, missing, short};
 use super::tree::Entry;
 use super::{bfd, defaults, graceful_restart, transport, value};
-use crate::names::PeerName;
 
 /// Reads every peer. `None` when one of them is wrong, or there are none; `peer_defaults` is read in any case.
 pub(super) fn read(

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use vipcast_bgp::wire::Family;
+use vipcast_node::names::{CheckName, PeerName, ServiceName};
 
 use super::diagnostic::{Report, Span};
 use super::model::{Check, Consequence, OnDegraded, OnDown, Peer, Preempt, Role, Service};
 use super::read::short;
 use super::tree::{Entry, Value};
-use crate::names::{CheckName, PeerName, ServiceName};
 
 /// Warns about what no peer is told, and about what has no effect.
 pub(super) fn look(

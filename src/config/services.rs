@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vipcast_node::names::ServiceName;
 
 pub(super) use self::condition::Checks;
 pub(super) use self::each_vip::expand;
@@ -21,7 +22,6 @@ use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, short};
 use super::tree::{Entry, Node, Value};
 use super::{defaults, value};
-use crate::names::ServiceName;
 
 /// What reading a service needs to know of the rest.
 pub(super) struct Around<'a> {

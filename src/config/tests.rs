@@ -9,10 +9,10 @@ use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use vipcast_bgp::HoldTime;
 use vipcast_bgp::wire::{Asn, Community, Family};
+use vipcast_node::names::CheckName;
 
 use super::model::*;
 use super::{Config, Severity, parse};
-use crate::names::CheckName;
 
 fn config(text: &str) -> Config {
     parse("test.yaml", text).unwrap_or_else(|found| panic!("{found}")).config

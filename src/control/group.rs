@@ -75,8 +75,8 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
-    use crate::config::model::Control;
     use crate::control::socket::listen;
+    use vipcast_node::model::Control;
 
     #[test]
     fn a_missing_group_leaves_the_socket_to_its_owner_and_one_that_is_there_gets_it() {

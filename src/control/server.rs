@@ -22,6 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 use tracing::{debug, info, warn};
+use vipcast_node::model::Control;
 
 use super::api::Refusal;
 use super::board::Board;
@@ -31,7 +32,6 @@ use super::line::Line;
 pub use super::request::{Answer, Command, Reply, Request, parse_vip};
 use super::request::{Body, command};
 use super::upkeep::{Upkeep, Where};
-use crate::config::model::Control;
 
 /// Pause after an error of `accept` itself, such as too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

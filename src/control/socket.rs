@@ -13,8 +13,7 @@ use nix::unistd::Gid;
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
-
-use crate::config::model::Control;
+use vipcast_node::model::Control;
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 64;

@@ -17,11 +17,11 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
+use vipcast_node::model::Control;
 
 use super::group::{self, Looking};
 use super::socket::{Found, SocketError, SocketFile, listen};
 use crate::blocking::Threads;
-use crate::config::model::Control;
 
 /// How often the file of the socket is looked at.
 pub(super) const LOOK: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };

@@ -10,15 +10,15 @@ use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::bfd;
 use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Whose};
+use vipcast_node::engine::reach;
+use vipcast_node::engine::{CheckFact, Drain, Engine, Everything, Held, Owner, Reason, Standing, Verdict};
+use vipcast_node::health::report::HealthState;
+use vipcast_node::model::{self, Condition, Service};
+use vipcast_node::names::{CheckName, PeerName};
 
 use super::api;
 use super::plain::plain;
 use crate::check::lateness::Lateness;
-use crate::check::report::HealthState;
-use crate::config::model::{self, Condition, Service};
-use crate::engine::reach;
-use crate::engine::{CheckFact, Drain, Engine, Everything, Held, Owner, Reason, Shutdown, Standing, Verdict};
-use crate::names::{CheckName, PeerName};
 use crate::peers::reduced_offer;
 
 /// A running peer as the view needs it.
@@ -80,7 +80,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
         warnings: around.warnings.clone(),
         uptime_ms: ms(around.started, now),
         config: around.config.clone(),
-        shutdown: engine.facts().shutdown.map(|phase| shutdown_word(phase).to_owned()),
+        shutdown: engine.facts().shutdown.map(|phase| phase.word().to_owned()),
         restarting: engine.is_restarting(),
         peers: around
             .peers
@@ -436,18 +436,6 @@ fn drain(drain: &Drain) -> api::Drain {
         since: format!("{:.0}", drain.since),
         until: drain.ends.map(|ends| format!("{:.0}", ends.wall)),
         except: Vec::new(),
-    }
-}
-
-/// The phase in a word.
-pub fn shutdown_word(phase: Shutdown) -> &'static str {
-    match phase {
-        Shutdown::Draining { .. } => "draining",
-        Shutdown::Withdrawing { .. } => "withdrawing",
-        Shutdown::Settling { .. } => "settling",
-        Shutdown::Ceasing { .. } => "ceasing",
-        Shutdown::Unbinding { .. } => "unbinding",
-        Shutdown::Done => "done",
     }
 }
 

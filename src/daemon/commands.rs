@@ -8,6 +8,8 @@ use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
 use vipcast_bgp::net::clock;
 use vipcast_bgp::{PeerStatus, State};
+use vipcast_node::engine::Event;
+use vipcast_node::names::CheckName;
 
 use super::reload::{Asker, Finished, NotReloaded};
 use super::{Daemon, Ending};
@@ -15,10 +17,8 @@ use crate::config::Loaded;
 use crate::control::api::{Done, Refusal};
 use crate::control::server::{Answer, Command, Request};
 use crate::control::view::{self, PeerInfo, Surroundings};
-use crate::engine::Event;
 use crate::journal;
 use crate::log;
-use crate::names::CheckName;
 use crate::restart;
 use crate::state::Unsaved;
 

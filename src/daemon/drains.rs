@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use vipcast_bgp::net::clock;
+use vipcast_node::engine::{Drain, Ends, Event, Order, Scope};
+use vipcast_node::names::ServiceName;
 
 use super::Daemon;
 use crate::control::Caller;
 use crate::control::api::{Done, DrainRequest, LONGEST_WORDS, Refusal, Services, ServicesRequest};
 use crate::control::server::{Answer, Reply};
 use crate::control::view::drain_words;
-use crate::engine::{Drain, Ends, Event, Order, Scope};
-use crate::names::ServiceName;
 use crate::state::Unsaved;
 
 /// How long an answer waits until the state directory has what was asked.

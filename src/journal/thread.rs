@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
+use vipcast_node::engine::Record;
 
 use super::log;
-use crate::engine::Record;
 
 /// Records that may wait for the thread, a few MiB at most. Beyond that they are left out and counted.
 const ROOM: usize = 16_384;

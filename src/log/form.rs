@@ -9,8 +9,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::fmt::format::{Format, Full, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
-
-use crate::config::model::LogFormat;
+use vipcast_node::model::LogFormat;
 
 static FORM: AtomicU8 = AtomicU8::new(Form::Plain as u8);
 

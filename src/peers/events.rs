@@ -4,9 +4,9 @@ use tracing::{debug, info, warn};
 use vipcast_bgp::net::PeerId;
 use vipcast_bgp::net::clock;
 use vipcast_bgp::{Offer, PeerEvent, PrefixMap};
+use vipcast_node::engine::Event;
 
 use super::Peers;
-use crate::engine::Event;
 
 /// Different failures of one peer that are remembered.
 pub(super) const COMPLAINTS: usize = 8;

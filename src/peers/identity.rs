@@ -12,8 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::warn;
 use vipcast_bgp::net::clock;
-
-use crate::config::model::{Config, Peer};
+use vipcast_node::model::{Config, Peer};
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_millis(500);

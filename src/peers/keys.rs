@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 use vipcast_bgp::Instant;
 use vipcast_bgp::transport::Authentication;
+use vipcast_node::model::{KeySource, Peer};
+use vipcast_node::names::PeerName;
 
-use crate::config::model::{KeySource, Peer};
-use crate::names::PeerName;
+use crate::config::files::read_key;
 
 /// Between two looks at a file.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -99,7 +100,7 @@ impl Keys {
         let (peer, source, read) = (peer.clone(), source.clone(), self.read.clone());
         let look = move || {
             while wanted.strong_count() > 0 {
-                let key = source.read().map_err(|error| error.to_string());
+                let key = read_key(&source).map_err(|error| error.to_string());
                 let found = key.is_ok();
                 let read = read.send(KeyRead { peer: peer.clone(), source: source.clone(), key });
                 if found || read.is_err() {

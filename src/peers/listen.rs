@@ -6,8 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nix::errno::Errno;
 use tracing::{debug, warn};
 use vipcast_bgp::net::Speaker;
-
-use crate::config::model::Listen;
+use vipcast_node::model::Listen;
 
 /// Listens on every address that is configured; on those that cannot be had yet, as soon as they can.
 pub(super) fn listen(speaker: &mut Speaker, listen: &Listen) {

@@ -8,8 +8,7 @@ use vipcast_bgp::net::clock;
 use vipcast_bgp::transport::{PeerAddress, Transport};
 use vipcast_bgp::wire::{Asn, Family};
 use vipcast_bgp::{GracefulRestart, HoldTime, PeerConfig};
-
-use crate::config::model::Peer;
+use vipcast_node::model::Peer;
 
 /// How it is reached; `None`: its router was not heard yet.
 pub(super) fn transport(peer: &Peer) -> Option<Transport> {

@@ -18,10 +18,10 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use vipcast_bgp::Instant;
 use vipcast_bgp::host::Host;
+use vipcast_node::model::{Peer, RouterAddress};
+use vipcast_node::names::PeerName;
 
-use crate::config::model::{Peer, RouterAddress};
 use crate::discovery::{Discovery, Heard};
-use crate::names::PeerName;
 
 /// A router that was not heard for three of its intervals has given way to another one.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
+use vipcast_node::engine::{Drains, HeldBack};
 
 use super::{StateDir, StateError};
-use crate::engine::{Drains, HeldBack};
 
 /// See the [module](self).
 pub(super) trait Disk {

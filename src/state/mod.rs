@@ -29,12 +29,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::{info, warn};
+use vipcast_node::engine::{Drains, HeldBack, Left};
 
 use self::lock::Unlocked;
 use self::restart::Announced;
 pub use self::store::{Late, Opened, Store, Unsaved};
 use self::stored::Clocks;
-use crate::engine::{Drains, HeldBack, Left};
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]

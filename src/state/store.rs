@@ -28,10 +28,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
+use vipcast_node::engine::{Drains, HeldBack, Left};
 
 use super::disk::Disk;
 use super::{StateDir, StateError};
-use crate::engine::{Drains, HeldBack, Left};
 
 /// How long a start waits for the state directory.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -19,9 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
-
-use crate::engine::{Drain, Drains, Ends, Everything, Order};
-use crate::names::ServiceName;
+use vipcast_node::engine::{Drain, Drains, Ends, Everything, Order};
+use vipcast_node::names::ServiceName;
 
 /// Stands for the drain of everything: no service can have this name.
 const EVERYTHING: &str = "/everything";

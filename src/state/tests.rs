@@ -1,9 +1,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
+use vipcast_node::engine::{Drain, Order};
+use vipcast_node::names::ServiceName;
+
 use super::*;
-use crate::engine::{Drain, Order};
-use crate::names::ServiceName;
 
 pub(super) fn scratch(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("vipcast-state-{}-{name}", std::process::id()));

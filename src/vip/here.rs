@@ -5,9 +5,10 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use vipcast_node::engine::{Address, AddressState, Listing};
+
 use super::message::Notice;
 use super::view::apply;
-use crate::engine::{Address, AddressState, Listing};
 
 /// Clones are one. Empty until the kernel has listed its addresses.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +54,7 @@ impl Here {
     }
 
     fn add(&self, ip: IpAddr) {
-        use crate::engine::{AddressFact, Owner};
+        use vipcast_node::engine::{AddressFact, Owner};
 
         let fact = AddressFact { owner: Owner::Other, state: AddressState::Usable };
         self.heard(Notice::Added(Address::host(ip, 0), fact));
@@ -75,7 +76,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::engine::{AddressFact, Link, Owner};
+    use vipcast_node::engine::{AddressFact, Link, Owner};
 
     #[test]
     fn i1_an_address_is_here_when_the_kernel_answers_for_it_on_an_interface_that_is_up() {

@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tokio::sync::{mpsc, oneshot};
+use vipcast_node::engine::{Address, Asked, Event};
 
 use super::message;
 use super::note::Notes;
 use super::requester::{Done, Job, Refusal};
 use super::socket::{Netlink, is_overrun, readable};
 use super::view::View;
-use crate::engine::{Address, Asked, Event};
 
 /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR (linux/rtnetlink.h).
 const GROUPS: [u32; 3] = [1, 5, 9];
@@ -143,7 +143,7 @@ impl Listener {
         }
     }
 
-    fn listed(&mut self, listing: crate::engine::Listing) {
+    fn listed(&mut self, listing: vipcast_node::engine::Listing) {
         let first = !self.view.is_listed();
         if let Some(event) = self.view.listed(listing) {
             if !first {

@@ -12,8 +12,7 @@ use rtnetlink::packet_route::address::{
 };
 use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-
-use crate::engine::{Address, AddressFact, AddressState, Asked, Link, Owner};
+use vipcast_node::engine::{Address, AddressFact, AddressState, Asked, Link, Owner};
 
 /// The address protocol (IFA_PROTO) that marks an address as put there by vipcast: ASCII `V`.
 const PROTOCOL: u8 = 86;

@@ -32,13 +32,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
+use vipcast_node::engine::{Address, Asked, Event};
 
 pub use self::here::Here;
 use self::listener::{Listener, subscribe};
 use self::note::Notes;
 use self::requester::{Job, Requester};
 use self::view::View;
-use crate::engine::{Address, Asked, Event};
 
 /// How long the start waits for the first listing. A kernel that is busy for longer is waited for by nobody.
 const FIRST_LISTING: Duration = Duration::from_secs(2);

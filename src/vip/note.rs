@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
+use vipcast_node::engine::{Address, Owner};
 
 use super::message::Notice;
-use crate::engine::{Address, Owner};
 use crate::state::{file, understand};
 
 /// The first kernel that keeps IFA_PROTO.

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use vipcast_node::engine::{Address, Asked, Listing};
 
 use super::message::{self, Notice};
 use super::note::Notes;
 use super::socket::{Frame, Netlink};
-use crate::engine::{Address, Asked, Listing};
 
 /// Requests that are sent and answered together, at most.
 const AT_ONCE: usize = 128;

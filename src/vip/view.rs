@@ -6,9 +6,10 @@
 
 use std::mem;
 
+use vipcast_node::engine::{Address, Event, Listing};
+
 use super::here::Here;
 use super::message::Notice;
-use crate::engine::{Address, Event, Listing};
 
 /// The host as the kernel has described it.
 #[derive(Debug, Default)]
@@ -102,7 +103,7 @@ pub(super) fn apply(known: &mut Listing, notice: Notice) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{AddressFact, AddressState, Link, Owner};
+    use vipcast_node::engine::{AddressFact, AddressState, Link, Owner};
 
     const FACT: AddressFact = AddressFact { owner: Owner::Us, state: AddressState::Usable };
 

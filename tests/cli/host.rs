@@ -58,7 +58,10 @@ fn what_the_host_lacks_is_an_error_of_a_check_a_warning_of_a_start_and_nothing_e
     let user = "there is no user `no-such-user` on this host; only what needs it fails, until that is mended";
     assert!(said.contains(user), "{said}");
     assert_eq!(config.checks.len(), 3);
-    assert!(config.peers.values().all(config::model::Peer::lacks_key), "none is talked to without its key");
+    assert!(
+        config.peers.values().all(vipcast_node::model::Peer::lacks_key),
+        "none is talked to without its key"
+    );
 
     let Loaded { config, warnings } = config::load(&file.0, Host::Offline).expect("nothing is looked at");
     assert!(warnings.is_empty(), "{warnings}");

@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use vipcast::config::{self, Host, model::Authentication};
+use vipcast::config::{self, Host};
 use vipcast_bgp::secret::Secret;
+use vipcast_bgp::transport::Authentication;
 
 const KEY: &str = "correct-horse";
 

@@ -1,10 +1,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpSocket, TcpStream};
+use vipcast_node::model::{CheckKind, TcpCheck};
 
 use super::*;
 use crate::check::probe::tests::{PATIENT, SHORT, closed_port, fail, pass, server, wait_for_close};
-use crate::config::model::{CheckKind, TcpCheck};
 
 #[tokio::test]
 async fn a_name_is_looked_up_and_every_address_is_tried() {

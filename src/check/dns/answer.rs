@@ -5,9 +5,9 @@ use domain::base::iana::{Class, OptRcode};
 use domain::base::wire::ParseError;
 use domain::base::{Message, ParsedName, Rtype};
 use domain::rdata::AllRecordData;
+use vipcast_node::model::DnsCheck;
 
 use crate::check::limit::Answer;
-use crate::config::model::DnsCheck;
 
 /// Answers that are read: with more, a hostile server could keep this thread busy with names that point to each other.
 const MOST: u16 = 1000;

@@ -8,10 +8,10 @@ use domain::base::Rtype;
 use domain::base::iana::{OptRcode, Rcode};
 use domain::rdata::{A, Cname, Mx, Txt};
 use proptest::prelude::*;
+use vipcast_node::model::CheckKind;
 
 use super::*;
 use crate::check::probe::tests::{PATIENT, fail, pass, prober, target, time_out, wait_for_close};
-use crate::config::model::CheckKind;
 
 type Name = domain::base::Name<Bytes>;
 

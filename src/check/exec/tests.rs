@@ -3,12 +3,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use vipcast_node::model::{CheckKind, Environment};
+
 use super::*;
 use crate::check::probe::Prober;
 use crate::check::probe::Shared;
 use crate::check::probe::tests::{PATIENT, SHORT, check, eventually, fail, outcome, pass, sh, time_out};
 use crate::check::turn::Waits;
-use crate::config::model::{CheckKind, Environment};
 
 /// A directory of this test alone.
 struct Directory(PathBuf);

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{Group, User};
+use vipcast_node::model::ExecCheck;
 
 use crate::check::limit::Limit;
 use crate::check::looks::Looks;
 use crate::check::remembered::{Failure, Remembered};
-use crate::config::model::ExecCheck;
 
 /// How long what was found is not looked up again.
 const LASTS: Duration = Duration::from_secs(60);

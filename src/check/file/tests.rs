@@ -1,9 +1,10 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
+use vipcast_node::model::{CheckKind, Regex};
+
 use super::*;
 use crate::check::probe::tests::{fail, pass};
-use crate::config::model::{CheckKind, Regex};
 
 /// A directory of this test alone.
 struct Directory(PathBuf);

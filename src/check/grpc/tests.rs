@@ -2,12 +2,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use h2::Reason;
+use vipcast_node::model::{CheckKind, Dial, TlsOptions};
 
 use super::*;
 use crate::check::http2::tests::{h2_server, respond};
 use crate::check::probe::tests::{answer, closed_port, fail, pass, server, target, time_out, wait_for_close};
 use crate::check::tls::tests::{Authority, served};
-use crate::config::model::{CheckKind, Dial, TlsOptions};
 
 const GRPC: (&str, &str) = ("content-type", "application/grpc+proto");
 const OK: &[(&str, &str)] = &[("grpc-status", "0")];

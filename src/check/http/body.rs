@@ -1,11 +1,11 @@
 //! Looks for a pattern in the body of an answer, in either version of HTTP.
 
 use bytes::Bytes;
+use vipcast_node::model::Pattern;
 
 use super::super::http2;
 use super::super::limit::Limit;
 use super::super::search::{MOST, Search};
-use crate::config::model::Pattern;
 
 /// A body that arrives in pieces. The pieces may be empty.
 pub(in crate::check) trait Chunks {

@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use hyper::Uri;
+use vipcast_node::model::{Dial, HttpCheck, Target, TlsOptions};
 
 use crate::check::shown_url::shown;
-use crate::config::model::{Dial, HttpCheck, Target, TlsOptions};
 
 /// One request of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
+use vipcast_node::model::{CheckKind, Pattern, Regex};
 
 use super::*;
 use crate::check::looks::LastLook;
@@ -12,7 +13,6 @@ use crate::check::owners::Owner;
 use crate::check::probe::tests::{
     PATIENT, answer, closed_port, fail, http, pass, request, server, time_out, wait_for_close,
 };
-use crate::config::model::{CheckKind, Pattern, Regex};
 
 fn plain(address: SocketAddr) -> CheckKind {
     http(address, "web.example", None)
@@ -422,7 +422,7 @@ mod redirects {
 #[tokio::test]
 async fn a_probe_in_plain_text_takes_little_room_while_it_hangs() {
     let shared = crate::check::probe::Shared::new().0;
-    let via = crate::config::model::Via::default();
+    let via = vipcast_node::model::Via::default();
     let (owner, remark) = (Owner::nobody(&"up".into()), OnceLock::new());
     let limit = Limit::starting_now(PATIENT);
     let last_look = LastLook::default();

@@ -7,13 +7,13 @@ use h2::server::SendResponse;
 use hyper::HeaderMap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use vipcast_node::model::{CheckKind, HttpVersion, Method, Pattern, TlsOptions};
 
 use super::*;
 use crate::check::probe::tests::{
     answer, closed_port, fail, http, pass, request, server, time_out, wait_for_close,
 };
 use crate::check::tls::tests::{Authority, served};
-use crate::config::model::{CheckKind, HttpVersion, Method, Pattern, TlsOptions};
 
 /// An HTTP/2 server that treats every request with `serve`.
 pub(in crate::check) fn h2_server(

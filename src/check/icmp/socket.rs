@@ -13,9 +13,9 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use vipcast_node::model::Via;
 
 use super::packet::{Echo, Refusal, Version};
-use crate::config::model::Via;
 
 /// The origins of an error in the queue that are ICMP and ICMPv6 (linux/errqueue.h).
 const FROM_ICMP: [u8; 2] = [2, 3];

@@ -1,6 +1,8 @@
 use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 
+use vipcast_node::model::{CheckKind, Via};
+
 use super::*;
 use crate::check::limit::Limit;
 use crate::check::looks::{LastLook, Looks};
@@ -8,7 +10,6 @@ use crate::check::owners::Owner;
 use crate::check::probe::tests::{PATIENT, SHORT, check as any_check, fail, outcome, pass, pass_from};
 use crate::check::probe::{Prober, Shared};
 use crate::check::resolve::Resolver;
-use crate::config::model::{CheckKind, Via};
 use crate::vip::Here;
 
 /// Whether this user may ask at all; says so when not.

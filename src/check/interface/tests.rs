@@ -1,6 +1,7 @@
+use vipcast_node::model::CheckKind;
+
 use super::*;
 use crate::check::probe::tests::{PATIENT, SHORT, fail, pass};
-use crate::config::model::CheckKind;
 
 fn interface(name: &str) -> CheckKind {
     CheckKind::Interface(InterfaceCheck { name: name.into() })

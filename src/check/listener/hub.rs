@@ -35,13 +35,13 @@ use rtnetlink::sys::protocols::NETLINK_SOCK_DIAG;
 use socket2::{SockFilter, SockRef};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use vipcast_node::model::{ListenerCheck, Transport};
 
 use super::{Listening, judge};
 use crate::check::bells::{Bells, Hub, Topic};
 use crate::check::limit::Answer;
 use crate::check::netlink::{Asker, Netlink, messages};
 use crate::check::words;
-use crate::config::model::{ListenerCheck, Transport};
 
 /// Questions that wait; who comes later waits to ask.
 const WAITING: usize = 1024;

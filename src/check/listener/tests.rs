@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use socket2::{Domain, Socket, Type};
+use vipcast_node::model::CheckKind;
+use vipcast_node::model::Transport;
 
 use super::*;
 use crate::check::probe::tests::{PATIENT, check, fail, pass};
 use crate::check::probe::{Prober, Shared};
-use crate::config::model::CheckKind;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 

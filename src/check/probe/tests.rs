@@ -8,9 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use vipcast_bgp::net::clock;
+use vipcast_node::model::{ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions};
 
 use super::*;
-use crate::config::model::{ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions};
 
 /// Long enough for a loaded machine, where the time-out is not what is tested.
 pub(in crate::check) const PATIENT: Duration = Duration::from_secs(20);

@@ -4,11 +4,11 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use vipcast_node::model::CheckKind;
 
 use super::*;
 use crate::check::probe::tests::{PATIENT, check, eventually, fail, pass};
 use crate::check::probe::{Prober, Shared};
-use crate::config::model::CheckKind;
 
 /// A file that is gone after the test.
 struct Temporary(PathBuf);

@@ -5,14 +5,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vipcast_bgp::net::clock;
+use vipcast_node::health::report::HealthState;
+use vipcast_node::model::CheckKind;
 
 use super::*;
 use crate::check::dead_mount::DeadMount;
 use crate::check::probe::tests::{
     PATIENT, SHORT, answer, check, closed_port, eventually, http, server, sh, tcp, wait_for_close,
 };
-use crate::check::report::HealthState;
-use crate::config::model::CheckKind;
 
 /// A runner and the engine's end of the channel.
 struct Bench {
@@ -202,7 +202,7 @@ fn i4_a_check_that_panics_begins_anew_and_others_go_on() {
 
 #[test]
 fn i4_a_file_system_that_hangs_stops_no_other_check_and_not_the_end() {
-    use crate::config::model::{
+    use vipcast_node::model::{
         Dial, FileCheck, FileWanted, ProcessCheck, SystemdCheck, TlsOptions, WhichProcess,
     };
 

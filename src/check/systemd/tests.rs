@@ -5,13 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use futures_util::FutureExt as _;
+use vipcast_node::model::CheckKind;
 
 use super::*;
 use crate::check::dbus::tests::TOLD as RELOADING_BEGINS;
 use crate::check::dbus::wire::{Method, call, decode};
 use crate::check::probe::tests::{PATIENT, SHORT, check, eventually};
 use crate::check::probe::{Prober, Shared};
-use crate::config::model::CheckKind;
 
 const UNIT: &str = "web@1.service";
 const OBJECT: &str = "/org/freedesktop/systemd1/unit/web_401_2eservice";

@@ -3,12 +3,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use tokio::net::{TcpSocket, TcpStream};
+use vipcast_node::model::{CheckKind, Pattern, Regex, TcpCheck};
 
 use crate::check::probe::tests::{
     PATIENT, SHORT, closed_port, fail, http, outcome, pass, request, server, target, tcp, time_out,
     wait_for_close,
 };
-use crate::config::model::{CheckKind, Pattern, Regex, TcpCheck};
 
 #[tokio::test]
 async fn a_listener_passes() {

@@ -10,12 +10,12 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion, version,
 };
+use vipcast_node::model::{CheckKind, ClientFiles, Dial};
 
 use super::*;
 use crate::check::probe::tests::{
     answer, closed_port, fail, http, pass, request, server, target, time_out, wait_for_close,
 };
-use crate::config::model::{CheckKind, ClientFiles, Dial};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

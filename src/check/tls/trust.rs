@@ -11,6 +11,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use vipcast_node::model::{ClientFiles, TlsOptions};
 
 use super::Hello;
 use super::pinned::Verifier;
@@ -18,7 +19,6 @@ use super::x509::Certificate;
 use crate::check::asking::Asking;
 use crate::check::remembered::{Failure, Found, Remembered};
 use crate::config::files;
-use crate::config::model::{ClientFiles, TlsOptions};
 
 /// How often the authorities of the system may be read: a thousand checks that do not trust their servers must not read
 /// them a thousand times a second.

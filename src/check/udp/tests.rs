@@ -1,9 +1,10 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::thread;
 
+use vipcast_node::model::{CheckKind, Pattern, Regex, Target};
+
 use super::*;
 use crate::check::probe::tests::{SHORT, fail, outcome, pass, target, time_out};
-use crate::config::model::{CheckKind, Pattern, Regex, Target};
 
 /// A server that answers every datagram with `answers` of it, for as long as the tests run.
 fn server(answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> SocketAddr {

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use domain::base::iana::OptRcode;
 use domain::base::{Name, Rtype};
+use vipcast_node::model::{CheckKind, DnsCheck, DnsTransport, Target};
 
 use super::Around;
 use super::target::target_with_port;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, DnsCheck, DnsTransport, Target};
 use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of, short};
 use crate::config::tree::{Node, Value};

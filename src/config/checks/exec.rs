@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use vipcast_node::model::{Check, CheckKind, Environment, ExecCheck, Service};
+use vipcast_node::names::{CheckName, ServiceName};
+
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::host::{GroupUse, Need};
-use crate::config::model::{Check, CheckKind, Environment, ExecCheck, Service};
 use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
-use crate::names::{CheckName, ServiceName};
 
 /// `exec: {command: [program, argument, …]}` or `exec: {shell: "…"}`.
 pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> Option<CheckKind> {

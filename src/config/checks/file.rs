@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vipcast_node::model::{CheckKind, FileCheck, FileWanted};
+
 use super::Around;
 use super::pattern::pattern;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, FileCheck, FileWanted};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table};
 use crate::config::tree::{Node, Value};

@@ -1,11 +1,11 @@
 //! The `grpc` kind: whom to ask about which service.
 
 use hyper::http::uri::Authority;
+use vipcast_node::model::{CheckKind, Dial, GrpcCheck};
 
 use super::target::{Named, address, proxy_protocol};
 use super::{Around, tls};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, Dial, GrpcCheck};
 use crate::config::places::Place;
 use crate::config::read::{Table, expected, short};
 use crate::config::tree::{Node, Value};

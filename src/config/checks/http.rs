@@ -2,13 +2,13 @@
 //! `http_request`.
 
 use hyper::Uri;
+use vipcast_node::model::{CheckKind, Dial, HttpCheck, HttpVersion, Target};
 
 use super::Around;
 use super::http_request::Request;
 use super::target::{host, is_host, proxy_protocol, unix};
 use super::tls;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, Dial, HttpCheck, HttpVersion, Target};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};

@@ -1,10 +1,10 @@
 //! What an `http` check sends, and what it wants to read: method, headers, bodies.
 
 use hyper::header::{self, HeaderName, HeaderValue};
+use vipcast_node::model::{Method, Pattern};
 
 use super::pattern::pattern;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{Method, Pattern};
 use crate::config::read::{Field, Table, map_of, short};
 use crate::config::tree::{Entry, Node};
 use crate::config::value;

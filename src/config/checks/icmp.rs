@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use vipcast_node::model::{CheckKind, IcmpCheck};
+
 use super::Around;
 use super::target::host;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, IcmpCheck};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};

@@ -1,8 +1,9 @@
 //! The `interface` kind: a network interface whose link has to be up.
 
+use vipcast_node::model::{CheckKind, InterfaceCheck};
+
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, InterfaceCheck};
 use crate::config::places::Place;
 use crate::config::read::Table;
 use crate::config::tree::{Node, Value};

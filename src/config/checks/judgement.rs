@@ -3,9 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use vipcast_node::model::{Consequence, HoldDown, Limit, Measure, Share};
+
 use super::{MOST_IN_A_ROW, Pace};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{Consequence, HoldDown, Limit, Measure, Share};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, list_of, short};
 use crate::config::tree::{Node, Value};

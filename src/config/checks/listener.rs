@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use vipcast_node::model::{CheckKind, ListenerCheck, Transport};
+
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, ListenerCheck, Transport};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};

@@ -1,7 +1,8 @@
 //! What is sent and what must be in the answer: `send`, `send_hex`, and a text or `{regex: "…"}`.
 
+use vipcast_node::model::{Pattern, Regex};
+
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{Pattern, Regex};
 use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, short};
 use crate::config::tree::{Node, Value};

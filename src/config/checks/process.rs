@@ -2,9 +2,10 @@
 
 use std::num::NonZeroU32;
 
+use vipcast_node::model::{CheckKind, ProcessCheck, WhichProcess};
+
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, ProcessCheck, WhichProcess};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};

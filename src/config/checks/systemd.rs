@@ -1,8 +1,9 @@
 //! The `systemd` kind: a unit, and how systemd is reached.
 
+use vipcast_node::model::{CheckKind, SystemdCheck};
+
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, SystemdCheck};
 use crate::config::places::Place;
 use crate::config::read::{Table, expected, short};
 use crate::config::tree::{Node, Value};

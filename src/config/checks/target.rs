@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use vipcast_node::model::{CheckKind, ProxyProtocol, Target, Via};
+
 use super::{ANY_VIP, Around};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, ProxyProtocol, Target, Via};
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;

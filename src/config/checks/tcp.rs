@@ -1,10 +1,11 @@
 //! The `tcp` kind: a connection that is accepted, and what is said on it.
 
+use vipcast_node::model::{CheckKind, Dial, TcpCheck};
+
 use super::Around;
 use super::pattern::{pattern, payload};
 use super::target::{address, proxy_protocol};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, Dial, TcpCheck};
 use crate::config::places::Place;
 use crate::config::read::Table;
 use crate::config::tree::{Node, Value};

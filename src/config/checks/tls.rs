@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vipcast_node::model::{CheckKind, ClientFiles, Dial, TlsCheck, TlsOptions};
+
 use super::Around;
 use super::target::{Named, address, host, proxy_protocol};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::host::Need;
-use crate::config::model::{CheckKind, ClientFiles, Dial, TlsCheck, TlsOptions};
 use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of};
 use crate::config::tree::{Node, Value};

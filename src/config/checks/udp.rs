@@ -1,10 +1,11 @@
 //! The `udp` kind: a datagram, and what must come back.
 
+use vipcast_node::model::{CheckKind, UdpCheck};
+
 use super::Around;
 use super::pattern::{pattern, payload};
 use super::target::target;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{CheckKind, UdpCheck};
 use crate::config::places::Place;
 use crate::config::read::{Field, Table};
 use crate::config::tree::Node;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use vipcast_bgp::HoldTime;
 use vipcast_bgp::wire::{Asn, Family, Role};
+use vipcast_node::model::ConnectMode;
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::ConnectMode;
 use crate::config::read::{Field, Placed, Table, list_of};
 use crate::config::tree::{Node, Value};
 use crate::config::value;

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use vipcast_node::model::NextHops;
+
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::NextHops;
 use crate::config::places::Place;
 use crate::config::read::{Table, expected};
 use crate::config::tree::{Node, Value};

@@ -5,9 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use vipcast_bgp::wire::{Community, ExtendedCommunity, LargeCommunity};
+use vipcast_node::model::{Announce, NextHops};
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::{Announce, NextHops};
 use crate::config::peers::next_hops;
 use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, list_of, short};

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use vipcast_node::model::Condition;
+use vipcast_node::names::CheckName;
+
 use crate::config::diagnostic::{Report, Span};
-use crate::config::model::Condition;
 use crate::config::places::{Place, nearest};
 use crate::config::read::{Field, Placed, Table, expected, list_of, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
-use crate::names::CheckName;
 
 /// The checks there are, and which of them somebody names.
 #[derive(Debug)]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 
 use ipnet::IpNet;
+use vipcast_node::model::{Check, Condition, Service};
+use vipcast_node::names::{CheckName, ServiceName};
 
 use super::vip;
 use crate::config::checks::{self, Checks};
 use crate::config::diagnostic::Report;
-use crate::config::model::{Check, Condition, Service};
 use crate::config::read::short;
 use crate::config::tree::Entry;
-use crate::names::{CheckName, ServiceName};
 
 /// Every check that is run; the conditions of `services` name them. Reports VIPs that cannot be asked.
 pub(in crate::config) fn expand(

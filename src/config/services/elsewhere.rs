@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use vipcast_node::model::{BindPolicy, Check, CheckKind, Service};
+use vipcast_node::names::{CheckName, ServiceName};
+
 use super::vip;
 use crate::config::diagnostic::Report;
-use crate::config::model::{BindPolicy, Check, CheckKind, Service};
 use crate::config::read::short;
 use crate::config::tree::Entry;
-use crate::names::{CheckName, ServiceName};
 
 /// Reports them: an error where the check decides about that very VIP, a warning where it decides about another service.
 pub(in crate::config) fn look_at_targets(

@@ -1,9 +1,10 @@
 //! The names of peers, checks and services.
 
+use vipcast_node::names::ServiceName;
+
 use crate::config::diagnostic::Report;
 use crate::config::read::short;
 use crate::config::tree::Entry;
-use crate::names::ServiceName;
 
 /// Whether a map key can be the name of a peer, check or service; reports it if not.
 pub(in crate::config) fn name(entry: &Entry, what: &str, report: &mut Report) -> bool {

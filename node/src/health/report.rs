@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use vipcast_bgp::Instant;
 
-use crate::config::model::Check;
+use crate::model::Check;
 use crate::names::CheckName;
 
 /// Where a check stands (DESIGN §5).

@@ -24,7 +24,7 @@ use super::effect::{Effect, Record};
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
 use super::{Decision, Engine};
-use crate::config::model::{BindPolicy, Config, Peer};
+use crate::model::{BindPolicy, Config, Peer};
 
 /// A restart that the routers wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(super) fn preserved(
                 && announced.iter().filter(of(*family)).all(is_bound)
         }
         None => {
-            let vips = |service: &'_ crate::config::model::Service| -> Vec<IpNet> {
+            let vips = |service: &'_ crate::model::Service| -> Vec<IpNet> {
                 service.vips.iter().filter(of(*family)).copied().collect()
             };
             let always = config.services.values().filter(|service| service.bind == BindPolicy::Always);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use vipcast_bgp::Instant;
 
 use super::report::Outcome;
-use super::words;
-use crate::config::model::{Check, Consequence, Limit, Measure};
+use crate::model::{Check, Consequence, Limit, Measure};
+use crate::words;
 
 #[cfg(test)]
 mod tests;

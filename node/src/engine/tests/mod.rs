@@ -27,8 +27,8 @@ use vipcast_bgp::wire::{Asn, Community, Family, iana};
 use vipcast_bgp::{HoldTime, RestartTime, RouteAttributes, Routes};
 
 use super::*;
-use crate::check::report::{CheckReport, HealthState, Outcome};
-use crate::config::model::{
+use crate::health::report::{CheckReport, HealthState, Outcome};
+use crate::model::{
     self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, GracefulRestart, Listen,
     Log, LogFormat, LogLevel, NextHops, OnDegraded, OnDown, Peer, Preempt, Rank, Role, Target, TcpCheck,
 };
@@ -127,7 +127,7 @@ fn definition(port: u16) -> Arc<Check> {
 
 fn peer(last: u8) -> Peer {
     Peer {
-        address: crate::config::model::RouterAddress::Known(Ipv4Addr::new(10, 0, 1, last).into()),
+        address: crate::model::RouterAddress::Known(Ipv4Addr::new(10, 0, 1, last).into()),
         port: 179,
         local_as: Asn(65001),
         peer_as: Some(Asn(65000)),
@@ -299,7 +299,7 @@ fn show(effect: &Effect) -> String {
             format!("# restarted, {} undecided", undecided.len())
         }
         Effect::Record(Record::Shutdown(phase)) => {
-            format!("# {}", crate::control::view::shutdown_word(*phase))
+            format!("# {}", phase.word())
         }
     }
 }

@@ -11,6 +11,17 @@ pub enum Pattern {
     Regex(Regex),
 }
 
+impl Pattern {
+    /// Whether the answer holds it. An expression is compared with the answer as text, where what is not UTF-8 is
+    /// U+FFFD.
+    pub fn is_in(&self, answer: &[u8]) -> bool {
+        match self {
+            Self::Text(text) => answer.windows(text.len()).any(|window| window == text.as_bytes()),
+            Self::Regex(regex) => regex.is_match(&String::from_utf8_lossy(answer)),
+        }
+    }
+}
+
 /// As it is shown in the outcome of a probe: `"text"`, `/expression/`.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,5 +97,22 @@ mod tests {
     fn an_expression_that_would_take_long_is_refused() {
         assert!(Regex::new("(a?){50}a{50}b").is_ok());
         assert_eq!(Regex::new("(a{100}){100}").unwrap_err(), "compiled regex exceeded size limit");
+    }
+
+    #[test]
+    fn a_text_is_looked_for_in_bytes_and_an_expression_in_text() {
+        let text = Pattern::Text("PONG".into());
+        assert!(text.is_in(b"+PONG\r\n") && text.is_in(b"\xff\x00PONG"));
+        assert!(!text.is_in(b"PON") && !text.is_in(b"") && !text.is_in(b"pong"));
+        let regex = Pattern::Regex(Regex::new(r"^\+(PONG|OK)\r\n$").unwrap());
+        assert!(regex.is_in(b"+OK\r\n"));
+        assert!(!regex.is_in(b"-ERR\r\n") && !regex.is_in(b"\xff+OK\r\n"));
+    }
+
+    #[test]
+    fn an_expression_that_grows_without_bound_is_refused() {
+        assert!(Regex::new("((a{100}){100}){100}").is_err());
+        assert_eq!(Regex::new("a|b").unwrap(), Regex::new("a|b").unwrap());
+        assert_ne!(Regex::new("a|b").unwrap(), Regex::new("b|a").unwrap());
     }
 }

@@ -12,8 +12,8 @@ use super::facts::Shutdown;
 use super::plan::Advertised;
 use super::recovery::HeldBack;
 use super::verdict::Verdict;
-use crate::check::report::HealthState;
-use crate::config::model::Config;
+use crate::health::report::HealthState;
+use crate::model::Config;
 use crate::names::{CheckName, ServiceName};
 
 /// What is to be done, in this order.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::defaults;
+use crate::defaults;
 
 /// One entry under `latency:` or `errors:` of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The configuration as the program needs it: every name resolved, every default filled in, every value in range.
 //!
-//! Nothing here knows about YAML. [`super::load`] is the only way to make a [`Config`] from a file, so whoever
+//! Nothing here knows about YAML. `vipcast::config::load` is the only way to make a [`Config`] from a file, so whoever
 //! holds one holds a valid one (STYLE 8).
 
 mod check;
@@ -33,7 +33,7 @@ pub use self::judgement::*;
 pub use self::key::{KeyPlace, KeyPurpose, KeySource};
 pub use self::pattern::*;
 pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};
-use super::defaults;
+use crate::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 
 /// Everything the daemon was told.

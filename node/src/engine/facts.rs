@@ -17,8 +17,8 @@ use super::drains::{Drain, Drains, Leaving, Order, Scope};
 use super::kept::Kept;
 use super::recovery::Recovery;
 use super::restart::Restart;
-use crate::check::report::{CheckNews, CheckReport, HealthState, Outcome};
-use crate::config::model::{Check, Config};
+use crate::health::report::{CheckNews, CheckReport, HealthState, Outcome};
+use crate::model::{Check, Config};
 use crate::names::{CheckName, PeerName, ServiceName};
 
 /// Something happened.
@@ -155,6 +155,20 @@ pub enum Shutdown {
     },
     /// Nothing is left to do.
     Done,
+}
+
+impl Shutdown {
+    /// One word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Draining { .. } => "draining",
+            Self::Withdrawing { .. } => "withdrawing",
+            Self::Settling { .. } => "settling",
+            Self::Ceasing { .. } => "ceasing",
+            Self::Unbinding { .. } => "unbinding",
+            Self::Done => "done",
+        }
+    }
 }
 
 /// Everything we know.

@@ -12,7 +12,7 @@ use vipcast_bgp::{RouteAttributes, family_of};
 use super::condition::{Health, health};
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
-use crate::config::model::{BindPolicy, OnDegraded, OnDown, Rank, Role, Service};
+use crate::model::{BindPolicy, OnDegraded, OnDown, Rank, Role, Service};
 use crate::names::ServiceName;
 
 /// What is to become of one VIP.

@@ -22,7 +22,7 @@ use super::condition::{Health, health};
 use super::drains::Order;
 use super::effect::{Effect, Record};
 use super::{Engine, Touched};
-use crate::config::model::{Config, OnDegraded, Preempt, Role, Service};
+use crate::model::{Config, OnDegraded, Preempt, Role, Service};
 use crate::names::ServiceName;
 
 /// A VIP whose service is, or was, not well.

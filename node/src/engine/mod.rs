@@ -55,7 +55,7 @@ use self::reach::Reach;
 pub use self::recovery::{Held, HeldBack, Recovery};
 pub use self::restart::Restart;
 pub use self::verdict::{Reason, Verdict};
-use crate::config::model::{Config, Service};
+use crate::model::{Config, Service};
 use crate::names::{CheckName, ServiceName};
 
 /// A decision in force.

@@ -1,12 +1,12 @@
 //! `http:` checks: what is asked, and which answers pass.
 
-use hyper::header::{HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
 use super::check::Target;
 use super::dial::Dial;
 use super::pattern::Pattern;
 use super::tls::TlsOptions;
-use crate::config::defaults;
+use crate::defaults;
 
 /// `http: {url: …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,22 +21,24 @@
 //! them from drifting together again. A probe that outlasts its delay is followed by the next one at once. Whoever
 //! wakes late starts one probe, late; what was missed is not made up for.
 //!
-//! **Judgement.** Limits to latency and errors ([`Limit`](crate::config::model::Limit)) either make the check degraded, which
+//! **Judgement.** Limits to latency and errors ([`Limit`](crate::model::Limit)) either make the check degraded, which
 //! is reported beside its state, or make each probe count as failed while they are exceeded.
 //!
 //! **Damping.** A check with `hold_down` that goes down stays so for a time, which doubles with each time that it went down
 //! before and is halved again as it stays up. Meanwhile it is `Rising` when it passes, at the pace of `interval`.
 
+mod judgement;
+pub mod report;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
 
-use super::judgement::Judgement;
-use super::report::{HealthState, Outcome};
-use crate::config::model::{Check, Consequence, HoldDown};
-
-#[cfg(test)]
-mod tests;
+use self::judgement::Judgement;
+use self::report::{HealthState, Outcome};
+use crate::model::{Check, Consequence, HoldDown};
 
 /// What happens to a check.
 #[derive(Debug, Clone, Copy)]

@@ -8,8 +8,8 @@ use vipcast_bgp::Instant;
 use super::effect::{Effect, Record};
 use super::facts::{CheckFact, Event, PeerFact};
 use super::{Engine, kept, shutdown};
-use crate::check::report::{CheckReport, HealthState};
-use crate::config::model::{Config, Peer};
+use crate::health::report::{CheckReport, HealthState};
+use crate::model::{Config, Peer};
 use crate::names::{CheckName, PeerName, ServiceName};
 
 /// What an event may change.

@@ -20,8 +20,8 @@ use super::condition::{Health, health};
 use super::effect::{Effect, Record};
 use super::facts::{CheckFact, Facts};
 use super::{Engine, Touched};
-use crate::check::report::{HealthState, Outcome};
-use crate::config::model::{Check, Config};
+use crate::health::report::{HealthState, Outcome};
+use crate::model::{Check, Config};
 use crate::names::{CheckName, ServiceName};
 
 /// Beside the time that its results need: a loaded host, and the spread of first probes.

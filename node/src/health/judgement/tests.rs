@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::model::{CheckKind, Share, Target, TcpCheck};
+use crate::model::{CheckKind, Share, Target, TcpCheck};
 
 const WINDOW: Duration = Duration::from_secs(60);
 

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use vipcast_bgp::Instant;
 
 use super::{Health, Input, Judged, Output};
-use crate::check::report::{HealthState, HealthState::*, Outcome};
-use crate::config::model::{Check, CheckKind, Consequence, HoldDown, Limit, Measure, Target, TcpCheck};
+use crate::health::report::{HealthState, HealthState::*, Outcome};
+use crate::model::{Check, CheckKind, Consequence, HoldDown, Limit, Measure, Target, TcpCheck};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const FAST: Duration = Duration::from_millis(100);

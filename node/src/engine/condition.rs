@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::facts::Facts;
-use crate::config::model::Condition;
+use crate::model::Condition;
 use crate::names::CheckName;
 
 /// What the checks of a service come to, for one VIP.

@@ -19,7 +19,7 @@ use super::grpc::GrpcCheck;
 use super::http::HttpCheck;
 use super::judgement::{HoldDown, Limit};
 use super::tls::TlsCheck;
-use crate::config::defaults;
+use crate::defaults;
 use crate::names::ServiceName;
 
 /// One entry under `checks:`.
@@ -241,6 +241,13 @@ pub struct IcmpCheck {
     pub spacing: Duration,
 }
 
+impl IcmpCheck {
+    /// Whether more are lost than may be.
+    pub fn is_too_much(&self, lost: u16) -> bool {
+        u32::from(lost) * 100 > u32::from(self.loss) * u32::from(self.count)
+    }
+}
+
 impl Default for IcmpCheck {
     fn default() -> Self {
         Self {
@@ -283,6 +290,16 @@ pub struct Target {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl Target {
+    /// What went wrong with one of the addresses: where a name has several, with the address.
+    pub fn named(&self, address: IpAddr, cause: String) -> String {
+        match self.host.parse::<IpAddr>() {
+            Ok(_) => cause,
+            Err(_) => format!("{address}: {cause}"),
+        }
+    }
 }
 
 /// `exec: {command: […]}` or `exec: {shell: "…"}`.
@@ -332,6 +349,15 @@ pub enum Transport {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
 }
 
 /// `process: {pid_file: …}` or `process: {pid: 1234}`.

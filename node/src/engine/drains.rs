@@ -31,7 +31,7 @@ use vipcast_bgp::Instant;
 use super::effect::{Effect, Record};
 use super::facts::Facts;
 use super::{Decision, Engine, Touched};
-use crate::config::model::{Config, Rank};
+use crate::model::{Config, Rank};
 use crate::names::ServiceName;
 
 /// Drains of services that are not configured, at most. The oldest go first.

@@ -18,7 +18,7 @@ use vipcast_bgp::Version;
 
 use super::Engine;
 use super::facts::{Facts, Shutdown};
-use crate::config::model;
+use crate::model;
 
 /// How long a peer that reads nothing may hold up the end.
 const WITHDRAW_PATIENCE: Duration = Duration::from_secs(5);

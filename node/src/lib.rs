@@ -1,0 +1,8 @@
+//! A vipcast node as a pure machine: no socket, clock, task, file or random source of its own.
+
+pub mod defaults;
+pub mod engine;
+pub mod health;
+pub mod model;
+pub mod names;
+pub mod words;
