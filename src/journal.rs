@@ -3,8 +3,9 @@
 mod thread;
 
 use tracing::{debug, info, warn};
-use vipcast_node::engine::{Drain, Order, Place, Record, Verdict};
+use vipcast_node::engine::{Drain, Order, Place, Verdict};
 use vipcast_node::health::report::HealthState;
+use vipcast_node::record::{Record, What};
 
 pub use self::thread::Journal;
 use crate::config::Diagnostics;
@@ -20,8 +21,8 @@ pub fn warn_of(warnings: &Diagnostics) {
 
 /// Writes a record to the log.
 fn log(record: &Record) {
-    match record {
-        Record::Vip { vip, service, from, to, cause } => {
+    match &record.what {
+        What::Vip { vip, service, from, to, cause } => {
             let reason = to.as_ref().and_then(Verdict::reason).map(ToString::to_string);
             let (reason, cause) = (reason.as_deref(), cause.as_deref());
             let (was, now) = (verdict_word(from.as_ref()), verdict_word(to.as_ref()));
@@ -33,7 +34,7 @@ fn log(record: &Record) {
                 (Some(_), Some(Verdict::Withhold(_))) => {
                     warn!(%vip, %service, was, now, reason, cause, "VIP withdrawn");
                 }
-                // That it is announced is said when a router has it: see `Record::Reached`.
+                // That it is announced is said when a router has it: see `What::Reached`.
                 (_, Some(Verdict::Announce(_))) => debug!(%vip, %service, was, now = "ready", "VIP ready"),
                 (_, Some(Verdict::Demote(..))) => {
                     warn!(%vip, %service, was, now, reason, cause, "VIP demoted");
@@ -41,8 +42,8 @@ fn log(record: &Record) {
                 (_, None) => info!(%vip, %service, was, now, "VIP no longer configured"),
             }
         }
-        Record::Reached { vip, service, routers } => info!(%vip, %service, routers, "VIP announced"),
-        Record::Unreached { vips, why } => {
+        What::Reached { vip, service, routers } => info!(%vip, %service, routers, "VIP announced"),
+        What::Unreached { vips, why } => {
             const SHOWN: usize = 5;
             let (count, more) = (vips.len(), vips.len().saturating_sub(SHOWN));
             let vips = words(vips.iter().take(SHOWN));
@@ -53,61 +54,61 @@ fn log(record: &Record) {
                 warn!(count, vips, more, "VIPs ready, no router has them: {why}");
             }
         }
-        Record::Check { check, state, detail } => match state {
+        What::Check { check, state, detail } => match state {
             HealthState::Up => info!(%check, detail, "check up"),
             HealthState::Down => warn!(%check, detail, "check down"),
             HealthState::Rising => debug!(%check, detail, "check rising"),
             HealthState::Falling => debug!(%check, detail, "check falling"),
             HealthState::Unknown => debug!(%check, detail, "check not settled yet"),
         },
-        Record::Degraded { check, limit: Some(limit) } => warn!(%check, limit, "check degraded"),
-        Record::Degraded { check, limit: None } => info!(%check, "check no longer degraded"),
-        Record::Promoted(service, Order { by, reason }) => info!(%service, by, reason, "promoted"),
-        Record::AddressLost(Place { ip, interface }) => {
+        What::Degraded { check, limit: Some(limit) } => warn!(%check, limit, "check degraded"),
+        What::Degraded { check, limit: None } => info!(%check, "check no longer degraded"),
+        What::Promoted(service, Order { by, reason }) => info!(%service, by, reason, "promoted"),
+        What::AddressLost(Place { ip, interface }) => {
             warn!(address = %ip, interface, "address vanished: putting it back");
         }
-        Record::AddressStays { place: Place { ip, interface }, losses } => {
+        What::AddressStays { place: Place { ip, interface }, losses } => {
             info!(address = %ip, interface, losses, "address stays again after it was taken away repeatedly");
         }
-        Record::AddressAdopted(Place { ip, interface }) => {
+        What::AddressAdopted(Place { ip, interface }) => {
             info!(address = %ip, interface, "address of an earlier run found");
         }
-        Record::AddressFailed(Place { ip, interface }, error) => {
+        What::AddressFailed(Place { ip, interface }, error) => {
             warn!(address = %ip, interface, error, "cannot change the address");
         }
-        Record::NoInterface(interface) => {
+        What::NoInterface(interface) => {
             warn!(interface, "there is no such interface; VIPs that belong on it are not bound");
         }
-        Record::AddressesLeft(left) => {
+        What::AddressesLeft(left) => {
             let (count, first) = (left.len(), left.first().map(|address| address.ip.to_string()));
             warn!(count, first, "addresses are left on the host: the kernel has not removed them");
         }
-        Record::Drained(service, Drain { order: Order { by, reason }, ends, .. }) => {
+        What::Drained(service, Drain { order: Order { by, reason }, ends, .. }) => {
             let until = ends.map(|ends| format!("{:.0}", ends.wall));
             info!(%service, by, reason, until, "drain begins");
         }
-        Record::Undrained(service, Some(Order { by, reason })) => {
+        What::Undrained(service, Some(Order { by, reason })) => {
             info!(%service, by, reason, "drain lifted");
         }
-        Record::Undrained(service, None) => info!(%service, "drain is over"),
-        Record::DrainWaits { service, waits: true } => {
+        What::Undrained(service, None) => info!(%service, "drain is over"),
+        What::DrainWaits { service, waits: true } => {
             info!(%service, "the service is no longer configured; its drain waits for it to come back");
         }
-        Record::DrainWaits { service, waits: false } => {
+        What::DrainWaits { service, waits: false } => {
             info!(%service, "the service is back, and still drained");
         }
-        Record::Restarting { preserved } => {
+        What::Restarting { preserved } => {
             let preserved = words(preserved);
             info!(preserved, "graceful restart: End-of-RIB waits until every VIP is decided");
         }
-        Record::Restarted { undecided } if undecided.is_empty() => {
+        What::Restarted { undecided } if undecided.is_empty() => {
             info!("graceful restart is over: every VIP is decided");
         }
-        Record::Restarted { undecided } => {
+        What::Restarted { undecided } => {
             let undecided = words(undecided);
             warn!(undecided, "graceful restart is over by time; what is undecided is withdrawn");
         }
-        Record::Shutdown(phase) => info!(phase = phase.word(), "shutting down"),
+        What::Shutdown(phase) => info!(phase = phase.word(), "shutting down"),
     }
 }
 

@@ -24,14 +24,18 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::info;
 use vipcast_bgp::Instant;
 use vipcast_bgp::bfd::BfdEvent;
 use vipcast_bgp::net::clock;
-use vipcast_node::engine::{Asked, Effect, Engine, Event};
+use vipcast_node::effect::Effect;
+use vipcast_node::engine::{Asked, Engine, Event};
 use vipcast_node::health::report::CheckNews;
 use vipcast_node::model::Config;
+use vipcast_node::now::Now;
+use vipcast_node::outbox::Outbox;
 
 use self::heartbeat::{Heartbeat, Systemd};
 use self::reload::{Asker, Finished, Reloads};
@@ -93,6 +97,7 @@ pub struct Daemon {
     heartbeat: Heartbeat,
     ending: Option<Ending>,
     journal: Journal,
+    next_record: u64,
     /// The program that is to follow is tried out, and this is whoever asked for it.
     rehearsal: Option<(Rehearsal, Reply)>,
     /// It was accepted, and what it has to know is being written down.
@@ -175,6 +180,7 @@ impl Daemon {
             heartbeat: Heartbeat::of_environment(clock::now()),
             ending: None,
             journal: Journal::start(),
+            next_record: 1,
             rehearsal: None,
             note: None,
             server,
@@ -187,8 +193,9 @@ impl Daemon {
         if let Ok(addresses) = self.inputs.addresses.try_recv() {
             self.handle(vec![addresses]);
         }
-        let effects = self.engine.start(clock::now());
-        self.perform(effects);
+        let mut out = self.outbox();
+        self.engine.start(clock::now(), &mut out);
+        self.perform(out);
         self.heartbeat.say("READY=1");
         loop {
             self.binder.ask();
@@ -289,8 +296,9 @@ impl Daemon {
             self.heartbeat.say(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={takes}"));
             self.beat(clock::now());
         }
-        let effects = self.engine.handle_all(events, clock::now());
-        self.perform(effects);
+        let mut out = self.outbox();
+        self.engine.handle_all(events, clock::now(), &mut out);
+        self.perform(out);
         self.heartbeat.changed();
     }
 
@@ -311,16 +319,21 @@ impl Daemon {
         }
     }
 
+    /// For one wake-up.
+    fn outbox(&self) -> Outbox {
+        Outbox::new(Now { mono: clock::now(), wall: Timestamp::now() }, self.next_record)
+    }
+
     /// Performs effects in their order, and those that follow from them.
-    fn perform(&mut self, effects: Vec<Effect>) {
-        let mut queue = VecDeque::from(effects);
+    fn perform(&mut self, out: Outbox) {
+        let mut queue = VecDeque::from(self.told(out));
         while let Some(effect) = queue.pop_front() {
             match effect {
                 Effect::Configure { config, restarted } => {
                     self.runner.set(config.checks.clone(), &config.services);
                     self.exporters.look(&config);
                     if let Some(renamed) = self.peers.configure(&config, restarted) {
-                        queue.extend(self.engine.handle(renamed, clock::now()));
+                        queue.extend(self.follow_up(renamed));
                     }
                 }
                 Effect::Bind(address) => self.binder.change(address, Asked::Bind),
@@ -333,13 +346,25 @@ impl Daemon {
                 Effect::StopPeers => {
                     self.peers.stop_all(GOODBYE);
                     if self.peers.all_stopped() {
-                        queue.extend(self.engine.handle(Event::PeersStopped, clock::now()));
+                        queue.extend(self.follow_up(Event::PeersStopped));
                     }
                 }
-                Effect::Record(record) => self.journal.note(record),
                 Effect::Exit => self.ending = Some(self.stopped()),
             }
         }
+    }
+
+    fn follow_up(&mut self, event: Event) -> Vec<Effect> {
+        let mut out = self.outbox();
+        self.engine.handle(event, clock::now(), &mut out);
+        self.told(out)
+    }
+
+    /// Passes on what happened, and leaves what is to be done.
+    fn told(&mut self, out: Outbox) -> Vec<Effect> {
+        self.next_record = out.next();
+        out.records.into_iter().for_each(|record| self.journal.note(record));
+        out.effects
     }
 }
 

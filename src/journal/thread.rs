@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
-use vipcast_node::engine::Record;
+use vipcast_node::record::Record;
 
 use super::log;
 
@@ -86,10 +86,16 @@ impl Journal {
 mod tests {
     use std::sync::{Mutex, mpsc as std_mpsc};
 
+    use jiff::Timestamp;
+    use vipcast_bgp::Instant;
+    use vipcast_node::now::Now;
+    use vipcast_node::record::What;
+
     use super::*;
 
     fn record(number: usize) -> Record {
-        Record::NoInterface(number.to_string())
+        let at = Now { mono: Instant::BOOT, wall: Timestamp::UNIX_EPOCH };
+        Record { seq: 1, at, what: What::NoInterface(number.to_string()) }
     }
 
     #[tokio::test]
@@ -98,7 +104,7 @@ mod tests {
         let (written, seen) = std_mpsc::channel();
         let mut journal = Journal::start_with(4, move |record| {
             may_go.recv().ok();
-            written.send(format!("{record:?}")).unwrap();
+            written.send(format!("{:?}", record.what)).unwrap();
         });
         for number in 0..100 {
             journal.note(record(number));
@@ -121,8 +127,8 @@ mod tests {
         let written = std::sync::Arc::new(Mutex::new(Vec::new()));
         let copy = std::sync::Arc::clone(&written);
         let mut journal =
-            Journal::start_with(ROOM, move |record| copy.lock().unwrap().push(format!("{record:?}")));
-        let expected: Vec<String> = (0..5000).map(|number| format!("{:?}", record(number))).collect();
+            Journal::start_with(ROOM, move |record| copy.lock().unwrap().push(format!("{:?}", record.what)));
+        let expected: Vec<String> = (0..5000).map(|number| format!("{:?}", record(number).what)).collect();
         (0..5000).for_each(|number| journal.note(record(number)));
         journal.finish().await;
         assert_eq!(*written.lock().unwrap(), expected);

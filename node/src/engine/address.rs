@@ -205,7 +205,7 @@ pub struct Listing {
 }
 
 /// An address and the name of its interface, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The address.
     pub ip: IpAddr,

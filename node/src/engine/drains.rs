@@ -26,19 +26,22 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use serde::Serialize;
 use vipcast_bgp::Instant;
 
-use super::effect::{Effect, Record};
 use super::facts::Facts;
 use super::{Decision, Engine, Touched};
+use crate::effect::Effect;
 use crate::model::{Config, Rank};
 use crate::names::ServiceName;
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// Drains of services that are not configured, at most. The oldest go first.
 const WAITING: usize = 1000;
 
 /// An operator's drain. Survives a restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drain {
     /// Who asked for it, and why.
     pub order: Order,
@@ -49,7 +52,7 @@ pub struct Drain {
 }
 
 /// Who asked for something, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Order {
     /// Who.
     pub by: String,
@@ -58,7 +61,7 @@ pub struct Order {
 }
 
 /// When a drain ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Ends {
     /// On the wall clock.
     pub wall: Timestamp,
@@ -69,7 +72,8 @@ pub struct Ends {
 }
 
 /// What is drained.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Every service, those that come later included.
     Everything,
@@ -255,7 +259,7 @@ impl Engine {
         drain: &Drain,
         replace: bool,
         now: Instant,
-        records: &mut Vec<Effect>,
+        out: &mut Outbox,
     ) -> Touched {
         // One that waits for its service is as good as any other; a name that nobody knows is none.
         if let Scope::Service(service) = &scope
@@ -276,16 +280,16 @@ impl Engine {
             until,
         );
         let drain = self.facts.drains.get(&scope).map_or_else(|| drain.clone(), |drain| (**drain).clone());
-        records.push(Effect::Record(Record::Drained(scope.clone(), drain)));
+        out.tell(What::Drained(scope.clone(), drain));
         Self::touched_by(scope)
     }
 
-    pub(super) fn fold_undrain(&mut self, scope: Scope, order: Order, records: &mut Vec<Effect>) -> Touched {
+    pub(super) fn fold_undrain(&mut self, scope: Scope, order: Order, out: &mut Outbox) -> Touched {
         self.note_lifted(&scope);
         if !Arc::make_mut(&mut self.facts.drains).lift(&scope) {
             return Touched::Nothing;
         }
-        records.push(Effect::Record(Record::Undrained(scope.clone(), Some(order))));
+        out.tell(What::Undrained(scope.clone(), Some(order)));
         Self::touched_by(scope)
     }
 
@@ -313,36 +317,36 @@ impl Engine {
     }
 
     /// Lifts what is over at `now`, and withdraws what has been announced for long enough since its drain began.
-    pub(super) fn fold_drain_time(&mut self, now: Instant, records: &mut Vec<Effect>) -> Touched {
+    pub(super) fn fold_drain_time(&mut self, now: Instant, out: &mut Outbox) -> Touched {
         let standing = &self.standing;
         let over = self.facts.leaving.iter().filter(|(_, leaving)| leaving.until <= now);
         let services = over.filter_map(|(vip, _)| standing.get(vip).map(|standing| standing.service.clone()));
         let mut touched = Touched::Services(services.collect());
         if self.facts.drains.deadline().is_some_and(|at| at <= now) {
             for (scope, _) in Arc::make_mut(&mut self.facts.drains).lift_ended(now) {
-                records.push(Effect::Record(Record::Undrained(scope.clone(), None)));
+                out.tell(What::Undrained(scope.clone(), None));
                 touched = touched.and(Self::touched_by(scope));
             }
         }
         touched
     }
 
-    pub(super) fn fold_wall(&mut self, wall: Timestamp, now: Instant, records: &mut Vec<Effect>) -> Touched {
+    pub(super) fn fold_wall(&mut self, wall: Timestamp, now: Instant, out: &mut Outbox) -> Touched {
         if !self.facts.drains.any_ends() {
             return Touched::Nothing;
         }
         Arc::make_mut(&mut self.facts.drains).set_wall(wall, now);
-        self.fold_drain_time(now, records)
+        self.fold_drain_time(now, out)
     }
 
     /// Says which drains wait for their service after a reload, and which have found it; forgets what is too many.
-    pub(super) fn follow_drains(&mut self, before: &Config, records: &mut Vec<Effect>) {
+    pub(super) fn follow_drains(&mut self, before: &Config, out: &mut Outbox) {
         let drains = &self.facts.drains;
         for service in drains.services.keys() {
             let (was, is) =
                 (before.services.contains_key(service), self.config.services.contains_key(service));
             if was != is {
-                records.push(Effect::Record(Record::DrainWaits { service: service.clone(), waits: !is }));
+                out.tell(What::DrainWaits { service: service.clone(), waits: !is });
             }
         }
         let mut waiting: Vec<_> =
@@ -352,7 +356,7 @@ impl Engine {
             let drains = Arc::make_mut(&mut self.facts.drains);
             for (_, service) in &waiting[..waiting.len() - WAITING] {
                 drains.services.remove(service);
-                records.push(Effect::Record(Record::Undrained(Scope::Service(service.clone()), None)));
+                out.tell(What::Undrained(Scope::Service(service.clone()), None));
             }
         }
     }
@@ -369,9 +373,9 @@ impl Engine {
     }
 
     /// Has the drains saved, when they are not what was saved last.
-    pub(super) fn save_drains(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn save_drains(&mut self, out: &mut Outbox) {
         if !Arc::ptr_eq(&self.saved_drains, &self.facts.drains) && self.saved_drains != self.facts.drains {
-            effects.push(Effect::SaveDrains(Arc::clone(&self.facts.drains)));
+            out.push(Effect::SaveDrains(Arc::clone(&self.facts.drains)));
         }
         self.saved_drains = Arc::clone(&self.facts.drains);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::Serialize;
 use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::{PrefixMap, Version};
@@ -126,7 +127,8 @@ impl PeerFact {
 }
 
 /// How far the shutdown has come. Each phase waits for its own condition; drawn in `engine::shutdown`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Shutdown {
     /// Announced with GRACEFUL_SHUTDOWN until then.
     Draining {

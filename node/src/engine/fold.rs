@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use vipcast_bgp::Instant;
 
-use super::effect::{Effect, Record};
 use super::facts::{CheckFact, Event, PeerFact};
 use super::{Engine, kept, shutdown};
 use crate::health::report::{CheckReport, HealthState};
 use crate::model::{Config, Peer};
 use crate::names::{CheckName, PeerName, ServiceName};
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// What an event may change.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,22 +41,16 @@ impl Touched {
 
 impl Engine {
     /// Changes the facts, and says which services they touch.
-    pub(super) fn fold(
-        &mut self,
-        event: Event,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
+    pub(super) fn fold(&mut self, event: Event, now: Instant, out: &mut Outbox) -> Touched {
         match event {
-            Event::Reload(config) => self.fold_config(config, now, effects, records),
-            Event::Check(report) => self.fold_check(report, records),
+            Event::Reload(config) => self.fold_config(config, now, out),
+            Event::Check(report) => self.fold_check(report, out),
             Event::CheckWaits(check, definition) => self.fold_waits(&check, &definition, now),
-            Event::Addresses(listing) => self.fold_listing(listing, now, records),
+            Event::Addresses(listing) => self.fold_listing(listing, now, out),
             Event::Link(index, link) => self.fold_link(index, link),
             Event::AddressAdded(address, fact) => self.fold_added(address, fact, now),
-            Event::AddressRemoved(address) => self.fold_removed(address, now, records),
-            Event::Answered(address, result) => self.fold_answer(address, result, now, records),
+            Event::AddressRemoved(address) => self.fold_removed(address, now, out),
+            Event::Answered(address, result) => self.fold_answer(address, result, now, out),
             Event::PeerUp(peer) => self.fold_peer(peer, |fact| {
                 let PeerFact { keeps_until, asked_before, .. } = *fact;
                 *fact = PeerFact { established: true, keeps_until, asked_before, ..PeerFact::default() };
@@ -95,10 +90,10 @@ impl Engine {
                     fact.keeps_until = fact.keeps_until.filter(|_| !whole);
                 })
             }
-            Event::Drain { scope, drain, replace } => self.fold_drain(scope, &drain, replace, now, records),
-            Event::Undrain(scope, order) => self.fold_undrain(scope, order, records),
-            Event::Late(left) => self.fold_late(*left, now, records),
-            Event::WallClock(wall) => self.fold_wall(wall, now, records),
+            Event::Drain { scope, drain, replace } => self.fold_drain(scope, &drain, replace, now, out),
+            Event::Undrain(scope, order) => self.fold_undrain(scope, order, out),
+            Event::Late(left) => self.fold_late(*left, now, out),
+            Event::WallClock(wall) => self.fold_wall(wall, now, out),
             Event::Shutdown => {
                 if self.facts.shutdown.is_some() {
                     self.facts.hurry = true;
@@ -106,7 +101,7 @@ impl Engine {
                     let phase = shutdown::begin(&self.config.shutdown, now);
                     self.leave(|_| true, now + self.config.shutdown.drain_time);
                     self.facts.shutdown = Some(phase);
-                    effects.push(Effect::Record(Record::Shutdown(phase)));
+                    out.tell(What::Shutdown(phase));
                 }
                 Touched::All
             }
@@ -114,19 +109,13 @@ impl Engine {
                 self.facts.sessions_closed = true;
                 Touched::PLAN
             }
-            Event::Promote(service, order) => self.fold_promotion(service, order, records),
+            Event::Promote(service, order) => self.fold_promotion(service, order, out),
             // It has no more to say than the time.
             Event::Tick => Touched::Nothing,
         }
     }
 
-    fn fold_config(
-        &mut self,
-        config: Arc<Config>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
+    fn fold_config(&mut self, config: Arc<Config>, now: Instant, out: &mut Outbox) -> Touched {
         // It would start the peers again that are being stopped.
         if self.facts.shutdown.is_some() {
             return Touched::Nothing;
@@ -135,7 +124,7 @@ impl Engine {
         let before = std::mem::replace(&mut self.config, config);
         self.keep(&before, &was, now);
         self.facts.retain(&self.config);
-        self.follow_drains(&before, records);
+        self.follow_drains(&before, out);
         for peer in self.config.peers.keys() {
             self.facts.peers.entry(peer.clone()).or_default();
         }
@@ -148,11 +137,11 @@ impl Engine {
         self.facts.address_errors.clear();
         self.users = users(&self.config);
         self.follow_new_rules(now);
-        effects.push(self.configure());
+        out.push(self.configure());
         Touched::All
     }
 
-    fn fold_check(&mut self, report: CheckReport, records: &mut Vec<Effect>) -> Touched {
+    fn fold_check(&mut self, report: CheckReport, out: &mut Outbox) -> Touched {
         let CheckReport {
             check,
             definition,
@@ -176,14 +165,14 @@ impl Engine {
         }
         if before.map(|fact| fact.state) != Some(state) {
             let detail = outcome.detail.clone();
-            records.push(Effect::Record(Record::Check { check: check.clone(), state, detail }));
+            out.tell(What::Check { check: check.clone(), state, detail });
         }
         let fact = CheckFact { state, since, degraded, held_until, outcome, at };
         let (verdict, degraded) = (fact.state.verdict(), fact.degraded.clone());
         let earlier = self.facts.checks.insert(check.clone(), fact);
         let was_degraded = earlier.as_ref().is_some_and(|earlier| earlier.degraded.is_some());
         if was_degraded != degraded.is_some() {
-            records.push(Effect::Record(Record::Degraded { check: check.clone(), limit: degraded.clone() }));
+            out.tell(What::Degraded { check: check.clone(), limit: degraded.clone() });
         }
         let is_settled = verdict.is_some() && reported != HealthState::Unknown;
         let before = earlier.map(|earlier| earlier.state.verdict());
@@ -204,7 +193,7 @@ impl Engine {
     }
 
     /// What time alone changes.
-    pub(super) fn fold_time(&mut self, now: Instant, records: &mut Vec<Effect>) -> Touched {
+    pub(super) fn fold_time(&mut self, now: Instant, out: &mut Outbox) -> Touched {
         // A shutdown remembers who kept something: what forwards the packets of a router takes a moment longer.
         if self.facts.shutdown.is_none() {
             for peer in self.facts.peers.values_mut() {
@@ -214,10 +203,10 @@ impl Engine {
         self.facts.peers.retain(|peer, fact| {
             fact.established || fact.keeps_until.is_some() || self.config.peers.contains_key(peer)
         });
-        let pending = self.fold_pending(now, records);
+        let pending = self.fold_pending(now, out);
         let mut touched = self.fold_recovery_time(now);
-        touched.extend(self.fold_contest_time(now, records));
-        Touched::Services(touched).and(pending).and(self.fold_drain_time(now, records))
+        touched.extend(self.fold_contest_time(now, out));
+        Touched::Services(touched).and(pending).and(self.fold_drain_time(now, out))
     }
 }
 

@@ -17,12 +17,13 @@ use ipnet::IpNet;
 use vipcast_bgp::Instant;
 
 use super::condition::{Health, health};
-use super::effect::{Effect, Record};
 use super::facts::{CheckFact, Facts};
 use super::{Engine, Touched};
 use crate::health::report::{HealthState, Outcome};
 use crate::model::{Check, Config};
 use crate::names::{CheckName, ServiceName};
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// Beside the time that its results need: a loaded host, and the spread of first probes.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -163,7 +164,7 @@ impl Engine {
     }
 
     /// A check that has not settled in time is down.
-    pub(super) fn fold_pending(&mut self, now: Instant, records: &mut Vec<Effect>) -> Touched {
+    pub(super) fn fold_pending(&mut self, now: Instant, out: &mut Outbox) -> Touched {
         let due = self.facts.pending.extract_if(.., |_, until| *until <= now);
         let due: Vec<CheckName> = due.map(|(check, _)| check).collect();
         let mut touched = Touched::Nothing;
@@ -177,7 +178,7 @@ impl Engine {
             touched = touched.and(
                 self.users.get(&check).map_or(Touched::Nothing, |users| Touched::Services(users.clone())),
             );
-            records.push(Effect::Record(Record::Check { check, state, detail }));
+            out.tell(What::Check { check, state, detail });
         }
         touched
     }

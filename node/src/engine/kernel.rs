@@ -13,21 +13,17 @@ use vipcast_bgp::Instant;
 use super::Engine;
 use super::address::{Address, AddressFact, Link, Listing, Owner};
 use super::contest::Contest;
-use super::effect::{Effect, Record};
 use super::facts::Asked;
 use super::fold::Touched;
 use crate::names::ServiceName;
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// Pause before an address that could not be bound or unbound is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Engine {
-    pub(super) fn fold_listing(
-        &mut self,
-        listing: Listing,
-        now: Instant,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
+    pub(super) fn fold_listing(&mut self, listing: Listing, now: Instant, out: &mut Outbox) -> Touched {
         let Listing { links, addresses } = listing;
         let known = std::mem::replace(&mut self.facts.addresses_known, true);
         if known && self.facts.addresses == addresses && self.facts.links == links {
@@ -39,12 +35,12 @@ impl Engine {
             for (address, fact) in &before {
                 if !self.facts.addresses.contains_key(address) {
                     let place = super::Place { ip: address.ip, interface: old_links.name_of(address.index) };
-                    self.note_loss(*address, *fact, place, now, records);
+                    self.note_loss(*address, *fact, place, now, out);
                 }
             }
         } else {
-            let adopted = self.facts.ours().map(|address| Record::AddressAdopted(self.facts.place(address)));
-            records.extend(adopted.map(Effect::Record));
+            let adopted = self.facts.ours().map(|address| What::AddressAdopted(self.facts.place(address)));
+            adopted.for_each(|what| out.tell(what));
         }
         let listed: Vec<IpAddr> = self.facts.addresses.keys().map(|address| address.ip).collect();
         for ip in &listed {
@@ -53,7 +49,7 @@ impl Engine {
         self.actual.open.extend(before.keys().map(|address| address.ip).chain(listed));
         self.actual.open.extend(self.desired.addresses.keys().copied());
         if !known {
-            self.begin_restart(now, records);
+            self.begin_restart(now, out);
         }
         Touched::All
     }
@@ -99,18 +95,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn fold_removed(
-        &mut self,
-        address: Address,
-        now: Instant,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
+    pub(super) fn fold_removed(&mut self, address: Address, now: Instant, out: &mut Outbox) -> Touched {
         let mended = self.facts.address_errors.remove(&address).is_some();
         let Some(fact) = self.facts.addresses.remove(&address) else {
             return if mended { self.services_of(&address) } else { Touched::Nothing };
         };
         let place = self.facts.place(&address);
-        self.note_loss(address, fact, place, now, records);
+        self.note_loss(address, fact, place, now, out);
         self.services_of(&address)
     }
 
@@ -119,7 +110,7 @@ impl Engine {
         address: Address,
         result: Result<(), String>,
         now: Instant,
-        records: &mut Vec<Effect>,
+        out: &mut Outbox,
     ) -> Touched {
         let asked = self.facts.asked.remove(&address);
         let is_held = self.facts.addresses.contains_key(&address);
@@ -140,7 +131,7 @@ impl Engine {
                 let before = self.facts.address_errors.insert(address, failed);
                 if before.is_none_or(|(before, _)| before != error) {
                     let place = self.facts.place(&address);
-                    records.push(Effect::Record(Record::AddressFailed(place, error)));
+                    out.tell(What::AddressFailed(place, error));
                 }
             }
         }
@@ -148,17 +139,13 @@ impl Engine {
     }
 
     /// Ends the contests that are over, and says whose VIPs may be another thing now.
-    pub(super) fn fold_contest_time(
-        &mut self,
-        now: Instant,
-        records: &mut Vec<Effect>,
-    ) -> BTreeSet<ServiceName> {
+    pub(super) fn fold_contest_time(&mut self, now: Instant, out: &mut Outbox) -> BTreeSet<ServiceName> {
         let over: Vec<(IpAddr, Contest)> =
             self.facts.contests.extract_if(.., |_, contest| contest.is_over(now)).collect();
         for (ip, contest) in &over {
             if let Some((address, _)) = self.facts.holders(*ip).next().filter(|_| contest.is_repeated()) {
                 let (place, losses) = (self.facts.place(address), contest.losses);
-                records.push(Effect::Record(Record::AddressStays { place, losses }));
+                out.tell(What::AddressStays { place, losses });
             }
         }
         let since = self.acted_at;
@@ -175,7 +162,7 @@ impl Engine {
         fact: AddressFact,
         place: super::Place,
         now: Instant,
-        records: &mut Vec<Effect>,
+        out: &mut Outbox,
     ) {
         let ours = fact.owner == Owner::Us && self.facts.asked.get(&address) != Some(&Asked::Unbind);
         if !ours {
@@ -185,7 +172,7 @@ impl Engine {
         match self.facts.contests.get_mut(&address.ip) {
             Some(contest) => contest.lost(now),
             None => {
-                records.push(Effect::Record(Record::AddressLost(place)));
+                out.tell(What::AddressLost(place));
                 if wanted {
                     self.facts.contests.insert(address.ip, Contest::begin(now));
                 }

@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use vipcast_bgp::Instant;
 
-use super::drains::{Drain, Drains, Scope};
-use super::effect::{Effect, Record};
+use super::drains::{Drains, Scope};
 use super::{Engine, Left, Touched};
 use crate::names::ServiceName;
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// What operators have said since the state directory was read.
 #[derive(Debug, Clone, Default)]
@@ -84,18 +85,18 @@ impl Engine {
         self.meanwhile.promoted.insert(service.clone());
     }
 
-    pub(super) fn fold_late(&mut self, left: Left, now: Instant, records: &mut Vec<Effect>) -> Touched {
+    pub(super) fn fold_late(&mut self, left: Left, now: Instant, out: &mut Outbox) -> Touched {
         let meanwhile = std::mem::take(&mut self.meanwhile);
         let Left { drains, held, announced, unread: _ } = left;
         // A shutdown withdraws everything in its own time.
         if self.facts.shutdown.is_none() {
             self.hold_back(&held, announced.is_some(), &meanwhile.promoted);
         }
-        self.merge_drains(meanwhile.applied_to(drains), now, records);
+        self.merge_drains(meanwhile.applied_to(drains), now, out);
         Touched::All
     }
 
-    fn merge_drains(&mut self, late: Drains, now: Instant, records: &mut Vec<Effect>) {
+    fn merge_drains(&mut self, late: Drains, now: Instant, out: &mut Outbox) {
         if late.is_empty() {
             return;
         }
@@ -122,9 +123,9 @@ impl Engine {
                 added.push((scope, drain));
             }
         }
-        let record =
-            |(scope, drain): (_, Arc<Drain>)| Effect::Record(Record::Drained(scope, (*drain).clone()));
-        records.extend(added.into_iter().map(record));
+        for (scope, drain) in added {
+            out.tell(What::Drained(scope, (*drain).clone()));
+        }
         let drains = Arc::clone(&self.facts.drains);
         self.leave(
             |service| drains.of(service.as_str()).next().is_some(),

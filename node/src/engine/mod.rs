@@ -16,7 +16,6 @@ mod condition;
 mod contest;
 mod decide;
 mod drains;
-mod effect;
 mod facts;
 mod fold;
 mod kept;
@@ -44,7 +43,6 @@ pub use self::contest::Contest;
 pub use self::decide::Decision;
 use self::decide::{decide, is_host_address};
 pub use self::drains::{Drain, Drains, Ends, Everything, Leaving, Order, Scope};
-pub use self::effect::{Effect, Record};
 pub use self::facts::{Asked, CheckFact, Event, Facts, PeerFact, Shutdown};
 use self::fold::{Touched, users};
 pub use self::kept::Kept;
@@ -55,8 +53,11 @@ use self::reach::Reach;
 pub use self::recovery::{Held, HeldBack, Recovery};
 pub use self::restart::Restart;
 pub use self::verdict::{Reason, Verdict};
+use crate::effect::Effect;
 use crate::model::{Config, Service};
 use crate::names::{CheckName, ServiceName};
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// A decision in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,56 +146,50 @@ impl Engine {
 
     /// The first effects. Where a peer keeps our routes over a restart, the addresses of the host should be told first
     /// ([`Event::Addresses`]): what the peers are told depends on them.
-    pub fn start(&mut self, now: Instant) -> Vec<Effect> {
-        let mut effects = vec![self.configure()];
-        let mut records = Vec::new();
-        self.decide(Touched::All, now, &mut records);
-        self.end_restart(now, &mut records);
-        self.carry_out(now, &mut effects);
-        self.save_held_back(&mut effects);
+    pub fn start(&mut self, now: Instant, out: &mut Outbox) {
+        out.push(self.configure());
+        self.decide(Touched::All, now, out);
+        self.end_restart(now, out);
+        self.carry_out(now, out);
+        self.save_held_back(out);
         self.due = self.next_deadline();
-        effects.extend(records);
-        effects
     }
 
     /// Takes one event.
-    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
-        self.handle_all([event], now)
+    pub fn handle(&mut self, event: Event, now: Instant, out: &mut Outbox) {
+        self.handle_all([event], now, out);
     }
 
     /// Takes events that happened in this order, and acts on what they come to.
-    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Instant) -> Vec<Effect> {
-        let (mut effects, mut records) = (Vec::new(), Vec::new());
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Instant, out: &mut Outbox) {
         if self.facts.shutdown == Some(Shutdown::Done) {
-            return effects;
+            return;
         }
         let mut touched = Touched::Nothing;
         // What was due comes first, also when whatever happens has overtaken the timer.
         if self.due.is_some_and(|due| due <= now) {
-            touched = self.fold_time(now, &mut records);
+            touched = self.fold_time(now, out);
         }
         for event in events {
             self.reach.note(&event);
-            touched = touched.and(self.fold(event, now, &mut effects, &mut records));
+            touched = touched.and(self.fold(event, now, out));
         }
-        self.save_drains(&mut effects);
+        self.save_drains(out);
         // By far the most frequent event is a check with the same result again: nothing can follow from it.
         if touched != Touched::Nothing {
-            self.decide(touched, now, &mut records);
-            self.end_restart(now, &mut records);
-            self.carry_out(now, &mut effects);
-            self.note_missing_links(&mut records);
-            while self.advance_shutdown(now, &mut effects) {
-                self.decide(Touched::All, now, &mut records);
-                self.end_restart(now, &mut records);
-                self.carry_out(now, &mut effects);
+            self.decide(touched, now, out);
+            self.end_restart(now, out);
+            self.carry_out(now, out);
+            self.note_missing_links(out);
+            while self.advance_shutdown(now, out) {
+                self.decide(Touched::All, now, out);
+                self.end_restart(now, out);
+                self.carry_out(now, out);
             }
-            self.save_held_back(&mut effects);
+            self.save_held_back(out);
         }
-        self.follow_reach(now, &mut records);
+        self.follow_reach(now, out);
         self.due = self.next_deadline();
-        effects.extend(records);
-        effects
     }
 
     /// When [`Event::Tick`] is due. It may have passed already; any event that comes later stands for it.
@@ -255,13 +250,13 @@ impl Engine {
     }
 
     /// Decides again about the services touched, and writes down what changed.
-    fn decide(&mut self, touched: Touched, now: Instant, records: &mut Vec<Effect>) {
+    fn decide(&mut self, touched: Touched, now: Instant, out: &mut Outbox) {
         let config = Arc::clone(&self.config);
         match touched {
             Touched::Nothing => {}
             Touched::Services(names) => {
                 for (name, service) in names.iter().filter_map(|name| config.services.get_key_value(name)) {
-                    self.decide_service(name, service, now, records);
+                    self.decide_service(name, service, now, out);
                 }
             }
             Touched::All => {
@@ -269,22 +264,16 @@ impl Engine {
                 let gone: Vec<IpNet> =
                     self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
                 for vip in gone {
-                    self.forget(vip, records);
+                    self.forget(vip, out);
                 }
                 for (name, service) in &config.services {
-                    self.decide_service(name, service, now, records);
+                    self.decide_service(name, service, now, out);
                 }
             }
         }
     }
 
-    fn decide_service(
-        &mut self,
-        name: &ServiceName,
-        service: &Service,
-        now: Instant,
-        records: &mut Vec<Effect>,
-    ) {
+    fn decide_service(&mut self, name: &ServiceName, service: &Service, now: Instant, out: &mut Outbox) {
         self.note_recovery(service, now);
         for (vip, decision) in decide(name, service, &self.facts, now) {
             if let Some(mut restart) = self.facts.restart.take() {
@@ -305,7 +294,7 @@ impl Engine {
                 since = now;
                 let (service, to) = (name.clone(), Some(decision.verdict.clone()));
                 let cause = self.cause(&decision.verdict);
-                records.push(Effect::Record(Record::Vip { vip, service, from, to, cause }));
+                out.tell(What::Vip { vip, service, from, to, cause });
                 self.reach.decided(vip, &decision.verdict, now);
             }
             self.actual.changed.insert(vip);
@@ -334,7 +323,7 @@ impl Engine {
         self.desired.addresses.get(&vip.addr()).is_none_or(|bound_on| bound_on == interface)
     }
 
-    fn forget(&mut self, vip: IpNet, records: &mut Vec<Effect>) {
+    fn forget(&mut self, vip: IpNet, out: &mut Outbox) {
         let Some(standing) = self.standing.remove(&vip) else { return };
         self.reach.forget(&vip);
         self.facts.leaving.remove(&vip);
@@ -348,13 +337,7 @@ impl Engine {
             self.desired.addresses.remove(&vip.addr());
         }
         let from = Some(standing.decision.verdict);
-        records.push(Effect::Record(Record::Vip {
-            vip,
-            service: standing.service,
-            from,
-            to: None,
-            cause: None,
-        }));
+        out.tell(What::Vip { vip, service: standing.service, from, to: None, cause: None });
     }
 
     /// What the check that is to blame said last.
@@ -386,7 +369,7 @@ impl Engine {
     }
 
     /// Sets in motion whatever can be now; what is under way is not asked for again.
-    fn carry_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    fn carry_out(&mut self, now: Instant, out: &mut Outbox) {
         let unbind_delay = self.unbind_delay();
         self.acted_at = Some(now);
         loop {
@@ -394,7 +377,7 @@ impl Engine {
             let steps = plan(&self.desired, &self.actual, &self.facts, unbind_delay, now);
             // A withdrawal that nobody has to be told of may be settled at once, and then something is left to do.
             let advertises = steps.iter().any(|step| matches!(step, Step::Advertise(..)));
-            effects.extend(steps.into_iter().map(|step| self.begin(step)));
+            out.effects.extend(steps.into_iter().map(|step| self.begin(step)));
             if !advertises || self.facts.told(now) < Some(self.version()) {
                 break;
             }
@@ -403,7 +386,7 @@ impl Engine {
     }
 
     /// Says once of an interface that VIPs wait for that it is not there.
-    fn note_missing_links(&mut self, records: &mut Vec<Effect>) {
+    fn note_missing_links(&mut self, out: &mut Outbox) {
         let Facts { links, addresses_known: true, .. } = &self.facts else { return };
         self.actual.missing_links.retain(|name| links.index_of(name).is_none());
         for ip in &self.actual.open {
@@ -411,7 +394,7 @@ impl Engine {
                 && links.index_of(name).is_none()
                 && self.actual.missing_links.insert(name.clone())
             {
-                records.push(Effect::Record(Record::NoInterface(name.clone())));
+                out.tell(What::NoInterface(name.clone()));
             }
         }
     }
@@ -434,7 +417,7 @@ impl Engine {
     }
 
     /// Enters the next phase of a shutdown, if the present one is over.
-    fn advance_shutdown(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
+    fn advance_shutdown(&mut self, now: Instant, out: &mut Outbox) -> bool {
         let Some(phase) = self.facts.shutdown else { return false };
         let Advertised { version, routes, .. } = &self.actual.advertised;
         let advertised = (*version, routes.is_empty());
@@ -445,9 +428,9 @@ impl Engine {
             return false;
         };
         self.facts.shutdown = Some(next);
-        effects.push(Effect::Record(Record::Shutdown(next)));
+        out.tell(What::Shutdown(next));
         match next {
-            Shutdown::Ceasing { .. } => effects.push(Effect::StopPeers),
+            Shutdown::Ceasing { .. } => out.push(Effect::StopPeers),
             // Also those whose end nobody reported: nothing is told to them any more.
             Shutdown::Unbinding { .. } => {
                 self.facts.peers.values_mut().for_each(|fact| *fact = PeerFact::default())
@@ -455,9 +438,9 @@ impl Engine {
             Shutdown::Done => {
                 let left: Vec<Address> = self.facts.ours().cloned().collect();
                 if !left.is_empty() && !self.config.shutdown.keep_addresses {
-                    effects.push(Effect::Record(Record::AddressesLeft(left)));
+                    out.tell(What::AddressesLeft(left));
                 }
-                effects.push(Effect::Exit);
+                out.push(Effect::Exit);
                 return false;
             }
             Shutdown::Draining { .. } | Shutdown::Withdrawing { .. } | Shutdown::Settling { .. } => {}

@@ -1,11 +1,11 @@
 //! Whether the routers have what we announce: the fact, beside the verdict.
 //!
 //! ```text
-//!  verdict: Announce ─► waiting ──── a router has acknowledged it ───► Record::Reached
+//!  verdict: Announce ─► waiting ──── a router has acknowledged it ───► What::Reached
 //!                          │ ▲
 //!                 PATIENCE │ └─ the last router that had it is gone, or cannot carry it any more
 //!                          ▼
-//!                   Record::Unreached, once
+//!                   What::Unreached, once
 //! ```
 //!
 //! A router has a VIP when its session stands, carries the VIP, and its TCP has acknowledged the set in which the route
@@ -18,10 +18,11 @@ use ipnet::IpNet;
 use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
 
-use super::effect::{Effect, Record};
 use super::facts::Event;
 use super::{Engine, Verdict};
 use crate::names::PeerName;
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// How long a session may take to come up, and a router to acknowledge, before the log says that no router has a VIP.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -129,7 +130,7 @@ impl Engine {
     }
 
     /// Writes down what became of the VIPs that no router had.
-    pub(super) fn follow_reach(&mut self, now: Instant, records: &mut Vec<Effect>) {
+    pub(super) fn follow_reach(&mut self, now: Instant, out: &mut Outbox) {
         // While it stops, nothing is to be had by routers for long.
         if self.facts.shutdown.is_some() {
             self.reach = Reach::default();
@@ -158,18 +159,18 @@ impl Engine {
             let Some(waiting) = self.reach.waiting.remove(&vip) else { continue };
             let service = self.standing.get(&vip).map(|standing| standing.service.clone());
             if let Some(service) = service.filter(|_| waiting.news || waiting.complained) {
-                records.push(Effect::Record(Record::Reached { vip, service, routers }));
+                out.tell(What::Reached { vip, service, routers });
             }
         }
         if self.reach.waiting.is_empty() {
             self.reach.due = None;
         } else if self.reach.due.is_some_and(|due| due <= now) {
-            self.complain(now, records);
+            self.complain(now, out);
         }
     }
 
     /// One record for all that have the same reasons: a ToR that is down is one line, not thousands.
-    fn complain(&mut self, now: Instant, records: &mut Vec<Effect>) {
+    fn complain(&mut self, now: Instant, out: &mut Outbox) {
         let mut by_reason: BTreeMap<String, BTreeSet<IpNet>> = BTreeMap::new();
         let late: Vec<IpNet> = (self.reach.waiting.iter())
             .filter(|(_, waiting)| !waiting.complained && waiting.since + PATIENCE <= now)
@@ -183,8 +184,9 @@ impl Engine {
         }
         let next = self.reach.waiting.values().filter(|waiting| !waiting.complained);
         self.reach.due = next.map(|waiting| waiting.since + PATIENCE).min();
-        records
-            .extend(by_reason.into_iter().map(|(why, vips)| Effect::Record(Record::Unreached { vips, why })));
+        for (why, vips) in by_reason {
+            out.tell(What::Unreached { vips, why });
+        }
     }
 
     fn why_unreached(&self, vip: &IpNet) -> String {

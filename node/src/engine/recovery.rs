@@ -20,10 +20,12 @@ use vipcast_bgp::Instant;
 
 use super::condition::{Health, health};
 use super::drains::Order;
-use super::effect::{Effect, Record};
 use super::{Engine, Touched};
+use crate::effect::Effect;
 use crate::model::{Config, OnDegraded, Preempt, Role, Service};
 use crate::names::ServiceName;
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// A VIP whose service is, or was, not well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -195,12 +197,7 @@ impl Engine {
     }
 
     /// An operator lets a service take over again, warm or not.
-    pub(super) fn fold_promotion(
-        &mut self,
-        service: ServiceName,
-        order: Order,
-        records: &mut Vec<Effect>,
-    ) -> Touched {
+    pub(super) fn fold_promotion(&mut self, service: ServiceName, order: Order, out: &mut Outbox) -> Touched {
         let Some(vips) = self.config.services.get(&service).map(|service| &service.vips) else {
             return Touched::Nothing;
         };
@@ -212,7 +209,7 @@ impl Engine {
             *recovery = Recovery { promoted, warm_until: None, held: None, ..*recovery };
         }
         self.facts.recovering.retain(|_, recovery| *recovery != Recovery::default());
-        records.push(Effect::Record(Record::Promoted(service.clone(), order)));
+        out.tell(What::Promoted(service.clone(), order));
         Touched::Services([service].into())
     }
 
@@ -222,14 +219,14 @@ impl Engine {
     }
 
     /// Has it saved, when it is not what was saved last.
-    pub(super) fn save_held_back(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn save_held_back(&mut self, out: &mut Outbox) {
         let is_held = |recovery: &Recovery| recovery.lost || recovery.held.is_some();
         let recovering = self.facts.recovering.iter();
         let held = recovering.filter(|(vip, recovery)| self.watched.contains(*vip) && is_held(recovery));
         let held: BTreeSet<IpNet> = held.map(|(vip, _)| *vip).collect();
         if held != self.saved.held || self.watched != self.saved.watched {
             self.saved = HeldBack { held, watched: self.watched.clone() };
-            effects.push(Effect::SaveHeldBack(Arc::new(self.saved.clone())));
+            out.push(Effect::SaveHeldBack(Arc::new(self.saved.clone())));
         }
     }
 }

@@ -20,11 +20,12 @@ use vipcast_bgp::{Extent, Version, family_of};
 
 use super::address::Unusable;
 use super::decide::is_host_address;
-use super::effect::{Effect, Record};
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
 use super::{Decision, Engine};
 use crate::model::{BindPolicy, Config, Peer};
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// A restart that the routers wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Engine {
     }
 
     /// Begins a restart at the first listing of addresses, if a peer keeps routes.
-    pub(super) fn begin_restart(&mut self, now: Instant, records: &mut Vec<Effect>) {
+    pub(super) fn begin_restart(&mut self, now: Instant, out: &mut Outbox) {
         let Some(time) = restart_time(&self.config) else { return };
         let preserved = preserved(&self.config, &self.facts, self.announced_before.as_ref());
         let ran_before =
@@ -157,12 +158,12 @@ impl Engine {
         if let Some(restart) = &mut self.facts.restart {
             restart.preserved.clone_from(&preserved);
             restart.until = Some(now + time);
-            records.push(Effect::Record(Record::Restarting { preserved }));
+            out.tell(What::Restarting { preserved });
         }
     }
 
     /// Ends it when everything is decided; a shutdown decides everything.
-    pub(super) fn end_restart(&mut self, now: Instant, records: &mut Vec<Effect>) {
+    pub(super) fn end_restart(&mut self, now: Instant, out: &mut Outbox) {
         let stopping = self.facts.shutdown.is_some();
         if let Some(restart) = self.facts.restart.take_if(|restart| stopping || restart.is_over(now)) {
             self.desired.extent = Extent::Whole;
@@ -170,7 +171,7 @@ impl Engine {
             let version = Version(self.version().0 + 1);
             let patience = restart.until.unwrap_or(now);
             self.actual.handover = Some(Handover { version, patience, settled_at: None });
-            records.push(Effect::Record(Record::Restarted { undecided: restart.undecided }));
+            out.tell(What::Restarted { undecided: restart.undecided });
         }
     }
 }

@@ -11,7 +11,8 @@ use super::address::Unusable;
 use crate::names::CheckName;
 
 /// The decision about one VIP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Announced as configured.
     Announce(Arc<RouteAttributes>),

@@ -31,8 +31,8 @@ fn flags(owner: Owner, state: AddressState) -> AddressFact {
     AddressFact { owner, state }
 }
 
-fn lines(effects: &[Effect]) -> Vec<String> {
-    effects.iter().map(show).collect()
+fn lines(told: &[Told]) -> Vec<String> {
+    told.iter().map(show).collect()
 }
 
 /// What is advertised last, if anything is.
@@ -50,11 +50,11 @@ fn i1_an_answer_after_a_later_removal_states_nothing() {
         assert_eq!(story.wait(ms(50)), ["50 bind 192.0.2.1 on lo"]);
         let back_and_gone = [added(vip(), Owner::Us), Event::AddressRemoved(vip())];
         if late {
-            story.engine.handle_all(back_and_gone, story.now);
+            handle_all(&mut story.engine, back_and_gone, story.now);
             assert!(!announced(&story));
             story.tell(done(vip()));
         } else {
-            story.engine.handle_all(back_and_gone.into_iter().chain([done(vip())]), story.now);
+            handle_all(&mut story.engine, back_and_gone.into_iter().chain([done(vip())]), story.now);
         }
         assert!(!announced(&story), "I1: announced on the word of an answer");
         assert_eq!(story.wait(ms(99)), [""; 0]);
@@ -65,7 +65,7 @@ fn i1_an_answer_after_a_later_removal_states_nothing() {
 #[test]
 fn an_answer_that_was_lost_is_made_up_for_by_a_listing() {
     let mut story = Story::begin(web());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     assert_eq!(story.tell(list([])), ["bind 192.0.2.1 on lo"]);
     story.check("alive", UP);
     story.tell(refused(vip(), "the kernel did not answer"));
@@ -81,9 +81,9 @@ fn an_address_that_is_taken_away_every_second_gives_few_updates_one_warning_and_
     let mut story = Story::announced(web());
     let (mut log, mut bound, mut asked) = (Vec::new(), true, false);
     let mut happens = |story: &mut Story, event: Option<Event>| {
-        let mut effects = event.map(|event| story.engine.handle(event, story.now)).unwrap_or_default();
-        effects.extend(story.engine.handle(Event::Tick, story.now));
-        asked |= effects.iter().any(|effect| matches!(effect, Effect::Bind(_)));
+        let mut effects = event.map(|event| handle(&mut story.engine, event, story.now)).unwrap_or_default();
+        effects.extend(handle(&mut story.engine, Event::Tick, story.now));
+        asked |= effects.iter().any(|effect| matches!(effect, Told::Effect(Effect::Bind(_))));
         log.extend(effects);
         // The kernel does it within a millisecond.
         std::mem::take(&mut asked)
@@ -97,7 +97,7 @@ fn an_address_that_is_taken_away_every_second_gives_few_updates_one_warning_and_
             happens(&mut story, Some(done(vip())));
         }
     }
-    let updates = log.iter().filter(|effect| matches!(effect, Effect::Advertise(_))).count();
+    let updates = log.iter().filter(|effect| matches!(effect, Told::Effect(Effect::Advertise(_)))).count();
     let records: Vec<String> = lines(&log).into_iter().filter(|line| line.starts_with('#')).collect();
     assert!(updates <= 10, "{updates} UPDATEs: {records:?}");
     assert_eq!(records.iter().filter(|line| line.starts_with("# lost")).count(), 1, "{records:?}");
@@ -134,7 +134,7 @@ fn one_loss_is_put_back_when_a_flush_would_be_over_and_announced_at_once() {
 #[test]
 fn an_answer_that_comes_before_the_notification_is_no_reason_to_ask_again() {
     let mut story = Story::begin(web());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(Event::PeerUp("tor-a".into()));
     assert_eq!(story.tell(list([]))[0], "bind 192.0.2.1 on lo");
     assert_eq!(story.tell(done(vip())), [""; 0]);
@@ -151,7 +151,7 @@ fn an_answer_that_comes_before_the_notification_is_no_reason_to_ask_again() {
 #[test]
 fn an_address_that_is_bound_and_never_seen_is_not_asked_for_in_a_circle() {
     let mut story = Story::begin(web());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(list([]));
     let mut asked = 0;
     for _ in 0..1000 {
@@ -174,7 +174,7 @@ fn an_address_is_known_by_its_length_and_its_far_end_too() {
     }
     // One that somebody else had first is used, and the other one beside it is left, too.
     let mut story = Story::begin(web());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(list([(wider, Owner::Other)]));
     story.check("alive", UP);
     assert!(announced(&story));
@@ -184,7 +184,7 @@ fn an_address_is_known_by_its_length_and_its_far_end_too() {
 #[test]
 fn an_interface_that_is_renamed_takes_nothing_with_it_and_its_new_name_is_no_other_address() {
     let mut story = Story::begin(on_svc0());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     assert_eq!(story.tell(list([])), ["# no interface svc0"]);
     assert_eq!(story.tell(svc(link("svc0"))), ["bind 192.0.2.1 on #9"]);
     story.bound(on_svc());
@@ -211,13 +211,13 @@ fn an_interface_that_is_renamed_takes_nothing_with_it_and_its_new_name_is_no_oth
 #[test]
 fn an_interface_that_is_deleted_and_made_anew_has_its_vip_again() {
     let mut story = Story::begin(on_svc0());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(list([]));
     story.tell(svc(link("svc0")));
     story.bound(on_svc());
     story.check("alive", UP);
     let gone = [Event::AddressRemoved(on_svc()), Event::Link(SVC, None)];
-    let effects = story.engine.handle_all(gone, story.now);
+    let effects = handle_all(&mut story.engine, gone, story.now);
     assert_eq!(show(&effects[0]), "advertise 2: nothing");
     assert_eq!(story.tell(Event::Link(10, Some(link("svc0")))), [""; 0]);
     assert_eq!(story.wait(ms(50)), ["50 bind 192.0.2.1 on #10"]);
@@ -229,7 +229,7 @@ fn an_interface_is_found_by_an_altname_of_127_bytes() {
     let long = "n".repeat(127);
     let mut story =
         Story::begin(config([("web", Service { interface: long.clone(), ..service([VIP], []) })]));
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(list([]));
     assert_eq!(
         story.tell(svc(Link { altnames: [long.clone()].into(), ..link("up0") })),
@@ -247,7 +247,7 @@ fn i1_an_address_that_is_of_no_use_is_withheld_and_announced_when_it_is() {
     let on_eth0 = on("eth0", VIP);
     let config = config([("web", Service { interface: "eth0".into(), ..service([VIP], []) })]);
     let mut story = Story::begin(config);
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     let mut listing = BTreeMap::from([(on_eth0, flags(Owner::Other, AddressState::Duplicate))]);
     let effects = story.tell(listed(listing.clone()));
     let unusable = "# 192.0.2.1: withheld (not_bound) -> withheld (unusable)";
@@ -277,7 +277,7 @@ fn i1_an_address_that_is_of_no_use_is_withheld_and_announced_when_it_is() {
 #[test]
 fn a_foreign_address_of_no_use_on_another_interface_keeps_nobody_from_binding() {
     let mut story = Story::begin(web());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.check("alive", UP);
     let foreign = on("eth0", VIP);
     let usable = BTreeMap::from([(foreign, Owner::Other.into())]);
@@ -292,7 +292,7 @@ fn a_foreign_address_of_no_use_on_another_interface_keeps_nobody_from_binding() 
 fn i2_our_only_copy_of_use_is_not_given_up_for_one_of_no_use() {
     let mut story =
         Story::begin(config([("web", Service { interface: "eth0".into(), ..service([VIP], []) })]));
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     let mut down = links();
     down.insert(index("eth0"), Link { up: false, ..link("eth0") });
     let addresses = [(vip(), Owner::Us.into()), (on("eth0", VIP), Owner::Us.into())].into();

@@ -13,7 +13,7 @@ fn two() -> Config {
 #[test]
 fn i2_it_starts_binds_and_announces_in_this_order() {
     let mut story = Story::begin(web());
-    let effects: Vec<_> = story.engine.start(story.now).iter().map(show).collect();
+    let effects: Vec<_> = start(&mut story.engine, story.now).iter().map(show).collect();
     let unknown = "withheld (check_unknown)";
     assert_eq!(
         effects,
@@ -48,15 +48,18 @@ fn i2_it_starts_binds_and_announces_in_this_order() {
 #[test]
 fn what_happens_at_once_is_advertised_once() {
     let mut story = Story::begin(web());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(list([]));
     let check = report(&web(), "alive", UP, story.now);
     let added = |address| added(on("lo", address), Owner::Us);
-    let effects = story.engine.handle_all([check, added("192.0.2.1"), added("2001:db8::1")], story.now);
+    let effects = handle_all(&mut story.engine, [check, added("192.0.2.1"), added("2001:db8::1")], story.now);
     assert_eq!(show(&effects[0]), "advertise 1: 192.0.2.1, 2001:db8::1");
-    assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Advertise(..))).count(), 1);
+    assert_eq!(
+        effects.iter().filter(|effect| matches!(effect, Told::Effect(Effect::Advertise(..)))).count(),
+        1
+    );
     let blink = [Event::AddressRemoved(on("lo", "192.0.2.1")), added("192.0.2.1")];
-    let effects = story.engine.handle_all(blink, story.now);
+    let effects = handle_all(&mut story.engine, blink, story.now);
     assert_eq!(effects.iter().map(show).collect::<Vec<_>>(), ["# lost 192.0.2.1 on lo"]);
 }
 
@@ -126,7 +129,7 @@ fn i1_an_address_that_vanishes_is_withdrawn_put_back_and_announced_again() {
 #[test]
 fn an_address_that_cannot_be_bound_is_tried_every_second_and_complained_of_once() {
     let mut story = Story::begin(two());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(list([(on("lo", "192.0.2.2"), Owner::Us)]));
     let failed = |why: &str| refused(on("lo", "192.0.2.1"), why);
     assert_eq!(story.tell(failed("not permitted")), ["# failed 192.0.2.1 on lo: not permitted"]);
@@ -144,7 +147,7 @@ fn an_address_that_cannot_be_bound_is_tried_every_second_and_complained_of_once(
 #[test]
 fn i3_what_a_crashed_predecessor_left_is_adopted_or_removed_and_what_others_have_stays() {
     let mut story = Story::begin(web());
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     let left = [
         (on("lo", "192.0.2.1"), Owner::Us),
         (on("eth0", "2001:db8::1"), Owner::Other),
@@ -162,7 +165,7 @@ fn i3_what_a_crashed_predecessor_left_is_adopted_or_removed_and_what_others_have
 #[test]
 fn i3_a_foreign_address_is_used_left_and_replaced_when_it_goes() {
     let mut story = Story::begin(config([("web", service(["192.0.2.1"], ["alive"]))]));
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     assert_eq!(story.tell(list([(on("eth0", "192.0.2.1"), Owner::Other)])), [""; 0]);
     assert_eq!(story.check("alive", UP)[0], "advertise 1: 192.0.2.1");
     assert_eq!(

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use vipcast_bgp::Instant;
 use vipcast_bgp::wire::{Asn, Community, Family, iana};
 use vipcast_bgp::{HoldTime, RestartTime, RouteAttributes, Routes};
@@ -33,6 +34,7 @@ use crate::model::{
     Log, LogFormat, LogLevel, NextHops, OnDegraded, OnDown, Peer, Preempt, Rank, Role, Target, TcpCheck,
 };
 use crate::names::PeerName;
+use crate::now::Now;
 
 const UP: HealthState = HealthState::Up;
 const DOWN: HealthState = HealthState::Down;
@@ -225,7 +227,7 @@ fn is_graceful(attributes: &RouteAttributes) -> bool {
 }
 
 /// An effect as a line.
-fn show(effect: &Effect) -> String {
+fn show(told: &Told) -> String {
     let at = |address: &Address| {
         let name = INTERFACES.iter().find(|name| index(name) == address.index);
         name.map_or_else(
@@ -234,29 +236,29 @@ fn show(effect: &Effect) -> String {
         )
     };
     let place = |place: &Place| format!("{} on {}", place.ip, place.interface);
-    match effect {
-        Effect::Configure { restarted: None, .. } => "configure".into(),
-        Effect::Configure { restarted: Some(preserved), .. } => {
+    match told {
+        Told::Effect(Effect::Configure { restarted: None, .. }) => "configure".into(),
+        Told::Effect(Effect::Configure { restarted: Some(preserved), .. }) => {
             format!("configure, restarted with {}", show_families(preserved))
         }
-        Effect::Bind(address) => format!("bind {}", at(address)),
-        Effect::Unbind(address) => format!("unbind {}", at(address)),
-        Effect::Advertise(Advertised { version, routes, extent }) => {
+        Told::Effect(Effect::Bind(address)) => format!("bind {}", at(address)),
+        Told::Effect(Effect::Unbind(address)) => format!("unbind {}", at(address)),
+        Told::Effect(Effect::Advertise(Advertised { version, routes, extent })) => {
             let extent = if *extent == Extent::Partial { " and more" } else { "" };
             format!("advertise {}: {}{extent}", version.0, show_routes(routes))
         }
-        Effect::SaveDrains(drains) => {
+        Told::Effect(Effect::SaveDrains(drains)) => {
             let everything = drains.everything.iter().map(|_| "everything".to_owned());
             let drained: Vec<_> = everything.chain(drains.services.keys().map(ToString::to_string)).collect();
             format!("save drains: {}", if drained.is_empty() { "nothing".into() } else { drained.join(", ") })
         }
-        Effect::SaveHeldBack(held_back) => {
+        Told::Effect(Effect::SaveHeldBack(held_back)) => {
             let held: Vec<String> = held_back.held.iter().map(|vip| vip.addr().to_string()).collect();
             format!("save held back: {}", if held.is_empty() { "nothing".into() } else { held.join(", ") })
         }
-        Effect::StopPeers => "stop peers".into(),
-        Effect::Exit => "exit".into(),
-        Effect::Record(Record::Vip { vip, from, to, cause, .. }) => {
+        Told::Effect(Effect::StopPeers) => "stop peers".into(),
+        Told::Effect(Effect::Exit) => "exit".into(),
+        Told::Record(What::Vip { vip, from, to, cause, .. }) => {
             let word = |verdict: &Option<Verdict>| match verdict {
                 None => "-".into(),
                 Some(verdict) => match verdict.reason() {
@@ -267,38 +269,38 @@ fn show(effect: &Effect) -> String {
             let cause = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
             format!("# {}: {} -> {}{cause}", vip.addr(), word(from), word(to))
         }
-        Effect::Record(Record::Reached { vip, routers, .. }) => {
+        Told::Record(What::Reached { vip, routers, .. }) => {
             format!("# {} at {routers} routers", vip.addr())
         }
-        Effect::Record(Record::Unreached { vips, why }) => format!("# {vips:?} at no router ({why})"),
-        Effect::Record(Record::Check { check, state, .. }) => format!("# check {check} {state:?}"),
-        Effect::Record(Record::Degraded { check, limit: Some(limit) }) => {
+        Told::Record(What::Unreached { vips, why }) => format!("# {vips:?} at no router ({why})"),
+        Told::Record(What::Check { check, state, .. }) => format!("# check {check} {state:?}"),
+        Told::Record(What::Degraded { check, limit: Some(limit) }) => {
             format!("# {check} degraded: {limit}")
         }
-        Effect::Record(Record::Degraded { check, limit: None }) => format!("# {check} no longer degraded"),
-        Effect::Record(Record::Promoted(service, _)) => format!("# {service} promoted"),
-        Effect::Record(Record::AddressLost(lost)) => format!("# lost {}", place(lost)),
-        Effect::Record(Record::AddressStays { place: stays, losses }) => {
+        Told::Record(What::Degraded { check, limit: None }) => format!("# {check} no longer degraded"),
+        Told::Record(What::Promoted(service, _)) => format!("# {service} promoted"),
+        Told::Record(What::AddressLost(lost)) => format!("# lost {}", place(lost)),
+        Told::Record(What::AddressStays { place: stays, losses }) => {
             format!("# {} stays after {losses} losses", place(stays))
         }
-        Effect::Record(Record::AddressAdopted(adopted)) => format!("# adopted {}", place(adopted)),
-        Effect::Record(Record::AddressFailed(failed, error)) => {
+        Told::Record(What::AddressAdopted(adopted)) => format!("# adopted {}", place(adopted)),
+        Told::Record(What::AddressFailed(failed, error)) => {
             format!("# failed {}: {error}", place(failed))
         }
-        Effect::Record(Record::NoInterface(name)) => format!("# no interface {name}"),
-        Effect::Record(Record::AddressesLeft(left)) => format!("# {} left", left.len()),
-        Effect::Record(Record::Drained(what, _)) => format!("# {what} drained"),
-        Effect::Record(Record::Undrained(what, _)) => format!("# {what} undrained"),
-        Effect::Record(Record::DrainWaits { service, waits }) => {
+        Told::Record(What::NoInterface(name)) => format!("# no interface {name}"),
+        Told::Record(What::AddressesLeft(left)) => format!("# {} left", left.len()),
+        Told::Record(What::Drained(what, _)) => format!("# {what} drained"),
+        Told::Record(What::Undrained(what, _)) => format!("# {what} undrained"),
+        Told::Record(What::DrainWaits { service, waits }) => {
             format!("# the drain of {service} {}", if *waits { "waits" } else { "holds again" })
         }
-        Effect::Record(Record::Restarting { preserved }) => {
+        Told::Record(What::Restarting { preserved }) => {
             format!("# restarting with {}", show_families(preserved))
         }
-        Effect::Record(Record::Restarted { undecided }) => {
+        Told::Record(What::Restarted { undecided }) => {
             format!("# restarted, {} undecided", undecided.len())
         }
-        Effect::Record(Record::Shutdown(phase)) => {
+        Told::Record(What::Shutdown(phase)) => {
             format!("# {}", phase.word())
         }
     }
@@ -319,8 +321,39 @@ fn show_routes(routes: &Routes) -> String {
     if routes.is_empty() { "nothing".into() } else { routes.iter().map(route).collect::<Vec<_>>().join(", ") }
 }
 
-fn is_of_reach(effect: &Effect) -> bool {
-    matches!(effect, Effect::Record(Record::Reached { .. } | Record::Unreached { .. }))
+fn is_of_reach(told: &Told) -> bool {
+    matches!(told, Told::Record(What::Reached { .. } | What::Unreached { .. }))
+}
+
+/// What comes out of an engine, effects first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Effect(Effect),
+    Record(What),
+}
+
+fn now(mono: Instant) -> Now {
+    Now { mono, wall: Timestamp::UNIX_EPOCH }
+}
+
+/// What follows from doing this to an engine.
+fn follows(engine: &mut Engine, now: Instant, action: impl FnOnce(&mut Engine, &mut Outbox)) -> Vec<Told> {
+    let mut out = Outbox::new(self::now(now), 1);
+    action(engine, &mut out);
+    let effects = out.effects.into_iter().map(Told::Effect);
+    effects.chain(out.records.into_iter().map(|record| Told::Record(record.what))).collect()
+}
+
+fn start(engine: &mut Engine, now: Instant) -> Vec<Told> {
+    follows(engine, now, |engine, out| engine.start(now, out))
+}
+
+fn handle(engine: &mut Engine, event: Event, now: Instant) -> Vec<Told> {
+    handle_all(engine, [event], now)
+}
+
+fn handle_all(engine: &mut Engine, events: impl IntoIterator<Item = Event>, now: Instant) -> Vec<Told> {
+    follows(engine, now, |engine, out| engine.handle_all(events, now, out))
 }
 
 /// An engine and a clock, for stories: whoever tells them plays everyone else.
@@ -352,7 +385,7 @@ impl Story {
             };
             (config.services.values().flat_map(host).collect(), config.checks.keys().cloned().collect())
         };
-        story.engine.start(story.now);
+        start(&mut story.engine, story.now);
         for peer in ["tor-a", "tor-b"] {
             story.tell(Event::PeerUp(peer.into()));
         }
@@ -360,11 +393,12 @@ impl Story {
         let config = Arc::clone(story.engine.config());
         let added = addresses.into_iter().flat_map(|address| [added(address, Owner::Us), done(address)]);
         let reports = checks.iter().map(|check| report(&config, check.as_str(), UP, story.now));
-        let effects = story.engine.handle_all(added.chain(reports), story.now);
+        let effects = handle_all(&mut story.engine, added.chain(reports), story.now);
         assert!(
-            effects
-                .iter()
-                .any(|effect| matches!(effect, Effect::Advertise(Advertised { version: Version(1), .. }))),
+            effects.iter().any(|effect| matches!(
+                effect,
+                Told::Effect(Effect::Advertise(Advertised { version: Version(1), .. }))
+            )),
             "{effects:?}"
         );
         story.synced(1);
@@ -373,19 +407,19 @@ impl Story {
 
     /// What follows from an event, but for what is written down of what the routers have; see `tests::reach`.
     fn tell(&mut self, event: Event) -> Vec<String> {
-        let effects = self.engine.handle(event, self.now);
+        let effects = handle(&mut self.engine, event, self.now);
         effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
     }
 
     /// The kernel puts an address on the host, and says so, and answers.
     fn bound(&mut self, address: Address) -> Vec<String> {
-        let effects = self.engine.handle_all([added(address, Owner::Us), done(address)], self.now);
+        let effects = handle_all(&mut self.engine, [added(address, Owner::Us), done(address)], self.now);
         effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
     }
 
     /// The kernel takes it off, and says so, and answers.
     fn unbound(&mut self, address: Address) -> Vec<String> {
-        let effects = self.engine.handle_all([Event::AddressRemoved(address), done(address)], self.now);
+        let effects = handle_all(&mut self.engine, [Event::AddressRemoved(address), done(address)], self.now);
         effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
     }
 

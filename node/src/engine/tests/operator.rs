@@ -85,7 +85,7 @@ fn i12_a_drain_of_before_a_restart_is_in_force_from_the_first_moment() {
     let mut drains = left_drained("web");
     drains.services.extend(left_drained("gone").services);
     let mut story = Story::begin_with(two(), Left { drains, ..Left::default() });
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(list(["192.0.2.1", "192.0.2.2"].map(|vip| (on("lo", vip), Owner::Us))));
     assert_eq!(story.check("alive", UP), ["# check alive Up"]);
     assert_eq!(story.check("answers", UP)[0], "advertise 1: 192.0.2.2");
@@ -326,7 +326,7 @@ fn i12_a_drained_service_that_comes_late_or_leaves_and_returns_is_still_drained(
     let drains = left_drained("web");
     let less = || config([("dns", service(["192.0.2.2"], ["answers"]))]);
     let mut story = Story::begin_with(less(), Left { drains, ..Left::default() });
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(listed(BTreeMap::new()));
     story.check("answers", UP);
     let web = |story: &mut Story| {
@@ -424,7 +424,7 @@ fn late(drains: Drains) -> Event {
 /// Like [`Story::announced`], but the state directory was not read.
 fn unread(config: Config) -> Story {
     let mut story = Story::begin_with(config, Left { unread: true, ..Left::default() });
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(list([]));
     story
 }
@@ -526,7 +526,7 @@ fn thousands_of_drains_that_wait_for_services_are_bounded_and_the_newest_stay() 
         drains.services.insert(format!("gone-{n:04}").as_str().into(), Arc::new(drain));
     }
     let mut story = Story::begin_with(two(), Left { drains, ..Left::default() });
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.reload(two());
     let drains = &story.engine.facts().drains.services;
     assert_eq!((drains.len(), drains.first_key_value().unwrap().0.as_str()), (1000, "gone-0200"));

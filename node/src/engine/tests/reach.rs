@@ -10,7 +10,7 @@ const B: &str = "2001:db8::1";
 
 /// Only what is written down of the routers.
 fn tell(story: &mut Story, event: Event) -> Vec<String> {
-    let effects = story.engine.handle(event, story.now);
+    let effects = handle(&mut story.engine, event, story.now);
     effects.iter().filter(|effect| is_of_reach(effect)).map(show).collect()
 }
 
@@ -38,7 +38,7 @@ fn synced(peer: &str, version: u64) -> Event {
 /// Two VIPs that are bound and healthy, and no session.
 fn ready() -> Story {
     let mut story = Story::begin(config([("a", service([A, B], [])), ("b", service(["192.0.2.2"], ["b"]))]));
-    story.engine.start(story.now);
+    start(&mut story.engine, story.now);
     story.tell(listed(BTreeMap::new()));
     for vip in [A, B, "192.0.2.2"] {
         story.bound(on("lo", vip));

@@ -253,7 +253,7 @@ fn a_start_holds_back_what_had_traffic_and_a_graceful_restart_what_was_held_back
     {
         let left = Left { held: held.clone(), announced, ..Left::default() };
         let mut story = Story::begin_with(web(both.clone()), left);
-        story.engine.start(story.now);
+        start(&mut story.engine, story.now);
         let addresses = ["192.0.2.1", "192.0.2.2"].map(|ip| (on("lo", ip), Owner::Us));
         story.tell(list(addresses));
         story.check("alive", UP);
@@ -273,7 +273,7 @@ fn what_a_late_state_directory_holds_back_is_held_back_from_then_on_and_saved_un
         (None, true, "192.0.2.1, 192.0.2.2", none()),
     ] {
         let mut story = Story::begin_with(web(service.clone()), Left { unread: true, ..Left::default() });
-        story.engine.start(story.now);
+        start(&mut story.engine, story.now);
         story.tell(list(["192.0.2.1", "192.0.2.2"].map(|ip| (on("lo", ip), Owner::Us))));
         story.check("alive", UP);
         if promoted {

@@ -150,8 +150,9 @@ impl World {
             free_since: BTreeMap::new(),
         };
         world.kernel_lists();
-        let effects = world.engine.start(now);
-        world.perform(effects);
+        let mut out = Outbox::new(super::now(now), 1);
+        world.engine.start(now, &mut out);
+        world.perform(out.effects);
         world
     }
 

@@ -57,7 +57,9 @@ impl World {
         self.time_passes();
         self.look_who_holds_what();
         let before = self.engine.clone();
-        let effects = self.engine.handle_all(events.clone(), self.now);
+        let mut out = Outbox::new(super::super::now(self.now), 1);
+        self.engine.handle_all(events.clone(), self.now, &mut out);
+        let effects = out.effects;
         if let Concerns::Only(service) = concerns
             && before.facts.shutdown.is_none()
         {
@@ -105,7 +107,7 @@ impl World {
                     }
                 }
                 Effect::Exit => self.exited = Some(self.now),
-                Effect::SaveDrains(_) | Effect::SaveHeldBack(_) | Effect::Record(_) => {}
+                Effect::SaveDrains(_) | Effect::SaveHeldBack(_) => {}
             }
             self.look_who_holds_what();
         }

@@ -282,7 +282,6 @@ impl World {
                 | Effect::SaveDrains(_)
                 | Effect::SaveHeldBack(_)
                 | Effect::StopPeers
-                | Effect::Record(_)
                 | Effect::Exit => {}
             }
         }
@@ -290,25 +289,18 @@ impl World {
 
     /// What happens twice in a row happens once; and a tick that nothing waits for does nothing.
     pub(super) fn i7_the_same_again_does_nothing(&self, events: Vec<Event>) {
-        let does_something = |effect: &Effect| match effect {
-            Effect::Configure { .. }
-            | Effect::SaveDrains(_)
-            | Effect::SaveHeldBack(_)
-            | Effect::Record(_) => false,
-            Effect::Bind(_)
-            | Effect::Unbind(_)
-            | Effect::Advertise(..)
-            | Effect::StopPeers
-            | Effect::Exit => true,
+        let does_something = |told: &Told| match told {
+            Told::Record(_) => false,
+            Told::Effect(effect) => is_more_than_a_note(effect),
         };
         let mut again = self.engine.clone();
-        let effects = again.handle(Event::Tick, self.now);
+        let effects = handle(&mut again, Event::Tick, self.now);
         assert_eq!(effects, [], "I7: a tick after {events:?}");
         if let [event] = &events[..]
             // The second of two is another one; and an answer may have made way for the next question.
             && !matches!(event, Event::Shutdown | Event::Answered(..))
         {
-            let effects = again.handle(event.clone(), self.now);
+            let effects = handle(&mut again, event.clone(), self.now);
             assert!(!effects.iter().any(does_something), "I7: {event:?} again: {effects:?}");
         }
     }
@@ -340,4 +332,14 @@ impl World {
 
 fn is_up(links: &Links, address: &Address) -> bool {
     links.get(address.index).is_some_and(|link| link.up)
+}
+
+/// Whether it changes anything outside.
+fn is_more_than_a_note(effect: &Effect) -> bool {
+    match effect {
+        Effect::Configure { .. } | Effect::SaveDrains(_) | Effect::SaveHeldBack(_) => false,
+        Effect::Bind(_) | Effect::Unbind(_) | Effect::Advertise(..) | Effect::StopPeers | Effect::Exit => {
+            true
+        }
+    }
 }

@@ -1,53 +1,33 @@
-//! What the engine wants done, and what it wants written down.
+//! What happened, in words that a machine can read.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use ipnet::IpNet;
+use serde::Serialize;
 use vipcast_bgp::wire::Family;
 
-use super::address::{Address, Place};
-use super::drains::{Drain, Drains, Order, Scope};
-use super::facts::Shutdown;
-use super::plan::Advertised;
-use super::recovery::HeldBack;
-use super::verdict::Verdict;
+use crate::engine::{Address, Drain, Order, Place, Scope, Shutdown, Verdict};
 use crate::health::report::HealthState;
-use crate::model::Config;
 use crate::names::{CheckName, ServiceName};
+use crate::now::Now;
 
-/// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Run exactly the checks and peers of this configuration.
-    Configure {
-        /// It.
-        config: Arc<Config>,
-        /// While a restart lasts, the families whose VIPs stayed bound.
-        restarted: Option<BTreeSet<Family>>,
-    },
-    /// Put the address on the host.
-    Bind(Address),
-    /// Give every peer this set.
-    Advertise(Advertised),
-    /// Take the address off the host.
-    Unbind(Address),
-    /// Keep these drains across a restart.
-    SaveDrains(Arc<Drains>),
-    /// Keep it across a restart which VIPs are held back.
-    SaveHeldBack(Arc<HeldBack>),
-    /// Close every session with Cease / Administrative Shutdown; answer with
-    /// [`Event::PeersStopped`](super::Event::PeersStopped).
-    StopPeers,
-    /// Write it down.
-    Record(Record),
-    /// End the process.
-    Exit,
+/// Something that happened, in the one stream of all that is worth telling. The log, and whatever else tells of it, is a fold
+/// over these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// Its number: one more than that of the record before, from 1 at the start of the process.
+    pub seq: u64,
+    /// When.
+    pub at: Now,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
 }
 
-/// What is worth writing down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", content = "of", rename_all = "snake_case")]
+pub enum What {
     /// The decision about a VIP changed.
     Vip {
         /// Which.
