@@ -282,7 +282,7 @@ impl Peers {
     }
 
     /// What each peer announces of our VIPs.
-    pub fn paths(&self) -> impl Iterator<Item = (&PeerName, Arc<Paths>)> {
+    pub fn paths(&self) -> impl Iterator<Item = (&PeerName, Paths)> {
         self.running.iter().map(|(name, running)| (name, running.handle.status().paths))
     }
 

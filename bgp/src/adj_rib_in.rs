@@ -11,13 +11,14 @@
 //!
 //! An [`AdjRibIn`] lives exactly as long as its session, so a session that ends takes its paths along.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 
+use crate::prefix_map::PrefixMap;
 use crate::route::family_of;
 use crate::wire::{
     AsWidth, Asn, Attribute, Community, ErrorAction, Family, LargeCommunity, MpNlri, Origin, Peering,
@@ -28,7 +29,7 @@ use crate::wire::{
 pub type Watched = BTreeSet<IpNet>;
 
 /// The remembered paths by prefix. Prefixes that came in one UPDATE share theirs.
-pub type Paths = BTreeMap<IpNet, Arc<Path>>;
+pub type Paths = PrefixMap<Arc<Path>>;
 
 /// A path to a watched prefix: what of its attributes tells an operator who announces it, cut to a bounded size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,8 +108,8 @@ pub struct AdjRibIn {
     ingress: Ingress,
     watched: Arc<Watched>,
     lengths: Lengths,
-    /// Shared with whoever looks at the status; copied when it changes meanwhile.
-    paths: Arc<Paths>,
+    /// Shared with whoever looks at the status.
+    paths: Paths,
     /// Not announced again since the peer began to send everything again (RFC 7313 §4.2).
     stale: BTreeSet<IpNet>,
 }
@@ -117,7 +118,7 @@ impl AdjRibIn {
     /// Nothing heard yet.
     pub fn new(ingress: Ingress, watched: Arc<Watched>) -> Self {
         let lengths = Lengths::of(&watched, &ingress.families);
-        Self { ingress, watched, lengths, paths: Arc::default(), stale: BTreeSet::new() }
+        Self { ingress, watched, lengths, paths: Paths::new(), stale: BTreeSet::new() }
     }
 
     /// Our own addresses are these from now on; a path that was heard before stays as it was judged.
@@ -130,9 +131,11 @@ impl AdjRibIn {
     pub fn watch(&mut self, watched: Arc<Watched>) -> BTreeSet<Family> {
         let new = watched.difference(&self.watched).map(family_of);
         let new = new.filter(|family| self.ingress.families.contains(family)).collect();
-        if self.paths.keys().any(|prefix| !watched.contains(prefix)) {
-            Arc::make_mut(&mut self.paths).retain(|prefix, _| watched.contains(prefix));
-            self.stale.retain(|prefix| watched.contains(prefix));
+        let gone: Vec<IpNet> =
+            self.paths.keys().filter(|prefix| !watched.contains(*prefix)).copied().collect();
+        for prefix in gone {
+            self.paths.remove(&prefix);
+            self.stale.remove(&prefix);
         }
         self.lengths = Lengths::of(&watched, &self.ingress.families);
         self.watched = watched;
@@ -187,7 +190,7 @@ impl AdjRibIn {
     }
 
     /// What the peer announces of what is watched.
-    pub fn paths(&self) -> &Arc<Paths> {
+    pub fn paths(&self) -> &Paths {
         &self.paths
     }
 
@@ -214,14 +217,13 @@ impl AdjRibIn {
             };
             self.stale.remove(&prefix);
             if self.paths.get(&prefix) != Some(path) {
-                Arc::make_mut(&mut self.paths).insert(prefix, Arc::clone(path));
+                self.paths.insert(prefix, Arc::clone(path));
             }
         }
     }
 
     fn forget(&mut self, prefix: &IpNet) {
-        if self.watches(prefix) && self.paths.contains_key(prefix) {
-            Arc::make_mut(&mut self.paths).remove(prefix);
+        if self.watches(prefix) && self.paths.remove(prefix).is_some() {
             self.stale.remove(prefix);
         }
     }

@@ -90,6 +90,15 @@ impl<V> PrefixMap<V> {
         self.iter().map(|(_, value)| value)
     }
 
+    /// Whether both are one version.
+    #[cfg(test)]
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
+        match (&self.root, &other.root) {
+            (Some(root), Some(other)) => Arc::ptr_eq(root, other),
+            (root, other) => root.is_none() && other.is_none(),
+        }
+    }
+
     /// Whether every prefix has only zeroes behind its length.
     pub(crate) fn is_truncated(&self) -> bool {
         self.untruncated == 0

@@ -371,9 +371,9 @@ fn what_the_peer_does_not_repeat_in_a_refresh_is_gone() {
 fn who_looks_at_the_paths_keeps_them_as_they_were() {
     let mut rib = rib(&[VIP]);
     rib.learn(&announce(&[VIP], attributes(&[65000, 65002], THEIRS)));
-    let seen = Arc::clone(rib.paths());
+    let seen = rib.paths().clone();
     rib.learn(&announce(&[VIP], attributes(&[65000, 65002], THEIRS)));
-    assert!(Arc::ptr_eq(&seen, rib.paths()), "nothing has changed, so nothing is copied");
+    assert!(seen.is_shared_with(rib.paths()), "nothing has changed, so nothing is copied");
     rib.learn(&withdraw(VIP));
     assert_eq!((seen.len(), rib.paths().len()), (1, 0));
 }

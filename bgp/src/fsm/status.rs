@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -117,7 +116,7 @@ pub struct PeerStatus {
     /// Prefixes that we want to announce and this session cannot carry.
     pub withheld: PrefixMap<Withheld>,
     /// What the peer announces of the prefixes that are watched.
-    pub paths: Arc<Paths>,
+    pub paths: Paths,
     /// Totals since start.
     pub counters: Counters,
 }
@@ -138,7 +137,7 @@ impl PeerStatus {
             advertised: 0,
             acknowledged: 0,
             withheld: PrefixMap::new(),
-            paths: Arc::default(),
+            paths: Paths::new(),
             counters: Counters::default(),
         }
     }
