@@ -4,7 +4,7 @@
 //! # One idea
 //!
 //! Everything that happens is an [`Event`](vipcast_node::engine::Event). The [`Engine`](vipcast_node::engine::Engine) folds it into
-//! [`Facts`](vipcast_node::engine::Facts), decides again about the services it touches, and plans the [`Effect`](vipcast_node::engine::Effect)s that
+//! [`Facts`](vipcast_node::engine::Facts), decides again about the services it touches, and plans the [`Effect`](vipcast_node::effect::Effect)s that
 //! lead from what is so to what should be. The engine is pure: time is an argument, and it owns no socket, task or clock.
 //!
 //! ```text
