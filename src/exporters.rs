@@ -87,7 +87,7 @@ impl Exporters {
         let mut found = BTreeMap::new();
         for (peer, prefix, next_hop) in paths {
             let withheld = engine.standing().get(&prefix).is_some_and(|standing| {
-                standing.decision.verdict.attributes().is_none()
+                !standing.decision.verdict.is_announced()
                     && now.saturating_duration_since(standing.since) >= PATIENCE
             });
             if withheld && is_ours(next_hop) {

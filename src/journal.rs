@@ -26,17 +26,17 @@ fn log(record: &Record) {
             let reason = to.as_ref().and_then(Verdict::reason).map(ToString::to_string);
             let (reason, cause) = (reason.as_deref(), cause.as_deref());
             let (was, now) = (verdict_word(from.as_ref()), verdict_word(to.as_ref()));
-            match (from.as_ref().and_then(Verdict::attributes), to) {
+            match (from.as_ref().is_some_and(Verdict::is_announced), to) {
                 // Before anything is settled every VIP is withheld; that is no news.
-                (None, Some(Verdict::Withhold(_))) => {
+                (false, Some(Verdict::Withhold(_))) => {
                     debug!(%vip, %service, was, now, reason, cause, "VIP withheld");
                 }
-                (Some(_), Some(Verdict::Withhold(_))) => {
+                (true, Some(Verdict::Withhold(_))) => {
                     warn!(%vip, %service, was, now, reason, cause, "VIP withdrawn");
                 }
                 // That it is announced is said when a router has it: see `What::Reached`.
-                (_, Some(Verdict::Announce(_))) => debug!(%vip, %service, was, now = "ready", "VIP ready"),
-                (_, Some(Verdict::Demote(..))) => {
+                (_, Some(Verdict::Announce)) => debug!(%vip, %service, was, now = "ready", "VIP ready"),
+                (_, Some(Verdict::Demote { .. })) => {
                     warn!(%vip, %service, was, now, reason, cause, "VIP demoted");
                 }
                 (_, None) => info!(%vip, %service, was, now, "VIP no longer configured"),

@@ -10,7 +10,7 @@
 //! ```text
 //!  check::runner ──┐                                                 ┌─► vip      bind, unbind
 //!  peers ──────────┤  Event ─► fold ─► Facts ─► decide ─► Verdict    ├─► peers    advertise the whole set
-//!  vip (netlink) ──┤                              │                  ├─► control  status, explain
+//!  vip (netlink) ──┤                             set (media)         ├─► control  status, explain
 //!  control ────────┤                           Desired ─► plan ──────┼─► journal  one line a transition
 //!  signals ────────┘                              ▲                  └─► state    drains that survive
 //!                                              Actual (what was set in motion)
@@ -52,6 +52,8 @@
 //! | how a check hears of a change | `check::bells`, and the hub of its kind |
 //! | what an event changes | `engine::fold` |
 //! | when a VIP is announced, and why not | `engine::decide`, [`vipcast_node::engine::Reason`] |
+//! | what follows from a decision: routes, addresses, records | `engine::set` |
+//! | what a verdict means to BGP routers: attributes, GRACEFUL_SHUTDOWN | [`vipcast_node::media::bgp`] |
 //! | when a VIP is called announced, and what is said when no router has it | [`vipcast_node::engine::reach`] |
 //! | the order of bind, announce, withdraw, unbind | `engine::plan`, and nowhere else |
 //! | what holds a condition, and what degraded means for it | `engine::condition` |

@@ -4,6 +4,7 @@ pub mod defaults;
 pub mod effect;
 pub mod engine;
 pub mod health;
+pub mod media;
 pub mod model;
 pub mod names;
 pub mod now;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::Serialize;
 pub use vipcast_bgp::transport::{Authentication, Reach};
 use vipcast_bgp::wire::{self, Asn, Community, ExtendedCommunity, Family, LargeCommunity};
 pub use vipcast_bgp::{ConnectMode, NextHops};
@@ -385,7 +386,8 @@ pub enum Preempt {
 
 /// How much worse than healthy a demoted path is, so that of several nodes the best one gets the traffic: a standby comes
 /// before whatever is degraded, and that before what is down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rank {
     /// Healthy, but only there for when the others are not.
     Standby,

@@ -120,7 +120,7 @@ pub fn explain(
     let is_internal = engine.config().peers.values().any(model::Peer::is_internal);
     Some(api::Explanation {
         vip: vip(engine, around, &prefix, standing, now),
-        attributes: standing.decision.verdict.attributes().map(|route| api::Attributes {
+        attributes: engine.route(&prefix).map(|route| api::Attributes {
             med: route.med,
             local_pref: route.local_pref.filter(|_| is_internal),
             as_path_prepend: route.as_path_prepend,
@@ -154,7 +154,7 @@ fn vip(
     let has = |name: &PeerName, info: &PeerInfo| has(engine, name, info, prefix);
     let sent_to = around.peers.iter().filter(|(name, info)| has(name, info)).count();
     let missing = |(name, info): (&PeerName, &PeerInfo)| {
-        let lacks = verdict.attributes().is_some() && !has(name, info);
+        let lacks = verdict.is_announced() && !has(name, info);
         // Why there is none is said once for the peer, and not for each of thousands of VIPs.
         let why = || {
             if info.status.state == State::Established { not_sent(info, prefix) } else { info.waits.clone() }
@@ -346,7 +346,7 @@ fn peer_view(
     standing: &Standing,
 ) -> api::PeerView {
     let status = &info.status;
-    let announced = standing.decision.verdict.attributes().is_some();
+    let announced = standing.decision.verdict.is_announced();
     let sent = announced && has(engine, name, info, prefix);
     let nothing_wanted =
         !announced && status.state == State::Established && !status.withheld.contains_key(prefix);

@@ -2,26 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use vipcast_bgp::Instant;
-use vipcast_bgp::wire::{Community, iana};
-use vipcast_bgp::{RouteAttributes, family_of};
 
 use super::condition::{Health, health};
 use super::facts::{Facts, Shutdown};
-use super::verdict::{Reason, Verdict};
+use super::verdict::{Demotion, Reason, Verdict};
 use crate::model::{BindPolicy, OnDegraded, OnDown, Rank, Role, Service};
 use crate::names::ServiceName;
 
 /// What is to become of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether and how it is announced.
+    /// Whether and how well it is served.
     pub verdict: Verdict,
-    /// How much worse than healthy it is announced, if it is.
-    pub rank: Option<Rank>,
     /// Whether its address should be on the host.
     pub bind: bool,
 }
@@ -49,33 +44,16 @@ pub(super) fn decide(
         )
         | None => true,
     };
-    // Prefixes of a family share their attributes, so that thousands of VIPs stay small and pack into few UPDATEs.
-    let mut shared = BTreeMap::new();
     let decision = |vip: &IpNet| {
-        let own;
-        let intent = match &common {
-            Some(intent) => intent,
-            None => {
-                own = intent(name, service, Some(vip), facts, now);
-                &own
-            }
-        };
-        let wanted = service.bind == BindPolicy::Always || !matches!(intent, Intent::Withhold(_));
+        let intent = common.clone().unwrap_or_else(|| intent(name, service, Some(vip), facts, now));
+        let wanted = service.bind == BindPolicy::Always || intent.is_announced();
         let bind = stays && wanted && is_host_address(vip);
         let obstacle = is_host_address(vip).then(|| obstacle(vip.addr(), service, facts, now)).flatten();
-        let mut attributes = |rank, graceful| {
-            let route = || Arc::new(route(service, rank, vip, graceful));
-            Arc::clone(shared.entry((family_of(vip), rank, graceful)).or_insert_with(route))
+        let verdict = match obstacle {
+            Some(reason) if intent.is_announced() => Verdict::Withhold(reason),
+            Some(_) | None => intent,
         };
-        let (verdict, rank) = match (intent, obstacle) {
-            (Intent::Withhold(reason), _) => (Verdict::Withhold(reason.clone()), None),
-            (Intent::Announce | Intent::Demote { .. }, Some(reason)) => (Verdict::Withhold(reason), None),
-            (Intent::Announce, None) => (Verdict::Announce(attributes(None, false)), None),
-            (Intent::Demote { rank, graceful, reason }, None) => {
-                (Verdict::Demote(attributes(*rank, *graceful), reason.clone()), *rank)
-            }
-        };
-        (*vip, Decision { verdict, rank, bind })
+        (*vip, Decision { verdict, bind })
     };
     service.vips.iter().map(decision).collect()
 }
@@ -107,21 +85,16 @@ fn may_be_reached(vip: &IpNet, service: &Service, facts: &Facts, now: Instant) -
     !is_host_address(vip) || obstacle(vip.addr(), service, facts, now).is_none()
 }
 
-/// What a VIP would be announced as, were its address bound.
-enum Intent {
-    Announce,
-    /// As a worse path (`rank`), with GRACEFUL_SHUTDOWN (`graceful`), or both.
-    Demote {
-        rank: Option<Rank>,
-        graceful: bool,
-        reason: Reason,
-    },
-    Withhold(Reason),
-}
-
-/// A shutdown or a drain wins over the checks of a service, and takes only away: GRACEFUL_SHUTDOWN is for what was announced
-/// before and still would be. `vip` matters only where VIPs of the service may differ.
-fn intent(name: &ServiceName, service: &Service, vip: Option<&IpNet>, facts: &Facts, now: Instant) -> Intent {
+/// The verdict about a VIP, were its address bound. A shutdown or a drain wins over the checks of a service, and takes only
+/// away: only what was announced before, and still would be, leaves gracefully. `vip` matters only where VIPs of the service
+/// may differ.
+fn intent(
+    name: &ServiceName,
+    service: &Service,
+    vip: Option<&IpNet>,
+    facts: &Facts,
+    now: Instant,
+) -> Verdict {
     let leaving = vip.and_then(|vip| facts.leaving.get(vip));
     let graceful = match (facts.shutdown, facts.is_drained(name.as_str()), leaving) {
         (None, false, _) => None,
@@ -129,8 +102,8 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&IpNet>, facts: &Fa
         (None | Some(Shutdown::Draining { .. }), true, Some(leaving)) if leaving.until > now => {
             Some((leaving, Reason::Draining))
         }
-        (None | Some(Shutdown::Draining { .. }), true, _) => return Intent::Withhold(Reason::Drained),
-        (Some(_), _, _) => return Intent::Withhold(Reason::Shutdown),
+        (None | Some(Shutdown::Draining { .. }), true, _) => return Verdict::Withhold(Reason::Drained),
+        (Some(_), _, _) => return Verdict::Withhold(Reason::Shutdown),
     };
     let mut worst = match service.role {
         Role::Standby => Some((Rank::Standby, Reason::Standby)),
@@ -142,13 +115,13 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&IpNet>, facts: &Fa
         }
     };
     match (health(&service.checks, vip, facts), service.on_down, service.on_degraded) {
-        (Health::Unsettled(check), _, _) => return Intent::Withhold(Reason::CheckUnknown { check }),
+        (Health::Unsettled(check), _, _) => return Verdict::Withhold(Reason::CheckUnknown { check }),
         (Health::Failing(check), OnDown::Withdraw, _) => {
-            return Intent::Withhold(Reason::CheckDown { check });
+            return Verdict::Withhold(Reason::CheckDown { check });
         }
         (Health::Failing(check), OnDown::Demote, _) => demote(Rank::Down, Reason::CheckDown { check }),
         (Health::Degraded(check), _, OnDegraded::Withdraw) => {
-            return Intent::Withhold(Reason::CheckDegraded { check });
+            return Verdict::Withhold(Reason::CheckDegraded { check });
         }
         (Health::Degraded(check), _, OnDegraded::Demote) => {
             demote(Rank::Degraded, Reason::CheckDegraded { check });
@@ -164,43 +137,18 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&IpNet>, facts: &Fa
         }
     }
     match (graceful, worst) {
-        (None, None) => Intent::Announce,
+        (None, None) => Verdict::Announce,
         // What was withheld, or has lost its address, does not come back.
         (Some((leaving, _)), _)
             if leaving.out || vip.is_none_or(|vip| !may_be_reached(vip, service, facts, now)) =>
         {
             let drained = facts.is_drained(name.as_str());
-            Intent::Withhold(if drained { Reason::Drained } else { Reason::Shutdown })
+            Verdict::Withhold(if drained { Reason::Drained } else { Reason::Shutdown })
         }
         (Some((leaving, reason)), worst) => {
-            Intent::Demote { rank: worst.map(|(rank, _)| rank).max(leaving.rank), graceful: true, reason }
+            let rank = worst.map(|(rank, _)| rank).max(leaving.rank);
+            Verdict::Demote { how: Demotion::Leaving(rank), reason }
         }
-        (None, Some((rank, reason))) => Intent::Demote { rank: Some(rank), graceful: false, reason },
-    }
-}
-
-fn route(service: &Service, rank: Option<Rank>, vip: &IpNet, graceful: bool) -> RouteAttributes {
-    let announce = match rank {
-        None => &service.announce,
-        Some(_) => &service.demoted,
-    };
-    let mut communities = announce.communities.clone();
-    if graceful {
-        communities.insert(Community(iana::community::GRACEFUL_SHUTDOWN));
-    }
-    RouteAttributes {
-        as_path_prepend: rank.map_or(announce.as_path_prepend, |rank| service.prepends(rank)),
-        med: announce.med,
-        // RFC 8326 §4.1: inside an AS the community alone moves nothing; the lowest preference does.
-        local_pref: if graceful {
-            Some(0)
-        } else {
-            rank.map_or(announce.local_pref, |rank| Some(service.preference(rank)))
-        },
-        communities,
-        extended_communities: announce.extended_communities.clone(),
-        link_bandwidth: announce.link_bandwidth,
-        large_communities: announce.large_communities.clone(),
-        next_hop: announce.next_hop.of(family_of(vip)),
+        (None, Some((rank, reason))) => Verdict::Demote { how: Demotion::Worse(rank), reason },
     }
 }

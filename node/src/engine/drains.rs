@@ -296,8 +296,8 @@ impl Engine {
     /// Notes which of the services' VIPs are announced now: those alone may be for a little longer.
     pub(super) fn leave(&mut self, services: impl Fn(&ServiceName) -> bool, until: Instant) {
         for (vip, standing) in &self.standing {
-            if standing.decision.verdict.attributes().is_some() && services(&standing.service) {
-                let rank = standing.decision.rank;
+            if standing.decision.verdict.is_announced() && services(&standing.service) {
+                let rank = standing.decision.verdict.rank();
                 self.facts.leaving.entry(*vip).or_insert(Leaving { until, rank, out: false });
             }
         }
@@ -306,9 +306,9 @@ impl Engine {
     /// Keeps [`Leaving`] in line with what was decided about a VIP.
     pub(super) fn note_leaving(&mut self, vip: &IpNet, service: &str, decision: &Decision, now: Instant) {
         let Some(leaving) = self.facts.leaving.get_mut(vip) else { return };
-        leaving.rank = leaving.rank.max(decision.rank);
+        leaving.rank = leaving.rank.max(decision.verdict.rank());
         let until = leaving.until;
-        leaving.out |= decision.verdict.attributes().is_none();
+        leaving.out |= !decision.verdict.is_announced();
         let drained = self.facts.is_drained(service);
         let stays = if drained { until > now } else { self.facts.shutdown.is_some() };
         if !stays {

@@ -8,7 +8,7 @@ use vipcast_bgp::Instant;
 use super::facts::{CheckFact, Event, PeerFact};
 use super::{Engine, kept, shutdown};
 use crate::health::report::{CheckReport, HealthState};
-use crate::model::{Config, Peer};
+use crate::model::{Config, Peer, Service};
 use crate::names::{CheckName, PeerName, ServiceName};
 use crate::outbox::Outbox;
 use crate::record::What;
@@ -26,6 +26,17 @@ pub(super) enum Touched {
 
 impl Touched {
     pub(super) const PLAN: Self = Self::Services(BTreeSet::new());
+
+    /// The services to be decided about.
+    pub(super) fn services(self, config: &Config) -> impl Iterator<Item = (&ServiceName, &Service)> {
+        let (some, all) = match self {
+            Self::Nothing => (None, None),
+            Self::Services(names) => (Some(names), None),
+            Self::All => (None, Some(&config.services)),
+        };
+        let some = some.into_iter().flatten();
+        some.filter_map(|name| config.services.get_key_value(&name)).chain(all.into_iter().flatten())
+    }
 
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {

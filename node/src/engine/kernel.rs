@@ -46,8 +46,8 @@ impl Engine {
         for ip in &listed {
             self.note_return(*ip, now);
         }
-        self.actual.open.extend(before.keys().map(|address| address.ip).chain(listed));
-        self.actual.open.extend(self.desired.addresses.keys().copied());
+        self.actual.reopen(before.keys().map(|address| address.ip).chain(listed));
+        self.actual.reopen(self.desired.addresses.keys().copied());
         if !known {
             self.begin_restart(now, out);
         }
@@ -66,7 +66,7 @@ impl Engine {
         let names: BTreeSet<&String> = before.iter().chain(&link).flat_map(Link::names).collect();
         if self.config.services.values().any(|service| names.contains(&service.interface)) {
             let wanted = self.desired.addresses.iter().filter(|(_, interface)| names.contains(interface));
-            self.actual.open.extend(wanted.map(|(ip, _)| *ip));
+            self.actual.reopen(wanted.map(|(ip, _)| *ip));
             return Touched::All;
         }
         let on_it: Vec<IpAddr> = (self.facts.addresses.keys())
@@ -77,7 +77,7 @@ impl Engine {
         if services.is_empty() {
             return Touched::Nothing;
         }
-        self.actual.open.extend(on_it);
+        self.actual.reopen(on_it);
         Touched::Services(services)
     }
 
@@ -188,7 +188,7 @@ impl Engine {
 
     /// The service that has the address, which is looked at again.
     fn services_of(&mut self, address: &Address) -> Touched {
-        self.actual.open.insert(address.ip);
+        self.actual.reopen([address.ip]);
         Touched::Services(self.service_of(address.ip).into_iter().collect())
     }
 

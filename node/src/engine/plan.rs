@@ -11,11 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use vipcast_bgp::Instant;
-use vipcast_bgp::{Extent, Routes, Version};
+use vipcast_bgp::{Extent, RouteAttributes, Routes, Version};
 
 use super::address::{Address, Owner};
 use super::decide::is_host_address;
@@ -42,6 +43,15 @@ pub struct Advertised {
     pub routes: Routes,
     /// Whether more is to be decided, after a restart.
     pub extent: Extent,
+}
+
+/// What a new decision about a VIP has changed of [`Desired`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Change {
+    /// It has another route, or none any more.
+    pub(super) route: bool,
+    /// Its address should be somewhere else, or nowhere.
+    pub(super) address: bool,
 }
 
 /// What was set in motion already.
@@ -161,6 +171,29 @@ fn may_leave(
 }
 
 impl Desired {
+    /// Says what should be so of a VIP: its route, and the interface that its address belongs on.
+    pub(super) fn set(
+        &mut self,
+        vip: IpNet,
+        route: Option<Arc<RouteAttributes>>,
+        interface: Option<&str>,
+    ) -> Change {
+        let is_other_route = self.routes.get(&vip) != route.as_ref();
+        match route {
+            _ if !is_other_route => {}
+            Some(route) => drop(self.routes.insert(vip, route)),
+            None => drop(self.routes.remove(&vip)),
+        }
+        let ip = vip.addr();
+        let is_elsewhere = is_host_address(&vip) && self.addresses.get(&ip).map(String::as_str) != interface;
+        match interface {
+            _ if !is_elsewhere => {}
+            Some(interface) => drop(self.addresses.insert(ip, interface.to_owned())),
+            None => drop(self.addresses.remove(&ip)),
+        }
+        Change { route: is_other_route, address: is_elsewhere }
+    }
+
     /// Whether an address of ours is where it belongs.
     fn has(&self, address: &Address, facts: &Facts) -> bool {
         let index = self.addresses.get(&address.ip).and_then(|name| facts.links.index_of(name));
@@ -175,6 +208,19 @@ impl Desired {
 }
 
 impl Actual {
+    /// Something else should be so of a VIP: the plan looks at its route and its address.
+    pub(super) fn look_at(&mut self, vip: IpNet) {
+        self.changed.insert(vip);
+        if is_host_address(&vip) {
+            self.open.insert(vip.addr());
+        }
+    }
+
+    /// Something else is so of these addresses: the plan looks at them.
+    pub(super) fn reopen(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
+        self.open.extend(ips);
+    }
+
     /// Notes that a set was given to every peer.
     pub(super) fn advertise(&mut self, advertised: Advertised) {
         let Advertised { version, routes, .. } = &advertised;

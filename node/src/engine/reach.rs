@@ -61,16 +61,16 @@ struct Waiting {
 }
 
 impl Reach {
-    /// The verdict about a VIP has changed.
+    /// The verdict about a VIP has changed, or its route.
     pub(super) fn decided(&mut self, vip: IpNet, verdict: &Verdict, now: Instant) {
-        if verdict.attributes().is_none() {
+        if !verdict.is_announced() {
             self.forget(&vip);
             return;
         }
         let waiting =
             self.waiting.entry(vip).or_insert(Waiting { since: now, news: false, complained: false });
         // That it is demoted is said with its reason when that is decided.
-        waiting.news = matches!(verdict, Verdict::Announce(_));
+        waiting.news = *verdict == Verdict::Announce;
         let due = waiting.since + PATIENCE;
         if !waiting.complained {
             self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
@@ -214,7 +214,7 @@ pub fn withheld(why: Withheld) -> &'static str {
 /// What a VIP is, in a word: the verdict, unless no router has what it says.
 pub fn word(verdict: &Verdict, routers: usize) -> &'static str {
     match verdict {
-        Verdict::Announce(_) | Verdict::Demote(..) if routers == 0 => "ready",
-        Verdict::Announce(_) | Verdict::Demote(..) | Verdict::Withhold(_) => verdict.word(),
+        Verdict::Announce | Verdict::Demote { .. } if routers == 0 => "ready",
+        Verdict::Announce | Verdict::Demote { .. } | Verdict::Withhold(_) => verdict.word(),
     }
 }

@@ -23,7 +23,7 @@ use super::decide::is_host_address;
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
 use super::{Decision, Engine};
-use crate::model::{BindPolicy, Config, Peer};
+use crate::model::{BindPolicy, Config, Peer, Service};
 use crate::outbox::Outbox;
 use crate::record::What;
 
@@ -76,7 +76,7 @@ pub(super) fn preserved(
                 && announced.iter().filter(of(*family)).all(is_bound)
         }
         None => {
-            let vips = |service: &'_ crate::model::Service| -> Vec<IpNet> {
+            let vips = |service: &'_ Service| -> Vec<IpNet> {
                 service.vips.iter().filter(of(*family)).copied().collect()
             };
             let always = config.services.values().filter(|service| service.bind == BindPolicy::Always);
@@ -90,7 +90,7 @@ pub(super) fn preserved(
 impl Restart {
     /// Takes note of a decision: one that rests on a check that never ended, or on a request that the kernel has not
     /// answered, is none yet.
-    pub(super) fn note(&mut self, vip: IpNet, decision: &Decision, failed: bool) {
+    fn note(&mut self, vip: IpNet, decision: &Decision, failed: bool) {
         let undecided = match &decision.verdict {
             Verdict::Withhold(Reason::CheckUnknown { .. }) => true,
             Verdict::Withhold(Reason::NotBound) => !failed,
@@ -108,8 +108,8 @@ impl Restart {
                 | Reason::ShuttingDown
                 | Reason::Shutdown,
             )
-            | Verdict::Announce(_)
-            | Verdict::Demote(..) => false,
+            | Verdict::Announce
+            | Verdict::Demote { .. } => false,
         };
         if undecided {
             self.undecided.insert(vip);
@@ -160,6 +160,14 @@ impl Engine {
             restart.until = Some(now + time);
             out.tell(What::Restarting { preserved });
         }
+    }
+
+    /// Notes whether a decision is one, while a restart lasts.
+    pub(super) fn note_undecided(&mut self, vip: IpNet, service: &Service, decision: &Decision) {
+        let Some(mut restart) = self.facts.restart.take() else { return };
+        let failed = self.facts.obstacle(vip.addr(), &service.interface).is_some();
+        restart.note(vip, decision, failed);
+        self.facts.restart = Some(restart);
     }
 
     /// Ends it when everything is decided; a shutdown decides everything.

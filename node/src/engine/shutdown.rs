@@ -17,15 +17,20 @@ use vipcast_bgp::Instant;
 use vipcast_bgp::Version;
 
 use super::Engine;
-use super::facts::{Facts, Shutdown};
+use super::address::Address;
+use super::facts::{Facts, PeerFact, Shutdown};
+use super::plan::Advertised;
+use crate::effect::Effect;
 use crate::model;
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// How long a peer that reads nothing may hold up the end.
 const WITHDRAW_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for a connection that does not close; a link gives its own up after two seconds.
 const CEASE_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for the kernel, since it has last removed an address: on a busy host thousands of them take a while.
-pub(super) const UNBIND_PATIENCE: Duration = Duration::from_secs(5);
+const UNBIND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a stop may take beside the configured times: routers that are slow to close, thousands of addresses.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -37,7 +42,7 @@ pub(super) fn begin(config: &model::Shutdown, now: Instant) -> Shutdown {
 
 /// The phase that follows, if the present one is over. `advertised` is the last version and whether it is empty;
 /// `longest_kept` is how long a router without a session may keep routes.
-pub(super) fn advance(
+fn advance(
     phase: Shutdown,
     config: &model::Shutdown,
     facts: &Facts,
@@ -87,6 +92,54 @@ impl Engine {
     pub fn stop_takes(&self) -> Duration {
         let model::Shutdown { drain_time, unbind_delay, keep_addresses: _ } = self.config.shutdown;
         [drain_time, unbind_delay, self.longest_kept()].into_iter().fold(MARGIN, Duration::saturating_add)
+    }
+
+    /// Enters the next phase of a shutdown, if the present one is over.
+    pub(super) fn advance_shutdown(&mut self, now: Instant, out: &mut Outbox) -> bool {
+        let Some(phase) = self.facts.shutdown else { return false };
+        let Advertised { version, routes, .. } = &self.actual.advertised;
+        let advertised = (*version, routes.is_empty());
+        let phase = self.note_progress(phase, now);
+        let kept = self.longest_kept();
+        let advance = advance(phase, &self.config.shutdown, &self.facts, advertised, kept, now);
+        let Some(next) = advance else {
+            return false;
+        };
+        self.facts.shutdown = Some(next);
+        out.tell(What::Shutdown(next));
+        match next {
+            Shutdown::Ceasing { .. } => out.push(Effect::StopPeers),
+            // Also those whose end nobody reported: nothing is told to them any more.
+            Shutdown::Unbinding { .. } => {
+                self.facts.peers.values_mut().for_each(|fact| *fact = PeerFact::default())
+            }
+            Shutdown::Done => {
+                let left: Vec<Address> = self.facts.ours().cloned().collect();
+                if !left.is_empty() && !self.config.shutdown.keep_addresses {
+                    out.tell(What::AddressesLeft(left));
+                }
+                out.push(Effect::Exit);
+                return false;
+            }
+            Shutdown::Draining { .. } | Shutdown::Withdrawing { .. } | Shutdown::Settling { .. } => {}
+        }
+        true
+    }
+
+    /// The patience with the kernel begins anew with each address that it has removed.
+    fn note_progress(&mut self, phase: Shutdown, now: Instant) -> Shutdown {
+        let Shutdown::Unbinding { until } = phase else { return phase };
+        let left = self.facts.ours().count();
+        let until = if left < self.actual.left { now + UNBIND_PATIENCE } else { until };
+        self.actual.left = left;
+        self.facts.shutdown = Some(Shutdown::Unbinding { until });
+        Shutdown::Unbinding { until }
+    }
+
+    /// None in a hurry, and none once every session is closed: then no router has a route to us any more.
+    pub(super) fn unbind_delay(&self) -> Duration {
+        let closed = matches!(self.facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
+        if self.facts.hurry || closed { Duration::ZERO } else { self.config.shutdown.unbind_delay }
     }
 }
 

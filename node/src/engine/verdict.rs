@@ -2,48 +2,80 @@
 //! and the metric label all come from [`Reason`].
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Serialize;
-use vipcast_bgp::RouteAttributes;
 
 use super::address::Unusable;
+use crate::model::Rank;
 use crate::names::CheckName;
 
-/// The decision about one VIP.
+/// Whether and how well one VIP is served here. What that means to routers is said in [`media`](crate::media).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Announced as configured.
-    Announce(Arc<RouteAttributes>),
-    /// Announced, but as a worse path than it could be.
-    Demote(Arc<RouteAttributes>, Reason),
+    Announce,
+    /// Announced, but as less than it could be.
+    Demote {
+        /// By how much.
+        how: Demotion,
+        /// Why.
+        reason: Reason,
+    },
     /// Not announced.
     Withhold(Reason),
 }
 
-impl Verdict {
-    /// What is announced, if anything is.
-    pub fn attributes(&self) -> Option<&Arc<RouteAttributes>> {
+/// How an announcement is less than a plain one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Demotion {
+    /// It is worse than that of a healthy node.
+    Worse(Rank),
+    /// It is about to end (RFC 8326); with a rank it is also worse.
+    Leaving(Option<Rank>),
+}
+
+impl Demotion {
+    /// How much worse than healthy it is; `None`: it only ends soon.
+    pub fn rank(self) -> Option<Rank> {
         match self {
-            Self::Announce(attributes) | Self::Demote(attributes, _) => Some(attributes),
-            Self::Withhold(_) => None,
+            Self::Worse(rank) => Some(rank),
+            Self::Leaving(rank) => rank,
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether the VIP is announced at all, demoted or not.
+    pub fn is_announced(&self) -> bool {
+        match self {
+            Self::Announce | Self::Demote { .. } => true,
+            Self::Withhold(_) => false,
+        }
+    }
+
+    /// How much worse than healthy it is announced, if it is.
+    pub fn rank(&self) -> Option<Rank> {
+        match self {
+            Self::Demote { how, .. } => how.rank(),
+            Self::Announce | Self::Withhold(_) => None,
         }
     }
 
     /// Why it is less than a plain announcement.
     pub fn reason(&self) -> Option<&Reason> {
         match self {
-            Self::Announce(_) => None,
-            Self::Demote(_, reason) | Self::Withhold(reason) => Some(reason),
+            Self::Announce => None,
+            Self::Demote { reason, .. } | Self::Withhold(reason) => Some(reason),
         }
     }
 
     /// One word for tables and labels.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Announce(_) => "announced",
-            Self::Demote(..) => "demoted",
+            Self::Announce => "announced",
+            Self::Demote { .. } => "demoted",
             Self::Withhold(_) => "withheld",
         }
     }

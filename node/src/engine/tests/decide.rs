@@ -33,11 +33,10 @@ fn facts(now: Instant) -> Facts {
 
 fn say(service: &Service, facts: &Facts, now: Instant) -> String {
     let decisions = decide(&"web".into(), service, facts, now);
-    let (_, Decision { verdict, bind, .. }) = decisions.first_key_value().unwrap();
-    let prepended =
-        verdict.attributes().map(|route| "+".repeat(route.as_path_prepend.into())).unwrap_or_default();
-    let graceful =
-        verdict.attributes().is_some_and(|route| is_graceful(route) && route.local_pref == Some(0));
+    let (vip, Decision { verdict, bind }) = decisions.first_key_value().unwrap();
+    let route = ServiceRoutes::new(service).of(vip, verdict);
+    let prepended = route.as_ref().map(|route| "+".repeat(route.as_path_prepend.into())).unwrap_or_default();
+    let graceful = route.is_some_and(|route| is_graceful(&route) && route.local_pref == Some(0));
     let reason = verdict.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
     let unbound = if *bind { "" } else { " [unbound]" };
     format!("{}{prepended}{}{reason}{unbound}", verdict.word(), if graceful { " graceful" } else { "" })
@@ -216,7 +215,9 @@ fn a_route_carries_what_is_configured_and_prefixes_of_a_family_share_it() {
         next_hop: NextHops { v4: Some(Ipv4Addr::new(10, 0, 1, 9)), v6: None },
     };
     let decisions = decide(&"web".into(), &service, &facts(now), now);
-    let routes: Vec<_> = decisions.values().filter_map(|decision| decision.verdict.attributes()).collect();
+    let mut of = ServiceRoutes::new(&service);
+    let routes: Vec<_> =
+        decisions.iter().filter_map(|(vip, decision)| of.of(vip, &decision.verdict)).collect();
     let expected = RouteAttributes {
         as_path_prepend: 1,
         med: Some(100),
@@ -227,7 +228,7 @@ fn a_route_carries_what_is_configured_and_prefixes_of_a_family_share_it() {
         large_communities: [].into(),
         next_hop: Some(ip("10.0.1.9")),
     };
-    assert_eq!((routes.len(), &**routes[0]), (3, &expected));
-    assert!(Arc::ptr_eq(routes[0], routes[1]), "one allocation for all of a family");
-    assert_eq!(**routes[2], RouteAttributes { next_hop: None, ..expected });
+    assert_eq!((routes.len(), &*routes[0]), (3, &expected));
+    assert!(Arc::ptr_eq(&routes[0], &routes[1]), "one allocation for all of a family");
+    assert_eq!(*routes[2], RouteAttributes { next_hop: None, ..expected });
 }

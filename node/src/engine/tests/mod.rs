@@ -27,14 +27,17 @@ use vipcast_bgp::Instant;
 use vipcast_bgp::wire::{Asn, Community, Family, iana};
 use vipcast_bgp::{HoldTime, RestartTime, RouteAttributes, Routes};
 
+use super::decide::is_host_address;
 use super::*;
 use crate::health::report::{CheckReport, HealthState, Outcome};
+use crate::media::bgp::ServiceRoutes;
 use crate::model::{
     self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, GracefulRestart, Listen,
     Log, LogFormat, LogLevel, NextHops, OnDegraded, OnDown, Peer, Preempt, Rank, Role, Target, TcpCheck,
 };
 use crate::names::PeerName;
 use crate::now::Now;
+use crate::record::What;
 
 const UP: HealthState = HealthState::Up;
 const DOWN: HealthState = HealthState::Down;

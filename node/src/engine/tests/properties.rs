@@ -342,7 +342,7 @@ fn i9_shutdown(world: &mut World, end: &End) {
     let facts = world.engine.facts();
     let alone = !facts.peers.values().any(|peer| peer.established);
     let before: Vec<IpNet> = (world.engine.standing().iter())
-        .filter(|(_, standing)| matches!(standing.decision.verdict, Verdict::Announce(_)))
+        .filter(|(_, standing)| standing.decision.verdict == Verdict::Announce)
         .map(|(vip, _)| *vip)
         .collect();
     let host: BTreeSet<IpAddr> = world

@@ -123,3 +123,21 @@ fn nothing_is_said_of_routers_while_it_stops() {
     story.tell(Event::Shutdown);
     assert_eq!(wait(&mut story, 60 * SECOND), [""; 0]);
 }
+
+#[test]
+fn a_reload_that_changes_only_the_route_leaves_the_verdict_and_routers_are_waited_for_again() {
+    let mut story = ready();
+    tell(&mut story, Event::PeerUp("tor-a".into()));
+    tell(&mut story, synced("tor-a", 2));
+    let before = story.engine.standing()[&net(A)].clone();
+    story.now += SECOND;
+    let mut config = Config::clone(story.engine.config());
+    config.services.get_mut("a").unwrap().announce.med = Some(7);
+    let told = handle(&mut story.engine, Event::Reload(Arc::new(config)), story.now);
+    let told: Vec<String> = told.iter().map(show).collect();
+    assert_eq!(told, ["configure", "advertise 3: 192.0.2.1 med 7, 2001:db8::1 med 7"]);
+    assert_eq!(story.engine.standing()[&net(A)], before, "the verdict stands, and since when");
+    assert_eq!((is(&story, A), is(&story, B)), ("ready at 0".into(), "ready at 0".into()));
+    let at = ["# 192.0.2.1 at 1 routers", "# 2001:db8::1 at 1 routers"];
+    assert_eq!(tell(&mut story, synced("tor-a", 3)), at);
+}

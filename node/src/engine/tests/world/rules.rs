@@ -49,10 +49,10 @@ impl World {
                 let reason = verdict.reason().map(Reason::name);
                 let rule = self.rule(name, service, vip);
                 assert_eq!((verdict.word(), reason), rule, "I1: {vip} of {name}: {:?}", self.engine.facts());
-                if let Some(attributes) = verdict.attributes() {
+                if let Some(attributes) = ServiceRoutes::new(service).of(vip, verdict) {
                     let graceful = matches!(reason, Some("draining" | "shutting_down"));
-                    assert_eq!(is_graceful(attributes), graceful, "I9: GRACEFUL_SHUTDOWN on {vip}");
-                    expected.insert(*vip, Arc::clone(attributes));
+                    assert_eq!(is_graceful(&attributes), graceful, "I9: GRACEFUL_SHUTDOWN on {vip}");
+                    expected.insert(*vip, attributes);
                 }
             }
         }

@@ -1,0 +1,120 @@
+//! From decisions to what should be so. A decision changes what is desired here and nowhere else; whatever it changes is noted
+//! here for the plan, for the records and for what routers have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use vipcast_bgp::{Instant, RouteAttributes};
+
+use super::plan::Change;
+use super::{Decision, Engine, Reason, Standing, Verdict};
+use crate::media::bgp::ServiceRoutes;
+use crate::model::{Config, Service};
+use crate::names::ServiceName;
+use crate::outbox::Outbox;
+use crate::record::What;
+
+impl Engine {
+    /// Puts the decisions about the VIPs of a service in force.
+    pub(super) fn set(
+        &mut self,
+        name: &ServiceName,
+        service: &Service,
+        decisions: BTreeMap<IpNet, Decision>,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        let mut routes = ServiceRoutes::new(service);
+        for (vip, decision) in decisions {
+            self.note_undecided(vip, service, &decision);
+            self.note_leaving(&vip, name.as_str(), &decision, now);
+            let route = routes.of(&vip, &decision.verdict);
+            let interface = decision.bind.then_some(service.interface.as_str());
+            let is_other_route = self.want(vip, route, interface);
+            let is_news = self.stand(vip, name, decision, now, out);
+            if (is_news || is_other_route)
+                && let Some(standing) = self.standing.get(&vip)
+            {
+                self.reach.decided(vip, &standing.decision.verdict, now);
+            }
+        }
+    }
+
+    /// Withdraws and forgets the VIPs that are no longer configured.
+    pub(super) fn forget_unconfigured(&mut self, config: &Config, out: &mut Outbox) {
+        let configured: BTreeSet<&IpNet> = config.services.values().flat_map(|s| &s.vips).collect();
+        let gone: Vec<IpNet> =
+            self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
+        for vip in gone {
+            self.forget(vip, out);
+        }
+    }
+
+    fn forget(&mut self, vip: IpNet, out: &mut Outbox) {
+        let Some(standing) = self.standing.remove(&vip) else { return };
+        self.reach.forget(&vip);
+        self.facts.leaving.remove(&vip);
+        if let Some(restart) = &mut self.facts.restart {
+            restart.undecided.remove(&vip);
+        }
+        self.want(vip, None, None);
+        let from = Some(standing.decision.verdict);
+        out.tell(What::Vip { vip, service: standing.service, from, to: None, cause: None });
+    }
+
+    /// Says what should be so of a VIP, has the plan look at it where that is new, and returns whether its route is another one.
+    fn want(&mut self, vip: IpNet, route: Option<Arc<RouteAttributes>>, interface: Option<&str>) -> bool {
+        let change = self.desired.set(vip, route, interface);
+        if change != Change::default() {
+            self.actual.look_at(vip);
+        }
+        change.route
+    }
+
+    /// Writes a decision down, and returns whether the verdict is another one.
+    fn stand(
+        &mut self,
+        vip: IpNet,
+        service: &ServiceName,
+        decision: Decision,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> bool {
+        let before = self.standing.get(&vip);
+        let same = before.filter(|before| before.decision.verdict == decision.verdict);
+        let since = same.map_or(now, |before| before.since);
+        let is_news = same.is_none();
+        if is_news {
+            let from = before.map(|before| before.decision.verdict.clone());
+            let to = Some(decision.verdict.clone());
+            let cause = self.cause(&decision.verdict);
+            out.tell(What::Vip { vip, service: service.clone(), from, to, cause });
+        }
+        let is_other = before.is_none_or(|before| before.decision != decision || before.service != *service);
+        if is_other {
+            self.standing.insert(vip, Standing { service: service.clone(), decision, since });
+        }
+        is_news
+    }
+
+    /// What the check that is to blame said last.
+    fn cause(&self, verdict: &Verdict) -> Option<String> {
+        match verdict.reason()? {
+            Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
+                self.facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
+            }
+            Reason::CheckDegraded { check } => self.facts.checks.get(check)?.degraded.clone(),
+            Reason::Standby
+            | Reason::WarmingUp
+            | Reason::HeldBack
+            | Reason::NotBound
+            | Reason::Unusable { .. }
+            | Reason::Contested
+            | Reason::Draining
+            | Reason::Drained
+            | Reason::ShuttingDown
+            | Reason::Shutdown => None,
+        }
+    }
+}
