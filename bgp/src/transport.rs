@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
 use std::time::Duration;
 
+use crate::fsm::{CloseReason, DialError, DownReason};
 use crate::secret::Secret;
+use crate::wire::Peering;
+use crate::wire::iana::notification::HOLD_TIMER_EXPIRED;
 
 /// Where a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,70 @@ pub enum Reach {
     TtlSecurity(NonZeroU8),
 }
 
+impl Reach {
+    pub(crate) fn ttl(self, peering: Peering) -> u8 {
+        match (self, peering) {
+            (Self::ByPeering, Peering::External) => 1,
+            (Self::ByPeering, Peering::Internal) | (Self::TtlSecurity(_), _) => u8::MAX,
+            (Self::Multihop(hops), _) => hops.get(),
+        }
+    }
+
+    /// The lowest TTL that is let in; 0: any.
+    #[cfg(feature = "net")]
+    pub(crate) fn min_ttl(self) -> u8 {
+        match self {
+            Self::ByPeering | Self::Multihop(_) => 0,
+            Self::TtlSecurity(hops) => u8::MAX - (hops.get() - 1),
+        }
+    }
+}
+
+impl Transport {
+    /// What an operator should look at when a connection failed in a way that `Self` may be the cause of.
+    pub fn hint(&self, peering: Peering, reason: &DownReason) -> Option<String> {
+        let one_hop = self.reach.ttl(peering) == 1;
+        let is_silence = match reason {
+            // ICMP says that the TTL ran out, and the kernel says this.
+            DownReason::DialFailed(DialError::NoRoute) | DownReason::Closed(CloseReason::NoRoute)
+                if one_hop =>
+            {
+                return Some("is it up? If it is not on this link, set `multihop` on both sides".to_owned());
+            }
+            DownReason::DialFailed(error) => error.is_silence(),
+            DownReason::Closed(reason) => reason.is_silence(),
+            // It lets the handshake pass, and then drops what has not come with TTL 255.
+            DownReason::Sent(notification) | DownReason::Received(notification)
+                if notification.code == HOLD_TIMER_EXPIRED
+                    && !matches!(self.reach, Reach::TtlSecurity(_)) =>
+            {
+                return Some("is it up? If it wants TTL security, set `ttl_security` here too".to_owned());
+            }
+            DownReason::Received(_)
+            | DownReason::Sent(_)
+            | DownReason::SendHoldTimerExpired
+            | DownReason::LocalAddressGone
+            | DownReason::BfdDown(_)
+            | DownReason::Stopped(_) => return None,
+        };
+        if !is_silence {
+            return None;
+        }
+        let text = match (&self.authentication, self.reach) {
+            (Some(_), _) => {
+                "no answer: wrong or missing TCP MD5 or TCP-AO password on either side, or a firewall"
+            }
+            (None, Reach::TtlSecurity(_)) => {
+                "no answer: `ttl_security` must be set on both sides with the same number of hops, or a firewall"
+            }
+            (None, Reach::ByPeering | Reach::Multihop(_)) => {
+                "no answer: is it up, does it want a password or TTL security, is there a firewall?"
+            }
+        };
+        Some(text.to_owned())
+    }
+}
+
 /// What the segments of a connection are signed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authentication {
@@ -92,4 +159,80 @@ pub enum AoAlgorithm {
     HmacSha1,
     /// AES-128-CMAC-96.
     AesCmac128,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fsm::Dropped;
+
+    fn hops(n: u8) -> NonZeroU8 {
+        NonZeroU8::new(n).unwrap()
+    }
+
+    #[cfg(feature = "net")]
+    #[test]
+    fn the_ttl_follows_the_kind_of_session() {
+        let cases = [
+            (Reach::ByPeering, Peering::External, 1, 0),
+            (Reach::ByPeering, Peering::Internal, 255, 0),
+            (Reach::Multihop(hops(3)), Peering::External, 3, 0),
+            (Reach::TtlSecurity(hops(1)), Peering::External, 255, 255),
+            (Reach::TtlSecurity(hops(3)), Peering::Internal, 255, 253),
+            (Reach::TtlSecurity(hops(255)), Peering::External, 255, 1),
+        ];
+        for (reach, peering, ttl, min_ttl) in cases {
+            assert_eq!((reach.ttl(peering), reach.min_ttl()), (ttl, min_ttl), "{reach:?} {peering:?}");
+        }
+    }
+
+    #[test]
+    fn a_hint_follows_the_cause_and_what_the_transport_may_have_to_do_with_it() {
+        let address = PeerAddress { remote: "10.0.0.1:179".parse().unwrap(), source: None };
+        let plain = Transport::from(address);
+        let key = Authentication::Md5(Secret::new(b"hunter2").unwrap());
+        let signed = Transport { authentication: Some(key), ..plain.clone() };
+        let far = Transport { reach: Reach::Multihop(hops(3)), ..plain.clone() };
+        let near = Transport { reach: Reach::TtlSecurity(hops(1)), ..plain.clone() };
+        let off_link = "is it up? If it is not on this link, set `multihop` on both sides";
+        let any = "no answer: is it up, does it want a password or TTL security, is there a firewall?";
+        let key = "no answer: wrong or missing TCP MD5 or TCP-AO password on either side, or a firewall";
+        let ttl =
+            "no answer: `ttl_security` must be set on both sides with the same number of hops, or a firewall";
+
+        let no_answer = DownReason::DialFailed(DialError::NoAnswer { dropped: Some(Dropped::LowTtl) });
+        let gave_up = DownReason::DialFailed(DialError::TimedOut { dropped: None });
+        let timed_out = DownReason::Closed(CloseReason::TimedOut { dropped: None });
+        for silence in [&no_answer, &gave_up, &timed_out] {
+            let hints = [&plain, &far, &signed, &near].map(|t| t.hint(Peering::External, silence).unwrap());
+            assert_eq!(hints, [any, any, key, ttl], "{silence}");
+        }
+        let dialled = DownReason::DialFailed(DialError::NoRoute);
+        let closed = DownReason::Closed(CloseReason::NoRoute);
+        for no_route in [&dialled, &closed] {
+            let hints = [&plain, &far, &signed, &near].map(|t| t.hint(Peering::External, no_route));
+            assert_eq!(hints, [Some(off_link.to_owned()), None, Some(off_link.to_owned()), None]);
+            assert_eq!(plain.hint(Peering::Internal, no_route), None);
+        }
+        for answered in [
+            DownReason::DialFailed(DialError::Refused),
+            DownReason::DialFailed(DialError::Other("no answer to the connection request".to_owned())),
+            DownReason::Closed(CloseReason::EndedByPeer),
+            DownReason::Closed(CloseReason::Reset),
+        ] {
+            assert_eq!(plain.hint(Peering::External, &answered), None, "{answered}");
+        }
+    }
+
+    #[test]
+    fn a_transport_does_not_show_its_key() {
+        let address = PeerAddress { remote: "10.0.0.1:179".parse().unwrap(), source: None };
+        let secret = Secret::new(b"hunter2").unwrap();
+        let ao =
+            AoKey { secret: secret.clone(), send_id: 1, receive_id: 1, algorithm: AoAlgorithm::HmacSha1 };
+        for key in [Authentication::Md5(secret), Authentication::Ao(ao)] {
+            let shown = format!("{:?}", Transport { authentication: Some(key), ..address.into() });
+            assert!(shown.contains("Secret(…)") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
 }
