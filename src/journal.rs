@@ -1,114 +1,163 @@
-//! What the engine records, as log lines: one an event, the values as fields, each with its cause.
+//! What happened, as log lines: one a record, the values as fields, each with its cause. What is repeated too often is left
+//! out here, and nowhere else.
 
+mod sessions;
 mod thread;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use vipcast_node::engine::{Drain, Order, Place, Verdict};
 use vipcast_node::health::report::HealthState;
-use vipcast_node::record::{Record, What};
+use vipcast_node::record::{Record, Warning, What};
 
+use self::sessions::Sessions;
 pub use self::thread::Journal;
-use crate::config::Diagnostics;
 use crate::control::view::verdict_word;
 
-/// Writes what was probably not meant in a configuration to the log.
-pub fn warn_of(warnings: &Diagnostics) {
-    for warning in warnings.iter() {
-        let (line, hint) = (warning.span.map(|span| warnings.position(span).0), &warning.hint);
-        warn!(file = warnings.file_name(warning.file), line, hint, "configuration: {}", warning.message);
-    }
+/// Folds records into lines.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    sessions: Sessions,
 }
 
-/// Writes a record to the log.
-fn log(record: &Record) {
-    match &record.what {
-        What::Vip { vip, service, from, to, cause } => {
-            let reason = to.as_ref().and_then(Verdict::reason).map(ToString::to_string);
-            let (reason, cause) = (reason.as_deref(), cause.as_deref());
-            let (was, now) = (verdict_word(from.as_ref()), verdict_word(to.as_ref()));
-            match (from.as_ref().is_some_and(Verdict::is_announced), to) {
-                // Before anything is settled every VIP is withheld; that is no news.
-                (false, Some(Verdict::Withhold(_))) => {
-                    debug!(%vip, %service, was, now, reason, cause, "VIP withheld");
+impl Lines {
+    /// Writes a record to the log.
+    fn write(&mut self, record: &Record) {
+        match &record.what {
+            What::Vip { vip, service, from, to, cause } => {
+                let reason = to.as_ref().and_then(Verdict::reason).map(ToString::to_string);
+                let (reason, cause) = (reason.as_deref(), cause.as_deref());
+                let (was, now) = (verdict_word(from.as_ref()), verdict_word(to.as_ref()));
+                match (from.as_ref().is_some_and(Verdict::is_announced), to) {
+                    // Before anything is settled every VIP is withheld; that is no news.
+                    (false, Some(Verdict::Withhold(_))) => {
+                        debug!(%vip, %service, was, now, reason, cause, "VIP withheld");
+                    }
+                    (true, Some(Verdict::Withhold(_))) => {
+                        warn!(%vip, %service, was, now, reason, cause, "VIP withdrawn");
+                    }
+                    // That it is announced is said when a router has it: see `What::Reached`.
+                    (_, Some(Verdict::Announce)) => {
+                        debug!(%vip, %service, was, now = "ready", "VIP ready")
+                    }
+                    (_, Some(Verdict::Demote { .. })) => {
+                        warn!(%vip, %service, was, now, reason, cause, "VIP demoted");
+                    }
+                    (_, None) => info!(%vip, %service, was, now, "VIP no longer configured"),
                 }
-                (true, Some(Verdict::Withhold(_))) => {
-                    warn!(%vip, %service, was, now, reason, cause, "VIP withdrawn");
-                }
-                // That it is announced is said when a router has it: see `What::Reached`.
-                (_, Some(Verdict::Announce)) => debug!(%vip, %service, was, now = "ready", "VIP ready"),
-                (_, Some(Verdict::Demote { .. })) => {
-                    warn!(%vip, %service, was, now, reason, cause, "VIP demoted");
-                }
-                (_, None) => info!(%vip, %service, was, now, "VIP no longer configured"),
             }
-        }
-        What::Reached { vip, service, routers } => info!(%vip, %service, routers, "VIP announced"),
-        What::Unreached { vips, why } => {
-            const SHOWN: usize = 5;
-            let (count, more) = (vips.len(), vips.len().saturating_sub(SHOWN));
-            let vips = words(vips.iter().take(SHOWN));
-            let more = (more > 0).then_some(more);
-            if count == 1 {
-                warn!(vip = vips, "VIP ready, no router has it: {why}");
-            } else {
-                warn!(count, vips, more, "VIPs ready, no router has them: {why}");
+            What::Reached { vip, service, routers } => info!(%vip, %service, routers, "VIP announced"),
+            What::Unreached { vips, why } => {
+                const SHOWN: usize = 5;
+                let (count, more) = (vips.len(), vips.len().saturating_sub(SHOWN));
+                let vips = words(vips.iter().take(SHOWN));
+                let more = (more > 0).then_some(more);
+                if count == 1 {
+                    warn!(vip = vips, "VIP ready, no router has it: {why}");
+                } else {
+                    warn!(count, vips, more, "VIPs ready, no router has them: {why}");
+                }
             }
+            What::Check { check, state, detail } => match state {
+                HealthState::Up => info!(%check, detail, "check up"),
+                HealthState::Down => warn!(%check, detail, "check down"),
+                HealthState::Rising => debug!(%check, detail, "check rising"),
+                HealthState::Falling => debug!(%check, detail, "check falling"),
+                HealthState::Unknown => debug!(%check, detail, "check not settled yet"),
+            },
+            What::Degraded { check, limit: Some(limit) } => warn!(%check, limit, "check degraded"),
+            What::Degraded { check, limit: None } => info!(%check, "check no longer degraded"),
+            What::Promoted(service, Order { by, reason }) => info!(%service, by, reason, "promoted"),
+            What::AddressLost(Place { ip, interface }) => {
+                warn!(address = %ip, interface, "address vanished: putting it back");
+            }
+            What::AddressStays { place: Place { ip, interface }, losses } => {
+                info!(address = %ip, interface, losses, "address stays again after it was taken away repeatedly");
+            }
+            What::AddressAdopted(Place { ip, interface }) => {
+                info!(address = %ip, interface, "address of an earlier run found");
+            }
+            What::AddressFailed(Place { ip, interface }, error) => {
+                warn!(address = %ip, interface, error, "cannot change the address");
+            }
+            What::NoInterface(interface) => {
+                warn!(interface, "there is no such interface; VIPs that belong on it are not bound");
+            }
+            What::AddressesLeft(left) => {
+                let (count, first) = (left.len(), left.first().map(|address| address.ip.to_string()));
+                warn!(count, first, "addresses are left on the host: the kernel has not removed them");
+            }
+            What::Drained(service, Drain { order: Order { by, reason }, ends, .. }) => {
+                let until = ends.map(|ends| format!("{:.0}", ends.wall));
+                info!(%service, by, reason, until, "drain begins");
+            }
+            What::Undrained(service, Some(Order { by, reason })) => {
+                info!(%service, by, reason, "drain lifted");
+            }
+            What::Undrained(service, None) => info!(%service, "drain is over"),
+            What::DrainWaits { service, waits: true } => {
+                info!(%service, "the service is no longer configured; its drain waits for it to come back");
+            }
+            What::DrainWaits { service, waits: false } => {
+                info!(%service, "the service is back, and still drained");
+            }
+            What::Restarting { preserved } => {
+                let preserved = words(preserved);
+                info!(preserved, "graceful restart: End-of-RIB waits until every VIP is decided");
+            }
+            What::Restarted { undecided } if undecided.is_empty() => {
+                info!("graceful restart is over: every VIP is decided");
+            }
+            What::Restarted { undecided } => {
+                let undecided = words(undecided);
+                warn!(undecided, "graceful restart is over by time; what is undecided is withdrawn");
+            }
+            What::Shutdown(phase) => info!(phase = phase.word(), "shutting down"),
+            What::Started { version, commit, configuration } => {
+                info!(version, commit, configuration, "vipcast started");
+            }
+            What::Warned(Warning { file, line, message, hint }) => {
+                warn!(file, line, hint, "configuration: {message}");
+            }
+            What::Stopped => info!("stopped"),
+            What::Leaving => info!("restarting: addresses and routes stay"),
+            What::ClockSet { wall } => info!(wall = format!("{wall:.0}"), "the clock was set"),
+            What::SpeakerStarted { router_id } => info!(%router_id, "BGP speaker started"),
+            What::PeerRenamed { peer, was } => info!(%peer, %was, "peer renamed: its session goes on"),
+            What::Session { peer, address, what } => {
+                self.sessions.write(peer, *address, what, record.at.mono);
+            }
+            What::SessionStopped { peer, reason } => info!(%peer, reason, "session stopped"),
+            What::HandedOver { peer, version } => {
+                debug!(%peer, version = version.0, "everything wanted was handed to the kernel");
+            }
+            What::Acknowledged { peer, version } => {
+                debug!(%peer, version = version.0, "everything wanted was acknowledged");
+            }
+            What::BfdUp { peer, transition } => info!(%peer, transition, "BFD up"),
+            What::BfdDown { peer, transition } => warn!(%peer, transition, "BFD down"),
+            What::BfdOutOfService { peer, transition } => info!(%peer, transition, "BFD out of service"),
+            What::RouterFound { interface, router } => {
+                info!(interface, %router, "router found by its advertisement");
+            }
+            What::SecondRouter { interface, router, other } => {
+                warn!(interface, %router, %other,
+                hint = "a link with several routers takes a peer with an `address` for each",
+                "a second router advertises itself on this link; the session is with the first, as long as it has one");
+            }
+            What::RouterGivesWay { interface, router, other } => {
+                warn!(interface, %router, %other,
+                "no session comes up with the router of this link; trying the other one that advertises itself");
+            }
+            What::KeyFound { peer } => info!(%peer, "the key of the session is there"),
+            What::KeyMissing { peer, reason } => warn!(%peer, reason, "no session without its key"),
+            What::Reloaded { by, message } => info!(by, "{message}"),
+            What::NotReloaded { by, error, hint } => {
+                error!(by, hint, "not reloaded, the running configuration stays: {error}");
+            }
+            What::ReloadGivenUp { by } => warn!(by, "not reloaded: the caller has given up"),
+            What::RestartAsked { by } => info!(by, "restart"),
+            What::NotRestarted { reason } => warn!(reason, "not restarted"),
         }
-        What::Check { check, state, detail } => match state {
-            HealthState::Up => info!(%check, detail, "check up"),
-            HealthState::Down => warn!(%check, detail, "check down"),
-            HealthState::Rising => debug!(%check, detail, "check rising"),
-            HealthState::Falling => debug!(%check, detail, "check falling"),
-            HealthState::Unknown => debug!(%check, detail, "check not settled yet"),
-        },
-        What::Degraded { check, limit: Some(limit) } => warn!(%check, limit, "check degraded"),
-        What::Degraded { check, limit: None } => info!(%check, "check no longer degraded"),
-        What::Promoted(service, Order { by, reason }) => info!(%service, by, reason, "promoted"),
-        What::AddressLost(Place { ip, interface }) => {
-            warn!(address = %ip, interface, "address vanished: putting it back");
-        }
-        What::AddressStays { place: Place { ip, interface }, losses } => {
-            info!(address = %ip, interface, losses, "address stays again after it was taken away repeatedly");
-        }
-        What::AddressAdopted(Place { ip, interface }) => {
-            info!(address = %ip, interface, "address of an earlier run found");
-        }
-        What::AddressFailed(Place { ip, interface }, error) => {
-            warn!(address = %ip, interface, error, "cannot change the address");
-        }
-        What::NoInterface(interface) => {
-            warn!(interface, "there is no such interface; VIPs that belong on it are not bound");
-        }
-        What::AddressesLeft(left) => {
-            let (count, first) = (left.len(), left.first().map(|address| address.ip.to_string()));
-            warn!(count, first, "addresses are left on the host: the kernel has not removed them");
-        }
-        What::Drained(service, Drain { order: Order { by, reason }, ends, .. }) => {
-            let until = ends.map(|ends| format!("{:.0}", ends.wall));
-            info!(%service, by, reason, until, "drain begins");
-        }
-        What::Undrained(service, Some(Order { by, reason })) => {
-            info!(%service, by, reason, "drain lifted");
-        }
-        What::Undrained(service, None) => info!(%service, "drain is over"),
-        What::DrainWaits { service, waits: true } => {
-            info!(%service, "the service is no longer configured; its drain waits for it to come back");
-        }
-        What::DrainWaits { service, waits: false } => {
-            info!(%service, "the service is back, and still drained");
-        }
-        What::Restarting { preserved } => {
-            let preserved = words(preserved);
-            info!(preserved, "graceful restart: End-of-RIB waits until every VIP is decided");
-        }
-        What::Restarted { undecided } if undecided.is_empty() => {
-            info!("graceful restart is over: every VIP is decided");
-        }
-        What::Restarted { undecided } => {
-            let undecided = words(undecided);
-            warn!(undecided, "graceful restart is over by time; what is undecided is withdrawn");
-        }
-        What::Shutdown(phase) => info!(phase = phase.word(), "shutting down"),
     }
 }
 

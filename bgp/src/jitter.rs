@@ -4,20 +4,23 @@ use std::time::Duration;
 
 /// A SplitMix64 generator. Good enough to spread timers, reproducible from its seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Jitter(u64);
+pub struct Jitter(u64);
 
 impl Jitter {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A generator whose numbers all follow from `seed`.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A random part of `duration` between `low` and `high` per cent of it.
-    pub(crate) fn percent(&mut self, duration: Duration, low: u32, high: u32) -> Duration {
+    pub fn percent(&mut self, duration: Duration, low: u32, high: u32) -> Duration {
         let permille = low * 10 + u32::try_from(self.next() % u64::from((high - low) * 10 + 1)).unwrap_or(0);
         duration * permille / 1000
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

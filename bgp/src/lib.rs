@@ -61,7 +61,7 @@ pub mod adj_rib_out;
 pub mod bfd;
 pub mod fsm;
 pub mod host;
-mod jitter;
+pub mod jitter;
 #[cfg(feature = "net")]
 pub mod net;
 mod next_hop;

@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::engine::Drain;
+use crate::plain::plain;
+
 /// `500 ms`, `1.5 s`, `2 s`.
 pub fn duration(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
@@ -14,6 +17,13 @@ pub fn duration(duration: Duration) -> String {
         let _infallible = write!(text, ".{tenths}");
     }
     text + " s"
+}
+
+/// A drain as it is told to people: whatever an operator has written is harmless on another one's terminal.
+pub fn drain(drain: &Drain) -> String {
+    let reason = drain.order.reason.as_ref().map(|reason| format!(", {}", plain(reason))).unwrap_or_default();
+    let until = drain.ends.map(|ends| format!(", until {:.0}", ends.wall)).unwrap_or_default();
+    format!("by {} since {:.0}{until}{reason}", plain(&drain.order.by), drain.since)
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use vipcast_node::plain::{is_hidden, plain};
 
 use super::Failure;
 use crate::control::api::{Check, Drain, Vip};
-use crate::control::plain::{is_hidden, plain};
 use crate::log;
 
 /// An error and its causes: `what failed: cause: its cause`.

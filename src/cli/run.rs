@@ -1,30 +1,29 @@
 //! `vipcast run`: the daemon in the foreground.
 
 use anyhow::Context;
+use vipcast_node::effect::Ending;
 
 use super::{ConfigArgs, Failure, block_on};
-use crate::config::{self, Host, Loaded};
-use crate::daemon::{Daemon, Ending};
-use crate::version::{VERSION, commit};
-use crate::{journal, log, restart, signals};
+use crate::config::{self, Host};
+use crate::daemon::Daemon;
+use crate::{log, restart, signals};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     // Before any thread is started, so that they all inherit it.
     signals::block().map_err(anyhow::Error::from)?;
     let _flush = log::start();
     let starting = signals::Starting::watch();
-    let Loaded { config, warnings } = config::load(args.path(), Host::Lenient).map_err(|diagnostics| {
-        match super::check::rendered(&diagnostics) {
-            text if diagnostics.may_pass() => Failure::Unread(text),
-            text => Failure::Config(text),
-        }
-    })?;
-    log::set(config.log);
-    tracing::info!(version = VERSION, commit = commit(), configuration = %args.path().display(), "vipcast started");
-    journal::warn_of(&warnings);
+    let loaded =
+        config::load(args.path(), Host::Lenient).map_err(|diagnostics| {
+            match super::check::rendered(&diagnostics) {
+                text if diagnostics.may_pass() => Failure::Unread(text),
+                text => Failure::Config(text),
+            }
+        })?;
+    log::set(loaded.config.log);
     // When this returns, the daemon and its runtime are gone, and with them every socket.
     let ended = block_on(async {
-        let daemon = Daemon::start(args.path().to_owned(), config).await?;
+        let daemon = Daemon::start(args.path().to_owned(), loaded).await?;
         drop(starting);
         anyhow::Ok(daemon.run().await)
     })?;

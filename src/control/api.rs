@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+pub use vipcast_node::commands::{LONGEST_WORDS, Refusal, Services};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,16 +262,6 @@ pub struct Drain {
     pub except: Vec<String>,
 }
 
-/// Which services a command is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Services {
-    /// `--all`.
-    All,
-    /// One by name.
-    Service(String),
-}
-
 /// `POST /v1/drain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -291,9 +282,6 @@ pub struct DrainRequest {
     pub replace: bool,
 }
 
-/// The longest name and reason of an operator, in characters.
-pub const LONGEST_WORDS: usize = 256;
-
 /// `POST /v1/undrain` and `POST /v1/promote`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -313,13 +301,4 @@ pub struct Done {
     /// What is not as it should be all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-}
-
-/// The answer to what could not be answered, with a 4xx status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// What is wrong.
-    pub error: String,
-    /// What to do about it.
-    pub hint: Option<String>,
 }

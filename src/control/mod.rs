@@ -14,7 +14,6 @@ pub mod client;
 mod crowd;
 mod group;
 mod line;
-pub mod plain;
 mod request;
 pub mod server;
 mod socket;

@@ -15,11 +15,11 @@ use vipcast_node::engine::{CheckFact, Drain, Engine, Everything, Held, Owner, Re
 use vipcast_node::health::report::HealthState;
 use vipcast_node::model::{self, Condition, Service};
 use vipcast_node::names::{CheckName, PeerName};
+use vipcast_node::peers::reduced_offer;
+use vipcast_node::words;
 
 use super::api;
-use super::plain::plain;
 use crate::check::lateness::Lateness;
-use crate::peers::reduced_offer;
 
 /// A running peer as the view needs it.
 #[derive(Debug, Clone)]
@@ -211,7 +211,7 @@ fn why(engine: &Engine, prefix: &IpNet, reason: &Reason, now: Instant) -> String
         }
         Reason::Draining | Reason::Drained => {
             let standing = engine.standing().get(prefix);
-            standing.and_then(|standing| lasting(engine, standing.service.as_str())).map(drain_words)
+            standing.and_then(|standing| lasting(engine, standing.service.as_str())).map(words::drain)
         }
         Reason::CheckDegraded { check } => facts.checks.get(check).and_then(|fact| fact.degraded.clone()),
         Reason::WarmingUp => {
@@ -232,13 +232,6 @@ fn why(engine: &Engine, prefix: &IpNet, reason: &Reason, now: Instant) -> String
 /// How long until then, in whole seconds.
 fn lasts(until: Instant, now: Instant) -> String {
     format!("{} s", until.saturating_duration_since(now).as_secs_f64().ceil())
-}
-
-/// A drain as it is told to people: whatever an operator has written is harmless on another one's terminal.
-pub fn drain_words(drain: &Drain) -> String {
-    let reason = drain.order.reason.as_ref().map(|reason| format!(", {}", plain(reason))).unwrap_or_default();
-    let until = drain.ends.map(|ends| format!(", until {:.0}", ends.wall)).unwrap_or_default();
-    format!("by {} since {:.0}{until}{reason}", plain(&drain.order.by), drain.since)
 }
 
 /// Of the drains that hold for a service the one that ends last.

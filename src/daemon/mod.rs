@@ -1,65 +1,71 @@
-//! The wiring: sockets, tasks and signals around the pure engine.
+//! The ports around the pure [`Node`]: sockets, tasks, threads and signals.
 //!
 //! ```text
-//!  signals ─┐
-//!  control ─┤                     ┌─► runner (thread "probes")
-//!  runner ──┼─► loop ─► Engine ───┼─► peers ─► speaker
-//!  netlink ─┤   (one event        ├─► binder ─► netlink
-//!  peers ───┘    at a time)       └─► log, state directory, answers
+//!  signals ─┐                      ┌─► runner (thread "probes")
+//!  control ─┤                      ├─► speaker ─► routers
+//!  runner ──┼─ Input ─► Node ──────┼─► binder ─► netlink
+//!  netlink ─┤   (one wake-up       ├─► store ─► state directory
+//!  speaker ─┘    at a time)        └─► journal, answers
 //! ```
 //!
 //! One loop on one thread owns everything, so there are no locks. It awaits only channels, all of them cancel-safe; an
-//! effect never waits. The clock is read here, once for the events that are there at once.
+//! effect never waits. The clocks are read once for each wake-up. Nothing is decided here.
 
-mod commands;
-mod drains;
+mod answers;
 mod heartbeat;
 mod orphans;
-mod reload;
-mod wall;
+mod reading;
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
-use tracing::info;
-use vipcast_bgp::Instant;
-use vipcast_bgp::bfd::BfdEvent;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use vipcast_bgp::net::clock;
-use vipcast_node::effect::Effect;
-use vipcast_node::engine::{Asked, Engine, Event};
+use vipcast_bgp::{Instant, State};
+use vipcast_node::commands::Refusal;
+use vipcast_node::effect::{Effect, Ending};
+use vipcast_node::engine::{Asked, Event};
 use vipcast_node::health::report::CheckNews;
+use vipcast_node::input::Input;
+use vipcast_node::jobs::{Ticket, Unsaved};
 use vipcast_node::model::Config;
+use vipcast_node::node::{Birth, Node};
 use vipcast_node::now::Now;
 use vipcast_node::outbox::Outbox;
 
+use self::answers::Waiting;
 use self::heartbeat::{Heartbeat, Systemd};
-use self::reload::{Asker, Finished, Reloads};
-use self::wall::{CLOCK_LOOK, WallClock};
+use self::reading::Reading;
+pub(crate) use self::reading::told;
 use crate::check::runner::{Runner, raise_descriptor_limit};
-use crate::control::api::Refusal;
-use crate::control::server::{Reply, Request, Server};
+use crate::config::Loaded;
+use crate::control::server::{Request, Server};
 use crate::exporters::Exporters;
 use crate::journal::Journal;
-use crate::peers::{PeerStreams, Peers};
 use crate::restart::Rehearsal;
 use crate::signals::{Signal, Signals};
+use crate::speaker::{self, Said, Speaker};
 use crate::state::{Late, Opened, StateError, Store};
+use crate::version::{VERSION, commit};
 use crate::vip::namespace::{NamespaceError, NamespaceLock};
 use crate::vip::{Binder, VipError};
+use crate::{log, restart};
 
-/// What a peer is told when we stop for good (RFC 9003).
-const GOODBYE: &str = "vipcast is shutting down";
-/// Check results that may wait for the engine.
+/// Check results that may wait for the node.
 const REPORTS: usize = 1024;
-/// Events of a kind that are handled at once, at most.
+/// Inputs of a kind that are handled at once, at most.
 const AT_ONCE: usize = 256;
 /// The same for addresses: somebody who flushes thousands does so within milliseconds, and they are withdrawn together.
 const ADDRESSES_AT_ONCE: usize = 4096;
+/// How long a restart waits until the next process is told what was announced.
+const NOTE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -84,62 +90,60 @@ pub enum DaemonError {
 /// The running daemon.
 #[derive(Debug)]
 pub struct Daemon {
-    engine: Engine,
-    peers: Peers,
+    node: Node,
+    speaker: Speaker,
     exporters: Exporters,
     runner: Runner,
     binder: Binder,
     store: Store,
-    clock: WallClock,
     config_path: PathBuf,
     started: Instant,
+    /// The clocks at this wake-up.
+    now: Now,
     systemd: Systemd,
     heartbeat: Heartbeat,
     ending: Option<Ending>,
     journal: Journal,
-    next_record: u64,
-    /// The program that is to follow is tried out, and this is whoever asked for it.
-    rehearsal: Option<(Rehearsal, Reply)>,
-    /// It was accepted, and what it has to know is being written down.
-    note: Option<(Rehearsal, Reply)>,
-    reloads: Reloads,
+    waiting: Waiting,
+    /// What the node has asked for and takes its time.
+    jobs: Jobs,
     inputs: Inputs,
+    /// What the ports knew at the start.
+    known: Vec<Input>,
     _namespace: NamespaceLock,
     // Last, so that the socket goes when everything else is gone.
     server: Server,
 }
 
-/// What is left to do when the daemon has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Nothing.
-    Stopped,
-    /// Nothing can be done about so many addresses that the kernel has not removed.
-    Left(usize),
-    /// The next process.
-    Restart,
+/// What the loop waits for on the node's behalf, beside what happens by itself.
+#[derive(Debug)]
+struct Jobs {
+    reading: Reading,
+    /// The program that is to follow is tried out.
+    rehearsal: Option<Rehearsal>,
+    /// What it has to know is being written down.
+    note: Option<oneshot::Receiver<Result<(), String>>>,
+    saving: JoinSet<(Ticket, Result<(), Unsaved>)>,
 }
 
-/// Everything that the loop waits for.
+/// Everything that happens by itself.
 #[derive(Debug)]
 struct Inputs {
     checks: mpsc::Receiver<CheckNews>,
     addresses: mpsc::UnboundedReceiver<Event>,
-    peers: PeerStreams,
+    speaker: speaker::Streams,
     requests: mpsc::Receiver<Request>,
     signals: Signals,
 }
 
-/// What happened, before it is known what it means to the engine.
+/// Why the loop wakes up.
 enum Happening {
-    Events(Vec<Event>),
-    Nothing,
+    Inputs(Vec<Input>),
+    /// The end of something that an operator waits for, or has given up.
+    Job(Input),
+    Said(Said),
     Request(Request),
-    HangUp,
-    Reloaded(Finished),
-    Rehearsed(Result<(), Refusal>),
-    Bfd(BfdEvent),
-    Late(Late),
+    Nothing,
 }
 
 impl Daemon {
@@ -147,7 +151,8 @@ impl Daemon {
     ///
     /// # Errors
     /// Whatever is needed cannot be had; nothing stays behind.
-    pub async fn start(config_path: PathBuf, config: Config) -> Result<Self, DaemonError> {
+    pub async fn start(config_path: PathBuf, loaded: Loaded) -> Result<Self, DaemonError> {
+        let Loaded { config, warnings } = loaded;
         raise_descriptor_limit();
         orphans::adopt();
         let Opened { store, left } = Store::open(&config.state_dir, state_mode(&config))?;
@@ -155,34 +160,47 @@ impl Daemon {
         let (server, requests) = Server::start(&config.control).await;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
-        let (peers, peer_streams) = Peers::start(&config);
+        let (speaker, streams, identified) = Speaker::start(&config);
         let binder = Binder::start(address_events, &config.state_dir).await?;
+        let now = read_clocks();
+        let node = Node::new(Birth {
+            config: Arc::new(config),
+            warnings: told(&warnings),
+            path: config_path.display().to_string(),
+            left,
+            version: (VERSION.to_owned(), commit().map(str::to_owned)),
+            seed: chance(),
+        });
         Ok(Self {
             inputs: Inputs {
                 checks,
                 addresses,
-                peers: peer_streams,
+                speaker: streams,
                 requests,
                 signals: Signals::new().map_err(DaemonError::Signals)?,
             },
+            known: identified.into_iter().collect(),
             _namespace: namespace,
-            engine: Engine::new(Arc::new(config), left),
-            peers,
-            exporters: Exporters::new(clock::now()),
+            node,
+            speaker,
+            exporters: Exporters::new(now.mono),
             runner: Runner::start(reports, binder.here()).map_err(DaemonError::Checks)?,
             binder,
             store,
-            clock: WallClock::new(),
-            reloads: Reloads::new(config_path.clone()),
+            jobs: Jobs {
+                reading: Reading::new(config_path.clone()),
+                rehearsal: None,
+                note: None,
+                saving: JoinSet::new(),
+            },
             config_path,
-            started: clock::now(),
+            started: now.mono,
+            now,
             systemd: Systemd::new(),
-            heartbeat: Heartbeat::of_environment(clock::now()),
+            heartbeat: Heartbeat::of_environment(now.mono),
             ending: None,
             journal: Journal::start(),
-            next_record: 1,
-            rehearsal: None,
-            note: None,
+            waiting: Waiting::default(),
             server,
         })
     }
@@ -190,11 +208,10 @@ impl Daemon {
     /// Runs until a shutdown is complete, or the next process is to take over.
     pub async fn run(mut self) -> Ending {
         // The binder has listed them already. Before sessions begin, because an OPEN says what has stayed.
-        if let Ok(addresses) = self.inputs.addresses.try_recv() {
-            self.handle(vec![addresses]);
-        }
-        let mut out = self.outbox();
-        self.engine.start(clock::now(), &mut out);
+        let addresses = self.inputs.addresses.try_recv().ok().map(Input::Fact);
+        let known = addresses.into_iter().chain(std::mem::take(&mut self.known));
+        self.now = read_clocks();
+        let out = self.node.start(known, self.now);
         self.perform(out);
         self.heartbeat.say("READY=1");
         loop {
@@ -202,169 +219,191 @@ impl Daemon {
             if let Some(ending) = self.ending {
                 return self.end(ending).await;
             }
-            self.look_at_the_clock();
-            let now = clock::now();
-            self.beat(now);
-            if self.exporters.deadline() <= now {
-                self.listen_for_exporters(now);
+            self.now = read_clocks();
+            self.beat();
+            if self.exporters.deadline() <= self.now.mono {
+                self.listen_for_exporters();
             }
-            let look = self.engine.facts().drains.any_ends().then(|| now + CLOCK_LOOK);
             let deadlines =
-                [self.engine.deadline(), look, Some(self.exporters.deadline()), self.heartbeat.deadline()];
+                [self.node.deadline(), Some(self.exporters.deadline()), self.heartbeat.deadline()];
             let deadline = deadlines.into_iter().flatten().min();
-            let rehearsal = self.rehearsal.as_mut().or(self.note.as_mut()).map(|(result, _)| result);
-            match self
-                .inputs
-                .next(&mut self.peers, &mut self.store, deadline, rehearsal, &mut self.reloads)
-                .await
-            {
-                Happening::Events(events) => {
-                    self.handle(events);
+            let happening =
+                self.inputs.next(&mut self.speaker, &mut self.store, deadline, &mut self.jobs).await;
+            self.now = read_clocks();
+            match happening {
+                Happening::Inputs(inputs) => {
+                    self.handle(inputs);
                     // Sessions send what is new before the kernel is asked for anything, and before more is looked at.
                     tokio::task::yield_now().await;
                 }
+                Happening::Said(said) => {
+                    let input = self.speaker.input(said);
+                    self.handle(input);
+                    tokio::task::yield_now().await;
+                }
+                Happening::Job(end) => {
+                    let mut inputs = self.waiting.given_up();
+                    inputs.push(end);
+                    self.handle(inputs);
+                }
+                Happening::Request(request) => {
+                    let input = self.request(request);
+                    self.handle(input);
+                }
                 Happening::Nothing => {}
-                Happening::Request(request) => self.answer(request),
-                Happening::HangUp => self.reloads.ask(Asker::Signal),
-                Happening::Reloaded(finished) => self.reloaded(finished),
-                Happening::Rehearsed(result) if self.note.is_some() => self.noted(result),
-                Happening::Rehearsed(result) => self.rehearsed(result),
-                Happening::Bfd(event) => self.peers.bfd_changed(&event),
-                Happening::Late(late) => self.merge(late),
             }
         }
     }
 
-    fn listen_for_exporters(&mut self, now: Instant) {
-        let host = self.peers.host();
-        let statuses: Vec<_> = self.peers.paths().collect();
+    fn listen_for_exporters(&mut self) {
+        let host = self.speaker.host();
+        let running = self.node.peers().running().iter();
+        let statuses: Vec<_> = running
+            .filter_map(|(name, running)| Some((name, self.speaker.status(running.id)?.paths)))
+            .collect();
         let paths = statuses
             .iter()
             .flat_map(|(name, paths)| paths.iter().map(|(prefix, path)| (*name, *prefix, path.next_hop)));
-        self.exporters.listen(&self.engine, paths, |ip| host.has(ip), now);
+        self.exporters.listen(self.node.engine(), paths, |ip| host.has(ip), self.now.mono);
     }
 
     async fn end(mut self, ending: Ending) -> Ending {
-        if self.note.take().is_some() {
-            // The end came while it was written down for a next process.
-            self.store.withdraw_announced();
-        }
         self.store.finish().await;
-        self.journal.finish().await;
         match ending {
-            Ending::Stopped | Ending::Left(_) => {
-                self.peers.stop_bfd();
-                info!("stopped");
-            }
+            Ending::Stopped | Ending::Left(_) => self.speaker.stop_bfd(),
             Ending::Restart => {
-                info!("restarting: addresses and routes stay");
                 // What nobody will answer is refused.
                 self.inputs.requests.close();
                 while self.inputs.requests.try_recv().is_ok() {}
                 self.server.finish().await;
             }
         }
+        self.journal.finish().await;
         ending
     }
 
-    /// How the shutdown went.
-    fn stopped(&self) -> Ending {
-        let left = self.engine.facts().ours().count();
-        if left == 0 || self.engine.config().shutdown.keep_addresses {
-            Ending::Stopped
-        } else {
-            Ending::Left(left)
-        }
-    }
-
-    fn look_at_the_clock(&mut self) {
-        if let Some(wall) = self.clock.step() {
-            info!(wall = format!("{wall:.0}"), "the clock was set");
-            self.handle(vec![Event::WallClock(wall)]);
-        }
-    }
-
-    /// The state directory was slow at the start, or is another one, and has told what is in it now.
-    fn merge(&mut self, Late(left): Late) {
-        self.handle(vec![Event::Late(Box::new(left))]);
-        self.store.merged(Arc::clone(&self.engine.facts().drains));
-    }
-
-    fn handle(&mut self, events: Vec<Event>) {
-        if events.iter().any(|event| matches!(event, Event::Shutdown)) {
-            let takes = u64::try_from(self.engine.stop_takes().as_micros()).unwrap_or(u64::MAX);
-            self.heartbeat.say(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={takes}"));
-            self.beat(clock::now());
-        }
-        let mut out = self.outbox();
-        self.engine.handle_all(events, clock::now(), &mut out);
+    fn handle(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let out = self.node.handle_all(inputs, self.now);
         self.perform(out);
         self.heartbeat.changed();
     }
 
     /// Tells systemd that the loop turns, and how things are.
-    fn beat(&mut self, now: Instant) {
+    fn beat(&mut self) {
         let status = || {
-            let (peers, up) = self.peers.status().fold((0, 0), |(all, up), (_, _, status)| {
-                (all + 1, up + usize::from(status.state == vipcast_bgp::State::Established))
+            let (engine, peers) = (self.node.engine(), self.node.peers());
+            let states = peers.running().values().filter_map(|running| self.speaker.status(running.id));
+            let (peers, up) = states.fold((0, 0), |(all, up), status| {
+                (all + 1, up + usize::from(status.state == State::Established))
             });
-            let vips: usize = self.engine.config().services.values().map(|service| service.vips.len()).sum();
+            let vips: usize = engine.config().services.values().map(|service| service.vips.len()).sum();
             // Given to the peers is not announced: a router has it, or not.
-            let announced = self.engine.announced().filter(|vip| self.engine.reached(vip) > 0).count();
+            let announced = engine.announced().filter(|vip| engine.reached(vip) > 0).count();
             format!("{up} of {peers} sessions up, {announced} of {vips} VIPs announced")
         };
-        if let Some(message) = self.heartbeat.turn(now, status) {
+        if let Some(message) = self.heartbeat.turn(self.now.mono, status) {
             let taken = self.systemd.tell(&message);
-            self.heartbeat.told(taken, now);
+            self.heartbeat.told(taken, self.now.mono);
         }
     }
 
-    /// For one wake-up.
-    fn outbox(&self) -> Outbox {
-        Outbox::new(Now { mono: clock::now(), wall: Timestamp::now() }, self.next_record)
+    /// Does what the node wants, in its order, and passes on what happened.
+    fn perform(&mut self, out: Outbox) {
+        for effect in out.effects {
+            self.perform_one(effect);
+        }
+        out.records.into_iter().for_each(|record| self.journal.note(record));
     }
 
-    /// Performs effects in their order, and those that follow from them.
-    fn perform(&mut self, out: Outbox) {
-        let mut queue = VecDeque::from(self.told(out));
-        while let Some(effect) = queue.pop_front() {
-            match effect {
-                Effect::Configure { config, restarted } => {
-                    self.runner.set(config.checks.clone(), &config.services);
-                    self.exporters.look(&config);
-                    if let Some(renamed) = self.peers.configure(&config, restarted) {
-                        queue.extend(self.follow_up(renamed));
-                    }
-                }
-                Effect::Bind(address) => self.binder.change(address, Asked::Bind),
-                Effect::Unbind(address) => self.binder.change(address, Asked::Unbind),
-                Effect::Advertise(advertised) => self.peers.advertise(advertised),
-                Effect::SaveDrains(drains) => {
-                    self.store.save_drains(drains);
-                }
-                Effect::SaveHeldBack(held_back) => self.store.save_held_back(held_back),
-                Effect::StopPeers => {
-                    self.peers.stop_all(GOODBYE);
-                    if self.peers.all_stopped() {
-                        queue.extend(self.follow_up(Event::PeersStopped));
-                    }
-                }
-                Effect::Exit => self.ending = Some(self.stopped()),
+    fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Configure { config, restarted: _ } => {
+                log::set(config.log);
+                self.runner.set(config.checks.clone(), &config.services);
+                self.exporters.look(&config);
+            }
+            Effect::Bind(address) => self.binder.change(address, Asked::Bind),
+            Effect::Unbind(address) => self.binder.change(address, Asked::Unbind),
+            Effect::Advertise(advertised) => self.speaker.advertise(&advertised),
+            Effect::Listen(listen) => self.speaker.listen(&listen),
+            Effect::StartPeer(start) => self.speaker.start_peer(*start),
+            Effect::StopPeer(peer, notification) => self.speaker.stop_peer(peer, notification),
+            Effect::Tune(peer, tuning) => self.speaker.tune(peer, tuning),
+            Effect::Liveness(peer, liveness) => self.speaker.liveness(peer, liveness),
+            Effect::Watch(watched) => self.speaker.watch(&watched),
+            Effect::Bfd(sessions) => self.speaker.bfd(sessions),
+            Effect::ListenForRouters(interfaces) => self.speaker.listen_for_routers(&interfaces),
+            Effect::LookForKeys(sources) => self.speaker.look_for_keys(&sources),
+            Effect::SaveDrains(drains) => {
+                self.store.save_drains(drains);
+            }
+            Effect::SaveHeldBack(held_back) => self.store.save_held_back(held_back),
+            Effect::Merged(drains) => self.store.merged(drains),
+            Effect::TellWhenSaved(ticket, patience) => {
+                let saved = self.store.drains_saved(patience);
+                self.jobs.saving.spawn(async move { (ticket, saved.await) });
+            }
+            Effect::ReadConfiguration => self.jobs.reading.begin(),
+            Effect::Rehearse => self.jobs.rehearsal = Some(restart::rehearse(&self.config_path)),
+            Effect::LeaveNote(vips) => self.jobs.note = Some(self.leave_note(vips)),
+            Effect::WithdrawNote => self.store.withdraw_announced(),
+            Effect::Answer(ticket, answer) => self.waiting.answer(ticket, answer),
+            Effect::Stopping(takes) => {
+                let takes = u64::try_from(takes.as_micros()).unwrap_or(u64::MAX);
+                self.heartbeat.say(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={takes}"));
+                self.beat();
+            }
+            Effect::Exit(ending) => self.ending = Some(ending),
+            // Between the engine and the peers; it does not come out of the node.
+            Effect::StopPeers => {}
+        }
+    }
+
+    /// Has it written for the next process what is announced.
+    fn leave_note(&self, vips: BTreeSet<IpNet>) -> oneshot::Receiver<Result<(), String>> {
+        let left = self.store.leave_announced(vips);
+        let (told, noted) = oneshot::channel();
+        tokio::spawn(async move {
+            let left = tokio::time::timeout(NOTE_PATIENCE, left).await;
+            let hanging = || Err("the state directory does not answer".to_owned());
+            let left = left.map_or_else(|_late| hanging(), |left| left.unwrap_or_else(|_gone| hanging()));
+            // The daemon may have ended meanwhile.
+            drop(told.send(left));
+        });
+        noted
+    }
+}
+
+impl Jobs {
+    /// The next one that ends. Cancel-safe: what is under way goes on.
+    async fn next(&mut self) -> Input {
+        let rehearsed = async {
+            match &mut self.rehearsal {
+                Some(result) => result.await.unwrap_or_else(|_gone| {
+                    Err(Refusal { error: "cannot try the program out: no thread".to_owned(), hint: None })
+                }),
+                None => pending().await,
+            }
+        };
+        let noted = async {
+            match &mut self.note {
+                Some(result) => result.await.unwrap_or_else(|_gone| Err("no answer".to_owned())),
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(Ok((ticket, result))) = self.saving.join_next() => Input::Saved(ticket, result),
+            read = self.reading.finished() => Input::Read(read),
+            result = rehearsed => {
+                self.rehearsal = None;
+                Input::Rehearsed(result)
+            }
+            result = noted => {
+                self.note = None;
+                Input::NoteLeft(result)
             }
         }
-    }
-
-    fn follow_up(&mut self, event: Event) -> Vec<Effect> {
-        let mut out = self.outbox();
-        self.engine.handle(event, clock::now(), &mut out);
-        self.told(out)
-    }
-
-    /// Passes on what happened, and leaves what is to be done.
-    fn told(&mut self, out: Outbox) -> Vec<Effect> {
-        self.next_record = out.next();
-        out.records.into_iter().for_each(|record| self.journal.note(record));
-        out.effects
     }
 }
 
@@ -372,65 +411,51 @@ impl Inputs {
     /// Waits for whatever comes first. What could delay a fail-over is looked at first.
     async fn next(
         &mut self,
-        peers: &mut Peers,
+        speaker: &mut Speaker,
         store: &mut Store,
         deadline: Option<Instant>,
-        rehearsal: Option<&mut Rehearsal>,
-        reloads: &mut Reloads,
+        jobs: &mut Jobs,
     ) -> Happening {
-        let rehearsed = async {
-            match rehearsal {
-                Some(result) => result.await.unwrap_or_else(|_gone| {
-                    Err(Refusal { error: "cannot try the program out: no thread".to_owned(), hint: None })
-                }),
-                None => pending().await,
-            }
-        };
         let timer = async {
             match deadline {
                 Some(at) => clock::sleep_until(at).await,
                 None => pending().await,
             }
         };
-        let one = |event: Event| Happening::Events(vec![event]);
-        let concerning = |event: Option<Event>| event.map_or(Happening::Nothing, one);
+        let one = |input: Input| Happening::Inputs(vec![input]);
         let (mut addresses, mut checks) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
             signal = self.signals.next() => match signal {
-                Signal::Stop => one(Event::Shutdown),
-                Signal::Hangup => Happening::HangUp,
+                Signal::Stop => one(Input::Stop),
+                Signal::Hangup => one(Input::HangUp),
                 Signal::Unknown => Happening::Nothing,
             },
-            1.. = self.addresses.recv_many(&mut addresses, ADDRESSES_AT_ONCE) => Happening::Events(addresses),
+            1.. = self.addresses.recv_many(&mut addresses, ADDRESSES_AT_ONCE) => {
+                Happening::Inputs(addresses.into_iter().map(Input::Fact).collect())
+            }
             1.. = self.checks.recv_many(&mut checks, AT_ONCE) => {
-                Happening::Events(checks.into_iter().map(Event::from).collect())
+                Happening::Inputs(checks.into_iter().map(|news| Input::Fact(news.into())).collect())
             }
-            Some((id, event)) = self.peers.events.recv() => match peers.event(id, event) {
-                events if events.is_empty() => Happening::Nothing,
-                events => Happening::Events(events),
-            },
-            event = peers.next_bfd() => Happening::Bfd(event),
-            Some(heard) = self.peers.heard.recv() => concerning(peers.heard(&heard)),
-            Some(router_id) = self.peers.identified.recv() => {
-                peers.identified(router_id);
-                Happening::Nothing
-            }
-            late = store.late() => Happening::Late(late),
-            Some(id) = self.peers.stopped.recv() => {
-                let gone = peers.stopped(id);
-                if peers.is_over() { one(Event::PeersStopped) } else { concerning(gone) }
-            }
-            Some(read) = self.peers.keys.recv() => {
-                peers.key_read(read);
-                Happening::Nothing
-            }
-            () = timer => one(Event::Tick),
-            finished = reloads.finished() => Happening::Reloaded(finished),
-            result = rehearsed => Happening::Rehearsed(result),
+            said = self.speaker.next() => Happening::Said(said),
+            event = speaker.next_bfd() => one(event),
+            Late(left) = store.late() => one(Input::Late(Box::new(left))),
+            () = timer => one(Input::Tick),
+            end = jobs.next() => Happening::Job(end),
             Some(request) = self.requests.recv() => Happening::Request(request),
         }
     }
+}
+
+/// Both clocks; the only place where the node's time is read.
+fn read_clocks() -> Now {
+    Now { mono: clock::now(), wall: Timestamp::now() }
+}
+
+/// What all chance of the node follows from.
+fn chance() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// For whom the state directory is open, where it is made: a group may have to reach the control socket in it.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 use vipcast_node::record::Record;
 
-use super::log;
+use super::Lines;
 
 /// Records that may wait for the thread, a few MiB at most. Beyond that they are left out and counted.
 const ROOM: usize = 16_384;
@@ -35,10 +35,11 @@ enum Entry {
 impl Journal {
     /// Starts the thread. Where the system has none left, the lines are written at once.
     pub fn start() -> Self {
-        Self::start_with(ROOM, log)
+        let mut lines = Lines::default();
+        Self::start_with(ROOM, move |record| lines.write(record))
     }
 
-    fn start_with(room: usize, log: impl Fn(&Record) + Send + 'static) -> Self {
+    fn start_with(room: usize, mut log: impl FnMut(&Record) + Send + 'static) -> Self {
         let (entries, mut receiver) = mpsc::channel(room);
         let thread = thread::Builder::new().name("journal".to_owned()).stack_size(STACK);
         drop(thread.spawn(move || {
@@ -61,7 +62,7 @@ impl Journal {
         match self.entries.try_send(Entry::Record(record)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => self.left_out = self.left_out.saturating_add(1),
-            Err(mpsc::error::TrySendError::Closed(Entry::Record(record))) => log(&record),
+            Err(mpsc::error::TrySendError::Closed(Entry::Record(record))) => Lines::default().write(&record),
             Err(mpsc::error::TrySendError::Closed(_)) => {}
         }
     }

@@ -33,7 +33,7 @@ use vipcast_node::engine::{Drains, HeldBack, Left};
 
 use self::lock::Unlocked;
 use self::restart::Announced;
-pub use self::store::{Late, Opened, Store, Unsaved};
+pub use self::store::{Late, Opened, Store};
 use self::stored::Clocks;
 
 /// Why the state directory cannot be used.

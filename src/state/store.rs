@@ -29,6 +29,7 @@ use tracing::{error, info, warn};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
 use vipcast_node::engine::{Drains, HeldBack, Left};
+use vipcast_node::jobs::Unsaved;
 
 use super::disk::Disk;
 use super::{StateDir, StateError};
@@ -63,15 +64,6 @@ pub struct Store {
     shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
     late: mpsc::UnboundedReceiver<Late>,
-}
-
-/// What is not saved, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unsaved {
-    /// It is on its way, for longer than was waited for it.
-    NotYet,
-    /// It cannot be written; the cause in words.
-    Failed(String),
 }
 
 /// Where the files stand.

@@ -4,8 +4,8 @@
 //! | --- | --- | --- |
 //! | eBGP | 1 | – |
 //! | iBGP | 255 | – |
-//! | [`Reach::Multihop`] n | n | – |
-//! | [`Reach::TtlSecurity`] n (GTSM, RFC 5082) | 255 | 256 − n |
+//! | [`Reach::Multihop`](crate::transport::Reach::Multihop) n | n | – |
+//! | [`Reach::TtlSecurity`](crate::transport::Reach::TtlSecurity) n (GTSM, RFC 5082) | 255 | 256 − n |
 //! | SYN-ACKs of a listener | 255, so that a peer with GTSM takes them | the least of all its peers |
 //!
 //! An eBGP session that leaves the link needs `Multihop`, as with FRR, BIRD and the hardware vendors: a route that

@@ -20,7 +20,7 @@ use super::Engine;
 use super::address::Address;
 use super::facts::{Facts, PeerFact, Shutdown};
 use super::plan::Advertised;
-use crate::effect::Effect;
+use crate::effect::{Effect, Ending};
 use crate::model;
 use crate::outbox::Outbox;
 use crate::record::What;
@@ -115,10 +115,14 @@ impl Engine {
             }
             Shutdown::Done => {
                 let left: Vec<Address> = self.facts.ours().cloned().collect();
-                if !left.is_empty() && !self.config.shutdown.keep_addresses {
+                let ending = if left.is_empty() || self.config.shutdown.keep_addresses {
+                    Ending::Stopped
+                } else {
+                    let count = left.len();
                     out.tell(What::AddressesLeft(left));
-                }
-                out.push(Effect::Exit);
+                    Ending::Left(count)
+                };
+                out.push(Effect::Exit(ending));
                 return false;
             }
             Shutdown::Draining { .. } | Shutdown::Withdrawing { .. } | Shutdown::Settling { .. } => {}

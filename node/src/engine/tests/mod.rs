@@ -3,6 +3,11 @@
 //! [`world`] is that model; [`properties`] drives it at random. The stories write effects as lines of text, so that what
 //! is expected can be read.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the effects and records of a node the engine has a part"
+)]
+
 mod addresses;
 mod decide;
 mod lifecycle;
@@ -260,7 +265,8 @@ fn show(told: &Told) -> String {
             format!("save held back: {}", if held.is_empty() { "nothing".into() } else { held.join(", ") })
         }
         Told::Effect(Effect::StopPeers) => "stop peers".into(),
-        Told::Effect(Effect::Exit) => "exit".into(),
+        Told::Effect(Effect::Exit(_)) => "exit".into(),
+        Told::Effect(of_the_node) => unreachable!("the engine wants {of_the_node:?}"),
         Told::Record(What::Vip { vip, from, to, cause, .. }) => {
             let word = |verdict: &Option<Verdict>| match verdict {
                 None => "-".into(),
@@ -306,6 +312,7 @@ fn show(told: &Told) -> String {
         Told::Record(What::Shutdown(phase)) => {
             format!("# {}", phase.word())
         }
+        Told::Record(of_the_node) => unreachable!("the engine tells {of_the_node:?}"),
     }
 }
 

@@ -106,8 +106,9 @@ impl World {
                         self.peers_say.push_back(Event::PeersStopped);
                     }
                 }
-                Effect::Exit => self.exited = Some(self.now),
+                Effect::Exit(_) => self.exited = Some(self.now),
                 Effect::SaveDrains(_) | Effect::SaveHeldBack(_) => {}
+                of_the_node => unreachable!("the engine wants {of_the_node:?}"),
             }
             self.look_who_holds_what();
         }

@@ -282,7 +282,8 @@ impl World {
                 | Effect::SaveDrains(_)
                 | Effect::SaveHeldBack(_)
                 | Effect::StopPeers
-                | Effect::Exit => {}
+                | Effect::Exit(_) => {}
+                of_the_node => unreachable!("the engine wants {of_the_node:?}"),
             }
         }
     }
@@ -338,8 +339,9 @@ fn is_up(links: &Links, address: &Address) -> bool {
 fn is_more_than_a_note(effect: &Effect) -> bool {
     match effect {
         Effect::Configure { .. } | Effect::SaveDrains(_) | Effect::SaveHeldBack(_) => false,
-        Effect::Bind(_) | Effect::Unbind(_) | Effect::Advertise(..) | Effect::StopPeers | Effect::Exit => {
+        Effect::Bind(_) | Effect::Unbind(_) | Effect::Advertise(..) | Effect::StopPeers | Effect::Exit(_) => {
             true
         }
+        of_the_node => unreachable!("the engine wants {of_the_node:?}"),
     }
 }

@@ -14,14 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
 use vipcast_bgp::Instant;
-use vipcast_bgp::host::Host;
-use vipcast_node::model::{Peer, RouterAddress};
-use vipcast_node::names::PeerName;
 
-use crate::discovery::{Discovery, Heard};
+use crate::effect::Effect;
+use crate::model::{Peer, RouterAddress};
+use crate::names::PeerName;
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// A router that was not heard for three of its intervals has given way to another one.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -31,15 +30,15 @@ const TRIAL: Duration = Duration::from_secs(30);
 const PROVEN: Duration = Duration::from_secs(300);
 
 /// The routers on the links that have such peers.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Unnumbered {
-    discovery: Discovery,
-    /// By interface, and since when each is waited for.
+    /// By interface.
     links: BTreeMap<String, Link>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Link {
+    /// Its router is waited for.
     since: Instant,
     router: Option<Router>,
     /// Routers that had their turn in vain.
@@ -61,26 +60,14 @@ struct Router {
 const OTHERS: usize = 16;
 
 impl Unnumbered {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Heard>) {
-        let (discovery, heard) = Discovery::new();
-        (Self { discovery, links: BTreeMap::new() }, heard)
-    }
-
-    /// Listens on the links of these peers, and fills in what is known of their routers.
-    pub(super) fn set(
-        &mut self,
-        peers: &mut BTreeMap<PeerName, Peer>,
-        host: &watch::Receiver<Host>,
-        now: Instant,
-    ) {
-        let links: BTreeSet<String> = peers
-            .values()
-            .filter(|peer| is_on_link(peer))
-            .filter_map(|peer| peer.interface.clone())
-            .collect();
+    /// Has routers listened for on the links of these peers, and on no others.
+    pub(super) fn set(&mut self, peers: &BTreeMap<PeerName, Peer>, now: Instant, out: &mut Outbox) {
+        let on_links = peers.values().filter(|peer| is_on_link(peer));
+        let links: BTreeSet<String> = on_links.filter_map(|peer| peer.interface.clone()).collect();
+        if !links.iter().eq(self.links.keys()) {
+            out.push(Effect::ListenForRouters(links.clone()));
+        }
         self.follow(&links, now);
-        self.discovery.set(&links, host);
-        self.fill_in(peers);
     }
 
     fn follow(&mut self, links: &BTreeSet<String>, now: Instant) {
@@ -99,10 +86,17 @@ impl Unnumbered {
     }
 
     /// Takes note of a router; `stands`: the session with the one that is known does. Whether another one is known now.
-    pub(super) fn heard(&mut self, Heard { interface, router }: &Heard, stands: bool, now: Instant) -> bool {
+    pub(super) fn heard(
+        &mut self,
+        interface: &str,
+        router: Ipv6Addr,
+        stands: bool,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> bool {
         // A link that a reload has just removed.
         let Some(link) = self.links.get_mut(interface) else { return false };
-        link.heard(interface, *router, stands, now)
+        link.heard(interface, router, stands, now, out)
     }
 
     /// Since when the router of a link is waited for.
@@ -116,7 +110,14 @@ impl Link {
         Self { since: now, router: None, tried: BTreeSet::new(), warned: BTreeSet::new() }
     }
 
-    fn heard(&mut self, interface: &str, address: Ipv6Addr, stands: bool, now: Instant) -> bool {
+    fn heard(
+        &mut self,
+        interface: &str,
+        address: Ipv6Addr,
+        stands: bool,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> bool {
         if let Some(known) = &mut self.router {
             if stands {
                 known.stood_at = Some(now);
@@ -130,15 +131,20 @@ impl Link {
             let silent = !stands && now.saturating_duration_since(known.heard_at) >= SILENCE;
             if !silent && !self.gives_way(&known, address, now) {
                 if self.warned.len() < OTHERS && self.warned.insert(address) {
-                    warn!(interface, router = %known.address, other = %address,
-                        hint = "a link with several routers takes a peer with an `address` for each",
-                        "a second router advertises itself on this link; the session is with the first, as long as it has one");
+                    out.tell(What::SecondRouter {
+                        interface: interface.to_owned(),
+                        router: known.address,
+                        other: address,
+                    });
                 }
                 return false;
             }
             if !silent {
-                warn!(interface, router = %known.address, other = %address,
-                    "no session comes up with the router of this link; trying the other one that advertises itself");
+                out.tell(What::RouterGivesWay {
+                    interface: interface.to_owned(),
+                    router: known.address,
+                    other: address,
+                });
             }
             if self.tried.contains(&address) || self.tried.len() >= OTHERS {
                 // Each has had its turn.
@@ -146,7 +152,7 @@ impl Link {
             }
             self.tried.insert(known.address);
         }
-        info!(interface, router = %address, "router found by its advertisement");
+        out.tell(What::RouterFound { interface: interface.to_owned(), router: address });
         self.router = Some(Router { address, heard_at: now, chosen_at: now, stood_at: None });
         true
     }
@@ -165,9 +171,14 @@ fn is_on_link(peer: &Peer) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use vipcast_bgp::net::clock;
+    use jiff::Timestamp;
 
     use super::*;
+    use crate::now::Now;
+
+    fn outbox() -> Outbox {
+        Outbox::new(Now { mono: Instant::BOOT, wall: Timestamp::UNIX_EPOCH }, 1)
+    }
 
     fn address(last: u16) -> Ipv6Addr {
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last)
@@ -175,11 +186,11 @@ mod tests {
 
     /// Seconds, router, whether a session stands; whether it is another one now.
     fn play(steps: &[(u64, u16, bool, bool)]) {
-        let start = clock::now();
+        let start = Instant::BOOT;
         let mut link = Link::new(start);
         for (seconds, router, stands, want) in steps {
             let now = start + Duration::from_secs(*seconds);
-            let other = link.heard("eth0", address(*router), *stands, now);
+            let other = link.heard("eth0", address(*router), *stands, now, &mut outbox());
             assert_eq!(other, *want, "{router} after {seconds} s");
         }
     }
@@ -234,10 +245,10 @@ mod tests {
         ]);
     }
 
-    #[tokio::test]
-    async fn a_reload_does_not_begin_the_wait_for_a_router_anew() {
-        let (mut unnumbered, _heard) = Unnumbered::new();
-        let start = clock::now();
+    #[test]
+    fn a_reload_does_not_begin_the_wait_for_a_router_anew() {
+        let mut unnumbered = Unnumbered::default();
+        let start = Instant::BOOT;
         let links = BTreeSet::from(["eth0".to_owned()]);
         unnumbered.follow(&links, start);
         unnumbered.follow(&links, start + SILENCE);

@@ -1,41 +1,37 @@
-//! BFD beside the peers: which sessions there are, what their changes mean for BGP, and what is logged of them.
+//! What BFD means for the peers: which sessions there are to be, and what a change of one says about its peer.
 //!
 //! ```text
-//!  configuration ─► Watch::set ─► thread "bfd" ─► BfdEvent ─► Liveness ─► peer
+//!  peers ─► set ─► Effect::Bfd ─► (the port's thread) ─► Input::Bfd ─► Effect::Liveness ─► the peer's session
 //! ```
-//!
-//! The thread is started with the first peer that has `bfd`, and says AdminDown to all of them at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-use tracing::{error, info, warn};
-use vipcast_bgp::bfd::{BfdEvent, SessionName, SessionSettings, Sessions};
-use vipcast_bgp::bfd::{Hops, Interval, SessionConfig, State};
-use vipcast_bgp::fsm::Liveness;
-use vipcast_bgp::net::bfd::{Bfd, Options, Report};
-use vipcast_node::model::{self, Peer, Reach};
-use vipcast_node::names::PeerName;
+use vipcast_bgp::bfd::{
+    BfdEvent, Hops, Interval, SessionConfig, SessionName, SessionSettings, Sessions, State,
+};
+use vipcast_bgp::fsm::Liveness as Says;
 
-/// How long the last packets may take.
-const GOODBYE: Duration = Duration::from_secs(2);
+use crate::effect::Effect;
+use crate::model::{self, Peer, Reach};
+use crate::names::PeerName;
+use crate::outbox::Outbox;
+use crate::record::What;
 
 /// The BFD sessions of all peers.
-#[derive(Debug, Default)]
-pub struct Watch {
-    running: Option<(Bfd, UnboundedReceiver<BfdEvent>)>,
+#[derive(Debug, Clone, Default)]
+pub struct Liveness {
     wanted: BTreeMap<PeerName, Peer>,
     /// What the sessions are called: a peer keeps its session when it gets another name.
     sessions: BTreeMap<PeerName, SessionName>,
     up: BTreeSet<PeerName>,
+    /// What the port runs.
+    told: Sessions,
 }
 
-impl Watch {
+impl Liveness {
     /// Peers go by other names, and their sessions go on. Before [`Self::set`].
-    pub fn rename(&mut self, renamed: &BTreeMap<PeerName, PeerName>) {
+    pub(crate) fn rename(&mut self, renamed: &BTreeMap<PeerName, PeerName>) {
         let new = |name: PeerName| renamed.get(&name).cloned().unwrap_or(name);
         // A name that was taken over by another peer is no longer that of the session before.
         let is_current =
@@ -54,7 +50,7 @@ impl Watch {
     }
 
     /// Watches exactly the ways to those of `peers` that have `bfd`.
-    pub fn set(&mut self, peers: &BTreeMap<PeerName, Peer>) {
+    pub(crate) fn set(&mut self, peers: &BTreeMap<PeerName, Peer>, out: &mut Outbox) {
         let with_bfd = peers.iter().filter(|(_, peer)| peer.bfd.is_some());
         let wanted: BTreeMap<PeerName, Peer> =
             with_bfd.map(|(name, peer)| (name.clone(), peer.clone())).collect();
@@ -75,98 +71,59 @@ impl Watch {
                 self.sessions.extend(session.map(|session| (name.clone(), session)));
             }
         }
-        if self.running.is_none() && !self.wanted.is_empty() {
-            self.start();
-        }
-        if let Some((bfd, _)) = &self.running {
-            let named = |(name, peer): (&PeerName, &Peer)| {
-                Some((Arc::clone(self.sessions.get(name)?), settings(peer)?))
-            };
-            bfd.set(self.wanted.iter().filter_map(named).collect::<Sessions>());
-        }
-    }
-
-    fn start(&mut self) {
-        match Bfd::start(Options::default()) {
-            Ok((bfd, events)) => {
-                info!(priority = %bfd.priority(), "BFD started");
-                self.running = Some((bfd, events));
-            }
-            // Without it, strict peers stay down and the others are watched by their hold timers alone.
-            Err(error) => error!(%error, "cannot start BFD"),
-        }
-    }
-
-    /// The next change of a session; for ever pending while there is no BFD.
-    pub async fn next(&mut self) -> BfdEvent {
-        let event = match &mut self.running {
-            Some((_, events)) => events.recv().await,
-            None => None,
-        };
-        match event {
-            Some(event) => event,
-            None => pending().await,
+        let named =
+            |(name, peer): (&PeerName, &Peer)| Some((Arc::clone(self.sessions.get(name)?), settings(peer)?));
+        let sessions: Sessions = self.wanted.iter().filter_map(named).collect();
+        if sessions != self.told {
+            self.told.clone_from(&sessions);
+            out.push(Effect::Bfd(sessions));
         }
     }
 
     /// Takes note of a change, and tells what it means for the peer.
-    pub fn changed(&mut self, event: &BfdEvent) -> Option<(PeerName, Vec<Liveness>)> {
+    pub(crate) fn changed(&mut self, event: &BfdEvent, out: &mut Outbox) -> Option<(PeerName, Vec<Says>)> {
         let (name, _) = self.sessions.iter().find(|(_, session)| **session == event.session)?;
         let (name, peer) = self.wanted.get_key_value(name)?;
         let (name, strict) = (name.clone(), peer.bfd.is_some_and(|bfd| bfd.strict));
         let transition = &event.transition;
         let words = transition.to_string();
         if transition.to == State::Up {
-            info!(peer = %name, transition = words, "BFD up");
+            out.tell(What::BfdUp { peer: name.clone(), transition: words });
             self.up.insert(name.clone());
-            return Some((name, vec![Liveness::Up]));
+            return Some((name, vec![Says::Up]));
         }
         if !transition.is_loss() {
             return None;
         }
         self.up.remove(&name);
-        let waiting = if strict { Liveness::Awaited } else { Liveness::Unknown };
+        let waiting = if strict { Says::Awaited } else { Says::Unknown };
         if transition.is_failure() {
-            warn!(peer = %name, transition = words, "BFD down");
-            let lost = Liveness::Lost(words);
+            out.tell(What::BfdDown { peer: name.clone(), transition: words.clone() });
+            let lost = Says::Lost(words);
             return Some((name, if strict { vec![lost, waiting] } else { vec![lost] }));
         }
-        info!(peer = %name, transition = words, "BFD out of service");
+        out.tell(What::BfdOutOfService { peer: name.clone(), transition: words });
         Some((name, vec![waiting]))
     }
 
     /// What BFD says of the way to a peer now.
-    pub fn liveness(&self, name: &PeerName) -> Liveness {
+    pub(crate) fn of(&self, name: &PeerName) -> Says {
         let strict = self.wanted.get(name).and_then(|peer| peer.bfd).is_some_and(|bfd| bfd.strict);
         match (self.up.contains(name), strict) {
-            (true, _) => Liveness::Up,
-            (false, true) => Liveness::Awaited,
-            (false, false) => Liveness::Unknown,
+            (true, _) => Says::Up,
+            (false, true) => Says::Awaited,
+            (false, false) => Says::Unknown,
         }
     }
 
     /// Peers that watch us, and that we have seen doing so.
-    pub fn up(&self) -> &BTreeSet<PeerName> {
+    pub(crate) fn up(&self) -> &BTreeSet<PeerName> {
         &self.up
     }
 
-    /// Everything about all sessions, by the names of the peers.
-    pub fn report(&self) -> Option<Report> {
-        let mut report = self.running.as_ref().and_then(|(bfd, _)| bfd.report())?;
-        let named = self.sessions.iter().filter_map(|(name, session)| {
-            Some((SessionName::from(name.as_str()), report.sessions.get(session)?.clone()))
-        });
-        report.sessions = named.collect();
-        Some(report)
-    }
-
-    /// Says AdminDown to everyone, so that nobody takes the end for a failure.
-    pub fn stop(&mut self) {
-        if let Some((bfd, _)) = self.running.take()
-            && !bfd.stop(GOODBYE)
-        {
-            warn!("BFD did not end in time");
-        }
+    /// What the session of each peer is called.
+    pub(crate) fn names(&self) -> &BTreeMap<PeerName, SessionName> {
+        &self.sessions
     }
 }
 

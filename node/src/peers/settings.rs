@@ -1,14 +1,14 @@
-//! What the speaker is told of a peer: its settings as the BGP crate has them.
+//! What a session is told of its peer: its settings as the BGP crate has them.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use vipcast_bgp::net::clock;
 use vipcast_bgp::transport::{PeerAddress, Transport};
 use vipcast_bgp::wire::{Asn, Family};
 use vipcast_bgp::{GracefulRestart, HoldTime, PeerConfig};
-use vipcast_node::model::Peer;
+
+use crate::model::Peer;
 
 /// How it is reached; `None`: its router was not heard yet.
 pub(super) fn transport(peer: &Peer) -> Option<Transport> {
@@ -32,6 +32,7 @@ pub(super) fn bgp_config(
     peer: &Peer,
     router_id: Ipv4Addr,
     restarted: Option<BTreeSet<Family>>,
+    seed: u64,
 ) -> PeerConfig {
     PeerConfig {
         hold_time: peer.hold_time,
@@ -47,14 +48,9 @@ pub(super) fn bgp_config(
         }),
         role: peer.role,
         require_role: peer.require_role,
-        seed: seed(),
+        seed,
         any_external: peer.peer_as.is_none(),
+        awaits_bfd: peer.bfd.is_some_and(|bfd| bfd.strict),
         ..PeerConfig::new(peer.local_as, peer.peer_as.unwrap_or(Asn(0)), router_id)
     }
-}
-
-/// Two speakers must not share it, or they collide in lockstep.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(clock::now())
 }

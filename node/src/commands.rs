@@ -1,0 +1,317 @@
+//! What operators ask for, and what they are told: `drain`, `undrain` and `promote`, which are in force at once.
+//! For `reload` see [`reload`](crate::reload), for `restart` see [`handover`](crate::handover).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Drain, Ends, Event, Order, Scope};
+use crate::jobs::{Asker, Job, Reply, Ticket, Unsaved};
+use crate::names::ServiceName;
+use crate::node::Node;
+use crate::now::Now;
+use crate::outbox::Outbox;
+use crate::{effect::Effect, words};
+
+/// How long an answer waits until the state directory has what was asked.
+const SAVE_PATIENCE: Duration = Duration::from_millis(1500);
+/// The longest name and reason of an operator, in characters.
+pub const LONGEST_WORDS: usize = 256;
+
+/// What can be asked of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Take services out of traffic.
+    Drain {
+        /// Which.
+        services: Services,
+        /// Why.
+        reason: Option<String>,
+        /// It ends by itself after this time.
+        lasts: Option<Duration>,
+        /// Also where that ends a drain in force earlier.
+        replace: bool,
+    },
+    /// Put services back into traffic.
+    Undrain {
+        /// Which.
+        services: Services,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Let services take over again that were down.
+    Promote {
+        /// Which.
+        services: Services,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Read the configuration anew, and follow it.
+    Reload,
+    /// Make way for the next process, and lose nothing.
+    Restart,
+}
+
+/// Which services a command is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Services {
+    /// `--all`.
+    All,
+    /// One by name.
+    Service(String),
+}
+
+/// What a command comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It is done.
+    Done {
+        /// What was done, in words.
+        message: String,
+        /// What is not as it should be all the same.
+        warning: Option<String>,
+    },
+    /// There is no such thing.
+    NotFound(Refusal),
+    /// It makes no sense.
+    BadRequest(Refusal),
+    /// Not as things are.
+    Conflict(Refusal),
+}
+
+/// Why something is not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What is wrong.
+    pub error: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    /// With what to do about it.
+    pub fn new(error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { error: error.into(), hint: Some(hint.into()) }
+    }
+}
+
+impl Answer {
+    /// Done, and all is well.
+    pub fn done(message: String) -> Self {
+        Self::Done { message, warning: None }
+    }
+}
+
+/// What was done, or why not.
+type Outcome = Result<String, Answer>;
+
+impl Node {
+    pub(crate) fn command(
+        &mut self,
+        ticket: Ticket,
+        by: String,
+        command: Command,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let reply = match command {
+            Command::Drain { services, reason, lasts, replace } => {
+                let drained = self.drain(&services, by, reason, lasts, replace, now, out);
+                when_saved(drained, "it will not survive a restart")
+            }
+            Command::Undrain { services, reason } => {
+                let undrained = self.undrain(&services, by, reason, now, out);
+                when_saved(undrained, "after a restart it is drained again")
+            }
+            Command::Promote { services, reason } => {
+                Reply::Now(self.promote(&services, by, reason, now, out).map_or_else(|no| no, Answer::done))
+            }
+            Command::Reload => {
+                self.ask_for_reload(Asker::client(ticket, by), out);
+                Reply::When(Job::Reading)
+            }
+            Command::Restart => self.ask_for_restart(ticket, by, out),
+        };
+        match reply {
+            Reply::Now(answer) => out.push(Effect::Answer(ticket, answer)),
+            Reply::When(Job::Saving { message, lost }) => {
+                self.jobs.saving.insert(ticket, (message, lost));
+                out.push(Effect::TellWhenSaved(ticket, SAVE_PATIENCE));
+            }
+            Reply::When(Job::Reading | Job::Restarting) => {}
+        }
+    }
+
+    /// What became of drains that an answer waits for.
+    pub(crate) fn saved(&mut self, ticket: Ticket, result: Result<(), Unsaved>, out: &mut Outbox) {
+        let Some((message, lost)) = self.jobs.saving.remove(&ticket) else { return };
+        let warning = result.err().map(|unsaved| match unsaved {
+            Unsaved::Failed(why) => format!("not saved ({why}): {lost}"),
+            Unsaved::NotYet => {
+                format!("not saved yet (the state directory does not answer): until it is, {lost}")
+            }
+        });
+        out.push(Effect::Answer(ticket, Answer::Done { message, warning }));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what an operator can say of a drain")]
+    fn drain(
+        &mut self,
+        services: &Services,
+        by: String,
+        reason: Option<String>,
+        lasts: Option<Duration>,
+        replace: bool,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Outcome {
+        let scope = self.scope(services)?;
+        let order = order(by, reason)?;
+        let ends = |lasts| {
+            let (wall, at) = (now.wall.checked_add(lasts).ok()?, now.mono.checked_add(lasts)?);
+            Some(Ends { wall, at, at_most: None })
+        };
+        let ends = match lasts {
+            None => None,
+            Some(lasts) => Some(ends(lasts).ok_or_else(|| {
+                let hint = "leave `--for` out to drain until `undrain`";
+                Answer::BadRequest(Refusal::new("that is too long from now", hint))
+            })?),
+        };
+        let drain = Drain { order, since: now.wall, ends };
+        let before = self.engine.facts().drains.get(&scope).cloned();
+        let event = Event::Drain { scope: scope.clone(), drain: drain.clone(), replace };
+        self.engine_events([event], now, out);
+        let until = ends.map(|ends| format!(" until {:.0}", ends.wall)).unwrap_or_default();
+        let drain_time = self.engine.config().shutdown.drain_time;
+        let message = match before {
+            None => format!("draining {scope}{until}: withdrawn in {drain_time:?}"),
+            Some(before) if replace || drain.outlasts(&before) => {
+                let until = if ends.is_none() { " until it is lifted".to_owned() } else { until };
+                format!("{scope} is drained{until} now; it was drained {}", words::drain(&before))
+            }
+            Some(before) if before.ends == drain.ends => {
+                format!("{scope} is drained already, {}", words::drain(&before))
+            }
+            Some(before) => format!(
+                "{scope} stays drained, {}: that is longer, and was not changed; `--replace` makes it shorter",
+                words::drain(&before)
+            ),
+        };
+        let waits = match &scope {
+            Scope::Everything => false,
+            Scope::Service(service) => !self.engine.config().services.contains_key(service),
+        };
+        Ok(if waits { format!("{message}; it waits for {scope}, which is not configured") } else { message })
+    }
+
+    fn undrain(
+        &mut self,
+        services: &Services,
+        by: String,
+        reason: Option<String>,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Outcome {
+        let scope = self.scope(services)?;
+        let order = order(by, reason)?;
+        let drains = &self.engine.facts().drains;
+        let drained = match &scope {
+            Scope::Everything => !drains.is_empty(),
+            Scope::Service(service) => drains.of(service.as_str()).next().is_some(),
+        };
+        self.engine_events([Event::Undrain(scope.clone(), order)], now, out);
+        let message = match (drained, scope) {
+            (true, scope) => format!("{scope} no longer drained"),
+            (false, Scope::Everything) => "nothing was drained".to_owned(),
+            (false, Scope::Service(service)) => format!("{service} was not drained"),
+        };
+        Ok(self.with_unread(message, "a drain of it that is in there is lifted when it does"))
+    }
+
+    fn promote(
+        &mut self,
+        services: &Services,
+        by: String,
+        reason: Option<String>,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Outcome {
+        let order = order(by, reason)?;
+        let services = match self.scope(services)? {
+            Scope::Everything => self.engine.config().services.keys().cloned().collect(),
+            Scope::Service(service) => vec![service],
+        };
+        let (engine, facts) = (&self.engine, self.engine.facts());
+        let is_recovering = |service: &ServiceName| {
+            let service = engine.config().services.get(service);
+            service.is_some_and(|service| service.vips.iter().any(|vip| facts.recovering.contains_key(vip)))
+        };
+        let (recovering, others): (Vec<_>, Vec<_>) = services.into_iter().partition(is_recovering);
+        let promote = |service: &ServiceName| Event::Promote(service.clone(), order.clone());
+        // While the state directory is not read, others may be held back in there.
+        let unread = others.iter().filter(|_| self.engine.is_unread());
+        let events: Vec<Event> = recovering.iter().chain(unread).map(promote).collect();
+        self.engine_events(events, now, out);
+        let message = match recovering.is_empty() {
+            false => format!("{} takes over as soon as it is healthy", list(&recovering)),
+            true => format!("{} not held back before either", list(&others)),
+        };
+        Ok(self.with_unread(message, "nor does it hold it back when it does"))
+    }
+
+    /// Says what becomes of what is in a state directory that was not read yet.
+    fn with_unread(&self, message: String, then: &str) -> String {
+        if self.engine.is_unread() {
+            format!("{message}; the state directory has not answered yet: {then}")
+        } else {
+            message
+        }
+    }
+
+    /// What a command is about: everything, or a service that is configured or has a drain that waits for it.
+    fn scope(&self, services: &Services) -> Result<Scope, Answer> {
+        let Services::Service(name) = services else { return Ok(Scope::Everything) };
+        let configured = &self.engine.config().services;
+        let waiting = self.engine.facts().drains.services.get_key_value(name.as_str());
+        let known = configured.get_key_value(name.as_str()).map(|(name, _)| name);
+        let name = known.or(waiting.map(|(name, _)| name)).cloned().ok_or_else(|| {
+            let services = list(&configured.keys().cloned().collect::<Vec<_>>());
+            Answer::NotFound(Refusal::new(
+                format!("there is no service {name:?}"),
+                format!("services: {services}"),
+            ))
+        })?;
+        Ok(Scope::Service(name))
+    }
+}
+
+/// It is in force already: the answer waits a moment to say whether it will be after a restart.
+fn when_saved(outcome: Outcome, lost: &'static str) -> Reply {
+    match outcome {
+        Ok(message) => Reply::When(Job::Saving { message, lost }),
+        Err(refusal) => Reply::Now(refusal),
+    }
+}
+
+/// Who asks and why, if that is short enough to be shown.
+fn order(by: String, reason: Option<String>) -> Result<Order, Answer> {
+    let long = |what: &str, text: &str| {
+        let length = text.chars().count();
+        (length > LONGEST_WORDS).then(|| {
+            Answer::BadRequest(Refusal::new(
+                format!("the {what} has {length} characters, and {LONGEST_WORDS} are allowed"),
+                "say it shorter, or give the number of a ticket",
+            ))
+        })
+    };
+    match long("name of the operator", &by).or_else(|| long("reason", reason.as_deref()?)) {
+        Some(refusal) => Err(refusal),
+        None => Ok(Order { by, reason }),
+    }
+}
+
+fn list(services: &[ServiceName]) -> String {
+    services.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,273 @@
+//! The node: everything that a vipcast knows and decides, as one value.
+//!
+//! ```text
+//!               ┌───────────────────────── Node ──────────────────────────┐
+//!  Input, Now ─►│ commands, jobs ─┐                                       │─► Outbox { effects, records }
+//!               │ peers, liveness ┼─► Event ─► Engine ─► bind, advertise… │
+//!               │ facts of ports ─┘                                       │─► deadline()
+//!               └─────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The same inputs at the same times give the same outboxes. A clone goes on as the original does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vipcast_bgp::Instant;
+
+use crate::commands::{Answer, Refusal};
+use crate::effect::{Effect, Ending};
+use crate::engine::{Engine, Event, Left};
+use crate::input::Input;
+use crate::jobs::{Asker, Jobs, Stage};
+use crate::model::Config;
+use crate::now::Now;
+use crate::outbox::Outbox;
+use crate::peers::Peers;
+use crate::record::{Warning, What};
+
+/// A change of the wall clock that is no more than its slow adjustment.
+const STEP: Duration = Duration::from_secs(1);
+/// How often the wall clock is looked at, at least, while a drain ends by it.
+const CLOCK_LOOK: Duration = Duration::from_secs(60);
+
+/// What a node begins with.
+#[derive(Debug, Clone)]
+pub struct Birth {
+    /// What it is to do.
+    pub config: Arc<Config>,
+    /// What was probably not meant in there.
+    pub warnings: Vec<Warning>,
+    /// The file that it stands in, for people.
+    pub path: String,
+    /// What a predecessor left.
+    pub left: Left,
+    /// Which vipcast this is, and of which source.
+    pub version: (String, Option<String>),
+    /// All chance follows from it. No two nodes of a network should have the same.
+    pub seed: u64,
+}
+
+/// A vipcast. See the [module](self).
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub(crate) engine: Engine,
+    pub(crate) peers: Peers,
+    pub(crate) jobs: Jobs,
+    /// The configuration file, for people.
+    pub(crate) path: String,
+    version: (String, Option<String>),
+    warnings: Vec<Warning>,
+    /// Both clocks at the last wake-up.
+    clocks: Option<Now>,
+    /// When the clocks are to be compared at the latest, while it matters.
+    look_at: Option<Instant>,
+    next_record: u64,
+    over: bool,
+}
+
+impl Node {
+    /// A node that knows what it is to do, and nothing of the world yet.
+    pub fn new(birth: Birth) -> Self {
+        let Birth { config, warnings, path, left, version, seed } = birth;
+        Self {
+            peers: Peers::new(config.router_id, seed),
+            engine: Engine::new(config, left),
+            jobs: Jobs::default(),
+            path,
+            version,
+            warnings,
+            clocks: None,
+            look_at: None,
+            next_record: 1,
+            over: false,
+        }
+    }
+
+    /// Begins. What is known of the host's addresses should come with it: what routers that keep our routes are told depends
+    /// on that.
+    pub fn start(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Outbox {
+        let mut out = Outbox::new(now, self.next_record);
+        let (version, commit) = self.version.clone();
+        out.tell(What::Started { version, commit, configuration: self.path.clone() });
+        std::mem::take(&mut self.warnings).into_iter().for_each(|warning| out.tell(What::Warned(warning)));
+        self.peers.announce_speaker(&mut out);
+        self.take_all(inputs, now, &mut out);
+        let begin = out.effects.len();
+        self.engine.start(now.mono, &mut out);
+        self.digest(begin, now, &mut out);
+        self.finish(now, out)
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, now: Now) -> Outbox {
+        self.handle_all([input], now)
+    }
+
+    /// Takes inputs that came in this order and are there at once, and acts on what they come to.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Outbox {
+        let mut out = Outbox::new(now, self.next_record);
+        if self.over {
+            return out;
+        }
+        if self.clocks.is_some_and(|before| is_set(before, now)) {
+            out.tell(What::ClockSet { wall: now.wall });
+            self.engine_events([Event::WallClock(now.wall)], now, &mut out);
+        }
+        self.take_all(inputs, now, &mut out);
+        self.finish(now, out)
+    }
+
+    /// When [`Input::Tick`] is due. It may have passed already; any input that comes later stands for it.
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.engine.deadline(), self.look_at];
+        deadlines.into_iter().flatten().min().filter(|_| !self.over)
+    }
+
+    /// The engine: what is decided, and on which facts.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The peers.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    fn finish(&mut self, now: Now, out: Outbox) -> Outbox {
+        self.clocks = Some(now);
+        self.look_at = self.engine.facts().drains.any_ends().then(|| now.mono + CLOCK_LOOK);
+        self.next_record = out.next();
+        out
+    }
+
+    /// What the engine is told together is decided together: what thousands of addresses have in common is done once.
+    fn take_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now, out: &mut Outbox) {
+        let mut events = Vec::new();
+        for input in inputs {
+            let waits = matches!(input, Input::Fact(_) | Input::Peer { .. } | Input::Tick);
+            if !waits {
+                self.engine_events(std::mem::take(&mut events), now, out);
+            }
+            events.extend(self.take(input, now, out));
+            if !waits {
+                self.engine_events(std::mem::take(&mut events), now, out);
+            }
+        }
+        self.engine_events(events, now, out);
+    }
+
+    /// Acts on an input, and says what of it concerns the engine.
+    fn take(&mut self, input: Input, now: Now, out: &mut Outbox) -> Vec<Event> {
+        match input {
+            Input::Fact(event) => return vec![event],
+            Input::Tick => return vec![Event::Tick],
+            Input::Peer { id, event, status } => return self.peers.happened(id, event, *status, out),
+            Input::PeerEnded(id) => return self.peers.ended(id, out).into_iter().collect(),
+            Input::Heard { interface, router } => {
+                return self.peers.heard(&interface, router, now.mono, out).into_iter().collect();
+            }
+            Input::Stop => {
+                out.push(Effect::Stopping(self.engine.stop_takes()));
+                return vec![Event::Shutdown];
+            }
+            Input::Bfd(event) => self.peers.bfd(&event, out),
+            Input::Identified(router_id) => self.peers.identified(router_id, out),
+            Input::Key { peer, source, key } => self.peers.key(&peer, &source, key, out),
+            Input::Command { ticket, by, command } => self.command(ticket, by, command, now, out),
+            Input::GivenUp(ticket) => self.jobs.give_up(ticket),
+            Input::Read(read) => self.read(read, now, out),
+            Input::Rehearsed(result) => self.rehearsed(result, out),
+            Input::NoteLeft(result) => self.note_left(result, out),
+            Input::Saved(ticket, result) => self.saved(ticket, result, out),
+            Input::HangUp => self.ask_for_reload(Asker::signal(), out),
+            Input::Late(left) => {
+                self.engine_events([Event::Late(left)], now, out);
+                out.push(Effect::Merged(Arc::clone(&self.engine.facts().drains)));
+            }
+        }
+        Vec::new()
+    }
+
+    /// Has the engine act on events, and the peers on what the engine wants.
+    pub(crate) fn engine_events(
+        &mut self,
+        events: impl IntoIterator<Item = Event>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let mut events = events.into_iter().peekable();
+        if events.peek().is_none() {
+            return;
+        }
+        let begin = out.effects.len();
+        self.engine.handle_all(events, now.mono, out);
+        self.digest(begin, now, out);
+    }
+
+    /// What the engine wants of the peers becomes what is to be done for each of them, in its place.
+    fn digest(&mut self, begin: usize, now: Now, out: &mut Outbox) {
+        let mut follows = Vec::new();
+        for effect in out.effects.split_off(begin) {
+            if let Effect::Configure { config, restarted } = &effect {
+                let (config, restarted) = (Arc::clone(config), restarted.clone());
+                out.push(effect);
+                follows.extend(self.peers.configure(&config, restarted, now.mono, out));
+            } else if let Effect::Advertise(advertised) = &effect {
+                self.peers.advertise(advertised);
+                out.push(effect);
+            } else if effect == Effect::StopPeers {
+                follows.extend(self.peers.stop_all(now.mono, out).then_some(Event::PeersStopped));
+            } else if let Effect::Exit(ending) = effect {
+                out.tell(What::Stopped);
+                self.exit(ending, out);
+            } else {
+                out.push(effect);
+            }
+        }
+        self.engine_events(follows, now, out);
+    }
+
+    /// Ends, and answers what is under way.
+    pub(crate) fn exit(&mut self, ending: Ending, out: &mut Outbox) {
+        if self.jobs.restart.is_some_and(|restart| restart.stage == Stage::Noting) {
+            // The end came while it was written down for a next process.
+            out.push(Effect::WithdrawNote);
+        }
+        for ticket in self.jobs.end() {
+            let refusal = Refusal::new("vipcast is stopping", "start it again when it has stopped");
+            out.push(Effect::Answer(ticket, Answer::Conflict(refusal)));
+        }
+        out.push(Effect::Exit(ending));
+        self.over = true;
+    }
+}
+
+/// Whether somebody has set the wall clock between these two readings.
+fn is_set(before: Now, now: Now) -> bool {
+    let passed = now.mono.saturating_duration_since(before.mono);
+    let off =
+        now.wall.duration_since(before.wall).as_nanos() - i128::try_from(passed.as_nanos()).unwrap_or(0);
+    off.unsigned_abs() > STEP.as_nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_noticed_in_either_direction_and_one_that_runs_is_not() {
+        let minute = Duration::from_secs(60);
+        let at = |mono: u32, wall: i64, ms: i64| Now {
+            mono: Instant::BOOT + minute * mono,
+            wall: Timestamp::from_millisecond(wall * 60_000 + ms).unwrap(),
+        };
+        assert!(!is_set(at(0, 100, 0), at(1, 101, 0)));
+        assert!(is_set(at(1, 101, 0), at(2, 200, 0)));
+        assert!(!is_set(at(2, 200, 0), at(3, 201, 0)));
+        assert!(is_set(at(3, 201, 0), at(4, 100, 0)));
+        assert!(!is_set(at(3, 200, 0), at(4, 201, 900)));
+    }
+}

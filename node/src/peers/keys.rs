@@ -1,0 +1,87 @@
+//! Peers whose key could not be read when the configuration was. They are not talked to without it; a port looks for it
+//! again and again.
+
+use std::collections::BTreeMap;
+
+use vipcast_bgp::Instant;
+use vipcast_bgp::transport::Authentication;
+
+use crate::effect::Effect;
+use crate::model::{KeySource, Peer};
+use crate::names::PeerName;
+use crate::outbox::Outbox;
+use crate::record::What;
+
+/// Peers that wait for their key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys(BTreeMap<PeerName, Waiting>);
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    source: KeySource,
+    /// Why there is no session, in words.
+    reason: String,
+    since: Instant,
+}
+
+impl Keys {
+    /// Has the keys of those of `peers` looked for that lack them, and no others.
+    pub(super) fn want(&mut self, peers: &BTreeMap<PeerName, Peer>, now: Instant, out: &mut Outbox) {
+        let lacking = |name: &PeerName| {
+            peers.get(name).filter(|peer| peer.lacks_key()).and_then(|peer| peer.key_source.as_ref())
+        };
+        let before = self.sources();
+        self.0.retain(|name, waiting| lacking(name) == Some(&waiting.source));
+        for (name, source) in peers.keys().filter_map(|name| Some((name, lacking(name)?))) {
+            self.0.entry(name.clone()).or_insert_with(|| Waiting {
+                source: source.clone(),
+                reason: "its key has not been read yet".to_owned(),
+                since: now,
+            });
+        }
+        self.look_for(&before, out);
+    }
+
+    /// Who waits, why, and since when.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&PeerName, &str, Instant)> {
+        self.0.iter().map(|(name, waiting)| (name, waiting.reason.as_str(), waiting.since))
+    }
+
+    /// A look is over: the key, if it is there now.
+    pub(super) fn looked(
+        &mut self,
+        peer: &PeerName,
+        source: &KeySource,
+        key: Result<Authentication, String>,
+        out: &mut Outbox,
+    ) -> Option<Authentication> {
+        let before = self.sources();
+        let waiting = self.0.get_mut(peer).filter(|waiting| waiting.source == *source)?;
+        match key {
+            Ok(key) => {
+                self.0.remove(peer);
+                self.look_for(&before, out);
+                out.tell(What::KeyFound { peer: peer.clone() });
+                Some(key)
+            }
+            Err(reason) => {
+                if waiting.reason != reason {
+                    waiting.reason.clone_from(&reason);
+                    out.tell(What::KeyMissing { peer: peer.clone(), reason });
+                }
+                None
+            }
+        }
+    }
+
+    fn sources(&self) -> BTreeMap<PeerName, KeySource> {
+        self.0.iter().map(|(name, waiting)| (name.clone(), waiting.source.clone())).collect()
+    }
+
+    fn look_for(&self, before: &BTreeMap<PeerName, KeySource>, out: &mut Outbox) {
+        let sources = self.sources();
+        if sources != *before {
+            out.push(Effect::LookForKeys(sources));
+        }
+    }
+}

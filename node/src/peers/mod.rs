@@ -1,0 +1,426 @@
+//! The peers: those that are wanted, those that run, and those that are being stopped.
+//!
+//! ```text
+//!  configuration ─► wanted ─┬─ has no key ──► LookForKeys ─► Input::Key ────┐
+//!                           ├─ not heard ──► ListenForRouters ─► Heard ─────┤
+//!                           └───────────────────────────────────────────────┴─► StartPeer ─► running
+//!  running, and no longer wanted as it is ─► StopPeer ─► stopping ─► PeerEnded ─► starts anew, or is gone
+//! ```
+
+mod events;
+mod keys;
+mod settings;
+mod unnumbered;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use vipcast_bgp::adj_rib_out::Withheld;
+use vipcast_bgp::bfd::BfdEvent;
+use vipcast_bgp::fsm::DownReason;
+use vipcast_bgp::jitter::Jitter;
+use vipcast_bgp::transport::{Authentication, Transport};
+use vipcast_bgp::wire::iana::notification::{CEASE, cease};
+use vipcast_bgp::wire::{Family, Notification};
+use vipcast_bgp::{Extent, Instant, PeerConfig, PeerStatus, PrefixMap, Session, Watched};
+
+pub use self::events::reduced_offer;
+use self::keys::Keys;
+use self::settings::{bgp_config, transport};
+use self::unnumbered::Unnumbered;
+use crate::effect::{Effect, PeerId, Start};
+use crate::engine::{Advertised, Event};
+use crate::liveness::Liveness;
+use crate::model::{Config, ConnectMode, KeySource, Peer, RouterAddress};
+use crate::names::PeerName;
+use crate::outbox::Outbox;
+use crate::record::What;
+
+/// What a peer is told when we stop for good (RFC 9003).
+const GOODBYE: &str = "vipcast is shutting down";
+
+/// The peers of the node.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    /// Two speakers must not share the seed of a peer, or they collide in lockstep.
+    seeds: Jitter,
+    last_id: u64,
+    liveness: Liveness,
+    /// `None`: not known yet, and no session can begin.
+    router_id: Option<Ipv4Addr>,
+    /// Connections are accepted, or will be as soon as they can.
+    listens: bool,
+    running: BTreeMap<PeerName, Running>,
+    /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
+    stopping: BTreeMap<PeerId, PeerName>,
+    wanted: BTreeMap<PeerName, Peer>,
+    /// Those of them that have no key yet, and do not run without it.
+    keys: Keys,
+    /// Routers that are known by their link.
+    unnumbered: Unnumbered,
+    advertised: Advertised,
+    /// While a restart lasts, the families whose VIPs stayed bound.
+    restarted: Option<BTreeSet<Family>>,
+    /// All VIPs of the configuration, announced now or not: whoever else announces one is to be seen.
+    watched: Arc<Watched>,
+    /// Stopped for good.
+    over: bool,
+}
+
+/// A peer that runs.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// What its events are called by.
+    pub id: PeerId,
+    /// Its settings.
+    pub peer: Peer,
+    bgp: PeerConfig,
+    transport: Transport,
+    /// The session that stands.
+    session: Option<Session>,
+    /// What the engine was told that the session cannot carry.
+    withheld: PrefixMap<Withheld>,
+}
+
+impl Peers {
+    /// Nothing runs before there is a configuration.
+    pub fn new(router_id: Option<Ipv4Addr>, seed: u64) -> Self {
+        Self {
+            seeds: Jitter::new(seed),
+            last_id: 0,
+            liveness: Liveness::default(),
+            router_id,
+            listens: false,
+            running: BTreeMap::new(),
+            stopping: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            keys: Keys::default(),
+            unnumbered: Unnumbered::default(),
+            advertised: Advertised::default(),
+            restarted: None,
+            watched: Arc::default(),
+            over: false,
+        }
+    }
+
+    /// The BGP identifier in use; `None`: not known yet.
+    pub fn router_id(&self) -> Option<Ipv4Addr> {
+        self.router_id
+    }
+
+    /// Those that run.
+    pub fn running(&self) -> &BTreeMap<PeerName, Running> {
+        &self.running
+    }
+
+    /// Says that sessions may begin.
+    pub(crate) fn announce_speaker(&self, out: &mut Outbox) {
+        if let Some(router_id) = self.router_id {
+            out.tell(What::SpeakerStarted { router_id });
+        }
+    }
+
+    /// The BGP identifier is known now: sessions may begin.
+    pub(crate) fn identified(&mut self, router_id: Ipv4Addr, out: &mut Outbox) {
+        self.router_id = Some(router_id);
+        self.announce_speaker(out);
+        self.start_missing(out);
+    }
+
+    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7), also when it has another
+    /// name; then the engine is told. `restarted` are the families whose VIPs stayed bound, while a restart lasts.
+    pub(crate) fn configure(
+        &mut self,
+        config: &Config,
+        restarted: Option<BTreeSet<Family>>,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> Option<Event> {
+        self.restarted = restarted;
+        if self.restarted.is_some() {
+            // Also before the first set.
+            self.advertised.extent = Extent::Partial;
+        }
+        self.wanted = config.peers.clone();
+        self.look_around(now, out);
+        if !self.listens && self.wanted.values().any(|peer| peer.mode != ConnectMode::Active) {
+            self.listens = true;
+            out.push(Effect::Listen(config.listen.clone()));
+        }
+        self.watch(config, out);
+        self.apply(out)
+    }
+
+    /// Looks for the keys and routers that are missing, and for no others.
+    fn look_around(&mut self, now: Instant, out: &mut Outbox) {
+        self.keys.want(&self.wanted, now, out);
+        self.unnumbered.set(&self.wanted, now, out);
+        self.unnumbered.fill_in(&mut self.wanted);
+    }
+
+    /// A router has advertised itself: its session may begin, or begins anew at its new address.
+    pub(crate) fn heard(
+        &mut self,
+        interface: &str,
+        router: Ipv6Addr,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> Option<Event> {
+        let stands = self.running.values().any(|Running { peer, session, .. }| {
+            matches!(peer.address, RouterAddress::OnLink(_))
+                && peer.interface.as_deref() == Some(interface)
+                && session.is_some()
+        });
+        if self.unnumbered.heard(interface, router, stands, now, out) && !self.over {
+            self.unnumbered.fill_in(&mut self.wanted);
+            return self.apply(out);
+        }
+        None
+    }
+
+    /// Runs exactly the peers that are wanted.
+    fn apply(&mut self, out: &mut Outbox) -> Option<Event> {
+        let renamed = self.rename(out);
+        self.liveness.rename(&renamed);
+        self.liveness.set(&self.wanted, out);
+        for (name, running) in &mut self.running {
+            let Some(wanted) = self.wanted.get(name).filter(|wanted| **wanted != running.peer) else {
+                continue;
+            };
+            if wanted.bfd != running.peer.bfd {
+                out.push(Effect::Liveness(running.id, self.liveness.of(name)));
+            }
+            running.tune(wanted, out);
+        }
+        self.start_missing(out);
+        (!renamed.is_empty()).then_some(Event::PeersRenamed(renamed))
+    }
+
+    /// Sessions whose peer has another name now, from the old one to the new one.
+    fn rename(&mut self, out: &mut Outbox) -> BTreeMap<PeerName, PeerName> {
+        let stays = |name: &PeerName, running: &Running| {
+            self.wanted.get(name).is_some_and(|wanted| wanted.same_session(&running.peer))
+        };
+        let (staying, mut others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.running).into_iter().partition(|(name, running)| stays(name, running));
+        self.running = staying;
+        let mut renamed = BTreeMap::new();
+        for (name, wanted) in self.wanted.iter().filter(|(name, _)| !self.running.contains_key(*name)) {
+            let session = others.iter().find(|(_, running)| wanted.same_session(&running.peer));
+            if let Some(old) = session.map(|(old, _)| old.clone())
+                && let Some(running) = others.remove(&old)
+            {
+                out.tell(What::PeerRenamed { peer: name.clone(), was: old.clone() });
+                renamed.insert(old, (name.clone(), running));
+            }
+        }
+        let (names, sessions): (BTreeMap<_, _>, Vec<_>) =
+            renamed.into_iter().map(|(old, (name, running))| ((old, name.clone()), (name, running))).unzip();
+        // Those whose name was taken over end first.
+        for (old, running) in others {
+            self.end(old, &running, out);
+        }
+        self.running.extend(sessions);
+        names
+    }
+
+    fn watch(&mut self, config: &Config, out: &mut Outbox) {
+        let vips = config.services.values().flat_map(|service| &service.vips);
+        let watched: Watched = vips.map(IpNet::trunc).collect();
+        if *self.watched != watched {
+            self.watched = Arc::new(watched);
+            out.push(Effect::Watch(Arc::clone(&self.watched)));
+        }
+    }
+
+    /// Takes note of the set that every peer is given, for those that start later.
+    pub(crate) fn advertise(&mut self, advertised: &Advertised) {
+        self.advertised = advertised.clone();
+        if self.advertised.extent == Extent::Whole {
+            self.restarted = None;
+        }
+    }
+
+    /// Ends every session with Cease / Administrative Shutdown, for good. Whether none is left at once.
+    pub(crate) fn stop_all(&mut self, now: Instant, out: &mut Outbox) -> bool {
+        self.wanted.clear();
+        self.look_around(now, out);
+        self.over = true;
+        for (name, running) in std::mem::take(&mut self.running) {
+            self.stop(name, &running, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN, GOODBYE), out);
+        }
+        self.is_over()
+    }
+
+    /// Whether they were all stopped for good, and no connection is left.
+    fn is_over(&self) -> bool {
+        self.over && self.running.is_empty() && self.stopping.is_empty()
+    }
+
+    /// A peer that was stopped is closed; if it only changed, it starts anew.
+    pub(crate) fn ended(&mut self, id: PeerId, out: &mut Outbox) -> Option<Event> {
+        let name = self.stopping.remove(&id)?;
+        self.start_missing(out);
+        if self.is_over() {
+            return Some(Event::PeersStopped);
+        }
+        // Another session may have taken its name over.
+        let taken = self.running.get(&name).is_some_and(|running| running.session.is_some());
+        (!taken).then_some(Event::PeerDown(name))
+    }
+
+    /// A look for a key is over: its peer starts when it is there.
+    pub(crate) fn key(
+        &mut self,
+        name: &PeerName,
+        source: &KeySource,
+        key: Result<Authentication, String>,
+        out: &mut Outbox,
+    ) {
+        if let Some(key) = self.keys.looked(name, source, key, out)
+            && let Some(peer) = self.wanted.get_mut(name)
+        {
+            peer.authentication = Some(key);
+            self.start_missing(out);
+        }
+    }
+
+    /// A BFD session has changed its state.
+    pub(crate) fn bfd(&mut self, event: &BfdEvent, out: &mut Outbox) {
+        let Some((name, liveness)) = self.liveness.changed(event, out) else { return };
+        if let Some(running) = self.running.get(&name) {
+            for liveness in liveness {
+                out.push(Effect::Liveness(running.id, liveness));
+            }
+        }
+    }
+
+    /// Peers that watch us with BFD, and that we have seen doing so.
+    pub(crate) fn watching(&self) -> &BTreeSet<PeerName> {
+        self.liveness.up()
+    }
+
+    /// What the BFD session of each peer is called.
+    pub fn bfd_names(&self) -> &BTreeMap<PeerName, vipcast_bgp::bfd::SessionName> {
+        self.liveness.names()
+    }
+
+    /// Peers with a session that keep nothing over a restart.
+    pub(crate) fn forgetful(&self) -> impl Iterator<Item = &PeerName> {
+        let keeps_nothing = |running: &Running| {
+            running.session.as_ref().is_some_and(|session| session.graceful_restart.is_none())
+        };
+        self.running.iter().filter(move |(_, running)| keeps_nothing(running)).map(|(name, _)| name)
+    }
+
+    /// What an operator should look at, for a peer that is down: what its last telling failure means, if there was one
+    /// since the last session.
+    pub fn hint(&self, name: &PeerName, status: &PeerStatus) -> Option<String> {
+        let (reason, _) = status.telling.as_ref().or(status.last_down.as_ref())?;
+        self.running.get(name).and_then(|running| running.hint(reason, status))
+    }
+
+    /// Configured peers that do not run, because their key or their router is missing: why, in words, and since when; with
+    /// the interface whose router was not heard.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
+        let keyless = self.keys.waiting().filter_map(|(name, reason, since)| {
+            let why = Waits::Key(reason.to_owned());
+            Some(Waiting { name, peer: self.wanted.get(name)?, why, since: Some(since) })
+        });
+        let unheard = self.wanted.iter().filter(|(_, peer)| peer.address.ip().is_none() && !peer.lacks_key());
+        keyless.chain(unheard.map(|(name, peer)| {
+            let interface = peer.interface.clone().unwrap_or_default();
+            let since = self.unnumbered.since(&interface);
+            Waiting { name, peer, why: Waits::Router { interface }, since }
+        }))
+    }
+
+    fn start_missing(&mut self, out: &mut Outbox) {
+        let Some(router_id) = self.router_id else { return };
+        for (name, peer) in &self.wanted {
+            let is_ending = self.stopping.values().any(|stopping| stopping == name);
+            if is_ending || self.running.contains_key(name) || peer.lacks_key() {
+                continue;
+            }
+            // Its router has not been heard yet.
+            let Some(transport) = transport(peer) else { continue };
+            let bgp = bgp_config(peer, router_id, self.restarted.clone(), self.seeds.next());
+            self.last_id += 1;
+            let id = PeerId(self.last_id);
+            out.push(Effect::StartPeer(Box::new(Start {
+                id,
+                transport: transport.clone(),
+                config: bgp.clone(),
+                advertised: self.advertised.clone(),
+                watched: Arc::clone(&self.watched),
+                // BFD may be up already, and then has nothing more to say.
+                liveness: self.liveness.of(name),
+            })));
+            let running =
+                Running { id, peer: peer.clone(), bgp, transport, session: None, withheld: PrefixMap::new() };
+            self.running.insert(name.clone(), running);
+        }
+    }
+
+    /// Ends the session of a peer that is gone from the configuration, or is another one now.
+    fn end(&mut self, name: PeerName, running: &Running, out: &mut Outbox) {
+        let subcode = if self.wanted.contains_key(&name) {
+            cease::OTHER_CONFIGURATION_CHANGE
+        } else {
+            cease::PEER_DECONFIGURED
+        };
+        self.stop(name, running, Notification::new(CEASE, subcode, Bytes::new()), out);
+    }
+
+    fn stop(&mut self, name: PeerName, running: &Running, notification: Notification, out: &mut Outbox) {
+        out.tell(What::SessionStopped { peer: name.clone(), reason: notification.to_string() });
+        out.push(Effect::StopPeer(running.id, notification));
+        self.stopping.insert(running.id, name);
+    }
+}
+
+/// A peer that does not run.
+#[derive(Debug, Clone)]
+pub struct Waiting<'a> {
+    /// Its name.
+    pub name: &'a PeerName,
+    /// Its settings.
+    pub peer: &'a Peer,
+    /// What it waits for.
+    pub why: Waits,
+    /// Since when; `None`: since this moment.
+    pub since: Option<Instant>,
+}
+
+/// What a peer waits for that does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waits {
+    /// Its key; why there is none, in words.
+    Key(String),
+    /// A router that advertises itself.
+    Router {
+        /// On this interface.
+        interface: String,
+    },
+}
+
+impl Running {
+    /// Goes on with settings that are the same session's.
+    fn tune(&mut self, wanted: &Peer, out: &mut Outbox) {
+        self.bgp.connect_retry = wanted.connect_retry;
+        self.bgp.mode = wanted.mode;
+        self.bgp.next_hops = wanted.next_hop;
+        out.push(Effect::Tune(self.id, self.bgp.tuning()));
+        self.peer = wanted.clone();
+    }
+
+    fn hint(&self, reason: &DownReason, status: &PeerStatus) -> Option<String> {
+        reason
+            .hint_from_what_was_seen(&status.seen)
+            .or_else(|| self.transport.hint(self.bgp.peering(), reason))
+            .or_else(|| reason.hint(&self.bgp, &status.seen))
+    }
+}

@@ -1,0 +1,146 @@
+//! Requests of the control socket: what is only asked is answered here, from what is known; what is to be done goes to the
+//! node under a ticket.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tracing::debug;
+use vipcast_node::commands::{Answer as Said, Command as Wish, Refusal};
+use vipcast_node::input::Input;
+use vipcast_node::jobs::{Ticket, Unsaved};
+use vipcast_node::peers::Waits;
+
+use super::Daemon;
+use crate::control::Caller;
+use crate::control::api::{Done, DrainRequest, ServicesRequest};
+use crate::control::server::{Answer, Command, Reply, Request};
+use crate::control::view::{self, PeerInfo, Surroundings};
+
+/// Those who wait for an answer of the node.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    replies: BTreeMap<Ticket, Reply>,
+    last: u64,
+}
+
+impl Waiting {
+    fn take_in(&mut self, reply: Reply) -> Ticket {
+        self.last += 1;
+        let ticket = Ticket(self.last);
+        self.replies.insert(ticket, reply);
+        ticket
+    }
+
+    /// Answers whoever holds a ticket.
+    pub(super) fn answer(&mut self, ticket: Ticket, said: Said) {
+        let Some(reply) = self.replies.remove(&ticket) else { return };
+        reply.send(match said {
+            Said::Done { message, warning } => Answer::ok(&Done { message, warning }),
+            Said::NotFound(refusal) => Answer::not_found(&refusal),
+            Said::BadRequest(refusal) => Answer::bad_request(&refusal),
+            Said::Conflict(refusal) => Answer::conflict(&refusal),
+        });
+    }
+
+    /// Those who have gone since, and do not want it done any more.
+    pub(super) fn given_up(&mut self) -> Vec<Input> {
+        let gone = self.replies.extract_if(.., |_, reply| reply.is_abandoned());
+        gone.map(|(ticket, _)| Input::GivenUp(ticket)).collect()
+    }
+}
+
+impl Daemon {
+    /// What a request is to the node; one that only asks is answered at once.
+    pub(super) fn request(&mut self, Request { command, caller, answer }: Request) -> Option<Input> {
+        if answer.is_abandoned() {
+            debug!(?command, by = %caller, "not carried out: the caller has given up");
+            return None;
+        }
+        let wish = match command {
+            Command::Status => {
+                let status = view::status(self.node.engine(), &self.surroundings(), self.now.mono);
+                answer.send(Answer::status(status));
+                return None;
+            }
+            Command::Explain(vip) => {
+                let around = self.surroundings();
+                answer.send(match view::explain(self.node.engine(), &around, vip, self.now.mono) {
+                    Some(explanation) => Answer::ok(&explanation),
+                    None => Answer::not_found(&Refusal::new(
+                        format!("no service has the VIP {vip}"),
+                        "`vipcast status` lists them",
+                    )),
+                });
+                return None;
+            }
+            Command::Drain(DrainRequest { services, by: _, reason, for_ms, replace }) => {
+                Wish::Drain { services, reason, lasts: for_ms.map(Duration::from_millis), replace }
+            }
+            Command::Undrain(ServicesRequest { services, reason }) => Wish::Undrain { services, reason },
+            Command::Promote(ServicesRequest { services, reason }) => Wish::Promote { services, reason },
+            Command::Reload => Wish::Reload,
+            Command::Restart => Wish::Restart,
+        };
+        let by = who(&wish, caller);
+        Some(Input::Command { ticket: self.waiting.take_in(answer), by, command: wish })
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let peers = self.node.peers();
+        let running = peers.running().iter().filter_map(|(name, running)| {
+            let status = self.speaker.status(running.id)?;
+            let hint = peers.hint(name, &status);
+            Some((name.clone(), PeerInfo { peer: running.peer.clone(), hint, status, waits: None }))
+        });
+        let waiting = peers.waiting().map(|waiting| {
+            let reason = match waiting.why {
+                Waits::Key(reason) => format!("no session without its key: {reason}"),
+                Waits::Router { interface } => match self.speaker.host().named(&interface) {
+                    None => format!("there is no interface {interface} yet"),
+                    Some(_) => format!("no router has advertised itself on {interface} yet"),
+                },
+            };
+            let since = waiting.since.unwrap_or(self.now.mono);
+            (waiting.name.clone(), PeerInfo::waiting(waiting.peer.clone(), reason, since))
+        });
+        let no_id = peers.router_id().is_none().then(|| {
+            "no session can begin: the router id is not known; give the host its address, or write `router_id`".to_owned()
+        });
+        let deaf = self.speaker.not_listening().map(|(address, cause)| {
+            format!("not listening on {address}: {cause}; peers that we dial do not need it")
+        });
+        let unread = self.node.engine().is_unread().then(|| {
+            "the state directory was not read: what operators drained and `preempt` held back before this start is not known"
+                .to_owned()
+        });
+        Surroundings {
+            peers: running.chain(waiting).collect(),
+            bfd: self.speaker.bfd_report().map(|mut report| {
+                // By the names of the peers.
+                let named = peers.bfd_names().iter().filter_map(|(name, session)| {
+                    Some((name.as_str().into(), report.sessions.get(session)?.clone()))
+                });
+                report.sessions = named.collect();
+                report
+            }),
+            router_id: peers.router_id(),
+            warnings: no_id.into_iter().chain(deaf).chain(self.exporters.warnings()).chain(unread).collect(),
+            announced_by_others: self.exporters.announced().clone(),
+            started: self.started,
+            config: self.config_path.display().to_string(),
+            probes: view::probes(self.runner.lateness()),
+            unsaved: self.store.unsaved().map(|(path, unsaved)| match unsaved {
+                Unsaved::Failed(why) => format!("cannot write {}: {why}", path.display()),
+                Unsaved::NotYet => format!("{} is not written yet", path.display()),
+            }),
+        }
+    }
+}
+
+/// Who is behind a command, as it is told: of a restart the process too, because it may be a script.
+fn who(wish: &Wish, caller: Caller) -> String {
+    match wish {
+        Wish::Restart => caller.to_string(),
+        Wish::Drain { .. } | Wish::Undrain { .. } | Wish::Promote { .. } | Wish::Reload => caller.name,
+    }
+}

@@ -1,0 +1,90 @@
+//! Lines about sessions: said, but not too often. A peer that is down for a day is a few lines and not thousands.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use tracing::{debug, info, warn};
+use vipcast_bgp::Instant;
+use vipcast_bgp::fsm::DownReason;
+use vipcast_bgp::net::Limiter;
+use vipcast_node::names::PeerName;
+use vipcast_node::peers::reduced_offer;
+use vipcast_node::record::OfSession;
+
+/// Different failures of one peer that are remembered.
+const COMPLAINTS: usize = 8;
+
+/// What is said of a peer, as far as it may be said too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Established,
+    Down,
+    Failed,
+    Stalled,
+}
+
+/// What was said of each peer.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    limiter: Limiter<(PeerName, Kind)>,
+    /// The failures that were said since the last session. At most [`COMPLAINTS`] of a peer.
+    complained: BTreeMap<PeerName, VecDeque<DownReason>>,
+}
+
+impl Sessions {
+    /// Writes what happened to a session.
+    pub(super) fn write(&mut self, peer: &PeerName, address: IpAddr, what: &OfSession, now: Instant) {
+        match what {
+            OfSession::Up { peer_as, hold_time, families, offer } => {
+                self.complained.remove(peer);
+                let families: Vec<String> = families.iter().map(ToString::to_string).collect();
+                if let Some(left_out) = self.ask(peer, Kind::Established, now) {
+                    let reduced = reduced_offer(*offer);
+                    info!(%peer, %address, %peer_as, hold_time, families = families.join(","), reduced, left_out,
+                        "session established");
+                }
+            }
+            OfSession::FromService(local) => {
+                warn!(%peer, %local, hint = "set `source_address`, and the router's neighbor to it",
+                    "our end of the session is a VIP: the session ends when the VIP leaves this host");
+            }
+            OfSession::Down { reason, hint } => {
+                if let Some(left_out) = self.ask(peer, Kind::Down, now) {
+                    let reason = reason.to_string();
+                    warn!(%peer, %address, reason, hint, left_out, "session down");
+                }
+                self.complain(peer, reason);
+            }
+            OfSession::Failed { reason, earlier, hint } => {
+                let words = reason.to_string();
+                if self.complained.get(peer).is_some_and(|complained| complained.contains(reason)) {
+                    debug!(%peer, %address, reason = words, "still no session");
+                } else if let Some(left_out) = self.ask(peer, Kind::Failed, now) {
+                    let earlier = earlier.as_ref().map(ToString::to_string);
+                    warn!(%peer, %address, reason = words, earlier, hint, left_out, "no session");
+                }
+                self.complain(peer, reason);
+            }
+            OfSession::Stalled(stall) => {
+                if let Some(left_out) = self.ask(peer, Kind::Stalled, now) {
+                    warn!(%peer, %address, left_out, "{stall}");
+                }
+            }
+        }
+    }
+
+    /// Whether a line of this kind is written now: `Some` with the number of those that were left out, if there are any.
+    #[expect(clippy::option_option, reason = "whether, and with which field")]
+    fn ask(&mut self, peer: &PeerName, kind: Kind, now: Instant) -> Option<Option<u64>> {
+        let left_out = self.limiter.ask((peer.clone(), kind), now)?;
+        Some((left_out > 0).then_some(left_out))
+    }
+
+    fn complain(&mut self, peer: &PeerName, reason: &DownReason) {
+        let complained = self.complained.entry(peer.clone()).or_default();
+        if !complained.contains(reason) {
+            complained.truncate(COMPLAINTS - 1);
+            complained.push_front(reason.clone());
+        }
+    }
+}

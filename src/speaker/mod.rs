@@ -1,0 +1,249 @@
+//! The port to the routers: performs what the node wants of sessions, BFD, keys and routers on links, and tells it what it
+//! sees. It decides nothing.
+
+mod identity;
+mod keys;
+mod listen;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+use vipcast_bgp::bfd::{BfdEvent, Sessions};
+use vipcast_bgp::fsm::Liveness;
+use vipcast_bgp::host::Host;
+use vipcast_bgp::net::bfd::{Bfd, Options, Report};
+use vipcast_bgp::net::{self, PeerHandle};
+use vipcast_bgp::wire::Notification;
+use vipcast_bgp::{Extent, PeerEvent, PeerStatus, Tuning, Watched};
+use vipcast_node::effect::{PeerId, Start};
+use vipcast_node::engine::Advertised;
+use vipcast_node::input::Input;
+use vipcast_node::model::{Config, KeySource, Listen};
+use vipcast_node::names::PeerName;
+
+use self::keys::Keys;
+use crate::discovery::{Discovery, Heard};
+
+/// How long the last packets of BFD may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Sessions with routers, and all that belongs to them.
+#[derive(Debug)]
+pub struct Speaker {
+    speaker: net::Speaker,
+    handles: BTreeMap<PeerId, PeerHandle>,
+    /// What the node calls the peers of the speaker, those that end included.
+    ids: BTreeMap<net::PeerId, PeerId>,
+    /// The thread is started with the first session, and says AdminDown to all of them at the end.
+    bfd: Option<(Bfd, mpsc::UnboundedReceiver<BfdEvent>)>,
+    keys: Keys,
+    discovery: Discovery,
+    ended: mpsc::UnboundedSender<net::PeerId>,
+}
+
+/// What the port hears; the daemon selects over it.
+#[derive(Debug)]
+pub struct Streams {
+    events: mpsc::UnboundedReceiver<(net::PeerId, PeerEvent)>,
+    ended: mpsc::UnboundedReceiver<net::PeerId>,
+    keys: mpsc::UnboundedReceiver<Input>,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    identified: mpsc::UnboundedReceiver<Ipv4Addr>,
+}
+
+/// What was heard, before the node's names are in it.
+#[derive(Debug)]
+pub enum Said {
+    /// What happened to a peer.
+    Event(net::PeerId, PeerEvent),
+    /// A peer that was stopped has closed its connections.
+    Ended(net::PeerId),
+    /// It needs no translation.
+    Input(Input),
+}
+
+impl Streams {
+    /// The next thing that is heard. Cancel-safe.
+    pub async fn next(&mut self) -> Said {
+        tokio::select! {
+            biased;
+            Some((id, event)) = self.events.recv() => Said::Event(id, event),
+            Some(Heard { interface, router }) = self.heard.recv() => Said::Input(Input::Heard { interface, router }),
+            Some(router_id) = self.identified.recv() => Said::Input(Input::Identified(router_id)),
+            Some(id) = self.ended.recv() => Said::Ended(id),
+            Some(key) = self.keys.recv() => Said::Input(key),
+            else => pending().await,
+        }
+    }
+}
+
+impl Speaker {
+    /// Nothing listens or dials yet. Our BGP identifier, where the configuration does not give it and it can be told at
+    /// once, is the input.
+    pub fn start(config: &Config) -> (Self, Streams, Option<Input>) {
+        let (speaker, events) = net::Speaker::new();
+        let (router_id, identified) = identity::find(config);
+        let (ended, ended_rx) = mpsc::unbounded_channel();
+        let (keys, key_reads) = Keys::new();
+        let (discovery, heard) = Discovery::new();
+        let port = Self {
+            speaker,
+            handles: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            bfd: None,
+            keys,
+            discovery,
+            ended,
+        };
+        let streams = Streams { events, ended: ended_rx, keys: key_reads, heard, identified };
+        (port, streams, router_id.filter(|_| config.router_id.is_none()).map(Input::Identified))
+    }
+
+    /// What was heard, as the node knows it.
+    pub fn input(&mut self, said: Said) -> Option<Input> {
+        match said {
+            Said::Event(id, event) => {
+                let id = *self.ids.get(&id)?;
+                let status = Box::new(self.handles.get(&id)?.status());
+                Some(Input::Peer { id, event, status })
+            }
+            Said::Ended(id) => self.ids.remove(&id).map(Input::PeerEnded),
+            Said::Input(input) => Some(input),
+        }
+    }
+
+    /// Starts a peer.
+    pub fn start_peer(&mut self, start: Start) {
+        let Start { id, transport, config, advertised, watched, liveness } = start;
+        let handle = self.speaker.add_peer(transport, config);
+        give(&handle, &advertised);
+        handle.liveness(liveness);
+        handle.watch(watched);
+        self.ids.insert(handle.id(), id);
+        self.handles.insert(id, handle);
+    }
+
+    /// Ends a peer with this NOTIFICATION.
+    pub fn stop_peer(&mut self, id: PeerId, notification: Notification) {
+        let Some(handle) = self.handles.remove(&id) else { return };
+        let (id, ended) = (handle.id(), self.ended.clone());
+        tokio::spawn(async move {
+            handle.stop(notification).await;
+            // Nobody listens only while the daemon ends.
+            let _ending = ended.send(id);
+        });
+    }
+
+    /// Changes settings of a peer whose session goes on.
+    pub fn tune(&self, id: PeerId, tuning: Tuning) {
+        if let Some(handle) = self.handles.get(&id) {
+            handle.tune(tuning);
+        }
+    }
+
+    /// Passes on what BFD says of the way to a peer.
+    pub fn liveness(&self, id: PeerId, liveness: Liveness) {
+        if let Some(handle) = self.handles.get(&id) {
+            handle.liveness(liveness);
+        }
+    }
+
+    /// Has every peer remember its paths to these prefixes.
+    pub fn watch(&self, watched: &Arc<Watched>) {
+        for handle in self.handles.values() {
+            handle.watch(Arc::clone(watched));
+        }
+    }
+
+    /// Gives every peer this set.
+    pub fn advertise(&self, advertised: &Advertised) {
+        for handle in self.handles.values() {
+            give(handle, advertised);
+        }
+    }
+
+    /// Accepts connections, now or as soon as it can.
+    pub fn listen(&mut self, listen: &Listen) {
+        listen::listen(&mut self.speaker, listen);
+    }
+
+    /// The addresses where connections should be accepted and are not yet, and why.
+    pub fn not_listening(&self) -> impl Iterator<Item = (SocketAddr, String)> {
+        self.speaker.not_listening()
+    }
+
+    /// Listens for routers on exactly these interfaces.
+    pub fn listen_for_routers(&mut self, interfaces: &BTreeSet<String>) {
+        self.discovery.set(interfaces, &self.speaker.watch_host());
+    }
+
+    /// Looks for exactly these keys.
+    pub fn look_for_keys(&mut self, sources: &BTreeMap<PeerName, KeySource>) {
+        self.keys.want(sources);
+    }
+
+    /// Everything about a peer that runs.
+    pub fn status(&self, id: PeerId) -> Option<PeerStatus> {
+        self.handles.get(&id).map(PeerHandle::status)
+    }
+
+    /// This host's links and addresses.
+    pub fn host(&self) -> Host {
+        self.speaker.host()
+    }
+
+    /// Runs exactly these BFD sessions.
+    pub fn bfd(&mut self, sessions: Sessions) {
+        if self.bfd.is_none() && !sessions.is_empty() {
+            match Bfd::start(Options::default()) {
+                Ok((bfd, events)) => {
+                    info!(priority = %bfd.priority(), "BFD started");
+                    self.bfd = Some((bfd, events));
+                }
+                // Without it, strict peers stay down and the others are watched by their hold timers alone.
+                Err(error) => error!(%error, "cannot start BFD"),
+            }
+        }
+        if let Some((bfd, _)) = &self.bfd {
+            bfd.set(sessions);
+        }
+    }
+
+    /// The next change of a BFD session; for ever pending while there is none. Cancel-safe.
+    pub async fn next_bfd(&mut self) -> Input {
+        let event = match &mut self.bfd {
+            Some((_, events)) => events.recv().await,
+            None => None,
+        };
+        match event {
+            Some(event) => Input::Bfd(event),
+            None => pending().await,
+        }
+    }
+
+    /// Everything about all BFD sessions.
+    pub fn bfd_report(&self) -> Option<Report> {
+        self.bfd.as_ref().and_then(|(bfd, _)| bfd.report())
+    }
+
+    /// Says AdminDown to everyone, so that nobody takes the end for a failure.
+    pub fn stop_bfd(&mut self) {
+        if let Some((bfd, _)) = self.bfd.take()
+            && !bfd.stop(GOODBYE)
+        {
+            warn!("BFD did not end in time");
+        }
+    }
+}
+
+fn give(handle: &PeerHandle, Advertised { version, routes, extent }: &Advertised) {
+    match extent {
+        Extent::Whole => handle.advertise(*version, routes.clone()),
+        Extent::Partial => handle.advertise_partial(*version, routes.clone()),
+    }
+}
