@@ -29,6 +29,7 @@ pub(crate) mod files;
 mod global;
 mod graceful_restart;
 mod host;
+mod near;
 mod peers;
 mod places;
 mod read;

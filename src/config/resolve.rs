@@ -174,3 +174,30 @@ fn session_addresses(peers: &[Entry], defaults: Option<&Entry>) -> BTreeMap<IpAd
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crate::config::{Severity, parse};
+
+    #[test]
+    fn a_thousand_dangling_names_among_thousands_of_services_do_not_take_for_ever() {
+        let mut text =
+            String::from("local_as: 65001\npeers: {tor: {address: 192.0.2.1, peer_as: 65000}}\nchecks:\n");
+        for n in 0..4000 {
+            text.push_str(&format!("  a-check-of-service-{n}: {{tcp: \"127.0.0.1:80\"}}\n"));
+        }
+        text.push_str("services:\n");
+        for n in 0..4000 {
+            let (high, low) = (n / 250, n % 250);
+            text.push_str(&format!(
+                "  service-{n}: {{vips: [198.18.{high}.{low}], checks: [the-check-of-service-{n}]}}\n"
+            ));
+        }
+        let begun = Instant::now();
+        let found = parse("test.yaml", &text).expect_err("no name is right");
+        assert_eq!(found.count(Severity::Error), 4000);
+        assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?}", begun.elapsed());
+    }
+}

@@ -15,7 +15,7 @@ use vipcast_bgp::wire::Asn;
 pub(super) use self::name::name;
 pub use self::name::{NameError, parse_service_name};
 use super::diagnostic::{Report, Span};
-use super::places::nearest;
+use super::near::nearest;
 use super::read::{expected, short};
 use super::tree::{Node, Value};
 

@@ -6,7 +6,8 @@ use vipcast_node::model::Condition;
 use vipcast_node::names::CheckName;
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::{Place, nearest};
+use crate::config::near::nearest;
+use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
