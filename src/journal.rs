@@ -1,6 +1,7 @@
 //! What happened, as log lines: one a record, the values as fields, each with its cause. What is repeated too often is left
 //! out here, and nowhere else.
 
+mod notices;
 mod sessions;
 mod thread;
 
@@ -118,6 +119,7 @@ impl Lines {
             What::Warned(Warning { file, line, message, hint }) => {
                 warn!(file, line, hint, "configuration: {message}");
             }
+            What::Noticed(notice) => notices::write(notice),
             What::Stopped => info!("stopped"),
             What::Leaving => info!("restarting: addresses and routes stay"),
             What::ClockSet { wall } => info!(wall = format!("{wall:.0}"), "the clock was set"),

@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config = PeerConfig::new(Asn(local_as.parse()?), Asn(peer_as.parse()?), router_id.parse()?);
     let routes = Routes::from([(prefix.parse()?, Arc::new(RouteAttributes::default()))]);
 
-    let (mut speaker, mut events) = Speaker::new();
+    let (mut speaker, mut events, _) = Speaker::new();
     let address = PeerAddress { remote: remote.parse()?, source: None };
     let peer = speaker.add_peer(address, config.clone());
     peer.advertise(Version(1), routes);

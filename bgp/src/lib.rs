@@ -1,7 +1,7 @@
 //! An embeddable BGP-4 and BFD speaker for hosts that announce routes: a pure core, and drivers around it.
 //!
 //! ```text
-//!   your program ── Routes ──► net::Speaker ◄──── PeerEvent ── …
+//!   your program ── Routes ──► net::Speaker ── PeerEvent, Notice ──► your program
 //!                                  │ bytes, time
 //!                              fsm::Peer            one peer: connections, collision, timers, negotiation
 //!                                  │
@@ -65,6 +65,7 @@ pub mod jitter;
 #[cfg(feature = "net")]
 pub mod net;
 mod next_hop;
+mod notice;
 pub mod prefix_map;
 mod route;
 pub mod secret;
@@ -80,6 +81,7 @@ pub use fsm::{
     Seen, Session, Stall, State, Tuning, Version,
 };
 pub use next_hop::{NextHop, SessionNextHops};
+pub use notice::{ArrivalLimit, Notice};
 pub use prefix_map::PrefixMap;
 pub use route::{NextHops, RouteAttributes, Routes, family_of};
 pub use time::Instant;

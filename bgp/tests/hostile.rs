@@ -105,7 +105,7 @@ fn many_routes() -> Routes {
 
 #[tokio::test]
 async fn hostile_peers_and_strangers_do_not_delay_a_keepalive_and_leave_nothing() {
-    let (mut speaker, mut events) = Speaker::new();
+    let (mut speaker, mut events, _) = Speaker::new();
     let here = speaker.listen((US, 0).into()).unwrap();
     // The stream of events must be read.
     let reader = tokio::spawn(async move { while events.recv().await.is_some() {} });

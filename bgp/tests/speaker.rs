@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::{Instant, sleep, timeout};
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::net::{PeerHandle, PeerId, Speaker};
 use vipcast_bgp::transport::PeerAddress;
 use vipcast_bgp::wire::{Attribute, Message, Notification, iana};
-use vipcast_bgp::{ConnectMode, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State, Version};
+use vipcast_bgp::{
+    ConnectMode, Notice, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State, Version,
+};
 
 use support::{PATIENCE, Raw, config, encode, open};
 
@@ -29,14 +31,20 @@ struct Node {
     ip: Ipv4Addr,
     speaker: Speaker,
     events: Events,
+    notices: Receiver<Notice>,
     listens: SocketAddr,
 }
 
 impl Node {
     fn new(ip: [u8; 4]) -> Self {
-        let (mut speaker, events) = Speaker::new();
+        let (mut speaker, events, notices) = Speaker::new();
         let listens = speaker.listen((ip, 0).into()).expect("loopback address");
-        Self { ip: ip.into(), speaker, events, listens }
+        Self { ip: ip.into(), speaker, events, notices, listens }
+    }
+
+    /// What was noticed until now.
+    fn noticed(&mut self) -> Vec<Notice> {
+        std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
     }
 
     fn peer(&mut self, remote: SocketAddr, config: PeerConfig) -> PeerHandle {
@@ -152,6 +160,35 @@ async fn strangers_are_closed_and_so_are_peers_that_we_left() {
     assert!(matches!(dial([127, 1, 40, 2]).await.receive().await, Some(Message::Open(_))), "the peer");
     handle.stop(shutdown("")).await;
     assert_eq!(dial([127, 1, 40, 2]).await.receive().await, None, "a peer of former times");
+    assert_eq!(dial([127, 1, 40, 3]).await.receive().await, None, "a stranger again");
+    let stranger = |last| Notice::Stranger { ip: [127, 1, 40, last].into() };
+    assert_eq!(node.noticed(), [stranger(3), stranger(2)], "each stranger is told of once");
+}
+
+#[tokio::test]
+async fn a_port_that_another_program_has_is_listened_on_when_it_is_free() {
+    let mut node = Node::new([127, 1, 41, 1]);
+    let other = std::net::TcpListener::bind("127.1.41.2:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let error = node.speaker.listen(address).expect_err("the port is in use");
+    node.speaker.listen_later(address, &error);
+    assert_eq!(
+        node.speaker.not_listening().collect::<Vec<_>>(),
+        [(address, "address already in use".to_owned())]
+    );
+    drop(other);
+    let noticed = timeout(PATIENCE, node.notices.recv()).await.expect("a notice");
+    assert_eq!(noticed, Some(Notice::Listens { address }));
+    assert_eq!(node.speaker.not_listening().count(), 0);
+    assert_eq!(Raw::dial([127, 1, 41, 3], address).await.receive().await, None, "a stranger");
+}
+
+/// A caller that keeps no log drops the notices.
+#[tokio::test]
+async fn nothing_changes_where_nobody_reads_the_notices() {
+    let (mut speaker, _events, _) = Speaker::new();
+    let address = speaker.listen(([127, 1, 42, 1], 0).into()).expect("loopback address");
+    assert_eq!(Raw::dial([127, 1, 42, 2], address).await.receive().await, None, "a stranger");
 }
 
 /// A KEEPALIVE at least every second, whatever the neighbours do.

@@ -13,6 +13,7 @@ use crate::engine::{Event, Left};
 use crate::jobs::{NotRead, Ticket, Unsaved};
 use crate::model::{Config, KeySource};
 use crate::names::PeerName;
+use crate::notice::Notice;
 use crate::record::Warning;
 
 /// Something that happened.
@@ -72,6 +73,8 @@ pub enum Input {
     Saved(Ticket, Result<(), Unsaved>),
     /// A state directory that was not read at the start has answered, or there is another one under its path.
     Late(Box<Left>),
+    /// A port has noticed something. It is told, and nothing follows from it.
+    Noticed(Notice),
     /// SIGTERM. The second one is in a hurry.
     Stop,
     /// SIGHUP.

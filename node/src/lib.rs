@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`node`] | the machine: [`Node::handle`](node::Node::handle), [`Node::deadline`](node::Node::deadline) |
 //! | [`input`], [`effect`], [`record`] | what comes in, what is to be done, what happened |
+//! | [`notice`] | what ports notice and the node only passes on |
 //! | [`commands`], [`reload`], [`handover`], [`jobs`] | what operators ask for, and what of it takes time |
 //! | [`peers`], [`liveness`] | which sessions there are, and what BFD means for them |
 //! | [`engine`] | facts, verdicts, and the plan that leads from what is so to what should be |
@@ -27,6 +28,7 @@ pub mod media;
 pub mod model;
 pub mod names;
 pub mod node;
+pub mod notice;
 pub mod now;
 pub mod outbox;
 pub mod peers;

@@ -104,11 +104,17 @@ impl Node {
         self.handle_all([input], now)
     }
 
-    /// Takes inputs that came in this order and are there at once, and acts on what they come to.
+    /// Takes inputs that came in this order and are there at once, and acts on what they come to. After [`Effect::Exit`] only
+    /// what ports notice is still told.
     pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Outbox {
         let mut out = Outbox::new(now, self.next_record);
         if self.over {
-            return out;
+            for input in inputs {
+                if let Input::Noticed(notice) = input {
+                    out.tell(What::Noticed(notice));
+                }
+            }
+            return self.finish(now, out);
         }
         if self.clocks.is_some_and(|before| is_set(before, now)) {
             out.tell(What::ClockSet { wall: now.wall });
@@ -173,6 +179,7 @@ impl Node {
             }
             Input::Bfd(event) => self.peers.bfd(&event, out),
             Input::Identified(router_id) => self.peers.identified(router_id, out),
+            Input::Noticed(notice) => out.tell(What::Noticed(notice)),
             Input::Key { peer, source, key } => self.peers.key(&peer, &source, key, out),
             Input::Command { ticket, by, command } => self.command(ticket, by, command, now, out),
             Input::GivenUp(ticket) => self.jobs.give_up(ticket),

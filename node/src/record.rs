@@ -13,6 +13,7 @@ use vipcast_bgp::{Offer, Stall, Version};
 use crate::engine::{Address, Drain, Order, Place, Scope, Shutdown, Verdict};
 use crate::health::report::HealthState;
 use crate::names::{CheckName, PeerName, ServiceName};
+use crate::notice::Notice;
 use crate::now::Now;
 
 /// Something that happened, in the one stream of all that is worth telling. The log, and whatever else tells of it, is a fold
@@ -130,6 +131,8 @@ pub enum What {
     },
     /// Something in a configuration was probably not meant.
     Warned(Warning),
+    /// A port has noticed something, and nothing follows from it.
+    Noticed(Notice),
     /// The node has stopped.
     Stopped,
     /// This process ends for the next one: addresses and routes stay.

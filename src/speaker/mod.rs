@@ -25,6 +25,7 @@ use vipcast_node::engine::Advertised;
 use vipcast_node::input::Input;
 use vipcast_node::model::{Config, KeySource, Listen};
 use vipcast_node::names::PeerName;
+use vipcast_node::notice::Notice;
 
 use self::keys::Keys;
 use crate::discovery::{Discovery, Heard};
@@ -50,6 +51,7 @@ pub struct Speaker {
 #[derive(Debug)]
 pub struct Streams {
     events: mpsc::UnboundedReceiver<(net::PeerId, PeerEvent)>,
+    notices: mpsc::Receiver<vipcast_bgp::Notice>,
     ended: mpsc::UnboundedReceiver<net::PeerId>,
     keys: mpsc::UnboundedReceiver<Input>,
     heard: mpsc::UnboundedReceiver<Heard>,
@@ -77,6 +79,7 @@ impl Streams {
             Some(router_id) = self.identified.recv() => Said::Input(Input::Identified(router_id)),
             Some(id) = self.ended.recv() => Said::Ended(id),
             Some(key) = self.keys.recv() => Said::Input(key),
+            Some(notice) = self.notices.recv() => Said::Input(Input::Noticed(Notice::Speaker(notice))),
             else => pending().await,
         }
     }
@@ -86,7 +89,7 @@ impl Speaker {
     /// Nothing listens or dials yet. Our BGP identifier, where the configuration does not give it and it can be told at
     /// once, is the input.
     pub fn start(config: &Config) -> (Self, Streams, Option<Input>) {
-        let (speaker, events) = net::Speaker::new();
+        let (speaker, events, notices) = net::Speaker::new();
         let (router_id, identified) = identity::find(config);
         let (ended, ended_rx) = mpsc::unbounded_channel();
         let (keys, key_reads) = Keys::new();
@@ -100,7 +103,7 @@ impl Speaker {
             discovery,
             ended,
         };
-        let streams = Streams { events, ended: ended_rx, keys: key_reads, heard, identified };
+        let streams = Streams { events, notices, ended: ended_rx, keys: key_reads, heard, identified };
         (port, streams, router_id.filter(|_| config.router_id.is_none()).map(Input::Identified))
     }
 

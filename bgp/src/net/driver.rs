@@ -12,16 +12,17 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
 
 use super::clock::{self, sleep_until};
 use super::drops::Drops;
 use super::link::{self, Command, LinkEvent};
 use super::lookout::Lookout;
+use super::notices::Notices;
 use super::{Desired, News, PeerId};
 use crate::adj_rib_in::Watched;
 use crate::fsm::{ConnId, Dropped, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::host::Host;
+use crate::notice::Notice;
 use crate::time::Instant;
 use crate::transport::Transport;
 use crate::wire::Notification;
@@ -42,6 +43,15 @@ struct NearEnd {
     was_seen: bool,
 }
 
+/// Where the peer task tells what happens.
+pub(super) struct Tells {
+    /// What the events carry.
+    pub(super) id: PeerId,
+    pub(super) events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
+    pub(super) notices: Notices,
+    pub(super) status: watch::Sender<PeerStatus>,
+}
+
 pub(super) struct Driver {
     peer: Peer,
     transport: Arc<Transport>,
@@ -49,9 +59,7 @@ pub(super) struct Driver {
     drops: Drops,
     /// What was said about a peer that does not get in.
     told: Option<Dropped>,
-    id: PeerId,
-    events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
-    status: watch::Sender<PeerStatus>,
+    tells: Tells,
     /// The addresses of this host.
     host: watch::Receiver<Host>,
     /// Also when the speaker is gone.
@@ -67,23 +75,14 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(
-        peer: Peer,
-        transport: Arc<Transport>,
-        events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
-        id: PeerId,
-        status: watch::Sender<PeerStatus>,
-        lookout: Arc<Lookout>,
-    ) -> Self {
+    pub(super) fn new(peer: Peer, transport: Arc<Transport>, tells: Tells, lookout: Arc<Lookout>) -> Self {
         let (link_tx, link_rx) = mpsc::channel(LINK_EVENTS);
         Self {
             peer,
             transport,
             drops: Drops::read().unwrap_or_default(),
             told: None,
-            id,
-            events,
-            status,
+            tells,
             host: lookout.host(),
             _lookout: lookout,
             services: BTreeSet::new(),
@@ -229,7 +228,7 @@ impl Driver {
     /// passes and whose OPEN does not (FRR sends its SYN-ACK with TTL 255, and the rest with 1). What happens to a dial
     /// stands in its cause.
     fn look_for_drops(&mut self) {
-        let state = self.status.borrow().state;
+        let state = self.tells.status.borrow().state;
         if matches!(state, State::Idle | State::Connect) {
             return;
         }
@@ -238,9 +237,9 @@ impl Driver {
             self.told = None;
             return;
         }
-        if let Some(cause) = dropped.filter(|dropped| self.told != Some(*dropped)) {
-            self.told = Some(cause);
-            warn!(peer = %self.transport.ip(), cause = cause.to_string(), "no session with this peer");
+        if let Some(dropped) = dropped.filter(|dropped| self.told != Some(*dropped)) {
+            self.told = Some(dropped);
+            self.tells.notices.tell(Notice::Unheard { peer: self.transport.ip(), dropped });
         }
     }
 
@@ -288,7 +287,7 @@ impl Driver {
         let outputs = self.peer.handle(input, now);
         // First, so that whoever acts on an event sees a status that is no older.
         let status = self.peer.status(now);
-        self.status.send_if_modified(|shown| {
+        self.tells.status.send_if_modified(|shown| {
             let changed = *shown != status;
             *shown = status;
             changed
@@ -308,7 +307,7 @@ impl Driver {
                     self.links.remove(&conn);
                 }
                 // Nobody listens only while the speaker is being dropped.
-                Output::Event(event) => drop(self.events.send((self.id, event))),
+                Output::Event(event) => drop(self.tells.events.send((self.tells.id, event))),
             }
         }
     }

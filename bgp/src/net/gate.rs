@@ -20,28 +20,30 @@ use nix::net::if_::if_indextoname;
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
 
 use super::clock;
+use super::notices::Notices;
 use super::sockopt;
 use super::{Limiter, PeerId};
+use crate::notice::{ArrivalLimit, Notice};
 use crate::time::Instant;
 use crate::transport::Transport;
 use crate::wire::Peering;
 
 /// Connections that the kernel keeps until we accept them.
 const BACKLOG: i32 = 128;
-/// Strangers that are remembered so that each is logged once; those beyond are not logged.
+/// Strangers that are remembered so that each is told of once; those beyond are not told of.
 const STRANGERS: usize = 64;
 /// How long a stranger is remembered.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What the listeners and the peers of one speaker share. Its lock is never held across an await.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate(Mutex<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    notices: Notices,
     listeners: Vec<(SocketAddr, Socket)>,
     doors: BTreeMap<Origin, Door>,
     strangers: BTreeMap<IpAddr, Instant>,
@@ -110,14 +112,26 @@ impl Drop for Pass {
 }
 
 impl Gate {
+    /// Nobody listens, and nobody is let in.
+    pub(super) fn new(notices: Notices) -> Self {
+        Self(Mutex::new(Inner {
+            notices,
+            listeners: Vec::new(),
+            doors: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            limiter: Limiter::default(),
+        }))
+    }
+
     /// Lets a bound socket listen, with the keys of the peers that are there.
     pub(super) fn listen(&self, address: SocketAddr, socket: &Socket) -> io::Result<()> {
         let socket = socket.try_clone()?;
         let mut inner = self.lock();
         // A SYN-ACK goes out before the peer is known. With less, one with GTSM would not take it; the others do not mind.
         sockopt::set_ttl(&SockRef::from(&socket), u8::MAX)?;
-        for door in inner.doors.values_mut() {
-            door.shut |= !authenticate(&door.transport, address, &socket);
+        let Inner { doors, notices, .. } = &mut *inner;
+        for door in doors.values_mut() {
+            door.shut |= !authenticate(&door.transport, address, &socket, notices);
         }
         socket.listen(BACKLOG)?;
         inner.listeners.push((address, socket));
@@ -143,7 +157,7 @@ impl Gate {
         inner.close(&origin);
         let mut shut = false;
         for (address, socket) in &inner.listeners {
-            shut |= !authenticate(&transport, *address, socket);
+            shut |= !authenticate(&transport, *address, socket, &inner.notices);
         }
         if transport.authentication.is_some() {
             inner.empty_queues();
@@ -168,15 +182,16 @@ impl Inner {
         let door = Origin::from(from).and_then(|origin| self.doors.get(&origin));
         let Some(door) = door else { return self.turn_away(from.ip().to_canonical()) };
         if door.shut {
-            debug!(%from, "connection closed: the key of this peer is not set");
+            if let Some(left_out) = self.limiter.ask(from.ip(), clock::now()) {
+                self.notices.tell(Notice::ShutOut { from, left_out });
+            }
             return;
         }
         // Before a byte of ours leaves: a NOTIFICATION or RST with the wrong TTL would be dropped on the other side.
         let socket = SockRef::from(&stream);
         if let Err(error) = door.transport.prepare(&socket, door.peering) {
             if let Some(left_out) = self.limiter.ask(from.ip(), clock::now()) {
-                let cause = error.in_words();
-                warn!(%from, cause, left_out, "connection closed: its socket cannot be set up");
+                self.notices.tell(Notice::NotSetUp { from, cause: error.in_words(), left_out });
             }
             return;
         }
@@ -190,11 +205,9 @@ impl Inner {
             self.strangers.retain(|_, seen| now.duration_since(*seen) < REMEMBERED);
         }
         let known = self.strangers.get(&ip).is_some_and(|seen| now.duration_since(*seen) < REMEMBERED);
-        if known || self.strangers.len() >= STRANGERS {
-            debug!(%ip, "connection from an address that is no peer's, closed");
-        } else {
+        if !known && self.strangers.len() < STRANGERS {
             self.strangers.insert(ip, now);
-            info!(%ip, "connection from an address that is no peer's, closed; said once an hour");
+            self.notices.tell(Notice::Stranger { ip });
         }
     }
 
@@ -231,31 +244,34 @@ impl Inner {
     /// What holds for all that come in: what is too far away for every peer need not even complete a handshake, and both
     /// sides agree on a segment size in it.
     fn limit_arrivals(&self) {
+        let failed = |listener, limit, error: io::Error| {
+            self.notices.tell(Notice::NotLimited { listener, limit, error: error.to_string() });
+        };
         for (address, socket) in &self.listeners {
             let peers = self.doors.values().filter(|door| door.transport.concerns(*address));
             let least = peers.clone().map(|door| door.transport.reach.min_ttl()).min().unwrap_or(0);
             let segment = peers.filter_map(|door| door.transport.segment_size).min();
             // 0 takes the limit away again.
             if let Err(error) = SockRef::from(socket).set_tcp_mss(segment.unwrap_or(0).into()) {
-                debug!(%address, %error, "cannot set the segment size");
+                failed(*address, ArrivalLimit::SegmentSize, error);
             }
             // Each connection is checked again for itself.
             if let Err(error) = sockopt::set_min_ttl(&SockRef::from(socket), least) {
-                debug!(%address, %error, "cannot set the lowest TTL to accept");
+                failed(*address, ArrivalLimit::LowestTtl, error);
             }
         }
     }
 }
 
 /// Whether a listening socket has the key of this peer, or needs none.
-fn authenticate(transport: &Transport, listener: SocketAddr, socket: &Socket) -> bool {
+fn authenticate(transport: &Transport, listener: SocketAddr, socket: &Socket, notices: &Notices) -> bool {
     if !transport.concerns(listener) {
         return true;
     }
     match transport.authenticate(&SockRef::from(socket)) {
         Ok(()) => true,
         Err(error) => {
-            warn!(peer = %transport.ip(), %listener, cause = error.in_words(), "connections from this peer are refused");
+            notices.tell(Notice::KeyNotSet { peer: transport.ip(), listener, cause: error.in_words() });
             false
         }
     }

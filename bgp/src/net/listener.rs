@@ -8,17 +8,18 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::{info, warn};
 
 use super::gate::Gate;
+use super::notices::Notices;
 use super::words::in_words;
+use crate::notice::Notice;
 
 /// Pause after an error of `accept` itself, such as too many open files: it would come back at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Between two attempts to get a port that another program has.
 const LISTEN_RETRY: Duration = Duration::from_secs(1);
-/// Errors of `accept` in a row are logged at the first and then once in so many, ten seconds.
-const LOGGED: u32 = 100;
+/// Errors of `accept` in a row are told at the first and then once in so many, ten seconds.
+const TOLD: u32 = 100;
 
 /// A bound socket that does not listen yet: nobody is let in before the gate knows it.
 ///
@@ -52,14 +53,19 @@ pub(super) fn open(address: SocketAddr, gate: &Gate) -> io::Result<TcpListener> 
 
 /// Tries again until it can listen, and then accepts for ever; `trouble` says why not yet. Dropped at any await it leaves
 /// nothing behind.
-pub(super) async fn open_later(address: SocketAddr, gate: Arc<Gate>, trouble: watch::Sender<Option<String>>) {
+pub(super) async fn open_later(
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    notices: Notices,
+    trouble: watch::Sender<Option<String>>,
+) {
     loop {
         tokio::time::sleep(LISTEN_RETRY).await;
         match open(address, &gate) {
             Ok(listener) => {
-                info!(%address, "listening for peers");
                 trouble.send_replace(None);
-                return run(listener, gate).await;
+                notices.tell(Notice::Listens { address });
+                return run(listener, gate, notices).await;
             }
             Err(error) => {
                 trouble.send_replace(Some(in_words(&error)));
@@ -69,7 +75,7 @@ pub(super) async fn open_later(address: SocketAddr, gate: Arc<Gate>, trouble: wa
 }
 
 /// Accepts for ever. Dropped, it closes its socket; connections already handed over are not touched.
-pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>) {
+pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>, notices: Notices) {
     let mut errors: u32 = 0;
     loop {
         match listener.accept().await {
@@ -78,8 +84,8 @@ pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>) {
                 gate.enter(stream, from);
             }
             Err(error) => {
-                if errors.is_multiple_of(LOGGED) {
-                    warn!(%error, "cannot accept a BGP connection");
+                if errors.is_multiple_of(TOLD) {
+                    notices.tell(Notice::NotAccepted { error: error.to_string() });
                 }
                 errors = errors.wrapping_add(1);
                 tokio::time::sleep(ACCEPT_RETRY).await;

@@ -20,11 +20,12 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 use tokio::sync::watch;
-use tracing::{debug, warn};
 
 use super::clock;
+use super::notices::Notices;
 use super::rtnetlink::{Message, Question, messages};
 use crate::host::Host;
+use crate::notice::Notice;
 use crate::time::Instant;
 
 /// Between two pictures, while changes come one after the other.
@@ -48,14 +49,15 @@ pub(super) struct Lookout {
 
 impl Lookout {
     /// Starts the thread. Without it nothing is known of the host, and next hops are those of the sessions alone.
-    pub(super) fn start() -> Self {
+    pub(super) fn start(notices: Notices) -> Self {
         let (pictures, host) = watch::channel(Host::default());
+        let unknown = notices.clone();
         let started = UnixStream::pair().and_then(|(stop, stopped)| {
             let thread = std::thread::Builder::new().name("lookout".to_owned()).stack_size(128 << 10);
-            thread.spawn(move || run(&stopped, &pictures)).map(|_thread| stop)
+            thread.spawn(move || run(&stopped, &pictures, &notices)).map(|_thread| stop)
         });
-        let stop = started.inspect_err(|error| warn!(%error, "cannot watch the host's addresses")).ok();
-        Self { host, _stop: stop }
+        let tell = |error: &io::Error| unknown.tell(Notice::HostUnknown { error: error.to_string() });
+        Self { host, _stop: started.inspect_err(tell).ok() }
     }
 
     /// What is there now, and its changes.
@@ -64,12 +66,12 @@ impl Lookout {
     }
 }
 
-fn run(stopped: &UnixStream, pictures: &watch::Sender<Host>) {
+fn run(stopped: &UnixStream, pictures: &watch::Sender<Host>, notices: &Notices) {
     loop {
-        match Watch::open().and_then(|watch| watch.run(stopped, pictures)) {
+        match Watch::open().and_then(|watch| watch.run(stopped, pictures, notices)) {
             Ok(()) => return,
             Err(error) => {
-                warn!(%error, "cannot hear of the host's addresses; trying again");
+                notices.tell(Notice::HostUnheard { error: error.to_string() });
                 if wait(stopped, None, AGAIN).is_ok_and(|(stop, _)| stop) {
                     return;
                 }
@@ -121,11 +123,16 @@ impl Watch {
     }
 
     /// Until the other end of `stopped` is closed.
-    fn run(mut self, stopped: &UnixStream, pictures: &watch::Sender<Host>) -> io::Result<()> {
+    fn run(
+        mut self,
+        stopped: &UnixStream,
+        pictures: &watch::Sender<Host>,
+        notices: &Notices,
+    ) -> io::Result<()> {
         let mut buffer = vec![0; DATAGRAM];
         loop {
             let before = clock::now();
-            let is_empty = self.read(&mut buffer)?;
+            let is_empty = self.read(&mut buffer, notices)?;
             if is_empty {
                 self.empty_at = Some(before);
                 if self.asking == Asking::Afresh {
@@ -149,13 +156,13 @@ impl Watch {
     }
 
     /// Reads a datagram. Whether there was none.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+    fn read(&mut self, buffer: &mut [u8], notices: &Notices) -> io::Result<bool> {
         let length = match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
             Ok(length) => length,
             Err(Errno::EAGAIN) => return Ok(true),
             Err(Errno::EINTR) => return Ok(false),
             Err(Errno::ENOBUFS) => {
-                debug!("changes of the host's addresses were lost; asking for all of them");
+                notices.tell(Notice::HostMissed);
                 self.asking = Asking::Afresh;
                 return Ok(false);
             }

@@ -17,6 +17,8 @@
 //! them is short); what it does not read is bounded by the window of the machine. The desired routes travel in a
 //! `watch` channel, so the latest replaces those before it; so do the prefixes whose paths are to be remembered.
 //!
+//! Nothing here writes to a log. What an operator should know beside the events of peers is a [`Notice`].
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
@@ -26,7 +28,7 @@
 //! use vipcast_bgp::{PeerConfig, PeerEvent, RouteAttributes, Routes, Version};
 //!
 //! # async fn announce() -> Result<(), Box<dyn std::error::Error>> {
-//! let (mut speaker, mut events) = Speaker::new();
+//! let (mut speaker, mut events, _) = Speaker::new();
 //! let address = PeerAddress { remote: "10.0.0.1:179".parse()?, source: None };
 //! let peer = speaker.add_peer(address, PeerConfig::new(Asn(65001), Asn(65000), "10.0.0.2".parse()?));
 //! let routes = Routes::from([("192.0.2.10/32".parse()?, Arc::new(RouteAttributes::default()))]);
@@ -49,6 +51,7 @@ mod limiter;
 mod link;
 mod listener;
 mod lookout;
+mod notices;
 mod rtnetlink;
 #[expect(unsafe_code, reason = "setsockopt with the structs of TCP MD5 and TCP-AO, which no crate offers")]
 mod sockopt;
@@ -62,14 +65,16 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use self::driver::Driver;
+use self::driver::{Driver, Tells};
 use self::gate::Gate;
 pub use self::limiter::Limiter;
 use self::lookout::Lookout;
+use self::notices::Notices;
 use self::words::in_words;
 use crate::adj_rib_in::Watched;
 use crate::fsm::{Extent, Liveness, Peer, PeerConfig, PeerEvent, PeerStatus, Tuning, Version};
 use crate::host::Host;
+use crate::notice::Notice;
 use crate::route::Routes;
 use crate::transport::Transport;
 use crate::wire::Notification;
@@ -95,6 +100,7 @@ pub struct PeerId(u64);
 #[derive(Debug)]
 pub struct Speaker {
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
+    notices: Notices,
     gate: Arc<Gate>,
     lookout: Arc<Lookout>,
     listeners: Vec<JoinHandle<()>>,
@@ -104,22 +110,24 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A speaker and the stream of what happens to its peers. The stream is unbounded and must be read: a peer has a
-    /// handful of events for each attempt to connect. Our attempts are spaced by the back-off, those of a peer whose
-    /// OPEN was refused, too; others come as fast as the peer connects.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<(PeerId, PeerEvent)>) {
+    /// A speaker, the stream of what happens to its peers, and the stream of what else it notices.
+    ///
+    /// The events are unbounded and must be read: a peer has a handful of events for each attempt to connect. Our attempts
+    /// are spaced by the back-off, and so are those of a peer whose OPEN was refused; others come as fast as the peer
+    /// connects. The notices are for a log: read them, or drop the stream. What is not read is kept, up to 1,024 notices.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<(PeerId, PeerEvent)>, mpsc::Receiver<Notice>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        (
-            Self {
-                events,
-                gate: Arc::default(),
-                lookout: Arc::new(Lookout::start()),
-                listeners: Vec::new(),
-                troubles: Vec::new(),
-                next_id: 0,
-            },
-            receiver,
-        )
+        let (notices, noticed) = Notices::new();
+        let speaker = Self {
+            events,
+            gate: Arc::new(Gate::new(notices.clone())),
+            lookout: Arc::new(Lookout::start(notices.clone())),
+            notices,
+            listeners: Vec::new(),
+            troubles: Vec::new(),
+            next_id: 0,
+        };
+        (speaker, receiver, noticed)
     }
 
     /// Accepts connections on `address`; those that come from no peer's address are closed. Returns the address bound,
@@ -132,7 +140,11 @@ impl Speaker {
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let listener = listener::open(address, &self.gate)?;
         let bound = listener.local_addr()?;
-        self.listeners.push(tokio::spawn(listener::run(listener, Arc::clone(&self.gate))));
+        self.listeners.push(tokio::spawn(listener::run(
+            listener,
+            Arc::clone(&self.gate),
+            self.notices.clone(),
+        )));
         Ok(bound)
     }
 
@@ -140,7 +152,8 @@ impl Speaker {
     pub fn listen_later(&mut self, address: SocketAddr, cause: &io::Error) {
         let (trouble, status) = watch::channel(Some(in_words(cause)));
         self.troubles.push((address, status));
-        self.listeners.push(tokio::spawn(listener::open_later(address, Arc::clone(&self.gate), trouble)));
+        let (gate, notices) = (Arc::clone(&self.gate), self.notices.clone());
+        self.listeners.push(tokio::spawn(listener::open_later(address, gate, notices, trouble)));
     }
 
     /// The addresses where connections should be accepted and are not yet, and why.
@@ -171,8 +184,9 @@ impl Speaker {
         let pass = self.gate.open(id, Arc::clone(&transport), config.peering(), accepted_tx);
         let peer = Peer::new(config);
         let (status_tx, status) = watch::channel(peer.status(clock::now()));
-        let driver =
-            Driver::new(peer, transport, self.events.clone(), id, status_tx, Arc::clone(&self.lookout));
+        let tells =
+            Tells { id, events: self.events.clone(), notices: self.notices.clone(), status: status_tx };
+        let driver = Driver::new(peer, transport, tells, Arc::clone(&self.lookout));
         let (tell, news) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             driver.run(desired, watched, accepted, stopped, news).await;

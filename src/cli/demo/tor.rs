@@ -41,7 +41,7 @@ pub(super) struct Tor {
 
 impl Tor {
     pub(super) fn start() -> Result<Self> {
-        let (mut speaker, events) = Speaker::new();
+        let (mut speaker, events, _) = Speaker::new();
         let listening = SocketAddr::from((TOR, iana::BGP_PORT));
         speaker.listen(listening).with_context(|| format!("cannot listen on {listening}"))?;
         let config = PeerConfig {
