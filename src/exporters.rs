@@ -19,6 +19,7 @@ use vipcast_bgp::Instant;
 use vipcast_node::engine::Engine;
 use vipcast_node::model::{BindPolicy, Config};
 use vipcast_node::names::PeerName;
+use vipcast_node::vip::Vip;
 
 /// Programs that announce what is on the host's interfaces, where they are told to.
 const DAEMONS: [&str; 7] = ["bird", "bird6", "bgpd", "ospfd", "ospf6d", "isisd", "calico-node"];
@@ -32,7 +33,7 @@ const EVERY: Duration = Duration::from_secs(5);
 pub struct Exporters {
     running: watch::Sender<Option<String>>,
     /// VIPs that another daemon on this host announces, and what was said of each.
-    announced: BTreeMap<IpNet, String>,
+    announced: BTreeMap<Vip, String>,
     next_look: Instant,
 }
 
@@ -96,7 +97,7 @@ impl Exporters {
                      {next_hop}, an address of this host",
                     prefix.addr()
                 );
-                found.entry(prefix).or_insert(said);
+                found.entry(Vip::from(prefix)).or_insert(said);
             }
         }
         for (prefix, said) in &found {
@@ -113,7 +114,7 @@ impl Exporters {
     }
 
     /// What is to be said of single VIPs.
-    pub fn announced(&self) -> &BTreeMap<IpNet, String> {
+    pub fn announced(&self) -> &BTreeMap<Vip, String> {
         &self.announced
     }
 }

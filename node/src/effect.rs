@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use vipcast_bgp::bfd::Sessions;
 use vipcast_bgp::fsm::Liveness;
 use vipcast_bgp::transport::Transport;
@@ -66,7 +66,7 @@ pub enum Effect {
     Rehearse,
     /// Write down for the next process that these VIPs are announced; answer with
     /// [`Input::NoteLeft`](crate::input::Input::NoteLeft).
-    LeaveNote(BTreeSet<IpNet>),
+    LeaveNote(BTreeSet<Vip>),
     /// No process follows: take the note away.
     WithdrawNote,
     /// Of the engine to the peers, and never seen by a port: end every session with Cease / Administrative Shutdown, and say

@@ -68,7 +68,7 @@ impl Node {
             out.push(Effect::Answer(restart.ticket, Answer::Conflict(refusal)));
             return;
         }
-        out.push(Effect::LeaveNote(self.engine.announced().copied().collect()));
+        out.push(Effect::LeaveNote(self.engine.announced().collect()));
         self.jobs.restart = Some(Restart { stage: Stage::Noting, ..restart });
     }
 

@@ -35,4 +35,5 @@ pub mod peers;
 pub mod plain;
 pub mod record;
 pub mod reload;
+pub mod vip;
 pub mod words;

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use serde::Serialize;
 pub use vipcast_bgp::transport::{Authentication, Reach};
 use vipcast_bgp::wire::{self, Asn, Community, ExtendedCommunity, Family, LargeCommunity};
@@ -261,7 +261,7 @@ impl Default for Bfd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// The prefixes announced; a /32 or /128 is also bound. No two services share one.
-    pub vips: BTreeSet<IpNet>,
+    pub vips: BTreeSet<Vip>,
     /// When the service is healthy.
     pub checks: Condition,
     /// How it is announced.
@@ -288,7 +288,7 @@ pub enum Condition {
     /// One check.
     Check(CheckName),
     /// A check with `host: vip`: each VIP is judged by the check that was made for it.
-    EachVip(BTreeMap<IpNet, CheckName>),
+    EachVip(BTreeMap<Vip, CheckName>),
     /// A list: all must pass; an empty one always does.
     All(Vec<Self>),
     /// `{any: […]}`.
@@ -299,7 +299,7 @@ pub enum Condition {
 
 impl Condition {
     /// The checks that decide, each once for each time it is named; about `vip` alone where that is given.
-    pub fn checks(&self, vip: Option<&IpNet>) -> Vec<&CheckName> {
+    pub fn checks(&self, vip: Option<&Vip>) -> Vec<&CheckName> {
         match self {
             Self::Check(check) => vec![check],
             Self::EachVip(checks) => checks

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use jiff::Timestamp;
 use serde::Serialize;
 use vipcast_bgp::fsm::DownReason;
@@ -36,7 +36,7 @@ pub enum What {
     /// The decision about a VIP changed.
     Vip {
         /// Which.
-        vip: IpNet,
+        vip: Vip,
         /// Its service.
         service: ServiceName,
         /// The decision before, if there was one.
@@ -49,7 +49,7 @@ pub enum What {
     /// A router has a VIP, whose verdict is new or that no router had.
     Reached {
         /// Which.
-        vip: IpNet,
+        vip: Vip,
         /// Its service.
         service: ServiceName,
         /// How many have it.
@@ -58,7 +58,7 @@ pub enum What {
     /// VIPs that are to be announced are at no router, and have not been for a while.
     Unreached {
         /// Which.
-        vips: BTreeSet<IpNet>,
+        vips: BTreeSet<Vip>,
         /// What keeps each router from having them, in words.
         why: String,
     },
@@ -114,7 +114,7 @@ pub enum What {
     /// A restart is over: End-of-RIB goes out.
     Restarted {
         /// VIPs that nothing was decided about in time.
-        undecided: BTreeSet<IpNet>,
+        undecided: BTreeSet<Vip>,
     },
     /// The shutdown has ended, and these of our addresses are still on the host.
     AddressesLeft(Vec<Address>),

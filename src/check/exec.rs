@@ -40,6 +40,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use vipcast_bgp::net::clock;
 use vipcast_node::model::ExecCheck;
 use vipcast_node::names::CheckName;
+use vipcast_node::vip::Vip;
 
 use self::who::{Ids, Who};
 use super::capture::{Capture, Keep};
@@ -191,11 +192,7 @@ fn command(check: &ExecCheck, name: &CheckName, timeout: Duration) -> Command {
     command.env("VIPCAST_CHECK", name.as_str());
     command.env("VIPCAST_TIMEOUT_MS", timeout.as_millis().to_string());
     command.envs(listed(&check.services).map(|services| ("VIPCAST_SERVICE", services)));
-    let vips = check.vips.iter().map(|vip| match vip.prefix_len() == vip.max_prefix_len() {
-        true => vip.addr().to_string(),
-        false => vip.to_string(),
-    });
-    command.envs(listed(vips).map(|vips| ("VIPCAST_VIPS", vips)));
+    command.envs(listed(check.vips.iter().map(Vip::short)).map(|vips| ("VIPCAST_VIPS", vips)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     if let Some(directory) = &check.directory {
         command.current_dir(directory);

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use vipcast_node::model::{BindPolicy, Service};
 use vipcast_node::names::{CheckName, ServiceName};
+use vipcast_node::vip::Vip;
 
 use crate::vip::Here;
 
@@ -51,9 +52,9 @@ impl Owners {
 pub(super) fn owners(services: &BTreeMap<ServiceName, Service>) -> BTreeMap<CheckName, Owner> {
     let mut owners: BTreeMap<CheckName, Owner> = BTreeMap::new();
     for (name, service) in services {
-        let vips = service.vips.iter().filter(|vip| vip.prefix_len() == vip.max_prefix_len());
+        let vips = service.vips.iter().filter(|vip| vip.is_host());
         let coming: Arc<BTreeSet<IpAddr>> = match service.bind {
-            BindPolicy::Announced => Arc::new(vips.map(|vip| vip.addr()).collect()),
+            BindPolicy::Announced => Arc::new(vips.map(Vip::ip).collect()),
             BindPolicy::Always => Arc::default(),
         };
         for check in service.checks.checks(None) {

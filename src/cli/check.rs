@@ -104,11 +104,11 @@ fn probe(config: &Config, service: Option<&ServiceName>, json: bool) -> Result<(
         return Ok(());
     }
     let unbound = services.values().flat_map(|service| &service.vips).find(|vip| {
-        let asked = |check: &&CheckName| check.as_str().ends_with(&format!("@{}", output::vip(vip)));
-        failed.iter().any(asked) && UdpSocket::bind((vip.addr(), 0)).is_err()
+        let asked = |check: &&CheckName| check.as_str().ends_with(&format!("@{}", vip.short()));
+        failed.iter().any(asked) && UdpSocket::bind((vip.ip(), 0)).is_err()
     });
     if let Some(vip) = unbound {
-        let vip = output::vip(vip);
+        let vip = vip.short();
         output::complain(&format!(
             "hint: {vip} is not on this host; VIPs are bound when vipcast runs, and can be asked only then\n"
         ));

@@ -3,7 +3,7 @@
 use clap::Args;
 use ipnet::IpNet;
 
-use super::output::{self, age, print, print_json, table, vip};
+use super::output::{self, age, print, print_json, table};
 use super::{ClientArgs, Failure, arguments, block_on};
 use crate::control::api::{Check, Explanation, Heard, PeerView};
 use crate::control::client::PATIENCE;
@@ -33,7 +33,7 @@ fn render(explanation: &Explanation) -> String {
         "ready" => format!(" to be {}, and at none of {} peers", entry.verdict, peers.len()),
         _ => format!(" to {} of {} peers", entry.sent_to, peers.len()),
     };
-    let mut text = format!("{} is {}{reach}{why}\n\n", vip(&entry.vip), entry.state);
+    let mut text = format!("{} is {}{reach}{why}\n\n", entry.vip.short(), entry.state);
     let mut line = |name: &str, value: &str| text += &format!("{name:<11}{value}\n");
     line("service", &entry.service);
     line("for", &age(entry.since_ms));

@@ -120,15 +120,6 @@ pub(super) fn drain(drain: &Drain) -> String {
     text
 }
 
-/// A prefix as people write it: an address without its /32 or /128.
-pub(super) fn vip(prefix: &ipnet::IpNet) -> String {
-    if prefix.prefix_len() == prefix.max_prefix_len() {
-        prefix.addr().to_string()
-    } else {
-        prefix.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::age;

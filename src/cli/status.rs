@@ -1,6 +1,6 @@
 //! `vipcast status`: peers, checks and VIPs as tables.
 
-use super::output::{self, age, print, print_json, table, vip};
+use super::output::{self, age, print, print_json, table};
 use super::{ClientArgs, Failure, block_on};
 use crate::control::api::{Bfd, Status};
 use crate::control::client::PATIENCE;
@@ -88,7 +88,7 @@ fn render(status: &Status) -> String {
     let mut vips = table(&["VIP", "SERVICE", "STATE", "FOR", "PEERS", "WHY"]);
     for entry in &status.vips {
         vips.add_row([
-            vip(&entry.vip),
+            entry.vip.short(),
             entry.service.clone(),
             entry.state.clone(),
             age(entry.since_ms),

@@ -58,8 +58,8 @@ fn look_at_peer(peer: &Peer, entry: &Entry, report: &mut Report) {
 fn look_at_reach(peers: &BTreeMap<PeerName, Peer>, service: &Service, entry: &Entry, report: &mut Report) {
     let name = short(&entry.key);
     for (word, family, used) in [
-        ("IPv4", Family::IPV4_UNICAST, service.vips.iter().any(|vip| vip.addr().is_ipv4())),
-        ("IPv6", Family::IPV6_UNICAST, service.vips.iter().any(|vip| vip.addr().is_ipv6())),
+        ("IPv4", Family::IPV4_UNICAST, service.vips.iter().any(|vip| vip.ip().is_ipv4())),
+        ("IPv6", Family::IPV6_UNICAST, service.vips.iter().any(|vip| vip.ip().is_ipv6())),
     ] {
         if used && !peers.values().any(|peer| peer.families.contains(&family)) {
             report

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use vipcast_node::names::ServiceName;
+use vipcast_node::vip::Vip;
 
 pub(super) use self::condition::Checks;
 pub(super) use self::each_vip::expand;
@@ -43,7 +43,7 @@ pub(super) enum Use {
 }
 
 /// The VIPs so far, each with its service and where it was written.
-type Seen<'a> = BTreeMap<IpNet, (&'a str, Span)>;
+type Seen<'a> = BTreeMap<Vip, (&'a str, Span)>;
 
 /// Reads every service. `None` when one of them is wrong.
 pub(super) fn read(
@@ -187,11 +187,11 @@ fn preempt(node: &Node, key: Span, report: &mut Report) -> Option<Preempt> {
 /// The VIPs of one service, which no other has and no session rests on.
 fn own_vips<'a>(
     service: &'a str,
-    vips: Placed<Vec<Placed<IpNet>>>,
+    vips: Placed<Vec<Placed<Vip>>>,
     around: &Around<'_>,
     seen: &mut Seen<'a>,
     report: &mut Report,
-) -> Option<BTreeSet<IpNet>> {
+) -> Option<BTreeSet<Vip>> {
     if vips.value.is_empty() {
         report
             .error(vips.span, "a service without VIPs announces nothing")
@@ -200,8 +200,8 @@ fn own_vips<'a>(
     }
     let mut own = Some(BTreeSet::new());
     for vip in vips.value {
-        let shown = vip::show(vip.value);
-        if let Some((what, at)) = around.sessions.get(&vip.value.addr()).filter(|_| vip::is_host(vip.value)) {
+        let shown = vip.value.short();
+        if let Some((what, at)) = around.sessions.get(&vip.value.ip()).filter(|_| vip.value.is_host()) {
             let (what, label, hint) = match what {
                 Use::Peer => (
                     "is the address of a peer",

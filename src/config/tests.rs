@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
-use ipnet::IpNet;
 use vipcast_bgp::HoldTime;
 use vipcast_bgp::wire::{Asn, Community, Family};
 use vipcast_node::names::CheckName;
+use vipcast_node::vip::Vip;
 
 use super::model::*;
 use super::{Config, parse};
@@ -285,7 +285,7 @@ fn a_check_of_each_vip_is_made_for_each() {
         let target = Target { host: vip.into(), port: 80 };
         assert_eq!(check.kind, CheckKind::Tcp(TcpCheck::connecting(target)));
         assert_eq!(check.via, Via { source: Some(address(vip)), interface: None });
-        (IpNet::from(address(vip)), name)
+        (Vip::from(address(vip)), name)
     });
     assert_eq!(config.checks.len(), 2, "the check itself asks nobody");
     assert_eq!(config.services["web"].checks, Condition::All(vec![Condition::EachVip(made.into())]));
@@ -472,7 +472,7 @@ services:
     let vips = |vips: &[&str]| vips.iter().map(|vip| vip.parse().expect("a prefix")).collect();
     let up = exec("up");
     assert_eq!(up.services, ["db".into(), "web".into()].into());
-    let all: BTreeSet<IpNet> =
+    let all: BTreeSet<Vip> =
         vips(&["198.51.100.1/32", "2001:db8::1/128", "198.51.100.2/32", "198.18.0.0/24"]);
     assert_eq!(up.vips, all);
     assert_eq!(up.environment.0, [("A".into(), "1".into()), ("B".into(), String::new())].into());

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 pub use vipcast_node::commands::{LONGEST_WORDS, Refusal, Services};
+use vipcast_node::vip;
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ pub struct Peer {
     /// What to look at then.
     pub hint: Option<String>,
     /// Prefixes that we announce and this session cannot carry, with the reason.
-    pub withheld: BTreeMap<IpNet, String>,
+    pub withheld: BTreeMap<vip::Vip, String>,
 }
 
 /// A BFD session (RFC 5880).
@@ -147,7 +147,7 @@ pub struct Probes {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vip {
     /// The prefix.
-    pub vip: IpNet,
+    pub vip: vip::Vip,
     /// Its service.
     pub service: String,
     /// What was decided: `announced`, `demoted` or `withheld`.

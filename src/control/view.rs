@@ -16,6 +16,7 @@ use vipcast_node::health::report::HealthState;
 use vipcast_node::model::{self, Condition, Service};
 use vipcast_node::names::{CheckName, PeerName};
 use vipcast_node::peers::reduced_offer;
+use vipcast_node::vip::Vip;
 use vipcast_node::words;
 
 use super::api;
@@ -54,7 +55,7 @@ pub struct Surroundings {
     /// What is not as it should be, in words.
     pub warnings: Vec<String>,
     /// VIPs that another daemon on this host announces while they are withheld here, and what is to be said of each.
-    pub announced_by_others: BTreeMap<IpNet, String>,
+    pub announced_by_others: BTreeMap<Vip, String>,
     /// When the daemon started.
     pub started: Instant,
     /// The configuration file.
@@ -112,15 +113,15 @@ pub fn explain(
     prefix: IpNet,
     now: Instant,
 ) -> Option<api::Explanation> {
-    let standing = engine.standing().get(&prefix)?;
+    let (prefix, standing) = engine.standing().get_key_value(&prefix)?;
     let service = engine.config().services.get(&standing.service)?;
-    let names = service.checks.checks(Some(&prefix));
+    let names = service.checks.checks(Some(prefix));
     let facts = engine.facts();
     // To others it is not sent.
     let is_internal = engine.config().peers.values().any(model::Peer::is_internal);
     Some(api::Explanation {
-        vip: vip(engine, around, &prefix, standing, now),
-        attributes: engine.route(&prefix).map(|route| api::Attributes {
+        vip: vip(engine, around, prefix, standing, now),
+        attributes: engine.route(prefix).map(|route| api::Attributes {
             med: route.med,
             local_pref: route.local_pref.filter(|_| is_internal),
             as_path_prepend: route.as_path_prepend,
@@ -130,26 +131,20 @@ pub fn explain(
                 .chain(route.large_communities.iter().map(ToString::to_string))
                 .collect(),
         }),
-        address: address(engine, &prefix, service),
-        condition: condition(&service.checks, &prefix) + &kept(engine, &prefix),
+        address: address(engine, prefix, service),
+        condition: condition(&service.checks, prefix) + &kept(engine, prefix),
         checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
-        warning: around.announced_by_others.get(&prefix).cloned(),
+        warning: around.announced_by_others.get(prefix).cloned(),
         drain: lasting(engine, standing.service.as_str()).map(drain),
         peers: around
             .peers
             .iter()
-            .map(|(name, info)| (name.to_string(), peer_view(engine, around, name, info, &prefix, standing)))
+            .map(|(name, info)| (name.to_string(), peer_view(engine, around, name, info, prefix, standing)))
             .collect(),
     })
 }
 
-fn vip(
-    engine: &Engine,
-    around: &Surroundings,
-    prefix: &IpNet,
-    standing: &Standing,
-    now: Instant,
-) -> api::Vip {
+fn vip(engine: &Engine, around: &Surroundings, prefix: &Vip, standing: &Standing, now: Instant) -> api::Vip {
     let verdict = &standing.decision.verdict;
     let has = |name: &PeerName, info: &PeerInfo| has(engine, name, info, prefix);
     let sent_to = around.peers.iter().filter(|(name, info)| has(name, info)).count();
@@ -169,15 +164,15 @@ fn vip(
         since_ms: ms(standing.since, now),
         reason: verdict.reason().map(|reason| reason.name().to_owned()),
         why: verdict.reason().map(|reason| why(engine, prefix, reason, now)),
-        bound: !is_host(prefix) || engine.facts().is_bound(prefix.addr()),
+        bound: !prefix.is_host() || engine.facts().is_bound(prefix.ip()),
         sent_to,
         not_at: around.peers.iter().filter_map(missing).collect(),
         heard: around.peers.iter().filter_map(|(name, info)| heard(name, info, prefix)).collect(),
     }
 }
 
-fn heard(name: &PeerName, info: &PeerInfo, prefix: &IpNet) -> Option<api::Heard> {
-    let path = info.status.paths.get(&prefix.trunc())?;
+fn heard(name: &PeerName, info: &PeerInfo, prefix: &Vip) -> Option<api::Heard> {
+    let path = info.status.paths.get(&prefix.prefix())?;
     let (plain, large) = (path.communities.iter(), path.large_communities.iter());
     Some(api::Heard {
         peer: name.to_string(),
@@ -199,7 +194,7 @@ fn heard(name: &PeerName, info: &PeerInfo, prefix: &IpNet) -> Option<api::Heard>
 }
 
 /// The reason, and the fact that lies behind it.
-fn why(engine: &Engine, prefix: &IpNet, reason: &Reason, now: Instant) -> String {
+fn why(engine: &Engine, prefix: &Vip, reason: &Reason, now: Instant) -> String {
     let facts = engine.facts();
     let behind = match reason {
         Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
@@ -207,7 +202,7 @@ fn why(engine: &Engine, prefix: &IpNet, reason: &Reason, now: Instant) -> String
         }
         Reason::NotBound => obstacle(engine, prefix),
         Reason::Contested => {
-            facts.contests.get(&prefix.addr()).map(|contest| format!("{} times by now", contest.losses))
+            facts.contests.get(&prefix.ip()).map(|contest| format!("{} times by now", contest.losses))
         }
         Reason::Draining | Reason::Drained => {
             let standing = engine.standing().get(prefix);
@@ -240,12 +235,12 @@ fn lasting<'a>(engine: &'a Engine, service: &str) -> Option<&'a Drain> {
     drains.reduce(|first, second| if second.outlasts(first) { second } else { first })
 }
 
-fn address(engine: &Engine, prefix: &IpNet, service: &Service) -> String {
-    if !is_host(prefix) {
+fn address(engine: &Engine, prefix: &Vip, service: &Service) -> String {
+    if !prefix.is_host() {
         return "a wider prefix: announced, never bound".to_owned();
     }
     let facts = engine.facts();
-    let held = facts.holders(prefix.addr()).map(|(address, fact)| {
+    let held = facts.holders(prefix.ip()).map(|(address, fact)| {
         let whose = match fact.owner {
             Owner::Us => "by vipcast",
             Owner::Other => "not by vipcast, which will leave it there",
@@ -255,7 +250,7 @@ fn address(engine: &Engine, prefix: &IpNet, service: &Service) -> String {
         format!("on {interface}, {whose}{}", unusable.unwrap_or_default())
     });
     let held: Vec<String> = held.collect();
-    match (held.is_empty(), facts.obstacle(prefix.addr(), &service.interface)) {
+    match (held.is_empty(), facts.obstacle(prefix.ip(), &service.interface)) {
         (false, _) => held.join("; "),
         (true, Some(error)) => format!("cannot be bound: {error}"),
         (true, None) => "not on this host".to_owned(),
@@ -263,10 +258,10 @@ fn address(engine: &Engine, prefix: &IpNet, service: &Service) -> String {
 }
 
 /// What is in the way of binding a VIP.
-fn obstacle(engine: &Engine, prefix: &IpNet) -> Option<String> {
+fn obstacle(engine: &Engine, prefix: &Vip) -> Option<String> {
     let standing = engine.standing().get(prefix)?;
     let service = engine.config().services.get(&standing.service)?;
-    engine.facts().obstacle(prefix.addr(), &service.interface)
+    engine.facts().obstacle(prefix.ip(), &service.interface)
 }
 
 fn bfd_of(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::Bfd> {
@@ -325,7 +320,8 @@ fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
         unacknowledged: status.seen.stall.map(|stall| stall.to_string()),
         hint: hint.clone().filter(|_| down),
         withheld: (status.withheld.iter())
-            .map(|(prefix, why)| (*prefix, withheld(*why, prefix, status)))
+            .map(|(prefix, why)| (Vip::from(*prefix), why))
+            .map(|(vip, why)| (vip, withheld(*why, &vip, status)))
             .collect(),
     }
 }
@@ -335,14 +331,14 @@ fn peer_view(
     around: &Surroundings,
     name: &PeerName,
     info: &PeerInfo,
-    prefix: &IpNet,
+    prefix: &Vip,
     standing: &Standing,
 ) -> api::PeerView {
     let status = &info.status;
     let announced = standing.decision.verdict.is_announced();
     let sent = announced && has(engine, name, info, prefix);
     let nothing_wanted =
-        !announced && status.state == State::Established && !status.withheld.contains_key(prefix);
+        !announced && status.state == State::Established && !status.withheld.contains_key(&prefix.prefix());
     let why = if sent || nothing_wanted { None } else { not_sent(info, prefix) };
     let session = around.bfd.as_ref().and_then(|report| report.sessions.get(name.as_str()));
     let bfd = session.map(|session| session.status.state.to_string());
@@ -350,13 +346,14 @@ fn peer_view(
 }
 
 /// Whether a router has a VIP: what the engine knows, and what the session has found since.
-fn has(engine: &Engine, name: &PeerName, info: &PeerInfo, prefix: &IpNet) -> bool {
-    let carried = info.status.state == State::Established && !info.status.withheld.contains_key(prefix);
+fn has(engine: &Engine, name: &PeerName, info: &PeerInfo, prefix: &Vip) -> bool {
+    let carried =
+        info.status.state == State::Established && !info.status.withheld.contains_key(&prefix.prefix());
     carried && engine.is_at(name, prefix)
 }
 
 /// Why a router does not have a VIP that is announced.
-fn not_sent(info: &PeerInfo, prefix: &IpNet) -> Option<String> {
+fn not_sent(info: &PeerInfo, prefix: &Vip) -> Option<String> {
     let status = &info.status;
     if status.state != State::Established {
         return match (&status.telling, why_down(info)) {
@@ -366,7 +363,7 @@ fn not_sent(info: &PeerInfo, prefix: &IpNet) -> Option<String> {
             (Some(_) | None, why) => why,
         };
     }
-    let obstacle = status.withheld.get(prefix).map(|why| withheld(*why, prefix, status));
+    let obstacle = status.withheld.get(&prefix.prefix()).map(|why| withheld(*why, prefix, status));
     obstacle.or_else(|| {
         let stall = status.seen.stall.map(|stall| stall.to_string());
         stall.or_else(|| Some("its TCP has not acknowledged it yet".to_owned()))
@@ -384,10 +381,10 @@ fn why_down(PeerInfo { status, waits, .. }: &PeerInfo) -> Option<String> {
     status.last_down.as_ref().map(|(reason, _)| reason.to_string())
 }
 
-fn withheld(why: Withheld, prefix: &IpNet, status: &PeerStatus) -> String {
+fn withheld(why: Withheld, prefix: &Vip, status: &PeerStatus) -> String {
     let own_end = status.endpoints.as_ref().filter(|ends| ends.local_is_service).map(|ends| ends.local.ip());
     match (why, own_end) {
-        (Withheld::NoNextHop, Some(local)) if local.is_ipv4() == prefix.addr().is_ipv4() => {
+        (Withheld::NoNextHop, Some(local)) if local.is_ipv4() == prefix.ip().is_ipv4() => {
             format!("no next hop: our end of the session is {local}, a VIP; set `source_address`")
         }
         (Withheld::FamilyNotNegotiated | Withheld::NoNextHop | Withheld::AttributesTooLarge, _) => {
@@ -433,7 +430,7 @@ fn drain(drain: &Drain) -> api::Drain {
 }
 
 /// Which checks do not count yet.
-fn kept(engine: &Engine, vip: &IpNet) -> String {
+fn kept(engine: &Engine, vip: &Vip) -> String {
     let kept = engine.facts().kept.get(vip).map(|kept| &kept.checks);
     let checks: Vec<String> = kept.into_iter().flatten().map(ToString::to_string).collect();
     if checks.is_empty() {
@@ -443,7 +440,7 @@ fn kept(engine: &Engine, vip: &IpNet) -> String {
 }
 
 /// A condition in words, as it concerns one VIP.
-fn condition(condition: &Condition, vip: &IpNet) -> String {
+fn condition(condition: &Condition, vip: &Vip) -> String {
     let list =
         |of: &[Condition]| of.iter().map(|part| self::condition(part, vip)).collect::<Vec<_>>().join(", ");
     match condition {
@@ -454,10 +451,6 @@ fn condition(condition: &Condition, vip: &IpNet) -> String {
         Condition::Any(of) => format!("any of ({})", list(of)),
         Condition::AtLeast(needed, of) => format!("at least {needed} of ({})", list(of)),
     }
-}
-
-fn is_host(prefix: &IpNet) -> bool {
-    prefix.prefix_len() == prefix.max_prefix_len()
 }
 
 fn ms(from: Instant, now: Instant) -> u64 {

@@ -23,7 +23,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -39,6 +38,7 @@ use vipcast_node::model::Config;
 use vipcast_node::node::{Birth, Node};
 use vipcast_node::now::Now;
 use vipcast_node::outbox::Outbox;
+use vipcast_node::vip::Vip;
 
 use self::answers::Waiting;
 use self::heartbeat::{Heartbeat, Systemd};
@@ -360,7 +360,7 @@ impl Daemon {
     }
 
     /// Has it written for the next process what is announced.
-    fn leave_note(&self, vips: BTreeSet<IpNet>) -> oneshot::Receiver<Result<(), String>> {
+    fn leave_note(&self, vips: BTreeSet<Vip>) -> oneshot::Receiver<Result<(), String>> {
         let left = self.store.leave_announced(vips);
         let (told, noted) = oneshot::channel();
         tokio::spawn(async move {

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tracing::warn;
 use vipcast_bgp::net::clock;
 use vipcast_node::model::{Config, Peer};
+use vipcast_node::vip::Vip;
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -38,8 +39,8 @@ pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceive
         .services
         .values()
         .flat_map(|service| &service.vips)
-        .filter(|vip| vip.prefix_len() == vip.max_prefix_len())
-        .map(|vip| vip.addr())
+        .filter(|vip| vip.is_host())
+        .map(Vip::ip)
         .collect();
     // The configuration has one of these, or a `router_id`.
     let ipv4 = |peer: &&Peer| peer.address.ip().is_some_and(|ip| ip.is_ipv4());

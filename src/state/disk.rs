@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use ipnet::IpNet;
 use vipcast_node::engine::{Drains, HeldBack};
+use vipcast_node::vip::Vip;
 
 use super::{StateDir, StateError};
 
@@ -13,7 +13,7 @@ pub(super) trait Disk {
     fn is_elsewhere(&self) -> bool;
     fn save_drains(&self, drains: &Drains) -> Result<(), StateError>;
     fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError>;
-    fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError>;
+    fn leave_announced(&self, vips: &BTreeSet<Vip>) -> Result<(), StateError>;
     fn withdraw_announced(&self) -> Result<(), StateError>;
 }
 
@@ -30,7 +30,7 @@ impl Disk for StateDir {
         self.save_held_back(held)
     }
 
-    fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError> {
+    fn leave_announced(&self, vips: &BTreeSet<Vip>) -> Result<(), StateError> {
         self.leave_announced(vips)
     }
 

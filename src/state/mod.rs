@@ -23,13 +23,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use nix::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::{info, warn};
 use vipcast_node::engine::{Drains, HeldBack, Left};
+use vipcast_node::vip::Vip;
 
 use self::lock::Unlocked;
 use self::restart::Announced;
@@ -177,7 +177,7 @@ impl StateDir {
 
     /// What the process before left in [`Self::leave_announced`], once, if that was this process before `execve`: whoever else
     /// has left it has been stopped or has failed since, and a reboot has bound nothing.
-    fn take_announced(&self) -> Result<Option<BTreeSet<IpNet>>, StateError> {
+    fn take_announced(&self) -> Result<Option<BTreeSet<Vip>>, StateError> {
         const LOST: &str = "the restart is taken for one after a crash";
         let Some(announced) = self.read::<Announced>(RESTART, LOST)? else { return Ok(None) };
         if let Err(error) = self.withdraw_announced() {
@@ -203,7 +203,7 @@ impl StateDir {
     }
 
     /// Leaves for the next process what was announced, because the routers keep it (RFC 4724).
-    pub(crate) fn leave_announced(&self, vips: &BTreeSet<IpNet>) -> Result<(), StateError> {
+    pub(crate) fn leave_announced(&self, vips: &BTreeSet<Vip>) -> Result<(), StateError> {
         let failed = |source| StateError::Write { path: self.path.join(RESTART), source };
         self.write(RESTART, &Announced::by_us(vips.clone()).map_err(failed)?)
     }

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use vipcast_node::vip::Vip;
 
 use super::stored::Clocks;
 
@@ -21,7 +21,7 @@ pub(super) struct Announced {
     boot: String,
     #[serde(default)]
     process: Option<Process>,
-    pub(super) vips: BTreeSet<IpNet>,
+    pub(super) vips: BTreeSet<Vip>,
 }
 
 /// A process, told from every other one of this boot.
@@ -34,7 +34,7 @@ struct Process {
 
 impl Announced {
     /// For the program that takes the place of this one.
-    pub(super) fn by_us(vips: BTreeSet<IpNet>) -> io::Result<Self> {
+    pub(super) fn by_us(vips: BTreeSet<Vip>) -> io::Result<Self> {
         Ok(Self { boot: Clocks::read()?.boot, process: Some(Process::this()?), vips })
     }
 

@@ -23,13 +23,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
 use vipcast_node::engine::{Drains, HeldBack, Left};
 use vipcast_node::jobs::Unsaved;
+use vipcast_node::vip::Vip;
 
 use super::disk::Disk;
 use super::{StateDir, StateError};
@@ -102,7 +102,7 @@ struct Wishes {
 #[derive(Debug)]
 enum Note {
     /// It is left; somebody waits for that.
-    Leave(BTreeSet<IpNet>, oneshot::Sender<Result<(), String>>),
+    Leave(BTreeSet<Vip>, oneshot::Sender<Result<(), String>>),
     /// It is taken back.
     Withdraw,
 }
@@ -199,7 +199,7 @@ impl Store {
     }
 
     /// Leaves for the next process what was announced; the receiver tells whether it could be written.
-    pub fn leave_announced(&self, vips: BTreeSet<IpNet>) -> oneshot::Receiver<Result<(), String>> {
+    pub fn leave_announced(&self, vips: BTreeSet<Vip>) -> oneshot::Receiver<Result<(), String>> {
         let (sender, receiver) = oneshot::channel();
         self.shared.change(|wishes| wishes.announced = Some(Note::Leave(vips, sender)));
         receiver

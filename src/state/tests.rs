@@ -78,7 +78,7 @@ fn i12_what_was_saved_comes_back() {
         (state.drains().unwrap(), state.held_back().unwrap()),
         (Drains::default(), HeldBack::default())
     );
-    let [held, other]: [IpNet; 2] = ["192.0.2.10/32", "192.0.2.11/32"].map(|vip| vip.parse().unwrap());
+    let [held, other]: [Vip; 2] = ["192.0.2.10/32", "192.0.2.11/32"].map(|vip| vip.parse().unwrap());
     let held_back = HeldBack { held: [held].into(), watched: [held, other].into() };
     state.save_held_back(&held_back).unwrap();
     state.save_drains(&drained("web")).unwrap();

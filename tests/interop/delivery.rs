@@ -133,7 +133,7 @@ fn ready(lab: &Lab) -> Result<()> {
     lab.until("each VIP to be what it is", SOON, || {
         let status = node.status()?;
         let shown = |vip: &str| {
-            let vip = status.vips.iter().find(|entry| entry.vip.addr().to_string() == vip);
+            let vip = status.vips.iter().find(|entry| entry.vip.ip().to_string() == vip);
             vip.cloned().context("no such VIP")
         };
         let (v4, v6) = (shown(VIP4)?, shown(VIP6)?);

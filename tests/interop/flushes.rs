@@ -107,7 +107,7 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
                 let new: BTreeSet<IpAddr> = vips.clone().map(|number| vip(number).into()).collect();
                 lab.until("the new VIPs to be announced", SOON, || {
                     let status = node.status()?;
-                    let there = |of: &&Vip| of.verdict == "announced" && new.contains(&of.vip.addr());
+                    let there = |of: &&Vip| of.verdict == "announced" && new.contains(&of.vip.ip());
                     let count = status.vips.iter().filter(there).count();
                     ensure!(count == vips.len(), "{count}");
                     Ok(())
@@ -124,7 +124,7 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
         let status = node.status()?;
         let there: Vec<IpAddr> = edge.addresses()?.iter().map(|address| address.address.addr()).collect();
         let mut announced = status.vips.iter().filter(|vip| vip.verdict == "announced");
-        let lies = announced.find(|vip| !there.contains(&vip.vip.addr()));
+        let lies = announced.find(|vip| !there.contains(&vip.vip.ip()));
         ensure!(lies.is_none(), "{lies:?}");
         Ok(())
     })?;

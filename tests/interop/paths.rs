@@ -41,7 +41,7 @@ fn wait_heard(lab: &Lab, node: &Node, vip: &str, check: impl Fn(&[Heard]) -> boo
     let ip: IpAddr = vip.parse()?;
     lab.until(format_args!("{vip} to be heard as it should be"), SOON, || {
         let status = node.status()?;
-        let entry = status.vips.iter().find(|entry| entry.vip.addr() == ip);
+        let entry = status.vips.iter().find(|entry| entry.vip.ip() == ip);
         let heard = entry.map(|entry| entry.heard.as_slice()).unwrap_or_default();
         ensure!(check(heard), "{heard:?}");
         // In words, without what depends on how wide the terminal is.

@@ -1,6 +1,6 @@
 //! The truth of a service's condition over its checks, with the check to blame.
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 
 use super::facts::Facts;
 use crate::model::Condition;
@@ -20,7 +20,7 @@ pub(super) enum Health {
 }
 
 /// The health behind `vip`, which matters only where the condition differs by VIP.
-pub(super) fn health(condition: &Condition, vip: Option<&IpNet>, facts: &Facts) -> Health {
+pub(super) fn health(condition: &Condition, vip: Option<&Vip>, facts: &Facts) -> Health {
     let (needed, of) = match condition {
         Condition::Check(check) => return of_check(check, vip, facts),
         Condition::EachVip(checks) => {
@@ -60,7 +60,7 @@ pub(super) fn health(condition: &Condition, vip: Option<&IpNet>, facts: &Facts) 
     }
 }
 
-fn of_check(check: &CheckName, vip: Option<&IpNet>, facts: &Facts) -> Health {
+fn of_check(check: &CheckName, vip: Option<&Vip>, facts: &Facts) -> Health {
     let fact = facts.checks.get(check);
     match fact.and_then(|fact| fact.state.verdict()) {
         Some(true) if fact.is_some_and(|fact| fact.degraded.is_some()) => Health::Degraded(check.clone()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use vipcast_bgp::Instant;
 
 use super::condition::{Health, health};
@@ -27,7 +27,7 @@ pub(super) fn decide(
     service: &Service,
     facts: &Facts,
     now: Instant,
-) -> BTreeMap<IpNet, Decision> {
+) -> BTreeMap<Vip, Decision> {
     // What is about to leave does so VIP by VIP: not all of them may have been announced.
     let leaves = facts.shutdown.is_some() || facts.is_drained(name.as_str());
     let alike = !service.checks.differs_by_vip() && !service.recovers() && !leaves;
@@ -44,11 +44,11 @@ pub(super) fn decide(
         )
         | None => true,
     };
-    let decision = |vip: &IpNet| {
+    let decision = |vip: &Vip| {
         let intent = common.clone().unwrap_or_else(|| intent(name, service, Some(vip), facts, now));
         let wanted = service.bind == BindPolicy::Always || intent.is_announced();
-        let bind = stays && wanted && is_host_address(vip);
-        let obstacle = is_host_address(vip).then(|| obstacle(vip.addr(), service, facts, now)).flatten();
+        let bind = stays && wanted && vip.is_host();
+        let obstacle = vip.is_host().then(|| obstacle(vip.ip(), service, facts, now)).flatten();
         let verdict = match obstacle {
             Some(reason) if intent.is_announced() => Verdict::Withhold(reason),
             Some(_) | None => intent,
@@ -75,26 +75,15 @@ fn obstacle(ip: IpAddr, service: &Service, facts: &Facts, now: Instant) -> Optio
     }))
 }
 
-/// Whether a VIP is an address that we bind, and not a wider prefix.
-pub(super) fn is_host_address(vip: &IpNet) -> bool {
-    vip.prefix_len() == vip.max_prefix_len()
-}
-
 /// Whether a VIP may be announced, as far as its address goes; a wider prefix is never bound.
-fn may_be_reached(vip: &IpNet, service: &Service, facts: &Facts, now: Instant) -> bool {
-    !is_host_address(vip) || obstacle(vip.addr(), service, facts, now).is_none()
+fn may_be_reached(vip: &Vip, service: &Service, facts: &Facts, now: Instant) -> bool {
+    !vip.is_host() || obstacle(vip.ip(), service, facts, now).is_none()
 }
 
 /// The verdict about a VIP, were its address bound. A shutdown or a drain wins over the checks of a service, and takes only
 /// away: only what was announced before, and still would be, leaves gracefully. `vip` matters only where VIPs of the service
 /// may differ.
-fn intent(
-    name: &ServiceName,
-    service: &Service,
-    vip: Option<&IpNet>,
-    facts: &Facts,
-    now: Instant,
-) -> Verdict {
+fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Facts, now: Instant) -> Verdict {
     let leaving = vip.and_then(|vip| facts.leaving.get(vip));
     let graceful = match (facts.shutdown, facts.is_drained(name.as_str()), leaving) {
         (None, false, _) => None,

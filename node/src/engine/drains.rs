@@ -24,7 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use jiff::Timestamp;
 use serde::Serialize;
 use vipcast_bgp::Instant;
@@ -304,7 +304,7 @@ impl Engine {
     }
 
     /// Keeps [`Leaving`] in line with what was decided about a VIP.
-    pub(super) fn note_leaving(&mut self, vip: &IpNet, service: &str, decision: &Decision, now: Instant) {
+    pub(super) fn note_leaving(&mut self, vip: &Vip, service: &str, decision: &Decision, now: Instant) {
         let Some(leaving) = self.facts.leaving.get_mut(vip) else { return };
         leaving.rank = leaving.rank.max(decision.verdict.rank());
         let until = leaving.until;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use serde::Serialize;
 use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
@@ -181,7 +181,7 @@ pub struct Facts {
     /// Checks that a reload has brought or changed, and when they have settled at the latest.
     pub pending: BTreeMap<CheckName, Instant>,
     /// VIPs that keep what they had until such checks have settled.
-    pub kept: BTreeMap<IpNet, Kept>,
+    pub kept: BTreeMap<Vip, Kept>,
     /// Configured peers.
     pub peers: BTreeMap<PeerName, PeerFact>,
     /// Interfaces of the host.
@@ -199,9 +199,9 @@ pub struct Facts {
     /// Operators' drains.
     pub drains: Arc<Drains>,
     /// VIPs that are announced until their drain, or the shutdown, withdraws them.
-    pub leaving: BTreeMap<IpNet, Leaving>,
+    pub leaving: BTreeMap<Vip, Leaving>,
     /// VIPs whose service is, or was, down, as far as that matters.
-    pub recovering: BTreeMap<IpNet, Recovery>,
+    pub recovering: BTreeMap<Vip, Recovery>,
     /// Set until everything is decided after a restart that routers wait for.
     pub restart: Option<Restart>,
     /// Set once a shutdown has begun.
@@ -248,10 +248,10 @@ impl Facts {
             fact.established || fact.keeps_until.is_some() || config.peers.contains_key(peer)
         });
         let configured: BTreeSet<IpAddr> =
-            config.services.values().flat_map(|service| &service.vips).map(IpNet::addr).collect();
+            config.services.values().flat_map(|service| &service.vips).map(Vip::ip).collect();
         self.contests.retain(|ip, _| configured.contains(ip));
         let recovering = config.services.values().filter(|service| service.recovers());
-        let vips: BTreeSet<&IpNet> = recovering.flat_map(|service| &service.vips).collect();
+        let vips: BTreeSet<&Vip> = recovering.flat_map(|service| &service.vips).collect();
         self.recovering.retain(|vip, _| vips.contains(vip));
     }
 }

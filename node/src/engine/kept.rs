@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use vipcast_bgp::Instant;
 
 use super::condition::{Health, health};
@@ -67,7 +67,7 @@ impl Was {
 
 impl Facts {
     /// What a check that has not settled stands for.
-    pub(super) fn kept(&self, check: &CheckName, vip: Option<&IpNet>) -> Option<Health> {
+    pub(super) fn kept(&self, check: &CheckName, vip: Option<&Vip>) -> Option<Health> {
         let kept = self.kept.get(vip?).filter(|kept| kept.checks.contains(check))?;
         Some(kept.was.health(check))
     }
@@ -78,8 +78,8 @@ impl Facts {
 }
 
 /// What every VIP has before a reload.
-pub(super) fn before(config: &Config, facts: &Facts) -> BTreeMap<IpNet, Was> {
-    let of = |vip: &IpNet, health: &Health| Was::of(health).map(|was| (*vip, was));
+pub(super) fn before(config: &Config, facts: &Facts) -> BTreeMap<Vip, Was> {
+    let of = |vip: &Vip, health: &Health| Was::of(health).map(|was| (*vip, was));
     let each = config.services.values().flat_map(|service| {
         service.vips.iter().filter_map(move |vip| of(vip, &health(&service.checks, Some(vip), facts)))
     });
@@ -93,7 +93,7 @@ fn time_to_settle(check: &Check) -> Duration {
 
 impl Engine {
     /// Keeps verdicts over a reload from the configuration `old`, where `was` is what every VIP had.
-    pub(super) fn keep(&mut self, old: &Config, was: &BTreeMap<IpNet, Was>, now: Instant) {
+    pub(super) fn keep(&mut self, old: &Config, was: &BTreeMap<Vip, Was>, now: Instant) {
         let config = std::sync::Arc::clone(&self.config);
         // A check with a new name and the same definition is the same check.
         let removed: Vec<_> =

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use vipcast_bgp::Instant;
 
 use super::Engine;
@@ -193,6 +193,6 @@ impl Engine {
     }
 
     fn service_of(&self, ip: IpAddr) -> Option<ServiceName> {
-        self.standing.get(&IpNet::from(ip)).map(|standing| standing.service.clone())
+        self.standing.get(&Vip::from(ip)).map(|standing| standing.service.clone())
     }
 }

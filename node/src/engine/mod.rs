@@ -35,7 +35,7 @@ mod verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, RouteAttributes, Version};
 
@@ -78,7 +78,7 @@ pub struct Left {
     /// VIPs that must not take over by themselves.
     pub held: HeldBack,
     /// The VIPs that were announced when a graceful restart was asked for, on this boot.
-    pub announced: Option<BTreeSet<IpNet>>,
+    pub announced: Option<BTreeSet<Vip>>,
     /// The state directory has not answered: what is in it comes later ([`Event::Late`]).
     pub unread: bool,
 }
@@ -88,18 +88,18 @@ pub struct Left {
 pub struct Engine {
     config: Arc<Config>,
     facts: Facts,
-    standing: BTreeMap<IpNet, Standing>,
+    standing: BTreeMap<Vip, Standing>,
     desired: Desired,
     actual: Actual,
     reach: Reach,
     /// Which services each check decides about.
     users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
     /// What a predecessor announced when it left for a graceful restart.
-    announced_before: Option<BTreeSet<IpNet>>,
+    announced_before: Option<BTreeSet<Vip>>,
     /// What operators have said since the state directory was read.
     meanwhile: Meanwhile,
     /// VIPs that a reboot holds back.
-    watched: BTreeSet<IpNet>,
+    watched: BTreeSet<Vip>,
     /// What was last saved of what is held back.
     saved: HeldBack,
     /// The drains that were last saved.
@@ -201,7 +201,7 @@ impl Engine {
     }
 
     /// Decides about every VIP of a service.
-    fn decide(&mut self, name: &ServiceName, service: &Service, now: Instant) -> BTreeMap<IpNet, Decision> {
+    fn decide(&mut self, name: &ServiceName, service: &Service, now: Instant) -> BTreeMap<Vip, Decision> {
         self.note_recovery(service, now);
         decide(name, service, &self.facts, now)
     }
@@ -249,7 +249,7 @@ impl Engine {
     }
 
     /// Every decision in force, by VIP.
-    pub fn standing(&self) -> &BTreeMap<IpNet, Standing> {
+    pub fn standing(&self) -> &BTreeMap<Vip, Standing> {
         &self.standing
     }
 
@@ -259,13 +259,13 @@ impl Engine {
     }
 
     /// The route that the peers should have of a VIP; `None` while it is withheld.
-    pub fn route(&self, vip: &IpNet) -> Option<&Arc<RouteAttributes>> {
-        self.desired.routes.get(vip)
+    pub fn route(&self, vip: &Vip) -> Option<&Arc<RouteAttributes>> {
+        self.desired.routes.get(&vip.prefix())
     }
 
     /// The VIPs that the peers were last given.
-    pub fn announced(&self) -> impl Iterator<Item = &IpNet> {
-        self.actual.advertised.routes.keys()
+    pub fn announced(&self) -> impl Iterator<Item = Vip> {
+        self.actual.advertised.routes.keys().map(|prefix| Vip::from(*prefix))
     }
 
     /// The configuration in force, for whoever runs it.

@@ -14,12 +14,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::vip::Vip;
 use ipnet::IpNet;
 use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, RouteAttributes, Routes, Version};
 
 use super::address::{Address, Owner};
-use super::decide::is_host_address;
 use super::facts::Facts;
 use super::restart::Handover;
 
@@ -70,9 +70,9 @@ pub(super) struct Actual {
     /// Addresses that are not as desired, or have changed since that was known.
     pub(super) open: BTreeSet<IpAddr>,
     /// The set in which the route of each VIP that is announced was last another one.
-    pub(super) sent_in: BTreeMap<IpNet, Version>,
+    pub(super) sent_in: BTreeMap<Vip, Version>,
     /// VIPs whose route may be another one than was advertised.
-    pub(super) changed: BTreeSet<IpNet>,
+    pub(super) changed: BTreeSet<Vip>,
     /// Names of interfaces that are wanted and not there, and the log says so.
     pub(super) missing_links: BTreeSet<String>,
 }
@@ -128,7 +128,8 @@ pub(super) fn plan(
 
 fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
     let Advertised { version: Version(version), routes, extent } = &actual.advertised;
-    let differs = actual.changed.iter().any(|vip| desired.routes.get(vip) != routes.get(vip));
+    let differs =
+        actual.changed.iter().any(|vip| desired.routes.get(&vip.prefix()) != routes.get(&vip.prefix()));
     (differs || desired.extent != *extent).then(|| {
         Step::Advertise(Advertised {
             version: Version(version + 1),
@@ -155,7 +156,7 @@ fn may_leave(
             belongs && facts.unusable(other, held).is_none()
         });
     }
-    let announced = |routes: &Routes| routes.contains_key(&address.ip.into());
+    let announced = |routes: &Routes| routes.contains_key(&IpNet::from(address.ip));
     if announced(&desired.routes) || announced(&actual.advertised.routes) {
         return false;
     }
@@ -174,18 +175,18 @@ impl Desired {
     /// Says what should be so of a VIP: its route, and the interface that its address belongs on.
     pub(super) fn set(
         &mut self,
-        vip: IpNet,
+        vip: Vip,
         route: Option<Arc<RouteAttributes>>,
         interface: Option<&str>,
     ) -> Change {
-        let is_other_route = self.routes.get(&vip) != route.as_ref();
+        let is_other_route = self.routes.get(&vip.prefix()) != route.as_ref();
         match route {
             _ if !is_other_route => {}
-            Some(route) => drop(self.routes.insert(vip, route)),
-            None => drop(self.routes.remove(&vip)),
+            Some(route) => drop(self.routes.insert(vip.prefix(), route)),
+            None => drop(self.routes.remove(&vip.prefix())),
         }
-        let ip = vip.addr();
-        let is_elsewhere = is_host_address(&vip) && self.addresses.get(&ip).map(String::as_str) != interface;
+        let ip = vip.ip();
+        let is_elsewhere = vip.is_host() && self.addresses.get(&ip).map(String::as_str) != interface;
         match interface {
             _ if !is_elsewhere => {}
             Some(interface) => drop(self.addresses.insert(ip, interface.to_owned())),
@@ -209,10 +210,10 @@ impl Desired {
 
 impl Actual {
     /// Something else should be so of a VIP: the plan looks at its route and its address.
-    pub(super) fn look_at(&mut self, vip: IpNet) {
+    pub(super) fn look_at(&mut self, vip: Vip) {
         self.changed.insert(vip);
-        if is_host_address(&vip) {
-            self.open.insert(vip.addr());
+        if vip.is_host() {
+            self.open.insert(vip.ip());
         }
     }
 
@@ -225,17 +226,17 @@ impl Actual {
     pub(super) fn advertise(&mut self, advertised: Advertised) {
         let Advertised { version, routes, .. } = &advertised;
         for vip in &self.changed {
-            if !routes.contains_key(vip) {
+            if !routes.contains_key(&vip.prefix()) {
                 self.sent_in.remove(vip);
-            } else if routes.get(vip) != self.advertised.routes.get(vip) {
+            } else if routes.get(&vip.prefix()) != self.advertised.routes.get(&vip.prefix()) {
                 self.sent_in.insert(*vip, *version);
             }
         }
-        for vip in self.changed.iter().filter(|vip| is_host_address(vip)) {
-            if routes.contains_key(vip) {
-                self.retiring.remove(&vip.addr());
-            } else if self.advertised.routes.contains_key(vip) {
-                self.retiring.insert(vip.addr(), Retiring { version: *version, settled_at: None });
+        for vip in self.changed.iter().filter(|vip| vip.is_host()) {
+            if routes.contains_key(&vip.prefix()) {
+                self.retiring.remove(&vip.ip());
+            } else if self.advertised.routes.contains_key(&vip.prefix()) {
+                self.retiring.insert(vip.ip(), Retiring { version: *version, settled_at: None });
             }
         }
         self.changed.clear();
@@ -256,7 +257,8 @@ impl Actual {
         self.open.retain(|ip| {
             !facts.addresses_known || !waits(ip) && !facts.is_asked(*ip) && !desired.is_met(*ip, facts)
         });
-        self.changed.retain(|vip| desired.routes.get(vip) != self.advertised.routes.get(vip));
+        self.changed
+            .retain(|vip| desired.routes.get(&vip.prefix()) != self.advertised.routes.get(&vip.prefix()));
     }
 
     /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
 
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The VIPs that are to be announced and that no router has.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reach {
-    waiting: BTreeMap<IpNet, Waiting>,
+    waiting: BTreeMap<Vip, Waiting>,
     /// Those among them that a router may have got.
     gained: Gained,
     /// A router may have lost some that are not in `waiting`.
@@ -42,7 +42,7 @@ pub(super) struct Reach {
 #[derive(Debug, Clone)]
 enum Gained {
     /// Those whose verdict is new.
-    These(BTreeSet<IpNet>),
+    These(BTreeSet<Vip>),
     All,
 }
 
@@ -62,7 +62,7 @@ struct Waiting {
 
 impl Reach {
     /// The verdict about a VIP has changed, or its route.
-    pub(super) fn decided(&mut self, vip: IpNet, verdict: &Verdict, now: Instant) {
+    pub(super) fn decided(&mut self, vip: Vip, verdict: &Verdict, now: Instant) {
         if !verdict.is_announced() {
             self.forget(&vip);
             return;
@@ -80,7 +80,7 @@ impl Reach {
         }
     }
 
-    pub(super) fn forget(&mut self, vip: &IpNet) {
+    pub(super) fn forget(&mut self, vip: &Vip) {
         self.waiting.remove(vip);
     }
 
@@ -116,16 +116,16 @@ impl Reach {
 
 impl Engine {
     /// Whether this router has the route of a VIP as it is now.
-    pub fn is_at(&self, peer: &PeerName, vip: &IpNet) -> bool {
+    pub fn is_at(&self, peer: &PeerName, vip: &Vip) -> bool {
         let Some(fact) = self.facts.peers.get(peer) else { return false };
         let sent_in = self.actual.sent_in.get(vip);
         fact.established
-            && !fact.withheld.contains_key(vip)
+            && !fact.withheld.contains_key(&vip.prefix())
             && sent_in.is_some_and(|version| fact.synced.is_some_and(|synced| synced >= *version))
     }
 
     /// How many routers have it.
-    pub fn reached(&self, vip: &IpNet) -> usize {
+    pub fn reached(&self, vip: &Vip) -> usize {
         self.facts.peers.keys().filter(|peer| self.is_at(peer, vip)).count()
     }
 
@@ -137,9 +137,8 @@ impl Engine {
             return;
         }
         if std::mem::take(&mut self.reach.lost) {
-            let gone: Vec<IpNet> = (self.actual.advertised.routes.keys())
+            let gone: Vec<Vip> = (self.announced())
                 .filter(|vip| !self.reach.waiting.contains_key(vip) && self.reached(vip) == 0)
-                .copied()
                 .collect();
             for vip in gone {
                 let waiting = Waiting { since: now, news: false, complained: false };
@@ -147,7 +146,7 @@ impl Engine {
                 self.reach.due = Some(self.reach.due.map_or(now + PATIENCE, |due| due.min(now + PATIENCE)));
             }
         }
-        let gained: Vec<IpNet> = match std::mem::take(&mut self.reach.gained) {
+        let gained: Vec<Vip> = match std::mem::take(&mut self.reach.gained) {
             Gained::These(vips) => vips.into_iter().collect(),
             Gained::All => self.reach.waiting.keys().copied().collect(),
         };
@@ -171,8 +170,8 @@ impl Engine {
 
     /// One record for all that have the same reasons: a ToR that is down is one line, not thousands.
     fn complain(&mut self, now: Instant, out: &mut Outbox) {
-        let mut by_reason: BTreeMap<String, BTreeSet<IpNet>> = BTreeMap::new();
-        let late: Vec<IpNet> = (self.reach.waiting.iter())
+        let mut by_reason: BTreeMap<String, BTreeSet<Vip>> = BTreeMap::new();
+        let late: Vec<Vip> = (self.reach.waiting.iter())
             .filter(|(_, waiting)| !waiting.complained && waiting.since + PATIENCE <= now)
             .map(|(vip, _)| *vip)
             .collect();
@@ -189,9 +188,9 @@ impl Engine {
         }
     }
 
-    fn why_unreached(&self, vip: &IpNet) -> String {
+    fn why_unreached(&self, vip: &Vip) -> String {
         let each = self.facts.peers.iter().map(|(peer, fact)| {
-            let why = match fact.withheld.get(vip) {
+            let why = match fact.withheld.get(&vip.prefix()) {
                 _ if !fact.established => "no session",
                 Some(why) => withheld(*why),
                 None => "not acknowledged by its TCP",

@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use serde::{Deserialize, Serialize};
 use vipcast_bgp::Instant;
 
@@ -55,9 +55,9 @@ pub enum Held {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
     /// Those that are held back, or down.
-    pub held: BTreeSet<IpNet>,
+    pub held: BTreeSet<Vip>,
     /// All of which the service has `preempt: false` or a delay: whose traffic goes elsewhere when this daemon ends.
-    pub watched: BTreeSet<IpNet>,
+    pub watched: BTreeSet<Vip>,
 }
 
 impl Service {
@@ -223,7 +223,7 @@ impl Engine {
         let is_held = |recovery: &Recovery| recovery.lost || recovery.held.is_some();
         let recovering = self.facts.recovering.iter();
         let held = recovering.filter(|(vip, recovery)| self.watched.contains(*vip) && is_held(recovery));
-        let held: BTreeSet<IpNet> = held.map(|(vip, _)| *vip).collect();
+        let held: BTreeSet<Vip> = held.map(|(vip, _)| *vip).collect();
         if held != self.saved.held || self.watched != self.saved.watched {
             self.saved = HeldBack { held, watched: self.watched.clone() };
             out.push(Effect::SaveHeldBack(Arc::new(self.saved.clone())));
@@ -232,7 +232,7 @@ impl Engine {
 }
 
 /// The VIPs that a reboot holds back.
-pub(super) fn watched(config: &Config) -> BTreeSet<IpNet> {
+pub(super) fn watched(config: &Config) -> BTreeSet<Vip> {
     let holding = config.services.values().filter(|service| service.preempt() != Preempt::AtOnce);
     holding.flat_map(|service| service.vips.iter().copied()).collect()
 }

@@ -13,13 +13,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use vipcast_bgp::Instant;
 use vipcast_bgp::wire::Family;
-use vipcast_bgp::{Extent, Version, family_of};
+use vipcast_bgp::{Extent, Version};
 
 use super::address::Unusable;
-use super::decide::is_host_address;
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
 use super::{Decision, Engine};
@@ -33,7 +32,7 @@ pub struct Restart {
     /// Families whose VIPs stayed bound since the predecessor announced them.
     pub preserved: BTreeSet<Family>,
     /// VIPs that nothing is decided about yet.
-    pub undecided: BTreeSet<IpNet>,
+    pub undecided: BTreeSet<Vip>,
     /// When what is not decided is no longer waited for: the routers do not wait longer either. `None` until the
     /// addresses of the host are known.
     pub until: Option<Instant>,
@@ -65,23 +64,23 @@ pub(super) fn restart_time(config: &Config) -> Option<Duration> {
 pub(super) fn preserved(
     config: &Config,
     facts: &Facts,
-    announced: Option<&BTreeSet<IpNet>>,
+    announced: Option<&BTreeSet<Vip>>,
 ) -> BTreeSet<Family> {
-    let is_bound = |vip: &IpNet| !is_host_address(vip) || facts.is_bound(vip.addr());
+    let is_bound = |vip: &Vip| !vip.is_host() || facts.is_bound(vip.ip());
     let is_ours = |ip: IpAddr| facts.ours_of(ip).next().is_some();
-    let of = |family: Family| move |vip: &&IpNet| family_of(vip) == family;
+    let of = |family: Family| move |vip: &&Vip| vip.family() == family;
     let is_preserved = |family: &Family| match announced {
         Some(announced) => {
-            announced.iter().any(|vip| family_of(vip) == *family)
+            announced.iter().any(|vip| vip.family() == *family)
                 && announced.iter().filter(of(*family)).all(is_bound)
         }
         None => {
-            let vips = |service: &'_ Service| -> Vec<IpNet> {
+            let vips = |service: &'_ Service| -> Vec<Vip> {
                 service.vips.iter().filter(of(*family)).copied().collect()
             };
             let always = config.services.values().filter(|service| service.bind == BindPolicy::Always);
             always.flat_map(vips).all(|vip| is_bound(&vip))
-                && config.services.values().flat_map(vips).any(|vip| is_ours(vip.addr()))
+                && config.services.values().flat_map(vips).any(|vip| is_ours(vip.ip()))
         }
     };
     [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into_iter().filter(is_preserved).collect()
@@ -90,7 +89,7 @@ pub(super) fn preserved(
 impl Restart {
     /// Takes note of a decision: one that rests on a check that never ended, or on a request that the kernel has not
     /// answered, is none yet.
-    fn note(&mut self, vip: IpNet, decision: &Decision, failed: bool) {
+    fn note(&mut self, vip: Vip, decision: &Decision, failed: bool) {
         let undecided = match &decision.verdict {
             Verdict::Withhold(Reason::CheckUnknown { .. }) => true,
             Verdict::Withhold(Reason::NotBound) => !failed,
@@ -163,9 +162,9 @@ impl Engine {
     }
 
     /// Notes whether a decision is one, while a restart lasts.
-    pub(super) fn note_undecided(&mut self, vip: IpNet, service: &Service, decision: &Decision) {
+    pub(super) fn note_undecided(&mut self, vip: Vip, service: &Service, decision: &Decision) {
         let Some(mut restart) = self.facts.restart.take() else { return };
-        let failed = self.facts.obstacle(vip.addr(), &service.interface).is_some();
+        let failed = self.facts.obstacle(vip.ip(), &service.interface).is_some();
         restart.note(vip, decision, failed);
         self.facts.restart = Some(restart);
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
 use vipcast_bgp::{Instant, RouteAttributes};
 
 use super::plan::Change;
@@ -21,7 +21,7 @@ impl Engine {
         &mut self,
         name: &ServiceName,
         service: &Service,
-        decisions: BTreeMap<IpNet, Decision>,
+        decisions: BTreeMap<Vip, Decision>,
         now: Instant,
         out: &mut Outbox,
     ) {
@@ -43,15 +43,14 @@ impl Engine {
 
     /// Withdraws and forgets the VIPs that are no longer configured.
     pub(super) fn forget_unconfigured(&mut self, config: &Config, out: &mut Outbox) {
-        let configured: BTreeSet<&IpNet> = config.services.values().flat_map(|s| &s.vips).collect();
-        let gone: Vec<IpNet> =
-            self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
+        let configured: BTreeSet<&Vip> = config.services.values().flat_map(|s| &s.vips).collect();
+        let gone: Vec<Vip> = self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
         for vip in gone {
             self.forget(vip, out);
         }
     }
 
-    fn forget(&mut self, vip: IpNet, out: &mut Outbox) {
+    fn forget(&mut self, vip: Vip, out: &mut Outbox) {
         let Some(standing) = self.standing.remove(&vip) else { return };
         self.reach.forget(&vip);
         self.facts.leaving.remove(&vip);
@@ -64,7 +63,7 @@ impl Engine {
     }
 
     /// Says what should be so of a VIP, has the plan look at it where that is new, and returns whether its route is another one.
-    fn want(&mut self, vip: IpNet, route: Option<Arc<RouteAttributes>>, interface: Option<&str>) -> bool {
+    fn want(&mut self, vip: Vip, route: Option<Arc<RouteAttributes>>, interface: Option<&str>) -> bool {
         let change = self.desired.set(vip, route, interface);
         if change != Change::default() {
             self.actual.look_at(vip);
@@ -75,7 +74,7 @@ impl Engine {
     /// Writes a decision down, and returns whether the verdict is another one.
     fn stand(
         &mut self,
-        vip: IpNet,
+        vip: Vip,
         service: &ServiceName,
         decision: Decision,
         now: Instant,

@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use crate::vip::Vip;
+use vipcast_bgp::RouteAttributes;
 use vipcast_bgp::wire::{Community, Family, iana};
-use vipcast_bgp::{RouteAttributes, family_of};
 
 use crate::engine::{Demotion, Verdict};
 use crate::model::Service;
@@ -32,13 +32,13 @@ impl<'a> ServiceRoutes<'a> {
     }
 
     /// The route of a VIP; `None` while it is withheld.
-    pub fn of(&mut self, vip: &IpNet, verdict: &Verdict) -> Option<Arc<RouteAttributes>> {
+    pub fn of(&mut self, vip: &Vip, verdict: &Verdict) -> Option<Arc<RouteAttributes>> {
         let how = match verdict {
             Verdict::Announce => None,
             Verdict::Demote { how, reason: _ } => Some(*how),
             Verdict::Withhold(_) => return None,
         };
-        let (service, family) = (self.service, family_of(vip));
+        let (service, family) = (self.service, vip.family());
         let shared = self.shared.entry((family, how));
         Some(Arc::clone(shared.or_insert_with(|| Arc::new(attributes(service, how, family)))))
     }

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::vip::Vip;
 use bytes::Bytes;
 use domain::base::iana::OptRcode;
 use domain::base::{Name, Rtype};
-use ipnet::IpNet;
 
 use super::Pattern;
 use super::dial::Dial;
@@ -318,7 +318,7 @@ pub struct ExecCheck {
     /// The services that name the check.
     pub services: BTreeSet<ServiceName>,
     /// Their VIPs.
-    pub vips: BTreeSet<IpNet>,
+    pub vips: BTreeSet<Vip>,
 }
 
 /// `environment:` of an exec check. Values may be secrets, and are not shown.

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::vip::Vip;
 use bytes::Bytes;
-use ipnet::IpNet;
 use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::bfd::BfdEvent;
 use vipcast_bgp::fsm::DownReason;
@@ -229,7 +229,7 @@ impl Peers {
 
     fn watch(&mut self, config: &Config, out: &mut Outbox) {
         let vips = config.services.values().flat_map(|service| &service.vips);
-        let watched: Watched = vips.map(IpNet::trunc).collect();
+        let watched: Watched = vips.map(Vip::prefix).collect();
         if *self.watched != watched {
             self.watched = Arc::new(watched);
             out.push(Effect::Watch(Arc::clone(&self.watched)));

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use vipcast_node::model::{CheckKind, Environment};
+use vipcast_node::vip::Vip;
 
 use super::*;
 use crate::check::probe::Prober;
@@ -153,7 +154,7 @@ async fn a_program_is_told_whom_it_decides_about_and_what_the_operator_says() {
 #[tokio::test]
 async fn lists_that_the_kernel_would_not_pass_on_are_left_out() {
     let vips = (0..=u16::MAX).map(|n| std::net::Ipv4Addr::from(0xc612_0000 | u32::from(n)));
-    let vips = vips.map(|address| ipnet::Ipv4Net::from(address).into()).collect();
+    let vips = vips.map(|address| Vip::from(std::net::IpAddr::from(address))).collect();
     let found = environment("long", ExecCheck { vips, ..ExecCheck::default() }).await;
     assert!(!found.contains_key("VIPCAST_VIPS") && found.contains_key("VIPCAST_SERVICE"));
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 
-use ipnet::IpNet;
 use vipcast_node::model::{Check, Condition, Service};
 use vipcast_node::names::{CheckName, ServiceName};
+use vipcast_node::vip::Vip;
 
-use super::vip;
 use crate::config::checks::{self, Checks};
 use crate::config::diagnostic::Report;
 use crate::config::read::short;
@@ -30,8 +29,8 @@ pub(in crate::config) fn expand(
         made.name(&mut service.checks, &of_each_vip);
         for (template, names) in made.checks {
             for (vip, name) in names {
-                if !vip::is_host(vip) {
-                    let (check, vip) = (short(template.as_str()), vip::show(vip));
+                if !vip.is_host() {
+                    let (check, vip) = (short(template.as_str()), vip.short());
                     report
                         .error(
                             entry.key_span,
@@ -44,7 +43,7 @@ pub(in crate::config) fn expand(
                 }
                 match plain.entry(name) {
                     MapEntry::Vacant(place) => {
-                        if let Some(check) = checks::for_vip(of_each_vip[&template], vip.addr(), report) {
+                        if let Some(check) = checks::for_vip(of_each_vip[&template], vip.ip(), report) {
                             place.insert(check);
                         }
                     }
@@ -63,9 +62,9 @@ pub(in crate::config) fn expand(
 
 /// What one service needs.
 struct Made {
-    vips: Vec<IpNet>,
+    vips: Vec<Vip>,
     /// The names that were given, by the check that they are made of.
-    checks: BTreeMap<CheckName, BTreeMap<IpNet, CheckName>>,
+    checks: BTreeMap<CheckName, BTreeMap<Vip, CheckName>>,
 }
 
 impl Made {
@@ -73,7 +72,7 @@ impl Made {
     fn name(&mut self, condition: &mut Condition, of_each_vip: &BTreeMap<CheckName, &Entry>) {
         match condition {
             Condition::Check(name) if of_each_vip.contains_key(name) => {
-                let named = |vip: &IpNet| (*vip, CheckName::from(&*format!("{name}@{}", vip::show(*vip))));
+                let named = |vip: &Vip| (*vip, CheckName::from(&*format!("{name}@{}", vip.short())));
                 let names: BTreeMap<_, _> = self.vips.iter().map(named).collect();
                 self.checks.insert(name.clone(), names.clone());
                 *condition = Condition::EachVip(names);

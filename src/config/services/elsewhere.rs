@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use vipcast_node::model::{BindPolicy, Check, CheckKind, Service};
 use vipcast_node::names::{CheckName, ServiceName};
 
-use super::vip;
 use crate::config::diagnostic::Report;
 use crate::config::read::short;
 use crate::config::tree::Entry;
@@ -26,8 +25,8 @@ pub(in crate::config) fn look_at_targets(
             BindPolicy::Always => false,
         })
         .flat_map(|(name, service)| service.vips.iter().map(move |vip| (*vip, name)))
-        .filter(|(vip, _)| vip::is_host(*vip))
-        .map(|(vip, name)| (vip.addr(), name))
+        .filter(|(vip, _)| vip.is_host())
+        .map(|(vip, name)| (vip.ip(), name))
         .collect();
     if coming.is_empty() {
         return;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use vipcast_node::vip::Vip;
 
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::expected;
@@ -10,14 +11,14 @@ use crate::config::tree::Node;
 use crate::config::value;
 
 /// Reads `192.0.2.10`, `2001:db8::10/128` or `192.0.2.0/24`.
-pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<IpNet> {
+pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<Vip> {
     const WHAT: &str = "an IP address or prefix";
     let written = value::text(node, key, WHAT, report)?;
     let parsed = match written.parse::<IpAddr>() {
         Ok(address) => Some(IpNet::from(address)),
         Err(_) => written.parse::<IpNet>().ok(),
     };
-    let Some(vip) = parsed else {
+    let Some(prefix) = parsed else {
         let diagnostic = expected(node, key, WHAT, report);
         if written.split(['/', ':']).next().is_some_and(|host| host.bytes().any(|b| b.is_ascii_alphabetic()))
             && !written.contains("::")
@@ -28,20 +29,21 @@ pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<IpNet>
         }
         return None;
     };
-    if vip.addr() != vip.network() {
+    let vip = Vip::from(prefix);
+    if vip.prefix() != prefix {
         report
             .error(
                 node.span,
-                format!("{vip} is not a prefix: it has bits set after the first {}", vip.prefix_len()),
+                format!("{prefix} is not a prefix: it has bits set after the first {}", prefix.prefix_len()),
             )
-            .hint(format!("write `{}`, or `{}` for the one address", vip.trunc(), vip.addr()));
+            .hint(format!("write `{vip}`, or `{}` for the one address", prefix.addr()));
         return None;
     }
-    match why_not(vip) {
+    match why_not(prefix) {
         None => Some(vip),
         Some(why) => {
-            let diagnostic = report.error(node.span, format!("{} cannot be a VIP: it is {why}", show(vip)));
-            if let IpAddr::V6(v6) = vip.addr()
+            let diagnostic = report.error(node.span, format!("{} cannot be a VIP: it is {why}", vip.short()));
+            if let IpAddr::V6(v6) = vip.ip()
                 && let Some(v4) = v6.to_ipv4_mapped()
             {
                 diagnostic.hint(format!("write `{v4}`"));
@@ -54,9 +56,9 @@ pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<IpNet>
 }
 
 /// What makes an address or prefix one that nobody can be routed to.
-fn why_not(vip: IpNet) -> Option<&'static str> {
-    let address = vip.network();
-    if vip.prefix_len() == 0 {
+fn why_not(prefix: IpNet) -> Option<&'static str> {
+    let address = prefix.network();
+    if prefix.prefix_len() == 0 {
         Some("the default route")
     } else if let Some(why) = value::not_a_host(address) {
         Some(why)
@@ -67,14 +69,4 @@ fn why_not(vip: IpNet) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Whether it is one address, which is also bound.
-pub(super) fn is_host(vip: IpNet) -> bool {
-    vip.prefix_len() == vip.max_prefix_len()
-}
-
-/// A single address without its `/32` or `/128`.
-pub(super) fn show(vip: IpNet) -> String {
-    if is_host(vip) { vip.addr().to_string() } else { vip.to_string() }
 }

@@ -56,7 +56,7 @@ impl Rig {
 
 fn status(vips: usize) -> Status {
     let vip = |n: usize| Vip {
-        vip: ipnet::IpNet::from(std::net::IpAddr::from(Ipv4Addr::from(
+        vip: vipcast_node::vip::Vip::from(std::net::IpAddr::from(Ipv4Addr::from(
             0xc612_0000 + u32::try_from(n).unwrap(),
         ))),
         service: format!("service-{n}"),

@@ -32,7 +32,7 @@ impl Disk for Slow {
         Ok(())
     }
 
-    fn leave_announced(&self, _: &BTreeSet<IpNet>) -> Result<(), StateError> {
+    fn leave_announced(&self, _: &BTreeSet<Vip>) -> Result<(), StateError> {
         self.notes.send("left").ok();
         Ok(())
     }
@@ -93,7 +93,7 @@ async fn a_start_goes_on_without_a_directory_that_hangs_and_merges_what_it_says_
     let (disk, written, answers) = Slow::new();
     let (go, gone) = channel::<()>();
     let inner = Mutex::new((Some(disk), gone));
-    let vips = BTreeSet::from([IpNet::from(std::net::IpAddr::from([192, 0, 2, 1]))]);
+    let vips = BTreeSet::from([Vip::from(std::net::IpAddr::from([192, 0, 2, 1]))]);
     let held = HeldBack { held: vips.clone(), watched: vips };
     let inside = held.clone();
     let Opened { mut store, left } = Store::start(Path::new("/state"), move || {
@@ -140,7 +140,7 @@ async fn the_last_wish_is_written_before_the_end() {
     let path = std::env::temp_dir().join(format!("vipcast-store-{}", std::process::id()));
     let Opened { mut store, .. } = Store::open(&path, 0o700).unwrap();
     for last in 1..=20 {
-        let vip = IpNet::from(std::net::IpAddr::from([192, 0, 2, last]));
+        let vip = Vip::from(std::net::IpAddr::from([192, 0, 2, last]));
         store.save_held_back(Arc::new(HeldBack {
             held: BTreeSet::from([vip]),
             watched: BTreeSet::from([vip]),
@@ -161,7 +161,7 @@ async fn what_is_mounted_over_the_directory_is_read_and_merged_before_it_is_writ
     for path in [&path, &hidden, &real] {
         drop(std::fs::remove_dir_all(path));
     }
-    let vip = BTreeSet::from([IpNet::from(std::net::IpAddr::from([192, 0, 2, 1]))]);
+    let vip = BTreeSet::from([Vip::from(std::net::IpAddr::from([192, 0, 2, 1]))]);
     let held = HeldBack { held: vip.clone(), watched: vip };
     let inside = StateDir::open(&real, 0o700).unwrap();
     inside.save_drains(&drained("web")).unwrap();

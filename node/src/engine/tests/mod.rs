@@ -27,12 +27,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::vip::Vip;
 use jiff::Timestamp;
 use vipcast_bgp::Instant;
 use vipcast_bgp::wire::{Asn, Community, Family, iana};
 use vipcast_bgp::{HoldTime, RestartTime, RouteAttributes, Routes};
 
-use super::decide::is_host_address;
 use super::*;
 use crate::health::report::{CheckReport, HealthState, Outcome};
 use crate::media::bgp::ServiceRoutes;
@@ -57,8 +58,8 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// A prefix, or an address as a host prefix.
-fn net(text: &str) -> IpNet {
-    text.parse().unwrap_or_else(|_| ip(text).into())
+fn net(text: &str) -> Vip {
+    text.parse().unwrap()
 }
 
 /// The interfaces of every host here; the index of each is its place, from 1 on.
@@ -261,7 +262,7 @@ fn show(told: &Told) -> String {
             format!("save drains: {}", if drained.is_empty() { "nothing".into() } else { drained.join(", ") })
         }
         Told::Effect(Effect::SaveHeldBack(held_back)) => {
-            let held: Vec<String> = held_back.held.iter().map(|vip| vip.addr().to_string()).collect();
+            let held: Vec<String> = held_back.held.iter().map(|vip| vip.ip().to_string()).collect();
             format!("save held back: {}", if held.is_empty() { "nothing".into() } else { held.join(", ") })
         }
         Told::Effect(Effect::StopPeers) => "stop peers".into(),
@@ -276,10 +277,10 @@ fn show(told: &Told) -> String {
                 },
             };
             let cause = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-            format!("# {}: {} -> {}{cause}", vip.addr(), word(from), word(to))
+            format!("# {}: {} -> {}{cause}", vip.ip(), word(from), word(to))
         }
         Told::Record(What::Reached { vip, routers, .. }) => {
-            format!("# {} at {routers} routers", vip.addr())
+            format!("# {} at {routers} routers", vip.ip())
         }
         Told::Record(What::Unreached { vips, why }) => format!("# {vips:?} at no router ({why})"),
         Told::Record(What::Check { check, state, .. }) => format!("# check {check} {state:?}"),
@@ -322,11 +323,11 @@ fn show_families(families: &BTreeSet<Family>) -> String {
 }
 
 fn show_routes(routes: &Routes) -> String {
-    let route = |(vip, attributes): (&IpNet, &Arc<RouteAttributes>)| {
+    let route = |(prefix, attributes): (&IpNet, &Arc<RouteAttributes>)| {
         let prepended = "+".repeat(attributes.as_path_prepend.into());
         let med = attributes.med.map(|med| format!(" med {med}")).unwrap_or_default();
         let graceful = if is_graceful(attributes) { " graceful" } else { "" };
-        format!("{}{prepended}{med}{graceful}", vip.addr())
+        format!("{}{prepended}{med}{graceful}", prefix.addr())
     };
     if routes.is_empty() { "nothing".into() } else { routes.iter().map(route).collect::<Vec<_>>().join(", ") }
 }
@@ -390,8 +391,8 @@ impl Story {
         let (addresses, checks): (Vec<Address>, Vec<CheckName>) = {
             let config = story.engine.config();
             let host = |service: &Service| {
-                let vips = service.vips.iter().filter(|vip| is_host_address(vip));
-                vips.map(|vip| Address::host(vip.addr(), index(&service.interface))).collect::<Vec<_>>()
+                let vips = service.vips.iter().filter(|vip| vip.is_host());
+                vips.map(|vip| Address::host(vip.ip(), index(&service.interface))).collect::<Vec<_>>()
             };
             (config.services.values().flat_map(host).collect(), config.checks.keys().cloned().collect())
         };

@@ -387,7 +387,7 @@ fn a_second_drain_never_shortens_a_colleagues_unless_it_is_to_replace_it() {
     // Everything may be drained for less: the service stays drained for longer.
     story.tell(drain("everything", Some(story.now + 10 * SECOND)));
     story.wait(20 * SECOND);
-    assert_eq!(story.engine.announced().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.2/32"]);
+    assert_eq!(story.engine.announced().map(|vip| vip.to_string()).collect::<Vec<_>>(), ["192.0.2.2/32"]);
 }
 
 #[test]

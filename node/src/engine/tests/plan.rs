@@ -28,7 +28,7 @@ fn steps(case: Case<'_>) -> Vec<String> {
     let now = Instant::BOOT + 100 * SECOND;
     let vip = ip("192.0.2.1");
     let routes = |there: bool| {
-        let route = (net("192.0.2.1"), Arc::new(RouteAttributes::default()));
+        let route = (net("192.0.2.1").prefix(), Arc::new(RouteAttributes::default()));
         there.then_some(route).into_iter().collect::<Routes>()
     };
     let extent = if case.partial { Extent::Partial } else { Extent::Whole };
@@ -139,7 +139,7 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let route = Arc::new(RouteAttributes::default());
     let desired = Desired {
         addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into(),
-        routes: [(net("192.0.2.1"), route)].into(),
+        routes: [(net("192.0.2.1").prefix(), route)].into(),
         extent: Extent::Whole,
     };
     let owner = Owner::Us.into();

@@ -341,7 +341,7 @@ fn i9_shutdown(world: &mut World, end: &End) {
     let kept = world.engine.longest_kept();
     let facts = world.engine.facts();
     let alone = !facts.peers.values().any(|peer| peer.established);
-    let before: Vec<IpNet> = (world.engine.standing().iter())
+    let before: Vec<Vip> = (world.engine.standing().iter())
         .filter(|(_, standing)| standing.decision.verdict == Verdict::Announce)
         .map(|(vip, _)| *vip)
         .collect();
@@ -377,9 +377,9 @@ fn i9_shutdown(world: &mut World, end: &End) {
     assert!(left.is_empty() || may_stay, "I9: left behind: {left:?}");
     if config.shutdown.keep_addresses {
         let services = config.services.values().filter(|service| service.bind == BindPolicy::Always);
-        for vip in services.flat_map(|service| &service.vips).filter(|vip| is_host_address(vip)) {
-            let is_there = world.kernel.keys().any(|address| address.ip == vip.addr());
-            assert!(is_there || !host.contains(&vip.addr()), "I9: {vip} was not kept");
+        for vip in services.flat_map(|service| &service.vips).filter(|vip| vip.is_host()) {
+            let is_there = world.kernel.keys().any(|address| address.ip == vip.ip());
+            assert!(is_there || !host.contains(&vip.ip()), "I9: {vip} was not kept");
         }
     }
     if alone {
@@ -388,8 +388,8 @@ fn i9_shutdown(world: &mut World, end: &End) {
     let withdrawn = world.history.last().map(|(_, last)| last);
     assert!(before.is_empty() || withdrawn.is_some_and(|last| last.is_empty()), "I9: all is withdrawn");
     for vip in before {
-        let gone = world.history.iter().position(|(_, routes)| !routes.contains_key(&vip)).unwrap();
-        let graceful = world.history[..gone].iter().find(|(_, routes)| is_graceful(&routes[&vip]));
+        let gone = world.history.iter().position(|(_, routes)| !routes.contains_key(&vip.prefix())).unwrap();
+        let graceful = world.history[..gone].iter().find(|(_, routes)| is_graceful(&routes[&vip.prefix()]));
         assert!(graceful.is_some(), "I9: {vip} was withdrawn without GRACEFUL_SHUTDOWN");
     }
 }

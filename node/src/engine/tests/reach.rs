@@ -27,7 +27,7 @@ fn wait(story: &mut Story, time: Duration) -> Vec<String> {
 }
 
 fn withholds(peer: &str, vips: &[&str]) -> Event {
-    let withheld = vips.iter().map(|vip| (net(vip), Withheld::FamilyNotNegotiated)).collect();
+    let withheld = vips.iter().map(|vip| (net(vip).prefix(), Withheld::FamilyNotNegotiated)).collect();
     Event::PeerWithholds(peer.into(), withheld)
 }
 

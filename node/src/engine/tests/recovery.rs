@@ -15,7 +15,7 @@ fn active(preempt: Preempt) -> Service {
     Service { role: Role::Active(preempt), ..plain() }
 }
 
-fn held(vips: &[&str]) -> BTreeSet<IpNet> {
+fn held(vips: &[&str]) -> BTreeSet<Vip> {
     vips.iter().map(|vip| net(vip)).collect()
 }
 

@@ -61,11 +61,11 @@ pub(super) struct World {
     leaving: BTreeSet<Address>,
     verdicts: BTreeMap<CheckName, bool>,
     /// VIPs that keep what they had until these checks have settled, and when those have at the latest.
-    keeps: BTreeMap<IpNet, (bool, BTreeSet<CheckName>)>,
+    keeps: BTreeMap<Vip, (bool, BTreeSet<CheckName>)>,
     pending: BTreeMap<CheckName, Instant>,
     drains: BTreeMap<ServiceName, (Instant, Option<Instant>)>,
     /// VIPs that a drain or the shutdown found announced: until when, and the last route; `None`: withheld meanwhile.
-    graceful: BTreeMap<IpNet, (Instant, Option<Arc<RouteAttributes>>)>,
+    graceful: BTreeMap<Vip, (Instant, Option<Arc<RouteAttributes>>)>,
     /// Since when no router and no advertised set has an address that was announced once.
     free_since: BTreeMap<IpAddr, Option<Instant>>,
 }

@@ -128,25 +128,26 @@ impl World {
     }
 
     /// Notes what is announced of these, because it is about to leave.
-    pub(super) fn note_leaving(&mut self, until: Instant, which: impl Fn(&IpNet, &ServiceName) -> bool) {
-        for (vip, route) in self.advertised.routes.iter() {
-            if which(vip, &self.engine.standing()[vip].service) {
-                self.graceful.entry(*vip).or_insert_with(|| (until, Some(Arc::clone(route))));
+    pub(super) fn note_leaving(&mut self, until: Instant, which: impl Fn(&Vip, &ServiceName) -> bool) {
+        for (prefix, route) in self.advertised.routes.iter() {
+            let vip = Vip::from(*prefix);
+            if which(&vip, &self.engine.standing()[&vip].service) {
+                self.graceful.entry(vip).or_insert_with(|| (until, Some(Arc::clone(route))));
             }
         }
     }
 
     /// Whether a router that the engine knows to be up still sends us packets for it.
-    pub(super) fn is_held(&self, vip: IpNet) -> bool {
+    pub(super) fn is_held(&self, vip: Vip) -> bool {
         let mut standing = self.routers.values().filter(|router| router.heard_of).map(|router| &router.holds);
-        standing.any(|holds| holds.contains_key(&vip))
-            || self.closing.iter().any(|(_, holds)| holds.contains_key(&vip))
-            || self.kept.values().any(|(until, holds)| *until > self.now && holds.contains_key(&vip))
+        standing.any(|holds| holds.contains_key(&vip.prefix()))
+            || self.closing.iter().any(|(_, holds)| holds.contains_key(&vip.prefix()))
+            || self.kept.values().any(|(until, holds)| *until > self.now && holds.contains_key(&vip.prefix()))
     }
 
     pub(super) fn look_who_holds_what(&mut self) {
-        for vip in self.advertised.routes.keys().filter(|vip| is_host_address(vip)) {
-            self.free_since.insert(vip.addr(), None);
+        for vip in self.advertised.routes.keys().map(|prefix| Vip::from(*prefix)).filter(Vip::is_host) {
+            self.free_since.insert(vip.ip(), None);
         }
         let vips: Vec<IpAddr> = self.free_since.keys().copied().collect();
         for ip in vips {

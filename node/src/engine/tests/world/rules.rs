@@ -32,8 +32,8 @@ impl World {
         if !self.kernel_says.is_empty() {
             return;
         }
-        for vip in self.advertised.routes.keys().filter(|vip| is_host_address(vip)) {
-            let is_there = |address: &Address| address.ip == vip.addr() && is_up(&self.links, address);
+        for vip in self.advertised.routes.keys().map(|prefix| Vip::from(*prefix)).filter(Vip::is_host) {
+            let is_there = |address: &Address| address.ip == vip.ip() && is_up(&self.links, address);
             assert!(self.kernel.keys().any(is_there), "I1: {vip} is announced, and not on the host");
         }
     }
@@ -52,7 +52,7 @@ impl World {
                 if let Some(attributes) = ServiceRoutes::new(service).of(vip, verdict) {
                     let graceful = matches!(reason, Some("draining" | "shutting_down"));
                     assert_eq!(is_graceful(&attributes), graceful, "I9: GRACEFUL_SHUTDOWN on {vip}");
-                    expected.insert(*vip, attributes);
+                    expected.insert(vip.prefix(), attributes);
                 }
             }
         }
@@ -62,12 +62,7 @@ impl World {
     }
 
     /// What is to be said of a VIP, by the rules.
-    fn rule(
-        &self,
-        name: &ServiceName,
-        service: &Service,
-        vip: &IpNet,
-    ) -> (&'static str, Option<&'static str>) {
+    fn rule(&self, name: &ServiceName, service: &Service, vip: &Vip) -> (&'static str, Option<&'static str>) {
         let stopping = match self.engine.facts().shutdown {
             None => false,
             Some(Shutdown::Draining { .. }) => true,
@@ -81,7 +76,7 @@ impl World {
         if stopping && leaving.is_none() {
             return ("withheld", Some("shutdown"));
         }
-        let bound = !is_host_address(vip) || self.obstacle(vip.addr()).is_none();
+        let bound = !vip.is_host() || self.obstacle(vip.ip()).is_none();
         let gone =
             (stopping || drain.is_some()) && leaving.is_some_and(|(_, route)| route.is_none() || !bound);
         // A condition is settled when it does not matter how the unsettled checks turn out.
@@ -92,9 +87,7 @@ impl World {
             (_, true, OnDown::Withdraw) => ("withheld", Some("check_down")),
             _ if drain.is_some() && gone => ("withheld", Some("drained")),
             _ if gone => ("withheld", Some("shutdown")),
-            _ if is_host_address(vip) && self.obstacle(vip.addr()).is_some() => {
-                ("withheld", self.obstacle(vip.addr()))
-            }
+            _ if vip.is_host() && self.obstacle(vip.ip()).is_some() => ("withheld", self.obstacle(vip.ip())),
             _ if drain.is_some() => ("demoted", Some("draining")),
             _ if stopping => ("demoted", Some("shutting_down")),
             (_, true, OnDown::Demote) => ("demoted", Some("check_down")),
@@ -103,7 +96,7 @@ impl World {
     }
 
     /// Which of them are recovering is the engine's to know; whether they may be, and what follows, is said here again.
-    fn rule_of_the_healthy(&self, service: &Service, vip: &IpNet) -> (&'static str, Option<&'static str>) {
+    fn rule_of_the_healthy(&self, service: &Service, vip: &Vip) -> (&'static str, Option<&'static str>) {
         let recovery = self.engine.facts().recovering.get(vip).copied().unwrap_or_default();
         let (held, warm_until) = (recovery.held.is_some(), recovery.warm_until);
         match service.role {
@@ -124,7 +117,7 @@ impl World {
         }
     }
 
-    fn holds(&self, condition: &Condition, vip: &IpNet, unsettled: bool) -> bool {
+    fn holds(&self, condition: &Condition, vip: &Vip, unsettled: bool) -> bool {
         let count = |of: &[Condition]| of.iter().filter(|part| self.holds(part, vip, unsettled)).count();
         let kept = |check: &CheckName| {
             let kept = self.keeps.get(vip).filter(|(_, checks)| checks.contains(check));
@@ -148,7 +141,7 @@ impl World {
             let [least, most] = [false, true].map(|unsettled| self.holds(&service.checks, vip, unsettled));
             (least == most).then_some((*vip, least))
         });
-        let was: BTreeMap<IpNet, bool> = settled.collect();
+        let was: BTreeMap<Vip, bool> = settled.collect();
         for (new, check) in config.checks.iter().filter(|(new, _)| !old.checks.contains_key(*new)) {
             let mut gone = old.checks.iter().filter(|(name, _)| !config.checks.contains_key(*name));
             let same = gone.find(|(name, was)| *was == check && self.verdicts.contains_key(*name));
@@ -205,7 +198,7 @@ impl World {
                 self.graceful.remove(vip);
                 continue;
             }
-            let now = self.advertised.routes.get(vip);
+            let now = self.advertised.routes.get(&vip.prefix());
             if let Some(now) = now {
                 let before = self
                     .graceful
@@ -223,8 +216,8 @@ impl World {
     }
 
     pub(super) fn i2_all_of_it_is_bound(&self, routes: &Routes) {
-        for vip in routes.keys().filter(|vip| is_host_address(vip)) {
-            assert!(self.is_bound(vip.addr()), "I2: {vip} is announced and not bound");
+        for vip in routes.keys().map(|prefix| Vip::from(*prefix)).filter(Vip::is_host) {
+            assert!(self.is_bound(vip.ip()), "I2: {vip} is announced and not bound");
         }
     }
 
@@ -232,8 +225,8 @@ impl World {
         if self.is_bound(address.ip) {
             return; // Its other interface goes on.
         }
-        let vip = address.ip.into();
-        assert!(!self.advertised.routes.contains_key(&vip), "I2: {vip} is unbound and announced");
+        let vip = Vip::from(address.ip);
+        assert!(!self.advertised.routes.contains_key(&vip.prefix()), "I2: {vip} is unbound and announced");
         if self.engine.facts().hurry || self.engine.facts().sessions_closed {
             return;
         }
@@ -263,7 +256,7 @@ impl World {
             match effect {
                 Effect::Bind(address) | Effect::Unbind(address) => {
                     assert!(
-                        !vips.contains_key(&address.ip.into()),
+                        !vips.contains_key(&Vip::from(address.ip)),
                         "I4: {effect:?} for an event of {service} alone"
                     );
                 }
