@@ -1,0 +1,50 @@
+//! Whole vipcast nodes in one deterministic world: routers that are real BGP peers with a model of a RIB, wires, kernels, disks,
+//! services and clocks as models. All chance follows from one seed, so a seed is a run and a run can be repeated.
+//!
+//! ```text
+//!                    schedule (faults, operators) ── from the seed, made before anything begins
+//!                                │
+//!  ┌── host ─────────────┐       ▼            ┌── router ────────┐
+//!  │ kernel  disk  probe │   ┌────────┐       │ fsm::Peer a node │
+//!  │   └──────┼──────┘   │◄─►│ world  │◄─────►│ rib              │
+//!  │      Node           │   │ agenda │ wires └──────────────────┘
+//!  │   fsm::Peer a router│   └────────┘
+//!  └─────────────────────┘       │ after every step
+//!                                ▼
+//!                    truth: what should be so ── rules: whether it is
+//! ```
+//!
+//! | to change | look at |
+//! | --- | --- |
+//! | what can happen | [`action`], [`act`](world::World::act), [`schedule`] |
+//! | what must hold | [`rules`], [`truth`] |
+//! | what nodes are configured as | [`shape`] |
+//! | how a port behaves | [`kernel`], [`disk`], [`probe`], [`net`] |
+//! | what a node's inputs and effects mean | [`host`], [`checks`] |
+//! | a bug that must be found | [`bug`] |
+//!
+//! `cargo run --release -p vipcast-sim -- seeds 1000` runs seeds; `-- replay FILE` runs a [`scenario`].
+
+pub mod act;
+pub mod action;
+pub mod agenda;
+pub mod bug;
+pub mod checks;
+pub mod disk;
+pub mod host;
+pub mod kernel;
+pub mod net;
+pub mod orders;
+pub mod probe;
+pub mod rib;
+pub mod rng;
+pub mod router;
+pub mod rules;
+pub mod run;
+pub mod scenario;
+pub mod schedule;
+pub mod shape;
+pub mod trace;
+pub mod truth;
+pub mod words;
+pub mod world;

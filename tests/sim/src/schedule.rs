@@ -1,0 +1,153 @@
+//! What happens to a world, from its seed: a list of times and actions, made before anything begins, so that a part of it can
+//! be run as well.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vipcast_bgp::Instant;
+
+use crate::action::{Action, Behaviour, Node, Timed, Tor};
+use crate::rng::Rng;
+use crate::shape::{PROBED, SERVICES, Shape, Word, vip_of};
+use crate::world::Setup;
+
+/// Faults begin then: sessions stand and checks are settled.
+const BEGIN: Duration = Duration::from_secs(5);
+/// Addresses that are flushed and added.
+const ADDRESSES: [&str; 6] =
+    ["192.0.2.10", "2001:db8::10", "192.0.2.53", "192.0.2.80", "192.0.2.99", "198.51.100.7"];
+
+impl Setup {
+    /// The world of a seed.
+    pub fn of_seed(seed: u64) -> Self {
+        let mut rng = Rng::of(seed, 1);
+        let number = |n: u64| usize::try_from(n).unwrap_or(1);
+        Self {
+            seed,
+            nodes: 1 + number(rng.below(3)),
+            routers: 1 + number(rng.below(2)),
+            graceful: rng.chance(30),
+            passive: rng.chance(30),
+            bug: None,
+        }
+    }
+}
+
+/// What happens to the world of a seed within `lasts`.
+pub fn schedule(setup: Setup, lasts: Duration) -> Vec<Timed> {
+    let mut rng = Rng::of(setup.seed, 2);
+    let count = 5 + rng.below(25);
+    // Some worlds see few kinds of things, each of them often.
+    let focus = rng.chance(40).then(|| [rng.below(100), rng.below(100), rng.below(100)]);
+    let mut actions: Vec<Timed> = Vec::new();
+    for _ in 0..count {
+        let at = rng.between(BEGIN, lasts);
+        let at = Instant::BOOT + Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or_default());
+        let kind = match &focus {
+            Some(kinds) => rng.pick(kinds).copied().unwrap_or_default(),
+            None => rng.below(100),
+        };
+        let action = action(kind, setup, &mut rng);
+        // What begins often ends soon.
+        if let Some(end) = end_of(&action).filter(|_| rng.chance(70)) {
+            let after = rng.between(Duration::from_millis(1), Duration::from_secs(12));
+            let after = Duration::from_millis(u64::try_from(after.as_millis()).unwrap_or_default());
+            actions.push(Timed { at: at + after, action: end });
+        }
+        actions.push(Timed { at, action });
+    }
+    actions.sort_by_key(|timed| timed.at);
+    actions
+}
+
+fn action(kind: u64, setup: Setup, rng: &mut Rng) -> Action {
+    let index = |rng: &mut Rng, of: usize| {
+        let of = u64::try_from(of).unwrap_or(1);
+        usize::try_from(rng.below(of)).unwrap_or_default()
+    };
+    let node = Node(index(rng, setup.nodes));
+    let tor = Tor(index(rng, setup.routers));
+    let probed = PROBED[index(rng, PROBED.len())].to_owned();
+    let service = Some(SERVICES[index(rng, SERVICES.len())].to_owned());
+    let ip = ADDRESSES[index(rng, ADDRESSES.len())];
+    let ip: IpAddr = vip_of(ip).map_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), |vip| vip.addr());
+    let millis = |rng: &mut Rng, most: u64| Duration::from_millis(1 + rng.below(most));
+    match kind {
+        0..12 => Action::Behave(node, probed, Behaviour::Dead),
+        12..20 => Action::Behave(node, probed, Behaviour::Alive),
+        20..23 => Action::Behave(node, probed, Behaviour::Hangs),
+        23..27 => Action::Behave(node, probed, Behaviour::Flaps(millis(rng, 2000))),
+        27..34 => Action::Flush(node, ip),
+        34..37 => Action::Adopt(node, ip),
+        37..39 => Action::Link(node, false),
+        39..41 => Action::KernelRefuses(node, true),
+        41..43 => Action::KernelMumbles(node, true),
+        43..47 => Action::Cut(node, tor, true),
+        47..50 => Action::Reset(node, tor),
+        50..52 => Action::HalfOpen(node, tor),
+        52..54 => Action::Refuse(tor, true),
+        54..56 => Action::RestartRouter(tor),
+        56..60 => Action::Crash(node, millis(rng, 5000)),
+        60..62 => Action::PowerLoss(node, millis(rng, 15_000)),
+        62..66 => Action::Terminate(node),
+        66..68 => Action::Hurry(node),
+        68..71 => Action::Restart(node),
+        71..80 => Action::Reload(node, shape(rng)),
+        80..82 => Action::ReloadBroken(node),
+        82..86 => Action::Drain(node, service, None),
+        86..90 => Action::Drain(node, service, Some(millis(rng, 20_000))),
+        90..91 => Action::Drain(node, None, None),
+        91..92 => Action::Drain(node, None, Some(millis(rng, 20_000))),
+        92..94 => Action::Undrain(node, service),
+        94..96 => Action::Undrain(node, None),
+        96..97 => Action::Wall(node, i64::try_from(rng.below(7200)).unwrap_or_default() - 3600),
+        97..98 => Action::DiskFull(node, true),
+        _ => Action::DiskHangs(node, true),
+    }
+}
+
+/// What ends it, if it does not end by itself.
+fn end_of(action: &Action) -> Option<Action> {
+    match action {
+        Action::Behave(node, service, Behaviour::Dead | Behaviour::Hangs | Behaviour::Flaps(_)) => {
+            Some(Action::Behave(*node, service.clone(), Behaviour::Alive))
+        }
+        Action::Link(node, false) => Some(Action::Link(*node, true)),
+        Action::KernelRefuses(node, true) => Some(Action::KernelRefuses(*node, false)),
+        Action::KernelMumbles(node, true) => Some(Action::KernelMumbles(*node, false)),
+        Action::Cut(node, tor, true) => Some(Action::Cut(*node, *tor, false)),
+        Action::Refuse(tor, true) => Some(Action::Refuse(*tor, false)),
+        Action::ReloadBroken(node) => Some(Action::Reload(*node, Shape::default())),
+        Action::Drain(node, service, None) => Some(Action::Undrain(*node, service.clone())),
+        Action::DiskFull(node, true) => Some(Action::DiskFull(*node, false)),
+        Action::DiskHangs(node, true) => Some(Action::DiskHangs(*node, false)),
+        Action::Behave(_, _, Behaviour::Alive)
+        | Action::Flush(..)
+        | Action::Adopt(..)
+        | Action::Link(_, true)
+        | Action::KernelRefuses(_, false)
+        | Action::KernelMumbles(_, false)
+        | Action::Cut(_, _, false)
+        | Action::Reset(..)
+        | Action::HalfOpen(..)
+        | Action::Refuse(_, false)
+        | Action::RestartRouter(_)
+        | Action::Crash(..)
+        | Action::PowerLoss(..)
+        | Action::Terminate(_)
+        | Action::Hurry(_)
+        | Action::Restart(_)
+        | Action::Reload(..)
+        | Action::Drain(_, _, Some(_))
+        | Action::Undrain(..)
+        | Action::Wall(..)
+        | Action::DiskFull(_, false)
+        | Action::DiskHangs(_, false) => None,
+    }
+}
+
+fn shape(rng: &mut Rng) -> Shape {
+    let words: BTreeSet<Word> = Word::ALL.into_iter().filter(|_| rng.chance(15)).collect();
+    Shape(words)
+}

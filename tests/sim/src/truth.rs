@@ -1,0 +1,407 @@
+//! What the world knows of a node without asking it: its configuration, what operators ordered, whether it is to stop; and what
+//! follows from that and from the host for each VIP.
+//!
+//! This says a second time what the engine decides, more coarsely and from the other side: from what is so, not from what the
+//! node was told. Where the node may do either, it says [`Expect::Any`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use vipcast_bgp::Instant;
+use vipcast_node::commands::{Command, Services};
+use vipcast_node::input::Input;
+use vipcast_node::model::{BindPolicy, Condition, Config, OnDown, Role, Service};
+use vipcast_node::names::CheckName;
+use vipcast_node::vip::Vip;
+
+use crate::disk::{Disk, NEVER};
+use crate::host::Host;
+use crate::orders::Orders;
+use crate::rib::Route;
+use crate::rules::NEWS;
+use crate::shape::{DRAIN_TIME, Shape};
+use crate::world::World;
+
+/// An address that was taken away may be announced or not for so long: the node looks whether it stays.
+const CONTESTED: Duration = Duration::from_secs(60);
+/// How much longer the path of a standby is.
+const STANDBY: usize = 1;
+
+/// What routers should have of a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Either is right.
+    Any,
+    /// Nothing.
+    Absent,
+    /// This.
+    Present(Route),
+}
+
+/// Since when something is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// What.
+    pub what: Expect,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// A VIP that is being withdrawn by an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Leaving {
+    until: Instant,
+    /// What was expected when it began, or since something took it away.
+    was: Expect,
+}
+
+/// What an operator has ordered, of a service or of everything.
+#[derive(Debug)]
+enum Order {
+    Drain(Option<String>, Option<Instant>),
+    Undrain(Option<String>),
+}
+
+impl Order {
+    fn apply(&self, orders: &mut Orders) {
+        match self {
+            Self::Drain(service, ends) => orders.drain(service.as_deref(), *ends),
+            Self::Undrain(service) => orders.undrain(service.as_deref()),
+        }
+    }
+}
+
+/// What is known of a node.
+#[derive(Debug, Default)]
+pub struct Truth {
+    /// The configuration in force.
+    pub shape: Option<Shape>,
+    /// The same.
+    pub config: Option<Arc<Config>>,
+    /// What operators have ordered.
+    pub orders: Orders,
+    /// When it was told to stop.
+    pub stopping: Option<Instant>,
+    /// It was told so twice.
+    pub hurried: bool,
+    /// The wall clock was set.
+    pub wall_was_set: bool,
+    /// When its process began.
+    pub started: Option<Instant>,
+    /// When a reload last made another session of that with each router.
+    pub resets: BTreeMap<usize, Instant>,
+    /// What routers should have.
+    pub expects: BTreeMap<IpNet, Expected>,
+    /// When the rules look again.
+    pub look_at: Option<Instant>,
+    kernel_failed: Option<Instant>,
+    /// The state directory has not been read.
+    unread: bool,
+    /// What operators have ordered meanwhile.
+    meanwhile: Vec<Order>,
+    /// The end of a drain depends on the wall clock.
+    by_wall: bool,
+    leaving: BTreeMap<IpNet, Leaving>,
+    /// Checks that a reload has brought or changed.
+    fresh: BTreeSet<CheckName>,
+}
+
+impl Truth {
+    /// A process begins.
+    pub fn starts(&mut self, shape: Shape, config: Arc<Config>, disk: &Disk, now: Instant) {
+        let mut orders = if disk.unread { Orders::default() } else { disk.file.orders.clone() };
+        orders.expire(now);
+        *self = Self {
+            shape: Some(shape),
+            config: Some(config),
+            by_wall: self.by_wall || disk.by_wall,
+            orders,
+            unread: disk.unread,
+            started: Some(now),
+            wall_was_set: self.wall_was_set,
+            kernel_failed: self.kernel_failed,
+            expects: std::mem::take(&mut self.expects),
+            look_at: self.look_at,
+            resets: std::mem::take(&mut self.resets),
+            ..Self::default()
+        };
+    }
+
+    /// The process has ended.
+    pub fn ends(&mut self, _now: Instant) {
+        self.started = None;
+        self.stopping = None;
+        self.hurried = false;
+        self.leaving.clear();
+    }
+
+    /// The kernel begins to fail, or stops to.
+    pub fn kernel_fails(&mut self, now: Instant) {
+        self.kernel_failed = Some(now);
+    }
+
+    /// Whether the kernel has failed since then.
+    pub fn kernel_has_failed_since(&self, since: Instant) -> bool {
+        self.kernel_failed.is_some_and(|at| at >= since)
+    }
+
+    /// VIPs of these services are announced a little longer, if they are.
+    fn leave(&mut self, of: impl Fn(&str) -> bool, now: Instant) {
+        let Some(config) = &self.config else { return };
+        for (name, service) in config.services.iter().filter(|(name, _)| of(name.as_str())) {
+            for vip in service.vips.iter().map(Vip::prefix) {
+                // Of what has just changed the node may not have heard.
+                let news =
+                    |expected: &Expected| expected.since + NEWS > now && expected.what != Expect::Absent;
+                let was = match self.expects.get(&vip) {
+                    None => Expect::Absent,
+                    Some(expected) if news(expected) => Expect::Any,
+                    Some(expected) => expected.what,
+                };
+                if was != Expect::Absent && !self.orders.hold(name.as_str(), now) {
+                    self.leaving.entry(vip).or_insert(Leaving { until: now + DRAIN_TIME, was });
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        order.apply(&mut self.orders);
+        if self.unread {
+            self.meanwhile.push(order);
+        }
+    }
+
+    /// Whether a command about a service is heeded.
+    fn knows(&self, service: Option<&str>, now: Instant) -> bool {
+        let configured =
+            |service: &str| self.config.as_ref().is_some_and(|config| config.services.contains_key(service));
+        service.is_none_or(|service| configured(service) || self.orders.knows(service, now))
+    }
+
+    fn reload(&mut self, shape: Shape, config: Arc<Config>, routers: usize, now: Instant) {
+        if let (Some(before), Some(old)) = (&self.shape, &self.config) {
+            let resets = (0..routers).filter(|router| before.resets(&shape, *router));
+            self.resets.extend(resets.map(|router| (router, now)));
+            let fresh = config.checks.iter().filter(|(name, check)| old.checks.get(*name) != Some(check));
+            self.fresh.extend(fresh.map(|(name, _)| name.clone()));
+            self.fresh.retain(|name| config.checks.contains_key(name));
+        }
+        (self.shape, self.config) = (Some(shape), Some(config));
+    }
+}
+
+impl World {
+    /// Takes note of what a node is told.
+    pub fn note_told(&mut self, number: usize, input: &Input) {
+        self.refresh(number);
+        let (now, routers) = (self.now, self.routers.len());
+        let host = &mut self.hosts[number];
+        let truth = &mut host.truth;
+        match input {
+            Input::Command { command: Command::Drain { services, lasts, .. }, .. } => {
+                let service = name(services);
+                if truth.knows(service, now) {
+                    let order = Order::Drain(service.map(str::to_owned), lasts.map(|lasts| now + lasts));
+                    truth.leave(|name| service.is_none_or(|service| service == name), now);
+                    truth.obey(order);
+                }
+            }
+            Input::Command { command: Command::Undrain { services, .. }, .. } => {
+                let service = name(services);
+                if truth.knows(service, now) {
+                    truth.obey(Order::Undrain(service.map(str::to_owned)));
+                }
+            }
+            Input::Stop if truth.stopping.is_some() => truth.hurried = true,
+            Input::Stop => {
+                truth.leave(|_| true, now);
+                truth.stopping = Some(now);
+            }
+            Input::Read(Ok(read)) if truth.stopping.is_none() => {
+                if let Some(shape) = host.reading.clone() {
+                    truth.reload(shape, Arc::clone(&read.config), routers, now);
+                }
+                let reset: Vec<usize> =
+                    (truth.resets.iter()).filter(|(_, at)| **at == now).map(|(router, _)| *router).collect();
+                for router in reset {
+                    let pair = self.pair_index(number, router);
+                    self.disturb(pair);
+                }
+            }
+            Input::Late(_) => {
+                let mut late = host.disk.file.orders.clone();
+                truth.meanwhile.iter().for_each(|order| order.apply(&mut late));
+                late.expire(now);
+                truth.unread = false;
+                truth.by_wall |= host.disk.by_wall;
+                truth.leave(|name| late.hold(name, now), now);
+                truth.orders = late;
+            }
+            Input::Fact(_) | Input::Peer { .. } | Input::Tick => return,
+            Input::Read(_)
+            | Input::PeerEnded(_)
+            | Input::Bfd(_)
+            | Input::Heard { .. }
+            | Input::Identified(_)
+            | Input::Key { .. }
+            | Input::Command { .. }
+            | Input::GivenUp(_)
+            | Input::Rehearsed(_)
+            | Input::NoteLeft(_)
+            | Input::Saved(..)
+            | Input::Noticed(_)
+            | Input::HangUp => {}
+        }
+        self.dirty[number] = true;
+    }
+
+    /// Works out anew what is expected of a node, and when that may change by itself.
+    pub fn refresh(&mut self, number: usize) -> Option<Instant> {
+        let now = self.now;
+        let host = &mut self.hosts[number];
+        host.truth.orders.expire(now);
+        let mut again = None;
+        let mut vips: BTreeSet<IpNet> = host.truth.expects.keys().copied().collect();
+        if let Some(config) = &host.truth.config {
+            vips.extend(config.services.values().flat_map(|service| &service.vips).map(Vip::prefix));
+        }
+        for vip in vips {
+            let what = expect(host, &vip, now, &mut again);
+            let expected = host.truth.expects.entry(vip).or_insert(Expected { what, since: now });
+            if expected.what != what {
+                *expected = Expected { what, since: now };
+            }
+        }
+        again
+    }
+}
+
+fn name(services: &Services) -> Option<&str> {
+    match services {
+        Services::All => None,
+        Services::Service(name) => Some(name),
+    }
+}
+
+/// Notes when something is to be looked at again.
+fn sooner(again: &mut Option<Instant>, at: Instant, now: Instant) {
+    if at > now && at != NEVER {
+        *again = Some(again.map_or(at, |again| again.min(at)));
+    }
+}
+
+/// What routers should have of a VIP.
+fn expect(host: &mut Host, vip: &IpNet, now: Instant, again: &mut Option<Instant>) -> Expect {
+    let plain = plain(host, vip, now, again);
+    let Some((name, _)) = host.truth.config.as_ref().and_then(|config| service_of(config, vip)) else {
+        host.truth.leaving.remove(vip);
+        return plain;
+    };
+    let truth = &mut host.truth;
+    let drained = truth.orders.hold(&name, now);
+    if let Some(ends) = truth.orders.ends(&name) {
+        sooner(again, ends, now);
+    }
+    if host.node.is_none() {
+        return Expect::Absent;
+    }
+    if truth.unread || (truth.by_wall && truth.wall_was_set) {
+        return if plain == Expect::Absent { plain } else { Expect::Any };
+    }
+    if !drained && truth.stopping.is_none() {
+        truth.leaving.remove(vip);
+        return plain;
+    }
+    let Some(leaving) = truth.leaving.get_mut(vip).filter(|_| !truth.hurried) else {
+        return Expect::Absent;
+    };
+    // A stop goes on with what it found announced, also when a drain of it ends meanwhile.
+    let until = match truth.stopping {
+        Some(stopping) if !drained => stopping + DRAIN_TIME,
+        Some(stopping) => leaving.until.min(stopping + DRAIN_TIME),
+        None => leaving.until,
+    };
+    sooner(again, until, now);
+    if until <= now {
+        leaving.was = Expect::Absent;
+    }
+    leaving.was = match (leaving.was, plain) {
+        // What was taken away does not come back.
+        (Expect::Absent, _) | (_, Expect::Absent) => Expect::Absent,
+        (was, plain) if was == plain => was,
+        (_, _) => Expect::Any,
+    };
+    match leaving.was {
+        Expect::Present(route) => Expect::Present(Route { graceful: true, ..route }),
+        was @ (Expect::Absent | Expect::Any) => was,
+    }
+}
+
+/// The same, were there no operators.
+fn plain(host: &Host, vip: &IpNet, now: Instant, again: &mut Option<Instant>) -> Expect {
+    let (Some(_), Some(config)) = (&host.node, &host.truth.config) else { return Expect::Absent };
+    let Some((_, service)) = service_of(config, vip) else { return Expect::Absent };
+    let fresh = service.checks.checks(None).into_iter().any(|check| {
+        let settled = host.checks.get(check).is_some_and(|running| running.seen.verdict.is_some());
+        host.truth.fresh.contains(check) && !settled
+    });
+    let health = health(&service.checks, host);
+    let is_down = health != Some(true) && (service.on_down == OnDown::Withdraw || health.is_none());
+    if is_down && !fresh {
+        return Expect::Absent;
+    }
+    let is_host = vip.prefix_len() == vip.max_prefix_len();
+    if is_host && !host.kernel.is_usable(vip.addr()) {
+        return Expect::Absent;
+    }
+    if is_host && let Some(taken) = host.kernel.taken.get(&vip.addr()).filter(|at| **at + CONTESTED > now) {
+        sooner(again, *taken + CONTESTED, now);
+        return Expect::Any;
+    }
+    if fresh {
+        return Expect::Any;
+    }
+    let prepends = match (health, service.role) {
+        (Some(false), _) => usize::from(service.demoted.as_path_prepend),
+        (_, Role::Standby) => STANDBY,
+        (_, Role::Active(_)) => usize::from(service.announce.as_path_prepend),
+    };
+    Expect::Present(Route { prepends, med: service.announce.med, graceful: false })
+}
+
+fn service_of<'a>(config: &'a Config, vip: &IpNet) -> Option<(String, &'a Service)> {
+    let found = config.services.iter().find(|(_, service)| service.vips.contains(vip));
+    found.map(|(name, service)| (name.to_string(), service))
+}
+
+/// Whether a condition holds; `None`: that is not settled.
+fn health(condition: &Condition, host: &Host) -> Option<bool> {
+    match condition {
+        Condition::Check(check) => host.checks.get(check).and_then(|running| running.seen.verdict),
+        Condition::EachVip(_) => None,
+        Condition::All(of) => at_least(of.len(), of, host),
+        Condition::Any(of) => at_least(1, of, host),
+        Condition::AtLeast(needed, of) => at_least(*needed, of, host),
+    }
+}
+
+fn at_least(needed: usize, of: &[Condition], host: &Host) -> Option<bool> {
+    let count = |verdict: Option<bool>| of.iter().filter(|part| health(part, host) == verdict).count();
+    let (passing, unknown) = (count(Some(true)), count(None));
+    if passing >= needed {
+        Some(true)
+    } else if passing + unknown < needed {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// The addresses that should be on a host, healthy or not.
+pub fn always_bound(config: &Config) -> BTreeSet<IpNet> {
+    let always = config.services.values().filter(|service| service.bind == BindPolicy::Always);
+    always.flat_map(|service| &service.vips).filter(|vip| vip.is_host()).map(Vip::prefix).collect()
+}
