@@ -20,7 +20,7 @@ use super::read::{Field, Placed, Table, map_of, missing, short};
 use super::tree::Entry;
 use super::{bfd, defaults, graceful_restart, transport, value};
 
-/// Reads every peer. `None` when one of them is wrong, or there are none; `peer_defaults` is read in any case.
+/// Reads every peer. `None` when one of them is wrong; `peer_defaults` is read in any case.
 pub(super) fn read(
     entries: Option<&[Entry]>,
     defaults: Option<&Entry>,
@@ -90,24 +90,30 @@ pub(super) fn read(
     peers.into_iter().collect()
 }
 
-/// What stands under `peers:`: at least one.
+/// What stands under `peers:`; nothing where there are none.
 pub(super) fn entries<'t>(top: &mut Table<'t>, report: &mut Report) -> Option<&'t [Entry]> {
-    const HINT: &str = "name the routers to talk to: `peers: {tor-a: {address: 192.0.2.1, peer_as: 65000}}`";
     let entries = top.alias("peers", "neighbors", report, |node, key, report| {
-        let entries = map_of(node, key, "a map of peers by name", report)?;
-        if entries.is_empty() {
-            report.error(key, "there are no peers").hint(HINT);
-            return None;
-        }
-        Some(entries)
+        map_of(node, key, "a map of peers by name", report)
     });
     match entries {
-        Field::Absent => {
-            report.file_error(top.span.file, "`peers` is missing: there is nobody to announce to").hint(HINT);
-            None
-        }
+        Field::Absent => Some(&[]),
         Field::Broken => None,
         Field::Set(entries) => Some(entries.value),
+    }
+}
+
+/// Reports the services that nothing can announce.
+pub(super) fn look_for_media(services: &[&Entry], report: &mut Report) {
+    for entry in services {
+        report
+            .error(
+                entry.key_span,
+                format!(
+                    "`{}` cannot be announced: there are no peers, and it has no other medium",
+                    short(&entry.key)
+                ),
+            )
+            .hint("name the routers to talk to: `peers: {tor-a: {address: 192.0.2.1, peer_as: 65000}}`");
     }
 }
 

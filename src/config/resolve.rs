@@ -77,8 +77,13 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         let peers = (peers, peer_entries.unwrap_or_default());
         sense::look(peers, (services, &service_entries.list), &checks, report);
     }
+    let has_peers = peers.as_ref().is_none_or(|peers| !peers.is_empty());
+    if !has_peers {
+        peers::look_for_media(&service_entries.list, report);
+    }
     if let (Some(peers), Some(global)) = (&peers, &global)
         && global.router_id.is_none()
+        && has_peers
         && !peers.values().any(|peer| peer.address.ip().is_some_and(|ip| ip.is_ipv4()))
     {
         report

@@ -24,7 +24,9 @@ pub(super) fn look(
     }
     for entry in service_entries {
         if let Some(service) = services.get(entry.key.as_str()) {
-            look_at_reach(peers, service, entry, report);
+            if !peers.is_empty() {
+                look_at_reach(peers, service, entry, report);
+            }
             look_at_demoted(service, checks, entry, report);
         }
     }

@@ -42,10 +42,10 @@ pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceive
         .filter(|vip| vip.is_host())
         .map(Vip::ip)
         .collect();
-    // The configuration has one of these, or a `router_id`.
+    // Where there are peers, the configuration has one of these, or a `router_id`.
     let ipv4 = |peer: &&Peer| peer.address.ip().is_some_and(|ip| ip.is_ipv4());
     let peers: Vec<Peer> = config.peers.values().filter(ipv4).cloned().collect();
-    let Some(first) = peers.first() else { return (Some(Ipv4Addr::LOCALHOST), stream) };
+    let Some(first) = peers.first() else { return (None, stream) };
     match towards(first, &vips) {
         Ok(router_id) => (Some(router_id), stream),
         Err(error) => {

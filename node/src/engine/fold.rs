@@ -136,6 +136,9 @@ impl Engine {
         self.keep(&before, &was, now);
         self.facts.retain(&self.config);
         self.follow_drains(&before, out);
+        if self.facts.peers.is_empty() {
+            self.reach.begin(now);
+        }
         for peer in self.config.peers.keys() {
             self.facts.peers.entry(peer.clone()).or_default();
         }

@@ -112,6 +112,12 @@ impl Reach {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due
     }
+
+    /// The first routers are configured: what waits for them has waited for nothing so far.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.waiting.values_mut().for_each(|waiting| waiting.since = now);
+        self.due = (!self.waiting.is_empty()).then_some(now + PATIENCE);
+    }
 }
 
 impl Engine {
@@ -134,6 +140,11 @@ impl Engine {
         // While it stops, nothing is to be had by routers for long.
         if self.facts.shutdown.is_some() {
             self.reach = Reach::default();
+            return;
+        }
+        // Where no router is configured, none is waited for.
+        if self.facts.peers.is_empty() {
+            (self.reach.due, self.reach.lost, self.reach.gained) = (None, false, Gained::default());
             return;
         }
         if std::mem::take(&mut self.reach.lost) {

@@ -17,6 +17,7 @@ pub(super) const WRONG: &[(&str, &str)] = &[
     ("all", "local_as: {{ asn }}\nlog: {level: warn}\nlog: {level: debug, {a: b}: c}"),
     // The top level.
     ("all", "{}"),
+    ("all", "services: {web: {vips: [192.0.2.10], checks: []}}"),
     ("all", "local_as: 65001\npeers:\nservices:\nchecks:"),
     (
         "all",

@@ -30,6 +30,8 @@ struct Shape {
     /// Whether the check of web is another one.
     other_check: bool,
     second_tor: bool,
+    /// Whether there is no peer at all.
+    no_peers: bool,
     slow: [bool; 2],
     keep_addresses: bool,
     /// Whether tor-a keeps routes over a restart.
@@ -72,6 +74,9 @@ impl Shape {
         if !self.second_tor {
             config.peers.remove("tor-b");
         }
+        if self.no_peers {
+            config.peers.clear();
+        }
         config.shutdown.drain_time = if self.slow[0] { 3 * SECOND } else { Duration::ZERO };
         config.shutdown.unbind_delay = if self.slow[1] { SECOND } else { Duration::ZERO };
         config.shutdown.keep_addresses = self.keep_addresses;
@@ -103,6 +108,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
         prop::array::uniform2(mostly()),
         seldom(),
         any::<bool>(),
+        prop::bool::weighted(0.1),
     );
     let preempt = prop_oneof![
         3 => Just(Preempt::AtOnce),
@@ -113,7 +119,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
         |(
             (services, interfaces, bind_announced),
             (warms_up, preempt, standby),
-            (swapped, demotes, med, other_check, second_tor, slow, keep_addresses, graceful),
+            (swapped, demotes, med, other_check, second_tor, slow, keep_addresses, graceful, no_peers),
         )| Shape {
             warms_up,
             preempt,
@@ -126,6 +132,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
             med,
             other_check,
             second_tor,
+            no_peers,
             slow,
             keep_addresses,
             graceful,

@@ -141,3 +141,35 @@ fn a_reload_that_changes_only_the_route_leaves_the_verdict_and_routers_are_waite
     let at = ["# 192.0.2.1 at 1 routers", "# 2001:db8::1 at 1 routers"];
     assert_eq!(tell(&mut story, synced("tor-a", 3)), at);
 }
+
+#[test]
+fn without_peers_vips_are_ready_and_nothing_is_said_until_there_are_some() {
+    let with_peers = config([("a", service([A], []))]);
+    let without = Config { peers: BTreeMap::new(), ..with_peers.clone() };
+    let mut story = Story::begin(without);
+    start(&mut story.engine, story.now);
+    story.tell(listed(BTreeMap::new()));
+    story.bound(on("lo", A));
+    assert_eq!((is(&story, A), wait(&mut story, 60 * SECOND)), ("ready at 0".into(), Vec::new()));
+    assert_eq!(story.engine.deadline(), None);
+    tell(&mut story, Event::Reload(Arc::new(with_peers)));
+    assert_eq!(wait(&mut story, ms(4999)), [""; 0], "the new peers have their time");
+    let none = "# {192.0.2.1/32} at no router (tor-a: no session; tor-b: no session)";
+    assert_eq!(wait(&mut story, SECOND), [none]);
+    tell(&mut story, Event::PeerUp("tor-a".into()));
+    let version = story.engine.version().0;
+    assert_eq!(tell(&mut story, synced("tor-a", version)), ["# 192.0.2.1 at 1 routers"]);
+}
+
+#[test]
+fn without_peers_a_shutdown_waits_for_nobody() {
+    let mut story = Story::begin(Config { peers: BTreeMap::new(), ..config([("a", service([A], []))]) });
+    start(&mut story.engine, story.now);
+    story.tell(listed(BTreeMap::new()));
+    story.bound(on("lo", A));
+    let told = story.tell(Event::Shutdown);
+    assert!(told.contains(&"stop peers".to_owned()), "{told:?}");
+    let told = story.tell(Event::PeersStopped);
+    assert!(told.contains(&"unbind 192.0.2.1 on lo".to_owned()), "{told:?}");
+    assert_eq!(story.unbound(on("lo", A)).first().map(String::as_str), Some("exit"));
+}
