@@ -62,6 +62,7 @@
 //! | what an event changes | `fold` in [`vipcast_node::engine`] |
 //! | when a VIP is announced, and why not | `decide` in [`vipcast_node::engine`], [`vipcast_node::engine::Reason`] |
 //! | what a verdict means to routers | [`vipcast_node::media`] |
+//! | the fact behind a reason, in the log, `explain` and the API | `engine::cause` |
 //! | when a VIP is called announced, and what is said when no router has it | [`vipcast_node::engine::reach`] |
 //! | the order of bind, announce, withdraw, unbind | `plan` in [`vipcast_node::engine`], and nowhere else |
 //! | what holds a condition, and what degraded means for it | `condition` in [`vipcast_node::engine`] |

@@ -11,13 +11,12 @@ use vipcast_bgp::bfd;
 use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Whose};
 use vipcast_node::engine::reach;
-use vipcast_node::engine::{CheckFact, Drain, Engine, Everything, Held, Owner, Reason, Standing, Verdict};
+use vipcast_node::engine::{CheckFact, Drain, Engine, Everything, Owner, Standing, Verdict};
 use vipcast_node::health::report::HealthState;
 use vipcast_node::model::{self, Condition, Service};
 use vipcast_node::names::{CheckName, PeerName};
 use vipcast_node::peers::reduced_offer;
 use vipcast_node::vip::Vip;
-use vipcast_node::words;
 
 use super::api;
 use crate::check::lateness::Lateness;
@@ -135,7 +134,7 @@ pub fn explain(
         condition: condition(&service.checks, prefix) + &kept(engine, prefix),
         checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
         warning: around.announced_by_others.get(prefix).cloned(),
-        drain: lasting(engine, standing.service.as_str()).map(drain),
+        drain: engine.lasting_drain(&standing.service).map(drain),
         peers: around
             .peers
             .iter()
@@ -163,7 +162,7 @@ fn vip(engine: &Engine, around: &Surroundings, prefix: &Vip, standing: &Standing
         state: reach::word(verdict, sent_to).to_owned(),
         since_ms: ms(standing.since, now),
         reason: verdict.reason().map(|reason| reason.name().to_owned()),
-        why: verdict.reason().map(|reason| why(engine, prefix, reason, now)),
+        why: engine.why(prefix, now),
         bound: !prefix.is_host() || engine.facts().is_bound(prefix.ip()),
         sent_to,
         not_at: around.peers.iter().filter_map(missing).collect(),
@@ -193,48 +192,6 @@ fn heard(name: &PeerName, info: &PeerInfo, prefix: &Vip) -> Option<api::Heard> {
     })
 }
 
-/// The reason, and the fact that lies behind it.
-fn why(engine: &Engine, prefix: &Vip, reason: &Reason, now: Instant) -> String {
-    let facts = engine.facts();
-    let behind = match reason {
-        Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
-            facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
-        }
-        Reason::NotBound => obstacle(engine, prefix),
-        Reason::Contested => {
-            facts.contests.get(&prefix.ip()).map(|contest| format!("{} times by now", contest.losses))
-        }
-        Reason::Draining | Reason::Drained => {
-            let standing = engine.standing().get(prefix);
-            standing.and_then(|standing| lasting(engine, standing.service.as_str())).map(words::drain)
-        }
-        Reason::CheckDegraded { check } => facts.checks.get(check).and_then(|fact| fact.degraded.clone()),
-        Reason::WarmingUp => {
-            let until = facts.recovering.get(prefix).and_then(|recovery| recovery.warm_until);
-            until.map(|until| format!("for {} more", lasts(until, now)))
-        }
-        Reason::HeldBack => match facts.recovering.get(prefix).and_then(|recovery| recovery.held) {
-            Some(Held::Until(until)) => {
-                Some(format!("for {} more, or until `vipcast promote`", lasts(until, now)))
-            }
-            Some(Held::UntilPromoted) | None => Some("until `vipcast promote`".to_owned()),
-        },
-        Reason::Unusable { .. } | Reason::Standby | Reason::ShuttingDown | Reason::Shutdown => None,
-    };
-    behind.map_or_else(|| reason.to_string(), |behind| format!("{reason}: {behind}"))
-}
-
-/// How long until then, in whole seconds.
-fn lasts(until: Instant, now: Instant) -> String {
-    format!("{} s", until.saturating_duration_since(now).as_secs_f64().ceil())
-}
-
-/// Of the drains that hold for a service the one that ends last.
-fn lasting<'a>(engine: &'a Engine, service: &str) -> Option<&'a Drain> {
-    let drains = engine.facts().drains.of(service).map(|drain| &**drain);
-    drains.reduce(|first, second| if second.outlasts(first) { second } else { first })
-}
-
 fn address(engine: &Engine, prefix: &Vip, service: &Service) -> String {
     if !prefix.is_host() {
         return "a wider prefix: announced, never bound".to_owned();
@@ -255,13 +212,6 @@ fn address(engine: &Engine, prefix: &Vip, service: &Service) -> String {
         (true, Some(error)) => format!("cannot be bound: {error}"),
         (true, None) => "not on this host".to_owned(),
     }
-}
-
-/// What is in the way of binding a VIP.
-fn obstacle(engine: &Engine, prefix: &Vip) -> Option<String> {
-    let standing = engine.standing().get(prefix)?;
-    let service = engine.config().services.get(&standing.service)?;
-    engine.facts().obstacle(prefix.ip(), &service.interface)
 }
 
 fn bfd_of(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::Bfd> {

@@ -13,6 +13,7 @@
 
 mod address;
 mod carry;
+mod cause;
 mod condition;
 mod contest;
 mod decide;

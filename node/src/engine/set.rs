@@ -8,7 +8,7 @@ use crate::vip::Vip;
 use vipcast_bgp::{Instant, RouteAttributes};
 
 use super::plan::Change;
-use super::{Decision, Engine, Reason, Standing, Verdict};
+use super::{Decision, Engine, Standing};
 use crate::media::bgp::ServiceRoutes;
 use crate::model::{Config, Service};
 use crate::names::ServiceName;
@@ -87,7 +87,7 @@ impl Engine {
         if is_news {
             let from = before.map(|before| before.decision.verdict.clone());
             let to = Some(decision.verdict.clone());
-            let cause = self.cause(&decision.verdict);
+            let cause = decision.verdict.reason().and_then(|reason| self.cause(&vip, service, reason, now));
             out.tell(What::Vip { vip, service: service.clone(), from, to, cause });
         }
         let is_other = before.is_none_or(|before| before.decision != decision || before.service != *service);
@@ -95,25 +95,5 @@ impl Engine {
             self.standing.insert(vip, Standing { service: service.clone(), decision, since });
         }
         is_news
-    }
-
-    /// What the check that is to blame said last.
-    fn cause(&self, verdict: &Verdict) -> Option<String> {
-        match verdict.reason()? {
-            Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
-                self.facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
-            }
-            Reason::CheckDegraded { check } => self.facts.checks.get(check)?.degraded.clone(),
-            Reason::Standby
-            | Reason::WarmingUp
-            | Reason::HeldBack
-            | Reason::NotBound
-            | Reason::Unusable { .. }
-            | Reason::Contested
-            | Reason::Draining
-            | Reason::Drained
-            | Reason::ShuttingDown
-            | Reason::Shutdown => None,
-        }
     }
 }

@@ -125,7 +125,7 @@ fn a_service_that_was_down_warms_up_before_it_is_announced_plainly() {
         [
             "advertise 3: 192.0.2.1++",
             "# check alive Up",
-            "# 192.0.2.1: withheld (check_down) -> demoted (warming_up)"
+            "# 192.0.2.1: withheld (check_down) -> demoted (warming_up): for 30 s more"
         ]
     );
     assert_eq!(story.wait(30 * SECOND - ms(1)), [""; 0]);
@@ -171,7 +171,7 @@ fn one_that_does_not_preempt_stays_demoted_until_it_is_promoted() {
         [
             "advertise 3: 192.0.2.1++",
             "# check alive Up",
-            "# 192.0.2.1: withheld (check_down) -> demoted (held_back)"
+            "# 192.0.2.1: withheld (check_down) -> demoted (held_back): until `vipcast promote`"
         ]
     );
     assert_eq!(story.wait(1000 * 3600 * SECOND), [""; 0]);
@@ -230,7 +230,10 @@ fn one_that_was_degraded_does_not_preempt_either() {
     story.tell(degraded(&config, "alive", Some("slow"), now));
     assert_eq!(
         story.tell(degraded(&config, "alive", None, now)),
-        ["# alive no longer degraded", "# 192.0.2.1: demoted (check_degraded) -> demoted (held_back)"]
+        [
+            "# alive no longer degraded",
+            "# 192.0.2.1: demoted (check_degraded) -> demoted (held_back): until `vipcast promote`"
+        ]
     );
     story.tell(Event::Promote("web".into(), order()));
     assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1");

@@ -1,0 +1,64 @@
+//! The fact behind a reason, in words. The log, the records, `explain` and the API all say it with these.
+
+use vipcast_bgp::Instant;
+
+use super::{Drain, Engine, Held, Reason};
+use crate::names::ServiceName;
+use crate::vip::Vip;
+use crate::words;
+
+impl Engine {
+    /// Why a VIP is not announced plainly, with the fact behind it; `None` where it is, or is not configured.
+    pub fn why(&self, vip: &Vip, now: Instant) -> Option<String> {
+        let standing = self.standing.get(vip)?;
+        let reason = standing.decision.verdict.reason()?;
+        Some(match self.cause(vip, &standing.service, reason, now) {
+            Some(cause) => format!("{reason}: {cause}"),
+            None => reason.to_string(),
+        })
+    }
+
+    /// The fact behind the reason of a VIP's verdict, where the reason alone does not say it.
+    pub(super) fn cause(
+        &self,
+        vip: &Vip,
+        service: &ServiceName,
+        reason: &Reason,
+        now: Instant,
+    ) -> Option<String> {
+        let facts = &self.facts;
+        match reason {
+            Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
+                facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
+            }
+            Reason::CheckDegraded { check } => facts.checks.get(check)?.degraded.clone(),
+            Reason::WarmingUp => {
+                let until = facts.recovering.get(vip)?.warm_until?;
+                Some(format!("for {} more", left(until, now)))
+            }
+            Reason::HeldBack => Some(match facts.recovering.get(vip).and_then(|recovery| recovery.held) {
+                Some(Held::Until(until)) => {
+                    format!("for {} more, or until `vipcast promote`", left(until, now))
+                }
+                Some(Held::UntilPromoted) | None => "until `vipcast promote`".to_owned(),
+            }),
+            Reason::NotBound => facts.obstacle(vip.ip(), &self.config.services.get(service)?.interface),
+            Reason::Contested => {
+                facts.contests.get(&vip.ip()).map(|contest| format!("{} times by now", contest.losses))
+            }
+            Reason::Draining | Reason::Drained => self.lasting_drain(service).map(words::drain),
+            Reason::Unusable { .. } | Reason::Standby | Reason::ShuttingDown | Reason::Shutdown => None,
+        }
+    }
+
+    /// Of the drains that hold for a service the one that ends last.
+    pub fn lasting_drain(&self, service: &ServiceName) -> Option<&Drain> {
+        let drains = self.facts.drains.of(service.as_str()).map(|drain| &**drain);
+        drains.reduce(|first, second| if second.outlasts(first) { second } else { first })
+    }
+}
+
+/// How long until then, in whole seconds.
+fn left(until: Instant, now: Instant) -> String {
+    format!("{} s", until.saturating_duration_since(now).as_secs_f64().ceil())
+}
