@@ -14,12 +14,13 @@ use std::{fs, io, thread};
 
 use ipnet::IpNet;
 use tokio::sync::watch;
-use tracing::{info, warn};
 use vipcast_bgp::Instant;
 use vipcast_node::engine::Engine;
 use vipcast_node::model::{BindPolicy, Config};
 use vipcast_node::names::PeerName;
 use vipcast_node::vip::Vip;
+
+use crate::log::{note, trouble};
 
 /// Programs that announce what is on the host's interfaces, where they are told to.
 const DAEMONS: [&str; 7] = ["bird", "bird6", "bgpd", "ospfd", "ospf6d", "isisd", "calico-node"];
@@ -59,14 +60,14 @@ impl Exporters {
                     return false;
                 }
                 if let Some(said) = &said {
-                    warn!(hint = HINT, "{said}");
+                    trouble!(hint = HINT, "{said}");
                 }
                 *known = said;
                 true
             });
         });
         if let Err(error) = started {
-            info!(%error, "cannot look for other routing daemons on this host");
+            note!(%error, "cannot look for other routing daemons on this host");
         }
     }
 
@@ -102,7 +103,7 @@ impl Exporters {
         }
         for (prefix, said) in &found {
             if !self.announced.contains_key(prefix) {
-                warn!(hint = HINT, "{said}");
+                trouble!(hint = HINT, "{said}");
             }
         }
         self.announced = found;

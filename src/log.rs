@@ -10,9 +10,13 @@
 //! **Thread.** One, started by [`start`] for the life of the process; only it writes to stderr. It blocks there as long as
 //! stderr does, and [`finish`] gives it a moment at the end.
 //!
+//! What a port has to say of itself goes through `note!`, `trouble!` or `failure!`; everything else is a record, and
+//! [`crate::journal`] writes it.
+//!
 //! Where stderr is the journal, each line begins with its syslog priority (`<4>` for a warning) instead of a time, so
 //! that `journalctl -p warning` works and no time is printed twice.
 
+mod door;
 mod form;
 mod line;
 mod queue;
@@ -28,6 +32,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 use vipcast_node::model::{self, LogLevel};
 
+pub(crate) use self::door::{failure, note, trouble};
 use self::form::Form;
 use self::line::Lines;
 use self::writer::Log as Thread;

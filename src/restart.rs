@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use self::trial::{Outcome, Trouble, run};
 use crate::control::api::Refusal;
+use crate::log::trouble;
 use crate::version::Identity;
 
 /// How long it may take to say which version it is.
@@ -63,7 +64,7 @@ fn none_hangs() -> Result<(), Refusal> {
         }),
         // Without /proc nothing can be seen of it, and most restarts are well without.
         Err(error) => {
-            tracing::warn!(%error, "cannot look whether threads hang");
+            trouble!(%error, "cannot look whether threads hang");
             Ok(())
         }
     }

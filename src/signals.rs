@@ -34,8 +34,8 @@ use nix::unistd::getpid;
 use rustix::event::{PollFd, PollFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tracing::{info, warn};
 
+use crate::log::{note, trouble};
 use crate::{log, restart};
 
 /// How often a signal that means nothing is mentioned.
@@ -139,7 +139,7 @@ impl Signals {
                 Ok(Some(info)) => info,
                 Ok(None) | Err(Errno::EINTR) => continue,
                 Err(error) => {
-                    warn!(%error, "cannot read signals");
+                    trouble!(%error, "cannot read signals");
                     tokio::time::sleep(LOOK_AGAIN).await;
                     continue;
                 }
@@ -165,7 +165,7 @@ impl Signals {
         }
         self.mentioned.insert(raw, now);
         let signal = number.map_or_else(|| format!("signal {raw}"), |number| number.as_str().to_owned());
-        info!(from_pid = from, "{signal} means nothing to vipcast and was ignored");
+        note!(from_pid = from, "{signal} means nothing to vipcast and was ignored");
     }
 }
 

@@ -48,6 +48,7 @@ use super::limit::{Answer, Limit};
 use super::looks::Looks;
 use super::turn::Turns;
 use super::words;
+use crate::log::trouble;
 use crate::signals;
 
 mod starter;
@@ -335,7 +336,7 @@ fn start(Program { mut command, who }: Program) -> Result<Child, String> {
 fn kill_group(leader: Pid) {
     match killpg(leader, Signal::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
-        Err(error) => tracing::warn!(group = leader.as_raw(), %error, "cannot kill the processes of a check"),
+        Err(error) => trouble!(group = leader.as_raw(), %error, "cannot kill the processes of a check"),
     }
 }
 

@@ -22,6 +22,8 @@ use super::limit::{Answer, Limit};
 use super::netlink::{Asker, Netlink, messages};
 use super::words;
 
+use crate::log::trouble;
+
 #[cfg(test)]
 mod tests;
 
@@ -151,7 +153,7 @@ async fn hear(mut subscribed: io::Result<Netlink>, bells: Arc<Bells>) {
             },
             Err(error) => words::io_error(error),
         };
-        tracing::warn!(cause = error, "not told when links change: trying again");
+        trouble!(cause = error, "not told when links change: trying again");
         tokio::time::sleep(PAUSE).await;
         subscribed = subscribe();
         everything();

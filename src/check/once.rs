@@ -13,6 +13,7 @@ use vipcast_node::names::{CheckName, ServiceName};
 use super::owners::owners;
 use super::probe::{Prober, Shared};
 use super::runner;
+use crate::log::trouble;
 use crate::vip::Here;
 
 /// How long the end waits for killed programs to go.
@@ -42,7 +43,7 @@ pub fn probe(
         drop(shared);
         let outcomes = probes.join_all().await.into_iter().collect();
         if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
-            tracing::warn!("a program of a check cannot be killed; it is left behind");
+            trouble!("a program of a check cannot be killed; it is left behind");
         }
         outcomes
     });

@@ -50,6 +50,7 @@ use super::looks::LOOKS;
 use super::owners::{Owner, owners};
 use super::probe::{Prober, Shared};
 use super::resolve::LOOKUPS;
+use crate::log::{failure, trouble};
 use crate::vip::Here;
 
 #[cfg(test)]
@@ -152,11 +153,11 @@ impl Thread {
     fn end(self, patience: Duration) {
         match self.ended.recv_timeout(patience) {
             Err(blocking::RecvTimeoutError::Timeout) => {
-                tracing::warn!("the thread of the checks hangs; it is left behind");
+                trouble!("the thread of the checks hangs; it is left behind");
             }
             Ok(()) | Err(blocking::RecvTimeoutError::Disconnected) => {
                 if self.handle.join().is_err() {
-                    tracing::error!("the thread of the checks panicked");
+                    failure!("the thread of the checks panicked");
                 }
             }
         }
@@ -167,7 +168,7 @@ impl Thread {
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     if let Err(error) = limit.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard)) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
+        trouble!(%error, "cannot raise the limit of open files");
     }
 }
 
@@ -220,7 +221,7 @@ async fn keep_running(
     checks.tasks.shutdown().await;
     drop(checks);
     if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
-        tracing::warn!("a program of a check cannot be killed; it is left behind");
+        trouble!("a program of a check cannot be killed; it is left behind");
     }
 }
 
@@ -271,7 +272,7 @@ impl Checks {
         if let Some((name, running)) = found
             && error.is_panic()
         {
-            tracing::error!(check = %name, %error, "the check panicked and begins anew");
+            failure!(check = %name, %error, "the check panicked and begins anew");
             let (name, definition) = (name.clone(), Arc::clone(&running.definition));
             self.begin(name, definition, WITHIN);
         }

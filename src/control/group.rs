@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::Group;
-use tracing::{info, warn};
 
 use super::socket::SocketFile;
+
+use crate::log::{note, trouble};
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -33,7 +34,7 @@ pub(super) fn give(socket: &SocketFile, group: &str) -> Looking {
             let _silent = looked.recv_timeout(PATIENCE);
         }
         Err(error) => {
-            warn!(%error, "cannot look for the group of the control socket; only its owner may use it")
+            trouble!(%error, "cannot look for the group of the control socket; only its owner may use it")
         }
     }
     Looking { _wanted: wanted }
@@ -48,13 +49,13 @@ fn look(socket: &SocketFile, group: &str, wanted: &Weak<()>, first: &mpsc::Sende
         match result {
             Ok(()) => {
                 if told.is_some() {
-                    info!(group, "the group of the control socket is there");
+                    note!(group, "the group of the control socket is there");
                 }
                 return;
             }
             Err(cause) if told.as_ref() == Some(&cause) => {}
             Err(cause) => {
-                warn!(group, reason = cause, "only the owner of the control socket may use it");
+                trouble!(group, reason = cause, "only the owner of the control socket may use it");
                 told = Some(cause);
             }
         }

@@ -21,7 +21,7 @@ use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
-use tracing::{debug, info, warn};
+use tracing::debug;
 use vipcast_node::model::Control;
 
 use super::api::Refusal;
@@ -32,6 +32,8 @@ use super::line::Line;
 pub use super::request::{Answer, Command, Reply, Request, parse_vip};
 use super::request::{Body, command};
 use super::upkeep::{Upkeep, Where};
+
+use crate::log::{note, trouble};
 
 /// Pause after an error of `accept` itself, such as too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -259,13 +261,13 @@ impl Troubles {
             self.untold += 1;
             return;
         }
-        warn!(%error, untold = self.untold, "cannot accept a control connection");
+        trouble!(%error, untold = self.untold, "cannot accept a control connection");
         *self = Self { told: Some(now), untold: 0 };
     }
 
     fn over(&mut self) {
         if self.untold > 0 {
-            info!(untold = self.untold, "control connections are accepted again");
+            note!(untold = self.untold, "control connections are accepted again");
             self.untold = 0;
         }
     }

@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{info, warn};
 use vipcast_node::model::Control;
 
 use super::group::{self, Looking};
 use super::socket::{Found, SocketError, SocketFile, listen};
 use crate::blocking::Threads;
+use crate::log::{note, trouble};
 
 /// How often the file of the socket is looked at.
 pub(super) const LOOK: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
@@ -129,7 +129,7 @@ impl Upkeep {
     async fn made(&mut self, listener: UnixListener, place: Place) {
         let before = self.place.lock().replace(place);
         if before.is_some() && self.told.is_none() {
-            warn!(path = %self.control.socket.display(), "the control socket was removed, and is put back");
+            trouble!(path = %self.control.socket.display(), "the control socket was removed, and is put back");
         }
         self.is_there();
         // The server may be gone.
@@ -138,7 +138,7 @@ impl Upkeep {
 
     fn is_there(&mut self) {
         if self.told.take().is_some() {
-            info!(path = %self.control.socket.display(), "the control socket is there");
+            note!(path = %self.control.socket.display(), "the control socket is there");
         }
     }
 
@@ -147,7 +147,7 @@ impl Upkeep {
         if self.told.as_ref() == Some(said) {
             return;
         }
-        warn!(error = said, hint, "running without the control socket; it is tried again every {LOOK:?}");
+        trouble!(error = said, hint, "running without the control socket; it is tried again every {LOOK:?}");
         self.told = Some(said.clone());
     }
 }

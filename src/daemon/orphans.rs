@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
-use tracing::{debug, warn};
+use tracing::debug;
+
+use crate::log::trouble;
 
 /// Between two looks; far longer than an exec check leaves a program of its own unreaped.
 const LOOK: Duration = Duration::from_secs(5);
@@ -32,7 +34,7 @@ pub(super) fn adopt() {
     }
     let thread = thread::Builder::new().name("orphans".to_owned()).stack_size(128 * 1024);
     if let Err(error) = thread.spawn(reap_for_ever) {
-        warn!(%error, "orphans will not be reaped");
+        trouble!(%error, "orphans will not be reaped");
     }
 }
 

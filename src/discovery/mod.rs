@@ -21,12 +21,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::debug;
 use vipcast_bgp::host::Host;
 
 use self::packet::Packet;
 use self::socket::LinkSocket;
 use crate::blocking::Threads;
+use crate::log::trouble;
 
 /// Between two advertisements, as routers do it for unnumbered sessions.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -121,7 +122,7 @@ async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::Unbo
         if let Err(error) = serve(&threads, &name, &link, &mut host, &heard).await {
             let error = error.to_string();
             if said.as_ref() != Some(&error) {
-                warn!(
+                trouble!(
                     interface = name,
                     error,
                     hint = "raw sockets take CAP_NET_RAW",

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use tracing::warn;
 use vipcast_bgp::net::clock;
 use vipcast_node::model::{Config, Peer};
 use vipcast_node::vip::Vip;
+
+use crate::log::trouble;
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -49,7 +50,7 @@ pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceive
     match towards(first, &vips) {
         Ok(router_id) => (Some(router_id), stream),
         Err(error) => {
-            warn!(peer = first.address.ip().map(tracing::field::display), %error, hint = "or write `router_id` in the configuration",
+            trouble!(peer = first.address.ip().map(tracing::field::display), %error, hint = "or write `router_id` in the configuration",
                 "our router id is not known yet: waiting for the address towards the first peer");
             tokio::spawn(async move {
                 let began = clock::now();

@@ -4,9 +4,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::errno::Errno;
-use tracing::{debug, warn};
+use tracing::debug;
 use vipcast_bgp::net::Speaker;
 use vipcast_node::model::Listen;
+
+use crate::log::trouble;
 
 /// Listens on every address that is configured; on those that cannot be had yet, as soon as they can.
 pub(super) fn listen(speaker: &mut Speaker, listen: &Listen) {
@@ -22,7 +24,7 @@ pub(super) fn listen(speaker: &mut Speaker, listen: &Listen) {
             }
             Err(error) => {
                 let hint = why_deaf(&error);
-                warn!(%address, %error, hint, "cannot listen for peers yet; trying again, and dialling meanwhile");
+                trouble!(%address, %error, hint, "cannot listen for peers yet; trying again, and dialling meanwhile");
                 speaker.listen_later(address, &error);
             }
         }

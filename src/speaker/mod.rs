@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
 use vipcast_bgp::bfd::{BfdEvent, Sessions};
 use vipcast_bgp::fsm::Liveness;
 use vipcast_bgp::host::Host;
@@ -29,6 +28,7 @@ use vipcast_node::notice::Notice;
 
 use self::keys::Keys;
 use crate::discovery::{Discovery, Heard};
+use crate::log::{failure, note, trouble};
 
 /// How long the last packets of BFD may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -205,11 +205,11 @@ impl Speaker {
         if self.bfd.is_none() && !sessions.is_empty() {
             match Bfd::start(Options::default()) {
                 Ok((bfd, events)) => {
-                    info!(priority = %bfd.priority(), "BFD started");
+                    note!(priority = %bfd.priority(), "BFD started");
                     self.bfd = Some((bfd, events));
                 }
                 // Without it, strict peers stay down and the others are watched by their hold timers alone.
-                Err(error) => error!(%error, "cannot start BFD"),
+                Err(error) => failure!(%error, "cannot start BFD"),
             }
         }
         if let Some((bfd, _)) = &self.bfd {
@@ -239,7 +239,7 @@ impl Speaker {
         if let Some((bfd, _)) = self.bfd.take()
             && !bfd.stop(GOODBYE)
         {
-            warn!("BFD did not end in time");
+            trouble!("BFD did not end in time");
         }
     }
 }

@@ -12,6 +12,8 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use super::file::{MODE, set_aside};
 
+use crate::log::trouble;
+
 /// Why there is no lock.
 #[derive(Debug)]
 pub(super) enum Unlocked {
@@ -34,7 +36,7 @@ pub(super) fn take(path: &Path) -> Result<File, Unlocked> {
         let mut lock = match open(path) {
             Ok(lock) => lock,
             Err(error) if path.symlink_metadata().is_ok_and(|about| !about.is_file()) => {
-                tracing::warn!(%error, path = %path.display(), "the lock is no plain file; it is set aside");
+                trouble!(%error, path = %path.display(), "the lock is no plain file; it is set aside");
                 set_aside(path)?;
                 continue;
             }
@@ -48,7 +50,7 @@ pub(super) fn take(path: &Path) -> Result<File, Unlocked> {
                 (&lock).take(32).read_to_end(&mut pid)?;
                 let pid = String::from_utf8_lossy(&pid);
                 if holders(&about).iter().all(|holder| !is_vipcast(*holder)) {
-                    tracing::warn!(path = %path.display(), "a program that is not vipcast holds the lock; it is made anew");
+                    trouble!(path = %path.display(), "a program that is not vipcast holds the lock; it is made anew");
                     set_aside(path)?;
                     continue;
                 }
@@ -65,7 +67,7 @@ pub(super) fn take(path: &Path) -> Result<File, Unlocked> {
         lock.rewind()?;
         // For people: on a full disk the lock holds all the same.
         if let Err(error) = writeln!(lock, "{}", std::process::id()) {
-            tracing::warn!(%error, path = %path.display(), "cannot write the process id");
+            trouble!(%error, path = %path.display(), "cannot write the process id");
         }
         return Ok(lock);
     }

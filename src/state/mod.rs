@@ -27,7 +27,6 @@ use nix::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tracing::{info, warn};
 use vipcast_node::engine::{Drains, HeldBack, Left};
 use vipcast_node::vip::Vip;
 
@@ -35,6 +34,8 @@ use self::lock::Unlocked;
 use self::restart::Announced;
 pub use self::store::{Late, Opened, Store};
 use self::stored::Clocks;
+
+use crate::log::{note, trouble};
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +97,10 @@ impl StateDir {
         let mut directory = Self { path: path.to_owned(), directory: held, lock: None };
         if let Err(error) = directory.take_lock()? {
             let path = path.display();
-            warn!(%error, %path, "no lock on the state directory: nothing keeps a second vipcast from using it");
+            trouble!(%error, %path, "no lock on the state directory: nothing keeps a second vipcast from using it");
         }
         if let Err(error) = file::sweep(path) {
-            warn!(%error, path = %path.display(), "cannot sweep up the state directory");
+            trouble!(%error, path = %path.display(), "cannot sweep up the state directory");
         }
         Ok(directory)
     }
@@ -149,7 +150,7 @@ impl StateDir {
         let clocks = match Clocks::read() {
             Ok(clocks) => clocks,
             Err(error) => {
-                warn!(%error, "cannot read the time since the boot: {LOST}");
+                trouble!(%error, "cannot read the time since the boot: {LOST}");
                 return Ok(Drains::default());
             }
         };
@@ -158,13 +159,13 @@ impl StateDir {
             self.keep_a_copy(DRAINS);
         }
         for (service, error) in &restored.damaged {
-            warn!(service, error, "the drain of this service cannot be understood and is forgotten");
+            trouble!(service, error, "the drain of this service cannot be understood and is forgotten");
         }
         if restored.ended {
             // Or it would be in force again when the clock goes back.
             let written = self.save_drains(&restored.drains);
             if let Err(error) = &written {
-                warn!(error = error as &dyn std::error::Error, "drains that are over stay written down");
+                trouble!(error = error as &dyn std::error::Error, "drains that are over stay written down");
             }
         }
         Ok(restored.drains)
@@ -181,11 +182,11 @@ impl StateDir {
         const LOST: &str = "the restart is taken for one after a crash";
         let Some(announced) = self.read::<Announced>(RESTART, LOST)? else { return Ok(None) };
         if let Err(error) = self.withdraw_announced() {
-            warn!(error = &error as &dyn std::error::Error, "the note of a graceful restart stays");
+            trouble!(error = &error as &dyn std::error::Error, "the note of a graceful restart stays");
         }
         let is_ours = announced.is_ours();
         if !is_ours {
-            info!("the note of a graceful restart is not of this process: nothing follows from it");
+            note!("the note of a graceful restart is not of this process: nothing follows from it");
         }
         Ok(is_ours.then_some(announced.vips))
     }
@@ -236,9 +237,9 @@ impl StateDir {
         match file::copy_aside(&path) {
             Ok(copy) => {
                 let (path, copy) = (path.display(), copy.display());
-                warn!(%path, %copy, "there is more in it than this version understands; a copy is kept");
+                trouble!(%path, %copy, "there is more in it than this version understands; a copy is kept");
             }
-            Err(error) => warn!(%error, path = %path.display(), "cannot keep a copy"),
+            Err(error) => trouble!(%error, path = %path.display(), "cannot keep a copy"),
         }
     }
 
@@ -269,10 +270,10 @@ pub(crate) fn understand<T: DeserializeOwned>(path: &Path, lost: &str) -> io::Re
         let path = path.display();
         match aside {
             Ok(aside) => {
-                warn!(error, aside = %aside.display(), "{path} is damaged and was set aside: {lost}");
+                trouble!(error, aside = %aside.display(), "{path} is damaged and was set aside: {lost}");
             }
             Err(not_moved) => {
-                warn!(error, %not_moved, "{path} is damaged and cannot be set aside: {lost}");
+                trouble!(error, %not_moved, "{path} is damaged and cannot be set aside: {lost}");
             }
         }
         None

@@ -24,7 +24,6 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{error, info, warn};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
 use vipcast_node::engine::{Drains, HeldBack, Left};
@@ -33,6 +32,8 @@ use vipcast_node::vip::Vip;
 
 use super::disk::Disk;
 use super::{StateDir, StateError};
+
+use crate::log::{failure, note, trouble};
 
 /// How long a start waits for the state directory.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -166,7 +167,7 @@ impl Store {
             Writer { path: path.to_owned(), shared: Arc::clone(&shared), progress, late, disk: None };
         let thread = thread::Builder::new().name("state".into()).spawn(move || writer.run(&open, &first));
         if let Err(error) = thread {
-            warn!(%error, "no thread for the state directory: nothing will survive a restart");
+            trouble!(%error, "no thread for the state directory: nothing will survive a restart");
         }
         let unread = Left { unread: true, ..Left::default() };
         let left = match found.recv_timeout(PATIENCE) {
@@ -174,12 +175,15 @@ impl Store {
             Ok(Err(error @ StateError::Taken { .. })) => return Err(error),
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
-                warn!(error, "running without state: drains and what is held back do not survive a restart");
+                trouble!(
+                    error,
+                    "running without state: drains and what is held back do not survive a restart"
+                );
                 unread
             }
             Err(_) => {
                 let path = path.display();
-                warn!(%path, "the state directory does not answer: running without what is in it until it does");
+                trouble!(%path, "the state directory does not answer: running without what is in it until it does");
                 unread
             }
         };
@@ -267,7 +271,7 @@ impl Store {
         self.shared.change(|wishes| wishes.over = true);
         let over = async { while self.progress.changed().await.is_ok() {} };
         if tokio::time::timeout(FINISH, over).await.is_err() {
-            error!(path = %self.path.display(), "the state directory does not answer: the last change may be lost");
+            failure!(path = %self.path.display(), "the state directory does not answer: the last change may be lost");
         }
     }
 }
@@ -292,7 +296,7 @@ impl Written {
         match result {
             Ok(()) => {
                 if self.failed.take().is_some() {
-                    info!("the state directory can be written again");
+                    note!("the state directory can be written again");
                 }
                 self.saved = number;
             }
@@ -300,7 +304,7 @@ impl Written {
                 let words = cause(&error);
                 if self.failed.as_ref().is_none_or(|(_, before)| *before != words) {
                     let error = &error as &dyn std::error::Error;
-                    warn!(
+                    trouble!(
                         error,
                         "not saved: it will not survive a restart; it is tried again until it is saved"
                     );
@@ -353,7 +357,7 @@ impl<D: Disk> Writer<D> {
                 why_closed = Some(cause(&error));
                 if let Err(std::sync::mpsc::SendError(Err(error))) = first.send(Err(error)) {
                     let error = &error as &dyn std::error::Error;
-                    warn!(
+                    trouble!(
                         error,
                         "running without state: drains and what is held back do not survive a restart"
                     );
@@ -365,13 +369,13 @@ impl<D: Disk> Writer<D> {
         while let Some((drains, held, announced)) = self.next(retry_at) {
             let is_elsewhere = self.disk.as_ref().is_some_and(D::is_elsewhere);
             if is_elsewhere {
-                warn!(path = %self.path.display(), "the state directory is another one now: it is read before it is written");
+                trouble!(path = %self.path.display(), "the state directory is another one now: it is read before it is written");
                 (self.disk, before) = (None, Before::Running);
             }
             if self.disk.is_none() && (is_elsewhere || retry_at <= clock::now()) {
                 match open() {
                     Ok((left, disk)) => {
-                        info!(path = %self.path.display(), "the state directory can be used now");
+                        note!(path = %self.path.display(), "the state directory can be used now");
                         self.disk = Some(disk);
                         self.found(left, None, before);
                         // What was to be written is merged first.
@@ -403,7 +407,7 @@ impl<D: Disk> Writer<D> {
                 (Some(Note::Withdraw), Some(disk)) => {
                     if let Err(error) = disk.withdraw_announced() {
                         let error = &error as &dyn std::error::Error;
-                        warn!(error, "the note of a graceful restart that came to nothing stays");
+                        trouble!(error, "the note of a graceful restart that came to nothing stays");
                     }
                 }
                 // What is there is used up when the directory can be read.

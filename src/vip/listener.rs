@@ -25,6 +25,8 @@ use super::requester::{Done, Job, Refusal};
 use super::socket::{Netlink, is_overrun, readable};
 use super::view::View;
 
+use crate::log::trouble;
+
 /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR (linux/rtnetlink.h).
 const GROUPS: [u32; 3] = [1, 5, 9];
 /// Room for what was not read yet, some twenty thousand notifications. It is taken only when it is needed.
@@ -64,7 +66,7 @@ impl Listener {
             self.list_if_due();
             let timeout = (!self.lists).then(|| self.list_at.saturating_duration_since(Instant::now()));
             if let Err(error) = readable(&[self.socket.as_fd(), self.wake.as_fd()], timeout) {
-                tracing::warn!(%error, "cannot wait for address changes: trying again");
+                trouble!(%error, "cannot wait for address changes: trying again");
                 std::thread::sleep(PAUSE);
             }
             // Empty is fine: it only wakes.
@@ -83,7 +85,7 @@ impl Listener {
                         match listing {
                             Ok(listing) => self.listed(listing),
                             Err(error) => {
-                                tracing::warn!(%error, "cannot list the host's addresses: trying again");
+                                trouble!(%error, "cannot list the host's addresses: trying again");
                                 self.list_at = self.list_at.min(Instant::now() + PAUSE);
                             }
                         }
@@ -131,7 +133,7 @@ impl Listener {
                     self.list_soon();
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "not told when addresses change: trying again");
+                    trouble!(%error, "not told when addresses change: trying again");
                     std::thread::sleep(PAUSE);
                     if let Ok(socket) = subscribe() {
                         self.socket = socket;

@@ -40,6 +40,8 @@ use self::note::Notes;
 use self::requester::{Job, Requester};
 use self::view::View;
 
+use crate::log::trouble;
+
 /// How long the start waits for the first listing. A kernel that is busy for longer is waited for by nobody.
 const FIRST_LISTING: Duration = Duration::from_secs(2);
 
@@ -102,7 +104,7 @@ impl Binder {
         thread("netlink").spawn(move || requester.run()).map_err(VipError::Thread)?;
         thread("addresses").spawn(move || listener.run()).map_err(VipError::Thread)?;
         if tokio::time::timeout(FIRST_LISTING, listed).await.is_err() {
-            tracing::warn!("the kernel is slow to list the host's addresses: nothing is bound before it has");
+            trouble!("the kernel is slow to list the host's addresses: nothing is bound before it has");
         }
         Ok(Self { jobs, changes: Vec::new(), here })
     }

@@ -15,6 +15,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
+use crate::log::trouble;
+
 /// The name of the lock.
 const NAME: &str = "vipcast/daemon";
 /// Before the next visitor is let in, when there was no descriptor for one.
@@ -55,7 +57,7 @@ impl NamespaceLock {
             Ok(socket) => return Ok(Self { task: Some(tokio::spawn(show_out(socket))) }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot lock the network namespace: running without the lock");
+                trouble!(%error, "cannot lock the network namespace: running without the lock");
                 return Ok(Self { task: None });
             }
         }
@@ -69,14 +71,14 @@ impl NamespaceLock {
             }
             Ok(holder) => {
                 let (pid, uid) = (holder.pid(), holder.uid());
-                tracing::warn!(
+                trouble!(
                     pid,
                     uid,
                     "a process that is no vipcast holds the lock of this network namespace: running without it"
                 );
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot tell who holds the lock of this network namespace: running without it");
+                trouble!(%error, "cannot tell who holds the lock of this network namespace: running without it");
             }
         }
         Ok(Self { task: None })

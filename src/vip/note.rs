@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use tracing::{info, warn};
 use vipcast_node::engine::{Address, Owner};
 
 use super::message::Notice;
+use crate::log::{note, trouble};
 use crate::state::{file, understand};
 
 /// The first kernel that keeps IFA_PROTO.
@@ -89,7 +89,7 @@ impl Notes {
         let boot = match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
             Ok(boot) => boot.trim().to_owned(),
             Err(error) => {
-                warn!(%error, "cannot tell this boot from others: {UNKNOWN}");
+                trouble!(%error, "cannot tell this boot from others: {UNKNOWN}");
                 return Self(None);
             }
         };
@@ -148,8 +148,8 @@ impl Note {
         let thread = thread::Builder::new().name("note".to_owned()).stack_size(256 << 10);
         match thread.spawn(move || run(&disk, &shared, read)) {
             Ok(_) if tokio::time::timeout(patience, is_read).await.is_ok() => {}
-            Ok(_) => warn!("the state directory does not answer: until it does, {UNKNOWN}"),
-            Err(error) => warn!(%error, "no thread for the note of our addresses: {UNKNOWN}"),
+            Ok(_) => trouble!("the state directory does not answer: until it does, {UNKNOWN}"),
+            Err(error) => trouble!(%error, "no thread for the note of our addresses: {UNKNOWN}"),
         }
         note
     }
@@ -202,9 +202,9 @@ impl Shared {
         let failed = result.err().map(|error| error.to_string());
         match (&failed, &state.failed) {
             (Some(error), before) if before.as_ref() != Some(error) => {
-                warn!(error, "cannot note which addresses are ours: {UNKNOWN}");
+                trouble!(error, "cannot note which addresses are ours: {UNKNOWN}");
             }
-            (None, Some(_)) => info!("which addresses are ours is noted again"),
+            (None, Some(_)) => note!("which addresses are ours is noted again"),
             (Some(_) | None, _) => {}
         }
         (state.busy, state.tried, state.failed) = (None, number, failed);
@@ -223,7 +223,7 @@ fn run(disk: &impl Keep, shared: &Shared, read: oneshot::Sender<()>) {
     let found = loop {
         match disk.read() {
             Ok(found) => break found,
-            Err(error) => warn!(%error, "cannot read which addresses are ours; trying again: {UNKNOWN}"),
+            Err(error) => trouble!(%error, "cannot read which addresses are ours; trying again: {UNKNOWN}"),
         }
         let over = shared.changed.wait_timeout_while(shared.state(), RETRY, |state| !state.over);
         if over.unwrap_or_else(PoisonError::into_inner).0.over {

@@ -42,6 +42,7 @@ use crate::check::bells::{Bells, Hub, Topic};
 use crate::check::limit::Answer;
 use crate::check::netlink::{Asker, Netlink, messages};
 use crate::check::words;
+use crate::log::trouble;
 
 /// Questions that wait; who comes later waits to ask.
 const WAITING: usize = 1024;
@@ -224,7 +225,7 @@ async fn hear(mut subscribed: io::Result<Netlink>, bells: Arc<Bells>) {
             Err(error) => match error.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
                     let cause = words::io_error(error);
-                    tracing::warn!(
+                    trouble!(
                         cause,
                         "the kernel does not tell when sockets end: `listener` checks are polled"
                     );
@@ -233,7 +234,7 @@ async fn hear(mut subscribed: io::Result<Netlink>, bells: Arc<Bells>) {
                 _ => words::io_error(error),
             },
         };
-        tracing::warn!(cause = error, "not told when sockets end: trying again");
+        trouble!(cause = error, "not told when sockets end: trying again");
         tokio::time::sleep(PAUSE).await;
         subscribed = subscribe();
         everything();
