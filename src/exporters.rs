@@ -13,14 +13,16 @@ use std::time::Duration;
 use std::{fs, io, thread};
 
 use ipnet::IpNet;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use vipcast_bgp::Instant;
 use vipcast_node::engine::Engine;
+use vipcast_node::input::Input;
 use vipcast_node::model::{BindPolicy, Config};
 use vipcast_node::names::PeerName;
+use vipcast_node::notice::{Notice, OtherDaemon};
 use vipcast_node::vip::Vip;
 
-use crate::log::{note, trouble};
+use crate::log::note;
 
 /// Programs that announce what is on the host's interfaces, where they are told to.
 const DAEMONS: [&str; 7] = ["bird", "bird6", "bgpd", "ospfd", "ospf6d", "isisd", "calico-node"];
@@ -36,31 +38,34 @@ pub struct Exporters {
     /// VIPs that another daemon on this host announces, and what was said of each.
     announced: BTreeMap<Vip, String>,
     next_look: Instant,
+    noticed: mpsc::UnboundedSender<Input>,
 }
 
 impl Exporters {
-    /// Nothing is known yet.
-    pub fn new(now: Instant) -> Self {
-        Self { running: watch::Sender::new(None), announced: BTreeMap::new(), next_look: now + EVERY }
+    /// Nothing is known yet. What is found goes to `noticed`.
+    pub fn new(noticed: mpsc::UnboundedSender<Input>, now: Instant) -> Self {
+        let running = watch::Sender::new(None);
+        Self { running, announced: BTreeMap::new(), next_look: now + EVERY, noticed }
     }
 
-    /// Looks for other daemons, if one of them could do harm. What is found shows in [`Self::warnings`] and in the log.
+    /// Looks for other daemons, if one of them could do harm. What is found is noticed, and shows in [`Self::warnings`].
     pub fn look(&self, config: &Config) {
         let harmless = config.services.values().all(|service| service.bind == BindPolicy::Announced);
         if harmless {
             self.running.send_replace(None);
             return;
         }
-        let running = self.running.clone();
+        let (running, noticed) = (self.running.clone(), self.noticed.clone());
         let started = thread::Builder::new().name("exporters".to_owned()).spawn(move || {
             let found = daemons(Path::new("/proc")).unwrap_or_default();
             running.send_if_modified(|known| {
-                let said = (!found.is_empty()).then(|| words(&found));
+                let said = (!found.is_empty()).then(|| running_in_words(&found));
                 if *known == said {
                     return false;
                 }
-                if let Some(said) = &said {
-                    trouble!(hint = HINT, "{said}");
+                if said.is_some() {
+                    // Nobody listens only while the daemon ends.
+                    drop(noticed.send(Input::Noticed(Notice::OtherDaemons(found))));
                 }
                 *known = said;
                 true
@@ -93,20 +98,19 @@ impl Exporters {
                     && now.saturating_duration_since(standing.since) >= PATIENCE
             });
             if withheld && is_ours(next_hop) {
-                let said = format!(
-                    "another daemon on this host announces {}, which is withheld here: {peer} sends a path whose next hop is \
-                     {next_hop}, an address of this host",
-                    prefix.addr()
-                );
-                found.entry(Vip::from(prefix)).or_insert(said);
+                found.entry(Vip::from(prefix)).or_insert((peer, next_hop));
             }
         }
-        for (prefix, said) in &found {
-            if !self.announced.contains_key(prefix) {
-                trouble!(hint = HINT, "{said}");
+        let announced =
+            found.iter().map(|(vip, (peer, next_hop))| (*vip, announced_in_words(*vip, peer, *next_hop)));
+        let before = std::mem::replace(&mut self.announced, announced.collect());
+        for (vip, (peer, next_hop)) in found {
+            if !before.contains_key(&vip) {
+                let notice = Notice::AnnouncedElsewhere { vip, peer: peer.clone(), next_hop };
+                // Nobody listens only while the daemon ends.
+                drop(self.noticed.send(Input::Noticed(notice)));
             }
         }
-        self.announced = found;
     }
 
     /// What is to be said of them.
@@ -121,10 +125,21 @@ impl Exporters {
 }
 
 /// What to do about them.
-const HINT: &str = "bind VIPs only while they are announced (`bind: announced`), or leave addresses of protocol 86 out there";
+pub(crate) const HINT: &str = "bind VIPs only while they are announced (`bind: announced`), or leave addresses of protocol 86 out there";
 
-fn words(found: &[(String, u32)]) -> String {
-    let named: Vec<String> = found.iter().map(|(name, pid)| format!("{name} (process {pid})")).collect();
+/// What a VIP is called that another daemon announces, with how it is known.
+pub(crate) fn announced_in_words(vip: Vip, peer: &PeerName, next_hop: IpAddr) -> String {
+    format!(
+        "another daemon on this host announces {}, which is withheld here: {peer} sends a path whose next hop is {next_hop}, \
+         an address of this host",
+        vip.ip()
+    )
+}
+
+/// What daemons that run here may do.
+pub(crate) fn running_in_words(found: &[OtherDaemon]) -> String {
+    let named: Vec<String> =
+        found.iter().map(|OtherDaemon { name, pid }| format!("{name} (process {pid})")).collect();
     format!(
         "{} on this host: if it announces connected or loopback addresses, it announces VIPs that are withheld here too; \
          `bind: announced` keeps them off the host meanwhile",
@@ -150,15 +165,16 @@ fn may_be_here(proc: &Path, pid: &Path) -> bool {
 }
 
 /// The daemons in our network namespace, by name and process.
-fn daemons(proc: &Path) -> io::Result<Vec<(String, u32)>> {
-    let mut found: Vec<(String, u32)> = fs::read_dir(proc)?
+fn daemons(proc: &Path) -> io::Result<Vec<OtherDaemon>> {
+    let mut found: Vec<OtherDaemon> = fs::read_dir(proc)?
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             // It may have ended meanwhile.
             let name = fs::read_to_string(entry.path().join("comm")).ok()?;
             let name = name.trim_end();
-            (DAEMONS.contains(&name) && may_be_here(proc, &entry.path())).then(|| (name.to_owned(), pid))
+            (DAEMONS.contains(&name) && may_be_here(proc, &entry.path()))
+                .then(|| OtherDaemon { name: name.to_owned(), pid })
         })
         .collect();
     found.sort();
@@ -205,9 +221,9 @@ mod tests {
         let found = daemons(&proc);
         fs::remove_dir_all(&proc).unwrap();
         let found = found.unwrap();
-        let found: Vec<_> = found.iter().map(|(name, pid)| (name.as_str(), *pid)).collect();
-        assert_eq!(found, [("bgpd", 10), ("bird", 7), ("ospfd", 11), ("ospfd", 13)]);
-        let said = words(&[("bgpd".to_owned(), 10), ("bird".to_owned(), 7)]);
+        let named: Vec<_> = found.iter().map(|daemon| (daemon.name.as_str(), daemon.pid)).collect();
+        assert_eq!(named, [("bgpd", 10), ("bird", 7), ("ospfd", 11), ("ospfd", 13)]);
+        let said = running_in_words(&found[..2]);
         assert!(said.starts_with("bgpd (process 10), bird (process 7) on this host"), "{said}");
         assert!(said.contains("`bind: announced`"), "{said}");
     }

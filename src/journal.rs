@@ -166,3 +166,6 @@ impl Lines {
 fn words(all: impl IntoIterator<Item: ToString>) -> String {
     all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,7 @@
 //! | what is said of other routing daemons on the host | [`exporters`] |
 //! | the hint for a session that is down | [`vipcast_bgp::fsm`], its `hint`; [`vipcast_bgp::transport`] |
 //! | what BFD means for a peer | [`vipcast_node::liveness`]; the protocol is in [`vipcast_bgp::bfd`] |
+//! | what ports notice, and nothing follows from | [`vipcast_node::notice`], and its line in [`journal`], its `notices`; of the speaker [`vipcast_bgp::Notice`] |
 //! | what a port logs of itself alone: a file, a socket, a thread | [`log`], its `door` |
 //! | what is told of all that happens | [`vipcast_node::record`]: a variant of [`What`](vipcast_node::record::What), and its line in [`journal`] |
 //! | how often a line may be repeated | [`journal`], its `sessions` |

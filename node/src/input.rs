@@ -10,6 +10,7 @@ use vipcast_bgp::{PeerEvent, PeerStatus};
 use crate::commands::{Command, Refusal};
 use crate::effect::PeerId;
 use crate::engine::{Event, Left};
+use crate::health::report::CheckNews;
 use crate::jobs::{NotRead, Ticket, Unsaved};
 use crate::model::{Config, KeySource};
 use crate::names::PeerName;
@@ -81,6 +82,16 @@ pub enum Input {
     HangUp,
     /// The deadline has passed.
     Tick,
+}
+
+impl From<CheckNews> for Input {
+    fn from(news: CheckNews) -> Self {
+        match news {
+            CheckNews::Report(report) => Self::Fact(Event::Check(report)),
+            CheckNews::Waits(check, definition) => Self::Fact(Event::CheckWaits(check, definition)),
+            CheckNews::Panicked(check, error) => Self::Noticed(Notice::CheckPanicked { check, error }),
+        }
+    }
 }
 
 /// A configuration that was read, and is valid.

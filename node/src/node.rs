@@ -21,6 +21,7 @@ use crate::engine::{Engine, Event, Left};
 use crate::input::Input;
 use crate::jobs::{Asker, Jobs, Stage};
 use crate::model::Config;
+use crate::notice::Notice;
 use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::peers::Peers;
@@ -57,7 +58,9 @@ pub struct Node {
     /// The configuration file, for people.
     pub(crate) path: String,
     version: (String, Option<String>),
+    /// To be told at the start.
     warnings: Vec<Warning>,
+    forgotten: Vec<Notice>,
     /// Both clocks at the last wake-up.
     clocks: Option<Now>,
     /// When the clocks are to be compared at the latest, while it matters.
@@ -69,7 +72,8 @@ pub struct Node {
 impl Node {
     /// A node that knows what it is to do, and nothing of the world yet.
     pub fn new(birth: Birth) -> Self {
-        let Birth { config, warnings, path, left, version, seed } = birth;
+        let Birth { config, warnings, path, mut left, version, seed } = birth;
+        let forgotten = forgotten(&mut left);
         Self {
             peers: Peers::new(config.router_id, seed),
             engine: Engine::new(config, left),
@@ -77,6 +81,7 @@ impl Node {
             path,
             version,
             warnings,
+            forgotten,
             clocks: None,
             look_at: None,
             next_record: 1,
@@ -91,6 +96,7 @@ impl Node {
         let (version, commit) = self.version.clone();
         out.tell(What::Started { version, commit, configuration: self.path.clone() });
         std::mem::take(&mut self.warnings).into_iter().for_each(|warning| out.tell(What::Warned(warning)));
+        std::mem::take(&mut self.forgotten).into_iter().for_each(|notice| out.tell(What::Noticed(notice)));
         self.peers.announce_speaker(&mut out);
         self.take_all(inputs, now, &mut out);
         let begin = out.effects.len();
@@ -188,7 +194,8 @@ impl Node {
             Input::NoteLeft(result) => self.note_left(result, out),
             Input::Saved(ticket, result) => self.saved(ticket, result, out),
             Input::HangUp => self.ask_for_reload(Asker::signal(), out),
-            Input::Late(left) => {
+            Input::Late(mut left) => {
+                forgotten(&mut left).into_iter().for_each(|notice| out.tell(What::Noticed(notice)));
                 self.engine_events([Event::Late(left)], now, out);
                 out.push(Effect::Merged(Arc::clone(&self.engine.facts().drains)));
             }
@@ -248,6 +255,12 @@ impl Node {
         out.push(Effect::Exit(ending));
         self.over = true;
     }
+}
+
+/// What of a predecessor's is lost. Taken out: nothing else is made of it.
+fn forgotten(left: &mut Left) -> Vec<Notice> {
+    let lost = std::mem::take(&mut left.forgotten).into_iter();
+    lost.map(|(service, error)| Notice::DrainForgotten { service, error }).collect()
 }
 
 /// Whether somebody has set the wall clock between these two readings.

@@ -272,8 +272,11 @@ impl Checks {
         if let Some((name, running)) = found
             && error.is_panic()
         {
-            failure!(check = %name, %error, "the check panicked and begins anew");
             let (name, definition) = (name.clone(), Arc::clone(&running.definition));
+            let (reports, news) =
+                (self.reports.clone(), CheckNews::Panicked(name.clone(), error.to_string()));
+            // Behind the reports that wait for room.
+            self.tasks.spawn(async move { drop(reports.send(news).await) });
             self.begin(name, definition, WITHIN);
         }
     }

@@ -132,6 +132,8 @@ struct Inputs {
     checks: mpsc::Receiver<CheckNews>,
     addresses: mpsc::UnboundedReceiver<Event>,
     speaker: speaker::Streams,
+    /// What else ports tell.
+    ports: mpsc::UnboundedReceiver<Input>,
     requests: mpsc::Receiver<Request>,
     signals: Signals,
 }
@@ -160,8 +162,9 @@ impl Daemon {
         let (server, requests) = Server::start(&config.control).await;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
-        let (speaker, streams, identified) = Speaker::start(&config);
-        let binder = Binder::start(address_events, &config.state_dir).await?;
+        let (tell, ports) = mpsc::unbounded_channel();
+        let (speaker, streams, identified) = Speaker::start(&config, tell.clone());
+        let (binder, unlisted) = Binder::start(address_events, &config.state_dir).await?;
         let now = read_clocks();
         let node = Node::new(Birth {
             config: Arc::new(config),
@@ -176,14 +179,15 @@ impl Daemon {
                 checks,
                 addresses,
                 speaker: streams,
+                ports,
                 requests,
                 signals: Signals::new().map_err(DaemonError::Signals)?,
             },
-            known: identified.into_iter().collect(),
+            known: identified.into_iter().chain(unlisted).collect(),
             _namespace: namespace,
             node,
             speaker,
-            exporters: Exporters::new(now.mono),
+            exporters: Exporters::new(tell, now.mono),
             runner: Runner::start(reports, binder.here()).map_err(DaemonError::Checks)?,
             binder,
             store,
@@ -270,7 +274,12 @@ impl Daemon {
     async fn end(mut self, ending: Ending) -> Ending {
         self.store.finish().await;
         match ending {
-            Ending::Stopped | Ending::Left(_) => self.speaker.stop_bfd(),
+            Ending::Stopped | Ending::Left(_) => {
+                self.speaker.stop_bfd();
+                self.now = read_clocks();
+                let noticed: Vec<Input> = std::iter::from_fn(|| self.inputs.ports.try_recv().ok()).collect();
+                self.handle(noticed);
+            }
             Ending::Restart => {
                 // What nobody will answer is refused.
                 self.inputs.requests.close();
@@ -435,10 +444,11 @@ impl Inputs {
                 Happening::Inputs(addresses.into_iter().map(Input::Fact).collect())
             }
             1.. = self.checks.recv_many(&mut checks, AT_ONCE) => {
-                Happening::Inputs(checks.into_iter().map(|news| Input::Fact(news.into())).collect())
+                Happening::Inputs(checks.into_iter().map(Input::from).collect())
             }
             said = self.speaker.next() => Happening::Said(said),
             event = speaker.next_bfd() => one(event),
+            Some(input) = self.ports.recv() => one(input),
             Late(left) = store.late() => one(Input::Late(Box::new(left))),
             () = timer => one(Input::Tick),
             end = jobs.next() => Happening::Job(end),

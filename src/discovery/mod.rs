@@ -3,7 +3,7 @@
 //! finds us.
 //!
 //! ```text
-//!  router ── router advertisement ──► link task (one an interface) ── Heard ──► peers: the session's address
+//!  router ── router advertisement ──► link task (one an interface) ── Input ──► peers: the session's address
 //!         ◄── ours, with a lifetime of zero ──┘
 //! ```
 //!
@@ -23,11 +23,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 use vipcast_bgp::host::Host;
+use vipcast_node::input::Input;
+use vipcast_node::notice::Notice;
 
 use self::packet::Packet;
 use self::socket::LinkSocket;
 use crate::blocking::Threads;
-use crate::log::trouble;
 
 /// Between two advertisements, as routers do it for unnumbered sessions.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -42,27 +43,17 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// Sockets of a link that may wait for the kernel at a time.
 const HANGING: usize = 2;
 
-/// A router has advertised itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
-    /// On this interface.
-    pub interface: String,
-    /// It has this link-local address.
-    pub router: Ipv6Addr,
-}
-
 /// The interfaces with such routers. Dropping it ends the tasks.
 #[derive(Debug)]
 pub struct Discovery {
     tasks: BTreeMap<String, JoinHandle<()>>,
-    heard: mpsc::UnboundedSender<Heard>,
+    heard: mpsc::UnboundedSender<Input>,
 }
 
 impl Discovery {
-    /// No interface yet, and the stream of what is heard.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Heard>) {
-        let (heard, stream) = mpsc::unbounded_channel();
-        (Self { tasks: BTreeMap::new(), heard }, stream)
+    /// No interface yet. What is heard goes to `heard`.
+    pub fn new(heard: mpsc::UnboundedSender<Input>) -> Self {
+        Self { tasks: BTreeMap::new(), heard }
     }
 
     /// Listens and advertises on exactly these interfaces.
@@ -113,7 +104,7 @@ fn link(host: &Host, name: &str) -> Option<Link> {
     (!ours.is_empty()).then_some(Link { index, link_layer: interface.link_layer, ours })
 }
 
-async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::UnboundedSender<Heard>) {
+async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::UnboundedSender<Input>) {
     let (mut said, threads) = (None, Threads::new("link", HANGING));
     loop {
         let found = host.wait_for(|host| link(host, &name).is_some()).await.map(|host| link(&host, &name));
@@ -122,13 +113,10 @@ async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::Unbo
         if let Err(error) = serve(&threads, &name, &link, &mut host, &heard).await {
             let error = error.to_string();
             if said.as_ref() != Some(&error) {
-                trouble!(
-                    interface = name,
-                    error,
-                    hint = "raw sockets take CAP_NET_RAW",
-                    "cannot look for the router on this link; trying again"
-                );
-                said = Some(error);
+                said = Some(error.clone());
+                let notice = Notice::LinkUnheard { interface: name.clone(), error };
+                // Nobody listens only while the daemon ends.
+                drop(heard.send(Input::Noticed(notice)));
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -141,7 +129,7 @@ async fn serve(
     name: &str,
     link: &Link,
     host: &mut watch::Receiver<Host>,
-    heard: &mpsc::UnboundedSender<Heard>,
+    heard: &mpsc::UnboundedSender<Input>,
 ) -> io::Result<()> {
     let socket = LinkSocket::open(threads, name, link.index).await?;
     let (mut next, mut last, mut solicitations) = (Instant::now(), None::<Instant>, SOLICITATIONS);
@@ -169,7 +157,7 @@ async fn serve(
                 }
                 (router, Ok(Some(Packet::Advertisement))) => {
                     // Nobody listens only while the daemon ends.
-                    let _ending = heard.send(Heard { interface: name.to_owned(), router });
+                    let _ending = heard.send(Input::Heard { interface: name.to_owned(), router });
                 }
                 (_, Ok(None)) => {}
                 (from, Err(malformed)) => {

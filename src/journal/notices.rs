@@ -1,13 +1,48 @@
 //! Lines about what ports have noticed.
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use vipcast_bgp::ArrivalLimit;
 use vipcast_node::notice::Notice;
+
+use crate::exporters;
 
 /// Writes what a port has noticed.
 pub(super) fn write(notice: &Notice) {
     match notice {
         Notice::Speaker(notice) => write_speaker(notice),
+        Notice::Deaf { address, error, hint } => {
+            warn!(%address, %error, hint, "cannot listen for peers yet; trying again, and dialling meanwhile");
+        }
+        Notice::NoIdentity { towards, error } => {
+            warn!(peer = towards.map(tracing::field::display), %error, hint = "or write `router_id` in the configuration",
+                "our router id is not known yet: waiting for the address towards the first peer");
+        }
+        Notice::LinkUnheard { interface, error } => {
+            warn!(
+                interface,
+                error,
+                hint = "raw sockets take CAP_NET_RAW",
+                "cannot look for the router on this link; trying again"
+            );
+        }
+        Notice::BfdStarted { priority } => info!(%priority, "BFD started"),
+        Notice::BfdNotStarted { error } => error!(%error, "cannot start BFD"),
+        Notice::BfdHangs => warn!("BFD did not end in time"),
+        Notice::AddressesUnlisted => {
+            warn!("the kernel is slow to list the host's addresses: nothing is bound before it has");
+        }
+        Notice::CheckPanicked { check, error } => {
+            error!(%check, %error, "the check panicked and begins anew");
+        }
+        Notice::DrainForgotten { service, error } => {
+            warn!(service, error, "the drain of this service cannot be understood and is forgotten");
+        }
+        Notice::OtherDaemons(daemons) => {
+            warn!(hint = exporters::HINT, "{}", exporters::running_in_words(daemons));
+        }
+        Notice::AnnouncedElsewhere { vip, peer, next_hop } => {
+            warn!(hint = exporters::HINT, "{}", exporters::announced_in_words(*vip, peer, *next_hop));
+        }
     }
 }
 

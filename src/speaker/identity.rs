@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use vipcast_bgp::net::clock;
+use vipcast_node::input::Input;
 use vipcast_node::model::{Config, Peer};
+use vipcast_node::notice::Notice;
 use vipcast_node::vip::Vip;
-
-use crate::log::trouble;
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -30,11 +30,10 @@ enum Unknown {
     Vip(IpAddr),
 }
 
-/// The identifier, or the stream by which it comes once.
-pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceiver<Ipv4Addr>) {
-    let (found, stream) = mpsc::unbounded_channel();
+/// The identifier; `None`: it goes to `told` when it is known, and until then that it is not. Without peers it is not needed.
+pub(super) fn find(config: &Config, told: &mpsc::UnboundedSender<Input>) -> Option<Ipv4Addr> {
     if config.router_id.is_some() {
-        return (config.router_id, stream);
+        return config.router_id;
     }
     let vips: BTreeSet<IpAddr> = config
         .services
@@ -46,12 +45,14 @@ pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceive
     // Where there are peers, the configuration has one of these, or a `router_id`.
     let ipv4 = |peer: &&Peer| peer.address.ip().is_some_and(|ip| ip.is_ipv4());
     let peers: Vec<Peer> = config.peers.values().filter(ipv4).cloned().collect();
-    let Some(first) = peers.first() else { return (None, stream) };
+    let first = peers.first()?;
     match towards(first, &vips) {
-        Ok(router_id) => (Some(router_id), stream),
+        Ok(router_id) => Some(router_id),
         Err(error) => {
-            trouble!(peer = first.address.ip().map(tracing::field::display), %error, hint = "or write `router_id` in the configuration",
-                "our router id is not known yet: waiting for the address towards the first peer");
+            let notice = Notice::NoIdentity { towards: first.address.ip(), error: error.to_string() };
+            // Nobody listens only while the daemon ends.
+            let _ending = told.send(Input::Noticed(notice));
+            let told = told.clone();
             tokio::spawn(async move {
                 let began = clock::now();
                 loop {
@@ -60,12 +61,12 @@ pub(super) fn find(config: &Config) -> (Option<Ipv4Addr>, mpsc::UnboundedReceive
                     let candidates = if patient { peers.get(..1).unwrap_or_default() } else { &peers };
                     if let Some(router_id) = candidates.iter().find_map(|peer| towards(peer, &vips).ok()) {
                         // Nobody listens only while the daemon ends.
-                        let _ending = found.send(router_id);
+                        let _ending = told.send(Input::Identified(router_id));
                         return;
                     }
                 }
             });
-            (None, stream)
+            None
         }
     }
 }

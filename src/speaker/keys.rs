@@ -24,9 +24,9 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Input>) {
-        let (read, reads) = mpsc::unbounded_channel();
-        (Self { wanted: BTreeMap::new(), read }, reads)
+    /// No look yet. What is read goes to `read`.
+    pub(super) fn new(read: mpsc::UnboundedSender<Input>) -> Self {
+        Self { wanted: BTreeMap::new(), read }
     }
 
     /// Looks for exactly these keys.
@@ -86,7 +86,8 @@ mod tests {
         fs::write(&file, text).unwrap();
         let peers = config::load(&file, Host::Lenient).unwrap().config.peers;
         assert!(peers["signed"].lacks_key() && !peers["bare"].lacks_key());
-        let (mut keys, mut reads) = Keys::new();
+        let (read, mut reads) = mpsc::unbounded_channel();
+        let mut keys = Keys::new(read);
         let source = peers["signed"].key_source.clone().unwrap();
         keys.want(&BTreeMap::from([("signed".into(), source)]));
         let mut next = async || match reads.recv().await {

@@ -4,14 +4,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::errno::Errno;
+use tokio::sync::mpsc;
 use tracing::debug;
 use vipcast_bgp::net::Speaker;
+use vipcast_node::input::Input;
 use vipcast_node::model::Listen;
-
-use crate::log::trouble;
+use vipcast_node::notice::Notice;
 
 /// Listens on every address that is configured; on those that cannot be had yet, as soon as they can.
-pub(super) fn listen(speaker: &mut Speaker, listen: &Listen) {
+pub(super) fn listen(speaker: &mut Speaker, listen: &Listen, noticed: &mpsc::UnboundedSender<Input>) {
     let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let everywhere = listen.addresses.is_empty();
     for ip in if everywhere { &all[..] } else { &listen.addresses } {
@@ -23,8 +24,10 @@ pub(super) fn listen(speaker: &mut Speaker, listen: &Listen) {
                 if everywhere && ip.is_ipv6() && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
             }
             Err(error) => {
-                let hint = why_deaf(&error);
-                trouble!(%address, %error, hint, "cannot listen for peers yet; trying again, and dialling meanwhile");
+                let hint = why_deaf(&error).map(str::to_owned);
+                let notice = Notice::Deaf { address, error: error.to_string(), hint };
+                // Nobody listens only while the daemon ends.
+                drop(noticed.send(Input::Noticed(notice)));
                 speaker.listen_later(address, &error);
             }
         }

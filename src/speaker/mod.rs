@@ -7,7 +7,7 @@ mod listen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +27,7 @@ use vipcast_node::names::PeerName;
 use vipcast_node::notice::Notice;
 
 use self::keys::Keys;
-use crate::discovery::{Discovery, Heard};
-use crate::log::{failure, note, trouble};
+use crate::discovery::Discovery;
 
 /// How long the last packets of BFD may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -44,6 +43,7 @@ pub struct Speaker {
     bfd: Option<(Bfd, mpsc::UnboundedReceiver<BfdEvent>)>,
     keys: Keys,
     discovery: Discovery,
+    told: mpsc::UnboundedSender<Input>,
     ended: mpsc::UnboundedSender<net::PeerId>,
 }
 
@@ -53,9 +53,6 @@ pub struct Streams {
     events: mpsc::UnboundedReceiver<(net::PeerId, PeerEvent)>,
     notices: mpsc::Receiver<vipcast_bgp::Notice>,
     ended: mpsc::UnboundedReceiver<net::PeerId>,
-    keys: mpsc::UnboundedReceiver<Input>,
-    heard: mpsc::UnboundedReceiver<Heard>,
-    identified: mpsc::UnboundedReceiver<Ipv4Addr>,
 }
 
 /// What was heard, before the node's names are in it.
@@ -65,8 +62,8 @@ pub enum Said {
     Event(net::PeerId, PeerEvent),
     /// A peer that was stopped has closed its connections.
     Ended(net::PeerId),
-    /// It needs no translation.
-    Input(Input),
+    /// The speaker has noticed something.
+    Noticed(vipcast_bgp::Notice),
 }
 
 impl Streams {
@@ -75,35 +72,31 @@ impl Streams {
         tokio::select! {
             biased;
             Some((id, event)) = self.events.recv() => Said::Event(id, event),
-            Some(Heard { interface, router }) = self.heard.recv() => Said::Input(Input::Heard { interface, router }),
-            Some(router_id) = self.identified.recv() => Said::Input(Input::Identified(router_id)),
             Some(id) = self.ended.recv() => Said::Ended(id),
-            Some(key) = self.keys.recv() => Said::Input(key),
-            Some(notice) = self.notices.recv() => Said::Input(Input::Noticed(Notice::Speaker(notice))),
+            Some(notice) = self.notices.recv() => Said::Noticed(notice),
             else => pending().await,
         }
     }
 }
 
 impl Speaker {
-    /// Nothing listens or dials yet. Our BGP identifier, where the configuration does not give it and it can be told at
-    /// once, is the input.
-    pub fn start(config: &Config) -> (Self, Streams, Option<Input>) {
+    /// Nothing listens or dials yet. What needs no translation goes to `told`. Our BGP identifier, where the configuration
+    /// does not give it and it can be told at once, is the input.
+    pub fn start(config: &Config, told: mpsc::UnboundedSender<Input>) -> (Self, Streams, Option<Input>) {
         let (speaker, events, notices) = net::Speaker::new();
-        let (router_id, identified) = identity::find(config);
+        let router_id = identity::find(config, &told);
         let (ended, ended_rx) = mpsc::unbounded_channel();
-        let (keys, key_reads) = Keys::new();
-        let (discovery, heard) = Discovery::new();
         let port = Self {
             speaker,
             handles: BTreeMap::new(),
             ids: BTreeMap::new(),
             bfd: None,
-            keys,
-            discovery,
+            keys: Keys::new(told.clone()),
+            discovery: Discovery::new(told.clone()),
+            told,
             ended,
         };
-        let streams = Streams { events, notices, ended: ended_rx, keys: key_reads, heard, identified };
+        let streams = Streams { events, notices, ended: ended_rx };
         (port, streams, router_id.filter(|_| config.router_id.is_none()).map(Input::Identified))
     }
 
@@ -116,7 +109,7 @@ impl Speaker {
                 Some(Input::Peer { id, event, status })
             }
             Said::Ended(id) => self.ids.remove(&id).map(Input::PeerEnded),
-            Said::Input(input) => Some(input),
+            Said::Noticed(notice) => Some(Input::Noticed(Notice::Speaker(notice))),
         }
     }
 
@@ -172,7 +165,7 @@ impl Speaker {
 
     /// Accepts connections, now or as soon as it can.
     pub fn listen(&mut self, listen: &Listen) {
-        listen::listen(&mut self.speaker, listen);
+        listen::listen(&mut self.speaker, listen, &self.told);
     }
 
     /// The addresses where connections should be accepted and are not yet, and why.
@@ -205,11 +198,11 @@ impl Speaker {
         if self.bfd.is_none() && !sessions.is_empty() {
             match Bfd::start(Options::default()) {
                 Ok((bfd, events)) => {
-                    note!(priority = %bfd.priority(), "BFD started");
+                    self.notice(Notice::BfdStarted { priority: bfd.priority().to_string() });
                     self.bfd = Some((bfd, events));
                 }
                 // Without it, strict peers stay down and the others are watched by their hold timers alone.
-                Err(error) => failure!(%error, "cannot start BFD"),
+                Err(error) => self.notice(Notice::BfdNotStarted { error: error.to_string() }),
             }
         }
         if let Some((bfd, _)) = &self.bfd {
@@ -239,8 +232,13 @@ impl Speaker {
         if let Some((bfd, _)) = self.bfd.take()
             && !bfd.stop(GOODBYE)
         {
-            trouble!("BFD did not end in time");
+            self.notice(Notice::BfdHangs);
         }
+    }
+
+    fn notice(&self, notice: Notice) {
+        // Nobody listens only while the daemon ends.
+        drop(self.told.send(Input::Noticed(notice)));
     }
 }
 

@@ -138,28 +138,26 @@ impl StateDir {
     /// [`StateError::Directory`] when this host cannot read at present: nothing is known of the files then.
     pub(crate) fn left(&self) -> Result<Left, StateError> {
         // The last is used up by reading it.
-        let (drains, held) = (self.drains()?, self.held_back()?);
-        Ok(Left { drains, held, announced: self.take_announced()?, unread: false })
+        let ((drains, forgotten), held) = (self.drains()?, self.held_back()?);
+        Ok(Left { drains, held, announced: self.take_announced()?, unread: false, forgotten })
     }
 
-    fn drains(&self) -> Result<Drains, StateError> {
+    /// The drains, and those that cannot be understood: of which service, and why.
+    fn drains(&self) -> Result<(Drains, Vec<(String, String)>), StateError> {
         const LOST: &str = "drains that operators had set before this start are forgotten";
         let Some(stored) = self.read::<BTreeMap<String, Value>>(DRAINS, LOST)? else {
-            return Ok(Drains::default());
+            return Ok((Drains::default(), Vec::new()));
         };
         let clocks = match Clocks::read() {
             Ok(clocks) => clocks,
             Err(error) => {
                 trouble!(%error, "cannot read the time since the boot: {LOST}");
-                return Ok(Drains::default());
+                return Ok((Drains::default(), Vec::new()));
             }
         };
         let restored = stored::restore(stored, &clocks);
         if restored.newer || !restored.damaged.is_empty() {
             self.keep_a_copy(DRAINS);
-        }
-        for (service, error) in &restored.damaged {
-            trouble!(service, error, "the drain of this service cannot be understood and is forgotten");
         }
         if restored.ended {
             // Or it would be in force again when the clock goes back.
@@ -168,7 +166,7 @@ impl StateDir {
                 trouble!(error = error as &dyn std::error::Error, "drains that are over stay written down");
             }
         }
-        Ok(restored.drains)
+        Ok((restored.drains, restored.damaged))
     }
 
     fn held_back(&self) -> Result<HeldBack, StateError> {

@@ -75,14 +75,14 @@ fn i12_what_was_saved_comes_back() {
     let path = scratch("saved");
     let state = open(&path);
     assert_eq!(
-        (state.drains().unwrap(), state.held_back().unwrap()),
+        (state.drains().unwrap().0, state.held_back().unwrap()),
         (Drains::default(), HeldBack::default())
     );
     let [held, other]: [Vip; 2] = ["192.0.2.10/32", "192.0.2.11/32"].map(|vip| vip.parse().unwrap());
     let held_back = HeldBack { held: [held].into(), watched: [held, other].into() };
     state.save_held_back(&held_back).unwrap();
     state.save_drains(&drained("web")).unwrap();
-    assert_eq!((state.drains().unwrap(), state.held_back().unwrap()), (drained("web"), held_back));
+    assert_eq!((state.drains().unwrap().0, state.held_back().unwrap()), (drained("web"), held_back));
     fs::remove_dir_all(path).unwrap();
 }
 
@@ -121,7 +121,7 @@ fn whatever_is_in_the_place_of_a_state_file_it_is_set_aside_and_the_daemon_start
             );
         }
         state.save_drains(&drained("web")).unwrap();
-        assert_eq!(state.drains().unwrap(), drained("web"), "{what}");
+        assert_eq!(state.drains().unwrap().0, drained("web"), "{what}");
         fs::remove_dir_all(path).unwrap();
     }
 }
@@ -132,8 +132,13 @@ fn what_a_newer_version_wrote_is_kept_beside_what_replaces_it() {
     let text = r#"{"web": {"by": "alice", "since": "2026-11-22T12:00:00Z", "level": 3}, "dns": {"v": 9}}"#;
     fs::write(path.join(DRAINS), text).unwrap();
     let state = open(&path);
-    let drains = state.drains().unwrap();
+    let (drains, forgotten) = state.drains().unwrap();
     assert_eq!(drains.services.len(), 1, "what can be understood holds");
+    assert_eq!(
+        forgotten.iter().map(|(service, _)| service).collect::<Vec<_>>(),
+        ["dns"],
+        "what cannot is told"
+    );
     state.save_drains(&drains).unwrap();
     let copies = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
     let copies: Vec<_> = copies.filter(|path| path.to_str().unwrap().contains(".damaged-")).collect();

@@ -33,14 +33,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 use vipcast_node::engine::{Address, Asked, Event};
+use vipcast_node::input::Input;
+use vipcast_node::notice::Notice;
 
 pub use self::here::Here;
 use self::listener::{Listener, subscribe};
 use self::note::Notes;
 use self::requester::{Job, Requester};
 use self::view::View;
-
-use crate::log::trouble;
 
 /// How long the start waits for the first listing. A kernel that is busy for longer is waited for by nobody.
 const FIRST_LISTING: Duration = Duration::from_secs(2);
@@ -67,11 +67,14 @@ pub struct Binder {
 
 impl Binder {
     /// Starts the threads. The first event is [`Event::Addresses`]; it is there when this returns, unless the kernel is
-    /// very slow.
+    /// very slow, which is the input.
     ///
     /// # Errors
     /// There is no netlink here, which no Linux lacks, or no thread to be had.
-    pub async fn start(events: mpsc::UnboundedSender<Event>, state_dir: &Path) -> Result<Self, VipError> {
+    pub async fn start(
+        events: mpsc::UnboundedSender<Event>,
+        state_dir: &Path,
+    ) -> Result<(Self, Option<Input>), VipError> {
         let notes = Notes::of_host(state_dir).await;
         let socket = subscribe().map_err(VipError::Socket)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
@@ -103,10 +106,9 @@ impl Binder {
         let thread = |name: &str| thread::Builder::new().name(name.to_owned()).stack_size(256 << 10);
         thread("netlink").spawn(move || requester.run()).map_err(VipError::Thread)?;
         thread("addresses").spawn(move || listener.run()).map_err(VipError::Thread)?;
-        if tokio::time::timeout(FIRST_LISTING, listed).await.is_err() {
-            trouble!("the kernel is slow to list the host's addresses: nothing is bound before it has");
-        }
-        Ok(Self { jobs, changes: Vec::new(), here })
+        let is_late = tokio::time::timeout(FIRST_LISTING, listed).await.is_err();
+        let noticed = is_late.then_some(Input::Noticed(Notice::AddressesUnlisted));
+        Ok((Self { jobs, changes: Vec::new(), here }, noticed))
     }
 
     /// What is on the host, as the kernel tells it.

@@ -18,7 +18,7 @@ use super::drains::{Drain, Drains, Leaving, Order, Scope};
 use super::kept::Kept;
 use super::recovery::Recovery;
 use super::restart::Restart;
-use crate::health::report::{CheckNews, CheckReport, HealthState, Outcome};
+use crate::health::report::{CheckReport, HealthState, Outcome};
 use crate::model::{Check, Config};
 use crate::names::{CheckName, PeerName, ServiceName};
 
@@ -75,15 +75,6 @@ pub enum Event {
     PeersStopped,
     /// The deadline has passed.
     Tick,
-}
-
-impl From<CheckNews> for Event {
-    fn from(news: CheckNews) -> Self {
-        match news {
-            CheckNews::Report(report) => Self::Check(report),
-            CheckNews::Waits(check, definition) => Self::CheckWaits(check, definition),
-        }
-    }
 }
 
 /// What is known of a check.

@@ -87,7 +87,7 @@ impl Engine {
 
     pub(super) fn fold_late(&mut self, left: Left, now: Instant, out: &mut Outbox) -> Touched {
         let meanwhile = std::mem::take(&mut self.meanwhile);
-        let Left { drains, held, announced, unread: _ } = left;
+        let Left { drains, held, announced, unread: _, forgotten: _ } = left;
         // A shutdown withdraws everything in its own time.
         if self.facts.shutdown.is_none() {
             self.hold_back(&held, announced.is_some(), &meanwhile.promoted);

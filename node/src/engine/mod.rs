@@ -82,6 +82,8 @@ pub struct Left {
     pub announced: Option<BTreeSet<Vip>>,
     /// The state directory has not answered: what is in it comes later ([`Event::Late`]).
     pub unread: bool,
+    /// Drains that cannot be understood: of which service, and why.
+    pub forgotten: Vec<(String, String)>,
 }
 
 /// The engine. See the [module](self).

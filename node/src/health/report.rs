@@ -63,6 +63,8 @@ pub enum CheckNews {
     Report(CheckReport),
     /// A probe has waited for its turn for a while and has not begun; told again while it waits.
     Waits(CheckName, Arc<Check>),
+    /// The task of a check has panicked, with these words; the check begins anew.
+    Panicked(CheckName, String),
 }
 
 /// Sent after every probe.

@@ -379,3 +379,32 @@ fn the_first_probes_are_spread_as_far_as_their_number_asks_for() {
     assert_eq!(spread(101), Duration::from_millis(100));
     assert_eq!(spread(1_000_000), Duration::from_secs(1));
 }
+
+/// A panic in a task is a bug; the operator hears of it, and the check goes on.
+#[test]
+fn a_check_whose_task_panics_is_told_of_and_begins_anew() {
+    let runtime = runtime().unwrap();
+    let (name, words) = runtime.block_on(async {
+        let (reports, mut news) = mpsc::channel(1);
+        let mut checks = Checks {
+            shared: Shared::new().0,
+            reports,
+            lateness: Arc::default(),
+            seeds: RandomState::new(),
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
+        let definition = Arc::new(check(tcp(closed_port()), SHORT));
+        let task = checks.tasks.spawn(async { panic!("planted by a test") });
+        let planted = task.id();
+        checks.running.insert("web".into(), Running { definition, task });
+        let ended = checks.tasks.join_next_with_id().await.unwrap();
+        checks.ended(ended);
+        assert_ne!(checks.running[&CheckName::from("web")].task.id(), planted, "another task has it");
+        let first = tokio::time::timeout(PATIENT, news.recv()).await.expect("no news").unwrap();
+        let CheckNews::Panicked(name, words) = first else { panic!("{first:?}") };
+        (name, words)
+    });
+    assert_eq!(name.as_str(), "web");
+    assert!(words.ends_with("panicked with message \"planted by a test\""), "{words}");
+}

@@ -70,7 +70,12 @@ impl Disk {
             self.file.orders.expire(now.mono);
             self.file = File { drains: drains.clone(), boot, ..self.file.clone() };
         }
-        Left { drains, held: self.file.held.clone(), announced: note.filter(|_| restarted), unread: false }
+        Left {
+            drains,
+            held: self.file.held.clone(),
+            announced: note.filter(|_| restarted),
+            ..Left::default()
+        }
     }
 
     /// What the process wants on the disk, to be changed.
