@@ -1,7 +1,7 @@
 //! The door for what a port has to say of itself alone: its files, sockets, threads and signals.
 //!
 //! What happens to VIPs, services, checks, peers, sessions and addresses does not go through here: it is a record of the node
-//! ([`vipcast_node::record`]), and [`crate::journal`] writes its line.
+//! ([`vipcast_node::record`]), and [`crate::journal`] writes its line. `tests/lint/records` looks for lines that forget that.
 //!
 //! The macros take what those of `tracing` take.
 
