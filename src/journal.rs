@@ -152,6 +152,7 @@ impl Lines {
             }
             What::KeyFound { peer } => info!(%peer, "the key of the session is there"),
             What::KeyMissing { peer, reason } => warn!(%peer, reason, "no session without its key"),
+            What::Commanded { by, command, refused } => debug!(by, command, refused, "command"),
             What::Reloaded { by, message } => info!(by, "{message}"),
             What::NotReloaded { by, error, hint } => {
                 error!(by, hint, "not reloaded, the running configuration stays: {error}");

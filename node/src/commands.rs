@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::effect::Effect;
 use crate::engine::{Drain, Ends, Event, Order, Scope};
 use crate::jobs::{Asker, Job, Reply, Ticket, Unsaved};
 use crate::names::ServiceName;
 use crate::node::Node;
 use crate::now::Now;
 use crate::outbox::Outbox;
-use crate::{effect::Effect, words};
+use crate::record::What;
+use crate::words;
 
 /// How long an answer waits until the state directory has what was asked.
 const SAVE_PATIENCE: Duration = Duration::from_millis(1500);
@@ -50,6 +52,19 @@ pub enum Command {
     Reload,
     /// Make way for the next process, and lose nothing.
     Restart,
+}
+
+impl Command {
+    /// As operators write it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Drain { .. } => "drain",
+            Self::Undrain { .. } => "undrain",
+            Self::Promote { .. } => "promote",
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// Which services a command is about.
@@ -115,6 +130,7 @@ impl Node {
         now: Now,
         out: &mut Outbox,
     ) {
+        let (who, word) = (by.clone(), command.word());
         let reply = match command {
             Command::Drain { services, reason, lasts, replace } => {
                 let drained = self.drain(&services, by, reason, lasts, replace, now, out);
@@ -133,6 +149,13 @@ impl Node {
             }
             Command::Restart => self.ask_for_restart(ticket, by, out),
         };
+        let refused = match &reply {
+            Reply::Now(Answer::Done { .. }) | Reply::When(_) => None,
+            Reply::Now(Answer::NotFound(no) | Answer::BadRequest(no) | Answer::Conflict(no)) => {
+                Some(no.error.clone())
+            }
+        };
+        out.tell(What::Commanded { by: who, command: word.to_owned(), refused });
         match reply {
             Reply::Now(answer) => out.push(Effect::Answer(ticket, answer)),
             Reply::When(Job::Saving { message, lost }) => {

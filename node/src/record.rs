@@ -242,6 +242,15 @@ pub enum What {
         /// Why, in words.
         reason: String,
     },
+    /// Somebody has given a command. What it changes is told beside it.
+    Commanded {
+        /// Who.
+        by: String,
+        /// Which, in a word.
+        command: String,
+        /// Why it is not done, in words; `None`: it is, or is under way.
+        refused: Option<String>,
+    },
     /// A configuration that was read anew is in force.
     Reloaded {
         /// Who asked for it.

@@ -1,5 +1,7 @@
 //! What can be asked over the control socket, how HTTP says it, and what is answered.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -8,6 +10,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
+use vipcast_node::commands::Command as Wish;
 
 use super::api::{DrainRequest, Refusal, ServicesRequest, Status};
 use super::caller::Caller;
@@ -59,24 +62,25 @@ pub enum Command {
     Status,
     /// `GET /v1/explain/VIP`.
     Explain(IpNet),
-    /// `POST /v1/drain`.
-    Drain(DrainRequest),
-    /// `POST /v1/undrain`.
-    Undrain(ServicesRequest),
-    /// `POST /v1/promote`.
-    Promote(ServicesRequest),
-    /// `POST /v1/reload`.
-    Reload,
-    /// `POST /v1/restart`.
-    Restart,
+    /// `POST /v1/…`: something is to be done.
+    Do {
+        /// What.
+        wish: Wish,
+        /// For whom the client says it asks.
+        by: Option<String>,
+    },
 }
 
 impl Command {
+    fn to(wish: Wish) -> Self {
+        Self::Do { wish, by: None }
+    }
+
     /// Whether something follows from it, so that it matters who asks.
     pub(super) fn changes(&self) -> bool {
         match self {
             Self::Status | Self::Explain(_) => false,
-            Self::Drain(_) | Self::Undrain(_) | Self::Promote(_) | Self::Reload | Self::Restart => true,
+            Self::Do { .. } => true,
         }
     }
 }
@@ -147,11 +151,21 @@ pub(super) async fn command(request: hyper::Request<Incoming>) -> Result<Command
     let post = method == Method::POST;
     match path.as_str() {
         "/v1/status" if get => Ok(Command::Status),
-        "/v1/drain" if post => body(request).await.map(Command::Drain),
-        "/v1/undrain" if post => body(request).await.map(Command::Undrain),
-        "/v1/promote" if post => body(request).await.map(Command::Promote),
-        "/v1/reload" if post => Ok(Command::Reload),
-        "/v1/restart" if post => Ok(Command::Restart),
+        "/v1/drain" if post => {
+            let DrainRequest { services, by, reason, for_ms, replace } = body(request).await?;
+            let lasts = for_ms.map(Duration::from_millis);
+            Ok(Command::Do { wish: Wish::Drain { services, reason, lasts, replace }, by })
+        }
+        "/v1/undrain" if post => {
+            let ServicesRequest { services, reason } = body(request).await?;
+            Ok(Command::to(Wish::Undrain { services, reason }))
+        }
+        "/v1/promote" if post => {
+            let ServicesRequest { services, reason } = body(request).await?;
+            Ok(Command::to(Wish::Promote { services, reason }))
+        }
+        "/v1/reload" if post => Ok(Command::to(Wish::Reload)),
+        "/v1/restart" if post => Ok(Command::to(Wish::Restart)),
         _ => match path.strip_prefix("/v1/explain/") {
             Some(vip) if get => {
                 parse_vip(vip).map(Command::Explain).map_err(|refusal| Answer::bad_request(&refusal))
@@ -159,8 +173,8 @@ pub(super) async fn command(request: hyper::Request<Incoming>) -> Result<Command
             _ => Err(Answer::not_found(&Refusal {
                 error: format!("there is no {method} {path}"),
                 hint: Some(
-                    "GET /v1/status, GET /v1/explain/VIP, POST /v1/drain, POST /v1/undrain, POST /v1/reload, \
-                     POST /v1/restart"
+                    "GET /v1/status, GET /v1/explain/VIP, POST /v1/drain, POST /v1/undrain, POST /v1/promote, \
+                     POST /v1/reload, POST /v1/restart"
                         .to_owned(),
                 ),
             })),

@@ -331,12 +331,8 @@ impl Desk {
                 let answer = self.board.status(caller::anonymous(self.credentials)).await;
                 return answer.unwrap_or_else(|| Answer::conflict(&stopping));
             }
-            Command::Drain(drain) => claim.or_else(|| drain.by.clone()),
-            Command::Explain(_)
-            | Command::Undrain(_)
-            | Command::Promote(_)
-            | Command::Reload
-            | Command::Restart => claim,
+            Command::Do { by, .. } => claim.or_else(|| by.clone()),
+            Command::Explain(_) => claim,
         };
         let caller = match command.changes() {
             true => self.names.caller(self.credentials, claim.as_deref()).await,

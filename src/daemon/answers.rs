@@ -2,7 +2,6 @@
 //! node under a ticket.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tracing::debug;
 use vipcast_node::commands::{Answer as Said, Command as Wish, Refusal};
@@ -12,7 +11,7 @@ use vipcast_node::peers::Waits;
 
 use super::Daemon;
 use crate::control::Caller;
-use crate::control::api::{Done, DrainRequest, ServicesRequest};
+use crate::control::api::Done;
 use crate::control::server::{Answer, Command, Reply, Request};
 use crate::control::view::{self, PeerInfo, Surroundings};
 
@@ -73,13 +72,7 @@ impl Daemon {
                 });
                 return None;
             }
-            Command::Drain(DrainRequest { services, by: _, reason, for_ms, replace }) => {
-                Wish::Drain { services, reason, lasts: for_ms.map(Duration::from_millis), replace }
-            }
-            Command::Undrain(ServicesRequest { services, reason }) => Wish::Undrain { services, reason },
-            Command::Promote(ServicesRequest { services, reason }) => Wish::Promote { services, reason },
-            Command::Reload => Wish::Reload,
-            Command::Restart => Wish::Restart,
+            Command::Do { wish, by: _ } => wish,
         };
         let by = who(&wish, caller);
         Some(Input::Command { ticket: self.waiting.take_in(answer), by, command: wish })
