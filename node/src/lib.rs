@@ -35,5 +35,3 @@ pub mod peers;
 pub mod plain;
 pub mod record;
 pub mod reload;
-pub mod vip;
-pub mod words;

@@ -1,0 +1,199 @@
+//! Commands and the jobs behind them.
+
+use vipcast_bgp::fsm::Keeping;
+
+use super::*;
+use crate::commands::Refusal;
+use crate::effect::Ending;
+use crate::jobs::{NotRead, Unsaved};
+
+const KEEPS: Option<Keeping> = Some(Keeping { restart_time: 20, notification: true });
+
+fn refusal(error: &str) -> Refusal {
+    Refusal { error: error.to_owned(), hint: None }
+}
+
+/// Both routers keep our routes over a restart.
+fn graceful() -> Story {
+    let (mut story, _) = Story::begin(config());
+    for peer in story.peers() {
+        story.up(&peer, KEEPS);
+    }
+    story
+}
+
+#[test]
+fn a_drain_is_in_force_at_once_and_answered_when_it_is_saved() {
+    let mut story = Story::with_sessions(config());
+    assert_eq!(story.ask(1, drain(None)), ["tell 1 when saved, in 1.5s", "# alice: drain"]);
+    assert!(story.node.engine().facts().drains.services.contains_key("web"));
+    assert_eq!(story.tell(Input::Saved(Ticket(1), Ok(()))), ["answer 1: draining web: withdrawn in 3s"]);
+    story.ask(2, drain(None));
+    let since = "by alice since 2026-11-27T12:00:00Z";
+    assert_eq!(
+        story.tell(Input::Saved(Ticket(2), Err(Unsaved::Failed("no space left".to_owned())))),
+        [format!(
+            "answer 2: web is drained already, {since} (not saved (no space left): it will not survive a restart)"
+        )]
+    );
+    assert_eq!(story.tell(Input::Saved(Ticket(2), Ok(()))), [""; 0], "it is answered once");
+    story.ask(3, Command::Undrain { services: web(), reason: None });
+    assert_eq!(
+        story.tell(Input::Saved(Ticket(3), Err(Unsaved::NotYet))),
+        [
+            "answer 3: web no longer drained (not saved yet (the state directory does not answer): until it is, after a \
+          restart it is drained again)"
+        ]
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_at_once_and_recorded() {
+    let mut story = Story::with_sessions(config());
+    let unknown = Services::Service("wbe".to_owned());
+    let command = Command::Promote { services: unknown, reason: None };
+    assert_eq!(
+        story.ask(1, command),
+        ["answer 1: NO: there is no service \"wbe\"", "# alice: promote refused"]
+    );
+    let lasts = Some(Duration::from_secs(u64::MAX));
+    assert_eq!(
+        story.ask(2, drain(lasts)),
+        ["answer 2: NO: that is too long from now", "# alice: drain refused"]
+    );
+    let reason = Some("x".repeat(257));
+    let long = Command::Undrain { services: Services::All, reason };
+    let lines = story.ask(3, long);
+    assert_eq!(lines[0], "answer 3: NO: the reason has 257 characters, and 256 are allowed");
+}
+
+#[test]
+fn a_reload_is_followed_as_a_whole_and_answered_to_everybody_who_asked() {
+    let mut story = Story::with_sessions(config());
+    assert_eq!(story.ask(1, Command::Reload), ["read the configuration", "# alice: reload"]);
+    assert_eq!(story.tell(Input::HangUp), [""; 0], "one reading at a time");
+    let mut other = config();
+    other.services.clear();
+    let lines = story.tell(read(other));
+    assert_eq!(
+        lines,
+        [
+            "read the configuration",
+            "configure 0 services",
+            "watch 0 prefixes",
+            "answer 1: vipcast.yaml is in force",
+            "# reloaded by alice"
+        ]
+    );
+    let not_read = NotRead { refusal: refusal("two lines\nof it"), in_line: Some("in one line".to_owned()) };
+    assert_eq!(story.tell(Input::Read(Err(not_read))), ["# not reloaded by SIGHUP: in one line"]);
+    assert_eq!(story.node.engine().config().services.len(), 0, "what runs stays");
+}
+
+#[test]
+fn what_a_reload_cannot_change_changes_nothing_and_whoever_has_given_up_is_not_followed() {
+    let mut story = Story::with_sessions(config());
+    story.ask(1, Command::Reload);
+    let mut other = config();
+    other.router_id = None;
+    other.services.clear();
+    assert_eq!(
+        story.tell(read(other.clone())),
+        [
+            "answer 1: NO: a reload cannot change router_id",
+            "# not reloaded by alice: a reload cannot change router_id"
+        ]
+    );
+    assert_eq!(story.node.engine().config().services.len(), 1);
+    story.ask(2, Command::Reload);
+    story.tell(Input::GivenUp(Ticket(2)));
+    other.router_id = config().router_id;
+    assert_eq!(story.tell(read(other)), ["# alice has given up"]);
+    assert_eq!(story.node.engine().config().services.len(), 1);
+}
+
+#[test]
+fn a_restart_is_rehearsed_noted_and_answered_before_the_process_makes_way() {
+    let mut story = graceful();
+    assert_eq!(story.ask(1, Command::Restart), ["rehearse", "# alice wants a restart", "# alice: restart"]);
+    let again = story.ask(2, Command::Restart);
+    assert_eq!(again, ["answer 2: NO: a restart is under way already", "# alice: restart refused"]);
+    assert_eq!(story.tell(Input::Rehearsed(Ok(()))), ["leave a note of 0 VIPs"]);
+    assert_eq!(story.tell(Input::NoteLeft(Ok(()))), ["answer 1: restarting", "exit Restart", "# leaving"]);
+    assert_eq!(story.node.deadline(), None);
+    assert_eq!(story.tell(Input::Stop), [""; 0], "it is over");
+}
+
+#[test]
+fn a_restart_that_would_lose_something_is_refused_and_one_that_fails_changes_nothing() {
+    let mut story = Story::with_sessions(config());
+    let lines = story.ask(1, Command::Restart);
+    assert_eq!(
+        lines[0],
+        "answer 1: NO: tor-a, tor-b would drop our routes: graceful restart is not negotiated"
+    );
+    let mut story = graceful();
+    story.ask(2, Command::Restart);
+    let bad = Err(refusal("it is no vipcast"));
+    assert_eq!(
+        story.tell(Input::Rehearsed(bad)),
+        ["answer 2: NO: it is no vipcast", "# not restarted: it is no vipcast"]
+    );
+    story.ask(3, Command::Restart);
+    story.tell(Input::Rehearsed(Ok(())));
+    let why = "cannot leave a note for the next process: disk full";
+    assert_eq!(
+        story.tell(Input::NoteLeft(Err("disk full".to_owned()))),
+        ["withdraw the note".to_owned(), format!("answer 3: NO: {why}"), format!("# not restarted: {why}")]
+    );
+    story.ask(4, Command::Restart);
+    story.tell(Input::GivenUp(Ticket(4)));
+    assert_eq!(story.tell(Input::Rehearsed(Ok(()))), ["# not restarted: the caller has given up"]);
+    // A router that forgets comes up while the program is tried out.
+    story.ask(5, Command::Restart);
+    story.up(&"tor-b".into(), None);
+    let lines = story.tell(Input::Rehearsed(Ok(())));
+    assert_eq!(lines[0], "answer 5: NO: tor-b would drop our routes: graceful restart is not negotiated");
+}
+
+#[test]
+fn a_node_that_stops_answers_everything_that_is_under_way() {
+    let (mut story, _) = Story::begin(config());
+    story.ask(1, Command::Reload);
+    story.ask(2, Command::Reload);
+    story.ask(3, Command::Restart);
+    story.tell(Input::Rehearsed(Ok(())));
+    story.ask(4, drain(None));
+    let mut lines = story.tell(Input::Stop);
+    assert_eq!(lines[0], "stopping, in 64s");
+    for peer in story.node.peers().running().values().map(|running| running.id).collect::<Vec<_>>() {
+        lines.extend(story.tell(Input::PeerEnded(peer)));
+    }
+    // Without routers nothing is waited for; the peers end when their ports say so.
+    let ids: Vec<PeerId> = (1..=2).map(PeerId).collect();
+    for id in ids {
+        lines.extend(story.tell(Input::PeerEnded(id)));
+    }
+    for _ in 0..20 {
+        story.wait(Duration::from_secs(1));
+        lines.extend(story.tell(Input::Tick));
+    }
+    let stopping = |ticket: u32| format!("answer {ticket}: NO: vipcast is stopping");
+    for ticket in 1..=4 {
+        assert!(lines.contains(&stopping(ticket)), "{ticket}: {lines:?}");
+    }
+    assert!(lines.contains(&"withdraw the note".to_owned()), "{lines:?}");
+    assert!(lines.contains(&format!("exit {:?}", Ending::Stopped)), "{lines:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("# stopped"));
+}
+
+#[test]
+fn a_wall_clock_that_somebody_sets_is_told_once() {
+    let mut story = Story::with_sessions(config());
+    story.wait(Duration::from_secs(10));
+    assert_eq!(story.tell(Input::Tick), [""; 0]);
+    story.now.wall = "2026-11-28T00:00:00Z".parse().unwrap();
+    assert_eq!(story.tell(Input::Tick), ["# clock 2026-11-28T00:00:00Z"]);
+    story.wait(Duration::from_secs(10));
+    assert_eq!(story.tell(Input::Tick), [""; 0]);
+}
