@@ -35,3 +35,7 @@ pub mod peers;
 pub mod plain;
 pub mod record;
 pub mod reload;
+#[cfg(test)]
+mod tests;
+pub mod vip;
+pub mod words;

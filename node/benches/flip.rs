@@ -1,0 +1,188 @@
+//! What one check costs that flips, among few and among many services: everything from the report to the routes that
+//! every peer is given, and the records of it.
+//!
+//! ```text
+//! cargo bench -p vipcast-node --bench flip
+//! ```
+//!
+//! In instructions, for one number of services (once with 0 flips and once with 1000; the difference is theirs):
+//!
+//! ```text
+//! valgrind --tool=callgrind target/release/deps/flip-… 10000 1000
+//! ```
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a measurement reads the clock and says what it found"
+)]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use vipcast_bgp::wire::{Asn, Family};
+use vipcast_bgp::{ConnectMode, HoldTime, Instant, NextHops};
+use vipcast_node::engine::{Address, AddressFact, Event, Left, Link, Listing, Owner};
+use vipcast_node::health::report::{CheckReport, HealthState, Outcome};
+use vipcast_node::input::Input;
+use vipcast_node::model::{
+    Announce, BindPolicy, Check, CheckKind, Condition, Config, Control, Listen, Log, LogFormat, LogLevel,
+    OnDegraded, OnDown, Peer, Preempt, Reach, Role, RouterAddress, Service, Shutdown, Target, TcpCheck,
+};
+use vipcast_node::node::{Birth, Node};
+use vipcast_node::now::Now;
+
+const ROUNDS: u32 = 5;
+
+fn main() {
+    let asked: Vec<u32> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    if let [services, flips] = asked[..] {
+        let mut bench = Bench::new(services);
+        (0..flips).for_each(|n| bench.flip(n));
+        return;
+    }
+    for services in [10, 100, 1_000, 10_000] {
+        let mut bench = Bench::new(services);
+        let round = |bench: &mut Bench| {
+            let begin = std::time::Instant::now();
+            (0..1_000).for_each(|n| bench.flip(n));
+            begin.elapsed() / 1_000
+        };
+        let best = (0..ROUNDS).map(|_| round(&mut bench)).min().unwrap();
+        println!("{services:6} services: {best:?} for a check that flips");
+    }
+}
+
+struct Bench {
+    node: Node,
+    now: Now,
+    checks: Vec<Arc<Check>>,
+}
+
+impl Bench {
+    fn new(services: u32) -> Self {
+        let config = config(services);
+        let checks: Vec<_> = config.checks.values().cloned().collect();
+        let now = Now { mono: Instant::from_nanos(1_000_000_000), wall: Timestamp::UNIX_EPOCH };
+        let birth = Birth {
+            config: Arc::new(config),
+            warnings: Vec::new(),
+            path: "vipcast.yaml".to_owned(),
+            left: Left::default(),
+            version: ("bench".to_owned(), None),
+            seed: 1,
+        };
+        let mut node = Node::new(birth);
+        let addresses = (0..services)
+            .map(|n| (Address::host(vip(n), 1), AddressFact::from(Owner::Us)))
+            .collect::<BTreeMap<_, _>>();
+        let lo = Link { name: "lo".to_owned(), altnames: Default::default(), up: true };
+        let listing = Listing { links: [(1, lo)].into_iter().collect(), addresses };
+        black_box(node.start([Input::Fact(Event::Addresses(listing))], now));
+        let mut bench = Self { node, now, checks };
+        for n in 0..services {
+            bench.report(n, HealthState::Up);
+        }
+        bench
+    }
+
+    /// A check of the middle goes down, or comes up again.
+    fn flip(&mut self, n: u32) {
+        let services = u32::try_from(self.checks.len()).unwrap();
+        let which = (n / 2).wrapping_mul(7_919) % services;
+        self.report(which, if n.is_multiple_of(2) { HealthState::Down } else { HealthState::Up });
+    }
+
+    fn report(&mut self, n: u32, state: HealthState) {
+        self.now.mono += Duration::from_micros(1);
+        let passed = state == HealthState::Up;
+        let report = CheckReport {
+            check: name(n).as_str().into(),
+            definition: Arc::clone(&self.checks[usize::try_from(n).unwrap()]),
+            state,
+            since: self.now.mono,
+            degraded: None,
+            held_until: None,
+            outcome: Outcome { passed, detail: "connection refused".to_owned(), took: Duration::ZERO },
+            at: self.now.mono,
+        };
+        black_box(self.node.handle(Input::Fact(Event::Check(report)), self.now));
+    }
+}
+
+/// In their order.
+fn name(n: u32) -> String {
+    format!("service-{n:06}")
+}
+
+fn vip(n: u32) -> IpAddr {
+    Ipv4Addr::from(0x0a00_0000 + n).into()
+}
+
+fn config(services: u32) -> Config {
+    let check = |n: u32| {
+        let target = Target { host: "127.0.0.1".to_owned(), port: u16::try_from(n % 60_000).unwrap() + 1 };
+        let kind = CheckKind::Tcp(TcpCheck::connecting(target));
+        Arc::new(Check { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN, ..Check::new(kind) })
+    };
+    let service = |n: u32| Service {
+        vips: [format!("{}/32", vip(n)).parse().unwrap()].into(),
+        checks: Condition::Check(name(n).as_str().into()),
+        announce: Announce::default(),
+        demoted: Announce::default(),
+        on_down: OnDown::Withdraw,
+        on_degraded: OnDegraded::Demote,
+        warm_up: None,
+        role: Role::Active(Preempt::AtOnce),
+        bind: BindPolicy::Always,
+        interface: "lo".to_owned(),
+    };
+    Config {
+        state_dir: "/var/lib/vipcast".into(),
+        control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
+        log: Log { level: LogLevel::Info, format: LogFormat::Plain },
+        shutdown: Shutdown {
+            drain_time: Duration::from_secs(3),
+            unbind_delay: Duration::from_secs(1),
+            keep_addresses: false,
+        },
+        router_id: Some(Ipv4Addr::new(192, 0, 2, 2)),
+        listen: Listen { addresses: Vec::new(), port: 179 },
+        interface: "lo".to_owned(),
+        peers: BTreeMap::from([("tor-a".into(), peer(1)), ("tor-b".into(), peer(3))]),
+        checks: (0..services).map(|n| (name(n).as_str().into(), check(n))).collect(),
+        services: (0..services).map(|n| (name(n).as_str().into(), service(n))).collect(),
+    }
+}
+
+fn peer(last: u8) -> Peer {
+    Peer {
+        address: RouterAddress::Known(Ipv4Addr::new(192, 0, 2, last).into()),
+        port: 179,
+        local_as: Asn(65001),
+        peer_as: Some(Asn(65000)),
+        hold_time: HoldTime::DEFAULT,
+        connect_retry: Duration::from_secs(1),
+        mode: ConnectMode::Both,
+        families: [Family::IPV4_UNICAST].into(),
+        source_address: None,
+        authentication: None,
+        key_source: None,
+        interface: None,
+        reach: Reach::default(),
+        next_hop: NextHops::default(),
+        tcp_mss: None,
+        role: None,
+        require_role: false,
+        extended_next_hop: false,
+        graceful_restart: None,
+        bfd: None,
+    }
+}
