@@ -37,6 +37,12 @@ impl<T> Agenda<T> {
         self.heap.peek().map(|entry| entry.at)
     }
 
+    /// The next thing, if it is due by `end` and is `wanted`.
+    pub fn pop_if(&mut self, end: Instant, wanted: impl Fn(&T) -> bool) -> Option<(Instant, T)> {
+        let next = self.heap.peek()?;
+        if next.at <= end && wanted(&next.due) { self.pop() } else { None }
+    }
+
     /// The next thing.
     pub fn pop(&mut self) -> Option<(Instant, T)> {
         self.heap.pop().map(|entry| (entry.at, entry.due))

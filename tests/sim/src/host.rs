@@ -193,14 +193,17 @@ impl World {
         if self.hosts[number].epoch != epoch || self.hosts[number].node.is_none() {
             return;
         }
-        self.note_told(number, &input);
-        let inputs = match self.setup.bug {
-            None => vec![input],
-            Some(bug) => bug.hears(&self.hosts[number], input),
-        };
-        for input in inputs {
-            self.handle(number, input);
+        let mut inputs = Vec::new();
+        let mut next = Some(input);
+        while let Some(input) = next {
+            self.note_told(number, &input);
+            match self.setup.bug {
+                None => inputs.push(input),
+                Some(bug) => inputs.extend(bug.hears(&self.hosts[number], input)),
+            }
+            next = self.told_too(number, epoch);
         }
+        self.handle_all(number, inputs);
     }
 
     /// The timer of a node has gone off.
@@ -213,17 +216,17 @@ impl World {
         host.armed = None;
         let Some(node) = &host.node else { return };
         if node.deadline().is_some_and(|deadline| deadline <= now) {
-            self.handle(number, Input::Tick);
+            self.handle_all(number, vec![Input::Tick]);
         } else {
             self.arm_node(number);
         }
     }
 
-    fn handle(&mut self, number: usize, input: Input) {
+    fn handle_all(&mut self, number: usize, inputs: Vec<Input>) {
         let now = self.clocks(number);
         let Some(node) = self.hosts[number].node.as_mut() else { return };
-        self.steps += 1;
-        let out = node.handle(input, now);
+        self.steps += u64::try_from(inputs.len()).unwrap_or_default();
+        let out = node.handle_all(inputs, now);
         self.perform(number, out);
     }
 

@@ -1,7 +1,7 @@
 //! Runs seeds, scenarios, ordinary life and planted bugs.
 //!
 //! ```text
-//! vipcast-sim seeds COUNT [FIRST]      seeds from FIRST on, SIM_SEED and SIM_STEPS in their place
+//! vipcast-sim seeds [COUNT] [FIRST]    seeds from FIRST on; with SIM_SEED that one, with its trace, for SIM_STEPS steps
 //! vipcast-sim replay FILE              a scenario, with its trace
 //! vipcast-sim ordinary [NODES] [SECS]  nodes that nothing happens to
 //! vipcast-sim planted [SEEDS]          every planted bug is found
@@ -47,6 +47,15 @@ fn main() -> ExitCode {
 
 fn seeds(count: u64, first: u64) -> Result<String, String> {
     let (mut steps, mut run) = (0, 0);
+    if let Some(seed) = variable("SIM_SEED")? {
+        let case = Case::of_seed(seed);
+        let outcome = case.run_for(variable("SIM_STEPS")?.unwrap_or(u64::MAX), true);
+        println!("{case}\n{}", outcome.trace.join("\n"));
+        return match outcome.violation {
+            Some(violation) => Err(format!("{}: {}", violation.rule, violation.what)),
+            None => Ok(format!("{} steps: every rule held", outcome.steps)),
+        };
+    }
     for seed in first..first + count {
         let case = Case::of_seed(seed);
         let outcome = case.run(false);
@@ -57,6 +66,11 @@ fn seeds(count: u64, first: u64) -> Result<String, String> {
         }
     }
     Ok(format!("{run} seeds, {steps} steps: every rule held"))
+}
+
+fn variable(name: &str) -> Result<Option<u64>, String> {
+    let text = std::env::var(name).ok();
+    text.map(|text| text.parse().map_err(|_| format!("{name} is no number: {text:?}"))).transpose()
 }
 
 fn ordinary(nodes: u64, seconds: u64) -> Result<String, String> {

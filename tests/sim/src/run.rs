@@ -46,8 +46,14 @@ impl Case {
 
     /// Runs it: the faults, calm, and then a look at everything.
     pub fn run(&self, traced: bool) -> Outcome {
+        self.run_for(u64::MAX, traced)
+    }
+
+    /// The same, for so many steps at most.
+    pub fn run_for(&self, steps: u64, traced: bool) -> Outcome {
         let mut world = World::new(self.setup);
         world.trace.on = traced;
+        world.last_step = steps;
         world.schedule(&self.actions);
         let end = self.actions.last().map_or(Instant::BOOT + Duration::from_secs(5), |timed| timed.at);
         let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -56,7 +62,7 @@ impl Case {
                 world.calm();
                 world.run_until(end + SETTLE);
             }
-            if world.violation.is_none() {
+            if world.violation.is_none() && world.steps < steps {
                 world.everything_is_so();
             }
         }));

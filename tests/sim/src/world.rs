@@ -6,6 +6,8 @@
 //!
 //! A step is one input handled by one machine: a node, a peer, or a check.
 
+use std::time::Duration;
+
 use vipcast_bgp::Instant;
 use vipcast_node::engine::{Address, Asked};
 use vipcast_node::health::report::Outcome;
@@ -22,6 +24,9 @@ use crate::rng::Rng;
 use crate::router::Router;
 use crate::rules::Violation;
 use crate::trace::Trace;
+
+/// What comes in within this time, and nothing else meanwhile, is handed in together.
+const TOGETHER: Duration = Duration::from_micros(300);
 
 /// What a world is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +159,8 @@ pub struct World {
     pub routers: Vec<Router>,
     /// What happened.
     pub trace: Trace,
+    /// It ends after so many steps.
+    pub last_step: u64,
     /// The first rule that was broken.
     pub violation: Option<Violation>,
     /// Nodes about which something has changed since the rules last looked.
@@ -175,6 +182,7 @@ impl World {
             hosts: (0..setup.nodes).map(|number| Host::new(number, setup)).collect(),
             routers: (0..setup.routers).map(|number| Router::new(number, setup.nodes)).collect(),
             trace: Trace::default(),
+            last_step: u64::MAX,
             violation: None,
             dirty: vec![true; setup.nodes],
             agenda: Agenda::default(),
@@ -187,11 +195,19 @@ impl World {
             world.start_router(router);
         }
         for node in 0..setup.nodes {
-            let at = world.now
-                + world.rng.between(std::time::Duration::ZERO, std::time::Duration::from_millis(500));
+            let at = world.now + world.rng.between(Duration::ZERO, Duration::from_millis(500));
             world.agenda.add(at, Due::Start { node, boot: 0 });
         }
         world
+    }
+
+    /// What else the process is told at once: whoever wakes a node hands in all that is there by then.
+    pub fn told_too(&mut self, node: usize, epoch: u64) -> Option<Input> {
+        let is_his =
+            |due: &Due| matches!(due, Due::Told { node: n, epoch: e, .. } if (*n, *e) == (node, epoch));
+        let (at, due) = self.agenda.pop_if(self.now + TOGETHER, is_his)?;
+        self.now = self.now.max(at);
+        if let Due::Told { input, .. } = due { Some(*input) } else { None }
     }
 
     /// Adds what is to happen from outside.
@@ -203,7 +219,10 @@ impl World {
 
     /// Runs until `end`, or until a rule is broken.
     pub fn run_until(&mut self, end: Instant) {
-        while self.violation.is_none() && self.agenda.next_at().is_some_and(|at| at <= end) {
+        while self.violation.is_none()
+            && self.steps < self.last_step
+            && self.agenda.next_at().is_some_and(|at| at <= end)
+        {
             let Some((at, due)) = self.agenda.pop() else { break };
             self.now = self.now.max(at);
             self.happens(at, due);
