@@ -5,7 +5,7 @@ use std::time::Duration;
 use vipcast_node::commands::{Command, Services};
 use vipcast_node::input::Input;
 
-use crate::action::{Action, Node, Tor};
+use crate::action::{Action, Node, Silent, Tor};
 use crate::host::Port;
 use crate::kernel::{Kernel, LO, VIP0};
 use crate::world::{Due, World};
@@ -43,6 +43,11 @@ impl World {
                 self.hosts[node].truth.kernel_fails(now);
             }
             Action::Cut(Node(node), Tor(router), cut) => self.set_cut(self.pair_index(node, router), cut),
+            Action::Silence(Node(node), Tor(router), whose) => {
+                let pair = self.pair_index(node, router);
+                let to_router = whose == Silent::Node;
+                self.silence(pair, [!to_router, to_router]);
+            }
             Action::Reset(Node(node), Tor(router)) => self.break_wires(self.pair_index(node, router), false),
             Action::HalfOpen(Node(node), Tor(router)) => {
                 self.break_wires(self.pair_index(node, router), true)
@@ -150,7 +155,7 @@ impl World {
             let is_down = kernel.links.values().any(|link| !link.up);
             mends.extend(is_down.then_some(Action::Link(Node(node), true)));
             for router in 0..self.routers.len() {
-                let is_cut = self.pairs[self.pair_index(node, router)].cut;
+                let is_cut = self.pairs[self.pair_index(node, router)].is_cut();
                 mends.extend(is_cut.then_some(Action::Cut(Node(node), Tor(router), false)));
             }
             mends.into_iter().for_each(|mend| self.act(mend));

@@ -31,6 +31,15 @@ pub enum Behaviour {
     Flaps(Duration),
 }
 
+/// Whose bytes do not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silent {
+    /// Those of the node.
+    Node,
+    /// Those of the router.
+    Router,
+}
+
 /// Something that happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -48,6 +57,8 @@ pub enum Action {
     KernelMumbles(Node, bool),
     /// Nothing passes between the two, or does again.
     Cut(Node, Tor, bool),
+    /// What one of the two sends does not arrive at the other.
+    Silence(Node, Tor, Silent),
     /// Every connection between the two is reset.
     Reset(Node, Tor),
     /// Every connection between the two is dead, and nobody is told.
@@ -147,6 +158,8 @@ impl fmt::Display for Action {
             Self::KernelMumbles(node, false) => write!(f, "kernel answers on {node}"),
             Self::Cut(node, tor, true) => write!(f, "cut {node} from {tor}"),
             Self::Cut(node, tor, false) => write!(f, "mend {node} to {tor}"),
+            Self::Silence(node, tor, Silent::Node) => write!(f, "silence {node} to {tor}"),
+            Self::Silence(node, tor, Silent::Router) => write!(f, "silence {tor} to {node}"),
             Self::Reset(node, tor) => write!(f, "reset {node} to {tor}"),
             Self::HalfOpen(node, tor) => write!(f, "half-open {node} to {tor}"),
             Self::Refuse(tor, true) => write!(f, "refuse at {tor}"),
@@ -201,6 +214,13 @@ impl FromStr for Action {
             },
             "cut" => Self::Cut(words.parse()?, words.after("from")?, true),
             "mend" => Self::Cut(words.parse()?, words.after("to")?, false),
+            "silence" if words.peek().is_some_and(|word| word.parse::<Node>().is_ok()) => {
+                Self::Silence(words.parse()?, words.after("to")?, Silent::Node)
+            }
+            "silence" => {
+                let tor = words.parse()?;
+                Self::Silence(words.after("to")?, tor, Silent::Router)
+            }
             "reset" => Self::Reset(words.parse()?, words.after("to")?),
             "half-open" => Self::HalfOpen(words.parse()?, words.after("to")?),
             "refuse" => Self::Refuse(words.after("at")?, true),

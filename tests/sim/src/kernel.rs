@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vipcast_bgp::Instant;
 use vipcast_node::engine::{Address, Asked, Event, Link, Listing, Owner};
@@ -13,6 +14,9 @@ use vipcast_node::engine::{Address, Asked, Event, Link, Listing, Owner};
 pub const LO: u32 = 1;
 /// A dummy interface for VIPs.
 pub const VIP0: u32 = 2;
+
+/// Nobody remembers for longer that an address was taken away.
+pub const LONG_AGO: Duration = Duration::from_secs(60);
 
 /// A kernel.
 #[derive(Debug, Clone)]
@@ -25,8 +29,8 @@ pub struct Kernel {
     pub refuses: bool,
     /// It does what it is asked for, and the answer is lost.
     pub mumbles: bool,
-    /// When an address was last taken away by someone else, or its interface was.
-    pub taken: BTreeMap<IpAddr, Instant>,
+    /// When an address was last taken away by someone else, and how often since that was last long ago.
+    pub taken: BTreeMap<IpAddr, (Instant, u32)>,
     /// When an address last became unusable.
     pub lost: BTreeMap<IpAddr, Instant>,
 }
@@ -77,7 +81,9 @@ impl Kernel {
     pub fn flush(&mut self, ip: IpAddr, now: Instant) -> Vec<Event> {
         let there: Vec<Address> = self.holders(ip).collect();
         if !there.is_empty() {
-            self.taken.insert(ip, now);
+            let taken = self.taken.entry(ip).or_insert((now, 0));
+            let times = if taken.0 + LONG_AGO < now { 1 } else { taken.1 + 1 };
+            *taken = (now, times);
         }
         there.iter().filter_map(|address| self.remove(address, now)).collect()
     }
@@ -105,7 +111,6 @@ impl Kernel {
             .collect();
         for ip in on_it {
             if !up {
-                self.taken.insert(ip, now);
                 self.note_loss(ip, now);
             }
         }

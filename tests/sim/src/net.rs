@@ -66,8 +66,8 @@ pub enum Owner {
 /// What is between a node and a router.
 #[derive(Debug, Default)]
 pub struct Pair {
-    /// Nothing passes.
-    pub cut: bool,
+    /// Nothing that is sent to this side arrives.
+    pub silent: [bool; 2],
     /// When something last happened that is felt for a while.
     pub disturbed: Option<Instant>,
     /// When the session began, for the node and for the router.
@@ -107,6 +107,13 @@ pub enum Packet {
     Fin,
     /// The other side knows nothing of this connection.
     Reset,
+}
+
+impl Pair {
+    /// Whether something does not pass.
+    pub fn is_cut(&self) -> bool {
+        self.silent != [false, false]
+    }
 }
 
 impl Owner {
@@ -191,14 +198,18 @@ impl World {
 
     /// Nothing passes between the two any more, or does again.
     pub fn set_cut(&mut self, pair: usize, cut: bool) {
-        if std::mem::replace(&mut self.pairs[pair].cut, cut) == cut {
+        self.silence(pair, [cut, cut]);
+    }
+
+    /// What is sent to these sides does not arrive until it does again.
+    pub fn silence(&mut self, pair: usize, silent: [bool; 2]) {
+        let before = std::mem::replace(&mut self.pairs[pair].silent, silent);
+        if before == silent {
             return;
         }
         self.disturb(pair);
-        if cut {
-            return;
-        }
         for wire in self.pairs[pair].wires.clone() {
+            // What still cannot pass is held again.
             for (to, packet) in std::mem::take(&mut self.wires[wire].held) {
                 self.send(wire, to, packet);
             }
@@ -237,7 +248,7 @@ impl World {
         if self.wires[wire].dead {
             return;
         }
-        if self.pairs[pair].cut {
+        if self.pairs[pair].silent[to] {
             if !matches!(packet, Packet::Syn) {
                 self.wires[wire].held.push((to, packet));
             }
@@ -373,7 +384,7 @@ impl World {
         if self.wires[wire].dead {
             return;
         }
-        if self.pairs[pair].cut {
+        if self.pairs[pair].silent[to] {
             if !matches!(packet, Packet::Syn) {
                 self.wires[wire].held.push((to, packet));
             }

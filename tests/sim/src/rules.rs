@@ -119,10 +119,10 @@ impl World {
                 let disturbed = pair.disturbed.unwrap_or(Instant::BOOT);
                 let late = match pair.since {
                     // What was held up on the way has come in by now.
-                    [Some(ours), Some(theirs)] if !pair.cut => {
+                    [Some(ours), Some(theirs)] if !pair.is_cut() => {
                         expected.since.max(disturbed).max(ours).max(theirs) + SLACK
                     }
-                    [_, _] if !pair.cut && disturbed + FELT < expected.since => expected.since + SLACK,
+                    [_, _] if !pair.is_cut() && disturbed + FELT < expected.since => expected.since + SLACK,
                     [_, _] => expected.since.max(disturbed) + FELT,
                 };
                 let what = format!("{name} has {vip} from {host}, and should not");
@@ -134,7 +134,7 @@ impl World {
                 let began = ours.max(theirs);
                 let stopping = self.hosts[node].truth.stopping;
                 // A node that stops and has no session withdraws at once, whoever comes back then.
-                if pair.cut || stopping.is_some_and(|stopping| began + SLACK > stopping) {
+                if pair.is_cut() || stopping.is_some_and(|stopping| began + SLACK > stopping) {
                     return None;
                 }
                 let from = began.max(expected.since).max(pair.disturbed.unwrap_or(Instant::BOOT));
@@ -150,7 +150,7 @@ impl World {
         let pair = &self.pairs[self.pair_index(node, router)];
         let quiet = pair.disturbed.is_none_or(|at| at + SLACK < since);
         // The router's end stands since before, so that nothing of an earlier session is felt.
-        quiet && !pair.cut && pair.since[ROUTER].is_none_or(|began| began + SLACK < since)
+        quiet && !pair.is_cut() && pair.since[ROUTER].is_none_or(|began| began + SLACK < since)
     }
 
     fn kept(&self) -> Duration {
@@ -177,7 +177,7 @@ impl World {
         let pair = &self.pairs[self.pair_index(node, router)];
         // The process may have begun while the end of its predecessor's session was on the way.
         let born = host.truth.started.is_some_and(|at| at + SLACK > self.now);
-        let is_calm = !pair.cut && !born && pair.disturbed.is_none_or(|at| at + FELT < self.now);
+        let is_calm = !pair.is_cut() && !born && pair.disturbed.is_none_or(|at| at + FELT < self.now);
         let runs = host.node.is_some() && host.truth.stopping.is_none();
         let reset = host.truth.resets.get(&router).is_some_and(|at| {
             let held_up = pair.disturbed.is_some_and(|disturbed| disturbed > *at);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vipcast_bgp::Instant;
 
-use crate::action::{Action, Behaviour, Node, Timed, Tor};
+use crate::action::{Action, Behaviour, Node, Silent, Timed, Tor};
 use crate::rng::Rng;
 use crate::shape::{PROBED, SERVICES, Shape, Word, vip_of};
 use crate::world::Setup;
@@ -83,7 +83,9 @@ fn action(kind: u64, setup: Setup, rng: &mut Rng) -> Action {
         37..39 => Action::Link(node, false),
         39..41 => Action::KernelRefuses(node, true),
         41..43 => Action::KernelMumbles(node, true),
-        43..47 => Action::Cut(node, tor, true),
+        43..45 => Action::Cut(node, tor, true),
+        45..46 => Action::Silence(node, tor, Silent::Node),
+        46..47 => Action::Silence(node, tor, Silent::Router),
         47..50 => Action::Reset(node, tor),
         50..52 => Action::HalfOpen(node, tor),
         52..54 => Action::Refuse(tor, true),
@@ -116,7 +118,7 @@ fn end_of(action: &Action) -> Option<Action> {
         Action::Link(node, false) => Some(Action::Link(*node, true)),
         Action::KernelRefuses(node, true) => Some(Action::KernelRefuses(*node, false)),
         Action::KernelMumbles(node, true) => Some(Action::KernelMumbles(*node, false)),
-        Action::Cut(node, tor, true) => Some(Action::Cut(*node, *tor, false)),
+        Action::Cut(node, tor, true) | Action::Silence(node, tor, _) => Some(Action::Cut(*node, *tor, false)),
         Action::Refuse(tor, true) => Some(Action::Refuse(*tor, false)),
         Action::ReloadBroken(node) => Some(Action::Reload(*node, Shape::default())),
         Action::Drain(node, service, None) => Some(Action::Undrain(*node, service.clone())),

@@ -18,14 +18,15 @@ use vipcast_node::vip::Vip;
 
 use crate::disk::{Disk, NEVER};
 use crate::host::Host;
+use crate::kernel::LONG_AGO;
 use crate::orders::Orders;
 use crate::rib::Route;
 use crate::rules::NEWS;
 use crate::shape::{DRAIN_TIME, Shape};
 use crate::world::World;
 
-/// An address that was taken away may be announced or not for so long: the node looks whether it stays.
-const CONTESTED: Duration = Duration::from_secs(60);
+/// An address that was taken away once may be announced or not for so long.
+const ONCE: Duration = Duration::from_millis(500);
 /// How much longer the path of a standby is.
 const STANDBY: usize = 1;
 
@@ -357,9 +358,15 @@ fn plain(host: &Host, vip: &IpNet, now: Instant, again: &mut Option<Instant>) ->
     if is_host && !host.kernel.is_usable(vip.addr()) {
         return Expect::Absent;
     }
-    if is_host && let Some(taken) = host.kernel.taken.get(&vip.addr()).filter(|at| **at + CONTESTED > now) {
-        sooner(again, *taken + CONTESTED, now);
-        return Expect::Any;
+    if is_host && let Some((taken, times)) = host.kernel.taken.get(&vip.addr()) {
+        // Once is an accident. Of what is taken again the node looks whether it stays, and whether it does so at all where
+        // the kernel fails meanwhile is hard to tell.
+        let accident = *times == 1 && !host.truth.kernel_has_failed_since(*taken - LONG_AGO);
+        let until = *taken + if accident { ONCE } else { LONG_AGO };
+        if until > now {
+            sooner(again, until, now);
+            return Expect::Any;
+        }
     }
     if fresh {
         return Expect::Any;
