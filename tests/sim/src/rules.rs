@@ -229,6 +229,14 @@ impl World {
         for router in 0..self.routers.len() {
             let pair = &self.pairs[self.pair_index(node, router)];
             let rib = &self.routers[router].ribs[node];
+            // A stop has a patience of its own, and gives up a router that is silent.
+            if rib.stale.contains(&vip) && host.truth.stopping.is_none() {
+                let what = format!(
+                    "{} unbinds {vip}, which {} keeps from before",
+                    host.name, self.routers[router].name
+                );
+                return self.violated(Violation::new("I2 nobody keeps it", what));
+            }
             let Some(began) = pair.since[NODE] else { continue };
             let has = rib.routes.contains_key(&vip) && !rib.stale.contains(&vip);
             let left = rib.withdrawn.get(&vip).filter(|left| **left >= began);
