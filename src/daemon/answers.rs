@@ -132,8 +132,5 @@ impl Daemon {
 
 /// Who is behind a command, as it is told: of a restart the process too, because it may be a script.
 fn who(wish: &Wish, caller: Caller) -> String {
-    match wish {
-        Wish::Restart => caller.to_string(),
-        Wish::Drain { .. } | Wish::Undrain { .. } | Wish::Promote { .. } | Wish::Reload => caller.name,
-    }
+    if *wish == Wish::Restart { caller.to_string() } else { caller.name }
 }

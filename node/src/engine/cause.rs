@@ -27,6 +27,7 @@ impl Engine {
         now: Instant,
     ) -> Option<String> {
         let facts = &self.facts;
+        #[expect(clippy::wildcard_enum_match_arm, reason = "a reason that says it all has no fact behind it")]
         match reason {
             Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
                 facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
@@ -47,7 +48,7 @@ impl Engine {
                 facts.contests.get(&vip.ip()).map(|contest| format!("{} times by now", contest.losses))
             }
             Reason::Draining | Reason::Drained => self.lasting_drain(service).map(words::drain),
-            Reason::Unusable { .. } | Reason::Standby | Reason::ShuttingDown | Reason::Shutdown => None,
+            _says_it_all => None,
         }
     }
 

@@ -91,24 +91,14 @@ impl Restart {
     /// answered, is none yet.
     fn note(&mut self, vip: Vip, decision: &Decision, failed: bool) {
         let undecided = match &decision.verdict {
-            Verdict::Withhold(Reason::CheckUnknown { .. }) => true,
             Verdict::Withhold(Reason::NotBound) => !failed,
-            Verdict::Withhold(Reason::Unusable { why: Unusable::Tentative, .. }) => true,
-            Verdict::Withhold(
-                Reason::CheckDown { .. }
-                | Reason::CheckDegraded { .. }
-                | Reason::Standby
-                | Reason::WarmingUp
-                | Reason::HeldBack
-                | Reason::Unusable { why: Unusable::Duplicate | Unusable::InterfaceDown, .. }
-                | Reason::Contested
-                | Reason::Draining
-                | Reason::Drained
-                | Reason::ShuttingDown
-                | Reason::Shutdown,
-            )
-            | Verdict::Announce
-            | Verdict::Demote { .. } => false,
+            Verdict::Withhold(reason) => {
+                matches!(
+                    reason,
+                    Reason::CheckUnknown { .. } | Reason::Unusable { why: Unusable::Tentative, .. }
+                )
+            }
+            Verdict::Announce | Verdict::Demote { .. } => false,
         };
         if undecided {
             self.undecided.insert(vip);

@@ -1,6 +1,7 @@
 //! What is decided about a VIP, and why. The one place where a "no" gets its name: the log line, `explain`, the API
 //! and the metric label all come from [`Reason`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -130,42 +131,39 @@ pub enum Reason {
 impl Reason {
     /// The stable name, as in JSON and in metric labels.
     pub fn name(&self) -> &'static str {
+        self.said().0
+    }
+
+    /// Its name, and what it says to people.
+    fn said(&self) -> (&'static str, Cow<'static, str>) {
         match self {
-            Self::CheckUnknown { .. } => "check_unknown",
-            Self::CheckDown { .. } => "check_down",
-            Self::CheckDegraded { .. } => "check_degraded",
-            Self::Standby => "standby",
-            Self::WarmingUp => "warming_up",
-            Self::HeldBack => "held_back",
-            Self::NotBound => "not_bound",
-            Self::Unusable { .. } => "unusable",
-            Self::Contested => "contested",
-            Self::Draining => "draining",
-            Self::Drained => "drained",
-            Self::ShuttingDown => "shutting_down",
-            Self::Shutdown => "shutdown",
+            Self::CheckUnknown { check } => {
+                ("check_unknown", format!("check {check} has not settled yet").into())
+            }
+            Self::CheckDown { check } => ("check_down", format!("check {check} is down").into()),
+            Self::CheckDegraded { check } => ("check_degraded", format!("check {check} is degraded").into()),
+            Self::Standby => ("standby", "this node is a standby".into()),
+            Self::WarmingUp => ("warming_up", "warming up after it was down".into()),
+            Self::HeldBack => {
+                ("held_back", "it was down, and does not preempt whoever has taken over".into())
+            }
+            Self::NotBound => ("not_bound", "the address is not on this host".into()),
+            Self::Unusable { interface, why } => {
+                ("unusable", format!("the address is on {interface} but unusable: {why}").into())
+            }
+            Self::Contested => ("contested", "somebody keeps taking the address away".into()),
+            Self::Draining => ("draining", "being drained by an operator, GRACEFUL_SHUTDOWN is set".into()),
+            Self::Drained => ("drained", "drained by an operator".into()),
+            Self::ShuttingDown => {
+                ("shutting_down", "vipcast is about to stop, GRACEFUL_SHUTDOWN is set".into())
+            }
+            Self::Shutdown => ("shutdown", "vipcast is stopping".into()),
         }
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CheckUnknown { check } => write!(f, "check {check} has not settled yet"),
-            Self::CheckDown { check } => write!(f, "check {check} is down"),
-            Self::CheckDegraded { check } => write!(f, "check {check} is degraded"),
-            Self::Standby => f.write_str("this node is a standby"),
-            Self::WarmingUp => f.write_str("warming up after it was down"),
-            Self::HeldBack => f.write_str("it was down, and does not preempt whoever has taken over"),
-            Self::NotBound => f.write_str("the address is not on this host"),
-            Self::Unusable { interface, why } => {
-                write!(f, "the address is on {interface} but unusable: {why}")
-            }
-            Self::Contested => f.write_str("somebody keeps taking the address away"),
-            Self::Draining => f.write_str("being drained by an operator, GRACEFUL_SHUTDOWN is set"),
-            Self::Drained => f.write_str("drained by an operator"),
-            Self::ShuttingDown => f.write_str("vipcast is about to stop, GRACEFUL_SHUTDOWN is set"),
-            Self::Shutdown => f.write_str("vipcast is stopping"),
-        }
+        f.write_str(&self.said().1)
     }
 }
