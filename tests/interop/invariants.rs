@@ -363,7 +363,7 @@ fn broken_config(lab: &Lab) -> Result<()> {
     // At start it exits with 78.
     node.process.kill(Signal::SIGTERM)?;
     node.process.wait_exit(SOON)?;
-    node.write_config(lab, "peers: {}\n")?;
+    node.write_config(lab, "services: {web: {}}\n")?;
     node.start_again()?;
     let status = node.process.wait_exit(SOON)?;
     ensure!(status.code() == Some(78), "{status}: {}", node.process.log());

@@ -16,8 +16,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::delivery::Delivery;
 use super::jitter::Jitter;
-use super::negotiation::{Offer, Session};
-use super::{ConnId, Endpoints, Extent, Output, SendQueue, Stall, State};
+use super::negotiation::{Offer, Session, negotiate};
+use super::{ConnId, Endpoints, Extent, Output, PeerConfig, SendQueue, Stall, State};
 use crate::adj_rib_in::{AdjRibIn, Watched};
 use crate::adj_rib_out::AdjRibOut;
 use crate::next_hop::SessionNextHops;
@@ -26,7 +26,7 @@ use crate::time::Instant;
 use crate::wire::iana::message_type;
 use crate::wire::iana::notification::{CEASE, cease};
 use crate::wire::{
-    AsWidth, DecodeError, EncodeError, Family, HEADER_LEN, Message, Notification, Peering, RefreshKind,
+    AsWidth, DecodeError, EncodeError, Family, HEADER_LEN, Message, Notification, Open, Peering, RefreshKind,
     RouteRefresh, SessionContext, next_frame,
 };
 
@@ -164,6 +164,12 @@ impl Connection {
             Phase::Dialling { .. } | Phase::OpenSent { .. } => None,
             Phase::OpenConfirm { session, .. } | Phase::Established { session, .. } => Some(session),
         }
+    }
+
+    /// Whether an OPEN says what the one before it said, while a KEEPALIVE is waited for.
+    pub(super) fn is_repeated(&self, config: &PeerConfig, open: &Open) -> bool {
+        let agreed = negotiate(config, self.offered, open).ok();
+        agreed.is_some() && agreed.as_ref() == self.session()
     }
 
     pub(super) fn rib(&self) -> Option<&AdjRibOut> {

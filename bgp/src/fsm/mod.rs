@@ -246,12 +246,18 @@ impl Peer {
     }
 
     fn message(&mut self, conn: ConnId, message: Message, now: Instant, out: &mut Vec<Output>) {
-        let Some(connection) = self.connection(conn) else { return };
+        let config = &self.config;
+        let Some(connection) = self.connections.iter_mut().find(|connection| connection.id == conn) else {
+            return;
+        };
         match (connection.state(), message) {
             (_, Message::Notification(notification)) => {
                 self.lost(conn, DownReason::Received(notification), now, out);
             }
             (State::OpenSent, Message::Open(open)) => self.opened(conn, &open, now, out),
+            // Only another one than before would be an error (RFC 4271 §8.2.2, event 19). OpenBGPD 7.7 may send its own twice, when
+            // it has just begun to connect itself.
+            (State::OpenConfirm, Message::Open(open)) if connection.is_repeated(config, &open) => {}
             (State::OpenConfirm, Message::Keepalive) => self.establish(conn, now, out),
             (State::Established, Message::Keepalive) => connection.peer_is_alive(now),
             (State::Established, Message::Update(update)) => {

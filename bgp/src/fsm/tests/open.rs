@@ -370,3 +370,19 @@ fn any_as_but_ours_is_let_in_where_the_peer_is_only_known_to_be_external() {
         );
     }
 }
+
+#[test]
+fn an_open_that_comes_twice_is_one_and_another_one_ends_the_connection() {
+    let (mut bench, conn) = Bench::at(State::OpenConfirm, ConnectMode::Passive);
+    let open = |hold_time| {
+        let capabilities = vec![
+            Capability::Multiprotocol(Family::IPV4_UNICAST),
+            Capability::Multiprotocol(Family::IPV6_UNICAST),
+            Capability::FourOctetAs(PEER_AS),
+        ];
+        Message::Open(Open::new(PEER_AS, hold_time, PEER_ID, capabilities))
+    };
+    let agreed = bench.peer.status(bench.now).session.unwrap().hold_time;
+    let other = bench.receive(conn, &open(agreed - 3));
+    assert!(show(&other).contains("5/2"), "{}", show(&other));
+}
