@@ -176,7 +176,7 @@ fn counted(lab: &Lab) -> Result<()> {
     let (before, gap) = log.rsplit_once("WARN ").context("no warning")?;
     let missing: usize = gap.split(' ').next().unwrap_or_default().parse().with_context(|| gap.to_owned())?;
     let whole = before.lines().filter(|line| line.contains(" VIP ")).count();
-    ensure!(whole > 4 * VIPS && missing > 0, "{whole} lines and {missing} missing");
+    ensure!(whole > 3 * VIPS && missing > 0, "{whole} lines and {missing} missing");
     // The log goes on.
     node.hang_up()?;
     read_until(&mut pipe, "is in force")?;

@@ -13,7 +13,29 @@ pub fn now() -> Instant {
     Instant::BOOT + since_boot
 }
 
-/// Sleeps until CLOCK_MONOTONIC reads `at`; not at all if it has passed. Cancel-safe.
+/// Sleeps until CLOCK_MONOTONIC reads `at`. Cancel-safe.
+///
+/// What has passed is ready at the first poll: a loop that makes this anew at each turn, and has something to do at each,
+/// would otherwise never see it. A sleep of tokio is rounded up to the next millisecond, also one of no length.
 pub async fn sleep_until(at: Instant) {
-    tokio::time::sleep(at.saturating_duration_since(now())).await;
+    let left = at.saturating_duration_since(now());
+    if !left.is_zero() {
+        tokio::time::sleep(left).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_has_passed_is_ready_at_the_first_poll_and_what_has_not_is_not() {
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(pin!(sleep_until(now())).poll(&mut context), Poll::Ready(()));
+        let soon = now() + Duration::from_secs(60);
+        assert_eq!(pin!(sleep_until(soon)).poll(&mut context), Poll::Pending);
+    }
 }
