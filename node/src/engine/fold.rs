@@ -66,9 +66,6 @@ impl Engine {
                 let PeerFact { keeps_until, asked_before, .. } = *fact;
                 *fact = PeerFact { established: true, keeps_until, asked_before, ..PeerFact::default() };
             }),
-            Event::PeerDown(peer) if !self.config.peers.contains_key(&peer) => {
-                self.facts.peers.remove(&peer).map_or(Touched::Nothing, |_| Touched::PLAN)
-            }
             Event::PeersRenamed(renamed) => {
                 // All at once: two may have changed places.
                 let facts: Vec<_> = renamed
@@ -82,7 +79,7 @@ impl Engine {
             Event::PeerDown(peer) => {
                 let asked = self.config.peers.get(&peer).and_then(Peer::keeps_routes);
                 let (nothing, version) = (self.actual.advertised.routes.is_empty(), self.version());
-                self.fold_peer(peer, |fact| {
+                let touched = self.fold_peer(peer.clone(), |fact| {
                     // Whoever was told that there is nothing keeps nothing.
                     let told = fact.keeps_until.is_none() && nothing && fact.synced >= Some(version);
                     let asked_before = fact.asked_before;
@@ -92,7 +89,13 @@ impl Engine {
                         fact.keeps_until
                     };
                     *fact = PeerFact { keeps_until, asked_before, ..PeerFact::default() };
-                })
+                });
+                // One that is no longer configured is forgotten, unless it may keep what it has: our goodbye may be lost.
+                let keeps = self.facts.peers.get(&peer).is_some_and(|fact| fact.keeps_until.is_some());
+                if !keeps && !self.config.peers.contains_key(&peer) {
+                    self.facts.peers.remove(&peer);
+                }
+                touched
             }
             Event::PeerSynced(peer, version) => {
                 let whole = self.actual.whole_since.is_some_and(|since| version >= since);

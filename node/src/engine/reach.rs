@@ -200,7 +200,9 @@ impl Engine {
     }
 
     fn why_unreached(&self, vip: &Vip) -> String {
-        let each = self.facts.peers.iter().map(|(peer, fact)| {
+        // Others may be known that are no longer configured and keep what they have.
+        let configured = self.facts.peers.iter().filter(|(peer, _)| self.config.peers.contains_key(*peer));
+        let each = configured.map(|(peer, fact)| {
             let why = match fact.withheld.get(&vip.prefix()) {
                 _ if !fact.established => "no session",
                 Some(why) => withheld(*why),

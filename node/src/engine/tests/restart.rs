@@ -251,3 +251,22 @@ fn i2_a_vip_that_a_reload_removes_while_the_session_is_down_stays_until_the_rout
     story.tell(Event::PeerSynced("tor-a".into(), version));
     assert_eq!(story.wait(SECOND), ["12000 unbind 192.0.2.1 on lo"]);
 }
+
+#[test]
+fn i2_a_router_that_a_reload_removes_may_keep_what_it_has_and_is_waited_for() {
+    let plain = || config([("web", service(["192.0.2.1"], ["alive"]))]);
+    let mut keeping = plain();
+    keeping.peers.get_mut("tor-a").unwrap().graceful_restart = Some(GracefulRestart::default());
+    let mut story = Story::announced(plain());
+    story.reload(keeping.clone());
+    let mut after = keeping;
+    after.peers.remove("tor-a");
+    after.services.clear();
+    assert_eq!(story.reload(after)[..2], ["configure", "advertise 2: nothing"]);
+    story.tell(Event::PeerSynced("tor-b".into(), Version(2)));
+    // Our goodbye may be lost, and then it keeps its routes for hold and restart time.
+    story.tell(Event::PeerDown("tor-a".into()));
+    assert_eq!(story.wait(28 * SECOND), [""; 0]);
+    assert_eq!(story.wait(3 * SECOND), ["30000 unbind 192.0.2.1 on lo"]);
+    assert!(!story.engine.facts().peers.contains_key("tor-a"), "and forgotten then");
+}
