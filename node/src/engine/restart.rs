@@ -36,6 +36,9 @@ pub struct Restart {
     /// When what is not decided is no longer waited for: the routers do not wait longer either. `None` until the
     /// addresses of the host are known.
     pub until: Option<Instant>,
+    /// When a router that was not heard of has dropped what it keeps. It was told so later than the predecessor ended: by its
+    /// hold timer, where it heard nothing. After a power loss nothing here tells that there was a predecessor.
+    pub kept_until: Option<Instant>,
 }
 
 /// The end of a restart, of which every peer is to be told before what the predecessor left is touched.
@@ -137,6 +140,7 @@ impl Engine {
     /// Begins a restart at the first listing of addresses, if a peer keeps routes.
     pub(super) fn begin_restart(&mut self, now: Instant, out: &mut Outbox) {
         let Some(time) = restart_time(&self.config) else { return };
+        let kept = self.longest_kept();
         let preserved = preserved(&self.config, &self.facts, self.announced_before.as_ref());
         let ran_before =
             !preserved.is_empty() || self.announced_before.is_some() || self.facts.ours().next().is_some();
@@ -147,6 +151,7 @@ impl Engine {
         if let Some(restart) = &mut self.facts.restart {
             restart.preserved.clone_from(&preserved);
             restart.until = Some(now + time);
+            restart.kept_until = Some(now + kept);
             out.tell(What::Restarting { preserved });
         }
     }
@@ -166,7 +171,7 @@ impl Engine {
             self.desired.extent = Extent::Whole;
             // The change of the extent alone makes a new version.
             let version = Version(self.version().0 + 1);
-            let patience = restart.until.unwrap_or(now);
+            let patience = restart.kept_until.unwrap_or(now);
             self.actual.handover = Some(Handover { version, patience, settled_at: None });
             out.tell(What::Restarted { undecided: restart.undecided });
         }

@@ -270,3 +270,22 @@ fn i2_a_router_that_a_reload_removes_may_keep_what_it_has_and_is_waited_for() {
     assert_eq!(story.wait(3 * SECOND), ["30000 unbind 192.0.2.1 on lo"]);
     assert!(!story.engine.facts().peers.contains_key("tor-a"), "and forgotten then");
 }
+
+#[test]
+fn i2_after_a_power_loss_a_silent_router_is_waited_for_though_nothing_tells_of_a_run_before() {
+    let mut story = Story::begin(graceful());
+    begin(&mut story, ours(&[]));
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        story.bound(on("lo", address));
+    }
+    for check in ["alive", "answers"] {
+        story.check(check, UP);
+    }
+    let mut after = graceful();
+    after.services.clear();
+    story.reload(after);
+    // It keeps what it had from us for its hold time, which may have begun as we did, and then for the restart time.
+    assert!(!story.wait(29 * SECOND).iter().any(|line| line.contains("unbind")));
+    let lines = story.wait(2 * SECOND);
+    assert_eq!(lines, ["30000 unbind 192.0.2.1 on lo", "30000 unbind 192.0.2.2 on lo"]);
+}
