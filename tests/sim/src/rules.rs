@@ -24,7 +24,7 @@ use crate::truth::{Expect, Expected, always_bound};
 use crate::world::{Due, World};
 
 /// How long it takes at most until what has changed on a host is so at a router, where nothing is in the way.
-const SLACK: Duration = Duration::from_millis(400);
+pub const SLACK: Duration = Duration::from_millis(400);
 /// How late the kernel's word may be.
 pub const NEWS: Duration = Duration::from_millis(150);
 /// How long a disturbance may be felt: a hold time, a restart time, and the longest pause between two attempts.
@@ -287,10 +287,11 @@ impl World {
             return self.violated(Violation::new("I9 a stop closes every session", what));
         }
         // A node without any session has nobody to wait for.
-        let alone = (0..self.routers.len()).any(|router| {
-            let disturbed = self.pairs[self.pair_index(node, router)].disturbed;
-            disturbed.is_some_and(|at| at >= since)
-        });
+        let alone = host.truth.stopped_alone
+            || (0..self.routers.len()).any(|router| {
+                let disturbed = self.pairs[self.pair_index(node, router)].disturbed;
+                disturbed.is_some_and(|at| at >= since)
+            });
         let early = !hurried && !alone && since + DRAIN_TIME > self.now;
         let was_announced = (0..self.routers.len()).any(|router| {
             let withdrawn = &self.routers[router].ribs[node].withdrawn;

@@ -19,9 +19,10 @@ use vipcast_node::vip::Vip;
 use crate::disk::{Disk, NEVER};
 use crate::host::Host;
 use crate::kernel::LONG_AGO;
+use crate::net::NODE;
 use crate::orders::Orders;
 use crate::rib::Route;
-use crate::rules::NEWS;
+use crate::rules::{NEWS, SLACK};
 use crate::shape::{DRAIN_TIME, Shape};
 use crate::world::World;
 
@@ -85,6 +86,8 @@ pub struct Truth {
     pub orders: Orders,
     /// When it was told to stop.
     pub stopping: Option<Instant>,
+    /// It had no session then, or one so young that it may not have known of it.
+    pub stopped_alone: bool,
     /// It was told so twice.
     pub hurried: bool,
     /// The wall clock was set.
@@ -199,6 +202,10 @@ impl World {
     pub fn note_told(&mut self, number: usize, input: &Input) {
         self.refresh(number);
         let (now, routers) = (self.now, self.routers.len());
+        let knows_a_session = (0..routers).any(|router| {
+            let began = self.pairs[self.pair_index(number, router)].since[NODE];
+            began.is_some_and(|began| began + SLACK <= now)
+        });
         let host = &mut self.hosts[number];
         let truth = &mut host.truth;
         match input {
@@ -220,6 +227,7 @@ impl World {
             Input::Stop => {
                 truth.leave(|_| true, now);
                 truth.stopping = Some(now);
+                truth.stopped_alone = !knows_a_session;
             }
             Input::Read(Ok(read)) if truth.stopping.is_none() => {
                 if let Some(shape) = host.reading.clone() {
