@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Journal {
     entries: mpsc::Sender<Entry>,
     left_out: u64,
+    /// Where there is no thread the lines are written here, and what was said is remembered all the same.
+    lines: Lines,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Journal {
                 }
             }
         }));
-        Self { entries, left_out: 0 }
+        Self { entries, left_out: 0, lines: Lines::default() }
     }
 
     /// Takes a record, or counts it.
@@ -62,7 +64,7 @@ impl Journal {
         match self.entries.try_send(Entry::Record(record)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => self.left_out = self.left_out.saturating_add(1),
-            Err(mpsc::error::TrySendError::Closed(Entry::Record(record))) => Lines::default().write(&record),
+            Err(mpsc::error::TrySendError::Closed(Entry::Record(record))) => self.lines.write(&record),
             Err(mpsc::error::TrySendError::Closed(_)) => {}
         }
     }
