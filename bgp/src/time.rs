@@ -37,11 +37,6 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The same.
-    pub const fn duration_since(self, earlier: Self) -> Duration {
-        self.saturating_duration_since(earlier)
-    }
-
     /// `None` beyond the range.
     pub fn checked_add(self, duration: Duration) -> Option<Self> {
         let nanoseconds = u64::try_from(duration.as_nanos()).ok()?;

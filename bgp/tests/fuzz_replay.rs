@@ -17,6 +17,7 @@ mod fuzz;
 use std::env;
 
 use fuzz::{TARGETS, Target, message_of_line};
+use vipcast_bgp::jitter::Jitter;
 
 /// As long as the longest message.
 const MAX_INPUT: usize = 4096;
@@ -75,7 +76,7 @@ fn fuzz(name: &str) {
         run(&target, input);
     }
     let executions: u64 = number("VIPCAST_FUZZ_EXECUTIONS").unwrap_or(3_000);
-    let mut random = Random(number("VIPCAST_FUZZ_SEED").unwrap_or(1));
+    let mut random = Random(Jitter::new(number("VIPCAST_FUZZ_SEED").unwrap_or(1)));
     for _ in 0..executions {
         run(&target, &mutated(&corpus, &mut random));
     }
@@ -145,25 +146,16 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     input
 }
 
-/// SplitMix64.
-struct Random(u64);
+struct Random(Jitter);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
     fn octet(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
+        self.0.next().to_be_bytes()[0]
     }
 
     /// 0 up to `limit`, which is left out.
     fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit.max(1)).unwrap_or(u64::MAX)).unwrap_or(0)
+        usize::try_from(self.0.next() % u64::try_from(limit.max(1)).unwrap_or(u64::MAX)).unwrap_or(0)
     }
 
     fn one_of<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {

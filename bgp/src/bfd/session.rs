@@ -206,7 +206,7 @@ impl Session {
             State::AdminDown | State::Down => false,
         };
         let interval = self.receive_interval(&heard);
-        if relied_upon && heard.grace.is_none() && now.duration_since(due) > interval / 4 {
+        if relied_upon && heard.grace.is_none() && now - due > interval / 4 {
             self.counters.late_wakeups += 1;
             self.remote = Some(Heard { grace: Some(now + interval), ..heard });
             return;

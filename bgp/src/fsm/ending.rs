@@ -53,7 +53,7 @@ impl Peer {
             out.push(Output::Close(conn));
         }
         if let Phase::Established { session, since, .. } = &connection.phase
-            && now.duration_since(*since) >= session.hold().unwrap_or(HoldTime::DEFAULT.duration())
+            && now - *since >= session.hold().unwrap_or(HoldTime::DEFAULT.duration())
         {
             self.backoff.reset();
         }

@@ -202,9 +202,9 @@ impl Inner {
     fn turn_away(&mut self, ip: IpAddr) {
         let now = clock::now();
         if self.strangers.len() >= STRANGERS {
-            self.strangers.retain(|_, seen| now.duration_since(*seen) < REMEMBERED);
+            self.strangers.retain(|_, seen| now - *seen < REMEMBERED);
         }
-        let known = self.strangers.get(&ip).is_some_and(|seen| now.duration_since(*seen) < REMEMBERED);
+        let known = self.strangers.get(&ip).is_some_and(|seen| now - *seen < REMEMBERED);
         if !known && self.strangers.len() < STRANGERS {
             self.strangers.insert(ip, now);
             self.notices.tell(Notice::Stranger { ip });

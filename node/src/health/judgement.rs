@@ -84,7 +84,7 @@ impl Judgement {
                 self.results.pop_front();
             }
             self.results.push_back(seen);
-            while self.results.front().is_some_and(|oldest| now.duration_since(oldest.at) > window) {
+            while self.results.front().is_some_and(|oldest| now - oldest.at > window) {
                 self.results.pop_front();
             }
         }
@@ -190,11 +190,11 @@ impl Average {
         let Some(Self { seconds, results, at }) = before else {
             return Self { seconds: took, results: 1, at: seen.at };
         };
-        let kept = (-seen.at.duration_since(at).as_secs_f64() / window.as_secs_f64()).exp();
+        let kept = (-(seen.at - at).as_secs_f64() / window.as_secs_f64()).exp();
         Self { seconds: seconds * kept + took * (1.0 - kept), results: results + 1, at: seen.at }
     }
 }
 
 fn within(results: &VecDeque<Seen>, now: Instant, window: Duration) -> impl Iterator<Item = &Seen> {
-    results.iter().filter(move |seen| now.duration_since(seen.at) <= window)
+    results.iter().filter(move |seen| now - seen.at <= window)
 }

@@ -35,6 +35,7 @@ mod tests;
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
+use vipcast_bgp::jitter::Jitter;
 
 use self::judgement::Judgement;
 use self::report::{HealthState, Outcome};
@@ -122,7 +123,7 @@ impl Health {
     /// A check of which nothing is known. Its first probe is due at a moment within `spread` from now (at most its own
     /// interval), chosen by `seed`, which also chooses the jitter of the later ones.
     pub fn new(check: &Check, spread: Duration, seed: u64, now: Instant) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random(Jitter::new(seed));
         let first = random.between(Duration::ZERO, spread.min(check.interval));
         Self {
             interval: check.interval,
@@ -257,7 +258,7 @@ impl Health {
 
 impl Damping {
     fn go_down(&mut self, hold_down: HoldDown, now: Instant) {
-        let up_for = self.up_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        let up_for = self.up_since.map_or(Duration::ZERO, |since| now - since);
         let forgotten = up_for.as_nanos().checked_div(hold_down.most.as_nanos()).unwrap_or(u128::MAX);
         let flaps = self.flaps.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX));
         self.held_until = Some(now + hold_down.after(flaps));
@@ -265,22 +266,14 @@ impl Damping {
     }
 }
 
-/// SplitMix64: enough to keep checks out of step, reproducible from its seed, and eight bytes of plain data.
+/// Keeps checks out of step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Random(u64);
+struct Random(Jitter);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// A duration from `low` up to, but not including, `high`.
     fn between(&mut self, low: Duration, high: Duration) -> Duration {
-        let fraction = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
+        let fraction = (self.0.next() >> 11) as f64 / (1u64 << 53) as f64;
         low + high.saturating_sub(low).mul_f64(fraction)
     }
 

@@ -1,30 +1,28 @@
-//! Chance, from one seed: SplitMix64.
+//! Chance, from one seed.
 
 use std::time::Duration;
 
+use vipcast_bgp::jitter::Jitter;
+
 /// A stream of numbers that is the same for the same seed.
 #[derive(Debug, Clone)]
-pub struct Rng(u64);
+pub struct Rng(Jitter);
 
 impl Rng {
     /// The stream of a seed.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Jitter::new(seed))
     }
 
     /// A stream of its own for one part of the world, so that what happens elsewhere does not shift its numbers.
     pub fn of(seed: u64, part: u64) -> Self {
-        let mut rng = Self(seed ^ part.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        Self(rng.number())
+        let mut rng = Self::new(seed ^ part.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        Self::new(rng.number())
     }
 
     /// The next number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     /// A number below `end`, which is not zero.
