@@ -27,15 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use vipcast_bgp::wire::{Asn, Family};
-use vipcast_bgp::{ConnectMode, HoldTime, Instant, NextHops};
+use vipcast_bgp::Instant;
+use vipcast_bgp::wire::Asn;
 use vipcast_node::engine::{Address, AddressFact, Event, Left, Link, Listing, Owner};
 use vipcast_node::health::report::{CheckReport, HealthState, Outcome};
 use vipcast_node::input::Input;
-use vipcast_node::model::{
-    Announce, BindPolicy, Check, CheckKind, Condition, Config, Control, Listen, Log, LogFormat, LogLevel,
-    OnDegraded, OnDown, Peer, Preempt, Reach, Role, RouterAddress, Service, Shutdown, Target, TcpCheck,
-};
+use vipcast_node::model::{Check, CheckKind, Condition, Config, Peer, Service, Target, TcpCheck};
 use vipcast_node::node::{Birth, Node};
 use vipcast_node::now::Now;
 
@@ -126,63 +123,17 @@ fn vip(n: u32) -> IpAddr {
     Ipv4Addr::from(0x0a00_0000 + n).into()
 }
 
-fn config(services: u32) -> Config {
+fn config(count: u32) -> Config {
     let check = |n: u32| {
         let target = Target { host: "127.0.0.1".to_owned(), port: u16::try_from(n % 60_000).unwrap() + 1 };
         let kind = CheckKind::Tcp(TcpCheck::connecting(target));
         Arc::new(Check { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN, ..Check::new(kind) })
     };
-    let service = |n: u32| Service {
-        vips: [format!("{}/32", vip(n)).parse().unwrap()].into(),
-        checks: Condition::Check(name(n).as_str().into()),
-        announce: Announce::default(),
-        demoted: Announce::default(),
-        on_down: OnDown::Withdraw,
-        on_degraded: OnDegraded::Demote,
-        warm_up: None,
-        role: Role::Active(Preempt::AtOnce),
-        bind: BindPolicy::Always,
-        interface: "lo".to_owned(),
-    };
-    Config {
-        state_dir: "/var/lib/vipcast".into(),
-        control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
-        log: Log { level: LogLevel::Info, format: LogFormat::Plain },
-        shutdown: Shutdown {
-            drain_time: Duration::from_secs(3),
-            unbind_delay: Duration::from_secs(1),
-            keep_addresses: false,
-        },
-        router_id: Some(Ipv4Addr::new(192, 0, 2, 2)),
-        listen: Listen { addresses: Vec::new(), port: 179 },
-        interface: "lo".to_owned(),
-        peers: BTreeMap::from([("tor-a".into(), peer(1)), ("tor-b".into(), peer(3))]),
-        checks: (0..services).map(|n| (name(n).as_str().into(), check(n))).collect(),
-        services: (0..services).map(|n| (name(n).as_str().into(), service(n))).collect(),
-    }
-}
-
-fn peer(last: u8) -> Peer {
-    Peer {
-        address: RouterAddress::Known(Ipv4Addr::new(192, 0, 2, last).into()),
-        port: 179,
-        local_as: Asn(65001),
-        peer_as: Some(Asn(65000)),
-        hold_time: HoldTime::DEFAULT,
-        connect_retry: Duration::from_secs(1),
-        mode: ConnectMode::Both,
-        families: [Family::IPV4_UNICAST].into(),
-        source_address: None,
-        authentication: None,
-        key_source: None,
-        interface: None,
-        reach: Reach::default(),
-        next_hop: NextHops::default(),
-        tcp_mss: None,
-        role: None,
-        require_role: false,
-        extended_next_hop: false,
-        graceful_restart: None,
-        bfd: None,
-    }
+    let service = |n: u32| Service::new([vip(n).into()], Condition::Check(name(n).as_str().into()));
+    let peer = |last| Peer::new(Ipv4Addr::new(192, 0, 2, last).into(), Asn(65001), Asn(65000));
+    let services = (0..count).map(|n| (name(n).as_str().into(), service(n)));
+    let mut config = Config::new([("tor-a".into(), peer(1)), ("tor-b".into(), peer(3))], services);
+    config.router_id = Some(Ipv4Addr::new(192, 0, 2, 2));
+    config.checks = (0..count).map(|n| (name(n).as_str().into(), check(n))).collect();
+    config
 }

@@ -10,6 +10,7 @@ mod http;
 mod judgement;
 mod key;
 mod pattern;
+mod plain;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,23 +3,20 @@
 mod commands;
 mod peers;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use vipcast_bgp::wire::{Asn, Family};
-use vipcast_bgp::{ConnectMode, HoldTime, Instant, NextHops, PeerEvent, PeerStatus, Session};
+use vipcast_bgp::{HoldTime, Instant, PeerEvent, PeerStatus, Session};
 
 use crate::commands::{Answer, Command, Services};
 use crate::effect::{Effect, PeerId};
 use crate::engine::{Event, Left, Listing};
 use crate::input::{Input, Read};
 use crate::jobs::Ticket;
-use crate::model::{
-    self, Announce, BindPolicy, Condition, Config, OnDegraded, OnDown, Peer, Preempt, Role, Service,
-};
+use crate::model::{Condition, Config, Peer, Service};
 use crate::names::PeerName;
 use crate::node::{Birth, Node};
 use crate::now::Now;
@@ -194,60 +191,14 @@ fn told(what: &What) -> Option<String> {
 }
 
 fn peer(last: u8) -> Peer {
-    Peer {
-        address: model::RouterAddress::Known(Ipv4Addr::new(10, 0, 1, last).into()),
-        port: 179,
-        local_as: Asn(65001),
-        peer_as: Some(Asn(65000)),
-        hold_time: HoldTime::DEFAULT,
-        connect_retry: Duration::from_secs(1),
-        mode: ConnectMode::Both,
-        families: [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into(),
-        source_address: None,
-        authentication: None,
-        key_source: None,
-        interface: None,
-        reach: model::Reach::default(),
-        next_hop: NextHops::default(),
-        tcp_mss: None,
-        role: None,
-        require_role: false,
-        extended_next_hop: false,
-        graceful_restart: None,
-        bfd: None,
-    }
+    Peer::new(Ipv4Addr::new(10, 0, 1, last).into(), Asn(65001), Asn(65000))
 }
 
 /// Two routers, and one service that needs no check.
 fn config() -> Config {
-    let web = Service {
-        vips: BTreeSet::from(["192.0.2.1/32".parse().unwrap()]),
-        checks: Condition::All(Vec::new()),
-        announce: Announce::default(),
-        demoted: Announce::default(),
-        on_down: OnDown::Withdraw,
-        on_degraded: OnDegraded::Demote,
-        warm_up: None,
-        role: Role::Active(Preempt::AtOnce),
-        bind: BindPolicy::Always,
-        interface: "lo".into(),
-    };
-    Config {
-        state_dir: "/var/lib/vipcast".into(),
-        control: model::Control { socket: "/run/vipcast/control.sock".into(), group: None },
-        log: model::Log { level: model::LogLevel::Info, format: model::LogFormat::Plain },
-        shutdown: model::Shutdown {
-            drain_time: Duration::from_secs(3),
-            unbind_delay: Duration::from_secs(1),
-            keep_addresses: false,
-        },
-        router_id: Some(Ipv4Addr::new(10, 0, 1, 2)),
-        listen: model::Listen { addresses: Vec::new(), port: 179 },
-        interface: "lo".into(),
-        peers: BTreeMap::from([("tor-a".into(), peer(1)), ("tor-b".into(), peer(3))]),
-        checks: BTreeMap::new(),
-        services: BTreeMap::from([("web".into(), web)]),
-    }
+    let web = Service::new(["192.0.2.1/32".parse().unwrap()], Condition::All(Vec::new()));
+    let peers = [("tor-a".into(), peer(1)), ("tor-b".into(), peer(3))];
+    Config { router_id: Some(Ipv4Addr::new(10, 0, 1, 2)), ..Config::new(peers, [("web".into(), web)]) }
 }
 
 fn read(config: Config) -> Input {

@@ -16,12 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use vipcast_bgp::wire::{Asn, Family};
-use vipcast_bgp::{HoldTime, NextHops, RestartTime};
+use vipcast_bgp::wire::Asn;
+use vipcast_bgp::{HoldTime, RestartTime};
 use vipcast_node::model::{
-    Announce, BindPolicy, Check, CheckKind, Condition, Config, ConnectMode, Control, GracefulRestart, Listen,
-    ListenerCheck, Log, LogFormat, LogLevel, OnDegraded, OnDown, Peer, Preempt, Reach, Role, RouterAddress,
-    Service, Shutdown, Target, TcpCheck, Transport,
+    Announce, BindPolicy, Check, CheckKind, Condition, Config, GracefulRestart, ListenerCheck, OnDown, Peer,
+    Role, Service, Shutdown, Target, TcpCheck, Transport,
 };
 use vipcast_node::vip::Vip;
 
@@ -197,21 +196,16 @@ impl Shape {
             let check = self.check(name.as_str());
             (name, check)
         });
+        let peers = (0..site.routers).map(|router| self.peer(site, router));
         Config {
-            state_dir: "/var/lib/vipcast".into(),
-            control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
-            log: Log { level: LogLevel::Info, format: LogFormat::Plain },
             shutdown: Shutdown {
                 drain_time: DRAIN_TIME,
                 unbind_delay: UNBIND_DELAY,
                 keep_addresses: self.has(Word::Keep),
             },
             router_id: Some(Ipv4Addr::new(10, 255, 0, u8::try_from(site.node + 1).unwrap_or(u8::MAX))),
-            listen: Listen { addresses: Vec::new(), port: 179 },
-            interface: "lo".into(),
-            peers: (0..site.routers).map(|router| self.peer(site, router)).collect(),
             checks: checks.collect(),
-            services,
+            ..Config::new(peers, services)
         }
     }
 
@@ -273,26 +267,10 @@ impl Shape {
             notification: true,
         };
         let peer = Peer {
-            address: RouterAddress::Known(address.into()),
-            port: 179,
-            local_as: NODE_AS,
-            peer_as: Some(ROUTER_AS),
             hold_time: seconds(if first(Word::Hold30) { 30 } else { 9 }),
             connect_retry: Duration::from_secs(if first(Word::Retry) { 2 } else { 1 }),
-            mode: ConnectMode::Both,
-            families: [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into(),
-            source_address: None,
-            interface: None,
-            reach: Reach::default(),
-            authentication: None,
-            key_source: None,
-            tcp_mss: None,
-            role: None,
-            require_role: false,
-            next_hop: NextHops::default(),
-            extended_next_hop: false,
             graceful_restart: site.graceful.then_some(graceful),
-            bfd: None,
+            ..Peer::new(address.into(), NODE_AS, ROUTER_AS)
         };
         (name.as_str().into(), peer)
     }
@@ -303,18 +281,8 @@ fn one(check: &str) -> Condition {
 }
 
 fn service(vips: &[&str], checks: Condition) -> Service {
-    Service {
-        vips: vips.iter().filter_map(|vip| vip.parse().ok()).collect(),
-        checks,
-        announce: Announce::default(),
-        demoted: Announce { as_path_prepend: DEMOTED, ..Announce::default() },
-        on_down: OnDown::Withdraw,
-        on_degraded: OnDegraded::Demote,
-        warm_up: None,
-        role: Role::Active(Preempt::AtOnce),
-        bind: BindPolicy::Always,
-        interface: "lo".into(),
-    }
+    let demoted = Announce { as_path_prepend: DEMOTED, ..Announce::default() };
+    Service { demoted, ..Service::new(vips.iter().filter_map(|vip| vip.parse().ok()), checks) }
 }
 
 /// A VIP as it is written: an address or a prefix.

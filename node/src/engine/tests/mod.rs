@@ -34,14 +34,14 @@ use crate::vip::Vip;
 use jiff::Timestamp;
 use vipcast_bgp::Instant;
 use vipcast_bgp::wire::{Asn, Community, Family, iana};
-use vipcast_bgp::{HoldTime, RestartTime, RouteAttributes, Routes};
+use vipcast_bgp::{RestartTime, RouteAttributes, Routes};
 
 use super::*;
 use crate::health::report::{CheckReport, HealthState, Outcome};
 use crate::media::bgp::ServiceRoutes;
 use crate::model::{
-    self, Announce, BindPolicy, Check, CheckKind, Condition, ConnectMode, Control, GracefulRestart, Listen,
-    Log, LogFormat, LogLevel, NextHops, OnDegraded, OnDown, Peer, Preempt, Rank, Role, Target, TcpCheck,
+    self, Announce, BindPolicy, Check, CheckKind, Condition, GracefulRestart, NextHops, OnDegraded, OnDown,
+    Peer, Preempt, Rank, Role, Target, TcpCheck,
 };
 use crate::names::PeerName;
 use crate::now::Now;
@@ -113,18 +113,7 @@ fn one(check: &str) -> Condition {
 
 /// A service on `lo` that withdraws when one of `checks` is down.
 fn service<const V: usize, const C: usize>(vips: [&str; V], checks: [&str; C]) -> Service {
-    Service {
-        vips: vips.map(net).into(),
-        checks: Condition::All(checks.map(one).into()),
-        announce: Announce::default(),
-        demoted: Announce { as_path_prepend: 3, ..Announce::default() },
-        on_down: OnDown::Withdraw,
-        on_degraded: OnDegraded::Demote,
-        warm_up: None,
-        role: Role::Active(Preempt::AtOnce),
-        bind: BindPolicy::Always,
-        interface: "lo".into(),
-    }
+    Service::new(vips.map(net), Condition::All(checks.map(one).into()))
 }
 
 fn definition(port: u16) -> Arc<Check> {
@@ -139,44 +128,14 @@ fn definition(port: u16) -> Arc<Check> {
 }
 
 fn peer(last: u8) -> Peer {
-    Peer {
-        address: crate::model::RouterAddress::Known(Ipv4Addr::new(10, 0, 1, last).into()),
-        port: 179,
-        local_as: Asn(65001),
-        peer_as: Some(Asn(65000)),
-        hold_time: HoldTime::DEFAULT,
-        connect_retry: SECOND,
-        mode: ConnectMode::Both,
-        families: [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into(),
-        source_address: None,
-        authentication: None,
-        key_source: None,
-        interface: None,
-        reach: model::Reach::default(),
-        next_hop: NextHops::default(),
-        tcp_mss: None,
-        role: None,
-        require_role: false,
-        extended_next_hop: false,
-        graceful_restart: None,
-        bfd: None,
-    }
+    Peer::new(Ipv4Addr::new(10, 0, 1, last).into(), Asn(65001), Asn(65000))
 }
 
 /// Two routers, the checks that the services name, 3 s to drain and 1 s to unbind.
 fn config<const N: usize>(services: [(&str, Service); N]) -> Config {
-    let mut config = Config {
-        state_dir: "/var/lib/vipcast".into(),
-        control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
-        log: Log { level: LogLevel::Info, format: LogFormat::Plain },
-        shutdown: model::Shutdown { drain_time: 3 * SECOND, unbind_delay: SECOND, keep_addresses: false },
-        router_id: Some(Ipv4Addr::new(10, 0, 1, 2)),
-        listen: Listen { addresses: Vec::new(), port: 179 },
-        interface: "lo".into(),
-        peers: [("tor-a".into(), peer(1)), ("tor-b".into(), peer(3))].into(),
-        checks: BTreeMap::new(),
-        services: services.into_iter().map(|(name, service)| (name.into(), service)).collect(),
-    };
+    let services = services.into_iter().map(|(name, service)| (name.into(), service));
+    let mut config = Config::new([("tor-a".into(), peer(1)), ("tor-b".into(), peer(3))], services);
+    config.router_id = Some(Ipv4Addr::new(10, 0, 1, 2));
     config.checks = users(&config).into_keys().map(|check| (check, definition(80))).collect();
     config
 }
