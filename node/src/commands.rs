@@ -133,15 +133,20 @@ impl Node {
         let (who, word) = (by.clone(), command.word());
         let reply = match command {
             Command::Drain { services, reason, lasts, replace } => {
-                let drained = self.drain(&services, by, reason, lasts, replace, now, out);
+                let asked = self.asked(&services, by, reason);
+                let drained =
+                    asked.and_then(|(scope, order)| self.drain(scope, order, lasts, replace, now, out));
                 when_saved(drained, "it will not survive a restart")
             }
             Command::Undrain { services, reason } => {
-                let undrained = self.undrain(&services, by, reason, now, out);
+                let asked = self.asked(&services, by, reason);
+                let undrained = asked.map(|(scope, order)| self.undrain(scope, order, now, out));
                 when_saved(undrained, "after a restart it is drained again")
             }
             Command::Promote { services, reason } => {
-                Reply::Now(self.promote(&services, by, reason, now, out).map_or_else(|no| no, Answer::done))
+                let asked = self.asked(&services, by, reason);
+                let promoted = asked.map(|(scope, order)| self.promote(scope, &order, now, out));
+                Reply::Now(promoted.map_or_else(|no| no, Answer::done))
             }
             Command::Reload => {
                 self.ask_for_reload(Asker::client(ticket, by), out);
@@ -178,19 +183,25 @@ impl Node {
         out.push(Effect::Answer(ticket, Answer::Done { message, warning }));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what an operator can say of a drain")]
-    fn drain(
-        &mut self,
+    /// What a command is about, and who gives it.
+    fn asked(
+        &self,
         services: &Services,
         by: String,
         reason: Option<String>,
+    ) -> Result<(Scope, Order), Answer> {
+        Ok((self.scope(services)?, order(by, reason)?))
+    }
+
+    fn drain(
+        &mut self,
+        scope: Scope,
+        order: Order,
         lasts: Option<Duration>,
         replace: bool,
         now: Now,
         out: &mut Outbox,
     ) -> Outcome {
-        let scope = self.scope(services)?;
-        let order = order(by, reason)?;
         let ends = |lasts| {
             let (wall, at) = (now.wall.checked_add(lasts).ok()?, now.mono.checked_add(lasts)?);
             Some(Ends { wall, at, at_most: None })
@@ -229,16 +240,7 @@ impl Node {
         Ok(if waits { format!("{message}; it waits for {scope}, which is not configured") } else { message })
     }
 
-    fn undrain(
-        &mut self,
-        services: &Services,
-        by: String,
-        reason: Option<String>,
-        now: Now,
-        out: &mut Outbox,
-    ) -> Outcome {
-        let scope = self.scope(services)?;
-        let order = order(by, reason)?;
+    fn undrain(&mut self, scope: Scope, order: Order, now: Now, out: &mut Outbox) -> String {
         let drains = &self.engine.facts().drains;
         let drained = match &scope {
             Scope::Everything => !drains.is_empty(),
@@ -250,19 +252,11 @@ impl Node {
             (false, Scope::Everything) => "nothing was drained".to_owned(),
             (false, Scope::Service(service)) => format!("{service} was not drained"),
         };
-        Ok(self.with_unread(message, "a drain of it that is in there is lifted when it does"))
+        self.with_unread(message, "a drain of it that is in there is lifted when it does")
     }
 
-    fn promote(
-        &mut self,
-        services: &Services,
-        by: String,
-        reason: Option<String>,
-        now: Now,
-        out: &mut Outbox,
-    ) -> Outcome {
-        let order = order(by, reason)?;
-        let services = match self.scope(services)? {
+    fn promote(&mut self, scope: Scope, order: &Order, now: Now, out: &mut Outbox) -> String {
+        let services = match scope {
             Scope::Everything => self.engine.config().services.keys().cloned().collect(),
             Scope::Service(service) => vec![service],
         };
@@ -281,7 +275,7 @@ impl Node {
             false => format!("{} takes over as soon as it is healthy", list(&recovering)),
             true => format!("{} not held back before either", list(&others)),
         };
-        Ok(self.with_unread(message, "nor does it hold it back when it does"))
+        self.with_unread(message, "nor does it hold it back when it does")
     }
 
     /// Says what becomes of what is in a state directory that was not read yet.
