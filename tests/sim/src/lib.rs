@@ -23,7 +23,7 @@
 //! | what a node's inputs and effects mean | [`host`], [`checks`] |
 //! | a bug that must be found | [`bug`] |
 //!
-//! `cargo run --release -p vipcast-sim -- seeds 1000` runs seeds; `-- replay FILE` runs a [`scenario`].
+//! `cargo run --profile sim -p vipcast-sim -- seeds 1000` runs seeds; `-- replay FILE` runs a [`scenario`].
 
 pub mod act;
 pub mod action;
