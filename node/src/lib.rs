@@ -35,6 +35,7 @@ pub mod peers;
 pub mod plain;
 pub mod record;
 pub mod reload;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod vip;

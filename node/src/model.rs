@@ -20,7 +20,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::vip::Vip;
 use serde::Serialize;
 pub use vipcast_bgp::transport::{Authentication, Reach};
 use vipcast_bgp::wire::{self, Asn, Community, ExtendedCommunity, Family, LargeCommunity};
@@ -37,6 +36,8 @@ pub use self::pattern::*;
 pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};
 use crate::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
+use crate::table::Table;
+use crate::vip::Vip;
 
 /// Everything the daemon was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +59,9 @@ pub struct Config {
     /// The routers we talk to.
     pub peers: BTreeMap<PeerName, Peer>,
     /// The health checks, each run once however many services name it.
-    pub checks: BTreeMap<CheckName, Arc<Check>>,
+    pub checks: Table<CheckName, Arc<Check>>,
     /// What is announced.
-    pub services: BTreeMap<ServiceName, Service>,
+    pub services: Table<ServiceName, Service>,
 }
 
 /// `control:`.

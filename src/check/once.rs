@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use vipcast_node::health::report::Outcome;
 use vipcast_node::model::{Check, Service};
 use vipcast_node::names::{CheckName, ServiceName};
+use vipcast_node::table::Table;
 
 use super::owners::owners;
 use super::probe::{Prober, Shared};
@@ -25,8 +26,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the system grants no epoll instance, or does not say which addresses it has.
 pub fn probe(
-    checks: BTreeMap<CheckName, Arc<Check>>,
-    services: &BTreeMap<ServiceName, Service>,
+    checks: Table<CheckName, Arc<Check>>,
+    services: &Table<ServiceName, Service>,
 ) -> io::Result<BTreeMap<CheckName, Outcome>> {
     runner::raise_descriptor_limit();
     let here = Here::now()?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use vipcast_node::model::{BindPolicy, Service};
 use vipcast_node::names::{CheckName, ServiceName};
+use vipcast_node::table::Table;
 use vipcast_node::vip::Vip;
 
 use crate::vip::Here;
@@ -49,7 +50,7 @@ impl Owners {
 }
 
 /// What follows from the services for the checks that they name.
-pub(super) fn owners(services: &BTreeMap<ServiceName, Service>) -> BTreeMap<CheckName, Owner> {
+pub(super) fn owners(services: &Table<ServiceName, Service>) -> BTreeMap<CheckName, Owner> {
     let mut owners: BTreeMap<CheckName, Owner> = BTreeMap::new();
     for (name, service) in services {
         let vips = service.vips.iter().filter(|vip| vip.is_host());

@@ -43,6 +43,7 @@ use vipcast_node::health::report::{CheckNews, CheckReport, Outcome};
 use vipcast_node::health::{Health, Input, Judged, Output};
 use vipcast_node::model::{Check, Service};
 use vipcast_node::names::{CheckName, ServiceName};
+use vipcast_node::table::Table;
 
 use super::exec::RUNNING;
 use super::lateness::Lateness;
@@ -70,7 +71,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The checks that there are to be.
 #[derive(Debug, Clone, Default)]
 struct Wanted {
-    checks: BTreeMap<CheckName, Arc<Check>>,
+    checks: Table<CheckName, Arc<Check>>,
     owners: BTreeMap<CheckName, Owner>,
 }
 
@@ -121,7 +122,7 @@ impl Runner {
     }
 
     /// Replaces the set of running checks, and the services that they are asked for. Returns at once.
-    pub fn set(&self, checks: BTreeMap<CheckName, Arc<Check>>, services: &BTreeMap<ServiceName, Service>) {
+    pub fn set(&self, checks: Table<CheckName, Arc<Check>>, services: &Table<ServiceName, Service>) {
         if let Some(wanted) = &self.wanted {
             wanted.send_replace(Wanted { checks, owners: owners(services) });
         }

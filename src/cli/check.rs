@@ -11,6 +11,7 @@ use serde::Serialize;
 use vipcast_node::health::report::Outcome;
 use vipcast_node::model::{Check, Config};
 use vipcast_node::names::{CheckName, ServiceName};
+use vipcast_node::table::Table;
 
 use super::{ConfigArgs, Failure, arguments, output};
 use crate::check::once;
@@ -78,7 +79,7 @@ fn probe(config: &Config, service: Option<&ServiceName>, json: bool) -> Result<(
     if let Some(service) = service.filter(|_| services.is_empty()) {
         return Err(anyhow!("there is no service {service} in the configuration").into());
     }
-    let checks: BTreeMap<CheckName, Arc<Check>> = match service {
+    let checks: Table<CheckName, Arc<Check>> = match service {
         None => config.checks.clone(),
         Some(_) => {
             let named = services.values().flat_map(|service| service.checks.checks(None));

@@ -106,7 +106,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         interface: global.interface,
         peers: peers?,
         checks: checks.into_iter().map(|(name, check)| (name, Arc::new(check))).collect(),
-        services: services?,
+        services: services?.into_iter().collect(),
     })
 }
 

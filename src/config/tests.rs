@@ -82,7 +82,8 @@ fn what_is_not_said_has_a_default() {
                 })))
             }),
         )]
-        .into(),
+        .into_iter()
+        .collect(),
         services: [(
             "web".into(),
             Service {
@@ -98,7 +99,8 @@ fn what_is_not_said_has_a_default() {
                 interface: "lo".into(),
             },
         )]
-        .into(),
+        .into_iter()
+        .collect(),
     };
     assert_eq!(config(SMALLEST), expected);
 }

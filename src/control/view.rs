@@ -74,6 +74,7 @@ pub fn probes(lateness: &Lateness) -> api::Probes {
 /// The whole status.
 pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Status {
     let checks = engine.config().checks.keys();
+    let standing: BTreeMap<_, _> = engine.standing().iter().collect();
     api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         router_id: around.router_id,
@@ -89,11 +90,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
             .collect(),
         checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
         probes: around.probes.clone(),
-        vips: engine
-            .standing()
-            .iter()
-            .map(|(prefix, standing)| vip(engine, around, prefix, standing, now))
-            .collect(),
+        vips: standing.iter().map(|(prefix, standing)| vip(engine, around, prefix, standing, now)).collect(),
         drained: engine.facts().drains.everything.as_ref().map(|Everything { drain, except }| api::Drain {
             except: except.iter().map(ToString::to_string).collect(),
             ..self::drain(drain)

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::vip::Vip;
 use serde::Serialize;
 use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
@@ -21,6 +20,8 @@ use super::restart::Restart;
 use crate::health::report::{CheckReport, HealthState, Outcome};
 use crate::model::{Check, Config};
 use crate::names::{CheckName, PeerName, ServiceName};
+use crate::table::Table;
+use crate::vip::Vip;
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -168,7 +169,7 @@ impl Shutdown {
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// Checks that have reported.
-    pub checks: BTreeMap<CheckName, CheckFact>,
+    pub checks: Table<CheckName, CheckFact>,
     /// Checks that a reload has brought or changed, and when they have settled at the latest.
     pub pending: BTreeMap<CheckName, Instant>,
     /// VIPs that keep what they had until such checks have settled.

@@ -1,6 +1,6 @@
 //! Events into facts: what each changes, what has to be saved or written down with it, and what it may change further on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vipcast_bgp::Instant;
@@ -12,6 +12,7 @@ use crate::model::{Config, Peer, Service};
 use crate::names::{CheckName, PeerName, ServiceName};
 use crate::outbox::Outbox;
 use crate::record::What;
+use crate::table::Table;
 
 /// What an event may change.
 #[derive(Debug, PartialEq, Eq)]
@@ -228,8 +229,8 @@ impl Engine {
 }
 
 /// Which services each check decides about.
-pub(super) fn users(config: &Config) -> BTreeMap<CheckName, BTreeSet<ServiceName>> {
-    let mut users: BTreeMap<CheckName, BTreeSet<ServiceName>> = BTreeMap::new();
+pub(super) fn users(config: &Config) -> Table<CheckName, BTreeSet<ServiceName>> {
+    let mut users = Table::<CheckName, BTreeSet<ServiceName>>::default();
     for (name, service) in &config.services {
         for check in service.checks.checks(None) {
             users.entry(check.clone()).or_default().insert(name.clone());

@@ -36,7 +36,6 @@ mod verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::vip::Vip;
 use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, RouteAttributes, Version};
 
@@ -59,6 +58,8 @@ use crate::effect::Effect;
 use crate::model::{Config, Service};
 use crate::names::{CheckName, ServiceName};
 use crate::outbox::Outbox;
+use crate::table::Table;
+use crate::vip::Vip;
 
 /// A decision in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,12 +92,12 @@ pub struct Left {
 pub struct Engine {
     config: Arc<Config>,
     facts: Facts,
-    standing: BTreeMap<Vip, Standing>,
+    standing: Table<Vip, Standing>,
     desired: Desired,
     actual: Actual,
     reach: Reach,
     /// Which services each check decides about.
-    users: BTreeMap<CheckName, BTreeSet<ServiceName>>,
+    users: Table<CheckName, BTreeSet<ServiceName>>,
     /// What a predecessor announced when it left for a graceful restart.
     announced_before: Option<BTreeSet<Vip>>,
     /// What operators have said since the state directory was read.
@@ -132,7 +133,7 @@ impl Engine {
             config,
             saved_drains: Arc::clone(&facts.drains),
             facts,
-            standing: BTreeMap::new(),
+            standing: Table::default(),
             desired: Desired { extent, ..Desired::default() },
             actual,
             reach: Reach::default(),
@@ -252,7 +253,7 @@ impl Engine {
     }
 
     /// Every decision in force, by VIP.
-    pub fn standing(&self) -> &BTreeMap<Vip, Standing> {
+    pub fn standing(&self) -> &Table<Vip, Standing> {
         &self.standing
     }
 

@@ -14,7 +14,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::vip::Vip;
 use ipnet::IpNet;
 use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, RouteAttributes, Routes, Version};
@@ -22,12 +21,14 @@ use vipcast_bgp::{Extent, RouteAttributes, Routes, Version};
 use super::address::{Address, Owner};
 use super::facts::Facts;
 use super::restart::Handover;
+use crate::table::Table;
+use crate::vip::Vip;
 
 /// What should be so.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Desired {
     /// Addresses that should be on the host, and the name of the interface for each.
-    pub(super) addresses: BTreeMap<IpAddr, String>,
+    pub(super) addresses: Table<IpAddr, String>,
     /// Routes that every peer should have from us.
     pub(super) routes: Routes,
     /// Whether that is all there is to say.
@@ -70,7 +71,7 @@ pub(super) struct Actual {
     /// Addresses that are not as desired, or have changed since that was known.
     pub(super) open: BTreeSet<IpAddr>,
     /// The set in which the route of each VIP that is announced was last another one.
-    pub(super) sent_in: BTreeMap<Vip, Version>,
+    pub(super) sent_in: Table<Vip, Version>,
     /// VIPs whose route may be another one than was advertised.
     pub(super) changed: BTreeSet<Vip>,
     /// Names of interfaces that are wanted and not there, and the log says so.
@@ -190,7 +191,7 @@ impl Desired {
         match interface {
             _ if !is_elsewhere => {}
             Some(interface) => drop(self.addresses.insert(ip, interface.to_owned())),
-            None => drop(self.addresses.remove(&ip)),
+            None => drop(self.addresses.swap_remove(&ip)),
         }
         Change { route: is_other_route, address: is_elsewhere }
     }
@@ -227,7 +228,7 @@ impl Actual {
         let Advertised { version, routes, .. } = &advertised;
         for vip in &self.changed {
             if !routes.contains_key(&vip.prefix()) {
-                self.sent_in.remove(vip);
+                self.sent_in.swap_remove(vip);
             } else if routes.get(&vip.prefix()) != self.advertised.routes.get(&vip.prefix()) {
                 self.sent_in.insert(*vip, *version);
             }

@@ -44,14 +44,15 @@ impl Engine {
     /// Withdraws and forgets the VIPs that are no longer configured.
     pub(super) fn forget_unconfigured(&mut self, config: &Config, out: &mut Outbox) {
         let configured: BTreeSet<&Vip> = config.services.values().flat_map(|s| &s.vips).collect();
-        let gone: Vec<Vip> = self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
+        let gone: BTreeSet<Vip> =
+            self.standing.keys().filter(|vip| !configured.contains(vip)).copied().collect();
         for vip in gone {
             self.forget(vip, out);
         }
     }
 
     fn forget(&mut self, vip: Vip, out: &mut Outbox) {
-        let Some(standing) = self.standing.remove(&vip) else { return };
+        let Some(standing) = self.standing.swap_remove(&vip) else { return };
         self.reach.forget(&vip);
         self.facts.leaving.remove(&vip);
         if let Some(restart) = &mut self.facts.restart {

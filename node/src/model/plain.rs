@@ -1,6 +1,6 @@
 //! What is so where the configuration says nothing else: for programs that make a configuration without a file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use vipcast_bgp::wire::{Asn, Family};
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::defaults;
 use crate::names::{PeerName, ServiceName};
+use crate::table::Table;
 use crate::vip::Vip;
 
 impl Config {
@@ -33,7 +34,7 @@ impl Config {
             listen: Listen { addresses: Vec::new(), port: defaults::BGP_PORT },
             interface: defaults::INTERFACE.to_owned(),
             peers: peers.into_iter().collect(),
-            checks: BTreeMap::new(),
+            checks: Table::default(),
             services: services.into_iter().collect(),
         }
     }

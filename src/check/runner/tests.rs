@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use vipcast_bgp::net::clock;
 use vipcast_node::health::report::HealthState;
 use vipcast_node::model::CheckKind;
+use vipcast_node::table::Table;
 
 use super::*;
 use crate::check::dead_mount::DeadMount;
@@ -30,7 +31,7 @@ impl Bench {
 
     fn set<const N: usize>(&self, checks: [(&str, &Check); N]) {
         let checks = checks.map(|(name, check)| (CheckName::from(name), Arc::new(check.clone())));
-        self.runner.as_ref().unwrap().set(BTreeMap::from(checks), &BTreeMap::new());
+        self.runner.as_ref().unwrap().set(Table::from_iter(checks), &Table::default());
     }
 
     fn news(&mut self) -> CheckNews {
@@ -156,14 +157,14 @@ fn i5_a_removed_check_closes_its_connection_and_kills_its_processes_at_once() {
 fn i4_hanging_checks_do_not_delay_others() {
     let mut bench = Bench::new(8);
     let hanging_server = listening();
-    let mut checks: BTreeMap<_, _> = (0..200)
+    let mut checks: Table<_, _> = (0..200)
         .map(|number| {
             let kind = if number % 2 == 0 { http(hanging_server, "web", None) } else { sh("sleep 1000") };
             (CheckName::from(&*format!("hanging-{number}")), Arc::new(quick(kind)))
         })
         .collect();
     checks.insert("fine".into(), Arc::new(quick(tcp(listening()))));
-    bench.runner.as_ref().unwrap().set(checks, &BTreeMap::new());
+    bench.runner.as_ref().unwrap().set(checks, &Table::default());
     let first = bench.next();
     for _ in 0..20 {
         let report = bench.next();
@@ -177,8 +178,8 @@ fn i4_hanging_checks_do_not_delay_others() {
 fn a_probe_that_waits_for_its_turn_says_so() {
     let mut bench = Bench::new(8);
     let hanging = (0..2 * RUNNING).map(|number| (CheckName::from(&*format!("{number}")), sh("sleep 1000")));
-    let checks: BTreeMap<_, _> = hanging.map(|(name, kind)| (name, Arc::new(quick(kind)))).collect();
-    bench.runner.as_ref().unwrap().set(checks.clone(), &BTreeMap::new());
+    let checks: Table<_, _> = hanging.map(|(name, kind)| (name, Arc::new(quick(kind)))).collect();
+    bench.runner.as_ref().unwrap().set(checks.clone(), &Table::default());
     let CheckNews::Waits(name, definition) = bench.news() else { panic!("no result can be there") };
     assert_eq!(checks[&name], definition);
 }
@@ -303,7 +304,7 @@ fn nobody_is_probed_when_nobody_listens() {
     let Bench { runner, reports, .. } = bench;
     drop(reports);
     let runner = runner.unwrap();
-    runner.set(BTreeMap::from([("web".into(), Arc::new(quick(tcp(address))))]), &BTreeMap::new());
+    runner.set(Table::from_iter([("web".into(), Arc::new(quick(tcp(address))))]), &Table::default());
     asks.recv_timeout(PATIENT).unwrap();
     drop(runner);
     assert!(asks.try_recv().is_err(), "asked again");

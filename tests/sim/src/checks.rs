@@ -1,6 +1,5 @@
 //! The checks and the disk of a host, as ports of its node.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use vipcast_node::input::Input;
 use vipcast_node::jobs::{Ticket, Unsaved};
 use vipcast_node::model::Check;
 use vipcast_node::names::CheckName;
+use vipcast_node::table::Table;
 
 use crate::disk::RETRY;
 use crate::host::Port;
@@ -20,7 +20,7 @@ use crate::world::{Due, Machine, World};
 
 impl World {
     /// Runs exactly these checks; one whose definition is what it was goes on.
-    pub fn run_checks(&mut self, number: usize, wanted: &BTreeMap<CheckName, Arc<Check>>) {
+    pub fn run_checks(&mut self, number: usize, wanted: &Table<CheckName, Arc<Check>>) {
         self.hosts[number].checks.retain(|name, running| wanted.get(name) == Some(&running.definition));
         let missing: Vec<_> =
             wanted.iter().filter(|(name, _)| !self.hosts[number].checks.contains_key(*name)).collect();

@@ -3,6 +3,7 @@
 use super::super::plan::{Actual, Desired, Retiring, Step, plan};
 use super::super::restart::Handover;
 use super::*;
+use crate::table::Table;
 
 /// A situation. Written in words: `lo` is ours on lo, `lo*` someone else's, `lo-` ours and about to be removed.
 #[derive(Debug, Default, Clone, Copy)]
@@ -46,7 +47,7 @@ fn steps(case: Case<'_>) -> Vec<String> {
         handover: case.handover.then_some(Handover { version: Version(5), patience: now, settled_at: None }),
         retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
         open: [vip].into(),
-        sent_in: BTreeMap::new(),
+        sent_in: Table::default(),
         whole_since: None,
         left: 0,
         changed: [vip.into()].into(),
@@ -138,7 +139,7 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let now = Instant::BOOT;
     let route = Arc::new(RouteAttributes::default());
     let desired = Desired {
-        addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into(),
+        addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into_iter().collect(),
         routes: [(net("192.0.2.1").prefix(), route)].into(),
         extent: Extent::Whole,
     };

@@ -231,8 +231,8 @@ fn i2_a_vip_that_a_reload_removes_while_the_session_is_down_stays_until_the_rout
         story.synced(version.0);
         story.tell(Event::PeerDown("tor-a".into()));
         let mut less = graceful();
-        less.services.remove("web");
-        less.checks.remove("alive");
+        less.services.swap_remove("web");
+        less.checks.swap_remove("alive");
         story.reload(less);
         let version = story.engine.version();
         story.tell(Event::PeerSynced("tor-b".into(), version));
