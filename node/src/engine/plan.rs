@@ -9,6 +9,7 @@
 //! Nothing else in the daemon knows this order. Only what changed is looked at, so that one VIP of thousands costs no
 //! more than one of ten.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -47,12 +48,19 @@ pub struct Advertised {
 }
 
 /// What a new decision about a VIP has changed of [`Desired`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Change {
     /// It has another route, or none any more.
-    pub(super) route: bool,
+    pub(super) route: Option<Reroute>,
     /// Its address should be somewhere else, or nowhere.
     pub(super) address: bool,
+}
+
+/// Two routes of one VIP that differ; `None` is no route.
+#[derive(Debug, Clone)]
+pub(super) struct Reroute {
+    pub(super) from: Option<Arc<RouteAttributes>>,
+    pub(super) to: Option<Arc<RouteAttributes>>,
 }
 
 /// What was set in motion already.
@@ -72,8 +80,8 @@ pub(super) struct Actual {
     pub(super) open: BTreeSet<IpAddr>,
     /// The set in which the route of each VIP that is announced was last another one.
     pub(super) sent_in: Table<Vip, Version>,
-    /// VIPs whose route may be another one than was advertised.
-    pub(super) changed: BTreeSet<Vip>,
+    /// VIPs whose route should be another one than was advertised: from that one to the one desired.
+    pub(super) changed: BTreeMap<Vip, Reroute>,
     /// Names of interfaces that are wanted and not there, and the log says so.
     pub(super) missing_links: BTreeSet<String>,
 }
@@ -128,10 +136,8 @@ pub(super) fn plan(
 }
 
 fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
-    let Advertised { version: Version(version), routes, extent } = &actual.advertised;
-    let differs =
-        actual.changed.iter().any(|vip| desired.routes.get(&vip.prefix()) != routes.get(&vip.prefix()));
-    (differs || desired.extent != *extent).then(|| {
+    let Advertised { version: Version(version), routes: _, extent } = &actual.advertised;
+    (!actual.changed.is_empty() || desired.extent != *extent).then(|| {
         Step::Advertise(Advertised {
             version: Version(version + 1),
             routes: desired.routes.clone(),
@@ -181,11 +187,13 @@ impl Desired {
         interface: Option<&str>,
     ) -> Change {
         let is_other_route = self.routes.get(&vip.prefix()) != route.as_ref();
-        match route {
-            _ if !is_other_route => {}
-            Some(route) => drop(self.routes.insert(vip.prefix(), route)),
-            None => drop(self.routes.remove(&vip.prefix())),
-        }
+        let reroute = is_other_route.then(|| {
+            let from = match &route {
+                Some(route) => self.routes.insert(vip.prefix(), Arc::clone(route)),
+                None => self.routes.remove(&vip.prefix()),
+            };
+            Reroute { from, to: route }
+        });
         let ip = vip.ip();
         let is_elsewhere = vip.is_host() && self.addresses.get(&ip).map(String::as_str) != interface;
         match interface {
@@ -193,7 +201,7 @@ impl Desired {
             Some(interface) => drop(self.addresses.insert(ip, interface.to_owned())),
             None => drop(self.addresses.swap_remove(&ip)),
         }
-        Change { route: is_other_route, address: is_elsewhere }
+        Change { route: reroute, address: is_elsewhere }
     }
 
     /// Whether an address of ours is where it belongs.
@@ -211,10 +219,18 @@ impl Desired {
 
 impl Actual {
     /// Something else should be so of a VIP: the plan looks at its route and its address.
-    pub(super) fn look_at(&mut self, vip: Vip) {
-        self.changed.insert(vip);
-        if vip.is_host() {
+    pub(super) fn look_at(&mut self, vip: Vip, change: Change) {
+        if vip.is_host() && (change.route.is_some() || change.address) {
             self.open.insert(vip.ip());
+        }
+        match (change.route, self.changed.entry(vip)) {
+            (None, _) => {}
+            (Some(reroute), Entry::Vacant(entry)) => drop(entry.insert(reroute)),
+            // Back to what was advertised.
+            (Some(Reroute { to, .. }), Entry::Occupied(entry)) if entry.get().from == to => {
+                drop(entry.remove())
+            }
+            (Some(Reroute { to, .. }), Entry::Occupied(mut entry)) => entry.get_mut().to = to,
         }
     }
 
@@ -225,22 +241,21 @@ impl Actual {
 
     /// Notes that a set was given to every peer.
     pub(super) fn advertise(&mut self, advertised: Advertised) {
-        let Advertised { version, routes, .. } = &advertised;
-        for vip in &self.changed {
-            if !routes.contains_key(&vip.prefix()) {
-                self.sent_in.swap_remove(vip);
-            } else if routes.get(&vip.prefix()) != self.advertised.routes.get(&vip.prefix()) {
-                self.sent_in.insert(*vip, *version);
+        let version = advertised.version;
+        for (vip, reroute) in std::mem::take(&mut self.changed) {
+            let retiring = if reroute.to.is_some() {
+                self.sent_in.insert(vip, version);
+                None
+            } else {
+                self.sent_in.swap_remove(&vip);
+                Some(Retiring { version, settled_at: None })
+            };
+            match retiring {
+                _ if !vip.is_host() => {}
+                Some(retiring) => drop(self.retiring.insert(vip.ip(), retiring)),
+                None => drop(self.retiring.remove(&vip.ip())),
             }
         }
-        for vip in self.changed.iter().filter(|vip| vip.is_host()) {
-            if routes.contains_key(&vip.prefix()) {
-                self.retiring.remove(&vip.ip());
-            } else if self.advertised.routes.contains_key(&vip.prefix()) {
-                self.retiring.insert(vip.ip(), Retiring { version: *version, settled_at: None });
-            }
-        }
-        self.changed.clear();
         if advertised.extent == Extent::Whole {
             self.whole_since = self.whole_since.or(Some(advertised.version));
         }
@@ -258,8 +273,6 @@ impl Actual {
         self.open.retain(|ip| {
             !facts.addresses_known || !waits(ip) && !facts.is_asked(*ip) && !desired.is_met(*ip, facts)
         });
-        self.changed
-            .retain(|vip| desired.routes.get(&vip.prefix()) != self.advertised.routes.get(&vip.prefix()));
     }
 
     /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::vip::Vip;
 use vipcast_bgp::{Instant, RouteAttributes};
 
-use super::plan::Change;
 use super::{Decision, Engine, Standing};
 use crate::media::bgp::ServiceRoutes;
 use crate::model::{Config, Service};
@@ -66,10 +65,9 @@ impl Engine {
     /// Says what should be so of a VIP, has the plan look at it where that is new, and returns whether its route is another one.
     fn want(&mut self, vip: Vip, route: Option<Arc<RouteAttributes>>, interface: Option<&str>) -> bool {
         let change = self.desired.set(vip, route, interface);
-        if change != Change::default() {
-            self.actual.look_at(vip);
-        }
-        change.route
+        let is_other_route = change.route.is_some();
+        self.actual.look_at(vip, change);
+        is_other_route
     }
 
     /// Writes a decision down, and returns whether the verdict is another one.

@@ -1,6 +1,6 @@
 //! Tables for the plan: exact steps in their order.
 
-use super::super::plan::{Actual, Desired, Retiring, Step, plan};
+use super::super::plan::{Actual, Desired, Reroute, Retiring, Step, plan};
 use super::super::restart::Handover;
 use super::*;
 use crate::table::Table;
@@ -28,10 +28,10 @@ struct Case<'a> {
 fn steps(case: Case<'_>) -> Vec<String> {
     let now = Instant::BOOT + 100 * SECOND;
     let vip = ip("192.0.2.1");
-    let routes = |there: bool| {
-        let route = (net("192.0.2.1").prefix(), Arc::new(RouteAttributes::default()));
-        there.then_some(route).into_iter().collect::<Routes>()
-    };
+    let route = |there: bool| there.then(|| Arc::new(RouteAttributes::default()));
+    let routes = |there| route(there).map(|route| (IpNet::from(vip), route)).into_iter().collect::<Routes>();
+    let reroute = Reroute { from: route(case.advertised), to: route(case.routes) };
+    let differs = case.advertised != case.routes;
     let extent = if case.partial { Extent::Partial } else { Extent::Whole };
     let desired = Desired {
         addresses: case.wanted.map(|interface| (vip, interface.to_owned())).into_iter().collect(),
@@ -50,7 +50,7 @@ fn steps(case: Case<'_>) -> Vec<String> {
         sent_in: Table::default(),
         whole_since: None,
         left: 0,
-        changed: [vip.into()].into(),
+        changed: differs.then_some((vip.into(), reroute)).into_iter().collect(),
         missing_links: BTreeSet::new(),
     };
     let mut facts = Facts { links: links(), addresses_known: !case.unknown, ..Facts::default() };
@@ -140,14 +140,15 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let route = Arc::new(RouteAttributes::default());
     let desired = Desired {
         addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into_iter().collect(),
-        routes: [(net("192.0.2.1").prefix(), route)].into(),
+        routes: [(net("192.0.2.1").prefix(), Arc::clone(&route))].into(),
         extent: Extent::Whole,
     };
     let owner = Owner::Us.into();
     let addresses = [(on("lo", "192.0.2.1"), owner), (on("lo", "192.0.2.3"), owner)].into();
     let facts = Facts { links: links(), addresses, addresses_known: true, ..Facts::default() };
     let open = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip);
-    let changed = [net("192.0.2.1")].into();
+    let reroute = Reroute { from: None, to: Some(route) };
+    let changed = [(net("192.0.2.1"), reroute)].into();
     let actual = Actual { open: open.into(), changed, ..Actual::default() };
     let steps = plan(&desired, &actual, &facts, SECOND, now);
     let expected = [
