@@ -1,18 +1,20 @@
 //! An ordered map by prefix whose copies share what they have in common.
 //!
 //! ```text
-//!  before ──► d            d' ◄── after: before, with g inserted
-//!            / \          / \
-//!           b   f        b   f'
-//!          / \ / \      (shared) \
-//!         a  c e  –              …
+//!  before ──► 192.0.2.?        192.0.2.? ◄── after: before, with 192.0.2.35 inserted
+//!              │  │  │          │  │  │
+//!             .1? │ .f?     (shared) │ (shared)
+//!                .2?                .2?
+//!                / \                / | \
+//!              .33 .34          .33 .34 .35
 //! ```
 //!
-//! A copy costs nothing, a change copies the nodes from the root to its place unless nobody else has them, and the
+//! A copy costs nothing, a change copies the branches from the root to its place unless nobody else has them, and the
 //! difference of two versions is found without a look at what they share. So one change among 100,000 prefixes costs
 //! little more than one among ten, however many sessions hold the map.
 //!
-//! It is an AVL tree: for `n` prefixes no path is longer than 1.44 log₂ n.
+//! It is a radix tree over hexadecimal digits. A branch stands only where prefixes differ, so the same prefixes always make
+//! the same tree, whatever was in it before.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -24,21 +26,26 @@ use ipnet::IpNet;
 /// An ordered map from prefixes to `V`. Cloning it takes constant time; see the [module](self).
 #[derive(Clone)]
 pub struct PrefixMap<V> {
-    root: Link<V>,
+    root: Option<Node<V>>,
     len: usize,
     /// How many of the prefixes have bits behind their length.
     untruncated: usize,
 }
 
-type Link<V> = Option<Arc<Node<V>>>;
-
 #[derive(Clone)]
-struct Node<V> {
-    prefix: IpNet,
-    height: u8,
-    value: V,
-    left: Link<V>,
-    right: Link<V>,
+enum Node<V> {
+    Entry(IpNet, V),
+    Branch(Arc<Branch<V>>),
+}
+
+/// Two prefixes or more that have the same digits before `at`, and not all the same one there.
+#[derive(Clone)]
+struct Branch<V> {
+    at: u8,
+    /// Which digits there are, a bit each.
+    digits: u16,
+    /// What is below each of them, in their order.
+    below: Vec<Node<V>>,
 }
 
 impl<V> PrefixMap<V> {
@@ -59,15 +66,13 @@ impl<V> PrefixMap<V> {
 
     /// The value of `prefix`.
     pub fn get(&self, prefix: &IpNet) -> Option<&V> {
-        let mut link = &self.root;
-        while let Some(node) = link {
-            link = match prefix.cmp(&node.prefix) {
-                Ordering::Less => &node.left,
-                Ordering::Equal => return Some(&node.value),
-                Ordering::Greater => &node.right,
-            };
+        let mut node = self.root.as_ref()?;
+        loop {
+            match node {
+                Node::Entry(found, value) => return (found == prefix).then_some(value),
+                Node::Branch(branch) => node = branch.below.get(branch.slot(prefix).ok()?)?,
+            }
         }
-        None
     }
 
     /// Whether `prefix` is in the map.
@@ -94,7 +99,7 @@ impl<V> PrefixMap<V> {
     #[cfg(test)]
     pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
         match (&self.root, &other.root) {
-            (Some(root), Some(other)) => Arc::ptr_eq(root, other),
+            (Some(Node::Branch(root)), Some(Node::Branch(other))) => Arc::ptr_eq(root, other),
             (root, other) => root.is_none() && other.is_none(),
         }
     }
@@ -108,10 +113,20 @@ impl<V> PrefixMap<V> {
 impl<V: Clone> PrefixMap<V> {
     /// Sets the value of `prefix`, and returns the one before.
     pub fn insert(&mut self, prefix: IpNet, value: V) -> Option<V> {
-        let before = insert(&mut self.root, prefix, value);
+        let Some(root) = &mut self.root else {
+            self.root = Some(Node::Entry(prefix, value));
+            self.count(prefix);
+            return None;
+        };
+        let before = match first_difference(root.nearest(&prefix), &prefix) {
+            None => root.value_mut(&prefix).map(|before| std::mem::replace(before, value)),
+            Some(at) => {
+                root.add(at, prefix, value);
+                None
+            }
+        };
         if before.is_none() {
-            self.len += 1;
-            self.untruncated += usize::from(prefix.trunc() != prefix);
+            self.count(prefix);
         }
         before
     }
@@ -119,12 +134,19 @@ impl<V: Clone> PrefixMap<V> {
     /// Removes `prefix`, and returns its value.
     pub fn remove(&mut self, prefix: &IpNet) -> Option<V> {
         // First a look: a search that finds nothing must not copy what is shared.
-        if !self.contains_key(prefix) {
-            return None;
-        }
+        let value = self.get(prefix)?.clone();
         self.len -= 1;
         self.untruncated -= usize::from(prefix.trunc() != *prefix);
-        remove(&mut self.root, prefix)
+        match &mut self.root {
+            Some(root @ Node::Branch(_)) => root.remove(prefix),
+            Some(Node::Entry(..)) | None => self.root = None,
+        }
+        Some(value)
+    }
+
+    fn count(&mut self, prefix: IpNet) {
+        self.len += 1;
+        self.untruncated += usize::from(prefix.trunc() != prefix);
     }
 }
 
@@ -149,8 +171,8 @@ pub struct Change<'a, V> {
 
 /// The iterator of [`PrefixMap::diff`].
 ///
-/// Both trees are walked in order and side by side. A subtree that stands next on both sides is the same prefixes with
-/// the same values, so it is passed over; else the higher of the two is taken apart.
+/// Both trees are walked in order and side by side. A branch that stands next on both sides is the same prefixes with
+/// the same values, so it is passed over; else the one nearer to its root is taken apart.
 #[derive(Debug, Clone)]
 pub struct Diff<'a, V> {
     old: Ahead<'a, V>,
@@ -162,41 +184,30 @@ impl<'a, V: PartialEq> Iterator for Diff<'a, V> {
 
     fn next(&mut self) -> Option<Change<'a, V>> {
         loop {
-            match (self.old.0.last().copied(), self.new.0.last().copied()) {
-                (None, None) => return None,
-                (Some(Piece::Tree(old)), Some(Piece::Tree(new))) if Arc::ptr_eq(old, new) => {
-                    self.old.0.pop();
-                    self.new.0.pop();
+            let (old, new) = (self.old.next(), self.new.next());
+            let order = match (old, new) {
+                (Some(Node::Branch(old)), Some(Node::Branch(new))) if Arc::ptr_eq(old, new) => {
+                    self.old.pass();
+                    self.new.pass();
+                    continue;
                 }
-                (Some(Piece::Tree(old)), Some(Piece::Tree(new))) if old.height < new.height => {
-                    self.new.open(new);
-                }
-                (Some(Piece::Tree(old)), _) => self.old.open(old),
-                (_, Some(Piece::Tree(new))) => self.new.open(new),
-                (Some(Piece::Entry(old)), Some(Piece::Entry(new))) => {
-                    let order = old.prefix.cmp(&new.prefix);
-                    if order.is_le() {
-                        self.old.0.pop();
+                (Some(Node::Branch(old)), Some(Node::Branch(new))) => old.at.cmp(&new.at),
+                (Some(old), Some(new)) => old.first().cmp(new.first()),
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            match (old.filter(|_| order.is_le()), new.filter(|_| order.is_ge())) {
+                (Some(Node::Branch(old)), _) => self.old.open(old),
+                (_, Some(Node::Branch(new))) => self.new.open(new),
+                (old, new) => {
+                    old.inspect(|_| self.old.pass());
+                    new.inspect(|_| self.new.pass());
+                    let (old, new) = (old.and_then(Node::entry), new.and_then(Node::entry));
+                    let (prefix, _) = old.or(new)?;
+                    let (old, new) = (old.map(|(_, value)| value), new.map(|(_, value)| value));
+                    if old != new {
+                        return Some(Change { prefix: *prefix, old, new });
                     }
-                    if order.is_ge() {
-                        self.new.0.pop();
-                    }
-                    if order.is_eq() && old.value == new.value {
-                        continue;
-                    }
-                    return Some(Change {
-                        prefix: old.prefix.min(new.prefix),
-                        old: order.is_le().then_some(&old.value),
-                        new: order.is_ge().then_some(&new.value),
-                    });
-                }
-                (Some(Piece::Entry(old)), None) => {
-                    self.old.0.pop();
-                    return Some(Change { prefix: old.prefix, old: Some(&old.value), new: None });
-                }
-                (None, Some(Piece::Entry(new))) => {
-                    self.new.0.pop();
-                    return Some(Change { prefix: new.prefix, old: None, new: Some(&new.value) });
                 }
             }
         }
@@ -215,12 +226,12 @@ impl<'a, V> Iterator for Iter<'a, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match *self.ahead.0.last()? {
-                Piece::Tree(tree) => self.ahead.open(tree),
-                Piece::Entry(node) => {
-                    self.ahead.0.pop();
+            match self.ahead.next()? {
+                Node::Branch(branch) => self.ahead.open(branch),
+                Node::Entry(prefix, value) => {
+                    self.ahead.pass();
                     self.left -= 1;
-                    return Some((&node.prefix, &node.value));
+                    return Some((prefix, value));
                 }
             }
         }
@@ -233,36 +244,34 @@ impl<'a, V> Iterator for Iter<'a, V> {
 
 impl<V> ExactSizeIterator for Iter<'_, V> {}
 
-/// What an ordered walk has ahead of it, the next piece last.
-struct Ahead<'a, V>(Vec<Piece<'a, V>>);
-
-enum Piece<'a, V> {
-    Tree(&'a Arc<Node<V>>),
-    /// The prefix of a node, without those below it.
-    Entry(&'a Node<V>),
-}
+/// What an ordered walk has ahead of it: what is left of each branch that it is in, the innermost last. None of them is empty.
+struct Ahead<'a, V>(Vec<&'a [Node<V>]>);
 
 impl<'a, V> Ahead<'a, V> {
-    fn of(root: &'a Link<V>) -> Self {
-        Self(root.iter().map(Piece::Tree).collect())
+    fn of(root: &'a Option<Node<V>>) -> Self {
+        Self(root.iter().map(std::slice::from_ref).collect())
     }
 
-    /// Takes `next`, the tree that is next, apart.
-    fn open(&mut self, next: &'a Node<V>) {
-        self.0.pop();
-        self.0.extend(next.right.as_ref().map(Piece::Tree));
-        self.0.push(Piece::Entry(next));
-        self.0.extend(next.left.as_ref().map(Piece::Tree));
+    fn next(&self) -> Option<&'a Node<V>> {
+        self.0.last().and_then(|left| left.first())
+    }
+
+    /// Passes the next one over.
+    fn pass(&mut self) {
+        if let Some(left) = self.0.last_mut() {
+            *left = left.get(1..).unwrap_or_default();
+            if left.is_empty() {
+                self.0.pop();
+            }
+        }
+    }
+
+    /// Takes `next`, the branch that is next, apart.
+    fn open(&mut self, next: &'a Branch<V>) {
+        self.pass();
+        self.0.push(&next.below);
     }
 }
-
-impl<V> Clone for Piece<'_, V> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<V> Copy for Piece<'_, V> {}
 
 impl<V> Clone for Ahead<'_, V> {
     fn clone(&self) -> Self {
@@ -276,104 +285,138 @@ impl<V> fmt::Debug for Ahead<'_, V> {
     }
 }
 
-fn insert<V: Clone>(link: &mut Link<V>, prefix: IpNet, value: V) -> Option<V> {
-    let Some(shared) = link else {
-        *link = Some(Arc::new(Node { prefix, height: 1, value, left: None, right: None }));
-        return None;
-    };
-    let node = Arc::make_mut(shared);
-    let before = match prefix.cmp(&node.prefix) {
-        Ordering::Less => insert(&mut node.left, prefix, value),
-        Ordering::Equal => return Some(std::mem::replace(&mut node.value, value)),
-        Ordering::Greater => insert(&mut node.right, prefix, value),
-    };
-    balance(shared);
-    before
-}
-
-fn remove<V: Clone>(link: &mut Link<V>, prefix: &IpNet) -> Option<V> {
-    let shared = link.as_mut()?;
-    let node = Arc::make_mut(shared);
-    let removed = match prefix.cmp(&node.prefix) {
-        Ordering::Less => remove(&mut node.left, prefix),
-        Ordering::Greater => remove(&mut node.right, prefix),
-        Ordering::Equal => {
-            // The next prefix takes its place, if there is one below it.
-            let Some((next, value)) = remove_first(&mut node.right) else {
-                let below = node.left.take();
-                return std::mem::replace(link, below).map(|node| Arc::unwrap_or_clone(node).value);
-            };
-            node.prefix = next;
-            Some(std::mem::replace(&mut node.value, value))
-        }
-    };
-    balance(shared);
-    removed
-}
-
-fn remove_first<V: Clone>(link: &mut Link<V>) -> Option<(IpNet, V)> {
-    let shared = link.as_mut()?;
-    let node = Arc::make_mut(shared);
-    if let Some(first) = remove_first(&mut node.left) {
-        balance(shared);
-        return Some(first);
-    }
-    let below = node.right.take();
-    let Node { prefix, value, .. } = Arc::unwrap_or_clone(std::mem::replace(link, below)?);
-    Some((prefix, value))
-}
-
-fn height<V>(link: &Link<V>) -> u8 {
-    link.as_ref().map_or(0, |node| node.height)
-}
-
-/// Makes the heights of the two sides differ by one at most, if they differ by two.
-fn balance<V: Clone>(shared: &mut Arc<Node<V>>) {
-    let node = Arc::make_mut(shared);
-    let (left, right) = (height(&node.left), height(&node.right));
-    if left > right + 1 {
-        if let Some(left) = node.left.as_mut().filter(|left| height(&left.left) < height(&left.right)) {
-            rotate_left(left);
-        }
-        rotate_right(shared);
-    } else if right > left + 1 {
-        if let Some(right) = node.right.as_mut().filter(|right| height(&right.right) < height(&right.left)) {
-            rotate_right(right);
-        }
-        rotate_left(shared);
-    } else {
-        node.measure();
-    }
-}
-
-/// The left node comes up.
-fn rotate_right<V: Clone>(shared: &mut Arc<Node<V>>) {
-    let node = Arc::make_mut(shared);
-    let Some(mut upper) = node.left.take() else { return };
-    node.left = Arc::make_mut(&mut upper).right.take();
-    node.measure();
-    let lower = std::mem::replace(shared, upper);
-    let node = Arc::make_mut(shared);
-    node.right = Some(lower);
-    node.measure();
-}
-
-/// The right node comes up.
-fn rotate_left<V: Clone>(shared: &mut Arc<Node<V>>) {
-    let node = Arc::make_mut(shared);
-    let Some(mut upper) = node.right.take() else { return };
-    node.right = Arc::make_mut(&mut upper).left.take();
-    node.measure();
-    let lower = std::mem::replace(shared, upper);
-    let node = Arc::make_mut(shared);
-    node.left = Some(lower);
-    node.measure();
-}
-
 impl<V> Node<V> {
-    fn measure(&mut self) {
-        self.height = 1 + height(&self.left).max(height(&self.right));
+    /// The prefix and its value, if it is no branch.
+    fn entry(&self) -> Option<(&IpNet, &V)> {
+        match self {
+            Self::Entry(prefix, value) => Some((prefix, value)),
+            Self::Branch(_) => None,
+        }
     }
+
+    /// The first prefix.
+    fn first(&self) -> &IpNet {
+        let mut node = self;
+        loop {
+            match node {
+                Self::Entry(prefix, _) => return prefix,
+                Self::Branch(branch) => node = &branch.below[0],
+            }
+        }
+    }
+
+    /// Of the prefixes below one that has as many digits in common with `prefix` as any.
+    fn nearest(&self, prefix: &IpNet) -> &IpNet {
+        let mut node = self;
+        loop {
+            match node {
+                Self::Entry(found, _) => return found,
+                // Without its digit, all of them differ there at the latest.
+                Self::Branch(branch) => node = &branch.below[branch.slot(prefix).unwrap_or(0)],
+            }
+        }
+    }
+}
+
+impl<V: Clone> Node<V> {
+    /// The value of a prefix, to be changed.
+    fn value_mut(&mut self, prefix: &IpNet) -> Option<&mut V> {
+        let mut node = self;
+        loop {
+            match node {
+                Self::Entry(found, value) => return (found == prefix).then_some(value),
+                Self::Branch(shared) => {
+                    let slot = shared.slot(prefix).ok()?;
+                    node = &mut Arc::make_mut(shared).below[slot];
+                }
+            }
+        }
+    }
+
+    /// Adds a prefix that differs from its nearest one at the digit `at`.
+    fn add(&mut self, at: u8, prefix: IpNet, value: V) {
+        match self {
+            Self::Branch(shared) if shared.at < at => {
+                // The nearest one was found below its digit here, so there is something.
+                let (Ok(slot) | Err(slot)) = shared.slot(&prefix);
+                Arc::make_mut(shared).below[slot].add(at, prefix, value);
+            }
+            Self::Branch(shared) if shared.at == at => Arc::make_mut(shared).insert(prefix, value),
+            Self::Branch(_) | Self::Entry(..) => {
+                let beside = self.clone();
+                let digits = 1 << digit(beside.nearest(&prefix), at);
+                let mut branch = Branch { at, digits, below: vec![beside] };
+                branch.insert(prefix, value);
+                *self = Self::Branch(Arc::new(branch));
+            }
+        }
+    }
+
+    /// Removes a prefix that is below this branch.
+    fn remove(&mut self, prefix: &IpNet) {
+        let Self::Branch(shared) = self else { return };
+        let Ok(slot) = shared.slot(prefix) else { return };
+        let branch = Arc::make_mut(shared);
+        match &mut branch.below[slot] {
+            below @ Self::Branch(_) => below.remove(prefix),
+            Self::Entry(..) => {
+                branch.below.remove(slot);
+                branch.digits &= !(1 << digit(prefix, branch.at));
+                if let [last] = &*branch.below {
+                    *self = last.clone();
+                }
+            }
+        }
+    }
+}
+
+impl<V> Branch<V> {
+    /// Where the digit of `prefix` is in `below`, or where it would be.
+    fn slot(&self, prefix: &IpNet) -> Result<usize, usize> {
+        let digit = 1 << digit(prefix, self.at);
+        let slot = (self.digits & (digit - 1)).count_ones() as usize;
+        if self.digits & digit == 0 { Err(slot) } else { Ok(slot) }
+    }
+
+    /// Adds a prefix whose digit is a new one.
+    fn insert(&mut self, prefix: IpNet, value: V) {
+        let (Ok(slot) | Err(slot)) = self.slot(&prefix);
+        // A branch is read and copied more often than it grows.
+        self.below.reserve_exact(1);
+        self.below.insert(slot, Node::Entry(prefix, value));
+        self.digits |= 1 << digit(&prefix, self.at);
+    }
+}
+
+/// The digits of a prefix: 0 is its family, then come those of its address, then the two of its length. So prefixes that are
+/// ordered by their digits are in their order.
+fn digit(prefix: &IpNet, at: u8) -> u8 {
+    const LOW: u8 = 0xf;
+    let nibble = |byte: u8, odd: bool| if odd { byte & LOW } else { byte >> 4 };
+    let Some(nth) = at.checked_sub(1) else { return u8::from(matches!(prefix, IpNet::V6(_))) };
+    let (byte, odd) = (usize::from(nth / 2), nth % 2 == 1);
+    let address = match prefix {
+        IpNet::V4(prefix) => prefix.addr().octets().get(byte).copied(),
+        IpNet::V6(prefix) => prefix.addr().octets().get(byte).copied(),
+    };
+    nibble(address.unwrap_or(prefix.prefix_len()), odd)
+}
+
+/// The first digit in which two prefixes differ; `None`: they are the same.
+fn first_difference(one: &IpNet, other: &IpNet) -> Option<u8> {
+    let (differing, digits) = match (one, other) {
+        (IpNet::V4(one), IpNet::V4(other)) => {
+            (u128::from(one.addr().to_bits() ^ other.addr().to_bits()) << 96, 8)
+        }
+        (IpNet::V6(one), IpNet::V6(other)) => (one.addr().to_bits() ^ other.addr().to_bits(), 32),
+        (IpNet::V4(_), IpNet::V6(_)) | (IpNet::V6(_), IpNet::V4(_)) => return Some(0),
+    };
+    let of = |zeros: u32| u8::try_from(zeros / 4).unwrap_or(u8::MAX);
+    if differing != 0 {
+        return Some(1 + of(differing.leading_zeros()));
+    }
+    let differing = one.prefix_len() ^ other.prefix_len();
+    (differing != 0).then(|| 1 + digits + of(differing.leading_zeros()))
 }
 
 impl<V> Default for PrefixMap<V> {

@@ -369,13 +369,13 @@ fn what_the_peer_does_not_repeat_in_a_refresh_is_gone() {
 
 #[test]
 fn who_looks_at_the_paths_keeps_them_as_they_were() {
-    let mut rib = rib(&[VIP]);
-    rib.learn(&announce(&[VIP], attributes(&[65000, 65002], THEIRS)));
+    let mut rib = rib(&[VIP, "192.0.2.11/32"]);
+    rib.learn(&announce(&[VIP, "192.0.2.11/32"], attributes(&[65000, 65002], THEIRS)));
     let seen = rib.paths().clone();
     rib.learn(&announce(&[VIP], attributes(&[65000, 65002], THEIRS)));
     assert!(seen.is_shared_with(rib.paths()), "nothing has changed, so nothing is copied");
     rib.learn(&withdraw(VIP));
-    assert_eq!((seen.len(), rib.paths().len()), (1, 0));
+    assert_eq!((seen.len(), rib.paths().len()), (2, 1));
 }
 
 #[derive(Debug, Clone)]

@@ -1,21 +1,26 @@
 //! The map against `BTreeMap`, and what two versions share.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
-use super::{Change, Link, PrefixMap, height};
+use super::{Change, Node, PrefixMap, digit, first_difference};
 
 fn host(n: u32) -> IpNet {
     IpNet::from(std::net::IpAddr::from(Ipv4Addr::from(0xC000_0000 + n)))
 }
 
-/// A few hundred prefixes, half of them with bits behind their length.
+/// Prefixes of both families, close together and far apart, half of them with bits behind their length.
 fn prefix() -> impl Strategy<Value = IpNet> {
-    (0..200_u32, 31..=32_u8)
-        .prop_map(|(n, length)| Ipv4Net::new(Ipv4Addr::from(0xC000_0000 + n), length).unwrap().into())
+    let v4 = |(n, length)| Ipv4Net::new(Ipv4Addr::from(n), length).unwrap().into();
+    let v6 = |(n, length)| Ipv6Net::new(Ipv6Addr::from(n), length).unwrap().into();
+    prop_oneof![
+        8 => (0xC000_0000..0xC000_00C8_u32, 31..=32_u8).prop_map(v4),
+        2 => ((0..4_u32).prop_map(|n| n << 29), prop_oneof![Just(0), Just(3), Just(16)]).prop_map(v4),
+        3 => ((0..40_u128).prop_map(|n| n << 60 | n), 127..=128_u8).prop_map(v6),
+    ]
 }
 
 #[derive(Debug, Clone)]
@@ -34,20 +39,29 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// How many nodes there are; each in its place, and each side as high as the other or one more.
-fn audit(link: &Link<u8>, between: (Option<IpNet>, Option<IpNet>)) -> usize {
-    let Some(node) = link else { return 0 };
-    let (left, right) = (height(&node.left), height(&node.right));
-    assert!(left.abs_diff(right) <= 1, "{left} and {right} at {}", node.prefix);
-    assert_eq!(node.height, 1 + left.max(right));
-    assert!(between.0.is_none_or(|after| after < node.prefix));
-    assert!(between.1.is_none_or(|before| node.prefix < before));
-    let (before, after) = ((between.0, Some(node.prefix)), (Some(node.prefix), between.1));
-    1 + audit(&node.left, before) + audit(&node.right, after)
+/// How many prefixes there are below; each branch stands where they differ first, and each in its place.
+fn audit(node: &Node<u8>) -> usize {
+    let Node::Branch(branch) = node else { return 1 };
+    assert!(branch.below.len() >= 2, "a branch is none");
+    assert_eq!(branch.below.len(), branch.digits.count_ones() as usize);
+    let nearest = |node: &Node<u8>| match node {
+        Node::Entry(prefix, _) => *prefix,
+        Node::Branch(below) => {
+            assert!(below.at > branch.at);
+            *node.nearest(&host(0))
+        }
+    };
+    let prefixes: Vec<IpNet> = branch.below.iter().map(nearest).collect();
+    for pair in prefixes.windows(2) {
+        assert_eq!(first_difference(&pair[0], &pair[1]), Some(branch.at));
+        assert!(pair[0] < pair[1]);
+    }
+    assert!(prefixes.iter().all(|prefix| branch.digits >> digit(prefix, branch.at) & 1 == 1));
+    branch.below.iter().map(audit).sum()
 }
 
 fn assert_same(map: &PrefixMap<u8>, model: &BTreeMap<IpNet, u8>) {
-    assert_eq!(audit(&map.root, (None, None)), model.len());
+    assert_eq!(map.root.as_ref().map_or(0, audit), model.len());
     assert_eq!(map.len(), model.len());
     assert_eq!(map.iter().len(), model.len());
     assert!(map.iter().eq(model.iter()));
@@ -113,31 +127,35 @@ impl PartialEq for Counted<'_> {
 fn a_change_and_the_difference_that_it_makes_do_not_look_at_what_is_shared() {
     let touched = std::cell::Cell::new(0);
     let before: PrefixMap<Counted<'_>> = (0..100_000).map(|n| (host(n), Counted(n, &touched))).collect();
-    // 1.44 log2 of 100,000 is 23.9; a rotation copies two nodes beside the path, and a removal rotates at each level.
+    // The prefixes of the last branch are copied with it, and compared.
     for n in [0, 1, 49_999, 65_535, 99_998, 99_999] {
         touched.set(0);
         let mut after = before.clone();
         after.insert(host(n), Counted(0, &touched));
         after.insert(host(n), Counted(n + 1, &touched));
         assert_eq!(before.diff(&after).map(|change| change.prefix).collect::<Vec<_>>(), [host(n)]);
-        assert!(touched.get() <= 24 + 24, "{} nodes for a change of {n}", touched.get());
+        assert!(touched.get() <= 2 * 16 + 2, "{} values for a change of {n}", touched.get());
         touched.set(0);
         let mut after = before.clone();
         after.remove(&host(n));
         assert_eq!(before.diff(&after).map(|change| change.prefix).collect::<Vec<_>>(), [host(n)]);
-        assert!(touched.get() <= 4 * 24, "{} nodes for a removal of {n}", touched.get());
+        assert!(touched.get() <= 2 * 16 + 2, "{} values for a removal of {n}", touched.get());
         touched.set(0);
         let mut back = after.clone();
         back.insert(host(n), Counted(n, &touched));
         assert_eq!(before.diff(&back).next(), None);
         assert_eq!(after.diff(&back).map(|change| change.prefix).collect::<Vec<_>>(), [host(n)]);
-        assert!(touched.get() <= 8 * 24, "{} nodes for {n} again", touched.get());
+        assert!(touched.get() <= 4 * 16 + 2, "{} values for {n} again", touched.get());
     }
 }
 
-#[test]
-fn an_insertion_of_ascending_prefixes_keeps_it_flat() {
-    let map: PrefixMap<u8> = (0..4096).map(|n| (host(n), 0)).collect();
-    assert_eq!(audit(&map.root, (None, None)), 4096);
-    assert_eq!(height(&map.root), 13);
+proptest! {
+    #[test]
+    fn prefixes_are_in_the_order_of_their_digits(one in prefix(), other in prefix()) {
+        let digits = |prefix: &IpNet| (0..=34).map(|at| digit(prefix, at)).collect::<Vec<_>>();
+        let (these, those) = (digits(&one), digits(&other));
+        prop_assert_eq!(these.cmp(&those), one.cmp(&other));
+        let differs = these.iter().zip(&those).position(|(this, that)| this != that);
+        prop_assert_eq!(first_difference(&one, &other).map(usize::from), differs);
+    }
 }
