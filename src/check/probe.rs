@@ -292,7 +292,7 @@ impl<'a> Turn<'a> {
 
     fn asking<'b>(&'b self, last_look: &'b LastLook) -> Asking<'b> {
         Asking {
-            limit: self.limit,
+            limit: self.limit.watched(),
             resolver: &self.shared.resolver,
             via: &self.check.via,
             owner: &self.owner,
