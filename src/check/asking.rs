@@ -1,5 +1,6 @@
 //! The way of a question over the network: the time it may take, names to addresses, and how it leaves this host.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 use vipcast_node::model::{Dial, Target, Via};
@@ -15,6 +17,7 @@ use super::limit::Limit;
 use super::looks::{self, LastLook, Looker, Looks};
 use super::owners::Owner;
 use super::resolve::{Found, Resolver};
+use super::said::{self, Said};
 use super::stream::Stream;
 use super::{proxy, words};
 use crate::vip::Here;
@@ -54,6 +57,14 @@ impl Asking<'_> {
     /// # Errors
     /// In words.
     pub(super) async fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, String> {
+        match host.parse() {
+            Ok(address) => self.usable(&[address], host).map(Into::into),
+            // In a box, because most checks have an address.
+            Err(_) => Box::pin(self.addresses_of_name(host)).await,
+        }
+    }
+
+    async fn addresses_of_name(&self, host: &str) -> Result<Arc<[IpAddr]>, String> {
         let cannot_resolve = |cause: &str| format!("cannot resolve \"{host}\": {cause}");
         let asked = self.resolver.addresses(host, self.owner.service.as_str(), self.limit.length());
         let Found { addresses, remark } = (self.limit.within(asked).await)
@@ -63,19 +74,25 @@ impl Asking<'_> {
             // The first of several will do.
             let _told_already = self.remark.set(remark);
         }
+        let usable = self.usable(&addresses, host)?;
+        Ok(if usable.len() == addresses.len() { addresses } else { usable.into() })
+    }
+
+    /// Those of the family of our source address, if all may be asked.
+    fn usable<'b>(&self, addresses: &'b [IpAddr], host: &str) -> Result<Cow<'b, [IpAddr]>, String> {
         if let Some(vip) = addresses.iter().find(|address| self.owner.is_elsewhere(**address, self.here)) {
             return Err(format!(
                 "{vip} is not on this host now (`bind: announced`): another node would answer"
             ));
         }
-        let Some(source) = self.via.source else { return Ok(addresses) };
-        let usable: Arc<[IpAddr]> =
-            addresses.iter().copied().filter(|address| address.is_ipv4() == source.is_ipv4()).collect();
+        let Some(source) = self.via.source else { return Ok(addresses.into()) };
+        let of_its_family = |address: &&IpAddr| address.is_ipv4() == source.is_ipv4();
+        let usable: Vec<_> = addresses.iter().filter(of_its_family).copied().collect();
         if usable.is_empty() {
             let other = if source.is_ipv4() { "IPv4" } else { "IPv6" };
             return Err(format!("\"{host}\" has no {other} address, and {source} is one"));
         }
-        Ok(usable)
+        Ok(usable.into())
     }
 
     /// Each address with its equal share of the time that is left when its turn comes, so that one which swallows
@@ -106,6 +123,44 @@ impl Asking<'_> {
         said.ok_or_else(|| self.limit.exceeded("not all could be sent"))?
             .map_err(|error| self.in_words(&error))?;
         Ok(stream)
+    }
+
+    /// Connects like [`Self::connect`], and says `words` on the connection as far as the socket takes them.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) async fn say(&self, target: &Target, dial: &Dial, words: &[u8]) -> Result<Said, String> {
+        if dial.unix.is_some() || dial.proxy.is_some() {
+            return Ok(Said::Part(Box::pin(self.connect(target, dial)).await?, 0));
+        }
+        match target.host.parse() {
+            Ok(address) => {
+                self.usable(&[address], &target.host)?;
+                self.say_to((address, target.port).into(), words, self.limit).await
+            }
+            Err(_) => Box::pin(self.say_to_name(target, words)).await,
+        }
+    }
+
+    async fn say_to_name(&self, target: &Target, words: &[u8]) -> Result<Said, String> {
+        let addresses = self.addresses(&target.host).await?;
+        let mut failure = String::new();
+        for (address, Self { limit, .. }) in self.turns(&addresses) {
+            match self.say_to((address, target.port).into(), words, limit).await {
+                Ok(Said::All(stream)) if stream.ends().is_ok_and(is_to_itself) => {
+                    failure = target.named(address, self.in_words(&io::ErrorKind::ConnectionRefused.into()));
+                }
+                Ok(said) => return Ok(said),
+                Err(cause) => failure = target.named(address, cause),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn say_to(&self, address: SocketAddr, words: &[u8], limit: Limit) -> Result<Said, String> {
+        let saying = async { said::say(self.socket(address)?, address, words).await };
+        let said = limit.within(saying).await.ok_or_else(|| limit.exceeded("no connection"))?;
+        said.map_err(|error| self.in_words(&error))
     }
 
     /// `@` is how an abstract socket is written; any other is looked up like a file.
@@ -159,6 +214,15 @@ impl Asking<'_> {
         open.await.map_err(|error| self.in_words(&error))
     }
 
+    /// Why there is no answer. Where the connection leads back to us, nobody listens: what we say is never an answer, so this
+    /// needs to be asked only of one that failed.
+    pub(super) fn blamed(&self, ends: io::Result<(SocketAddr, SocketAddr)>, cause: String) -> String {
+        match ends {
+            Ok(ends) if is_to_itself(ends) => self.in_words(&io::ErrorKind::ConnectionRefused.into()),
+            Ok(_) | Err(_) => cause,
+        }
+    }
+
     /// An error of a socket, with what it means for one that has our source address or interface.
     pub(super) fn in_words(&self, error: &io::Error) -> String {
         match (error.kind(), self.via.source, &self.via.interface) {
@@ -181,7 +245,18 @@ impl Asking<'_> {
     }
 
     async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let stream = TcpSocket::from_std_stream(self.socket(address)?.into()).connect(address).await?;
+        if is_to_itself((stream.local_addr()?, stream.peer_addr()?)) {
+            // A normal close would leave the port in TIME_WAIT, where the service could not bind it.
+            stream.set_zero_linger()?;
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(stream)
+    }
+
+    /// A TCP socket that comes from where it is to come from, and does not block.
+    fn socket(&self, to: SocketAddr) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         if let Some(interface) = &self.via.interface {
             socket.bind_device(Some(interface.as_bytes()))?;
         }
@@ -190,20 +265,14 @@ impl Asking<'_> {
                 // Or else all connections from this address share its ports, whomever they go to; IPv6 has no such option.
                 setsockopt(&socket, IpBindAddressNoPort, &true)?;
             }
-            socket.bind((source, 0).into())?;
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
-        let stream = socket.connect(address).await?;
-        if is_connected_to_itself(&stream)? {
-            // A normal close would leave the port in TIME_WAIT, where the service could not bind it.
-            stream.set_zero_linger()?;
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        Ok(stream)
+        Ok(socket)
     }
 }
 
 /// When nobody listens on a local port of the ephemeral range, the kernel sooner or later picks that very port as the
 /// source of a connection to it, and TCP connects to itself (RFC 9293 §3.5, simultaneous open): a dead service would pass.
-fn is_connected_to_itself(stream: &TcpStream) -> io::Result<bool> {
-    Ok(stream.local_addr()? == stream.peer_addr()?)
+fn is_to_itself((own, peer): (SocketAddr, SocketAddr)) -> bool {
+    own == peer
 }

@@ -22,8 +22,11 @@ pub(super) use self::body::Chunks;
 use self::body::in_body;
 use self::hop::Hop;
 use super::asking::Asking;
+use super::http1::Question;
 use super::limit::{Answer, Limit};
+use super::said::Said;
 use super::shown_url::shown;
+use super::stream::Stream;
 use super::tls::{self, Hello, Trust};
 use super::{http1, http2};
 
@@ -80,30 +83,78 @@ impl Seen {
     }
 }
 
-/// Asks one server.
+/// Asks one server. What most checks do not need is in boxes, so that those that hang keep no room for it.
 async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) -> Result<Seen, String> {
     let limit = asking.limit;
     let request = request(hop, check)?;
-    let stream = asking.connect(&hop.target, hop.dial(check)).await?;
-    if !hop.https {
-        let exchange = ask(stream, request, check, limit);
-        return limit.within(exchange).await.ok_or_else(|| limit.exceeded("no answer"))?;
-    }
-    // In a box, like HTTP/2 below: most checks need the room of neither, and those that hang keep what they have.
-    let exchange = Box::pin(async {
-        let alpn: &[u8] = match check.version {
-            HttpVersion::Http1 => b"http/1.1",
-            HttpVersion::Http2 => http2::ALPN,
-        };
-        let named = hop.is_of(check);
-        let hello = Hello { host: &hop.host, options: hop.tls_options(check), alpn: &[alpn], named };
-        let (stream, identity) = tls::handshake(stream, hello, trust, asking).await?;
-        if check.version == HttpVersion::Http2 {
-            http2::is_agreed_on(&stream)?;
+    let seen = match (hop.https, check.version) {
+        (false, HttpVersion::Http1) => {
+            let question = Question::new(&request, check.request_body.as_bytes());
+            drop(request);
+            return ask_plainly(question, hop, check, asking).await;
         }
-        ask(stream, request, check, limit).await.map_err(|cause| identity.blamed(cause))
-    });
-    limit.within(exchange).await.ok_or_else(|| limit.exceeded("no answer"))?
+        (false, HttpVersion::Http2) => {
+            let stream = Box::pin(asking.connect(&hop.target, hop.dial(check))).await?;
+            limit.within(Box::pin(ask(stream, request, check, limit))).await
+        }
+        (true, _) => {
+            let stream = Box::pin(asking.connect(&hop.target, hop.dial(check))).await?;
+            limit.within(Box::pin(ask_in_secret(stream, request, hop, check, asking, trust))).await
+        }
+    };
+    seen.ok_or_else(|| limit.exceeded("no answer"))?
+}
+
+/// HTTP/1.1 without TLS: the question goes out with the connection.
+async fn ask_plainly(
+    question: Question,
+    hop: &Hop,
+    check: &HttpCheck,
+    asking: Asking<'_>,
+) -> Result<Seen, String> {
+    let limit = asking.limit;
+    let has_body = question.has_body;
+    let seen = match asking.say(&hop.target, hop.dial(check), &question.bytes).await? {
+        Said::All(mut stream) => {
+            drop(question);
+            let seen = limit.within(async {
+                let (head, mut body) = http1::answer(&mut stream, has_body).await?;
+                look(head.into(), &mut body, check, limit).await
+            });
+            let seen = seen.await;
+            seen.map(|seen| seen.map_err(|cause| asking.blamed(stream.ends(), cause)))
+        }
+        Said::Part(stream, said) => {
+            let exchange = Box::pin(http1::exchange(stream, question, said, async |head, mut body| {
+                look(head.into(), &mut body, check, limit).await
+            }));
+            limit.within(exchange).await
+        }
+    };
+    seen.ok_or_else(|| limit.exceeded("no answer"))?
+}
+
+/// Over TLS, in whichever version.
+async fn ask_in_secret(
+    stream: Stream,
+    request: Request<()>,
+    hop: &Hop,
+    check: &HttpCheck,
+    asking: Asking<'_>,
+    trust: &Trust,
+) -> Result<Seen, String> {
+    let alpn: &[u8] = match check.version {
+        HttpVersion::Http1 => b"http/1.1",
+        HttpVersion::Http2 => http2::ALPN,
+    };
+    let named = hop.is_of(check);
+    let hello = Hello { host: &hop.host, options: hop.tls_options(check), alpn: &[alpn], named };
+    // In a box of its own, which is gone when the handshake is over.
+    let (stream, identity) = Box::pin(tls::handshake(stream, hello, trust, asking)).await?;
+    if check.version == HttpVersion::Http2 {
+        http2::is_agreed_on(&stream)?;
+    }
+    ask(stream, request, check, asking.limit).await.map_err(|cause| identity.blamed(cause))
 }
 
 /// The head of the request, in whichever version.
@@ -141,17 +192,18 @@ async fn ask(
     check: &HttpCheck,
     limit: Limit,
 ) -> Result<Seen, String> {
-    let body = Bytes::from(check.request_body.clone());
     if check.version == HttpVersion::Http2 {
+        let body = Bytes::from(check.request_body.clone());
         let exchange = http2::exchange(stream, request, body, async |answer| {
             let (head, mut body) = answer.into_parts();
             look(Answered::of(&head), &mut body, check, limit).await
         });
         return Box::pin(exchange).await;
     }
-    http1::exchange(stream, request, body, async |head, mut body| {
-        let http1::Head { status, location, content_encoding, .. } = head;
-        look(Answered { status, location, content_encoding }, &mut body, check, limit).await
+    let question = Question::new(&request, check.request_body.as_bytes());
+    drop(request);
+    http1::exchange(stream, question, 0, async |head, mut body| {
+        look(head.into(), &mut body, check, limit).await
     })
     .await
 }
@@ -168,6 +220,12 @@ impl Answered {
         let text =
             |name| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Self { status: head.status, location: text(LOCATION), content_encoding: text(CONTENT_ENCODING) }
+    }
+}
+
+impl From<http1::Head> for Answered {
+    fn from(http1::Head { status, location, content_encoding, .. }: http1::Head) -> Self {
+        Self { status, location, content_encoding }
     }
 }
 

@@ -6,54 +6,66 @@
 mod head;
 
 use std::io;
+use std::ops::Range;
 use std::pin::pin;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::{Request, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 pub(super) use self::head::Head;
 use self::head::{LINE, Reader, may_begin, no_http};
 use super::http::Chunks;
 use super::pattern::quoted;
+use super::search::{PIECE, take_more};
 use super::tls;
 
-/// Room for the beginning of an answer, in bytes: a thousand servers may be silent at a time.
-const FIRST: usize = 1024;
-/// Read at a time from then on, in bytes.
-const PIECE: usize = 8 * 1024;
 /// Longest line that says how long a chunk is, in bytes.
 const SIZE_LINE: usize = 16 * 1024;
 
 const CLOSED: &str = "connection closed before the answer";
 
-/// Sends a request with a body, which may be empty, and gives the answer to `read`. Dropping it closes the connection.
+/// A request as it goes over the wire (RFC 9112 §3), and whether its answer has a body.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) bytes: Vec<u8>,
+    pub(super) has_body: bool,
+}
+
+impl Question {
+    /// With a body, which may be empty.
+    pub(super) fn new(request: &Request<()>, body: &[u8]) -> Self {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let method = request.method();
+        let fields = || request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let length: usize = fields().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let mut bytes = Vec::with_capacity(method.as_str().len() + path.len() + length + body.len() + 14);
+        let mut add = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        add(&[method.as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
+        fields().for_each(|(name, value)| add(&[name.as_bytes(), b": ", value, b"\r\n"]));
+        add(&[b"\r\n", body]);
+        Self { bytes, has_body: method != hyper::Method::HEAD }
+    }
+}
+
+/// Asks a question of which so much has been said already, and gives the answer to `read`. Dropping it closes the connection.
 ///
 /// # Errors
 /// In words, or those of `read`.
 pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send, T>(
     stream: S,
-    request: Request<()>,
-    body: Bytes,
-    read: impl AsyncFnOnce(Head, Body<S>) -> Result<T, String>,
+    question: Question,
+    said: usize,
+    read: impl AsyncFnOnce(Head, Body<tokio::io::ReadHalf<S>>) -> Result<T, String>,
 ) -> Result<T, String> {
-    let has_body = request.method() != hyper::Method::HEAD;
-    let question = [written(&request), body.to_vec()].concat();
     let (reading, mut writing) = tokio::io::split(stream);
     let mut sending = pin!(async {
-        writing.write_all(&question).await?;
+        writing.write_all(&question.bytes[said..]).await?;
         writing.flush().await
     });
     let mut answering = pin!(async {
-        let mut incoming = Incoming { stream: reading, buffer: BytesMut::new(), is_over: false };
-        let head = incoming.head().await?;
-        let framing = match head.status {
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Framing::Length(0),
-            _ if !has_body => Framing::Length(0),
-            _ if head.is_chunked => Framing::Chunks(Chunk::Size),
-            _ => head.length.map_or(Framing::UntilClosed, Framing::Length),
-        };
-        read(head, Body { incoming, framing }).await
+        let (head, body) = answer(reading, question.has_body).await?;
+        read(head, body).await
     });
     // Who does not want the whole request may have answered already, and closed: that is told by the answer.
     tokio::select! {
@@ -69,35 +81,48 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send, T>(
     }
 }
 
-/// RFC 9112 §3.
-fn written(request: &Request<()>) -> Vec<u8> {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let mut text = format!("{} {path} HTTP/1.1\r\n", request.method()).into_bytes();
-    for (name, value) in request.headers() {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
-    }
-    text.extend_from_slice(b"\r\n");
-    text
+/// The answer to a question that was sent.
+///
+/// # Errors
+/// In words.
+pub(super) async fn answer<S: AsyncRead + Unpin>(
+    stream: S,
+    has_body: bool,
+) -> Result<(Head, Body<S>), String> {
+    let mut incoming = Incoming { stream, buffer: Vec::new(), taken: 0, is_over: false };
+    let head = incoming.head().await?;
+    let framing = match head.status {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Framing::Length(0),
+        _ if !has_body => Framing::Length(0),
+        _ if head.is_chunked => Framing::Chunks(Chunk::Size),
+        _ => head.length.map_or(Framing::UntilClosed, Framing::Length),
+    };
+    Ok((head, Body { incoming, framing }))
 }
 
 /// What comes from the server.
 struct Incoming<S> {
-    stream: ReadHalf<S>,
-    buffer: BytesMut,
+    stream: S,
+    buffer: Vec<u8>,
+    /// Of the buffer.
+    taken: usize,
     is_over: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite> Incoming<S> {
+impl<S: AsyncRead + Unpin> Incoming<S> {
+    /// What has come and is not taken yet.
+    fn rest(&self) -> &[u8] {
+        &self.buffer[self.taken..]
+    }
+
     /// Reads more; `false` at the end.
     async fn more(&mut self) -> Result<bool, String> {
         if self.is_over {
             return Ok(false);
         }
-        self.buffer.reserve(if self.buffer.capacity() == 0 { FIRST } else { PIECE });
-        let read = match self.stream.read_buf(&mut self.buffer).await {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        let read = match take_more(&mut self.stream, &mut self.buffer, PIECE).await {
             // A server that does not say goodbye in TLS.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             Err(error) => return Err(tls::io_error(&error)),
@@ -107,23 +132,24 @@ impl<S: AsyncRead + AsyncWrite> Incoming<S> {
         Ok(read > 0)
     }
 
-    /// A line without its end, which is CRLF or LF. `None` where the connection ends before that.
-    async fn line(&mut self, longest: usize, what: &str) -> Result<Option<BytesMut>, String> {
+    /// Takes a line, and says where in the buffer it is, without its end, which is CRLF or LF. `None` where the connection ends
+    /// before that.
+    async fn line(&mut self, longest: usize, what: &str) -> Result<Option<Range<usize>>, String> {
         let mut seen = 0;
         loop {
-            let end = self.buffer[seen..].iter().position(|byte| *byte == b'\n');
-            if end.map_or(self.buffer.len(), |at| seen + at) > longest {
+            let rest = self.rest();
+            let end = rest[seen..].iter().position(|byte| *byte == b'\n').map(|at| seen + at);
+            if end.unwrap_or(rest.len()) > longest {
                 return Err(format!("{what} is longer than {} KiB", longest / 1024));
             }
-            if let Some(at) = end {
-                let mut line = self.buffer.split_to(seen + at + 1);
-                line.truncate(line.len() - 1);
-                if line.last() == Some(&b'\r') {
-                    line.truncate(line.len() - 1);
-                }
-                return Ok(Some(line));
+            if let Some(end) = end {
+                let line = &rest[..end];
+                let length = line.strip_suffix(b"\r").unwrap_or(line).len();
+                let begin = self.taken;
+                self.taken += end + 1;
+                return Ok(Some(begin..begin + length));
             }
-            seen = self.buffer.len();
+            seen = rest.len();
             if !self.more().await? {
                 return Ok(None);
             }
@@ -132,20 +158,20 @@ impl<S: AsyncRead + AsyncWrite> Incoming<S> {
 
     async fn head(&mut self) -> Result<Head, String> {
         // Who speaks something else may never end a line.
-        while self.buffer.len() < 5 && may_begin(&self.buffer) {
+        while self.rest().len() < 5 && may_begin(self.rest()) {
             if !self.more().await? {
                 return Err(CLOSED.into());
             }
         }
-        if !may_begin(&self.buffer) {
-            let end = self.buffer.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
-            return Err(no_http(&self.buffer[..end.unwrap_or(self.buffer.len())]));
+        if !may_begin(self.rest()) {
+            let end = self.rest().iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            return Err(no_http(&self.rest()[..end.unwrap_or(self.rest().len())]));
         }
         let mut reader = Reader::default();
         loop {
             let line = self.line(LINE, "a line in the head of the answer").await?;
             let line = line.ok_or(CLOSED)?;
-            if let Some(head) = reader.line(&line)? {
+            if let Some(head) = reader.line(&self.buffer[line])? {
                 return Ok(head);
             }
         }
@@ -178,13 +204,13 @@ pub(super) struct Body<S> {
     framing: Framing,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Chunks for Body<S> {
+impl<S: AsyncRead + Unpin + Send> Chunks for Body<S> {
     async fn next(&mut self) -> Option<Result<Bytes, String>> {
         self.piece().await.transpose()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite> Body<S> {
+impl<S: AsyncRead + Unpin> Body<S> {
     async fn piece(&mut self) -> Result<Option<Bytes>, String> {
         const CLOSED: &str = "connection closed";
         match self.framing {
@@ -202,14 +228,15 @@ impl<S: AsyncRead + AsyncWrite> Body<S> {
                 if left == 0 {
                     let end = self.incoming.line(SIZE_LINE, "the end of a chunk").await?.ok_or(CLOSED)?;
                     if !end.is_empty() {
-                        return Err(format!("a chunk is longer than it says: {}", quoted(&end)));
+                        let end = quoted(&self.incoming.buffer[end]);
+                        return Err(format!("a chunk is longer than it says: {end}"));
                     }
                 }
                 Ok(Some(piece))
             }
             Framing::Chunks(Chunk::Size) => {
                 let line = self.incoming.line(SIZE_LINE, "the size of a chunk").await?.ok_or(CLOSED)?;
-                let size = size(&line)?;
+                let size = size(&self.incoming.buffer[line])?;
                 self.framing = Framing::Chunks(if size == 0 { Chunk::Over } else { Chunk::Data(size) });
                 if size == 0 {
                     self.trailers().await?;
@@ -222,12 +249,14 @@ impl<S: AsyncRead + AsyncWrite> Body<S> {
 
     /// What is there, at most so much. `None` at the end of the connection.
     async fn some(&mut self, most: u64) -> Result<Option<Bytes>, String> {
-        if self.incoming.buffer.is_empty() && !self.incoming.more().await? {
+        if self.incoming.rest().is_empty() && !self.incoming.more().await? {
             return Ok(None);
         }
-        let there = self.incoming.buffer.remaining();
-        let length = usize::try_from(most).map_or(there, |most| most.min(there));
-        Ok(Some(self.incoming.buffer.split_to(length).freeze()))
+        let there = self.incoming.rest();
+        let length = usize::try_from(most).map_or(there.len(), |most| most.min(there.len()));
+        let piece = Bytes::copy_from_slice(&there[..length]);
+        self.incoming.taken += length;
+        Ok(Some(piece))
     }
 
     /// Fields behind the last chunk, which decide nothing.

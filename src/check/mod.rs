@@ -10,7 +10,7 @@
 //!          │      └─ judgement    pure: latency and errors against their limits
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 ├─ http ──► http1, http2, tls ┐
+//!                 ├─ http ──► http1, http2, tls ┐        said   question and connection in one
 //!                 ├─ grpc ──► http2, tls ───────┤
 //!                 ├─ tls ──► tls ───────────────┤
 //!                 ├─ tcp, udp, dns, icmp ───────┴► asking ─► resolve   names and sockets, bounded
@@ -76,6 +76,7 @@ mod proxy;
 mod remembered;
 mod resolve;
 pub mod runner;
+mod said;
 mod search;
 mod shown_url;
 mod stream;

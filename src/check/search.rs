@@ -1,12 +1,17 @@
 //! Looks for a pattern in an answer that arrives bit by bit, within bounds of memory and time.
 
-use tokio::io::{self, AsyncRead, AsyncReadExt as _};
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use tokio::io::{self, AsyncRead, ReadBuf};
 use vipcast_node::model::{Pattern, Regex};
 
 /// Looked at of an answer, in bytes.
 pub(super) const MOST: usize = 64 * 1024;
 /// How much more is read at a time, in bytes.
-const PIECE: usize = 4 * 1024;
+pub(super) const PIECE: usize = 4 * 1024;
 /// Up to here a regular expression is matched at once, in bytes: it takes a millisecond or less. Longer texts are matched
 /// on the pool of blocking threads, so that no other probe is late for it.
 const AT_ONCE: usize = 4 * 1024;
@@ -57,11 +62,8 @@ impl<'a> Search<'a> {
 
     /// Reads what is there, at least a byte; none at the end. Cancel-safe.
     pub(super) async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
-        use bytes::BufMut as _;
-
         let room = PIECE.min(MOST - self.arrived.len());
-        self.arrived.reserve(room);
-        stream.read_buf(&mut (&mut self.arrived).limit(room)).await
+        take_more(stream, &mut self.arrived, room).await
     }
 
     /// Looks, and says whether the pattern has arrived.
@@ -77,6 +79,23 @@ impl<'a> Search<'a> {
             Pattern::Regex(regex) => matches(regex, &self.arrived).await,
         }
     }
+}
+
+/// Reads at most so much behind what has arrived, by way of the stack: what waits has no buffer. At most [`PIECE`]; none at the
+/// end. Cancel-safe.
+pub(super) async fn take_more(
+    stream: &mut (impl AsyncRead + Unpin),
+    arrived: &mut Vec<u8>,
+    most: usize,
+) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut room = [const { MaybeUninit::uninit() }; PIECE];
+        let mut piece = ReadBuf::uninit(&mut room[..most.min(PIECE)]);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
+        arrived.extend_from_slice(piece.filled());
+        Poll::Ready(Ok(piece.filled().len()))
+    })
+    .await
 }
 
 async fn matches(regex: &Regex, bytes: &[u8]) -> bool {

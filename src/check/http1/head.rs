@@ -28,8 +28,41 @@ pub(in crate::check) struct Head {
 pub(super) struct Reader {
     head: Option<Head>,
     /// The last field, which the next line may continue.
-    last: Option<(String, Vec<u8>)>,
+    last: Last,
     taken: usize,
+}
+
+/// A field whose end is not known yet.
+#[derive(Debug, Default)]
+enum Last {
+    #[default]
+    None,
+    /// One that decides nothing.
+    Any,
+    Decides(Field, Vec<u8>),
+}
+
+/// The fields that decide.
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    Location,
+    ContentEncoding,
+    ContentLength,
+    TransferEncoding,
+}
+
+impl Field {
+    const ALL: [(&'static [u8], Self); 4] = [
+        (b"location", Self::Location),
+        (b"content-encoding", Self::ContentEncoding),
+        (b"content-length", Self::ContentLength),
+        (b"transfer-encoding", Self::TransferEncoding),
+    ];
+
+    fn named(name: &[u8]) -> Option<Self> {
+        let (_, field) = Self::ALL.into_iter().find(|(its, _)| name.eq_ignore_ascii_case(its))?;
+        Some(field)
+    }
 }
 
 impl Reader {
@@ -55,13 +88,18 @@ impl Reader {
         };
         // RFC 9112 §5.2: an obsolete fold continues the field before it.
         if line.first().is_some_and(|first| matches!(first, b' ' | b'\t')) {
-            let Some((_, value)) = &mut self.last else { return Err(no_colon(line)) };
-            value.push(b' ');
-            value.extend_from_slice(line.trim_ascii());
+            match &mut self.last {
+                Last::None => return Err(no_colon(line)),
+                Last::Any => {}
+                Last::Decides(_, value) => {
+                    value.push(b' ');
+                    value.extend_from_slice(line.trim_ascii());
+                }
+            }
             return Ok(None);
         }
-        if let Some((name, value)) = self.last.take() {
-            head.take(&name, value.trim_ascii())?;
+        if let Last::Decides(field, value) = std::mem::take(&mut self.last) {
+            head.take(field, value.trim_ascii())?;
         }
         if line.is_empty() {
             let head = self.head.take();
@@ -71,25 +109,26 @@ impl Reader {
         if line.contains(&0) {
             return Err(format!("the answer is not HTTP: a NUL in {}", quoted(line)));
         }
-        let name = String::from_utf8_lossy(line[..colon].trim_ascii_end()).to_ascii_lowercase();
-        self.last = Some((name, line[colon + 1..].to_vec()));
+        self.last = match Field::named(line[..colon].trim_ascii_end()) {
+            Some(field) => Last::Decides(field, line[colon + 1..].to_vec()),
+            None => Last::Any,
+        };
         Ok(None)
     }
 }
 
 impl Head {
-    fn take(&mut self, name: &str, value: &[u8]) -> Result<(), String> {
+    fn take(&mut self, field: Field, value: &[u8]) -> Result<(), String> {
         let text = || String::from_utf8_lossy(value).into_owned();
-        match name {
-            "location" if self.location.is_none() => self.location = Some(text()),
-            "content-encoding" => self.content_encoding = Some(text()),
-            "content-length" => self.length = length(value)?,
+        match field {
+            Field::Location => self.location = self.location.take().or_else(|| Some(text())),
+            Field::ContentEncoding => self.content_encoding = Some(text()),
+            Field::ContentLength => self.length = length(value)?,
             // RFC 9112 §6.1: it is chunked if that is the last coding.
-            "transfer-encoding" => {
+            Field::TransferEncoding => {
                 let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
                 self.is_chunked = last.eq_ignore_ascii_case(b"chunked");
             }
-            _ => {}
         }
         Ok(())
     }
