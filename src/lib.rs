@@ -58,6 +58,7 @@
 //! | what an `http` check takes for an answer | `check::http1`; HTTP/2 in `check::http2` |
 //! | rise, fall, intervals, damping | [`vipcast_node::health`] |
 //! | latency and error limits | `judgement` in [`vipcast_node::health`] |
+//! | what of a result is told at once, and what when somebody asks | [`check::telling`] |
 //! | how a check hears of a change | `check::bells`, and the hub of its kind |
 //! | what an event changes | `fold` in [`vipcast_node::engine`] |
 //! | when a VIP is announced, and why not | `decide` in [`vipcast_node::engine`], [`vipcast_node::engine::Reason`] |

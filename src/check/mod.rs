@@ -21,8 +21,9 @@
 //!                        ▲
 //!                        └── bells ◄── hub                             the kernel, or systemd, tells: ask now
 //!          │
-//!          ▼ mpsc
-//!      CheckReport ──► engine
+//!          ▼
+//!      [telling] ─┬─ CheckReport, if it is news ──► engine     mpsc
+//!                 └─ else its numbers           ──► status     on demand
 //! ```
 //!
 //! **Tasks**, all on the thread `probes`:
@@ -82,6 +83,7 @@ mod shown_url;
 mod stream;
 mod systemd;
 mod tcp;
+pub mod telling;
 mod tls;
 mod turn;
 mod udp;

@@ -7,7 +7,8 @@
 //!                              │      │ starts, aborts
 //!                              │      ▼
 //!                              │   one task per check: Health ◄──► Prober
-//!   engine ◄──────mpsc─────────┼──────┘ CheckReport
+//!   engine ◄──────mpsc─────────┼──────┘ CheckReport, if it is news (`telling`)
+//!   status ◄── on demand ──────┼──────┘ else its numbers
 //! ```
 //!
 //! **Desired state.** [`Runner::set`] says which checks there are to be. A check whose definition is what it was goes on
@@ -51,6 +52,7 @@ use super::looks::LOOKS;
 use super::owners::{Owner, owners};
 use super::probe::{Prober, Shared};
 use super::resolve::LOOKUPS;
+use super::telling::{Gone, Latest, Teller, Told};
 use crate::log::{failure, trouble};
 use crate::vip::Here;
 
@@ -75,12 +77,13 @@ struct Wanted {
     owners: BTreeMap<CheckName, Owner>,
 }
 
-/// Runs checks and reports every result. Dropping it ends them all.
+/// Runs checks and reports every result that says anything new. Dropping it ends them all.
 #[derive(Debug)]
 pub struct Runner {
     /// `None` once it has been told to end.
     wanted: Option<watch::Sender<Wanted>>,
     lateness: Arc<Lateness>,
+    latest: Latest,
     thread: Option<Thread>,
 }
 
@@ -100,6 +103,8 @@ impl Runner {
         let (wanted, wishes) = watch::channel(Wanted::default());
         let lateness = Arc::new(Lateness::default());
         let noted = Arc::clone(&lateness);
+        let latest = Latest::default();
+        let teller = Teller::new(reports, latest.clone());
         let (tell, began) = blocking::sync_channel(1);
         let (ends, ended) = blocking::channel();
         // It makes the runtime itself: one that comes to nothing must not be dropped on a thread that runs another.
@@ -113,12 +118,12 @@ impl Runner {
                 }
             };
             tell.send(Ok(())).ok();
-            runtime.block_on(keep_running(wishes, reports, here, noted));
+            runtime.block_on(keep_running(wishes, teller, here, noted));
             // Not `drop`: a lookup that hangs on its blocking thread must not hold up the end.
             runtime.shutdown_background();
         })?;
         began.recv().unwrap_or_else(|_panicked| Err(io::Error::other("its thread panicked")))?;
-        Ok(Self { wanted: Some(wanted), lateness, thread: Some(Thread { handle, ended }) })
+        Ok(Self { wanted: Some(wanted), lateness, latest, thread: Some(Thread { handle, ended }) })
     }
 
     /// Replaces the set of running checks, and the services that they are asked for. Returns at once.
@@ -131,6 +136,11 @@ impl Runner {
     /// How late probes began so far.
     pub fn lateness(&self) -> &Lateness {
         &self.lateness
+    }
+
+    /// The numbers of results that were not reported because nothing else was new in them.
+    pub fn latest(&self) -> &Latest {
+        &self.latest
     }
 
     /// Ends every check, kills every program, and ends the thread. Blocks until that is done: a few milliseconds, and at most
@@ -193,7 +203,7 @@ struct Running {
 /// Everything that happens on the thread, until the [`Runner`] is dropped.
 async fn keep_running(
     mut wishes: watch::Receiver<Wanted>,
-    reports: mpsc::Sender<CheckNews>,
+    teller: Teller,
     here: Here,
     lateness: Arc<Lateness>,
 ) {
@@ -201,7 +211,7 @@ async fn keep_running(
     shared.here = here;
     let mut checks = Checks {
         shared,
-        reports,
+        teller,
         lateness,
         seeds: RandomState::new(),
         running: BTreeMap::new(),
@@ -229,7 +239,7 @@ async fn keep_running(
 /// What runs.
 struct Checks {
     shared: Shared,
-    reports: mpsc::Sender<CheckNews>,
+    teller: Teller,
     lateness: Arc<Lateness>,
     seeds: RandomState,
     running: BTreeMap<CheckName, Running>,
@@ -247,6 +257,7 @@ impl Checks {
             }
             keep
         });
+        self.teller.begin_round(|name| self.running.contains_key(name));
         let missing: Vec<_> =
             wanted.into_iter().filter(|(name, _)| !self.running.contains_key(name)).collect();
         let spread = spread(missing.len());
@@ -260,7 +271,7 @@ impl Checks {
         let health = Health::new(&definition, spread, self.seeds.hash_one((&name, now)), now);
         let prober = Prober::new(name.clone(), Arc::clone(&definition), self.shared.clone());
         let watched = Watched { name: name.clone(), definition: Arc::clone(&definition), health, prober };
-        let watch = watched.watch_over(self.reports.clone(), Arc::clone(&self.lateness));
+        let watch = watched.watch_over(self.teller.clone(), Arc::clone(&self.lateness));
         let task = self.tasks.spawn(watch);
         self.running.insert(name, Running { definition, task });
     }
@@ -274,10 +285,9 @@ impl Checks {
             && error.is_panic()
         {
             let (name, definition) = (name.clone(), Arc::clone(&running.definition));
-            let (reports, news) =
-                (self.reports.clone(), CheckNews::Panicked(name.clone(), error.to_string()));
+            let (teller, news) = (self.teller.clone(), CheckNews::Panicked(name.clone(), error.to_string()));
             // Behind the reports that wait for room.
-            self.tasks.spawn(async move { drop(reports.send(news).await) });
+            self.tasks.spawn(async move { drop(teller.news().send(news).await) });
             self.begin(name, definition, WITHIN);
         }
     }
@@ -299,7 +309,8 @@ struct Watched {
 
 impl Watched {
     /// Until it is aborted or nobody takes its reports any more.
-    async fn watch_over(mut self, reports: mpsc::Sender<CheckNews>, lateness: Arc<Lateness>) {
+    async fn watch_over(mut self, teller: Teller, lateness: Arc<Lateness>) {
+        let mut told = Told::default();
         let mut result = None;
         loop {
             let outcome = result.take();
@@ -317,7 +328,7 @@ impl Watched {
             for output in self.health.handle(input, now) {
                 match output {
                     Output::Probe => {
-                        let outcome = self.probe(&reports).await;
+                        let outcome = self.probe(teller.news()).await;
                         if let (Input::Tick, Some(due), Some(started)) = (input, due, self.prober.started()) {
                             lateness.note(started.saturating_duration_since(due));
                         }
@@ -325,7 +336,7 @@ impl Watched {
                     }
                     Output::Report(judged) => {
                         let Some(outcome) = outcome.clone() else { continue };
-                        if reports.send(CheckNews::Report(self.report(judged, outcome, now))).await.is_err() {
+                        if let Err(Gone) = teller.tell(&mut told, self.report(judged, outcome, now)).await {
                             return;
                         }
                     }
@@ -339,13 +350,14 @@ impl Watched {
         let waits = self.prober.waits();
         let mut probing = pin!(self.prober.probe());
         loop {
-            if let Ok(outcome) = tokio::time::timeout(WAITS_TOLD, &mut probing).await {
-                return outcome;
-            }
-            if waits.are_on() {
-                // When there is no room, the engine has enough to do; it is told again.
-                let _no_room =
-                    news.try_send(CheckNews::Waits(self.name.clone(), Arc::clone(&self.definition)));
+            tokio::select! {
+                biased;
+                outcome = &mut probing => return outcome,
+                () = waits.long(WAITS_TOLD) => {
+                    // When there is no room, the engine has enough to do; it is told again.
+                    let _no_room =
+                        news.try_send(CheckNews::Waits(self.name.clone(), Arc::clone(&self.definition)));
+                }
             }
         }
     }

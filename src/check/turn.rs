@@ -1,8 +1,11 @@
 //! When a probe begins: its turn may come late, where many programs run or descriptors are few. Its time does not run until then,
 //! and whoever waits for its result can see that it waits.
 
+use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
@@ -35,7 +38,17 @@ impl Turns {
 }
 
 impl Waits {
-    pub(super) fn are_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Ends when a probe has waited for its turn for so long. To be awaited beside the probe, in one task.
+    pub(super) async fn long(&self, time: Duration) {
+        let mut alarm = None;
+        poll_fn(|cx| {
+            if !self.0.load(Ordering::Relaxed) {
+                alarm = None;
+                return Poll::Pending;
+            }
+            let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+            alarm.as_mut().poll(cx)
+        })
+        .await;
     }
 }

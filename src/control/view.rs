@@ -11,7 +11,7 @@ use vipcast_bgp::bfd;
 use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Whose};
 use vipcast_node::engine::reach;
-use vipcast_node::engine::{CheckFact, Drain, Engine, Everything, Owner, Standing, Verdict};
+use vipcast_node::engine::{Drain, Engine, Everything, Owner, Standing, Verdict};
 use vipcast_node::health::report::HealthState;
 use vipcast_node::model::{self, Condition, Service};
 use vipcast_node::names::{CheckName, PeerName};
@@ -20,6 +20,7 @@ use vipcast_node::vip::Vip;
 
 use super::api;
 use crate::check::lateness::Lateness;
+use crate::check::telling::{Latest, Numbers};
 
 /// A running peer as the view needs it.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub struct Surroundings {
     pub config: String,
     /// How punctual the checks are.
     pub probes: api::Probes,
+    /// The numbers of results that changed nothing.
+    pub latest: Latest,
     /// What is not saved, in words.
     pub unsaved: Option<String>,
 }
@@ -88,7 +91,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
             .iter()
             .map(|(name, info)| (name.to_string(), peer(info, bfd_of(around, name, now), now)))
             .collect(),
-        checks: checks.map(|name| (name.to_string(), check(engine.facts().checks.get(name), now))).collect(),
+        checks: checks.map(|name| (name.to_string(), check(engine, around, name, now))).collect(),
         probes: around.probes.clone(),
         vips: standing.iter().map(|(prefix, standing)| vip(engine, around, prefix, standing, now)).collect(),
         drained: engine.facts().drains.everything.as_ref().map(|Everything { drain, except }| api::Drain {
@@ -112,7 +115,6 @@ pub fn explain(
     let (prefix, standing) = engine.standing().get_key_value(&prefix)?;
     let service = engine.config().services.get(&standing.service)?;
     let names = service.checks.checks(Some(prefix));
-    let facts = engine.facts();
     // To others it is not sent.
     let is_internal = engine.config().peers.values().any(model::Peer::is_internal);
     Some(api::Explanation {
@@ -129,7 +131,7 @@ pub fn explain(
         }),
         address: address(engine, prefix, service),
         condition: condition(&service.checks, prefix) + &kept(engine, prefix),
-        checks: names.iter().map(|name| (name.to_string(), check(facts.checks.get(*name), now))).collect(),
+        checks: names.iter().map(|name| (name.to_string(), check(engine, around, name, now))).collect(),
         warning: around.announced_by_others.get(prefix).cloned(),
         drain: engine.lasting_drain(&standing.service).map(drain),
         peers: around
@@ -340,7 +342,11 @@ fn withheld(why: Withheld, prefix: &Vip, status: &PeerStatus) -> String {
     }
 }
 
-fn check(fact: Option<&CheckFact>, now: Instant) -> api::Check {
+fn check(engine: &Engine, around: &Surroundings, name: &CheckName, now: Instant) -> api::Check {
+    let fact = engine.facts().checks.get(name);
+    let told = fact.map(|fact| Numbers { took: fact.outcome.took, at: fact.at });
+    let numbers =
+        told.map(|told| around.latest.of(name).filter(|latest| latest.at > told.at).unwrap_or(told));
     let state = fact.map_or(HealthState::Unknown, |fact| fact.state);
     api::Check {
         state: state_word(state).to_owned(),
@@ -351,8 +357,8 @@ fn check(fact: Option<&CheckFact>, now: Instant) -> api::Check {
             .filter(|until| *until > now)
             .map(|until| ms(now, until)),
         detail: fact.map(|fact| fact.outcome.detail.clone()),
-        took_ms: fact.map(|fact| u64::try_from(fact.outcome.took.as_millis()).unwrap_or(u64::MAX)),
-        ago_ms: fact.map(|fact| ms(fact.at, now)),
+        took_ms: numbers.map(|Numbers { took, .. }| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        ago_ms: numbers.map(|Numbers { at, .. }| ms(at, now)),
     }
 }
 

@@ -67,7 +67,7 @@ pub enum CheckNews {
     Panicked(CheckName, String),
 }
 
-/// Sent after every probe.
+/// Sent after a probe that says anything new.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReport {
     /// Which check.
@@ -87,4 +87,18 @@ pub struct CheckReport {
     pub outcome: Outcome,
     /// When the result came.
     pub at: Instant,
+}
+
+impl CheckReport {
+    /// Whether it says more than `last`, the report before it, beside how long the probe took and when it ended. A check that
+    /// is not settled always does: the engine waits for it.
+    pub fn is_news(&self, last: &Self) -> bool {
+        let is_settled = matches!(self.state, HealthState::Up | HealthState::Down);
+        let judged = |report: &Self| (report.state, report.since, report.held_until, report.outcome.passed);
+        !(is_settled
+            && Arc::ptr_eq(&self.definition, &last.definition)
+            && judged(self) == judged(last)
+            && self.degraded == last.degraded
+            && self.outcome.detail == last.outcome.detail)
+    }
 }

@@ -385,3 +385,41 @@ proptest! {
         prop_assert!(most <= HELD.recoveries_an_hour() as usize, "{} in an hour", most);
     }
 }
+
+#[test]
+fn only_the_numbers_of_a_settled_check_are_no_news() {
+    use super::report::CheckReport;
+
+    let now = Instant::BOOT;
+    let outcome = Outcome { passed: true, detail: "200 OK".into(), took: Duration::ZERO };
+    let definition = std::sync::Arc::new(check(1, 1));
+    let up = CheckReport {
+        check: "web".into(),
+        definition: definition.clone(),
+        state: Up,
+        since: now,
+        degraded: None,
+        held_until: None,
+        outcome: outcome.clone(),
+        at: now,
+    };
+    let later = now + INTERVAL;
+    let took = Outcome { took: FAST, ..outcome.clone() };
+    assert!(!CheckReport { outcome: took, at: later, ..up.clone() }.is_news(&up));
+    let news = [
+        CheckReport { state: Falling, ..up.clone() },
+        CheckReport { since: later, ..up.clone() },
+        CheckReport { degraded: Some("slow".into()), ..up.clone() },
+        CheckReport { held_until: Some(later), ..up.clone() },
+        CheckReport { outcome: Outcome { passed: false, ..outcome.clone() }, ..up.clone() },
+        CheckReport { outcome: Outcome { detail: "204 No Content".into(), ..outcome }, ..up.clone() },
+        CheckReport { definition: std::sync::Arc::new(check(1, 1)), ..up.clone() },
+    ];
+    for report in news {
+        assert!(report.is_news(&up), "{report:?}");
+    }
+    for state in [HealthState::Unknown, Rising, Falling] {
+        let unsettled = CheckReport { state, ..up.clone() };
+        assert!(unsettled.is_news(&unsettled.clone()), "{state:?}");
+    }
+}

@@ -1,8 +1,9 @@
+use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use vipcast_bgp::net::clock;
 use vipcast_node::health::report::HealthState;
@@ -20,21 +21,35 @@ struct Bench {
     runner: Option<Runner>,
     reports: mpsc::Receiver<CheckNews>,
     receiving: tokio::runtime::Runtime,
+    wanted: RefCell<Table<CheckName, Arc<Check>>>,
 }
 
 impl Bench {
     fn new(capacity: usize) -> Self {
         let (tell, reports) = mpsc::channel(capacity);
         let receiving = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        Self { runner: Some(Runner::start(tell, Here::default()).unwrap()), reports, receiving }
+        Self {
+            runner: Some(Runner::start(tell, Here::default()).unwrap()),
+            reports,
+            receiving,
+            wanted: RefCell::default(),
+        }
     }
 
     fn set<const N: usize>(&self, checks: [(&str, &Check); N]) {
         let checks = checks.map(|(name, check)| (CheckName::from(name), Arc::new(check.clone())));
-        self.runner.as_ref().unwrap().set(Table::from_iter(checks), &Table::default());
+        self.set_all(Table::from_iter(checks));
     }
 
+    fn set_all(&self, checks: Table<CheckName, Arc<Check>>) {
+        self.wanted.replace(checks.clone());
+        self.runner.as_ref().unwrap().set(checks, &Table::default());
+    }
+
+    /// What is told next. The same wish once more has every check tell its next result, also when nothing is new in it.
     fn news(&mut self) -> CheckNews {
+        let wanted = self.wanted.borrow().clone();
+        self.set_all(wanted);
         let next = async { tokio::time::timeout(PATIENT, self.reports.recv()).await };
         self.receiving.block_on(next).expect("no news").expect("the runner has ended")
     }
@@ -77,6 +92,50 @@ fn reports_carry_the_check_its_state_and_the_result() {
     assert_eq!((&*report.definition, report.since), (&up, report.at));
     let report = bench.next_of("down");
     assert_eq!((report.state, &*report.outcome.detail), (HealthState::Down, "connection refused"));
+}
+
+/// Receives what is told by itself until `time` is over.
+fn heard(bench: &mut Bench, time: Duration) -> Vec<CheckNews> {
+    let mut heard = Vec::new();
+    let listening = async {
+        while let Some(news) = bench.reports.recv().await {
+            heard.push(news);
+        }
+    };
+    let over = bench.receiving.block_on(async { tokio::time::timeout(time, listening).await });
+    assert!(over.is_err(), "the runner has ended");
+    heard
+}
+
+#[test]
+fn a_result_that_changes_nothing_wakes_nobody_and_its_numbers_can_be_asked_for() {
+    static ALIVE: AtomicBool = AtomicBool::new(true);
+    let address = server(|stream| {
+        let status = if ALIVE.load(Ordering::SeqCst) { "200 OK" } else { "503 No" };
+        answer(stream, &format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+    });
+    let mut bench = Bench::new(8);
+    let (web, name) = (quick(http(address, "web", None)), CheckName::from("web"));
+    bench.set([("web", &web)]);
+    let first = bench.next();
+    assert_eq!(first.state, HealthState::Up);
+    // The round that `next` began.
+    heard(&mut bench, 4 * web.interval);
+    assert_eq!(heard(&mut bench, 4 * web.interval), []);
+    let latest = bench.runner.as_ref().unwrap().latest().of(&name).unwrap();
+    assert!(latest.at > first.at && latest.took < PATIENT, "{latest:?}");
+    ALIVE.store(false, Ordering::SeqCst);
+    let told = heard(&mut bench, 10 * web.interval);
+    let [CheckNews::Report(down)] = &*told else { panic!("{told:?}") };
+    assert_eq!(
+        (down.state, &*down.outcome.detail),
+        (HealthState::Down, "503 Service Unavailable, wanted 200")
+    );
+    bench.set([]);
+    eventually(|| match bench.runner.as_ref().unwrap().latest().of(&name) {
+        None => Ok(()),
+        Some(latest) => Err(format!("{latest:?} of a check that is gone")),
+    });
 }
 
 #[test]
@@ -164,7 +223,7 @@ fn i4_hanging_checks_do_not_delay_others() {
         })
         .collect();
     checks.insert("fine".into(), Arc::new(quick(tcp(listening()))));
-    bench.runner.as_ref().unwrap().set(checks, &Table::default());
+    bench.set_all(checks);
     let first = bench.next();
     for _ in 0..20 {
         let report = bench.next();
@@ -179,7 +238,7 @@ fn a_probe_that_waits_for_its_turn_says_so() {
     let mut bench = Bench::new(8);
     let hanging = (0..2 * RUNNING).map(|number| (CheckName::from(&*format!("{number}")), sh("sleep 1000")));
     let checks: Table<_, _> = hanging.map(|(name, kind)| (name, Arc::new(quick(kind)))).collect();
-    bench.runner.as_ref().unwrap().set(checks.clone(), &Table::default());
+    bench.set_all(checks.clone());
     let CheckNews::Waits(name, definition) = bench.news() else { panic!("no result can be there") };
     assert_eq!(checks[&name], definition);
 }
@@ -389,7 +448,7 @@ fn a_check_whose_task_panics_is_told_of_and_begins_anew() {
         let (reports, mut news) = mpsc::channel(1);
         let mut checks = Checks {
             shared: Shared::new().0,
-            reports,
+            teller: Teller::new(reports, Latest::default()),
             lateness: Arc::default(),
             seeds: RandomState::new(),
             running: BTreeMap::new(),

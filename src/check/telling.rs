@@ -1,0 +1,99 @@
+//! What of a result is told at once, and what waits until somebody asks.
+//!
+//! A check that goes on as it was wakes nobody: only how long its probe took and when it ended are new, and those are kept
+//! here. Everything else goes to the engine at once, in full: a state, a limit, other words, and every result of a check that
+//! is not settled.
+//!
+//! **A new wish begins a new round** ([`Teller::begin_round`]), in which each check tells its next result in full, whatever it
+//! is: a reload may have dropped what the engine knew of a check that has run on.
+//!
+//! **Cancel safety.** [`Teller::tell`] either hands a report over or remembers nothing of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use vipcast_bgp::Instant;
+use vipcast_node::health::report::{CheckNews, CheckReport};
+use vipcast_node::names::CheckName;
+
+/// Where results go. Clones are handles to the same.
+#[derive(Debug, Clone)]
+pub(super) struct Teller {
+    reports: mpsc::Sender<CheckNews>,
+    latest: Latest,
+    round: Arc<AtomicU64>,
+}
+
+/// What one check has told last, and in which round.
+#[derive(Debug, Default)]
+pub(super) struct Told(Option<(Box<CheckReport>, u64)>);
+
+/// The numbers of results that were not told. Clones are handles to the same.
+#[derive(Debug, Clone, Default)]
+pub struct Latest(Arc<Mutex<BTreeMap<CheckName, Numbers>>>);
+
+/// What is new in the result of a check that goes on as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// How long the probe took.
+    pub took: Duration,
+    /// When the result came.
+    pub at: Instant,
+}
+
+/// Nobody takes reports any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+impl Teller {
+    pub(super) fn new(reports: mpsc::Sender<CheckNews>, latest: Latest) -> Self {
+        Self { reports, latest, round: Arc::default() }
+    }
+
+    /// From now on each check tells its next result in full. What is known of those that do not run on is forgotten.
+    pub(super) fn begin_round(&self, runs_on: impl Fn(&CheckName) -> bool) {
+        self.round.fetch_add(1, Ordering::Relaxed);
+        self.latest.map().retain(|check, _| runs_on(check));
+    }
+
+    /// Tells a result, as far as it says anything new. Waits while the engine has no room for it.
+    pub(super) async fn tell(&self, told: &mut Told, report: CheckReport) -> Result<(), Gone> {
+        let round = self.round.load(Ordering::Relaxed);
+        if told.0.as_ref().is_some_and(|(last, of)| *of == round && !report.is_news(last)) {
+            self.latest.note(&report);
+            return Ok(());
+        }
+        let kept = Box::new(report.clone());
+        self.reports.send(CheckNews::Report(report)).await.map_err(|_| Gone)?;
+        told.0 = Some((kept, round));
+        Ok(())
+    }
+
+    /// The channel, for what is not a result.
+    pub(super) fn news(&self) -> &mpsc::Sender<CheckNews> {
+        &self.reports
+    }
+}
+
+impl Latest {
+    /// The numbers of the last result of `check`, unless that was told in full.
+    pub fn of(&self, check: &CheckName) -> Option<Numbers> {
+        self.map().get(check).copied()
+    }
+
+    fn note(&self, report: &CheckReport) {
+        let numbers = Numbers { took: report.outcome.took, at: report.at };
+        let mut map = self.map();
+        match map.get_mut(&report.check) {
+            Some(latest) => *latest = numbers,
+            None => drop(map.insert(report.check.clone(), numbers)),
+        }
+    }
+
+    fn map(&self) -> MutexGuard<'_, BTreeMap<CheckName, Numbers>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
