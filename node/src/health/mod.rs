@@ -18,7 +18,8 @@
 //! | left it `Unknown`, `Rising` or `Falling` | `fast_interval` ± 5 % |
 //!
 //! The second row spreads checks that were started, or that failed and recovered, at the same moment; the jitter keeps
-//! them from drifting together again. A probe that outlasts its delay is followed by the next one at once. Whoever
+//! them from drifting together again. What the jitter leaves open is used: probes of settled checks that would begin within
+//! the same few milliseconds begin at the end of those, so that a thousand checks do not wake their thread a thousand times. A probe that outlasts its delay is followed by the next one at once. Whoever
 //! wakes late starts one probe, late; what was missed is not made up for.
 //!
 //! **Judgement.** Limits to latency and errors ([`Limit`](crate::model::Limit)) either make the check degraded, which
@@ -40,6 +41,11 @@ use vipcast_bgp::jitter::Jitter;
 use self::judgement::Judgement;
 use self::report::{HealthState, Outcome};
 use crate::model::{Check, Consequence, HoldDown};
+
+/// Probes of settled checks begin at multiples of this, so that they begin together.
+const TOGETHER: Duration = Duration::from_millis(8);
+/// How often it is halved for short intervals: a timer has a millisecond.
+const HALVES: usize = 4;
 
 /// What happens to a check.
 #[derive(Debug, Clone, Copy)]
@@ -160,14 +166,14 @@ impl Health {
                 self.count(outcome.passed && failed.is_none());
                 self.enter(self.next_state(now), now);
                 let held_until = self.held_until(now);
-                let delay = match (settled, self.settled(), held_until) {
+                let due = match (settled, self.settled(), held_until) {
                     // It cannot change before, so there is no hurry.
-                    (_, _, Some(_)) => self.random.jitter(self.interval),
-                    (_, false, None) => self.random.jitter(self.fast_interval),
-                    (false, true, None) => self.random.between(self.fast_interval, self.interval),
-                    (true, true, None) => self.random.jitter(self.interval),
+                    (_, _, Some(_)) => self.random.steady(started, self.interval),
+                    (_, false, None) => started + self.random.jitter(self.fast_interval),
+                    (false, true, None) => started + self.random.between(self.fast_interval, self.interval),
+                    (true, true, None) => self.random.steady(started, self.interval),
                 };
-                let due = (started + delay).max(now);
+                let due = due.max(now);
                 self.schedule = Schedule::Due(held_until.map_or(due, |until| due.min(until)));
                 vec![Output::Report(Judged {
                     state: self.state,
@@ -275,6 +281,20 @@ impl Random {
     fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let fraction = (self.0.next() >> 11) as f64 / (1u64 << 53) as f64;
         low + high.saturating_sub(low).mul_f64(fraction)
+    }
+
+    /// The time of `interval` ± 5 % after `started`, at which others begin, too: a multiple of [`TOGETHER`], or of a half, a
+    /// quarter … of it where the interval is short. Exactly the range is kept.
+    fn steady(&mut self, started: Instant, interval: Duration) -> Instant {
+        let most = interval / 100;
+        let halves = std::iter::successors(Some(TOGETHER), |time| Some(*time / 2)).take(HALVES);
+        let Some(grid) = halves.into_iter().find(|grid| *grid <= most) else {
+            return started + self.jitter(interval);
+        };
+        let drawn =
+            started + self.between(interval.mul_f64(0.95), interval.mul_f64(1.05).saturating_sub(grid));
+        let (drawn, grid) = (drawn.as_nanos(), u64::try_from(grid.as_nanos()).unwrap_or(1));
+        Instant::from_nanos(drawn.checked_next_multiple_of(grid).unwrap_or(drawn))
     }
 
     /// `duration` ± 5 %.
