@@ -4,10 +4,10 @@
 //! here. Everything else goes to the engine at once, in full: a state, a limit, other words, and every result of a check that
 //! is not settled.
 //!
-//! **A new wish begins a new round** ([`Teller::begin_round`]), in which each check tells its next result in full, whatever it
+//! **A new wish begins a new round** (`begin_round`), in which each check tells its next result in full, whatever it
 //! is: a reload may have dropped what the engine knew of a check that has run on.
 //!
-//! **Cancel safety.** [`Teller::tell`] either hands a report over or remembers nothing of it.
+//! **Cancel safety.** `tell` either hands a report over or remembers nothing of it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
