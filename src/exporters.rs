@@ -50,7 +50,11 @@ impl Exporters {
 
     /// Looks for other daemons, if one of them could do harm. What is found is noticed, and shows in [`Self::warnings`].
     pub fn look(&self, config: &Config) {
-        let harmless = config.services.values().all(|service| service.bind == BindPolicy::Announced);
+        let harmless = config.services.values().all(|service| match service.bind {
+            // There no longer than it is announced, or no address.
+            BindPolicy::Announced | BindPolicy::Route => true,
+            BindPolicy::Always => false,
+        });
         if harmless {
             self.running.send_replace(None);
             return;

@@ -68,24 +68,35 @@ impl Lines {
             What::Degraded { check, limit: Some(limit) } => warn!(%check, limit, "check degraded"),
             What::Degraded { check, limit: None } => info!(%check, "check no longer degraded"),
             What::Promoted(service, Order { by, reason }) => info!(%service, by, reason, "promoted"),
-            What::AddressLost(Place { ip, interface }) => {
-                warn!(address = %ip, interface, "address vanished: putting it back");
+            What::AddressLost(place) => {
+                let (address, route, what) = named(place);
+                warn!(address, route, interface = place.interface, "{what} vanished: putting it back");
             }
-            What::AddressStays { place: Place { ip, interface }, losses } => {
-                info!(address = %ip, interface, losses, "address stays again after it was taken away repeatedly");
+            What::AddressStays { place, losses } => {
+                let (address, route, what) = named(place);
+                let interface = &place.interface;
+                info!(
+                    address,
+                    route, interface, losses, "{what} stays again after it was taken away repeatedly"
+                );
             }
-            What::AddressAdopted(Place { ip, interface }) => {
-                info!(address = %ip, interface, "address of an earlier run found");
+            What::AddressAdopted(place) => {
+                let (address, route, what) = named(place);
+                info!(address, route, interface = place.interface, "{what} of an earlier run found");
             }
-            What::AddressFailed(Place { ip, interface }, error) => {
-                warn!(address = %ip, interface, error, "cannot change the address");
+            What::AddressFailed(place, error) => {
+                let (address, route, what) = named(place);
+                warn!(address, route, interface = place.interface, error, "cannot change the {what}");
             }
             What::NoInterface(interface) => {
                 warn!(interface, "there is no such interface; VIPs that belong on it are not bound");
             }
             What::AddressesLeft(left) => {
-                let (count, first) = (left.len(), left.first().map(|address| address.ip.to_string()));
-                warn!(count, first, "addresses are left on the host: the kernel has not removed them");
+                let (count, first) = (left.len(), left.first().map(|binding| binding.vip().short()));
+                warn!(
+                    count,
+                    first, "addresses or local routes are left on the host: the kernel has not removed them"
+                );
             }
             What::Drained(service, Drain { order: Order { by, reason }, ends, .. }) => {
                 let until = ends.map(|ends| format!("{:.0}", ends.wall));
@@ -161,6 +172,14 @@ impl Lines {
             What::RestartAsked { by } => info!(by, "restart"),
             What::NotRestarted { reason } => warn!(reason, "not restarted"),
         }
+    }
+}
+
+/// The address or the local route, and what it is.
+fn named(place: &Place) -> (Option<String>, Option<String>, &'static str) {
+    match place.route {
+        None => (Some(place.ip.to_string()), None, "address"),
+        Some(vip) => (None, Some(vip.to_string()), "local route"),
     }
 }
 

@@ -29,7 +29,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use vipcast_bgp::Instant;
 use vipcast_bgp::wire::Asn;
-use vipcast_node::engine::{Address, AddressFact, Event, Left, Link, Listing, Owner};
+use vipcast_node::engine::{Binding, BindingFact, Event, Left, Link, Listing, Owner};
 use vipcast_node::health::report::{CheckReport, HealthState, Outcome};
 use vipcast_node::input::Input;
 use vipcast_node::model::{Check, CheckKind, Condition, Config, Peer, Service, Target, TcpCheck};
@@ -77,12 +77,12 @@ impl Bench {
             seed: 1,
         };
         let mut node = Node::new(birth);
-        let addresses = (0..services)
-            .map(|n| (Address::host(vip(n), 1), AddressFact::from(Owner::Us)))
+        let bindings = (0..services)
+            .map(|n| (Binding::host(vip(n), 1), BindingFact::from(Owner::Us)))
             .collect::<BTreeMap<_, _>>();
         let lo = Link { name: "lo".to_owned(), altnames: Default::default(), up: true };
-        let listing = Listing { links: [(1, lo)].into_iter().collect(), addresses };
-        black_box(node.start([Input::Fact(Event::Addresses(listing))], now));
+        let listing = Listing { links: [(1, lo)].into_iter().collect(), bindings };
+        black_box(node.start([Input::Fact(Event::Listed(listing))], now));
         let mut bench = Self { node, now, checks };
         for n in 0..services {
             bench.report(n, HealthState::Up);

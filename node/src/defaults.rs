@@ -10,7 +10,9 @@ pub const STATE_DIR: &str = "/var/lib/vipcast";
 /// `control.socket`.
 pub const CONTROL_SOCKET: &str = "/run/vipcast/control.sock";
 /// `interface`: where VIPs are bound.
-pub const INTERFACE: &str = "lo";
+pub const INTERFACE: &str = LOOPBACK;
+/// The interface of local routes, which every Linux calls that.
+pub const LOOPBACK: &str = "lo";
 /// `port` of a peer and of `listen`.
 pub const BGP_PORT: u16 = 179;
 /// `hold_time` of a peer, 9 s: a dead session is noticed in seconds, not in the minutes of RFC 4271.

@@ -12,7 +12,7 @@ use vipcast_bgp::wire::{Family, Notification};
 use vipcast_bgp::{PeerConfig, Tuning, Watched};
 
 use crate::commands::Answer;
-use crate::engine::{Address, Advertised, Drains, HeldBack};
+use crate::engine::{Advertised, Binding, Drains, HeldBack};
 use crate::jobs::Ticket;
 use crate::model::{Config, KeySource, Listen};
 use crate::names::PeerName;
@@ -27,12 +27,12 @@ pub enum Effect {
         /// While a restart lasts, the families whose VIPs stayed bound.
         restarted: Option<BTreeSet<Family>>,
     },
-    /// Put the address on the host.
-    Bind(Address),
+    /// Put the address or the local route on the host.
+    Bind(Binding),
     /// Give every session this set, and those that start later.
     Advertise(Advertised),
-    /// Take the address off the host.
-    Unbind(Address),
+    /// Take it off the host.
+    Unbind(Binding),
     /// Accept connections of peers here, as soon as that is possible.
     Listen(Listen),
     /// Start a peer.
@@ -107,7 +107,7 @@ pub struct Start {
 pub enum Ending {
     /// Nothing.
     Stopped,
-    /// Nothing can be done about so many addresses that the kernel has not removed.
+    /// Nothing can be done about so many addresses and local routes that the kernel has not removed.
     Left(usize),
     /// The next process.
     Restart,

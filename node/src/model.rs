@@ -262,7 +262,7 @@ impl Default for Bfd {
 /// One entry under `services:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// The prefixes announced; a /32 or /128 is also bound. No two services share one.
+    /// The prefixes announced. `bind` says which are also bound. No two services share one.
     pub vips: BTreeSet<Vip>,
     /// When the service is healthy.
     pub checks: Condition,
@@ -278,9 +278,9 @@ pub struct Service {
     pub warm_up: Option<Duration>,
     /// Whether it is one of those that have the traffic.
     pub role: Role,
-    /// When its addresses are on the host.
+    /// As what its VIPs are on the host, and when.
     pub bind: BindPolicy,
-    /// The interface that carries its addresses.
+    /// The interface that carries its addresses or routes.
     pub interface: String,
 }
 
@@ -400,6 +400,14 @@ pub enum Rank {
 }
 
 impl Service {
+    /// What a VIP is bound as; `None`: it is announced and never bound.
+    pub fn carrier(&self, vip: &Vip) -> Option<Carrier> {
+        match self.bind {
+            BindPolicy::Route => Some(Carrier::Route),
+            BindPolicy::Always | BindPolicy::Announced => vip.is_host().then_some(Carrier::Address),
+        }
+    }
+
     /// How many times our ASN is put in front of a demoted path: what `demoted` says for what is down, and one less for
     /// each rank above it, but more than when healthy where that is possible.
     pub fn prepends(&self, rank: Rank) -> u8 {
@@ -431,8 +439,29 @@ impl Service {
 /// `bind:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BindPolicy {
-    /// From the start, healthy or not (the default).
+    /// As addresses, from the start, healthy or not (the default).
     Always,
-    /// Only while announced.
+    /// As addresses, only while announced.
     Announced,
+    /// As local routes, from the start, wider prefixes too.
+    Route,
+}
+
+impl BindPolicy {
+    /// Whether VIPs are bound while they are not announced.
+    pub fn is_lasting(self) -> bool {
+        match self {
+            Self::Always | Self::Route => true,
+            Self::Announced => false,
+        }
+    }
+}
+
+/// What carries a VIP on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// An address on an interface.
+    Address,
+    /// A local route.
+    Route,
 }

@@ -10,7 +10,7 @@ use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::wire::{Asn, Family};
 use vipcast_bgp::{Offer, Stall, Version};
 
-use crate::engine::{Address, Drain, Order, Place, Scope, Shutdown, Verdict};
+use crate::engine::{Binding, Drain, Order, Place, Scope, Shutdown, Verdict};
 use crate::health::report::HealthState;
 use crate::names::{CheckName, PeerName, ServiceName};
 use crate::notice::Notice;
@@ -80,18 +80,18 @@ pub enum What {
     },
     /// An operator let a service take over again.
     Promoted(ServiceName, Order),
-    /// One of our addresses vanished and is put back. Written once, however often it goes on.
+    /// One of our addresses or local routes vanished and is put back. Written once, however often it goes on.
     AddressLost(Place),
-    /// Somebody kept taking an address away, and no longer does.
+    /// Somebody kept taking one away, and no longer does.
     AddressStays {
         /// Which.
         place: Place,
         /// How often it was taken away.
         losses: u32,
     },
-    /// An address of a predecessor was found.
+    /// One of a predecessor was found.
     AddressAdopted(Place),
-    /// An address could not be bound or unbound.
+    /// One could not be bound or unbound.
     AddressFailed(Place, String),
     /// VIPs cannot be bound because there is no interface of this name.
     NoInterface(String),
@@ -116,8 +116,8 @@ pub enum What {
         /// VIPs that nothing was decided about in time.
         undecided: BTreeSet<Vip>,
     },
-    /// The shutdown has ended, and these of our addresses are still on the host.
-    AddressesLeft(Vec<Address>),
+    /// The shutdown has ended, and this is still bound on the host.
+    AddressesLeft(Vec<Binding>),
     /// The shutdown entered a phase.
     Shutdown(Shutdown),
     /// The node begins.

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use vipcast_bgp::family_of;
 use vipcast_bgp::wire::Family;
 
-/// A host prefix (/32, /128), which is also bound, or a wider prefix, which is only announced. It has no bits set behind its
-/// length. It is shown and ordered as the prefix that it is.
+/// A host prefix (/32, /128), or a wider prefix, which an address cannot carry. It has no bits set behind its length. It is shown
+/// and ordered as the prefix that it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "IpNet", into = "IpNet")]
 pub struct Vip(IpNet);
 
 impl Vip {
-    /// Whether it is one address, and therefore belongs on an interface.
+    /// Whether it is one address.
     pub fn is_host(&self) -> bool {
         self.0.prefix_len() == self.0.max_prefix_len()
     }

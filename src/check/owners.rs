@@ -56,7 +56,7 @@ pub(super) fn owners(services: &Table<ServiceName, Service>) -> BTreeMap<CheckNa
         let vips = service.vips.iter().filter(|vip| vip.is_host());
         let coming: Arc<BTreeSet<IpAddr>> = match service.bind {
             BindPolicy::Announced => Arc::new(vips.map(Vip::ip).collect()),
-            BindPolicy::Always => Arc::default(),
+            BindPolicy::Always | BindPolicy::Route => Arc::default(),
         };
         for check in service.checks.checks(None) {
             match owners.get_mut(check) {

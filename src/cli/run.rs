@@ -30,7 +30,7 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     match ended.context("cannot run")? {
         Ending::Stopped => Ok(()),
         Ending::Left(count) => {
-            let left = format!("stopped, and {count} addresses are left on the host");
+            let left = format!("stopped, and {count} addresses or local routes are left on the host");
             Err(anyhow::Error::msg(left).into())
         }
         Ending::Restart => {

@@ -31,6 +31,19 @@ pub(super) struct Around<'a> {
     pub(super) sessions: &'a BTreeMap<IpAddr, (Use, Span)>,
 }
 
+impl Around<'_> {
+    /// What a session needs of a VIP once it is bound; a wider prefix is only as a local route.
+    fn rests_on(&self, vip: &Vip, is_route: bool) -> Option<(Use, Span)> {
+        let found = if vip.is_host() {
+            self.sessions.get(&vip.ip())
+        } else {
+            let mut sessions = self.sessions.iter().filter(|_| is_route);
+            sessions.find(|(ip, _)| vip.prefix().contains(*ip)).map(|(_, found)| found)
+        };
+        found.copied()
+    }
+}
+
 /// What a session needs an address for, which therefore cannot be a VIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -74,8 +87,8 @@ fn service<'a>(
     const ON_DOWN: [(&str, OnDown); 2] = [("withdraw", OnDown::Withdraw), ("demote", OnDown::Demote)];
     const ON_DEGRADED: [(&str, OnDegraded); 3] =
         [("ignore", OnDegraded::Ignore), ("demote", OnDegraded::Demote), ("withdraw", OnDegraded::Withdraw)];
-    const BIND: [(&str, BindPolicy); 2] =
-        [("always", BindPolicy::Always), ("announced", BindPolicy::Announced)];
+    const BIND: [(&str, BindPolicy); 3] =
+        [("always", BindPolicy::Always), ("announced", BindPolicy::Announced), ("route", BindPolicy::Route)];
     let mut table = Table::open(&entry.value, Place::Service, "a service", entry.key_span, report)?;
     let vips = table.required(
         "vips",
@@ -83,7 +96,9 @@ fn service<'a>(
         report,
         |node, key, report| list_of(node, key, "a list of addresses", report, vip::read),
     );
-    let vips = vips.and_then(|vips| own_vips(&entry.key, vips, around, seen, report));
+    let bind = table.field("bind", report, |node, key, report| value::choice(node, key, &BIND, report));
+    let is_route = bind.set().is_some_and(|bind| bind.value == BindPolicy::Route);
+    let vips = vips.and_then(|vips| own_vips(&entry.key, vips, is_route, around, seen, report));
     let condition = table.required(
         "checks",
         "name the checks that must pass, or write `checks: []` to announce it unconditionally",
@@ -114,10 +129,8 @@ fn service<'a>(
     if on_down == Some(OnDown::Demote) || warm_up.is_given() || role != Some(Role::Active(Preempt::AtOnce)) {
         announce::differs(healthy.as_ref(), demoted.as_ref(), table.span, report);
     }
-    let bind = table
-        .field("bind", report, |node, key, report| value::choice(node, key, &BIND, report))
-        .or(BindPolicy::Always);
-    let interface = table.field("interface", report, value::interface_or_altname).optional();
+    let interface = table.field("interface", report, value::interface_or_altname);
+    let interface = interface_of(interface, &bind, around, report);
     table.finish(report);
     let service = Service {
         vips: vips?,
@@ -128,11 +141,31 @@ fn service<'a>(
         on_degraded: on_degraded?,
         warm_up: warm_up.optional()?,
         role: role?,
-        bind: bind?,
-        interface: interface?.or_else(|| around.interface.map(String::from))?,
+        bind: bind.or(BindPolicy::Always)?,
+        interface: interface?,
     };
     look_at_ranks(&service, entry, report);
     Some(service)
+}
+
+/// `interface` of a service; local routes are on the loopback interface.
+fn interface_of(
+    given: Field<String>,
+    bind: &Field<BindPolicy>,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Option<String> {
+    let Some(bind) = bind.set().filter(|bind| bind.value == BindPolicy::Route) else {
+        return given.optional()?.or_else(|| around.interface.map(String::from));
+    };
+    if let Some(given) = given.set() {
+        report
+            .error(given.span, "a local route has no `interface` to choose: it is on `lo`")
+            .also(bind.span, "binds as a route")
+            .hint("remove it, or bind addresses: `bind: always`");
+        return None;
+    }
+    Some(defaults::LOOPBACK.to_owned())
 }
 
 /// Warns where a standby and what is held back for it would share the traffic.
@@ -188,6 +221,7 @@ fn preempt(node: &Node, key: Span, report: &mut Report) -> Option<Preempt> {
 fn own_vips<'a>(
     service: &'a str,
     vips: Placed<Vec<Placed<Vip>>>,
+    is_route: bool,
     around: &Around<'_>,
     seen: &mut Seen<'a>,
     report: &mut Report,
@@ -201,25 +235,26 @@ fn own_vips<'a>(
     let mut own = Some(BTreeSet::new());
     for vip in vips.value {
         let shown = vip.value.short();
-        if let Some((what, at)) = around.sessions.get(&vip.value.ip()).filter(|_| vip.value.is_host()) {
+        if let Some((what, at)) = around.rests_on(&vip.value, is_route) {
             let (what, label, hint) = match what {
                 Use::Peer => (
-                    "is the address of a peer",
+                    "the address of a peer",
                     "the peer",
                     "once it is bound here, the peer could not be reached any more",
                 ),
                 Use::Source => (
-                    "is our end of a session",
+                    "our end of a session",
                     "the session",
                     "the session would end whenever the VIP leaves this host; use an address that stays",
                 ),
                 Use::NextHop => (
-                    "is a next hop",
+                    "a next hop",
                     "the next hop",
                     "routers would send traffic for the VIPs to whoever has this one; use an address that stays",
                 ),
             };
-            report.error(vip.span, format!("{shown} {what}")).also(*at, label).hint(hint);
+            let verb = if vip.value.is_host() { "is" } else { "covers" };
+            report.error(vip.span, format!("{shown} {verb} {what}")).also(at, label).hint(hint);
             own = None;
         } else if let Some((first, span)) = seen.insert(vip.value, (service, vip.span)) {
             let diagnostic = if first == service {

@@ -160,7 +160,7 @@ pub struct Vip {
     pub reason: Option<String>,
     /// The reason in words, with what lies behind it.
     pub why: Option<String>,
-    /// Whether the address is on this host; always true for a wider prefix, which is not bound.
+    /// Whether the address is on this host; true also for a wider prefix that `bind` does not bind.
     pub bound: bool,
     /// Peers that have it from us: its TCP has acknowledged the route.
     pub sent_to: usize,

@@ -11,7 +11,7 @@ use vipcast_bgp::bfd;
 use vipcast_bgp::net::bfd::{Report, SessionReport};
 use vipcast_bgp::{PeerStatus, State, Whose};
 use vipcast_node::engine::reach;
-use vipcast_node::engine::{Drain, Engine, Everything, Owner, Standing, Verdict};
+use vipcast_node::engine::{Drain, Engine, Everything, Kind, Owner, Standing, Verdict, Wanted};
 use vipcast_node::health::report::HealthState;
 use vipcast_node::model::{self, Condition, Service};
 use vipcast_node::names::{CheckName, PeerName};
@@ -129,7 +129,7 @@ pub fn explain(
                 .chain(route.large_communities.iter().map(ToString::to_string))
                 .collect(),
         }),
-        address: address(engine, prefix, service),
+        address: bound_as(engine, prefix, service),
         condition: condition(&service.checks, prefix) + &kept(engine, prefix),
         checks: names.iter().map(|name| (name.to_string(), check(engine, around, name, now))).collect(),
         warning: around.announced_by_others.get(prefix).cloned(),
@@ -162,7 +162,7 @@ fn vip(engine: &Engine, around: &Surroundings, prefix: &Vip, standing: &Standing
         since_ms: ms(standing.since, now),
         reason: verdict.reason().map(|reason| reason.name().to_owned()),
         why: engine.why(prefix, now),
-        bound: !prefix.is_host() || engine.facts().is_bound(prefix.ip()),
+        bound: is_bound(engine, prefix, standing),
         sent_to,
         not_at: around.peers.iter().filter_map(missing).collect(),
         heard: around.peers.iter().filter_map(|(name, info)| heard(name, info, prefix)).collect(),
@@ -191,22 +191,33 @@ fn heard(name: &PeerName, info: &PeerInfo, prefix: &Vip) -> Option<api::Heard> {
     })
 }
 
-fn address(engine: &Engine, prefix: &Vip, service: &Service) -> String {
-    if !prefix.is_host() {
-        return "a wider prefix: announced, never bound".to_owned();
-    }
+/// What is never bound has nothing to lack.
+fn is_bound(engine: &Engine, prefix: &Vip, standing: &Standing) -> bool {
+    let service = engine.config().services.get(&standing.service);
+    let is_carried = service.is_some_and(|service| service.carrier(prefix).is_some());
+    !is_carried || engine.facts().is_bound(*prefix)
+}
+
+fn bound_as(engine: &Engine, prefix: &Vip, service: &Service) -> String {
+    let Some(wanted) = Wanted::by(service, prefix) else {
+        return "a wider prefix: announced, not bound without `bind: route`".to_owned();
+    };
     let facts = engine.facts();
-    let held = facts.holders(prefix.ip()).map(|(address, fact)| {
+    let held = facts.holders(*prefix).map(|(binding, fact)| {
+        let what = match binding.kind {
+            Kind::Address { .. } => "on",
+            Kind::Route { .. } => "a local route on",
+        };
         let whose = match fact.owner {
             Owner::Us => "by vipcast",
             Owner::Other => "not by vipcast, which will leave it there",
         };
-        let unusable = facts.unusable(address, fact).map(|why| format!(", unusable: {why}"));
-        let interface = facts.shown_name(address, &service.interface);
-        format!("on {interface}, {whose}{}", unusable.unwrap_or_default())
+        let unusable = facts.unusable(binding, fact).map(|why| format!(", unusable: {why}"));
+        let interface = facts.shown_name(binding, &service.interface);
+        format!("{what} {interface}, {whose}{}", unusable.unwrap_or_default())
     });
     let held: Vec<String> = held.collect();
-    match (held.is_empty(), facts.obstacle(prefix.ip(), &service.interface)) {
+    match (held.is_empty(), facts.obstacle(*prefix, wanted)) {
         (false, _) => held.join("; "),
         (true, Some(error)) => format!("cannot be bound: {error}"),
         (true, None) => "not on this host".to_owned(),

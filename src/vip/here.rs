@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use vipcast_node::engine::{Address, AddressState, Listing};
+use vipcast_node::engine::{AddressState, Binding, Listing};
 
 use super::message::Notice;
 use super::view::apply;
@@ -18,8 +18,7 @@ impl Here {
     /// Whether a packet to `ip` stays on this host: an interface that is up has it, and the kernel answers for it.
     pub fn has(&self, ip: IpAddr) -> bool {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let lowest = Address { ip, index: 0, length: 0, far: None };
-        let of_ip = known.addresses.range(lowest..).take_while(|(address, _)| address.ip == ip);
+        let of_ip = known.bindings.range(Binding::first(ip)..).take_while(|(binding, _)| binding.ip == ip);
         let usable = of_ip.filter(|(_, fact)| fact.state == AddressState::Usable);
         // An interface of which nothing was heard is not down as far as we know.
         usable.into_iter().any(|(address, _)| known.links.get(address.index).is_none_or(|link| link.up))
@@ -54,10 +53,10 @@ impl Here {
     }
 
     fn add(&self, ip: IpAddr) {
-        use vipcast_node::engine::{AddressFact, Owner};
+        use vipcast_node::engine::{BindingFact, Owner};
 
-        let fact = AddressFact { owner: Owner::Other, state: AddressState::Usable };
-        self.heard(Notice::Added(Address::host(ip, 0), fact));
+        let fact = BindingFact { owner: Owner::Other, state: AddressState::Usable };
+        self.heard(Notice::Added(Binding::host(ip, 0), fact));
     }
 
     /// A host that has just these.
@@ -76,15 +75,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use vipcast_node::engine::{AddressFact, Link, Owner};
+    use vipcast_node::engine::{BindingFact, Link, Owner};
 
     #[test]
     fn i1_an_address_is_here_when_the_kernel_answers_for_it_on_an_interface_that_is_up() {
         let ip: IpAddr = "2001:db8::1".parse().unwrap();
         let here = Here::default();
         let link = |up| Link { name: "lo".to_owned(), altnames: BTreeSet::new(), up };
-        let fact = |state| AddressFact { owner: Owner::Us, state };
-        let added = |state| Notice::Added(Address::host(ip, 7), fact(state));
+        let fact = |state| BindingFact { owner: Owner::Us, state };
+        let added = |state| Notice::Added(Binding::host(ip, 7), fact(state));
         assert!(!here.has(ip));
         here.heard(Notice::Link(7, Some(link(true))));
         here.heard(added(AddressState::Tentative));
@@ -94,7 +93,7 @@ mod tests {
         here.heard(Notice::Link(7, Some(link(false))));
         assert!(!here.has(ip));
         here.heard(Notice::Link(7, Some(link(true))));
-        here.heard(Notice::Removed(Address::host(ip, 7)));
+        here.heard(Notice::Removed(Binding::host(ip, 7)));
         assert!(!here.has(ip));
         here.heard(added(AddressState::Usable));
         here.listed(&Listing::default());

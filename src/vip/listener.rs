@@ -17,18 +17,19 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tokio::sync::{mpsc, oneshot};
-use vipcast_node::engine::{Address, Asked, Event};
+use vipcast_node::engine::{Asked, Binding, Event, Kind};
 
 use super::message;
 use super::note::Notes;
 use super::requester::{Done, Job, Refusal};
+use super::route;
 use super::socket::{Netlink, is_overrun, readable};
 use super::view::View;
 
 use crate::log::trouble;
 
-/// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR (linux/rtnetlink.h).
-const GROUPS: [u32; 3] = [1, 5, 9];
+/// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE (linux/rtnetlink.h).
+const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 /// Room for what was not read yet, some twenty thousand notifications. It is taken only when it is needed.
 const ROOM: usize = 16 << 20;
 /// Between two listings that nothing gives cause for.
@@ -36,12 +37,12 @@ const AUDIT: Duration = Duration::from_secs(20);
 /// Before the kernel is asked again for what it did not give.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A socket that hears of links and addresses.
+/// A socket that hears of links, addresses and local routes.
 ///
 /// # Errors
 /// The system has none left.
 pub(super) fn subscribe() -> io::Result<Netlink> {
-    Netlink::open(&GROUPS, ROOM)
+    Netlink::open(ROOM, &route::filter(), &GROUPS)
 }
 
 pub(super) struct Listener {
@@ -76,8 +77,8 @@ impl Listener {
             for done in done {
                 match done {
                     Done::Answers(answers) => {
-                        for (address, asked, result) in answers {
-                            self.answered(address, asked, result);
+                        for (binding, asked, result) in answers {
+                            self.answered(binding, asked, result);
                         }
                     }
                     Done::Listing(listing) => {
@@ -116,13 +117,21 @@ impl Listener {
 
     /// Reads everything that there is to be heard.
     fn hear(&mut self) {
+        let mut flushed = false;
         loop {
             match self.socket.receive() {
-                Ok(false) => return,
+                Ok(false) => {
+                    if flushed {
+                        self.list_soon();
+                    }
+                    return;
+                }
                 Ok(true) => {
                     for frame in self.socket.frames() {
                         let Some(notice) = message::read(frame.kind, frame.body) else { continue };
-                        for event in self.view.heard(self.notes.owned(notice)) {
+                        let news = self.view.heard(self.notes.owned(notice));
+                        flushed |= news.iter().any(|event| takes_routes_along(event, &self.view));
+                        for event in news {
                             // Nobody listens only while the daemon ends.
                             drop(self.events.send(event));
                         }
@@ -158,33 +167,44 @@ impl Listener {
         }
     }
 
-    fn answered(&mut self, address: Address, asked: Asked, result: Result<(), Refusal>) {
+    fn answered(&mut self, binding: Binding, asked: Asked, result: Result<(), Refusal>) {
         let suspicious = match (&result, asked) {
             // It may have been carried out.
             (Err(Refusal::Silent(_)), _) => true,
-            (Err(Refusal::Kernel(Errno::EEXIST)), Asked::Bind) => !self.view.has(&address),
-            (Ok(()), Asked::Unbind) => self.view.has(&address),
+            (Err(Refusal::Kernel(Errno::EEXIST)), Asked::Bind) => !self.view.has(&binding),
+            (Ok(()), Asked::Unbind) => self.view.has(&binding),
             (Ok(()) | Err(Refusal::Kernel(_)), _) => false,
         };
         if suspicious {
             self.list_soon();
         }
         let result =
-            result.map_err(|refusal| in_words(&address, &self.view.name_of(address.index), &refusal));
-        self.tell(Event::Answered(address, result));
+            result.map_err(|refusal| in_words(&binding, &self.view.name_of(binding.index), &refusal));
+        self.tell(Event::Answered(binding, result));
+    }
+}
+
+/// Whether local routes may be gone without a word: IPv4 routes of an interface go with it, and with the last of its IPv4
+/// addresses, which on the loopback interface is never a VIP.
+fn takes_routes_along(event: &Event, view: &View) -> bool {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of what the kernel tells only these matter")]
+    match event {
+        Event::Link(index, _) => *index == view.loopback(),
+        Event::Removed(Binding { ip, kind: Kind::Address { .. }, .. }) => ip.is_loopback(),
+        _other => false,
     }
 }
 
 /// Why a request came to nothing, with what an operator can do about the common causes.
-fn in_words(address: &Address, interface: &str, refusal: &Refusal) -> String {
+fn in_words(binding: &Binding, interface: &str, refusal: &Refusal) -> String {
     match refusal {
         Refusal::Kernel(Errno::EPERM) => "not permitted: CAP_NET_ADMIN is needed".to_owned(),
         // sysctl takes `/` for `.` where a name has dots in it.
-        Refusal::Kernel(Errno::EACCES) if address.ip.is_ipv6() => {
+        Refusal::Kernel(Errno::EACCES) if binding.ip.is_ipv6() => {
             let interface = interface.replace('.', "/");
             format!("IPv6 is disabled there: net.ipv6.conf.{interface}.disable_ipv6 is 1")
         }
-        Refusal::Kernel(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) if address.ip.is_ipv6() => {
+        Refusal::Kernel(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) if binding.ip.is_ipv6() => {
             "this kernel has no IPv6: ipv6.disable=1, or the module is missing".to_owned()
         }
         Refusal::Kernel(errno) => errno.desc().to_lowercase(),
@@ -198,8 +218,8 @@ mod tests {
 
     #[test]
     fn ipv6_that_is_disabled_is_said_by_its_sysctl() {
-        let v6 = Address::host("2001:db8::10".parse().unwrap(), 1);
-        let v4 = Address::host("192.0.2.10".parse().unwrap(), 1);
+        let v6 = Binding::host("2001:db8::10".parse().unwrap(), 1);
+        let v4 = Binding::host("192.0.2.10".parse().unwrap(), 1);
         for (address, interface, errno, words) in [
             (v6, "lo", Errno::EACCES, "IPv6 is disabled there: net.ipv6.conf.lo.disable_ipv6 is 1"),
             (v6, "eth0.5", Errno::EACCES, "IPv6 is disabled there: net.ipv6.conf.eth0/5.disable_ipv6 is 1"),

@@ -1,4 +1,4 @@
-//! Our addresses as netlink messages, and what the kernel's messages say of addresses and interfaces.
+//! Our addresses as netlink messages, and what the kernel's messages say of interfaces, addresses and local routes (`route`).
 //!
 //! What comes in is read attribute by attribute, and only those attributes that matter: a kernel or a driver that says more,
 //! or says the rest in a new way, hides nothing.
@@ -12,10 +12,12 @@ use rtnetlink::packet_route::address::{
 };
 use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use vipcast_node::engine::{Address, AddressFact, AddressState, Asked, Link, Owner};
+use vipcast_node::engine::{AddressState, Asked, Binding, BindingFact, Kind, Link, Owner};
 
-/// The address protocol (IFA_PROTO) that marks an address as put there by vipcast: ASCII `V`.
-const PROTOCOL: u8 = 86;
+use super::route;
+
+/// The protocol number (IFA_PROTO, rtm_protocol) that marks an address or a route as put there by vipcast: ASCII `V`.
+pub(super) const PROTOCOL: u8 = 86;
 /// A lifetime without end.
 const FOREVER: u32 = u32::MAX;
 
@@ -25,6 +27,8 @@ mod kernel {
     pub(super) const RTM_DELLINK: u16 = 17;
     pub(super) const RTM_NEWADDR: u16 = 20;
     pub(super) const RTM_DELADDR: u16 = 21;
+    pub(super) const RTM_NEWROUTE: u16 = 24;
+    pub(super) const RTM_DELROUTE: u16 = 25;
 
     pub(super) const IFLA_IFNAME: u16 = 3;
     pub(super) const IFLA_PROP_LIST: u16 = 52;
@@ -45,16 +49,15 @@ mod kernel {
 pub(super) enum Notice {
     /// An interface is there like this (`Some`), or is gone.
     Link(u32, Option<Link>),
-    /// An address is there like this.
-    Added(Address, AddressFact),
-    /// An address is gone.
-    Removed(Address),
+    /// An address or a local route is there like this.
+    Added(Binding, BindingFact),
+    /// It is gone.
+    Removed(Binding),
 }
 
 /// A host address that the host itself never picks as a source: IPv4 by its scope, IPv6 because it is deprecated from
 /// the start. No duplicate address detection: every node of the rack has this address, and that is the point.
-fn ours(address: &Address) -> AddressMessage {
-    let Address { ip, index, length, far } = *address;
+fn ours(ip: IpAddr, index: u32, length: u8, far: Option<IpAddr>) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.prefix_len = length;
@@ -75,24 +78,39 @@ fn ours(address: &Address) -> AddressMessage {
     message
 }
 
-/// The request to put an address on the host, or to take exactly this one off.
-pub(super) fn change(address: &Address, asked: Asked) -> NetlinkMessage<RouteNetlinkMessage> {
-    let (message, flags) = match asked {
-        Asked::Bind => (RouteNetlinkMessage::NewAddress(ours(address)), NLM_F_CREATE | NLM_F_EXCL),
-        Asked::Unbind => (RouteNetlinkMessage::DelAddress(ours(address)), 0),
+/// The request to put something on the host, or to take exactly that off.
+pub(super) fn change(binding: &Binding, asked: Asked) -> NetlinkMessage<RouteNetlinkMessage> {
+    let Binding { ip, index, kind } = *binding;
+    let message = match (kind, asked) {
+        (Kind::Address { length, far }, Asked::Bind) => {
+            RouteNetlinkMessage::NewAddress(ours(ip, index, length, far))
+        }
+        (Kind::Address { length, far }, Asked::Unbind) => {
+            RouteNetlinkMessage::DelAddress(ours(ip, index, length, far))
+        }
+        (Kind::Route { length, metric }, Asked::Bind) => {
+            RouteNetlinkMessage::NewRoute(route::ours(ip, index, length, metric))
+        }
+        (Kind::Route { length, metric }, Asked::Unbind) => {
+            RouteNetlinkMessage::DelRoute(route::ours(ip, index, length, metric))
+        }
+    };
+    let flags = match asked {
+        Asked::Bind => NLM_F_CREATE | NLM_F_EXCL,
+        Asked::Unbind => 0,
     };
     let mut message = NetlinkMessage::from(message);
     message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     message
 }
 
-/// The requests for all interfaces, and for all addresses.
-pub(super) fn listings() -> [NetlinkMessage<RouteNetlinkMessage>; 2] {
+/// The requests for all interfaces, all addresses and all local routes.
+pub(super) fn listings() -> [NetlinkMessage<RouteNetlinkMessage>; 4] {
     let mut links = LinkMessage::default();
     links.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let questions =
-        [RouteNetlinkMessage::GetLink(links), RouteNetlinkMessage::GetAddress(AddressMessage::default())];
-    questions.map(|question| {
+    let [v4, v6] = route::all().map(RouteNetlinkMessage::GetRoute);
+    let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    [RouteNetlinkMessage::GetLink(links), addresses, v4, v6].map(|question| {
         let mut message = NetlinkMessage::from(question);
         message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
         message
@@ -107,6 +125,11 @@ pub(super) fn read(kind: u16, body: &[u8]) -> Option<Notice> {
             Some(Notice::Added(address, fact))
         }
         kernel::RTM_DELADDR => Some(Notice::Removed(address(body)?.0)),
+        kernel::RTM_NEWROUTE => {
+            let (binding, fact) = route::read(body)?;
+            Some(Notice::Added(binding, fact))
+        }
+        kernel::RTM_DELROUTE => Some(Notice::Removed(route::read(body)?.0)),
         kernel::RTM_NEWLINK => link(body, true),
         kernel::RTM_DELLINK => link(body, false),
         _other => None,
@@ -114,7 +137,7 @@ pub(super) fn read(kind: u16, body: &[u8]) -> Option<Notice> {
 }
 
 /// `struct ifaddrmsg` and its attributes.
-fn address(body: &[u8]) -> Option<(Address, AddressFact)> {
+fn address(body: &[u8]) -> Option<(Binding, BindingFact)> {
     let (&[_family, length, flags, _scope, i0, i1, i2, i3], rest) = body.split_first_chunk()?;
     let index = u32::from_ne_bytes([i0, i1, i2, i3]);
     let (mut local, mut address, mut protocol, mut flags) = (None, None, 0, u32::from(flags));
@@ -140,7 +163,7 @@ fn address(body: &[u8]) -> Option<(Address, AddressFact)> {
     } else {
         AddressState::Usable
     };
-    Some((Address { ip, index, length, far }, AddressFact { owner, state }))
+    Some((Binding { ip, index, kind: Kind::Address { length, far } }, BindingFact { owner, state }))
 }
 
 /// `struct ifinfomsg` and its attributes.
@@ -171,16 +194,16 @@ fn link(body: &[u8], is_there: bool) -> Option<Notice> {
 }
 
 /// Those that are whole.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
     NlasIterator::new(bytes).map_while(Result::ok)
 }
 
-fn ip(value: &[u8]) -> Option<IpAddr> {
+pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from)).ok()
 }
 
-fn u32_of(value: &[u8]) -> Option<u32> {
+pub(super) fn u32_of(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_ne_bytes)
 }
 
@@ -202,14 +225,19 @@ mod tests {
         bytes
     }
 
-    fn vip(ip: &str) -> Address {
-        Address::host(ip.parse().unwrap(), 1)
+    fn vip(ip: &str) -> Binding {
+        Binding::host(ip.parse().unwrap(), 1)
+    }
+
+    fn of(binding: &Binding) -> AddressMessage {
+        let Kind::Address { length, far } = binding.kind else { unreachable!("it is an address") };
+        ours(binding.ip, binding.index, length, far)
     }
 
     #[test]
     fn what_we_make_we_recognise_and_nothing_else() {
         for address in ["192.0.2.10", "2001:db8::10"].map(vip) {
-            let mut message = ours(&address);
+            let mut message = of(&address);
             let said = |message: &AddressMessage| read(kernel::RTM_NEWADDR, &bytes(message));
             assert_eq!(said(&message), Some(Notice::Added(address, Owner::Us.into())));
             message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Protocol(_)));
@@ -221,12 +249,13 @@ mod tests {
 
     #[test]
     fn addresses_differ_by_prefix_length_and_far_end() {
-        let mut message = ours(&vip("192.0.2.10"));
+        let mut message = of(&vip("192.0.2.10"));
         message.header.prefix_len = 24;
-        let wider = Address { length: 24, ..vip("192.0.2.10") };
+        let wider = Binding { kind: Kind::Address { length: 24, far: None }, ..vip("192.0.2.10") };
         assert_eq!(read(kernel::RTM_DELADDR, &bytes(&message)), Some(Notice::Removed(wider)));
-        let far = Address { far: Some("10.9.9.9".parse().unwrap()), ..vip("192.0.2.10") };
-        assert_eq!(read(kernel::RTM_DELADDR, &bytes(&ours(&far))), Some(Notice::Removed(far)));
+        let far = Kind::Address { length: 32, far: Some("10.9.9.9".parse().unwrap()) };
+        let far = Binding { kind: far, ..vip("192.0.2.10") };
+        assert_eq!(read(kernel::RTM_DELADDR, &bytes(&of(&far))), Some(Notice::Removed(far)));
     }
 
     #[test]
@@ -240,9 +269,9 @@ mod tests {
             (AddressFlags::Permanent | AddressFlags::Dadfailed, AddressState::Duplicate),
         ];
         for (flags, state) in table {
-            let mut message = ours(&vip("2001:db8::10"));
+            let mut message = of(&vip("2001:db8::10"));
             message.attributes.push(AddressAttribute::Flags(flags));
-            let fact = AddressFact { owner: Owner::Us, state };
+            let fact = BindingFact { owner: Owner::Us, state };
             let said = read(kernel::RTM_NEWADDR, &bytes(&message));
             assert_eq!(said, Some(Notice::Added(vip("2001:db8::10"), fact)), "{flags:?}");
         }
@@ -250,8 +279,8 @@ mod tests {
 
     #[test]
     fn the_host_never_picks_a_vip_as_its_source() {
-        assert_eq!(ours(&vip("192.0.2.10")).header.scope, AddressScope::Host);
-        let v6 = ours(&vip("2001:db8::10"));
+        assert_eq!(of(&vip("192.0.2.10")).header.scope, AddressScope::Host);
+        let v6 = of(&vip("2001:db8::10"));
         let preferred = v6.attributes.iter().find_map(|attribute| {
             let AddressAttribute::CacheInfo(lifetime) = attribute else { return None };
             Some((lifetime.ifa_preferred, lifetime.ifa_valid))

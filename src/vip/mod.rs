@@ -1,4 +1,4 @@
-//! The addresses of this host: what is there, put on, taken off, and watched.
+//! The addresses and local routes of this host: what is there, put on, taken off, and watched.
 //!
 //! ```text
 //!  engine ── Bind, Unbind ──► requester ── requests ──► kernel
@@ -11,9 +11,10 @@
 //! an answer to a request closes a question. Listings are asked for at the start, when notifications were lost, when an
 //! answer does not fit, and from time to time.
 //!
-//! Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), so that whoever comes after a crash knows them as
+//! Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), our routes the route protocol 86, so that whoever comes after a crash knows them as
 //! ours; the kernel itself is the state file (I3). That no other daemon that lives has any of them is what the lock of the
-//! network namespace is for ([`namespace`]). Older kernels: a note in the state directory instead.
+//! network namespace is for ([`namespace`]). Older kernels: a note of the addresses in the state
+//! directory instead.
 
 mod here;
 mod listener;
@@ -21,6 +22,7 @@ mod message;
 pub mod namespace;
 mod note;
 mod requester;
+mod route;
 mod socket;
 mod view;
 
@@ -32,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
-use vipcast_node::engine::{Address, Asked, Event};
+use vipcast_node::engine::{Asked, Binding, Event};
 use vipcast_node::input::Input;
 use vipcast_node::notice::Notice;
 
@@ -56,17 +58,17 @@ pub enum VipError {
     Thread(#[source] io::Error),
 }
 
-/// Puts addresses on the host and takes them off. Dropping it ends the threads; the addresses stay.
+/// Puts addresses and local routes on the host and takes them off. Dropping it ends the threads; what is there stays.
 #[derive(Debug)]
 pub struct Binder {
     jobs: sync::Sender<Job>,
     /// What is to be asked for and was not yet.
-    changes: Vec<(Address, Asked)>,
+    changes: Vec<(Binding, Asked)>,
     here: Here,
 }
 
 impl Binder {
-    /// Starts the threads. The first event is [`Event::Addresses`]; it is there when this returns, unless the kernel is
+    /// Starts the threads. The first event is [`Event::Listed`]; it is there when this returns, unless the kernel is
     /// very slow, which is the input.
     ///
     /// # Errors
@@ -116,10 +118,10 @@ impl Binder {
         self.here.clone()
     }
 
-    /// Puts an address on the host, or takes it off, from the next [`Self::ask`] on. The answer is [`Event::Answered`]; that
+    /// Puts something on the host, or takes it off, from the next [`Self::ask`] on. The answer is [`Event::Answered`]; that
     /// it is there, or gone, is told by itself.
-    pub fn change(&mut self, address: Address, asked: Asked) {
-        self.changes.push((address, asked));
+    pub fn change(&mut self, binding: Binding, asked: Asked) {
+        self.changes.push((binding, asked));
     }
 
     /// Asks the kernel for everything that is to be changed, in that order.

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use vipcast_node::engine::{Address, Owner};
+use vipcast_node::engine::{Binding, Kind, Owner};
 
 use super::message::Notice;
 use crate::log::{note, trouble};
@@ -62,7 +62,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     /// Addresses that we have added since boot, and those that we are about to add.
-    addresses: BTreeSet<Address>,
+    addresses: BTreeSet<Binding>,
     /// Changes are numbered. Reading what there is is the first.
     wanted: u64,
     /// The last that was tried, and why in vain.
@@ -76,7 +76,7 @@ struct State {
 #[derive(Serialize, Deserialize)]
 struct Written {
     boot: String,
-    addresses: BTreeSet<Address>,
+    addresses: BTreeSet<Binding>,
 }
 
 impl Notes {
@@ -98,18 +98,20 @@ impl Notes {
     }
 
     /// Notes addresses as ours, and waits a moment until that is written.
-    pub(super) fn add(&self, addresses: impl Iterator<Item = Address>) {
+    pub(super) fn add(&self, bindings: impl Iterator<Item = Binding>) {
         if let Some(note) = &self.0 {
+            // Every kernel keeps the protocol of a route.
+            let addresses = bindings.filter(|binding| matches!(binding.kind, Kind::Address { .. }));
             note.change(|ours| ours.extend(addresses));
         }
     }
 
     /// Notes addresses as ours no more.
-    pub(super) fn remove(&self, addresses: impl Iterator<Item = Address>) {
+    pub(super) fn remove(&self, addresses: impl Iterator<Item = Binding>) {
         if let Some(note) = &self.0 {
             note.change(|ours| {
                 ours.retain({
-                    let gone: BTreeSet<Address> = addresses.collect();
+                    let gone: BTreeSet<Binding> = addresses.collect();
                     move |address| !gone.contains(address)
                 })
             });
@@ -154,12 +156,12 @@ impl Note {
         note
     }
 
-    fn has(&self, address: &Address) -> bool {
+    fn has(&self, address: &Binding) -> bool {
         self.shared.state().addresses.contains(address)
     }
 
     /// Whoever finds the disk hanging does not wait again.
-    fn change(&self, change: impl FnOnce(&mut BTreeSet<Address>)) {
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<Binding>)) {
         let mut state = self.shared.state();
         let before = state.addresses.clone();
         change(&mut state.addresses);
@@ -214,8 +216,8 @@ impl Shared {
 
 /// What the thread reads and writes.
 trait Keep {
-    fn read(&self) -> io::Result<BTreeSet<Address>>;
-    fn write(&self, addresses: BTreeSet<Address>) -> io::Result<()>;
+    fn read(&self) -> io::Result<BTreeSet<Binding>>;
+    fn write(&self, addresses: BTreeSet<Binding>) -> io::Result<()>;
 }
 
 fn run(disk: &impl Keep, shared: &Shared, read: oneshot::Sender<()>) {
@@ -254,7 +256,7 @@ struct Disk {
 }
 
 impl Keep for Disk {
-    fn read(&self) -> io::Result<BTreeSet<Address>> {
+    fn read(&self) -> io::Result<BTreeSet<Binding>> {
         let lost = "addresses that a predecessor has added count as somebody else's, and stay";
         Ok(match understand::<Written>(&self.directory.join(NAME), lost)? {
             Some((_, written)) if written.boot == self.boot => written.addresses,
@@ -262,7 +264,7 @@ impl Keep for Disk {
         })
     }
 
-    fn write(&self, addresses: BTreeSet<Address>) -> io::Result<()> {
+    fn write(&self, addresses: BTreeSet<Binding>) -> io::Result<()> {
         file::replace(&self.directory, NAME, &Written { boot: self.boot.clone(), addresses })
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that asks the kernel: to put addresses on and take them off, and for listings.
+//! The thread that asks the kernel: to put addresses and local routes on and take them off, and for listings.
 //!
 //! A request is carried out while it is sent, and whoever holds the kernel's lock of network configuration (a driver, a
 //! tool with ten thousand addresses) holds it up. So nobody but this thread asks. Its socket is in no group: what the
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use vipcast_node::engine::{Address, Asked, Listing};
+use vipcast_node::engine::{Asked, Binding, Listing};
 
 use super::message::{self, Notice};
 use super::note::Notes;
@@ -40,7 +40,7 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 /// What is to be asked.
 #[derive(Debug)]
 pub(super) enum Job {
-    Change(Vec<(Address, Asked)>),
+    Change(Vec<(Binding, Asked)>),
     List,
     Stop,
 }
@@ -48,7 +48,7 @@ pub(super) enum Job {
 /// What came of it.
 #[derive(Debug)]
 pub(super) enum Done {
-    Answers(Vec<(Address, Asked, Result<(), Refusal>)>),
+    Answers(Vec<(Binding, Asked, Result<(), Refusal>)>),
     Listing(io::Result<Listing>),
     Stopped,
 }
@@ -111,29 +111,29 @@ impl Requester {
         rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()).ok();
     }
 
-    fn change(&mut self, batch: &[(Address, Asked)]) -> Vec<(Address, Asked, Result<(), Refusal>)> {
-        let of = |wanted: Asked| batch.iter().filter(move |(_, asked)| *asked == wanted).map(|(a, _)| *a);
+    fn change(&mut self, batch: &[(Binding, Asked)]) -> Vec<(Binding, Asked, Result<(), Refusal>)> {
+        let binds = batch.iter().filter(|(_, asked)| *asked == Asked::Bind);
         // Before it is done, so that a crash between the two leaves a name too many, never an address too many.
-        self.notes.add(of(Asked::Bind));
-        let messages = batch.iter().map(|(address, asked)| message::change(address, *asked)).collect();
+        self.notes.add(binds.map(|(binding, _)| *binding));
+        let messages = batch.iter().map(|(binding, asked)| message::change(binding, *asked)).collect();
         let (answers, failed) = self.ask(messages);
         let answers: Vec<_> = (batch.iter().copied().zip(answers))
-            .map(|((address, asked), answer)| {
+            .map(|((binding, asked), answer)| {
                 let result = match (answer, asked) {
                     (Some(Ok(())), _) => Ok(()),
                     // It is gone already, or its interface is.
-                    (Some(Err(Errno::EADDRNOTAVAIL | Errno::ENODEV)), Asked::Unbind) => Ok(()),
+                    (Some(Err(Errno::EADDRNOTAVAIL | Errno::ESRCH | Errno::ENODEV)), Asked::Unbind) => Ok(()),
                     (Some(Err(errno)), _) => Err(Refusal::Kernel(errno)),
                     (None, _) => Err(Refusal::Silent(silence(failed.as_ref()))),
                 };
-                (address, asked, result)
+                (binding, asked, result)
             })
             .collect();
         let not_ours = answers.iter().filter(|(_, asked, result)| match (asked, result) {
             (Asked::Bind, Err(Refusal::Kernel(_))) | (Asked::Unbind, Ok(())) => true,
             (Asked::Bind | Asked::Unbind, _) => false,
         });
-        self.notes.remove(not_ours.map(|(address, ..)| *address));
+        self.notes.remove(not_ours.map(|(binding, ..)| *binding));
         answers
     }
 
@@ -200,12 +200,16 @@ impl Requester {
             }
             match message::read(frame.kind, frame.body).map(|notice| notes.owned(notice)) {
                 Some(Notice::Link(index, Some(link))) => drop(listing.links.insert(index, link)),
-                Some(Notice::Added(address, fact)) => drop(listing.addresses.insert(address, fact)),
+                Some(Notice::Added(binding, fact)) => drop(listing.bindings.insert(binding, fact)),
                 Some(Notice::Link(_, None) | Notice::Removed(_)) | None => {}
             }
             false
         })?;
-        refused.map_or(Ok(whole), |errno| Err(errno.into()))
+        match refused {
+            // A kernel without policy routing for IPv6 has no table local.
+            None | Some(Errno::ENOENT) => Ok(whole),
+            Some(errno) => Err(errno.into()),
+        }
     }
 
     /// Sends messages and reads until `each` has seen enough. After an error the socket is another one.
@@ -216,7 +220,7 @@ impl Requester {
     ) -> io::Result<()> {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
-            None => Netlink::open(&[], ROOM)?,
+            None => Netlink::strict(ROOM)?,
         };
         let mut bytes = Vec::new();
         for message in messages {

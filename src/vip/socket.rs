@@ -9,6 +9,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockFilter, SockRef};
 
 /// More than the kernel writes at once (32 KiB).
 const DATAGRAM: usize = 64 << 10;
@@ -31,20 +32,40 @@ pub(super) struct Frame<'a> {
 }
 
 impl Netlink {
-    /// A socket in these groups, with room for `room` bytes that were not read yet.
+    /// A socket in these groups that hears what the filter lets through, with room for `room` bytes that were not read yet.
     ///
     /// # Errors
     /// The system has none left.
-    pub(super) fn open(groups: &[u32], room: usize) -> io::Result<Self> {
+    pub(super) fn open(room: usize, filter: &[SockFilter], groups: &[u32]) -> io::Result<Self> {
+        let netlink = Self::new(room)?;
+        // Before the first message.
+        SockRef::from(&netlink.as_fd()).attach_filter(filter)?;
+        for group in groups {
+            netlink.socket.add_membership(*group)?;
+        }
+        Ok(netlink)
+    }
+
+    /// A socket for questions, whose headers the kernel heeds (Linux 4.20): of all routes it lists only the table that is
+    /// asked for. An older one lists them all.
+    ///
+    /// # Errors
+    /// The system has none left.
+    pub(super) fn strict(room: usize) -> io::Result<Self> {
+        let netlink = Self::new(room)?;
+        match netlink.socket.set_netlink_get_strict_chk(true) {
+            Err(error) if error.raw_os_error() != Some(Errno::ENOPROTOOPT as i32) => Err(error),
+            Ok(()) | Err(_) => Ok(netlink),
+        }
+    }
+
+    fn new(room: usize) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
         socket.bind_auto()?;
         // As much as there may be; who has no CAP_NET_ADMIN gets less, and then more is asked for anew.
         if setsockopt(&socket, sockopt::RcvBufForce, &room).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &room)?;
-        }
-        for group in groups {
-            socket.add_membership(*group)?;
         }
         Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM) })
     }

@@ -6,7 +6,8 @@
 
 use std::mem;
 
-use vipcast_node::engine::{Address, Event, Listing};
+use vipcast_node::defaults::LOOPBACK;
+use vipcast_node::engine::{Binding, Event, Listing};
 
 use super::here::Here;
 use super::message::Notice;
@@ -55,17 +56,22 @@ impl View {
         }
         self.known.clone_from(&listing);
         self.here.listed(&listing);
-        Some(Event::Addresses(listing))
+        Some(Event::Listed(listing))
     }
 
     /// Whether an address is there.
-    pub(super) fn has(&self, address: &Address) -> bool {
-        self.known.addresses.contains_key(address)
+    pub(super) fn has(&self, address: &Binding) -> bool {
+        self.known.bindings.contains_key(address)
     }
 
     /// Whether it has been told of everything at least once.
     pub(super) fn is_listed(&self) -> bool {
         self.listed
+    }
+
+    /// The index of the loopback interface; zero, which none has, if there is none.
+    pub(super) fn loopback(&self) -> u32 {
+        self.known.links.index_of(LOOPBACK).unwrap_or_default()
     }
 
     /// The name of an interface.
@@ -82,19 +88,19 @@ pub(super) fn apply(known: &mut Listing, notice: Notice) -> Vec<Event> {
             if before.as_ref() == Some(&link) { Vec::new() } else { vec![Event::Link(index, Some(link))] }
         }
         Notice::Link(index, None) => {
-            // Its addresses went before it; this is for those of which that was not heard.
-            let gone: Vec<Address> =
-                known.addresses.extract_if(.., |address, _| address.index == index).map(|(a, _)| a).collect();
-            let removed = gone.into_iter().map(Event::AddressRemoved);
+            // What was on it went before it; this is for that of which it was not heard.
+            let gone: Vec<Binding> =
+                known.bindings.extract_if(.., |address, _| address.index == index).map(|(a, _)| a).collect();
+            let removed = gone.into_iter().map(Event::Removed);
             let link = known.links.remove(index).map(|_| Event::Link(index, None));
             removed.chain(link).collect()
         }
         Notice::Added(address, fact) => {
-            let before = known.addresses.insert(address, fact);
-            if before == Some(fact) { Vec::new() } else { vec![Event::AddressAdded(address, fact)] }
+            let before = known.bindings.insert(address, fact);
+            if before == Some(fact) { Vec::new() } else { vec![Event::Added(address, fact)] }
         }
         Notice::Removed(address) => {
-            let removed = known.addresses.remove(&address).map(|_| Event::AddressRemoved(address));
+            let removed = known.bindings.remove(&address).map(|_| Event::Removed(address));
             removed.into_iter().collect()
         }
     }
@@ -103,12 +109,12 @@ pub(super) fn apply(known: &mut Listing, notice: Notice) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vipcast_node::engine::{AddressFact, AddressState, Link, Owner};
+    use vipcast_node::engine::{AddressState, BindingFact, Link, Owner};
 
-    const FACT: AddressFact = AddressFact { owner: Owner::Us, state: AddressState::Usable };
+    const FACT: BindingFact = BindingFact { owner: Owner::Us, state: AddressState::Usable };
 
-    fn vip(last: u8) -> Address {
-        Address::host([192, 0, 2, last].into(), 1)
+    fn vip(last: u8) -> Binding {
+        Binding::host([192, 0, 2, last].into(), 1)
     }
 
     fn added(last: u8) -> Notice {
@@ -127,18 +133,18 @@ mod tests {
     fn listing(vips: &[u8]) -> Listing {
         Listing {
             links: [(1, lo())].into_iter().collect(),
-            addresses: vips.iter().map(|last| (vip(*last), FACT)).collect(),
+            bindings: vips.iter().map(|last| (vip(*last), FACT)).collect(),
         }
     }
 
     /// What is told, in short.
     fn short(events: Vec<Event>) -> Vec<String> {
         let short = |event| {
-            if let Event::Addresses(listing) = event {
-                format!("all: {}", listing.addresses.len())
-            } else if let Event::AddressAdded(address, _) = event {
+            if let Event::Listed(listing) = event {
+                format!("all: {}", listing.bindings.len())
+            } else if let Event::Added(address, _) = event {
                 format!("+{}", address.ip)
-            } else if let Event::AddressRemoved(address) = event {
+            } else if let Event::Removed(address) = event {
                 format!("-{}", address.ip)
             } else if let Event::Link(index, link) = event {
                 format!("link {index}: {}", link.is_some())

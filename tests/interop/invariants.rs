@@ -112,7 +112,7 @@ fn vanishing_address(lab: &Lab) -> Result<()> {
     // Healthy but not bound: never announced, and it says why.
     lab.until("the reason to name the interface", SOON, || {
         let why = node.explain(B.parse()?)?.vip.why.unwrap_or_default();
-        ensure!(why == "the address is not on this host: there is no interface \"nope0\"", "{why}");
+        ensure!(why == "it is not bound on this host: there is no interface \"nope0\"", "{why}");
         Ok(())
     })?;
     ensure!(!site.has_route(B)?, "announced although it is not bound");

@@ -223,7 +223,7 @@ fn renamed(lab: &Lab) -> Result<()> {
     site.wait_announced(&node, 1)?;
     // Both go, and it says why; made anew, it is back.
     site.ip("link delete svc0")?;
-    site.wait_why(&node, VIP, "the address is not on this host: there is no interface \"svc0\"")?;
+    site.wait_why(&node, VIP, "it is not bound on this host: there is no interface \"svc0\"")?;
     site.wait_announced(&node, 0)?;
     site.svc()?;
     site.wait_announced(&node, 1)?;
@@ -292,7 +292,7 @@ fn disabled(lab: &Lab) -> Result<()> {
     site.edge.sysctl("net/ipv6/conf/lo/disable_ipv6", "1")?;
     let node = Node::start(lab, &site.edge, &config(&format!("vips: [\"{V6}\"]")))?;
     let sysctl = "IPv6 is disabled there: net.ipv6.conf.lo.disable_ipv6 is 1";
-    site.wait_why(&node, V6, &format!("the address is not on this host: {sysctl}"))?;
+    site.wait_why(&node, V6, &format!("it is not bound on this host: {sysctl}"))?;
     site.edge.sysctl("net/ipv6/conf/lo/disable_ipv6", "0")?;
     node.wait_verdict(lab, V6.parse()?, "announced", SOON)
 }

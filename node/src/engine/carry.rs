@@ -29,27 +29,27 @@ impl Engine {
 
     /// Says once of an interface that VIPs wait for that it is not there.
     pub(super) fn note_missing_links(&mut self, out: &mut Outbox) {
-        let Facts { links, addresses_known: true, .. } = &self.facts else { return };
+        let Facts { links, is_listed: true, .. } = &self.facts else { return };
         self.actual.missing_links.retain(|name| links.index_of(name).is_none());
-        for ip in &self.actual.open {
-            if let Some(name) = self.desired.addresses.get(ip)
-                && links.index_of(name).is_none()
-                && self.actual.missing_links.insert(name.clone())
+        for vip in &self.actual.open {
+            if let Some(wanted) = self.desired.wanted(*vip)
+                && links.index_of(wanted.interface).is_none()
+                && self.actual.missing_links.insert(wanted.interface.to_owned())
             {
-                out.tell(What::NoInterface(name.clone()));
+                out.tell(What::NoInterface(wanted.interface.to_owned()));
             }
         }
     }
 
     fn begin(&mut self, step: Step) -> Effect {
         match step {
-            Step::Bind(address) => {
-                self.facts.asked.insert(address, Asked::Bind);
-                Effect::Bind(address)
+            Step::Bind(binding) => {
+                self.facts.asked.insert(binding, Asked::Bind);
+                Effect::Bind(binding)
             }
-            Step::Unbind(address) => {
-                self.facts.asked.insert(address, Asked::Unbind);
-                Effect::Unbind(address)
+            Step::Unbind(binding) => {
+                self.facts.asked.insert(binding, Asked::Unbind);
+                Effect::Unbind(binding)
             }
             Step::Advertise(advertised) => {
                 self.actual.advertise(advertised.clone());

@@ -2,7 +2,7 @@
 
 use vipcast_bgp::Instant;
 
-use super::{Drain, Engine, Held, Reason};
+use super::{Drain, Engine, Held, Reason, Wanted};
 use crate::names::ServiceName;
 use crate::vip::Vip;
 use crate::words;
@@ -43,9 +43,9 @@ impl Engine {
                 }
                 Some(Held::UntilPromoted) | None => "until `vipcast promote`".to_owned(),
             }),
-            Reason::NotBound => facts.obstacle(vip.ip(), &self.config.services.get(service)?.interface),
+            Reason::NotBound => facts.obstacle(*vip, Wanted::by(self.config.services.get(service)?, vip)?),
             Reason::Contested => {
-                facts.contests.get(&vip.ip()).map(|contest| format!("{} times by now", contest.losses))
+                facts.contests.get(vip).map(|contest| format!("{} times by now", contest.losses))
             }
             Reason::Draining | Reason::Drained => self.lasting_drain(service).map(words::drain),
             _says_it_all => None,

@@ -1,7 +1,6 @@
 //! Facts in, decisions out. Pure: the same facts at the same time always give the same decisions.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::vip::Vip;
 use vipcast_bgp::Instant;
@@ -9,7 +8,7 @@ use vipcast_bgp::Instant;
 use super::condition::{Health, health};
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Demotion, Reason, Verdict};
-use crate::model::{BindPolicy, OnDegraded, OnDown, Rank, Role, Service};
+use crate::model::{OnDegraded, OnDown, Rank, Role, Service};
 use crate::names::ServiceName;
 
 /// What is to become of one VIP.
@@ -17,7 +16,7 @@ use crate::names::ServiceName;
 pub struct Decision {
     /// Whether and how well it is served.
     pub verdict: Verdict,
-    /// Whether its address should be on the host.
+    /// Whether it should be bound on the host.
     pub bind: bool,
 }
 
@@ -46,9 +45,9 @@ pub(super) fn decide(
     };
     let decision = |vip: &Vip| {
         let intent = common.clone().unwrap_or_else(|| intent(name, service, Some(vip), facts, now));
-        let wanted = service.bind == BindPolicy::Always || intent.is_announced();
-        let bind = stays && wanted && vip.is_host();
-        let obstacle = vip.is_host().then(|| obstacle(vip.ip(), service, facts, now)).flatten();
+        let wanted = service.bind.is_lasting() || intent.is_announced();
+        let bind = stays && wanted && service.carrier(vip).is_some();
+        let obstacle = obstacle(*vip, service, facts, now);
         let verdict = match obstacle {
             Some(reason) if intent.is_announced() => Verdict::Withhold(reason),
             Some(_) | None => intent,
@@ -58,29 +57,26 @@ pub(super) fn decide(
     service.vips.iter().map(decision).collect()
 }
 
-/// Why nobody can reach the service at this address through this host, whatever its health.
-fn obstacle(ip: IpAddr, service: &Service, facts: &Facts, now: Instant) -> Option<Reason> {
-    let contest = facts.contests.get(&ip).filter(|contest| contest.is_repeated());
+/// Why nobody can reach the service at this VIP through this host, whatever its health. One that is never bound has nothing in
+/// its way.
+fn obstacle(vip: Vip, service: &Service, facts: &Facts, now: Instant) -> Option<Reason> {
+    service.carrier(&vip)?;
+    let contest = facts.contests.get(&vip).filter(|contest| contest.is_repeated());
     if contest.is_some_and(|contest| !contest.may_be_announced(now)) {
         return Some(Reason::Contested);
     }
-    if facts.is_bound(ip) {
+    if facts.is_bound(vip) {
         return None;
     }
     let mut unusable =
-        facts.lasting(ip).filter_map(|(address, held)| Some((address, facts.unusable(address, held)?)));
-    Some(unusable.next().map_or(Reason::NotBound, |(address, why)| Reason::Unusable {
-        interface: facts.shown_name(address, &service.interface),
+        facts.lasting(vip).filter_map(|(binding, held)| Some((binding, facts.unusable(binding, held)?)));
+    Some(unusable.next().map_or(Reason::NotBound, |(binding, why)| Reason::Unusable {
+        interface: facts.shown_name(binding, &service.interface),
         why,
     }))
 }
 
-/// Whether a VIP may be announced, as far as its address goes; a wider prefix is never bound.
-fn may_be_reached(vip: &Vip, service: &Service, facts: &Facts, now: Instant) -> bool {
-    !vip.is_host() || obstacle(vip.ip(), service, facts, now).is_none()
-}
-
-/// The verdict about a VIP, were its address bound. A shutdown or a drain wins over the checks of a service, and takes only
+/// The verdict about a VIP, were it bound. A shutdown or a drain wins over the checks of a service, and takes only
 /// away: only what was announced before, and still would be, leaves gracefully. `vip` matters only where VIPs of the service
 /// may differ.
 fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Facts, now: Instant) -> Verdict {
@@ -129,7 +125,7 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Fact
         (None, None) => Verdict::Announce,
         // What was withheld, or has lost its address, does not come back.
         (Some((leaving, _)), _)
-            if leaving.out || vip.is_none_or(|vip| !may_be_reached(vip, service, facts, now)) =>
+            if leaving.out || vip.is_none_or(|vip| obstacle(*vip, service, facts, now).is_some()) =>
         {
             let drained = facts.is_drained(name.as_str());
             Verdict::Withhold(if drained { Reason::Drained } else { Reason::Shutdown })

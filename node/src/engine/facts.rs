@@ -1,7 +1,6 @@
 //! What we know. Plain data, changed only by folding an [`Event`] into it; `explain` prints it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +10,11 @@ use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::{PrefixMap, Version};
 
 use super::Left;
-use super::address::{Address, AddressFact, Link, Links, Listing};
+use super::binding::{Binding, BindingFact};
 use super::contest::Contest;
 use super::drains::{Drain, Drains, Leaving, Order, Scope};
 use super::kept::Kept;
+use super::link::{Link, Links, Listing};
 use super::recovery::Recovery;
 use super::restart::Restart;
 use crate::health::report::{CheckReport, HealthState, Outcome};
@@ -32,17 +32,17 @@ pub enum Event {
     Check(CheckReport),
     /// A probe of a check, as it is defined here, waits for its turn.
     CheckWaits(CheckName, Arc<Check>),
-    /// Every interface and address of the host; at start, and whenever changes were missed.
-    Addresses(Listing),
+    /// Every interface of the host and what is bound there; at start, and whenever changes were missed.
+    Listed(Listing),
     /// An interface appeared or changed (`Some`), or is gone.
     Link(u32, Option<Link>),
-    /// An address appeared, or something about it changed.
-    AddressAdded(Address, AddressFact),
-    /// An address is gone.
-    AddressRemoved(Address),
-    /// The kernel has answered [`Asked`] of an address, or will not. It closes the question and says nothing about what
+    /// An address or a local route appeared, or something about it changed.
+    Added(Binding, BindingFact),
+    /// It is gone.
+    Removed(Binding),
+    /// The kernel has answered [`Asked`], or will not. It closes the question and says nothing about what
     /// is on the host now; an error is in words.
-    Answered(Address, Result<(), String>),
+    Answered(Binding, Result<(), String>),
     /// A session reached Established.
     PeerUp(PeerName),
     /// A session, or an attempt, ended.
@@ -178,16 +178,16 @@ pub struct Facts {
     pub peers: BTreeMap<PeerName, PeerFact>,
     /// Interfaces of the host.
     pub links: Links,
-    /// Addresses on the host.
-    pub addresses: BTreeMap<Address, AddressFact>,
+    /// Addresses and local routes on the host.
+    pub bindings: BTreeMap<Binding, BindingFact>,
     /// Whether the two were ever filled; before that nothing may be concluded from their emptiness.
-    pub addresses_known: bool,
-    /// What the kernel was asked to do with an address and has not answered yet.
-    pub asked: BTreeMap<Address, Asked>,
-    /// Addresses that could not be bound or unbound, why, and when it is tried again.
-    pub address_errors: BTreeMap<Address, (String, Instant)>,
-    /// VIPs whose address was taken away a short time ago.
-    pub contests: BTreeMap<IpAddr, Contest>,
+    pub is_listed: bool,
+    /// What the kernel was asked to do and has not answered yet.
+    pub asked: BTreeMap<Binding, Asked>,
+    /// What could not be bound or unbound, why, and when it is tried again.
+    pub binding_errors: BTreeMap<Binding, (String, Instant)>,
+    /// VIPs whose binding was taken away a short time ago.
+    pub contests: BTreeMap<Vip, Contest>,
     /// Operators' drains.
     pub drains: Arc<Drains>,
     /// VIPs that are announced until their drain, or the shutdown, withdraws them.
@@ -207,7 +207,7 @@ pub struct Facts {
 /// A request that the kernel has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// To put the address on the host.
+    /// To put it on the host.
     Bind,
     /// To take it off: it may be gone any moment, so nothing is announced that rests on it.
     Unbind,
@@ -239,9 +239,8 @@ impl Facts {
         self.peers.retain(|peer, fact| {
             fact.established || fact.keeps_until.is_some() || config.peers.contains_key(peer)
         });
-        let configured: BTreeSet<IpAddr> =
-            config.services.values().flat_map(|service| &service.vips).map(Vip::ip).collect();
-        self.contests.retain(|ip, _| configured.contains(ip));
+        let configured: BTreeSet<&Vip> = config.services.values().flat_map(|service| &service.vips).collect();
+        self.contests.retain(|vip, _| configured.contains(vip));
         let recovering = config.services.values().filter(|service| service.recovers());
         let vips: BTreeSet<&Vip> = recovering.flat_map(|service| &service.vips).collect();
         self.recovering.retain(|vip, _| vips.contains(vip));

@@ -58,10 +58,10 @@ impl Engine {
             Event::Reload(config) => self.fold_config(config, now, out),
             Event::Check(report) => self.fold_check(report, out),
             Event::CheckWaits(check, definition) => self.fold_waits(&check, &definition, now),
-            Event::Addresses(listing) => self.fold_listing(listing, now, out),
+            Event::Listed(listing) => self.fold_listing(listing, now, out),
             Event::Link(index, link) => self.fold_link(index, link),
-            Event::AddressAdded(address, fact) => self.fold_added(address, fact, now),
-            Event::AddressRemoved(address) => self.fold_removed(address, now, out),
+            Event::Added(address, fact) => self.fold_added(address, fact, now),
+            Event::Removed(address) => self.fold_removed(address, now, out),
             Event::Answered(address, result) => self.fold_answer(address, result, now, out),
             Event::PeerUp(peer) => self.fold_peer(peer, |fact| {
                 let PeerFact { keeps_until, asked_before, .. } = *fact;
@@ -152,7 +152,7 @@ impl Engine {
             }
         }
         // Whoever reloads may have mended what went wrong.
-        self.facts.address_errors.clear();
+        self.facts.binding_errors.clear();
         self.users = users(&self.config);
         self.follow_new_rules(now);
         out.push(self.configure());

@@ -1,53 +1,53 @@
-//! What the kernel says of interfaces and addresses, folded into facts.
+//! What the kernel says of interfaces, addresses and local routes, folded into facts.
 //!
 //! Only its notifications and listings state facts, in its order. An answer to a request of ours closes the question and no
-//! more: whatever has happened to the address since is told before or after it.
+//! more: whatever has happened since is told before or after it.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::vip::Vip;
 use vipcast_bgp::Instant;
 
 use super::Engine;
-use super::address::{Address, AddressFact, Link, Listing, Owner};
+use super::binding::{Binding, BindingFact, Owner};
 use super::contest::Contest;
 use super::facts::Asked;
 use super::fold::Touched;
+use super::link::{Link, Listing};
 use crate::names::ServiceName;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// Pause before an address that could not be bound or unbound is tried again.
+/// Pause before what could not be bound or unbound is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub(super) fn fold_listing(&mut self, listing: Listing, now: Instant, out: &mut Outbox) -> Touched {
-        let Listing { links, addresses } = listing;
-        let known = std::mem::replace(&mut self.facts.addresses_known, true);
-        if known && self.facts.addresses == addresses && self.facts.links == links {
+        let Listing { links, bindings } = listing;
+        let known = std::mem::replace(&mut self.facts.is_listed, true);
+        if known && self.facts.bindings == bindings && self.facts.links == links {
             return Touched::Nothing;
         }
-        let before = std::mem::replace(&mut self.facts.addresses, addresses);
+        let before = std::mem::replace(&mut self.facts.bindings, bindings);
         let old_links = std::mem::replace(&mut self.facts.links, links);
         if known {
-            for (address, fact) in &before {
-                if !self.facts.addresses.contains_key(address) {
-                    let place = super::Place { ip: address.ip, interface: old_links.name_of(address.index) };
-                    self.note_loss(*address, *fact, place, now, out);
+            for (binding, fact) in &before {
+                if !self.facts.bindings.contains_key(binding) {
+                    let place = binding.place(old_links.name_of(binding.index));
+                    self.note_loss(*binding, *fact, place, now, out);
                 }
             }
         } else {
-            let adopted = self.facts.ours().map(|address| What::AddressAdopted(self.facts.place(address)));
+            let adopted = self.facts.ours().map(|binding| What::AddressAdopted(self.facts.place(binding)));
             adopted.for_each(|what| out.tell(what));
         }
-        let listed: Vec<IpAddr> = self.facts.addresses.keys().map(|address| address.ip).collect();
-        for ip in &listed {
-            self.note_return(*ip, now);
+        let listed: Vec<Vip> = self.facts.bindings.keys().map(Binding::vip).collect();
+        for vip in &listed {
+            self.note_return(*vip, now);
         }
-        self.actual.reopen(before.keys().map(|address| address.ip).chain(listed));
-        self.actual.reopen(self.desired.addresses.keys().copied());
+        self.actual.reopen(before.keys().map(Binding::vip).chain(listed));
+        self.actual.reopen(self.desired.bindings.keys().copied());
         if !known {
             self.begin_restart(now, out);
         }
@@ -65,15 +65,13 @@ impl Engine {
         }
         let names: BTreeSet<&String> = before.iter().chain(&link).flat_map(Link::names).collect();
         if self.config.services.values().any(|service| names.contains(&service.interface)) {
-            let wanted = self.desired.addresses.iter().filter(|(_, interface)| names.contains(interface));
-            self.actual.reopen(wanted.map(|(ip, _)| *ip));
+            let wanted = self.desired.bindings.iter().filter(|(_, (_, interface))| names.contains(interface));
+            self.actual.reopen(wanted.map(|(vip, _)| *vip));
             return Touched::All;
         }
-        let on_it: Vec<IpAddr> = (self.facts.addresses.keys())
-            .filter(|address| address.index == index)
-            .map(|address| address.ip)
-            .collect();
-        let services = on_it.iter().filter_map(|ip| self.service_of(*ip)).collect::<BTreeSet<_>>();
+        let on_it: Vec<Vip> =
+            (self.facts.bindings.keys()).filter(|binding| binding.index == index).map(Binding::vip).collect();
+        let services = on_it.iter().filter_map(|vip| self.service_of(vip)).collect::<BTreeSet<_>>();
         if services.is_empty() {
             return Touched::Nothing;
         }
@@ -81,45 +79,45 @@ impl Engine {
         Touched::Services(services)
     }
 
-    pub(super) fn fold_added(&mut self, address: Address, fact: AddressFact, now: Instant) -> Touched {
-        let mended = self.facts.address_errors.remove(&address).is_some();
-        let before = self.facts.addresses.insert(address, fact);
-        self.note_return(address.ip, now);
+    pub(super) fn fold_added(&mut self, binding: Binding, fact: BindingFact, now: Instant) -> Touched {
+        let mended = self.facts.binding_errors.remove(&binding).is_some();
+        let before = self.facts.bindings.insert(binding, fact);
+        self.note_return(binding.vip(), now);
         if before == Some(fact) && !mended {
             return Touched::Nothing;
         }
-        match self.services_of(&address) {
+        match self.services_of(&binding) {
             // Someone else's business.
             touched if touched == Touched::PLAN && fact.owner == Owner::Other && !mended => Touched::Nothing,
             touched => touched,
         }
     }
 
-    pub(super) fn fold_removed(&mut self, address: Address, now: Instant, out: &mut Outbox) -> Touched {
-        let mended = self.facts.address_errors.remove(&address).is_some();
-        let Some(fact) = self.facts.addresses.remove(&address) else {
-            return if mended { self.services_of(&address) } else { Touched::Nothing };
+    pub(super) fn fold_removed(&mut self, binding: Binding, now: Instant, out: &mut Outbox) -> Touched {
+        let mended = self.facts.binding_errors.remove(&binding).is_some();
+        let Some(fact) = self.facts.bindings.remove(&binding) else {
+            return if mended { self.services_of(&binding) } else { Touched::Nothing };
         };
-        let place = self.facts.place(&address);
-        self.note_loss(address, fact, place, now, out);
-        self.services_of(&address)
+        let place = self.facts.place(&binding);
+        self.note_loss(binding, fact, place, now, out);
+        self.services_of(&binding)
     }
 
     pub(super) fn fold_answer(
         &mut self,
-        address: Address,
+        binding: Binding,
         result: Result<(), String>,
         now: Instant,
         out: &mut Outbox,
     ) -> Touched {
-        let asked = self.facts.asked.remove(&address);
-        let is_held = self.facts.addresses.contains_key(&address);
+        let asked = self.facts.asked.remove(&binding);
+        let is_held = self.facts.bindings.contains_key(&binding);
         match (asked, result) {
             (None, _) => return Touched::Nothing,
             (Some(Asked::Bind), Ok(())) if !is_held => {
                 // It was there, and is gone again, and that it went was told already: one who is as fast as that is not
                 // raced. Or it is there, and the kernel says so in a moment.
-                let contest = self.facts.contests.entry(address.ip);
+                let contest = self.facts.contests.entry(binding.vip());
                 contest.and_modify(|contest| contest.hurried(now)).or_insert_with(|| Contest::begin(now));
             }
             // Someone else was faster: it is there, and that was all we wanted.
@@ -128,71 +126,73 @@ impl Engine {
             (Some(Asked::Bind | Asked::Unbind), Ok(())) => {}
             (Some(Asked::Bind | Asked::Unbind), Err(error)) => {
                 let failed = (error.clone(), now + RETRY);
-                let before = self.facts.address_errors.insert(address, failed);
+                let before = self.facts.binding_errors.insert(binding, failed);
                 if before.is_none_or(|(before, _)| before != error) {
-                    let place = self.facts.place(&address);
+                    let place = self.facts.place(&binding);
                     out.tell(What::AddressFailed(place, error));
                 }
             }
         }
-        self.services_of(&address)
+        self.services_of(&binding)
     }
 
     /// Ends the contests that are over, and says whose VIPs may be another thing now.
     pub(super) fn fold_contest_time(&mut self, now: Instant, out: &mut Outbox) -> BTreeSet<ServiceName> {
-        let over: Vec<(IpAddr, Contest)> =
+        let over: Vec<(Vip, Contest)> =
             self.facts.contests.extract_if(.., |_, contest| contest.is_over(now)).collect();
-        for (ip, contest) in &over {
-            if let Some((address, _)) = self.facts.holders(*ip).next().filter(|_| contest.is_repeated()) {
-                let (place, losses) = (self.facts.place(address), contest.losses);
+        for (vip, contest) in &over {
+            if let Some((binding, _)) = self.facts.holders(*vip).next().filter(|_| contest.is_repeated()) {
+                let (place, losses) = (self.facts.place(binding), contest.losses);
                 out.tell(What::AddressStays { place, losses });
             }
         }
         let since = self.acted_at;
         let is_due =
             |contest: &Contest| since.is_none_or(|at| contest.deadline(at).is_some_and(|due| due <= now));
-        let due = self.facts.contests.iter().filter(|(_, contest)| is_due(contest)).map(|(ip, _)| ip);
-        over.iter().map(|(ip, _)| ip).chain(due).filter_map(|ip| self.service_of(*ip)).collect()
+        let due = self.facts.contests.iter().filter(|(_, contest)| is_due(contest)).map(|(vip, _)| vip);
+        over.iter().map(|(vip, _)| vip).chain(due).filter_map(|vip| self.service_of(vip)).collect()
     }
 
-    /// Notes that an address is gone. One of ours that nobody of us has asked for was taken away.
+    /// Notes that a binding is gone. One of ours that nobody of us has asked for was taken away.
     fn note_loss(
         &mut self,
-        address: Address,
-        fact: AddressFact,
+        binding: Binding,
+        fact: BindingFact,
         place: super::Place,
         now: Instant,
         out: &mut Outbox,
     ) {
-        let ours = fact.owner == Owner::Us && self.facts.asked.get(&address) != Some(&Asked::Unbind);
+        let ours = fact.owner == Owner::Us && self.facts.asked.get(&binding) != Some(&Asked::Unbind);
         if !ours {
             return;
         }
-        let wanted = self.desired.addresses.contains_key(&address.ip);
-        match self.facts.contests.get_mut(&address.ip) {
+        let vip = binding.vip();
+        let wanted = self.desired.bindings.contains_key(&vip);
+        match self.facts.contests.get_mut(&vip) {
             Some(contest) => contest.lost(now),
             None => {
                 out.tell(What::AddressLost(place));
                 if wanted {
-                    self.facts.contests.insert(address.ip, Contest::begin(now));
+                    self.facts.contests.insert(vip, Contest::begin(now));
                 }
             }
         }
     }
 
-    fn note_return(&mut self, ip: IpAddr, now: Instant) {
-        if let Some(contest) = self.facts.contests.get_mut(&ip) {
+    fn note_return(&mut self, vip: Vip, now: Instant) {
+        if let Some(contest) = self.facts.contests.get_mut(&vip) {
             contest.returned(now);
         }
     }
 
-    /// The service that has the address, which is looked at again.
-    fn services_of(&mut self, address: &Address) -> Touched {
-        self.actual.reopen([address.ip]);
-        Touched::Services(self.service_of(address.ip).into_iter().collect())
+    /// The service that has the VIP, which is looked at again.
+    fn services_of(&mut self, binding: &Binding) -> Touched {
+        let vip = binding.vip();
+        self.actual.reopen([vip]);
+        Touched::Services(self.service_of(&vip).into_iter().collect())
     }
 
-    fn service_of(&self, ip: IpAddr) -> Option<ServiceName> {
-        self.standing.get(&Vip::from(ip)).map(|standing| standing.service.clone())
+    fn service_of(&self, vip: &Vip) -> Option<ServiceName> {
+        self.standing.get(vip).map(|standing| standing.service.clone())
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
 
-mod address;
+mod binding;
 mod carry;
 mod cause;
 mod condition;
@@ -23,6 +23,7 @@ mod fold;
 mod kept;
 mod kernel;
 mod late;
+mod link;
 mod plan;
 pub mod reach;
 mod recovery;
@@ -39,7 +40,9 @@ use std::sync::Arc;
 use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, RouteAttributes, Version};
 
-pub use self::address::{Address, AddressFact, AddressState, Link, Links, Listing, Owner, Place, Unusable};
+pub use self::binding::{
+    AddressState, Binding, BindingFact, Kind, Owner, Place, ROUTE_METRIC, Unusable, Wanted,
+};
 pub use self::contest::Contest;
 pub use self::decide::Decision;
 use self::decide::decide;
@@ -48,6 +51,7 @@ pub use self::facts::{Asked, CheckFact, Event, Facts, PeerFact, Shutdown};
 use self::fold::{Touched, users};
 pub use self::kept::Kept;
 use self::late::Meanwhile;
+pub use self::link::{Link, Links, Listing};
 pub use self::plan::Advertised;
 use self::plan::{Actual, Desired};
 use self::reach::Reach;
@@ -149,7 +153,7 @@ impl Engine {
     }
 
     /// The first effects. Where a peer keeps our routes over a restart, the addresses of the host should be told first
-    /// ([`Event::Addresses`]): what the peers are told depends on them.
+    /// ([`Event::Listed`]): what the peers are told depends on them.
     pub fn start(&mut self, now: Instant, out: &mut Outbox) {
         out.push(self.configure());
         self.follow(Touched::All, now, out);

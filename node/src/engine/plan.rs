@@ -11,25 +11,24 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, RouteAttributes, Routes, Version};
 
-use super::address::{Address, Owner};
+use super::binding::{Binding, Owner, Wanted};
 use super::facts::Facts;
 use super::restart::Handover;
+use crate::model::Carrier;
 use crate::table::Table;
 use crate::vip::Vip;
 
 /// What should be so.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Desired {
-    /// Addresses that should be on the host, and the name of the interface for each.
-    pub(super) addresses: Table<IpAddr, String>,
+    /// VIPs that should be on the host, as what, and the name of the interface for each.
+    pub(super) bindings: Table<Vip, (Carrier, String)>,
     /// Routes that every peer should have from us.
     pub(super) routes: Routes,
     /// Whether that is all there is to say.
@@ -52,8 +51,8 @@ pub struct Advertised {
 pub(super) struct Change {
     /// It has another route, or none any more.
     pub(super) route: Option<Reroute>,
-    /// Its address should be somewhere else, or nowhere.
-    pub(super) address: bool,
+    /// It should be bound as something else, somewhere else, or not at all.
+    pub(super) binding: bool,
 }
 
 /// Two routes of one VIP that differ; `None` is no route.
@@ -72,12 +71,12 @@ pub(super) struct Actual {
     pub(super) handover: Option<Handover>,
     /// The first version that was the whole set: whoever has it, or a later one, keeps nothing of before.
     pub(super) whole_since: Option<Version>,
-    /// Addresses of ours that were left when the unbinding was looked at last.
+    /// Bindings of ours that were left when the unbinding was looked at last.
     pub(super) left: usize,
-    /// Addresses that were announced and no longer are.
-    pub(super) retiring: BTreeMap<IpAddr, Retiring>,
-    /// Addresses that are not as desired, or have changed since that was known.
-    pub(super) open: BTreeSet<IpAddr>,
+    /// VIPs that were announced and no longer are.
+    pub(super) retiring: BTreeMap<Vip, Retiring>,
+    /// VIPs that are not bound as desired, or have changed since that was known.
+    pub(super) open: BTreeSet<Vip>,
     /// The set in which the route of each VIP that is announced was last another one.
     pub(super) sent_in: Table<Vip, Version>,
     /// VIPs whose route should be another one than was advertised: from that one to the one desired.
@@ -86,7 +85,7 @@ pub(super) struct Actual {
     pub(super) missing_links: BTreeSet<String>,
 }
 
-/// An address whose withdrawal is under way.
+/// A VIP whose withdrawal is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Retiring {
     /// The first version that lacks it.
@@ -98,12 +97,12 @@ pub(super) struct Retiring {
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Put the address on the host.
-    Bind(Address),
+    /// Put it on the host.
+    Bind(Binding),
     /// Give every peer this set.
     Advertise(Advertised),
-    /// Take the address off the host.
-    Unbind(Address),
+    /// Take it off the host.
+    Unbind(Binding),
 }
 
 /// The steps from `actual` to `desired`, in order. Empty when there is nothing to do; planning twice changes nothing.
@@ -114,24 +113,22 @@ pub(super) fn plan(
     unbind_delay: Duration,
     now: Instant,
 ) -> Vec<Step> {
-    let may_touch = |address: &Address| {
-        !facts.asked.contains_key(address)
-            && facts.address_errors.get(address).is_none_or(|(_, retry_at)| *retry_at <= now)
+    let may_touch = |binding: &Binding| {
+        !facts.asked.contains_key(binding)
+            && facts.binding_errors.get(binding).is_none_or(|(_, retry_at)| *retry_at <= now)
     };
-    let may_put_back = |address: &Address| {
-        facts.contests.get(&address.ip).is_none_or(|contest| contest.put_back_at() <= now)
-    };
-    let open = || actual.open.iter().filter(|_| facts.addresses_known);
-    let missing = open().filter_map(|ip| {
-        let interface = desired.addresses.get(ip)?;
-        let index = facts.links.index_of(interface)?;
-        (!facts.is_there(*ip, interface)).then(|| Address::host(*ip, index))
+    let may_put_back = |vip: Vip| facts.contests.get(&vip).is_none_or(|contest| contest.put_back_at() <= now);
+    let open = || actual.open.iter().filter(|_| facts.is_listed);
+    let missing = open().filter_map(|vip| {
+        let wanted = desired.wanted(*vip)?;
+        let binding = wanted.of(*vip, facts)?;
+        (!facts.is_there(*vip, wanted) && may_put_back(*vip)).then_some(binding)
     });
-    let leaving = open().flat_map(|ip| facts.ours_of(*ip)).filter(|address| !desired.has(address, facts));
-    let may_leave = |address: &&Address| may_leave(address, desired, actual, facts, unbind_delay, now);
-    let mut steps: Vec<Step> = missing.filter(&may_touch).filter(may_put_back).map(Step::Bind).collect();
+    let leaving = open().flat_map(|vip| facts.ours_of(*vip)).filter(|binding| !desired.has(binding, facts));
+    let may_leave = |binding: &&Binding| may_leave(binding, desired, actual, facts, unbind_delay, now);
+    let mut steps: Vec<Step> = missing.filter(&may_touch).map(Step::Bind).collect();
     steps.extend(advertise(desired, actual));
-    steps.extend(leaving.filter(|address| may_touch(address)).filter(may_leave).copied().map(Step::Unbind));
+    steps.extend(leaving.filter(|binding| may_touch(binding)).filter(may_leave).copied().map(Step::Unbind));
     steps
 }
 
@@ -148,30 +145,35 @@ fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
 
 /// Whether no router can still send us packets for it.
 fn may_leave(
-    address: &Address,
+    binding: &Binding,
     desired: &Desired,
     actual: &Actual,
     facts: &Facts,
     unbind_delay: Duration,
     now: Instant,
 ) -> bool {
-    if desired.addresses.contains_key(&address.ip) {
-        // It only moves to another interface, or to someone else: it must be there first, and of use.
-        let mut others = facts.lasting(address.ip).filter(|(other, _)| *other != address);
+    let vip = binding.vip();
+    if desired.bindings.contains_key(&vip) {
+        // It only moves to another interface, to the other carrier, or to someone else: it must be there first, and of use.
+        let mut others = facts.lasting(vip).filter(|(other, _)| *other != binding);
         return others.any(|(other, held)| {
             let belongs = held.owner == Owner::Other || desired.has(other, facts);
             belongs && facts.unusable(other, held).is_none()
         });
     }
-    let announced = |routes: &Routes| routes.contains_key(&IpNet::from(address.ip));
-    if announced(&desired.routes) || announced(&actual.advertised.routes) {
+    let announced = |routes: &Routes| routes.contains_key(&vip.prefix());
+    if announced(&desired.routes) {
+        // A wider prefix whose service does not bind it any more, and announces it all the same.
+        return !vip.is_host();
+    }
+    if announced(&actual.advertised.routes) {
         return false;
     }
     // A router that keeps what our predecessor announced, and that we have not reached yet.
     if actual.advertised.extent == Extent::Partial || actual.handover.is_some() {
         return false;
     }
-    match actual.retiring.get(&address.ip) {
+    match actual.retiring.get(&vip) {
         Some(retiring) => retiring.settled_at.is_some_and(|at| at + unbind_delay <= now),
         // Not announced since we started; whatever announced it before is dead, and its sessions with it.
         None => true,
@@ -179,12 +181,12 @@ fn may_leave(
 }
 
 impl Desired {
-    /// Says what should be so of a VIP: its route, and the interface that its address belongs on.
+    /// Says what should be so of a VIP: its route, and as what and where it should be bound.
     pub(super) fn set(
         &mut self,
         vip: Vip,
         route: Option<Arc<RouteAttributes>>,
-        interface: Option<&str>,
+        wanted: Option<Wanted<'_>>,
     ) -> Change {
         let is_other_route = self.routes.get(&vip.prefix()) != route.as_ref();
         let reroute = is_other_route.then(|| {
@@ -194,34 +196,41 @@ impl Desired {
             };
             Reroute { from, to: route }
         });
-        let ip = vip.ip();
-        let is_elsewhere = vip.is_host() && self.addresses.get(&ip).map(String::as_str) != interface;
-        match interface {
+        let is_elsewhere = self.wanted(vip) != wanted;
+        match wanted {
             _ if !is_elsewhere => {}
-            Some(interface) => drop(self.addresses.insert(ip, interface.to_owned())),
-            None => drop(self.addresses.swap_remove(&ip)),
+            Some(Wanted { carrier, interface }) => {
+                self.bindings.insert(vip, (carrier, interface.to_owned()));
+            }
+            None => drop(self.bindings.swap_remove(&vip)),
         }
-        Change { route: reroute, address: is_elsewhere }
+        Change { route: reroute, binding: is_elsewhere }
     }
 
-    /// Whether an address of ours is where it belongs.
-    fn has(&self, address: &Address, facts: &Facts) -> bool {
-        let index = self.addresses.get(&address.ip).and_then(|name| facts.links.index_of(name));
-        index.is_some_and(|index| *address == Address::host(address.ip, index))
+    /// What should carry a VIP.
+    pub(super) fn wanted(&self, vip: Vip) -> Option<Wanted<'_>> {
+        let (carrier, interface) = self.bindings.get(&vip)?;
+        Some(Wanted { carrier: *carrier, interface })
     }
 
-    /// Whether `ip` is as it should be, and stays so until something happens to it.
-    fn is_met(&self, ip: IpAddr, facts: &Facts) -> bool {
-        self.addresses.get(&ip).is_none_or(|interface| facts.is_there(ip, interface))
-            && facts.ours_of(ip).all(|address| self.has(address, facts))
+    /// Whether a binding of ours is what should be.
+    fn has(&self, binding: &Binding, facts: &Facts) -> bool {
+        let vip = binding.vip();
+        self.wanted(vip).and_then(|wanted| wanted.of(vip, facts)) == Some(*binding)
+    }
+
+    /// Whether `vip` is as it should be, and stays so until something happens to it.
+    fn is_met(&self, vip: Vip, facts: &Facts) -> bool {
+        self.wanted(vip).is_none_or(|wanted| facts.is_there(vip, wanted))
+            && facts.ours_of(vip).all(|binding| self.has(binding, facts))
     }
 }
 
 impl Actual {
-    /// Something else should be so of a VIP: the plan looks at its route and its address.
+    /// Something else should be so of a VIP: the plan looks at its route and its binding.
     pub(super) fn look_at(&mut self, vip: Vip, change: Change) {
-        if vip.is_host() && (change.route.is_some() || change.address) {
-            self.open.insert(vip.ip());
+        if change.route.is_some() || change.binding {
+            self.open.insert(vip);
         }
         match (change.route, self.changed.entry(vip)) {
             (None, _) => {}
@@ -234,9 +243,9 @@ impl Actual {
         }
     }
 
-    /// Something else is so of these addresses: the plan looks at them.
-    pub(super) fn reopen(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
-        self.open.extend(ips);
+    /// Something else is so of what these are bound as: the plan looks at them.
+    pub(super) fn reopen(&mut self, vips: impl IntoIterator<Item = Vip>) {
+        self.open.extend(vips);
     }
 
     /// Notes that a set was given to every peer.
@@ -251,9 +260,8 @@ impl Actual {
                 Some(Retiring { version, settled_at: None })
             };
             match retiring {
-                _ if !vip.is_host() => {}
-                Some(retiring) => drop(self.retiring.insert(vip.ip(), retiring)),
-                None => drop(self.retiring.remove(&vip.ip())),
+                Some(retiring) => drop(self.retiring.insert(vip, retiring)),
+                None => drop(self.retiring.remove(&vip)),
             }
         }
         if advertised.extent == Extent::Whole {
@@ -266,12 +274,12 @@ impl Actual {
     pub(super) fn close(&mut self, desired: &Desired, facts: &Facts) {
         let retiring = &self.retiring;
         // Opened again when it settles.
-        let waits = |ip: &IpAddr| {
-            retiring.get(ip).is_some_and(|retiring| retiring.settled_at.is_none())
-                && !desired.addresses.contains_key(ip)
+        let waits = |vip: &Vip| {
+            retiring.get(vip).is_some_and(|retiring| retiring.settled_at.is_none())
+                && !desired.bindings.contains_key(vip)
         };
-        self.open.retain(|ip| {
-            !facts.addresses_known || !waits(ip) && !facts.is_asked(*ip) && !desired.is_met(*ip, facts)
+        self.open.retain(|vip| {
+            !facts.is_listed || !waits(vip) && !facts.is_asked(*vip) && !desired.is_met(*vip, facts)
         });
     }
 
@@ -279,10 +287,10 @@ impl Actual {
     /// just come up may have begun with an earlier set, so it is waited for too.
     pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
         let told = facts.told(now);
-        for (ip, retiring) in &mut self.retiring {
+        for (vip, retiring) in &mut self.retiring {
             let settled = told >= Some(retiring.version);
             if settled && retiring.settled_at.is_none() {
-                self.open.insert(*ip);
+                self.open.insert(*vip);
             }
             retiring.settled_at = settled.then_some(retiring.settled_at.unwrap_or(now));
         }
@@ -291,8 +299,8 @@ impl Actual {
             handover.settled_at = settled.then_some(handover.settled_at.unwrap_or(now));
         }
         self.handover.take_if(|handover| handover.settled_at.is_some_and(|at| at + unbind_delay <= now));
-        self.retiring.retain(|ip, retiring| {
-            retiring.settled_at.is_none_or(|at| at + unbind_delay > now) || !facts.is_absent(*ip)
+        self.retiring.retain(|vip, retiring| {
+            retiring.settled_at.is_none_or(|at| at + unbind_delay > now) || !facts.is_absent(*vip)
         });
     }
 
@@ -308,7 +316,7 @@ impl Actual {
             Some(at) => at + unbind_delay,
             None => handover.patience,
         });
-        let retries = facts.address_errors.values().map(|(_, retry_at)| *retry_at);
+        let retries = facts.binding_errors.values().map(|(_, retry_at)| *retry_at);
         let contests = facts.contests.values().filter_map(|contest| contest.deadline(acted_at));
         settled.chain(retries).chain(handover).filter(|at| *at > acted_at).chain(contests).min()
     }

@@ -92,9 +92,9 @@ impl Reach {
             Event::PeerWithholds(..) => (self.gained, self.lost) = (Gained::All, true),
             Event::Check(_)
             | Event::CheckWaits(..)
-            | Event::Addresses(_)
-            | Event::AddressAdded(..)
-            | Event::AddressRemoved(_)
+            | Event::Listed(_)
+            | Event::Added(..)
+            | Event::Removed(_)
             | Event::Link(..)
             | Event::Answered(..)
             | Event::PeersRenamed(_)

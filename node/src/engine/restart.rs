@@ -10,7 +10,6 @@
 //! `graceful_restart` begins whole, and none of this happens.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::vip::Vip;
@@ -18,11 +17,11 @@ use vipcast_bgp::Instant;
 use vipcast_bgp::wire::Family;
 use vipcast_bgp::{Extent, Version};
 
-use super::address::Unusable;
+use super::binding::{Unusable, Wanted};
 use super::facts::{Facts, Shutdown};
 use super::verdict::{Reason, Verdict};
 use super::{Decision, Engine};
-use crate::model::{BindPolicy, Config, Peer, Service};
+use crate::model::{Config, Peer, Service};
 use crate::outbox::Outbox;
 use crate::record::What;
 
@@ -69,8 +68,12 @@ pub(super) fn preserved(
     facts: &Facts,
     announced: Option<&BTreeSet<Vip>>,
 ) -> BTreeSet<Family> {
-    let is_bound = |vip: &Vip| !vip.is_host() || facts.is_bound(vip.ip());
-    let is_ours = |ip: IpAddr| facts.ours_of(ip).next().is_some();
+    // What was bound before, and what should be so now. A prefix that nobody binds is not missed.
+    let carried: BTreeSet<&Vip> = (config.services.values())
+        .flat_map(|service| service.vips.iter().filter(|vip| service.carrier(vip).is_some()))
+        .collect();
+    let is_bound = |vip: &Vip| !(vip.is_host() || carried.contains(vip)) || facts.is_bound(*vip);
+    let is_ours = |vip: Vip| facts.ours_of(vip).next().is_some();
     let of = |family: Family| move |vip: &&Vip| vip.family() == family;
     let is_preserved = |family: &Family| match announced {
         Some(announced) => {
@@ -81,9 +84,9 @@ pub(super) fn preserved(
             let vips = |service: &'_ Service| -> Vec<Vip> {
                 service.vips.iter().filter(of(*family)).copied().collect()
             };
-            let always = config.services.values().filter(|service| service.bind == BindPolicy::Always);
+            let always = config.services.values().filter(|service| service.bind.is_lasting());
             always.flat_map(vips).all(|vip| is_bound(&vip))
-                && config.services.values().flat_map(vips).any(|vip| is_ours(vip.ip()))
+                && config.services.values().flat_map(vips).any(is_ours)
         }
     };
     [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into_iter().filter(is_preserved).collect()
@@ -159,7 +162,8 @@ impl Engine {
     /// Notes whether a decision is one, while a restart lasts.
     pub(super) fn note_undecided(&mut self, vip: Vip, service: &Service, decision: &Decision) {
         let Some(mut restart) = self.facts.restart.take() else { return };
-        let failed = self.facts.obstacle(vip.ip(), &service.interface).is_some();
+        let failed =
+            Wanted::by(service, &vip).is_some_and(|wanted| self.facts.obstacle(vip, wanted).is_some());
         restart.note(vip, decision, failed);
         self.facts.restart = Some(restart);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::vip::Vip;
 use vipcast_bgp::{Instant, RouteAttributes};
 
+use super::binding::Wanted;
 use super::{Decision, Engine, Standing};
 use crate::media::bgp::ServiceRoutes;
 use crate::model::{Config, Service};
@@ -29,8 +30,8 @@ impl Engine {
             self.note_undecided(vip, service, &decision);
             self.note_leaving(&vip, name.as_str(), &decision, now);
             let route = routes.of(&vip, &decision.verdict);
-            let interface = decision.bind.then_some(service.interface.as_str());
-            let is_other_route = self.want(vip, route, interface);
+            let wanted = Wanted::by(service, &vip).filter(|_| decision.bind);
+            let is_other_route = self.want(vip, route, wanted);
             let is_news = self.stand(vip, name, decision, now, out);
             if (is_news || is_other_route)
                 && let Some(standing) = self.standing.get(&vip)
@@ -63,8 +64,8 @@ impl Engine {
     }
 
     /// Says what should be so of a VIP, has the plan look at it where that is new, and returns whether its route is another one.
-    fn want(&mut self, vip: Vip, route: Option<Arc<RouteAttributes>>, interface: Option<&str>) -> bool {
-        let change = self.desired.set(vip, route, interface);
+    fn want(&mut self, vip: Vip, route: Option<Arc<RouteAttributes>>, wanted: Option<Wanted<'_>>) -> bool {
+        let change = self.desired.set(vip, route, wanted);
         let is_other_route = change.route.is_some();
         self.actual.look_at(vip, change);
         is_other_route

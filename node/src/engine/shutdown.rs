@@ -17,7 +17,7 @@ use vipcast_bgp::Instant;
 use vipcast_bgp::Version;
 
 use super::Engine;
-use super::address::Address;
+use super::binding::Binding;
 use super::facts::{Facts, PeerFact, Shutdown};
 use super::plan::Advertised;
 use crate::effect::{Effect, Ending};
@@ -114,7 +114,7 @@ impl Engine {
                 self.facts.peers.values_mut().for_each(|fact| *fact = PeerFact::default())
             }
             Shutdown::Done => {
-                let left: Vec<Address> = self.facts.ours().cloned().collect();
+                let left: Vec<Binding> = self.facts.ours().cloned().collect();
                 let ending = if left.is_empty() || self.config.shutdown.keep_addresses {
                     Ending::Stopped
                 } else {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::address::Unusable;
+use super::binding::Unusable;
 use crate::model::Rank;
 use crate::names::CheckName;
 
@@ -107,16 +107,16 @@ pub enum Reason {
     WarmingUp,
     /// The service was down, and does not take its traffic back by itself.
     HeldBack,
-    /// The address is not on this host (yet, or any more).
+    /// It is not bound on this host (yet, or any more).
     NotBound,
-    /// The address is on this host, and of no use.
+    /// It is bound on this host, and that is of no use.
     Unusable {
         /// Where it is.
         interface: String,
         /// Why.
         why: Unusable,
     },
-    /// Somebody keeps taking the address away.
+    /// Somebody keeps taking the address or the local route away.
     Contested,
     /// An operator drains the service: announced with GRACEFUL_SHUTDOWN until the drain time is over.
     Draining,
@@ -147,7 +147,7 @@ impl Reason {
             Self::HeldBack => {
                 ("held_back", "it was down, and does not preempt whoever has taken over".into())
             }
-            Self::NotBound => ("not_bound", "the address is not on this host".into()),
+            Self::NotBound => ("not_bound", "it is not bound on this host".into()),
             Self::Unusable { interface, why } => {
                 ("unusable", format!("the address is on {interface} but unusable: {why}").into())
             }

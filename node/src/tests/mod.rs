@@ -44,7 +44,7 @@ impl Story {
             seed: 7,
         });
         let mut story = Self { node, now, seen: 0 };
-        let listing = Input::Fact(Event::Addresses(Listing::default()));
+        let listing = Input::Fact(Event::Listed(Listing::default()));
         let out = story.node.start([listing], now);
         let lines = story.lines(out);
         (story, lines)

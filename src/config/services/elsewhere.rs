@@ -22,7 +22,7 @@ pub(in crate::config) fn look_at_targets(
         .iter()
         .filter(|(_, service)| match service.bind {
             BindPolicy::Announced => true,
-            BindPolicy::Always => false,
+            BindPolicy::Always | BindPolicy::Route => false,
         })
         .flat_map(|(name, service)| service.vips.iter().map(move |vip| (*vip, name)))
         .filter(|(vip, _)| vip.is_host())

@@ -5,8 +5,8 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn address(last: u8) -> Address {
-    Address::host(std::net::IpAddr::from([192, 0, 2, last]), 1)
+fn address(last: u8) -> Binding {
+    Binding::host(std::net::IpAddr::from([192, 0, 2, last]), 1)
 }
 
 fn scratch(name: &str) -> PathBuf {
@@ -21,31 +21,31 @@ async fn on(directory: &Path, boot: &str) -> Note {
     Note::start(Disk { directory: directory.to_owned(), boot: boot.to_owned() }, LONG).await
 }
 
-fn add(note: &Note, address: Address) {
+fn add(note: &Note, address: Binding) {
     note.change(|ours| ours.extend([address]));
 }
 
 /// A disk that answers when it is told to, and with what.
 struct Slow {
-    reads: Mutex<Receiver<BTreeSet<Address>>>,
-    writes: Sender<BTreeSet<Address>>,
+    reads: Mutex<Receiver<BTreeSet<Binding>>>,
+    writes: Sender<BTreeSet<Binding>>,
     answers: Mutex<Receiver<io::Result<()>>>,
 }
 
 impl Keep for Slow {
-    fn read(&self) -> io::Result<BTreeSet<Address>> {
+    fn read(&self) -> io::Result<BTreeSet<Binding>> {
         Ok(self.reads.lock().unwrap().recv().unwrap_or_default())
     }
 
-    fn write(&self, addresses: BTreeSet<Address>) -> io::Result<()> {
+    fn write(&self, addresses: BTreeSet<Binding>) -> io::Result<()> {
         self.writes.send(addresses).ok();
         self.answers.lock().unwrap().recv().unwrap_or(Ok(()))
     }
 }
 
 struct Hands {
-    reads: Sender<BTreeSet<Address>>,
-    written: Receiver<BTreeSet<Address>>,
+    reads: Sender<BTreeSet<Binding>>,
+    written: Receiver<BTreeSet<Binding>>,
     answers: Sender<io::Result<()>>,
 }
 

@@ -373,6 +373,9 @@ pub(super) const WRONG: &[(&str, &str)] = &[
     ("service", "vips: [198.51.100.1]\nchecks: [up]\nannounce: {as_path_prepend: 16}\non_down: demote"),
     ("services", "a: {vips: [198.51.100.1], checks: [up]}\nb: {vips: [198.51.100.1], checks: [up]}"),
     ("services", "a: {vips: &v [198.51.100.1], checks: [up]}\nb: {vips: *v, checks: [up]}"),
+    ("services", "a: {vips: [198.51.100.1], checks: [up], bind: routes}"),
+    ("services", "a: {vips: [198.51.100.1], checks: [up], bind: route, interface: vip0}"),
+    ("services", "a: {vips: [192.0.2.0/24, 203.0.113.0/24], checks: [up], bind: route}"),
     // Valid, and probably not what was meant.
     ("all", "local_as: 65001\npeers: {tor: {address: 192.0.2.1, peer_as: 65000}}\nservices:"),
     ("service", "vips: [198.51.100.1]\nchecks: []"),

@@ -23,7 +23,7 @@ impl World {
                 }
             }
             Action::Flush(Node(node), ip) => {
-                let news = self.hosts[node].kernel.flush(ip, now);
+                let news = self.hosts[node].kernel.flush(ip.into(), now);
                 self.kernel_says(node, news);
             }
             Action::Adopt(Node(node), ip) => {

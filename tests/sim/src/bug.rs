@@ -9,7 +9,7 @@ use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Community, Notification, iana};
 use vipcast_bgp::{RouteAttributes, Routes};
 use vipcast_node::effect::Effect;
-use vipcast_node::engine::{Address, AddressFact, Advertised, Drains, Event, Owner};
+use vipcast_node::engine::{Advertised, Binding, BindingFact, Drains, Event, Owner};
 use vipcast_node::health::report::{CheckReport, HealthState};
 use vipcast_node::input::Input;
 use vipcast_node::names::CheckName;
@@ -73,11 +73,11 @@ impl Bug {
                     others.filter_map(|other| forged(host, other, &report, HealthState::Down)).collect();
                 std::iter::once(Input::Fact(Event::Check(report))).chain(leaked).collect()
             }
-            (Self::AllIsOurs, Input::Fact(Event::AddressAdded(address, fact))) => {
-                let fact = AddressFact { owner: Owner::Us, ..fact };
-                vec![Input::Fact(Event::AddressAdded(address, fact))]
+            (Self::AllIsOurs, Input::Fact(Event::Added(address, fact))) => {
+                let fact = BindingFact { owner: Owner::Us, ..fact };
+                vec![Input::Fact(Event::Added(address, fact))]
             }
-            (Self::DeafToLoss, Input::Fact(Event::AddressRemoved(_))) => Vec::new(),
+            (Self::DeafToLoss, Input::Fact(Event::Removed(_))) => Vec::new(),
             (Self::ForgottenFailure, input @ Input::Read(Ok(_))) => {
                 let down = host.checks.iter().filter(|(_, check)| check.seen.verdict == Some(false));
                 let forged = down.filter_map(|(name, _)| {
@@ -139,8 +139,8 @@ fn forged(host: &Host, other: &str, report: &CheckReport, state: HealthState) ->
     Some(Input::Fact(Event::Check(CheckReport { check, definition, state, ..report.clone() })))
 }
 
-fn is_ours(host: &Host, vip: &IpNet) -> Option<Address> {
-    host.kernel.ours().find(|address| IpNet::from(address.ip) == *vip).copied()
+fn is_ours(host: &Host, vip: &IpNet) -> Option<Binding> {
+    host.kernel.ours().find(|binding| binding.vip().prefix() == *vip).copied()
 }
 
 fn without(route: &Arc<RouteAttributes>) -> Arc<RouteAttributes> {

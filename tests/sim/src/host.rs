@@ -11,7 +11,7 @@ use vipcast_bgp::fsm::Input as PeerInput;
 use vipcast_bgp::{Instant, PeerEvent, PeerStatus, Routes, Watched};
 use vipcast_node::commands::{Command, Refusal};
 use vipcast_node::effect::{Effect, Ending, PeerId, Start};
-use vipcast_node::engine::{Address, Advertised, Asked, Event, Left};
+use vipcast_node::engine::{Advertised, Asked, Binding, Event, Left};
 use vipcast_node::input::{Input, Read};
 use vipcast_node::jobs::{NotRead, Ticket};
 use vipcast_node::names::CheckName;
@@ -170,7 +170,7 @@ impl World {
         host.advertised = Advertised::default();
         host.truth.starts(shape, config, &host.disk, self.now);
         self.trace.tell(self.now, || format!("{}: starts", self.hosts[number].name));
-        let out = node.start([Input::Fact(Event::Addresses(listing))], now);
+        let out = node.start([Input::Fact(Event::Listed(listing))], now);
         self.steps += 1;
         self.hosts[number].node = Some(node);
         self.perform(number, out);
@@ -382,14 +382,14 @@ impl World {
         }
     }
 
-    fn request(&mut self, number: usize, address: Address, asked: Asked) {
+    fn request(&mut self, number: usize, address: Binding, asked: Asked) {
         let after = self.rng.between(Duration::from_micros(20), Duration::from_millis(2));
         let boot = self.hosts[number].boot;
         self.agenda.add(self.now + after, Due::Request { node: number, boot, address, asked });
     }
 
     /// The kernel looks at a request.
-    pub fn kernel_works(&mut self, number: usize, boot: u64, address: Address, asked: Asked) {
+    pub fn kernel_works(&mut self, number: usize, boot: u64, address: Binding, asked: Asked) {
         let now = self.now;
         let host = &mut self.hosts[number];
         if host.boot != boot || !host.on {
@@ -402,8 +402,8 @@ impl World {
             Asked::Unbind => "unbinds",
         };
         self.trace.tell(now, || match &done.answer {
-            Ok(()) => format!("{name}: {word} {}", address.ip),
-            Err(why) => format!("{name}: {word} {}: {why}", address.ip),
+            Ok(()) => format!("{name}: {word} {}", address.vip().short()),
+            Err(why) => format!("{name}: {word} {}: {why}", address.vip().short()),
         });
         self.kernel_says(number, done.news.into_iter().collect());
         let lost = self.hosts[number].kernel.mumbles;
@@ -412,7 +412,7 @@ impl World {
         if lost {
             // Whoever has lost an answer lists everything.
             let listing = self.hosts[number].kernel.listing();
-            self.tell(number, Port::Kernel, after, Input::Fact(Event::Addresses(listing)));
+            self.tell(number, Port::Kernel, after, Input::Fact(Event::Listed(listing)));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The model of a host's kernel: its interfaces and addresses, and what it says when they change.
+//! The model of a host's kernel: its interfaces, addresses and local routes, and what it says when they change.
 //!
 //! Only the kernel changes what is on the host. Whoever asks it for something gets an answer, and whoever listens is told of
 //! every change; how late, and in which order to each other, is the world's to say.
@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
-use vipcast_node::engine::{Address, Asked, Event, Link, Listing, Owner};
+use vipcast_node::engine::{Asked, Binding, Event, Link, Listing, Owner};
+use vipcast_node::vip::Vip;
 
 /// The loopback interface, where VIPs are by default.
 pub const LO: u32 = 1;
@@ -23,16 +24,16 @@ pub const LONG_AGO: Duration = Duration::from_secs(60);
 pub struct Kernel {
     /// The interfaces.
     pub links: BTreeMap<u32, Link>,
-    /// The addresses, and who put each there.
-    pub addresses: BTreeMap<Address, Owner>,
+    /// The addresses and local routes, and who put each there.
+    pub bindings: BTreeMap<Binding, Owner>,
     /// It refuses whatever it is asked for.
     pub refuses: bool,
     /// It does what it is asked for, and the answer is lost.
     pub mumbles: bool,
-    /// When an address was last taken away by someone else, and how often since that was last long ago.
-    pub taken: BTreeMap<IpAddr, (Instant, u32)>,
-    /// When an address last became unusable.
-    pub lost: BTreeMap<IpAddr, Instant>,
+    /// When a VIP was last taken away by someone else, and how often since that was last long ago.
+    pub taken: BTreeMap<Vip, (Instant, u32)>,
+    /// When a VIP last became unusable.
+    pub lost: BTreeMap<Vip, Instant>,
 }
 
 impl Default for Kernel {
@@ -40,7 +41,7 @@ impl Default for Kernel {
         let link = |name: &str| Link { name: name.to_owned(), altnames: [].into(), up: true };
         Self {
             links: [(LO, link("lo")), (VIP0, link("vip0"))].into(),
-            addresses: BTreeMap::new(),
+            bindings: BTreeMap::new(),
             refuses: false,
             mumbles: false,
             taken: BTreeMap::new(),
@@ -59,17 +60,17 @@ pub struct Done {
 
 impl Kernel {
     /// Does what it is asked.
-    pub fn work(&mut self, address: Address, asked: Asked, now: Instant) -> Done {
+    pub fn work(&mut self, address: Binding, asked: Asked, now: Instant) -> Done {
         let refused = |why: &str| Done { answer: Err(why.to_owned()), news: None };
         if self.refuses {
             return refused("not permitted");
         }
         let news = match asked {
             Asked::Bind if !self.links.contains_key(&address.index) => return refused("no such device"),
-            Asked::Bind if self.addresses.contains_key(&address) => return refused("it exists"),
+            Asked::Bind if self.bindings.contains_key(&address) => return refused("it exists"),
             Asked::Bind => {
-                self.addresses.insert(address, Owner::Us);
-                Some(Event::AddressAdded(address, Owner::Us.into()))
+                self.bindings.insert(address, Owner::Us);
+                Some(Event::Added(address, Owner::Us.into()))
             }
             Asked::Unbind => self.remove(&address, now),
         };
@@ -77,11 +78,11 @@ impl Kernel {
         Done { answer, news }
     }
 
-    /// Someone else takes an address away, wherever it is.
-    pub fn flush(&mut self, ip: IpAddr, now: Instant) -> Vec<Event> {
-        let there: Vec<Address> = self.holders(ip).collect();
+    /// Someone else takes a VIP away, whatever carries it.
+    pub fn flush(&mut self, vip: Vip, now: Instant) -> Vec<Event> {
+        let there: Vec<Binding> = self.holders(vip).collect();
         if !there.is_empty() {
-            let taken = self.taken.entry(ip).or_insert((now, 0));
+            let taken = self.taken.entry(vip).or_insert((now, 0));
             let times = if taken.0 + LONG_AGO < now { 1 } else { taken.1 + 1 };
             *taken = (now, times);
         }
@@ -90,12 +91,12 @@ impl Kernel {
 
     /// Someone else puts an address on the host.
     pub fn adopt(&mut self, ip: IpAddr) -> Option<Event> {
-        let address = Address::host(ip, LO);
-        if self.addresses.contains_key(&address) {
+        let address = Binding::host(ip, LO);
+        if self.bindings.contains_key(&address) {
             return None;
         }
-        self.addresses.insert(address, Owner::Other);
-        Some(Event::AddressAdded(address, Owner::Other.into()))
+        self.bindings.insert(address, Owner::Other);
+        Some(Event::Added(address, Owner::Other.into()))
     }
 
     /// An interface goes up or down.
@@ -103,15 +104,11 @@ impl Kernel {
         let link = self.links.get_mut(&index).filter(|link| link.up != up)?;
         link.up = up;
         let link = link.clone();
-        let on_it: Vec<IpAddr> = self
-            .addresses
-            .keys()
-            .filter(|address| address.index == index)
-            .map(|address| address.ip)
-            .collect();
-        for ip in on_it {
+        let on_it: Vec<Vip> =
+            self.bindings.keys().filter(|address| address.index == index).map(Binding::vip).collect();
+        for vip in on_it {
             if !up {
-                self.note_loss(ip, now);
+                self.note_loss(vip, now);
             }
         }
         Some(Event::Link(index, Some(link)))
@@ -121,34 +118,34 @@ impl Kernel {
     pub fn listing(&self) -> Listing {
         Listing {
             links: self.links.iter().map(|(index, link)| (*index, link.clone())).collect(),
-            addresses: self.addresses.iter().map(|(address, owner)| (*address, (*owner).into())).collect(),
+            bindings: self.bindings.iter().map(|(address, owner)| (*address, (*owner).into())).collect(),
         }
     }
 
-    /// Whether packets to an address are delivered.
-    pub fn is_usable(&self, ip: IpAddr) -> bool {
-        self.holders(ip).any(|address| self.links.get(&address.index).is_some_and(|link| link.up))
+    /// Whether packets to a VIP are delivered.
+    pub fn is_usable(&self, vip: Vip) -> bool {
+        self.holders(vip).any(|address| self.links.get(&address.index).is_some_and(|link| link.up))
     }
 
-    /// Where an address is.
-    pub fn holders(&self, ip: IpAddr) -> impl Iterator<Item = Address> {
-        self.addresses.keys().filter(move |address| address.ip == ip).copied()
+    /// What carries a VIP.
+    pub fn holders(&self, vip: Vip) -> impl Iterator<Item = Binding> {
+        self.bindings.keys().filter(move |binding| binding.vip() == vip).copied()
     }
 
-    /// Addresses that a vipcast put there.
-    pub fn ours(&self) -> impl Iterator<Item = &Address> {
-        self.addresses.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
+    /// What a vipcast put there.
+    pub fn ours(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address)
     }
 
-    fn remove(&mut self, address: &Address, now: Instant) -> Option<Event> {
-        self.addresses.remove(address)?;
-        self.note_loss(address.ip, now);
-        Some(Event::AddressRemoved(*address))
+    fn remove(&mut self, address: &Binding, now: Instant) -> Option<Event> {
+        self.bindings.remove(address)?;
+        self.note_loss(address.vip(), now);
+        Some(Event::Removed(*address))
     }
 
-    fn note_loss(&mut self, ip: IpAddr, now: Instant) {
-        if !self.is_usable(ip) {
-            self.lost.insert(ip, now);
+    fn note_loss(&mut self, vip: Vip, now: Instant) {
+        if !self.is_usable(vip) {
+            self.lost.insert(vip, now);
         }
     }
 }

@@ -16,11 +16,12 @@ use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::{Instant, Routes};
 use vipcast_node::effect::Ending;
-use vipcast_node::engine::{Address, Owner};
+use vipcast_node::engine::{Binding, Owner};
+use vipcast_node::vip::Vip;
 
 use crate::net::{NODE, ROUTER};
 use crate::shape::{DRAIN_TIME, LONGEST_HOLD, RESTART_TIME, UNBIND_DELAY, Word};
-use crate::truth::{Expect, Expected, always_bound};
+use crate::truth::{Expect, Expected, always_bound, is_carried, service_of};
 use crate::world::{Due, World};
 
 /// How long it takes at most until what has changed on a host is so at a router, where nothing is in the way.
@@ -207,10 +208,11 @@ impl World {
     /// A set of routes is given to the peers.
     pub fn i2_what_is_new_is_bound(&mut self, node: usize, before: &Routes, after: &Routes) {
         let kernel = &self.hosts[node].kernel;
-        let is_new = |vip: &&IpNet| !before.contains_key(vip) && vip.prefix_len() == vip.max_prefix_len();
+        let config = self.hosts[node].truth.config.as_ref();
+        let is_new = |vip: &&IpNet| !before.contains_key(vip) && config.is_none_or(|it| is_carried(it, vip));
         let was_bound = |vip: &IpNet| {
-            let lost = kernel.lost.get(&vip.addr());
-            kernel.is_usable(vip.addr()) || lost.is_some_and(|lost| *lost + NEWS > self.now)
+            let lost = kernel.lost.get(vip);
+            kernel.is_usable((*vip).into()) || lost.is_some_and(|lost| *lost + NEWS > self.now)
         };
         if let Some(vip) = after.keys().filter(is_new).find(|vip| !was_bound(vip)) {
             let what = format!("{} announces {vip}, which is not bound", self.hosts[node].name);
@@ -218,14 +220,19 @@ impl World {
         }
     }
 
-    /// An address is about to be taken off the host.
-    pub fn i2_nobody_needs_it(&mut self, node: usize, address: &Address) {
+    /// An address or a local route is about to be taken off the host.
+    pub fn i2_nobody_needs_it(&mut self, node: usize, address: &Binding) {
         let host = &self.hosts[node];
-        let elsewhere = host.kernel.holders(address.ip).any(|other| other != *address);
+        let elsewhere = host.kernel.holders(address.vip()).any(|other| other != *address);
         if elsewhere || host.truth.hurried {
             return;
         }
-        let vip = IpNet::from(address.ip);
+        let vip = address.vip().prefix();
+        let of_service = host.truth.config.as_ref().and_then(|config| service_of(config, &vip));
+        if of_service.is_some_and(|(_, service)| service.carrier(&vip.into()).is_none()) {
+            // It may be announced without being bound.
+            return;
+        }
         for router in 0..self.routers.len() {
             let pair = &self.pairs[self.pair_index(node, router)];
             let rib = &self.routers[router].ribs[node];
@@ -250,10 +257,10 @@ impl World {
     }
 
     /// The same address must be ours, as far as can be known.
-    pub fn i3_it_is_ours(&mut self, node: usize, address: &Address) {
+    pub fn i3_it_is_ours(&mut self, node: usize, address: &Binding) {
         let kernel = &self.hosts[node].kernel;
-        let changed = kernel.lost.get(&address.ip).is_some_and(|lost| *lost + NEWS > self.now);
-        if kernel.addresses.get(address) == Some(&Owner::Other) && !changed {
+        let changed = kernel.lost.get(&address.vip()).is_some_and(|lost| *lost + NEWS > self.now);
+        if kernel.bindings.get(address) == Some(&Owner::Other) && !changed {
             let what =
                 format!("{} unbinds {}, which someone else put there", self.hosts[node].name, address.ip);
             self.violated(Violation::new("I3 only our own addresses", what));
@@ -348,12 +355,11 @@ impl World {
         }
         let config = host.truth.config.as_ref()?;
         let always = always_bound(config);
-        if let Some(vip) = always.iter().find(|vip| !host.kernel.is_usable(vip.addr())) {
+        if let Some(vip) = always.iter().find(|vip| !host.kernel.is_usable(Vip::from(**vip))) {
             return Some(format!("{vip} is not bound on {name}"));
         }
-        let configured = |address: &Address| {
-            config.services.values().any(|service| service.vips.contains(&IpNet::from(address.ip)))
-        };
+        let configured =
+            |address: &Binding| config.services.values().any(|service| service.vips.contains(&address.vip()));
         let left = host.kernel.ours().find(|address| !configured(address));
         left.map(|address| format!("{} was left on {name}", address.ip))
     }

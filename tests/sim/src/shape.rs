@@ -72,6 +72,8 @@ pub enum Word {
     Standby,
     /// Addresses stay when the process ends.
     Keep,
+    /// `api` is bound as local routes, its wider prefix too.
+    Route,
 }
 
 /// A configuration, as the words that make it.
@@ -91,7 +93,7 @@ pub struct Site {
 
 impl Word {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Med,
         Self::Demote,
         Self::Announced,
@@ -104,6 +106,7 @@ impl Word {
         Self::Extra,
         Self::Standby,
         Self::Keep,
+        Self::Route,
     ];
 
     fn as_str(self) -> &'static str {
@@ -120,6 +123,7 @@ impl Word {
             Self::Extra => "extra",
             Self::Standby => "standby",
             Self::Keep => "keep",
+            Self::Route => "route",
         }
     }
 }
@@ -235,6 +239,9 @@ impl Shape {
         let mut api = service(&["192.0.2.80", "203.0.113.0/24"], both);
         if self.has(Word::Standby) {
             api.role = Role::Standby;
+        }
+        if self.has(Word::Route) {
+            api.bind = BindPolicy::Route;
         }
         api
     }

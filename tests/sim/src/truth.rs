@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use vipcast_bgp::Instant;
 use vipcast_node::commands::{Command, Services};
 use vipcast_node::input::Input;
-use vipcast_node::model::{BindPolicy, Condition, Config, OnDown, Role, Service};
+use vipcast_node::model::{Condition, Config, OnDown, Role, Service};
 use vipcast_node::names::CheckName;
 use vipcast_node::vip::Vip;
 
@@ -362,11 +362,11 @@ fn plain(host: &Host, vip: &IpNet, now: Instant, again: &mut Option<Instant>) ->
     if is_down && !fresh {
         return Expect::Absent;
     }
-    let is_host = vip.prefix_len() == vip.max_prefix_len();
-    if is_host && !host.kernel.is_usable(vip.addr()) {
+    let is_carried = service.carrier(&Vip::from(*vip)).is_some();
+    if is_carried && !host.kernel.is_usable((*vip).into()) {
         return Expect::Absent;
     }
-    if is_host && let Some((taken, times)) = host.kernel.taken.get(&vip.addr()) {
+    if is_carried && let Some((taken, times)) = host.kernel.taken.get(vip) {
         // Once is an accident. Of what is taken again the node looks whether it stays, and whether it does so at all where
         // the kernel fails meanwhile is hard to tell.
         let accident = *times == 1 && !host.truth.kernel_has_failed_since(*taken - LONG_AGO);
@@ -387,7 +387,8 @@ fn plain(host: &Host, vip: &IpNet, now: Instant, again: &mut Option<Instant>) ->
     Expect::Present(Route { prepends, med: service.announce.med, graceful: false })
 }
 
-fn service_of<'a>(config: &'a Config, vip: &IpNet) -> Option<(String, &'a Service)> {
+/// The service that has a VIP, and its name.
+pub fn service_of<'a>(config: &'a Config, vip: &IpNet) -> Option<(String, &'a Service)> {
     let found = config.services.iter().find(|(_, service)| service.vips.contains(vip));
     found.map(|(name, service)| (name.to_string(), service))
 }
@@ -415,8 +416,14 @@ fn at_least(needed: usize, of: &[Condition], host: &Host) -> Option<bool> {
     }
 }
 
-/// The addresses that should be on a host, healthy or not.
+/// The VIPs that should be on a host, healthy or not.
 pub fn always_bound(config: &Config) -> BTreeSet<IpNet> {
-    let always = config.services.values().filter(|service| service.bind == BindPolicy::Always);
-    always.flat_map(|service| &service.vips).filter(|vip| vip.is_host()).map(Vip::prefix).collect()
+    let always = config.services.values().filter(|service| service.bind.is_lasting());
+    let carried = always.flat_map(|service| service.vips.iter().filter(|vip| service.carrier(vip).is_some()));
+    carried.map(Vip::prefix).collect()
+}
+
+/// Whether a VIP may be announced only while it is bound.
+pub fn is_carried(config: &Config, vip: &IpNet) -> bool {
+    service_of(config, vip).is_none_or(|(_, service)| service.carrier(&Vip::from(*vip)).is_some())
 }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
-use vipcast_node::engine::{Address, Asked};
+use vipcast_node::engine::{Asked, Binding};
 use vipcast_node::health::report::Outcome;
 use vipcast_node::input::Input;
 use vipcast_node::names::CheckName;
@@ -75,7 +75,7 @@ pub enum Due {
         /// Of which boot.
         boot: u64,
         /// About what.
-        address: Address,
+        address: Binding,
         /// What is asked.
         asked: Asked,
     },

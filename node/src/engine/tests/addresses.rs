@@ -12,7 +12,7 @@ fn on_svc0() -> Config {
     config([("web", Service { interface: "svc0".into(), ..service([VIP], ["alive"]) })])
 }
 
-fn vip() -> Address {
+fn vip() -> Binding {
     on("lo", VIP)
 }
 
@@ -23,12 +23,12 @@ fn svc(link: Link) -> Event {
     Event::Link(SVC, Some(link))
 }
 
-fn on_svc() -> Address {
-    Address::host(ip(VIP), SVC)
+fn on_svc() -> Binding {
+    Binding::host(ip(VIP), SVC)
 }
 
-fn flags(owner: Owner, state: AddressState) -> AddressFact {
-    AddressFact { owner, state }
+fn flags(owner: Owner, state: AddressState) -> BindingFact {
+    BindingFact { owner, state }
 }
 
 fn lines(told: &[Told]) -> Vec<String> {
@@ -46,9 +46,9 @@ fn announced(story: &Story) -> bool {
 fn i1_an_answer_after_a_later_removal_states_nothing() {
     for late in [false, true] {
         let mut story = Story::announced(web());
-        assert_eq!(story.tell(Event::AddressRemoved(vip()))[0], "advertise 2: nothing");
+        assert_eq!(story.tell(Event::Removed(vip()))[0], "advertise 2: nothing");
         assert_eq!(story.wait(ms(50)), ["50 bind 192.0.2.1 on lo"]);
-        let back_and_gone = [added(vip(), Owner::Us), Event::AddressRemoved(vip())];
+        let back_and_gone = [added(vip(), Owner::Us), Event::Removed(vip())];
         if late {
             handle_all(&mut story.engine, back_and_gone, story.now);
             assert!(!announced(&story));
@@ -91,7 +91,7 @@ fn an_address_that_is_taken_away_every_second_gives_few_updates_one_warning_and_
     for tick in 0..9_500_u64 {
         story.now += ms(10);
         let removed = tick % 100 == 0 && std::mem::take(&mut bound);
-        if happens(&mut story, removed.then(|| Event::AddressRemoved(vip()))) {
+        if happens(&mut story, removed.then(|| Event::Removed(vip()))) {
             bound = true;
             happens(&mut story, Some(added(vip(), Owner::Us)));
             happens(&mut story, Some(done(vip())));
@@ -107,7 +107,7 @@ fn an_address_that_is_taken_away_every_second_gives_few_updates_one_warning_and_
     assert_eq!(reason, Some(Reason::Contested));
 
     // It ends: put back, announced when it has stayed, and said to be over.
-    let losses = story.engine.facts().contests[&ip(VIP)].losses;
+    let losses = story.engine.facts().contests[&net(VIP)].losses;
     let mut end = story.wait(30 * SECOND);
     end.extend(story.bound(vip()));
     end.extend(story.wait(60 * SECOND));
@@ -122,7 +122,7 @@ fn an_address_that_is_taken_away_every_second_gives_few_updates_one_warning_and_
 #[test]
 fn one_loss_is_put_back_when_a_flush_would_be_over_and_announced_at_once() {
     let mut story = Story::announced(web());
-    let lost = story.tell(Event::AddressRemoved(vip()));
+    let lost = story.tell(Event::Removed(vip()));
     assert_eq!(lost[..2], ["advertise 2: nothing", "# lost 192.0.2.1 on lo"]);
     assert_eq!(story.wait(ms(50)), ["50 bind 192.0.2.1 on lo"]);
     assert_eq!(story.bound(vip())[0], "advertise 3: 192.0.2.1");
@@ -166,11 +166,11 @@ fn an_address_that_is_bound_and_never_seen_is_not_asked_for_in_a_circle() {
 #[test]
 fn an_address_is_known_by_its_length_and_its_far_end_too() {
     let mut story = Story::announced(web());
-    let wider = Address { length: 24, ..vip() };
-    let far = Address { far: Some(ip("10.9.9.9")), ..vip() };
+    let wider = Binding { kind: Kind::Address { length: 24, far: None }, ..vip() };
+    let far = Binding { kind: Kind::Address { length: 32, far: Some(ip("10.9.9.9")) }, ..vip() };
     for other in [wider, far] {
         assert_eq!(story.tell(added(other, Owner::Other)), [""; 0], "{other:?}");
-        assert_eq!(story.tell(Event::AddressRemoved(other)), [""; 0], "{other:?}");
+        assert_eq!(story.tell(Event::Removed(other)), [""; 0], "{other:?}");
     }
     // One that somebody else had first is used, and the other one beside it is left, too.
     let mut story = Story::begin(web());
@@ -178,7 +178,7 @@ fn an_address_is_known_by_its_length_and_its_far_end_too() {
     story.tell(list([(wider, Owner::Other)]));
     story.check("alive", UP);
     assert!(announced(&story));
-    assert_eq!(story.tell(Event::AddressRemoved(wider))[0], "bind 192.0.2.1 on lo");
+    assert_eq!(story.tell(Event::Removed(wider))[0], "bind 192.0.2.1 on lo");
 }
 
 #[test]
@@ -196,15 +196,16 @@ fn an_interface_that_is_renamed_takes_nothing_with_it_and_its_new_name_is_no_oth
     assert!(announced(&story), "it is on the host, if elsewhere than it belongs");
     // Another one has the name: it moves there, without a gap.
     assert_eq!(story.tell(Event::Link(10, Some(link("svc0")))), ["bind 192.0.2.1 on #10"]);
-    let there = Address::host(ip(VIP), 10);
+    let there = Binding::host(ip(VIP), 10);
     assert_eq!(story.bound(there), ["unbind 192.0.2.1 on #9"]);
     assert!(announced(&story));
     assert_eq!(story.unbound(on_svc()), [""; 0]);
     // Both go: withheld, and why.
-    story.tell(Event::AddressRemoved(there));
+    story.tell(Event::Removed(there));
     story.tell(Event::Link(10, None));
     assert!(!announced(&story));
-    let why = story.engine.facts().obstacle(ip(VIP), "svc0");
+    let why =
+        story.engine.facts().obstacle(net(VIP), Wanted { carrier: Carrier::Address, interface: "svc0" });
     assert_eq!(why.as_deref(), Some("there is no interface \"svc0\""));
 }
 
@@ -216,12 +217,12 @@ fn an_interface_that_is_deleted_and_made_anew_has_its_vip_again() {
     story.tell(svc(link("svc0")));
     story.bound(on_svc());
     story.check("alive", UP);
-    let gone = [Event::AddressRemoved(on_svc()), Event::Link(SVC, None)];
+    let gone = [Event::Removed(on_svc()), Event::Link(SVC, None)];
     let effects = handle_all(&mut story.engine, gone, story.now);
     assert_eq!(show(&effects[0]), "advertise 2: nothing");
     assert_eq!(story.tell(Event::Link(10, Some(link("svc0")))), [""; 0]);
     assert_eq!(story.wait(ms(50)), ["50 bind 192.0.2.1 on #10"]);
-    assert_eq!(story.bound(Address::host(ip(VIP), 10))[0], "advertise 3: 192.0.2.1");
+    assert_eq!(story.bound(Binding::host(ip(VIP), 10))[0], "advertise 3: 192.0.2.1");
 }
 
 #[test]
@@ -257,7 +258,7 @@ fn i1_an_address_that_is_of_no_use_is_withheld_and_announced_when_it_is() {
         standing.decision.verdict.reason().map(ToString::to_string).unwrap_or_default()
     };
     assert_eq!(why(&story), "the address is on eth0 but unusable: duplicate address detection failed");
-    let tentative = Event::AddressAdded(on_eth0, flags(Owner::Other, AddressState::Tentative));
+    let tentative = Event::Added(on_eth0, flags(Owner::Other, AddressState::Tentative));
     story.tell(tentative);
     assert_eq!(why(&story), "the address is on eth0 but unusable: duplicate address detection has not ended");
     assert_eq!(story.tell(added(on_eth0, Owner::Other))[0], "advertise 1: 192.0.2.1");
@@ -295,8 +296,8 @@ fn i2_our_only_copy_of_use_is_not_given_up_for_one_of_no_use() {
     start(&mut story.engine, story.now);
     let mut down = links();
     down.insert(index("eth0"), Link { up: false, ..link("eth0") });
-    let addresses = [(vip(), Owner::Us.into()), (on("eth0", VIP), Owner::Us.into())].into();
-    story.tell(Event::Addresses(Listing { links: down, addresses }));
+    let bindings = [(vip(), Owner::Us.into()), (on("eth0", VIP), Owner::Us.into())].into();
+    story.tell(Event::Listed(Listing { links: down, bindings }));
     assert!(announced(&story));
     assert_eq!(
         story.tell(Event::Link(index("eth0"), Some(link("eth0")))),

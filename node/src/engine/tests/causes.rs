@@ -53,5 +53,5 @@ fn what_cannot_be_bound_says_what_the_kernel_said() {
     events.push(report(&config, "alive", UP, story.now));
     handle_all(&mut story.engine, events, story.now);
     let why = story.engine.why(&net("192.0.2.1"), story.now);
-    assert_eq!(why.as_deref(), Some("the address is not on this host: not permitted"));
+    assert_eq!(why.as_deref(), Some("it is not bound on this host: not permitted"));
 }

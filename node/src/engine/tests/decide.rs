@@ -25,8 +25,8 @@ fn facts(now: Instant) -> Facts {
     Facts {
         checks: states.into_iter().map(|(name, state)| (name.into(), fact(state))).collect(),
         links: links(),
-        addresses: [(on("lo", "192.0.2.1"), Owner::Us.into())].into(),
-        addresses_known: true,
+        bindings: [(on("lo", "192.0.2.1"), Owner::Us.into())].into(),
+        is_listed: true,
         ..Facts::default()
     }
 }
@@ -47,7 +47,7 @@ fn a_check_of_each_vip_decides_about_that_vip_alone() {
     let now = Instant::BOOT;
     let mut facts = facts(now);
     let [asked, other] = ["192.0.2.1", "192.0.2.2"].map(net);
-    facts.addresses.insert(on("lo", "192.0.2.2"), Owner::Us.into());
+    facts.bindings.insert(on("lo", "192.0.2.2"), Owner::Us.into());
     let of_each = Condition::EachVip([(asked, "down".into()), (other, "up".into())].into());
     let service = Service {
         vips: [asked, other].into(),
@@ -109,7 +109,7 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
     let g = "GRACEFUL_SHUTDOWN is set";
     let drained = "withheld: drained by an operator";
     let stopping = "withheld: vipcast is stopping";
-    let unbound = "withheld: the address is not on this host";
+    let unbound = "withheld: it is not bound on this host";
     let down = "withheld: check down is down";
     let by_operator = format!("demoted graceful: being drained by an operator, {g}");
     let by_us = format!("demoted graceful: vipcast is about to stop, {g}");
@@ -150,7 +150,7 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
             facts.leaving.insert(net("192.0.2.1"), Leaving { until, rank: None, out: false });
         }
         if !bound {
-            facts.addresses.clear();
+            facts.bindings.clear();
         }
         let case = (check, on_down, drained.is_some(), shutdown, bound);
         assert_eq!(say(&service, &facts, now), expected, "{case:?}");
@@ -165,9 +165,9 @@ fn i1_bound_means_on_any_interface_by_anyone_and_not_about_to_go() {
         (vec![(vip(), Owner::Us)], vec![], "announced"),
         (vec![(vip(), Owner::Other)], vec![], "announced"),
         (vec![(on("eth0", "192.0.2.1"), Owner::Other)], vec![], "announced"),
-        (vec![(on("lo", "192.0.2.2"), Owner::Us)], vec![], "withheld: the address is not on this host"),
-        (vec![], vec![(vip(), Asked::Bind)], "withheld: the address is not on this host"),
-        (vec![(vip(), Owner::Us)], vec![(vip(), Asked::Unbind)], "withheld: the address is not on this host"),
+        (vec![(on("lo", "192.0.2.2"), Owner::Us)], vec![], "withheld: it is not bound on this host"),
+        (vec![], vec![(vip(), Asked::Bind)], "withheld: it is not bound on this host"),
+        (vec![(vip(), Owner::Us)], vec![(vip(), Asked::Unbind)], "withheld: it is not bound on this host"),
         (
             vec![(vip(), Owner::Us), (on("eth0", "192.0.2.1"), Owner::Us)],
             vec![(vip(), Asked::Unbind)],
@@ -176,11 +176,11 @@ fn i1_bound_means_on_any_interface_by_anyone_and_not_about_to_go() {
     ];
     for (addresses, asked, expected) in table {
         let facts = Facts {
-            addresses: addresses.into_iter().map(|(address, owner)| (address, owner.into())).collect(),
+            bindings: addresses.into_iter().map(|(address, owner)| (address, owner.into())).collect(),
             asked: asked.into_iter().collect(),
             ..facts(now)
         };
-        assert_eq!(say(&service(["192.0.2.1"], ["up"]), &facts, now), expected, "{:?}", facts.addresses);
+        assert_eq!(say(&service(["192.0.2.1"], ["up"]), &facts, now), expected, "{:?}", facts.bindings);
     }
 }
 
@@ -190,7 +190,7 @@ fn an_address_is_bound_from_the_start_or_only_while_it_could_be_announced() {
     for (check, always, announced) in [("up", true, true), ("down", true, false), ("quiet", true, false)] {
         for (policy, expected) in [(BindPolicy::Always, always), (BindPolicy::Announced, announced)] {
             let service = Service { bind: policy, ..service(["192.0.2.1"], [check]) };
-            let facts = Facts { addresses: BTreeMap::new(), ..facts(now) };
+            let facts = Facts { bindings: BTreeMap::new(), ..facts(now) };
             let decision = decide(&"web".into(), &service, &facts, now).pop_first().unwrap().1;
             assert_eq!(decision.bind, expected, "{check} {policy:?}");
         }

@@ -136,7 +136,7 @@ fn i12_a_drained_service_that_comes_late_or_leaves_and_returns_is_still_drained(
     assert!(story.reload(two()).contains(&"# the drain of web holds again".to_owned()));
     assert_eq!(web(&mut story), Some(Reason::Drained), "the drop-in came late");
     assert!(story.reload(less()).contains(&"# the drain of web waits".to_owned()));
-    story.tell(Event::AddressRemoved(on("lo", "192.0.2.1")));
+    story.tell(Event::Removed(on("lo", "192.0.2.1")));
     story.reload(two());
     assert_eq!(web(&mut story), Some(Reason::Drained), "it was gone for a while");
     assert_eq!(story.tell(undrain("web"))[0], "save drains: nothing");

@@ -58,7 +58,7 @@ fn what_happens_at_once_is_advertised_once() {
         effects.iter().filter(|effect| matches!(effect, Told::Effect(Effect::Advertise(..)))).count(),
         1
     );
-    let blink = [Event::AddressRemoved(on("lo", "192.0.2.1")), added("192.0.2.1")];
+    let blink = [Event::Removed(on("lo", "192.0.2.1")), added("192.0.2.1")];
     let effects = handle_all(&mut story.engine, blink, story.now);
     assert_eq!(effects.iter().map(show).collect::<Vec<_>>(), ["# lost 192.0.2.1 on lo"]);
 }
@@ -107,7 +107,7 @@ fn a_service_that_demotes_stays_announced_as_a_worse_path() {
 fn i1_an_address_that_vanishes_is_withdrawn_put_back_and_announced_again() {
     let mut story = Story::announced(two());
     assert_eq!(
-        story.tell(Event::AddressRemoved(on("lo", "192.0.2.1"))),
+        story.tell(Event::Removed(on("lo", "192.0.2.1"))),
         [
             "advertise 2: 192.0.2.2",
             "# lost 192.0.2.1 on lo",
@@ -169,7 +169,7 @@ fn i3_a_foreign_address_is_used_left_and_replaced_when_it_goes() {
     assert_eq!(story.tell(list([(on("eth0", "192.0.2.1"), Owner::Other)])), [""; 0]);
     assert_eq!(story.check("alive", UP)[0], "advertise 1: 192.0.2.1");
     assert_eq!(
-        story.tell(Event::AddressRemoved(on("eth0", "192.0.2.1"))),
+        story.tell(Event::Removed(on("eth0", "192.0.2.1"))),
         ["bind 192.0.2.1 on lo", "advertise 2: nothing", "# 192.0.2.1: announced -> withheld (not_bound)"]
     );
     // Someone was faster.
@@ -192,7 +192,7 @@ fn i1_nothing_is_announced_on_an_address_that_was_asked_to_go() {
         story.check("alive", UP),
         ["# check alive Up", "# 192.0.2.1: withheld (check_down) -> withheld (not_bound)"]
     );
-    assert_eq!(story.tell(Event::AddressRemoved(on("lo", "192.0.2.1"))), [""; 0], "the question is open");
+    assert_eq!(story.tell(Event::Removed(on("lo", "192.0.2.1"))), [""; 0], "the question is open");
     assert_eq!(story.tell(done(on("lo", "192.0.2.1"))), ["bind 192.0.2.1 on lo"]);
     let added = story.bound(on("lo", "192.0.2.1"));
     assert_eq!(added[0], "advertise 3: 192.0.2.1");

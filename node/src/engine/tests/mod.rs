@@ -19,6 +19,7 @@ mod reach;
 mod recovery;
 mod reloads;
 mod restart;
+mod routes;
 mod shutdown;
 mod world;
 
@@ -40,8 +41,8 @@ use super::*;
 use crate::health::report::{CheckReport, HealthState, Outcome};
 use crate::media::bgp::ServiceRoutes;
 use crate::model::{
-    self, Announce, BindPolicy, Check, CheckKind, Condition, GracefulRestart, NextHops, OnDegraded, OnDown,
-    Peer, Preempt, Rank, Role, Target, TcpCheck,
+    self, Announce, BindPolicy, Carrier, Check, CheckKind, Condition, GracefulRestart, NextHops, OnDegraded,
+    OnDown, Peer, Preempt, Rank, Role, Target, TcpCheck,
 };
 use crate::names::PeerName;
 use crate::now::Now;
@@ -80,30 +81,30 @@ fn links() -> Links {
     INTERFACES.iter().map(|name| (index(name), link(name))).collect()
 }
 
-fn on(interface: &str, address: &str) -> Address {
-    Address::host(ip(address), index(interface))
+fn on(interface: &str, address: &str) -> Binding {
+    Binding::host(ip(address), index(interface))
 }
 
 /// Everything that is there, on a host with those interfaces.
-fn listed(addresses: BTreeMap<Address, AddressFact>) -> Event {
-    Event::Addresses(Listing { links: links(), addresses })
+fn listed(bindings: BTreeMap<Binding, BindingFact>) -> Event {
+    Event::Listed(Listing { links: links(), bindings })
 }
 
-fn list<const N: usize>(addresses: [(Address, Owner); N]) -> Event {
+fn list<const N: usize>(addresses: [(Binding, Owner); N]) -> Event {
     listed(addresses.map(|(address, owner)| (address, owner.into())).into())
 }
 
 /// The kernel's notification that an address is there.
-fn added(address: Address, owner: Owner) -> Event {
-    Event::AddressAdded(address, owner.into())
+fn added(address: Binding, owner: Owner) -> Event {
+    Event::Added(address, owner.into())
 }
 
 /// The kernel has done what it was asked for.
-fn done(address: Address) -> Event {
+fn done(address: Binding) -> Event {
     Event::Answered(address, Ok(()))
 }
 
-fn refused(address: Address, why: &str) -> Event {
+fn refused(address: Binding, why: &str) -> Event {
     Event::Answered(address, Err(why.into()))
 }
 
@@ -203,14 +204,21 @@ fn is_graceful(attributes: &RouteAttributes) -> bool {
 
 /// An effect as a line.
 fn show(told: &Told) -> String {
-    let at = |address: &Address| {
-        let name = INTERFACES.iter().find(|name| index(name) == address.index);
-        name.map_or_else(
-            || format!("{} on #{}", address.ip, address.index),
-            |name| format!("{} on {name}", address.ip),
-        )
+    let at = |binding: &Binding| {
+        let what = match binding.kind {
+            Kind::Address { .. } => binding.ip.to_string(),
+            Kind::Route { .. } => format!("route {}", binding.vip().short()),
+        };
+        let name = INTERFACES.iter().find(|name| index(name) == binding.index);
+        name.map_or_else(|| format!("{what} on #{}", binding.index), |name| format!("{what} on {name}"))
     };
-    let place = |place: &Place| format!("{} on {}", place.ip, place.interface);
+    let place = |place: &Place| {
+        let what = match place.route {
+            Some(vip) => format!("route {}", vip.short()),
+            None => place.ip.to_string(),
+        };
+        format!("{what} on {}", place.interface)
+    };
     match told {
         Told::Effect(Effect::Configure { restarted: None, .. }) => "configure".into(),
         Told::Effect(Effect::Configure { restarted: Some(preserved), .. }) => {
@@ -356,11 +364,13 @@ impl Story {
     /// Every VIP is bound, both routers have everything, every check is up; the version is 1.
     fn announced(config: Config) -> Self {
         let mut story = Self::begin(config);
-        let (addresses, checks): (Vec<Address>, Vec<CheckName>) = {
+        let (addresses, checks): (Vec<Binding>, Vec<CheckName>) = {
             let config = story.engine.config();
             let host = |service: &Service| {
-                let vips = service.vips.iter().filter(|vip| vip.is_host());
-                vips.map(|vip| Address::host(vip.ip(), index(&service.interface))).collect::<Vec<_>>()
+                let index = index(&service.interface);
+                let vips = service.vips.iter();
+                vips.filter_map(|vip| Some(Binding::ours(*vip, service.carrier(vip)?, index)))
+                    .collect::<Vec<_>>()
             };
             (config.services.values().flat_map(host).collect(), config.checks.keys().cloned().collect())
         };
@@ -391,14 +401,14 @@ impl Story {
     }
 
     /// The kernel puts an address on the host, and says so, and answers.
-    fn bound(&mut self, address: Address) -> Vec<String> {
+    fn bound(&mut self, address: Binding) -> Vec<String> {
         let effects = handle_all(&mut self.engine, [added(address, Owner::Us), done(address)], self.now);
         effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
     }
 
     /// The kernel takes it off, and says so, and answers.
-    fn unbound(&mut self, address: Address) -> Vec<String> {
-        let effects = handle_all(&mut self.engine, [Event::AddressRemoved(address), done(address)], self.now);
+    fn unbound(&mut self, address: Binding) -> Vec<String> {
+        let effects = handle_all(&mut self.engine, [Event::Removed(address), done(address)], self.now);
         effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
     }
 

@@ -5,7 +5,8 @@ use super::super::restart::Handover;
 use super::*;
 use crate::table::Table;
 
-/// A situation. Written in words: `lo` is ours on lo, `lo*` someone else's, `lo-` ours and about to be removed.
+/// A situation. Written in words: `lo` is ours on lo, `lo*` someone else's, `lo-` ours and about to be removed; `route lo` is
+/// a local route.
 #[derive(Debug, Default, Clone, Copy)]
 struct Case<'a> {
     wanted: Option<&'a str>,
@@ -27,14 +28,18 @@ struct Case<'a> {
 
 fn steps(case: Case<'_>) -> Vec<String> {
     let now = Instant::BOOT + 100 * SECOND;
-    let vip = ip("192.0.2.1");
+    let vip = net("192.0.2.1");
     let route = |there: bool| there.then(|| Arc::new(RouteAttributes::default()));
-    let routes = |there| route(there).map(|route| (IpNet::from(vip), route)).into_iter().collect::<Routes>();
+    let routes = |there| route(there).map(|route| (vip.prefix(), route)).into_iter().collect::<Routes>();
     let reroute = Reroute { from: route(case.advertised), to: route(case.routes) };
     let differs = case.advertised != case.routes;
     let extent = if case.partial { Extent::Partial } else { Extent::Whole };
+    let wanted = case.wanted.map(|wanted| match wanted.strip_prefix("route ") {
+        Some(interface) => (Carrier::Route, interface.to_owned()),
+        None => (Carrier::Address, wanted.to_owned()),
+    });
     let desired = Desired {
-        addresses: case.wanted.map(|interface| (vip, interface.to_owned())).into_iter().collect(),
+        bindings: wanted.map(|wanted| (vip, wanted)).into_iter().collect(),
         routes: routes(case.routes),
         extent,
     };
@@ -50,14 +55,18 @@ fn steps(case: Case<'_>) -> Vec<String> {
         sent_in: Table::default(),
         whole_since: None,
         left: 0,
-        changed: differs.then_some((vip.into(), reroute)).into_iter().collect(),
+        changed: differs.then_some((vip, reroute)).into_iter().collect(),
         missing_links: BTreeSet::new(),
     };
-    let mut facts = Facts { links: links(), addresses_known: !case.unknown, ..Facts::default() };
+    let mut facts = Facts { links: links(), is_listed: !case.unknown, ..Facts::default() };
     for held in case.held {
-        let address = on(held.trim_end_matches(['*', '-']), "192.0.2.1");
+        let place = held.trim_end_matches(['*', '-']);
+        let address = match place.strip_prefix("route ") {
+            Some(interface) => Binding::route(vip, index(interface)),
+            None => on(place, "192.0.2.1"),
+        };
         let owner = if held.ends_with('*') { Owner::Other } else { Owner::Us };
-        facts.addresses.insert(address, owner.into());
+        facts.bindings.insert(address, owner.into());
         if held.ends_with('-') {
             facts.asked.insert(address, Asked::Unbind);
         }
@@ -67,12 +76,16 @@ fn steps(case: Case<'_>) -> Vec<String> {
     }
     if let Some(seconds) = case.failed {
         let retry_at = now + u32::try_from(seconds).unwrap() * SECOND;
-        facts.address_errors.insert(on("lo", "192.0.2.1"), ("refused".into(), retry_at));
+        facts.binding_errors.insert(on("lo", "192.0.2.1"), ("refused".into(), retry_at));
     }
     let steps = plan(&desired, &actual, &facts, SECOND, now);
+    let at = |binding: Binding| {
+        let kind = if let Kind::Route { .. } = binding.kind { "route " } else { "" };
+        format!("{kind}{}", facts.links.name_of(binding.index))
+    };
     let show = |step: Step| match step {
-        Step::Bind(address) => format!("bind {}", facts.links.name_of(address.index)),
-        Step::Unbind(address) => format!("unbind {}", facts.links.name_of(address.index)),
+        Step::Bind(binding) => format!("bind {}", at(binding)),
+        Step::Unbind(binding) => format!("unbind {}", at(binding)),
         Step::Advertise(Advertised { version, routes, .. }) => {
             format!("advertise {}: {}", version.0, routes.len())
         }
@@ -102,6 +115,35 @@ fn an_address_is_bound_once_and_where_it_belongs() {
         (Case { held: &["eth0", "lo-"], ..lo }, &[]),
         (Case { held: &["eth0-", "lo"], ..lo }, &[]),
         (Case { held: &["eth0*", "lo"], ..lo }, &[]),
+    ];
+    for (case, expected) in table {
+        assert_eq!(steps(*case), *expected, "{case:?}");
+    }
+}
+
+#[test]
+fn i3_a_route_and_an_address_do_for_each_other_but_an_address_that_is_wanted_is_made() {
+    let route = Case { wanted: Some("route lo"), routes: true, advertised: true, ..Case::default() };
+    let address = Case { wanted: Some("lo"), ..route };
+    let table: &[(Case<'_>, &[&str])] = &[
+        (Case { held: &[], ..route }, &["bind route lo"]),
+        (Case { held: &["route lo"], ..route }, &[]),
+        // Someone else's, whatever it is, is used and left.
+        (Case { held: &["route lo*"], ..route }, &[]),
+        (Case { held: &["lo*"], ..route }, &[]),
+        (Case { held: &["eth0*", "route lo"], ..route }, &[]),
+        // The program that asked for an address may need one.
+        (Case { held: &["route lo*"], ..address }, &["bind lo"]),
+        // It changes: first the one, then not the other any more.
+        (Case { held: &["lo"], ..route }, &["bind route lo"]),
+        (Case { held: &["lo", "route lo-"], ..route }, &[]),
+        (Case { held: &["lo", "route lo"], ..route }, &["unbind lo"]),
+        (Case { held: &["lo", "route lo*"], ..route }, &["unbind lo"]),
+        (Case { held: &["route lo"], ..address }, &["bind lo"]),
+        (Case { held: &["route lo", "lo"], ..address }, &["unbind route lo"]),
+        (Case { held: &["route lo", "lo*"], ..address }, &["unbind route lo"]),
+        // Before it goes, so does what is announced.
+        (Case { held: &["route lo"], wanted: None, routes: false, ..route }, &["advertise 5: 0"]),
     ];
     for (case, expected) in table {
         assert_eq!(steps(*case), *expected, "{case:?}");
@@ -139,14 +181,17 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let now = Instant::BOOT;
     let route = Arc::new(RouteAttributes::default());
     let desired = Desired {
-        addresses: [(ip("192.0.2.1"), "lo".into()), (ip("192.0.2.2"), "lo".into())].into_iter().collect(),
+        bindings: ["192.0.2.1", "192.0.2.2"]
+            .map(|vip| (net(vip), (Carrier::Address, "lo".into())))
+            .into_iter()
+            .collect(),
         routes: [(net("192.0.2.1").prefix(), Arc::clone(&route))].into(),
         extent: Extent::Whole,
     };
     let owner = Owner::Us.into();
-    let addresses = [(on("lo", "192.0.2.1"), owner), (on("lo", "192.0.2.3"), owner)].into();
-    let facts = Facts { links: links(), addresses, addresses_known: true, ..Facts::default() };
-    let open = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip);
+    let bindings = [(on("lo", "192.0.2.1"), owner), (on("lo", "192.0.2.3"), owner)].into();
+    let facts = Facts { links: links(), bindings, is_listed: true, ..Facts::default() };
+    let open = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(net);
     let reroute = Reroute { from: None, to: Some(route) };
     let changed = [(net("192.0.2.1"), reroute)].into();
     let actual = Actual { open: open.into(), changed, ..Actual::default() };

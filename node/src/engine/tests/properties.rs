@@ -19,7 +19,7 @@ struct Shape {
     /// Whether web and dns have each other's VIP.
     swapped: bool,
     interfaces: [bool; 3],
-    bind_announced: [bool; 3],
+    binds: [BindPolicy; 3],
     demotes: bool,
     /// Whether web warms up, and does not preempt: never, or for a second.
     warms_up: bool,
@@ -61,7 +61,7 @@ impl Shape {
         for (i, service) in SERVICES.into_iter().enumerate() {
             let service = config.services.get_mut(service).unwrap();
             service.interface = if self.interfaces[i] { "eth0" } else { "lo" }.into();
-            service.bind = if self.bind_announced[i] { BindPolicy::Announced } else { BindPolicy::Always };
+            service.bind = self.binds[i];
         }
         config
             .services
@@ -97,8 +97,13 @@ fn shapes() -> impl Strategy<Value = Shape> {
     fn seldom() -> prop::bool::Weighted {
         prop::bool::weighted(0.2)
     }
+    let bind = prop_oneof![
+        3 => Just(BindPolicy::Always),
+        1 => Just(BindPolicy::Announced),
+        2 => Just(BindPolicy::Route),
+    ];
     let per_service =
-        (prop::array::uniform3(mostly()), prop::array::uniform3(seldom()), prop::array::uniform3(seldom()));
+        (prop::array::uniform3(mostly()), prop::array::uniform3(seldom()), prop::array::uniform3(bind));
     let rest = (
         seldom(),
         any::<bool>(),
@@ -117,7 +122,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
     ];
     (per_service, (seldom(), preempt, seldom()), rest).prop_map(
         |(
-            (services, interfaces, bind_announced),
+            (services, interfaces, binds),
             (warms_up, preempt, standby),
             (swapped, demotes, med, other_check, second_tor, slow, keep_addresses, graceful, no_peers),
         )| Shape {
@@ -127,7 +132,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
             services,
             swapped,
             interfaces,
-            bind_announced,
+            binds,
             demotes,
             med,
             other_check,
@@ -141,16 +146,25 @@ fn shapes() -> impl Strategy<Value = Shape> {
 }
 
 /// What may be on the host: VIPs, what an earlier configuration had, and what is no business of ours.
-fn addresses() -> impl Strategy<Value = Address> {
+fn bindings() -> impl Strategy<Value = Binding> {
     const IPS: [&str; 7] =
         ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "203.0.113.0", "192.0.2.99", "10.0.0.1"];
-    (prop::sample::select(&IPS[..]), prop::sample::select(&["lo", "eth0"][..]))
-        .prop_map(|(ip, at)| on(at, ip))
+    const PREFIXES: [&str; 5] =
+        ["192.0.2.1", "2001:db8::1", "203.0.113.0", "203.0.113.0/24", "198.51.100.0/24"];
+    let at = || prop::sample::select(&["lo", "eth0"][..]);
+    let address = (prop::sample::select(&IPS[..]), at()).prop_map(|(ip, at)| on(at, ip));
+    // As we make it, or as others do.
+    let route = (prop::sample::select(&PREFIXES[..]), at(), any::<bool>()).prop_map(|(vip, at, alike)| {
+        let route = Binding::route(net(vip), index(at));
+        let Kind::Route { length, metric } = route.kind else { unreachable!("it is a route") };
+        Binding { kind: Kind::Route { length, metric: if alike { metric } else { 0 } }, ..route }
+    });
+    prop_oneof![2 => address, 1 => route]
 }
 
-fn hosts() -> impl Strategy<Value = BTreeMap<Address, Owner>> {
+fn hosts() -> impl Strategy<Value = BTreeMap<Binding, Owner>> {
     let owner = prop_oneof![Just(Owner::Us), Just(Owner::Other)];
-    prop::collection::btree_map(addresses(), owner, 0..4)
+    prop::collection::btree_map(bindings(), owner, 0..4)
 }
 
 /// One thing that happens.
@@ -164,8 +178,8 @@ enum Op {
     KernelRefuses(bool),
     KernelMumbles(bool),
     Interface(Change),
-    SomeoneAdds(Address),
-    SomeoneRemoves(Address),
+    SomeoneAdds(Binding),
+    SomeoneRemoves(Binding),
     SessionUp(&'static str),
     SessionDown(&'static str),
     SessionCloses,
@@ -227,8 +241,8 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::KernelRefuses),
         1 => any::<bool>().prop_map(Op::KernelMumbles),
         2 => prop::sample::select(&CHANGES[..]).prop_map(Op::Interface),
-        2 => addresses().prop_map(Op::SomeoneAdds),
-        2 => addresses().prop_map(Op::SomeoneRemoves),
+        2 => bindings().prop_map(Op::SomeoneAdds),
+        2 => bindings().prop_map(Op::SomeoneRemoves),
         3 => tor().prop_map(Op::SessionUp),
         1 => tor().prop_map(Op::SessionDown),
         1 => Just(Op::SessionCloses),
@@ -246,7 +260,7 @@ fn ops() -> impl Strategy<Value = Op> {
 }
 
 /// A node whose sessions are up and whose checks have mostly passed, and then some life.
-fn lives(length: usize) -> impl Strategy<Value = (Shape, BTreeMap<Address, Owner>, Vec<Op>)> {
+fn lives(length: usize) -> impl Strategy<Value = (Shape, BTreeMap<Binding, Owner>, Vec<Op>)> {
     let beginning = prop::collection::vec(prop::bool::weighted(0.8), CHECKS.len() + TORS.len());
     (shapes(), hosts(), beginning, prop::collection::vec(ops(), 0..length)).prop_map(
         |(shape, host, begins, mut life)| {
@@ -265,7 +279,7 @@ fn lives(length: usize) -> impl Strategy<Value = (Shape, BTreeMap<Address, Owner
     )
 }
 
-fn lived((shape, host, ops): (Shape, BTreeMap<Address, Owner>, Vec<Op>)) -> World {
+fn lived((shape, host, ops): (Shape, BTreeMap<Binding, Owner>, Vec<Op>)) -> World {
     let mut world = World::new(shape.config(), host);
     for op in ops {
         op.happen(&mut world);
@@ -352,11 +366,8 @@ fn i9_shutdown(world: &mut World, end: &End) {
         .filter(|(_, standing)| standing.decision.verdict == Verdict::Announce)
         .map(|(vip, _)| *vip)
         .collect();
-    let host: BTreeSet<IpAddr> = world
-        .bound()
-        .filter(|address| world.kernel.contains_key(*address))
-        .map(|address| address.ip)
-        .collect();
+    let host: BTreeSet<Vip> =
+        world.bound().filter(|binding| world.kernel.contains_key(*binding)).map(Binding::vip).collect();
     world.mumbles = false;
     world.never_closes = end.never_closes;
     world.terminate();
@@ -383,10 +394,11 @@ fn i9_shutdown(world: &mut World, end: &End) {
     let may_stay = end.kernel_refuses || config.shutdown.keep_addresses;
     assert!(left.is_empty() || may_stay, "I9: left behind: {left:?}");
     if config.shutdown.keep_addresses {
-        let services = config.services.values().filter(|service| service.bind == BindPolicy::Always);
-        for vip in services.flat_map(|service| &service.vips).filter(|vip| vip.is_host()) {
-            let is_there = world.kernel.keys().any(|address| address.ip == vip.ip());
-            assert!(is_there || !host.contains(&vip.ip()), "I9: {vip} was not kept");
+        for service in config.services.values().filter(|service| service.bind.is_lasting()) {
+            for vip in service.vips.iter().filter(|vip| service.carrier(vip).is_some()) {
+                let is_there = world.kernel.keys().any(|binding| binding.vip() == *vip);
+                assert!(is_there || !host.contains(vip), "I9: {vip} was not kept");
+            }
         }
     }
     if alone {

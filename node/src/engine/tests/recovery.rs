@@ -58,8 +58,8 @@ fn degraded_checks_count_only_where_no_better_ones_are_enough() {
     let now = Instant::BOOT;
     let mut facts = Facts {
         links: links(),
-        addresses: [(on("lo", "192.0.2.1"), Owner::Us.into())].into(),
-        addresses_known: true,
+        bindings: [(on("lo", "192.0.2.1"), Owner::Us.into())].into(),
+        is_listed: true,
         ..Facts::default()
     };
     for (check, state, limit) in [

@@ -187,7 +187,7 @@ fn i2_an_address_that_comes_late_waits_like_one_that_stayed() {
     let mut story = Story::announced(two());
     story.tell(Event::PeerDown("tor-a".into()));
     story.tell(Event::PeerDown("tor-b".into()));
-    story.tell(Event::AddressRemoved(on("lo", "192.0.2.1")));
+    story.tell(Event::Removed(on("lo", "192.0.2.1")));
     assert_eq!(story.wait(ms(50)), ["50 bind 192.0.2.1 on lo"]);
     story.reload(config([("dns", service(["192.0.2.2"], ["answers"]))]));
     story.wait(2 * SECOND);

@@ -186,8 +186,8 @@ fn a_family_is_preserved_when_all_that_was_announced_of_it_is_still_bound() {
     let mut config = graceful();
     config.services.insert("v6".into(), service(["2001:db8::1"], ["alive"]));
     for (announced, addresses, expected) in TABLE {
-        let addresses = addresses.iter().map(|(vip, owner)| (on("lo", vip), (*owner).into())).collect();
-        let facts = Facts { links: links(), addresses, addresses_known: true, ..Facts::default() };
+        let bindings = addresses.iter().map(|(vip, owner)| (on("lo", vip), (*owner).into())).collect();
+        let facts = Facts { links: links(), bindings, is_listed: true, ..Facts::default() };
         let announced = announced.map(|vips| vips.iter().map(|vip| net(vip)).collect());
         let preserved = super::super::restart::preserved(&config, &facts, announced.as_ref());
         assert_eq!(preserved, expected.iter().copied().collect(), "{announced:?} {facts:?}");

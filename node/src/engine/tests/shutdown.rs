@@ -35,9 +35,7 @@ fn i9_the_phases_of_a_shutdown_exactly() {
     assert_eq!(story.tell(Event::PeersStopped), ["unbind 192.0.2.1 on lo", "# unbinding"]);
     assert_eq!(story.unbound(on("lo", "192.0.2.1")), ["exit", "# done"]);
     assert_eq!(story.engine.deadline(), None);
-    for event in
-        [Event::Shutdown, Event::Tick, Event::PeersStopped, Event::AddressRemoved(on("lo", "192.0.2.1"))]
-    {
+    for event in [Event::Shutdown, Event::Tick, Event::PeersStopped, Event::Removed(on("lo", "192.0.2.1"))] {
         assert_eq!(story.tell(event), [""; 0], "the end is the end");
     }
 }
@@ -118,11 +116,11 @@ fn i9_on_a_busy_host_the_unbinding_goes_on_as_long_as_the_kernel_removes_address
     let (last, others) = vips.split_last().unwrap();
     for vip in others {
         assert_eq!(story.wait(4 * SECOND), [""; 0], "{vip}");
-        story.tell(Event::AddressRemoved(on("lo", vip)));
+        story.tell(Event::Removed(on("lo", vip)));
         story.tell(done(on("lo", vip)));
     }
     assert_eq!(story.wait(4 * SECOND), [""; 0]);
-    story.tell(Event::AddressRemoved(on("lo", last)));
+    story.tell(Event::Removed(on("lo", last)));
     assert_eq!(story.tell(done(on("lo", last))), ["exit", "# done"]);
 }
 

@@ -24,7 +24,7 @@ pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) now: Instant,
     /// What is on the host.
-    pub(super) kernel: BTreeMap<Address, Owner>,
+    pub(super) kernel: BTreeMap<Binding, Owner>,
     links: Links,
     /// Interfaces that there were.
     made: u32,
@@ -32,7 +32,7 @@ pub(super) struct World {
     pub(super) refuses: bool,
     /// Whether it does as it was asked, and the answer is lost.
     pub(super) mumbles: bool,
-    requests: VecDeque<(Address, Asked)>,
+    requests: VecDeque<(Binding, Asked)>,
     kernel_says: VecDeque<Event>,
     /// Answers, each with how much was said before it.
     answers: VecDeque<(usize, Event)>,
@@ -51,14 +51,14 @@ pub(super) struct World {
     /// Every set since the last shutdown, and when it was given.
     pub(super) history: Vec<(Instant, Routes)>,
     /// What routers keep of the predecessor's, until they were told everything or it is too late.
-    stale: BTreeMap<PeerName, BTreeSet<IpAddr>>,
+    stale: BTreeMap<PeerName, BTreeSet<Vip>>,
     stale_until: Instant,
     /// What routers keep of a session that has ended, and until when.
     kept: BTreeMap<PeerName, (Instant, Routes)>,
     // What the rules rest on, told apart from what the engine makes of it.
-    told: BTreeMap<Address, Owner>,
+    told: BTreeMap<Binding, Owner>,
     told_links: Links,
-    leaving: BTreeSet<Address>,
+    leaving: BTreeSet<Binding>,
     verdicts: BTreeMap<CheckName, bool>,
     /// VIPs that keep what they had until these checks have settled, and when those have at the latest.
     keeps: BTreeMap<Vip, (bool, BTreeSet<CheckName>)>,
@@ -66,8 +66,8 @@ pub(super) struct World {
     drains: BTreeMap<ServiceName, (Instant, Option<Instant>)>,
     /// VIPs that a drain or the shutdown found announced: until when, and the last route; `None`: withheld meanwhile.
     graceful: BTreeMap<Vip, (Instant, Option<Arc<RouteAttributes>>)>,
-    /// Since when no router and no advertised set has an address that was announced once.
-    free_since: BTreeMap<IpAddr, Option<Instant>>,
+    /// Since when no router and no advertised set has a VIP that was announced once.
+    free_since: BTreeMap<Vip, Option<Instant>>,
 }
 
 /// A router and the session with it.
@@ -109,10 +109,13 @@ enum Concerns<'a> {
 }
 
 impl World {
-    pub(super) fn new(config: Config, kernel: BTreeMap<Address, Owner>) -> Self {
+    pub(super) fn new(config: Config, kernel: BTreeMap<Binding, Owner>) -> Self {
         let now = Instant::BOOT;
-        let left: BTreeSet<IpAddr> =
-            kernel.iter().filter(|(_, owner)| **owner == Owner::Us).map(|(address, _)| address.ip).collect();
+        let left: BTreeSet<Vip> = kernel
+            .iter()
+            .filter(|(_, owner)| **owner == Owner::Us)
+            .map(|(binding, _)| binding.vip())
+            .collect();
         let keeps = config.peers.iter().filter(|(_, peer)| peer.graceful_restart.is_some());
         let first = super::super::restart::restart_time(&config).map_or(Extent::Whole, |_| Extent::Partial);
         let mut world = Self {
@@ -174,7 +177,7 @@ impl World {
             // It is all right, too, when it is gone already.
             Asked::Unbind => {
                 if self.kernel.remove(&address).is_some() {
-                    self.says(Event::AddressRemoved(address));
+                    self.says(Event::Removed(address));
                 }
                 Ok(())
             }
@@ -187,7 +190,7 @@ impl World {
     }
 
     /// Someone else puts an address on the host, unless it is there already.
-    pub(super) fn someone_adds(&mut self, address: Address) {
+    pub(super) fn someone_adds(&mut self, address: Binding) {
         let Some(address) = self.on_this_host(address).filter(|at| !self.kernel.contains_key(at)) else {
             return;
         };
@@ -196,11 +199,11 @@ impl World {
     }
 
     /// Someone else takes an address off the host, whosever it is.
-    pub(super) fn someone_removes(&mut self, address: Address) {
+    pub(super) fn someone_removes(&mut self, address: Binding) {
         if let Some(address) = self.on_this_host(address)
             && self.kernel.remove(&address).is_some()
         {
-            self.says(Event::AddressRemoved(address));
+            self.says(Event::Removed(address));
         }
     }
 
@@ -211,7 +214,7 @@ impl World {
             (Change::Gone, Some(index)) => {
                 let gone = self.kernel.extract_if(.., |address, _| address.index == index);
                 for (address, _) in gone.collect::<Vec<_>>() {
-                    self.says(Event::AddressRemoved(address));
+                    self.says(Event::Removed(address));
                 }
                 self.links.remove(index);
                 self.says(Event::Link(index, None));
@@ -241,17 +244,17 @@ impl World {
     }
 
     /// What was meant to be on eth0 is on what that is now.
-    fn on_this_host(&self, address: Address) -> Option<Address> {
+    fn on_this_host(&self, address: Binding) -> Option<Binding> {
         let index = if address.index == index("eth0") { self.eth0()? } else { address.index };
-        Some(Address { index, ..address })
+        Some(Binding { index, ..address })
     }
 
     /// The whole list, as after an overrun: what was said before it is lost, but for the answers.
     pub(super) fn kernel_lists(&mut self) {
         self.kernel_says.clear();
         self.heard = self.said;
-        let addresses = self.kernel.iter().map(|(address, owner)| (*address, (*owner).into())).collect();
-        self.says(Event::Addresses(Listing { links: self.links.clone(), addresses }));
+        let bindings = self.kernel.iter().map(|(address, owner)| (*address, (*owner).into())).collect();
+        self.says(Event::Listed(Listing { links: self.links.clone(), bindings }));
     }
 
     fn says(&mut self, event: Event) {

@@ -32,16 +32,16 @@ impl World {
 
     /// What the engine is told of addresses, by the letter.
     pub(super) fn note(&mut self, event: &Event) {
-        if let Event::Addresses(Listing { links, addresses }) = event {
+        if let Event::Listed(Listing { links, bindings }) = event {
             self.told_links.clone_from(links);
-            self.told = addresses.iter().map(|(address, fact)| (*address, fact.owner)).collect();
+            self.told = bindings.iter().map(|(address, fact)| (*address, fact.owner)).collect();
         } else if let Event::Link(index, Some(link)) = event {
             self.told_links.insert(*index, link.clone());
         } else if let Event::Link(index, None) = event {
             self.told_links.remove(*index);
-        } else if let Event::AddressAdded(address, fact) = event {
+        } else if let Event::Added(address, fact) = event {
             self.told.insert(*address, fact.owner);
-        } else if let Event::AddressRemoved(address) = event {
+        } else if let Event::Removed(address) = event {
             self.told.remove(address);
         } else if let Event::Answered(address, _) = event {
             self.leaving.remove(address);
@@ -146,13 +146,13 @@ impl World {
     }
 
     pub(super) fn look_who_holds_what(&mut self) {
-        for vip in self.advertised.routes.keys().map(|prefix| Vip::from(*prefix)).filter(Vip::is_host) {
-            self.free_since.insert(vip.ip(), None);
+        for prefix in self.advertised.routes.keys() {
+            self.free_since.insert(Vip::from(*prefix), None);
         }
-        let vips: Vec<IpAddr> = self.free_since.keys().copied().collect();
-        for ip in vips {
-            let taken = self.advertised.routes.contains_key(&ip.into()) || self.is_held(ip.into());
-            let since = self.free_since.entry(ip).or_default();
+        let vips: Vec<Vip> = self.free_since.keys().copied().collect();
+        for vip in vips {
+            let taken = self.advertised.routes.contains_key(&vip.prefix()) || self.is_held(vip);
+            let since = self.free_since.entry(vip).or_default();
             *since = if taken { None } else { since.or(Some(self.now)) };
         }
     }

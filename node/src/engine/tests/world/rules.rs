@@ -4,23 +4,33 @@ use super::*;
 
 impl World {
     /// What the engine may take for bound.
-    pub(in crate::engine::tests) fn bound(&self) -> impl Iterator<Item = &Address> {
+    pub(in crate::engine::tests) fn bound(&self) -> impl Iterator<Item = &Binding> {
         self.told.keys().filter(|address| !self.leaving.contains(*address))
     }
 
-    fn is_bound(&self, ip: IpAddr) -> bool {
-        self.bound().any(|address| address.ip == ip && is_up(&self.told_links, address))
+    fn is_bound(&self, vip: Vip) -> bool {
+        self.bound().any(|binding| binding.vip() == vip && is_up(&self.told_links, binding))
     }
 
-    /// Why nobody reaches the service at this address, if that is so. When it may be announced again that was taken away is
+    /// Whether it may be announced only while it is bound: a wider prefix has to be where its service says so.
+    fn is_carried(&self, vip: &Vip) -> bool {
+        let mut services =
+            self.engine.config().services.values().filter(|service| service.vips.contains(vip));
+        vip.is_host() || services.any(|service| service.bind == BindPolicy::Route)
+    }
+
+    /// Why nobody reaches the service at this VIP, if that is so. When it may be announced again that was taken away is
     /// the engine's to know.
-    fn obstacle(&self, ip: IpAddr) -> Option<&'static str> {
-        let contest = self.engine.facts().contests.get(&ip).filter(|contest| contest.is_repeated());
+    fn obstacle(&self, vip: &Vip) -> Option<&'static str> {
+        if !self.is_carried(vip) {
+            return None;
+        }
+        let contest = self.engine.facts().contests.get(vip).filter(|contest| contest.is_repeated());
         if contest.is_some_and(|contest| !contest.may_be_announced(self.now)) {
             Some("contested")
-        } else if self.is_bound(ip) {
+        } else if self.is_bound(*vip) {
             None
-        } else if self.bound().any(|address| address.ip == ip) {
+        } else if self.bound().any(|binding| binding.vip() == *vip) {
             Some("unusable")
         } else {
             Some("not_bound")
@@ -32,8 +42,11 @@ impl World {
         if !self.kernel_says.is_empty() {
             return;
         }
-        for vip in self.advertised.routes.keys().map(|prefix| Vip::from(*prefix)).filter(Vip::is_host) {
-            let is_there = |address: &Address| address.ip == vip.ip() && is_up(&self.links, address);
+        for vip in self.advertised.routes.keys().map(|prefix| Vip::from(*prefix)) {
+            if !self.is_carried(&vip) {
+                continue;
+            }
+            let is_there = |binding: &Binding| binding.vip() == vip && is_up(&self.links, binding);
             assert!(self.kernel.keys().any(is_there), "I1: {vip} is announced, and not on the host");
         }
     }
@@ -76,7 +89,7 @@ impl World {
         if stopping && leaving.is_none() {
             return ("withheld", Some("shutdown"));
         }
-        let bound = !vip.is_host() || self.obstacle(vip.ip()).is_none();
+        let bound = self.obstacle(vip).is_none();
         let gone =
             (stopping || drain.is_some()) && leaving.is_some_and(|(_, route)| route.is_none() || !bound);
         // A condition is settled when it does not matter how the unsettled checks turn out.
@@ -87,7 +100,7 @@ impl World {
             (_, true, OnDown::Withdraw) => ("withheld", Some("check_down")),
             _ if drain.is_some() && gone => ("withheld", Some("drained")),
             _ if gone => ("withheld", Some("shutdown")),
-            _ if vip.is_host() && self.obstacle(vip.ip()).is_some() => ("withheld", self.obstacle(vip.ip())),
+            _ if !bound => ("withheld", self.obstacle(vip)),
             _ if drain.is_some() => ("demoted", Some("draining")),
             _ if stopping => ("demoted", Some("shutting_down")),
             (_, true, OnDown::Demote) => ("demoted", Some("check_down")),
@@ -216,16 +229,19 @@ impl World {
     }
 
     pub(super) fn i2_all_of_it_is_bound(&self, routes: &Routes) {
-        for vip in routes.keys().map(|prefix| Vip::from(*prefix)).filter(Vip::is_host) {
-            assert!(self.is_bound(vip.ip()), "I2: {vip} is announced and not bound");
+        for vip in routes.keys().map(|prefix| Vip::from(*prefix)) {
+            assert!(!self.is_carried(&vip) || self.is_bound(vip), "I2: {vip} is announced and not bound");
         }
     }
 
-    pub(super) fn i2_nobody_needs_it(&self, address: &Address) {
-        if self.is_bound(address.ip) {
-            return; // Its other interface goes on.
+    pub(super) fn i2_nobody_needs_it(&self, address: &Binding) {
+        let vip = address.vip();
+        if self.is_bound(vip) {
+            return; // Its other interface goes on, or the other kind.
         }
-        let vip = Vip::from(address.ip);
+        if self.advertised.routes.contains_key(&vip.prefix()) && !self.is_carried(&vip) {
+            return; // It is announced without being bound, and its service says so.
+        }
         assert!(!self.advertised.routes.contains_key(&vip.prefix()), "I2: {vip} is unbound and announced");
         if self.engine.facts().hurry || self.engine.facts().sessions_closed {
             return;
@@ -233,15 +249,15 @@ impl World {
         let unbinding =
             matches!(self.engine.facts().shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
         assert!(unbinding || !self.is_held(vip), "I2: {vip} is unbound and a router has the route");
-        let stale = self.now < self.stale_until && self.stale.values().any(|vips| vips.contains(&address.ip));
+        let stale = self.now < self.stale_until && self.stale.values().any(|vips| vips.contains(&vip));
         assert!(unbinding || !stale, "I2: {vip} is unbound and a router keeps the route of before");
-        if let (Some(since), false) = (self.free_since.get(&address.ip), unbinding) {
+        if let (Some(since), false) = (self.free_since.get(&vip), unbinding) {
             let earliest = since.map(|since| since + self.engine.config().shutdown.unbind_delay);
             assert!(earliest.is_some_and(|at| at <= self.now), "I2: {vip} is unbound too early");
         }
     }
 
-    pub(super) fn i3_it_is_ours(&self, address: &Address) {
+    pub(super) fn i3_it_is_ours(&self, address: &Binding) {
         assert_eq!(self.told.get(address), Some(&Owner::Us), "I3: {address:?} is not ours to remove");
     }
 
@@ -256,7 +272,7 @@ impl World {
             match effect {
                 Effect::Bind(address) | Effect::Unbind(address) => {
                     assert!(
-                        !vips.contains_key(&Vip::from(address.ip)),
+                        !vips.contains_key(&address.vip()),
                         "I4: {effect:?} for an event of {service} alone"
                     );
                 }
@@ -307,24 +323,27 @@ impl World {
         for (name, router) in &self.routers {
             assert_eq!(router.holds, self.advertised.routes, "{name} has what is advertised");
         }
-        let ours: BTreeSet<&Address> = self
+        let ours: BTreeSet<&Binding> = self
             .kernel
             .iter()
             .filter(|(_, owner)| **owner == Owner::Us)
             .map(|(address, _)| address)
             .collect();
         for address in &ours {
-            let wanted = self.engine.desired.addresses.get(&address.ip);
-            let index = wanted.and_then(|interface| self.links.index_of(interface));
-            assert_eq!(index, Some(address.index), "{address:?} was left behind");
+            let vip = address.vip();
+            let wanted = self.engine.desired.bindings.get(&vip);
+            let ours = wanted.and_then(|(carrier, interface)| {
+                Some(Binding::ours(vip, *carrier, self.links.index_of(interface)?))
+            });
+            assert_eq!(ours, Some(**address), "it was left behind");
         }
-        for ip in self.engine.desired.addresses.keys() {
-            assert!(self.kernel.keys().any(|address| address.ip == *ip), "{ip} is not bound");
+        for vip in self.engine.desired.bindings.keys() {
+            assert!(self.kernel.keys().any(|binding| binding.vip() == *vip), "{vip} is not bound");
         }
     }
 }
 
-fn is_up(links: &Links, address: &Address) -> bool {
+fn is_up(links: &Links, address: &Binding) -> bool {
     links.get(address.index).is_some_and(|link| link.up)
 }
 

@@ -1,0 +1,349 @@
+//! What carries a VIP on this host, as far as decisions need it: an address on an interface, or a local route. What the kernel
+//! has said, and nothing else.
+//!
+//! ```text
+//!  Address   192.0.2.10/32 on lo             any program sees it: `ip addr`, bind(2), source address selection
+//!  Route     local 192.0.2.0/24 dev lo       packets are delivered here; a whole prefix costs as much as one address
+//! ```
+//!
+//! Both make the kernel deliver what is sent to the VIP, so either is enough to announce it, and a service changes from one to
+//! the other by having both for a moment. The route that the kernel itself makes of every address is part of the address, and
+//! not known here.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Asked, Facts};
+use crate::model::{Carrier, Service};
+use crate::vip::Vip;
+
+/// The metric of our local routes. The kernel's own have none, and those of `ip route add` have none or 1024: whoever else has
+/// a local route to a VIP keeps it beside ours.
+pub const ROUTE_METRIC: u32 = 86;
+
+/// Something on an interface that makes a VIP local. It is known by everything that the kernel tells two of them apart by: the
+/// same IP address may be on one interface twice, with different prefix lengths or far ends. An interface is known by its
+/// index: its name may change, and be another interface's a moment later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The address; of a wider prefix the first one.
+    pub ip: IpAddr,
+    /// The index of its interface.
+    pub index: u32,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+/// What a [`Binding`] is to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Kind {
+    /// A route of type local in the table local.
+    Route {
+        /// The length of its prefix.
+        length: u8,
+        /// Its metric.
+        metric: u32,
+    },
+    /// An address.
+    Address {
+        /// The prefix length.
+        length: u8,
+        /// The other end of a point-to-point address.
+        far: Option<IpAddr>,
+    },
+}
+
+impl Ord for Binding {
+    /// As they would be ordered field by field; numbers are compared faster than the bytes of them.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ip = match (self.ip, other.ip) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => ours.to_bits().cmp(&theirs.to_bits()),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => ours.to_bits().cmp(&theirs.to_bits()),
+            (IpAddr::V4(_), IpAddr::V6(_)) => Ordering::Less,
+            (IpAddr::V6(_), IpAddr::V4(_)) => Ordering::Greater,
+        };
+        ip.then_with(|| (self.index, self.kind).cmp(&(other.index, other.kind)))
+    }
+}
+
+impl PartialOrd for Binding {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Binding {
+    /// The address as we put it on an interface: as a host address.
+    pub fn host(ip: IpAddr, index: u32) -> Self {
+        let length = if ip.is_ipv4() { 32 } else { 128 };
+        Self { ip, index, kind: Kind::Address { length, far: None } }
+    }
+
+    /// The local route as we make it.
+    pub fn route(vip: Vip, index: u32) -> Self {
+        let length = vip.prefix().prefix_len();
+        Self { ip: vip.ip(), index, kind: Kind::Route { length, metric: ROUTE_METRIC } }
+    }
+
+    /// What we make of a VIP.
+    pub fn ours(vip: Vip, carrier: Carrier, index: u32) -> Self {
+        match carrier {
+            Carrier::Address => Self::host(vip.ip(), index),
+            Carrier::Route => Self::route(vip, index),
+        }
+    }
+
+    /// What it makes local: an address one address, whatever its prefix length; a route all that it leads to.
+    pub fn vip(&self) -> Vip {
+        match self.kind {
+            Kind::Address { .. } => self.ip.into(),
+            // The kernel has no prefix that is longer than its addresses.
+            Kind::Route { length, .. } => IpNet::new(self.ip, length).map_or(self.ip.into(), Vip::from),
+        }
+    }
+
+    /// Whether it serves whoever wants this: an address does all that a route does, and more.
+    fn serves(&self, carrier: Carrier) -> bool {
+        match self.kind {
+            Kind::Address { .. } => true,
+            Kind::Route { .. } => carrier == Carrier::Route,
+        }
+    }
+
+    /// It for people, on the interface of this name.
+    pub(super) fn place(&self, interface: String) -> Place {
+        let route = matches!(self.kind, Kind::Route { .. }).then(|| self.vip());
+        Place { ip: self.ip, interface, route }
+    }
+
+    /// The first in order of all that begin with `ip`.
+    pub fn first(ip: IpAddr) -> Self {
+        Self { ip, index: 0, kind: Kind::Route { length: 0, metric: 0 } }
+    }
+}
+
+/// What is known of a binding that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BindingFact {
+    /// Who put it there.
+    pub owner: Owner,
+    /// Whether the kernel lets anybody use it.
+    pub state: AddressState,
+}
+
+impl From<Owner> for BindingFact {
+    fn from(owner: Owner) -> Self {
+        Self { owner, state: AddressState::Usable }
+    }
+}
+
+/// Who put something on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// We, or a predecessor that crashed: it carries our protocol number (IFA_PROTO, rtm_protocol), and one daemon runs in a
+    /// network namespace.
+    Us,
+    /// Someone else. Used if it is a VIP, never touched.
+    Other,
+}
+
+/// What the flags of an address say. Deprecated is usable: the host only prefers other sources, which for a VIP is the
+/// point. So is optimistic (RFC 4429).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressState {
+    /// The kernel answers for it.
+    Usable,
+    /// Duplicate address detection is under way (RFC 4862).
+    Tentative,
+    /// Duplicate address detection has found another host with it.
+    Duplicate,
+}
+
+/// Why an address that is on the host is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unusable {
+    /// Duplicate address detection has not ended.
+    Tentative,
+    /// Duplicate address detection has failed.
+    Duplicate,
+    /// The interface is administratively down. One without a carrier is not: what comes in elsewhere is delivered.
+    InterfaceDown,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tentative => "duplicate address detection has not ended",
+            Self::Duplicate => "duplicate address detection failed",
+            Self::InterfaceDown => "the interface is down",
+        })
+    }
+}
+
+/// A binding and the name of its interface, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The address; of a wider prefix the first one.
+    pub ip: IpAddr,
+    /// The interface's name.
+    pub interface: String,
+    /// The prefix of a local route; `None`: it is an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Vip>,
+}
+
+/// What should carry a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// What it should be.
+    pub carrier: Carrier,
+    /// The name of the interface that it belongs on.
+    pub interface: &'a str,
+}
+
+impl<'a> Wanted<'a> {
+    /// What a service wants for one of its VIPs; `None`: it is announced and never bound.
+    pub fn by(service: &'a Service, vip: &Vip) -> Option<Self> {
+        service.carrier(vip).map(|carrier| Self { carrier, interface: &service.interface })
+    }
+
+    /// What that is at present; `None`: there is no such interface.
+    pub(super) fn of(self, vip: Vip, facts: &Facts) -> Option<Binding> {
+        Some(Binding::ours(vip, self.carrier, facts.links.index_of(self.interface)?))
+    }
+}
+
+impl Facts {
+    /// Whether `vip` is on this host and usable, on whichever interface and whoever put it there, and is not about to go.
+    pub fn is_bound(&self, vip: Vip) -> bool {
+        self.lasting(vip).any(|(binding, held)| self.unusable(binding, held).is_none())
+    }
+
+    /// Why a binding that is there is of no use.
+    pub fn unusable(&self, binding: &Binding, held: &BindingFact) -> Option<Unusable> {
+        match held.state {
+            AddressState::Tentative => Some(Unusable::Tentative),
+            AddressState::Duplicate => Some(Unusable::Duplicate),
+            AddressState::Usable => {
+                let up = self.links.get(binding.index).is_some_and(|link| link.up);
+                (!up).then_some(Unusable::InterfaceDown)
+            }
+        }
+    }
+
+    /// Whether `vip` is nowhere on this host, nor on its way there.
+    pub(super) fn is_absent(&self, vip: Vip) -> bool {
+        !self.is_asked(vip) && self.holders(vip).next().is_none()
+    }
+
+    /// Whether the kernel owes an answer about `vip`.
+    pub(super) fn is_asked(&self, vip: Vip) -> bool {
+        of(&self.asked, vip).next().is_some()
+    }
+
+    /// Where `vip` is bound and not about to go, and by whom.
+    pub(super) fn lasting(&self, vip: Vip) -> impl Iterator<Item = (&Binding, &BindingFact)> {
+        self.holders(vip).filter(|(binding, _)| self.asked.get(*binding) != Some(&Asked::Unbind))
+    }
+
+    /// Where `vip` is bound, and by whom.
+    pub fn holders(&self, vip: Vip) -> impl Iterator<Item = (&Binding, &BindingFact)> {
+        of(&self.bindings, vip)
+    }
+
+    /// What is ours to remove.
+    pub fn ours(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(|(_, held)| held.owner == Owner::Us).map(|(binding, _)| binding)
+    }
+
+    /// What of it carries `vip`.
+    pub(super) fn ours_of(&self, vip: Vip) -> impl Iterator<Item = &Binding> {
+        self.holders(vip).filter(|(_, held)| held.owner == Owner::Us).map(|(binding, _)| binding)
+    }
+
+    /// Whether nothing of ours is on the host, nor on its way there.
+    pub(super) fn is_clean(&self) -> bool {
+        self.is_listed && self.asked.is_empty() && self.ours().next().is_none()
+    }
+
+    /// Whether nothing is to be done for `vip` to be as wanted: it is, or what someone else has put there does as well.
+    pub(super) fn is_there(&self, vip: Vip, wanted: Wanted<'_>) -> bool {
+        let ours = wanted.of(vip, self);
+        let index = ours.map(|ours| ours.index);
+        self.lasting(vip).any(|(binding, held)| match held.owner {
+            Owner::Us => ours == Some(*binding),
+            Owner::Other => {
+                binding.serves(wanted.carrier)
+                    && (index == Some(binding.index) || self.unusable(binding, held).is_none())
+            }
+        })
+    }
+
+    /// Why `vip` cannot be bound as wanted, if something is known to be in its way.
+    pub fn obstacle(&self, vip: Vip, wanted: Wanted<'_>) -> Option<String> {
+        match wanted.of(vip, self) {
+            None if self.is_listed => Some(format!("there is no interface {:?}", wanted.interface)),
+            None => None,
+            Some(ours) => self.binding_errors.get(&ours).map(|(error, _)| error.clone()),
+        }
+    }
+
+    /// The name to show for the interface of a binding: `wanted`, if it is called that among others.
+    pub fn shown_name(&self, binding: &Binding, wanted: &str) -> String {
+        if self.links.index_of(wanted) == Some(binding.index) {
+            wanted.to_owned()
+        } else {
+            self.links.name_of(binding.index)
+        }
+    }
+
+    /// A binding for people.
+    pub fn place(&self, binding: &Binding) -> Place {
+        binding.place(self.links.name_of(binding.index))
+    }
+}
+
+/// What is known of a VIP in a map by binding.
+fn of<T>(map: &BTreeMap<Binding, T>, vip: Vip) -> impl Iterator<Item = (&Binding, &T)> {
+    let of_ip = map.range(Binding::first(vip.ip())..).take_while(move |(binding, _)| binding.ip == vip.ip());
+    of_ip.filter(move |(binding, _)| binding.vip() == vip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_and_its_first_address_are_two_vips_and_an_address_is_one_whatever_its_length() {
+        let (host, wide): (Vip, Vip) = ("192.0.2.0".parse().unwrap(), "192.0.2.0/24".parse().unwrap());
+        let address =
+            Binding { kind: Kind::Address { length: 24, far: None }, ..Binding::host(host.ip(), 2) };
+        let all = [Binding::route(wide, 1), Binding::route(host, 1), Binding::host(host.ip(), 1), address];
+        assert_eq!(all.map(|binding| binding.vip()), [wide, host, host, host]);
+        let map: BTreeMap<Binding, ()> = all.map(|binding| (binding, ())).into();
+        let found = |vip| of(&map, vip).map(|(binding, ())| *binding).collect::<Vec<_>>();
+        assert_eq!((found(wide), found(host)), (vec![all[0]], all[1..].to_vec()));
+        assert!(all.iter().all(|binding| *binding > Binding::first(host.ip())));
+    }
+
+    #[test]
+    fn a_note_of_addresses_is_read_as_it_was_ever_written() {
+        let written = r#"{"ip":"192.0.2.10","index":1,"length":32,"far":null}"#;
+        let address = Binding::host("192.0.2.10".parse().unwrap(), 1);
+        assert_eq!(serde_json::to_string(&address).unwrap(), written);
+        let route = Binding::route("2001:db8::/64".parse().unwrap(), 1);
+        for binding in [address, route] {
+            let json = serde_json::to_string(&binding).unwrap();
+            assert_eq!(serde_json::from_str::<Binding>(&json).unwrap(), binding, "{json}");
+        }
+    }
+}
