@@ -8,6 +8,7 @@
 //! | `successor` | a graceful restart whose program takes its time, or that is asked for twice |
 //! | `kept` | stopped while a router keeps the routes of a session that is gone |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
+//! | `routes` | VIPs and prefixes that are bound as local routes |
 //! | `boot` | started before the addresses, routes and ports that it needs are there |
 //! | `renamed` | peers that get another name, or settings that do not concern the session |
 //! | `exporters` | another routing daemon on the same host |
@@ -78,6 +79,7 @@ mod package;
 mod paths;
 mod rack;
 mod renamed;
+mod routes;
 mod scale;
 mod sessions;
 mod signals;
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
     let groups = [
         sessions::trials(),
         addresses::trials(),
+        routes::trials(),
         next_hops::trials(),
         boot::trials(),
         start::trials(),
