@@ -37,7 +37,7 @@
 //! | probes | [`check::runner`] | a thousand TLS handshakes or a stuck resolver cannot delay a KEEPALIVE |
 //! | bfd | [`vipcast_bgp::net::bfd`], while a peer has it | load must not look like a dead host |
 //! | netlink | [`vip`]: requests | a request waits for whoever configures the network just then |
-//! | addresses | [`vip`]: notifications | that an address is gone is known at once, whatever is asked meanwhile |
+//! | addresses | [`vip`]: notifications | that an address or a route is gone is known at once, whatever is asked meanwhile |
 //! | journal | [`journal`]: what happened, put into words | a thousand lines hold up no withdrawal |
 //! | state | [`state`]: what is saved | a disk that hangs costs what is not saved, and nothing else |
 //! | note | [`vip`], on kernels before 5.18: which addresses are ours | the same |
@@ -70,9 +70,10 @@
 //! | what follows when a service is healthy again | `recovery` in [`vipcast_node::engine`] |
 //! | what SIGTERM does | `shutdown` in [`vipcast_node::engine`] |
 //! | a restart that the routers wait for | `restart` in [`vipcast_node::engine`]; [`vipcast_node::handover`] for what has to be ready, [`restart`] for the change of process |
-//! | how addresses are put on the host, and what is believed of it | [`vip`] |
-//! | what an address or interface of the kernel means | `kernel` (folding) and `address` (usable or not) in [`vipcast_node::engine`] |
-//! | who keeps taking an address away | `contest` in [`vipcast_node::engine`] |
+//! | how addresses and local routes are put on the host, and what is believed of it | [`vip`] |
+//! | what carries a VIP, and what of someone else's does as well | `binding` in [`vipcast_node::engine`] |
+//! | what an address, route or interface of the kernel means | `kernel` (folding) and `binding` (usable or not) in [`vipcast_node::engine`] |
+//! | who keeps taking an address or a route away | `contest` in [`vipcast_node::engine`] |
 //! | that one daemon runs in a network namespace | [`vip::namespace`] |
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | which address is a next hop | [`vipcast_bgp::host`] |
