@@ -8,7 +8,11 @@
 //! Answers come on another socket than notifications, so nothing orders the two; but the kernel notifies before it answers.
 //! So whatever the requester has done is taken first, then all notifications are read and told, and only then what was
 //! taken. Between two answers an address may have come and gone, and that is what is told.
+//!
+//! Of an IPv6 address the kernel tells when it has looked at it once more, which may be after the answer. Such an answer waits
+//! for the notification for a moment ([`LATE`]).
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -34,6 +38,8 @@ const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 const ROOM: usize = 16 << 20;
 /// Between two listings that nothing gives cause for.
 const AUDIT: Duration = Duration::from_secs(20);
+/// How long an answer waits for the notification of what it is about.
+const LATE: Duration = Duration::from_millis(50);
 /// Before the kernel is asked again for what it did not give.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -55,6 +61,8 @@ pub(super) struct Listener {
     pub(super) notes: Notes,
     /// Told of the first listing.
     pub(super) ready: Option<oneshot::Sender<()>>,
+    /// What was put on the host and was not heard of yet, and until when the answer waits for that.
+    pub(super) late: VecDeque<(Binding, Instant)>,
     /// When a listing is due.
     pub(super) list_at: Instant,
     /// Whether one is under way.
@@ -65,7 +73,10 @@ impl Listener {
     pub(super) fn run(mut self) {
         loop {
             self.list_if_due();
-            let timeout = (!self.lists).then(|| self.list_at.saturating_duration_since(Instant::now()));
+            let list_at = (!self.lists).then_some(self.list_at);
+            let late = self.late.front().map(|(_, until)| *until);
+            let due = list_at.into_iter().chain(late).min();
+            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
             if let Err(error) = readable(&[self.socket.as_fd(), self.wake.as_fd()], timeout) {
                 trouble!(%error, "cannot wait for address changes: trying again");
                 std::thread::sleep(PAUSE);
@@ -74,6 +85,7 @@ impl Listener {
             rustix::io::read(&*self.wake, &mut [0; 8]).ok();
             let done: Vec<Done> = self.done.try_iter().collect();
             self.hear();
+            self.tell_late();
             for done in done {
                 match done {
                     Done::Answers(answers) => {
@@ -167,6 +179,16 @@ impl Listener {
         }
     }
 
+    /// Gives the answers that have waited for what has been heard by now, or for long enough.
+    fn tell_late(&mut self) {
+        while let Some((binding, until)) = self.late.front().copied()
+            && (self.view.has(&binding) || until <= Instant::now())
+        {
+            self.late.pop_front();
+            self.tell(Event::Answered(binding, Ok(())));
+        }
+    }
+
     fn answered(&mut self, binding: Binding, asked: Asked, result: Result<(), Refusal>) {
         let suspicious = match (&result, asked) {
             // It may have been carried out.
@@ -177,6 +199,10 @@ impl Listener {
         };
         if suspicious {
             self.list_soon();
+        }
+        if result.is_ok() && asked == Asked::Bind && !self.view.has(&binding) {
+            self.late.push_back((binding, Instant::now() + LATE));
+            return;
         }
         let result =
             result.map_err(|refusal| in_words(&binding, &self.view.name_of(binding.index), &refusal));

@@ -26,6 +26,7 @@ mod route;
 mod socket;
 mod view;
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, mpsc as sync};
@@ -102,6 +103,7 @@ impl Binder {
             events,
             notes,
             ready: Some(ready),
+            late: VecDeque::new(),
             list_at: Instant::now(),
             lists: false,
         };
