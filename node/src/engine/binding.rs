@@ -11,7 +11,6 @@
 //! not known here.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -247,7 +246,8 @@ impl Facts {
 
     /// Whether the kernel owes an answer about `vip`.
     pub(super) fn is_asked(&self, vip: Vip) -> bool {
-        of(&self.asked, vip).next().is_some()
+        let of_ip = self.asked.range(Binding::first(vip.ip())..);
+        of_ip.take_while(|(asked, _)| asked.ip == vip.ip()).any(|(asked, _)| asked.vip() == vip)
     }
 
     /// Where `vip` is bound and not about to go, and by whom.
@@ -257,7 +257,7 @@ impl Facts {
 
     /// Where `vip` is bound, and by whom.
     pub fn holders(&self, vip: Vip) -> impl Iterator<Item = (&Binding, &BindingFact)> {
-        of(&self.bindings, vip)
+        self.bindings.of(vip)
     }
 
     /// What is ours to remove.
@@ -312,14 +312,9 @@ impl Facts {
     }
 }
 
-/// What is known of a VIP in a map by binding.
-fn of<T>(map: &BTreeMap<Binding, T>, vip: Vip) -> impl Iterator<Item = (&Binding, &T)> {
-    let of_ip = map.range(Binding::first(vip.ip())..).take_while(move |(binding, _)| binding.ip == vip.ip());
-    of_ip.filter(move |(binding, _)| binding.vip() == vip)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Bindings;
     use super::*;
 
     #[test]
@@ -329,9 +324,14 @@ mod tests {
             Binding { kind: Kind::Address { length: 24, far: None }, ..Binding::host(host.ip(), 2) };
         let all = [Binding::route(wide, 1), Binding::route(host, 1), Binding::host(host.ip(), 1), address];
         assert_eq!(all.map(|binding| binding.vip()), [wide, host, host, host]);
-        let map: BTreeMap<Binding, ()> = all.map(|binding| (binding, ())).into();
-        let found = |vip| of(&map, vip).map(|(binding, ())| *binding).collect::<Vec<_>>();
-        assert_eq!((found(wide), found(host)), (vec![all[0]], all[1..].to_vec()));
+        let mut bindings = Bindings::from(all.map(|binding| (binding, Owner::Us.into())));
+        let found = |bindings: &Bindings, vip| bindings.of(vip).map(|(known, _)| *known).collect::<Vec<_>>();
+        assert_eq!((found(&bindings, wide), found(&bindings, host)), (vec![all[0]], all[1..].to_vec()));
+        assert_eq!(bindings.remove(&all[2]), Some(Owner::Us.into()));
+        assert_eq!((bindings.remove(&all[2]), bindings.get(&all[2])), (None, None));
+        assert_eq!(found(&bindings, host), [all[1], all[3]]);
+        assert!([all[0], all[1], all[3]].iter().all(|binding| bindings.remove(binding).is_some()));
+        assert_eq!(bindings, Bindings::default());
         assert!(all.iter().all(|binding| *binding > Binding::first(host.ip())));
     }
 

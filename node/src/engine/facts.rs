@@ -11,6 +11,7 @@ use vipcast_bgp::{PrefixMap, Version};
 
 use super::Left;
 use super::binding::{Binding, BindingFact};
+use super::bindings::Bindings;
 use super::contest::Contest;
 use super::drains::{Drain, Drains, Leaving, Order, Scope};
 use super::kept::Kept;
@@ -179,7 +180,7 @@ pub struct Facts {
     /// Interfaces of the host.
     pub links: Links,
     /// Addresses and local routes on the host.
-    pub bindings: BTreeMap<Binding, BindingFact>,
+    pub bindings: Bindings,
     /// Whether the two were ever filled; before that nothing may be concluded from their emptiness.
     pub is_listed: bool,
     /// What the kernel was asked to do and has not answered yet.

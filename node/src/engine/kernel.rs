@@ -26,14 +26,15 @@ impl Engine {
     pub(super) fn fold_listing(&mut self, listing: Listing, now: Instant, out: &mut Outbox) -> Touched {
         let Listing { links, bindings } = listing;
         let known = std::mem::replace(&mut self.facts.is_listed, true);
+        let bindings = bindings.into_iter().collect();
         if known && self.facts.bindings == bindings && self.facts.links == links {
             return Touched::Nothing;
         }
         let before = std::mem::replace(&mut self.facts.bindings, bindings);
         let old_links = std::mem::replace(&mut self.facts.links, links);
         if known {
-            for (binding, fact) in &before {
-                if !self.facts.bindings.contains_key(binding) {
+            for (binding, fact) in before.iter() {
+                if self.facts.bindings.get(binding).is_none() {
                     let place = binding.place(old_links.name_of(binding.index));
                     self.note_loss(*binding, *fact, place, now, out);
                 }
@@ -42,11 +43,11 @@ impl Engine {
             let adopted = self.facts.ours().map(|binding| What::AddressAdopted(self.facts.place(binding)));
             adopted.for_each(|what| out.tell(what));
         }
-        let listed: Vec<Vip> = self.facts.bindings.keys().map(Binding::vip).collect();
+        let listed: Vec<Vip> = self.facts.bindings.vips().collect();
         for vip in &listed {
             self.note_return(*vip, now);
         }
-        self.actual.reopen(before.keys().map(Binding::vip).chain(listed));
+        self.actual.reopen(before.vips().chain(listed));
         self.actual.reopen(self.desired.bindings.keys().copied());
         if !known {
             self.begin_restart(now, out);
@@ -69,8 +70,8 @@ impl Engine {
             self.actual.reopen(wanted.map(|(vip, _)| *vip));
             return Touched::All;
         }
-        let on_it: Vec<Vip> =
-            (self.facts.bindings.keys()).filter(|binding| binding.index == index).map(Binding::vip).collect();
+        let on_it = self.facts.bindings.iter().filter(|(binding, _)| binding.index == index);
+        let on_it: Vec<Vip> = on_it.map(|(binding, _)| binding.vip()).collect();
         let services = on_it.iter().filter_map(|vip| self.service_of(vip)).collect::<BTreeSet<_>>();
         if services.is_empty() {
             return Touched::Nothing;
@@ -111,7 +112,7 @@ impl Engine {
         out: &mut Outbox,
     ) -> Touched {
         let asked = self.facts.asked.remove(&binding);
-        let is_held = self.facts.bindings.contains_key(&binding);
+        let is_held = self.facts.bindings.get(&binding).is_some();
         match (asked, result) {
             (None, _) => return Touched::Nothing,
             (Some(Asked::Bind), Ok(())) if !is_held => {

@@ -12,6 +12,7 @@
 //! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
 
 mod binding;
+mod bindings;
 mod carry;
 mod cause;
 mod condition;
@@ -43,6 +44,7 @@ use vipcast_bgp::{Extent, RouteAttributes, Version};
 pub use self::binding::{
     AddressState, Binding, BindingFact, Kind, Owner, Place, ROUTE_METRIC, Unusable, Wanted,
 };
+pub use self::bindings::Bindings;
 pub use self::contest::Contest;
 pub use self::decide::Decision;
 use self::decide::decide;

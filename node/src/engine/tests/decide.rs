@@ -150,7 +150,7 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
             facts.leaving.insert(net("192.0.2.1"), Leaving { until, rank: None, out: false });
         }
         if !bound {
-            facts.bindings.clear();
+            facts.bindings = Bindings::default();
         }
         let case = (check, on_down, drained.is_some(), shutdown, bound);
         assert_eq!(say(&service, &facts, now), expected, "{case:?}");
@@ -190,7 +190,7 @@ fn an_address_is_bound_from_the_start_or_only_while_it_could_be_announced() {
     for (check, always, announced) in [("up", true, true), ("down", true, false), ("quiet", true, false)] {
         for (policy, expected) in [(BindPolicy::Always, always), (BindPolicy::Announced, announced)] {
             let service = Service { bind: policy, ..service(["192.0.2.1"], [check]) };
-            let facts = Facts { bindings: BTreeMap::new(), ..facts(now) };
+            let facts = Facts { bindings: Bindings::default(), ..facts(now) };
             let decision = decide(&"web".into(), &service, &facts, now).pop_first().unwrap().1;
             assert_eq!(decision.bind, expected, "{check} {policy:?}");
         }
