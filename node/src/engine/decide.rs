@@ -20,18 +20,18 @@ pub struct Decision {
     pub bind: bool,
 }
 
-/// Decides about every VIP of a service.
-pub(super) fn decide(
+/// Decides about VIPs of a service.
+pub(super) fn decide<'a>(
     name: &ServiceName,
     service: &Service,
+    vips: impl Iterator<Item = &'a Vip> + Clone,
     facts: &Facts,
     now: Instant,
 ) -> BTreeMap<Vip, Decision> {
     // What is about to leave does so VIP by VIP: not all of them may have been announced.
     let leaves = facts.shutdown.is_some() || facts.is_drained(name.as_str());
     let alike = !service.checks.differs_by_vip() && !service.recovers() && !leaves;
-    let alike =
-        alike && (facts.kept.is_empty() || !service.vips.iter().any(|vip| facts.kept.contains_key(vip)));
+    let alike = alike && (facts.kept.is_empty() || !vips.clone().any(|vip| facts.kept.contains_key(vip)));
     let common = alike.then(|| intent(name, service, None, facts, now));
     let stays = match facts.shutdown {
         Some(Shutdown::Unbinding { .. } | Shutdown::Done) => false,
@@ -54,7 +54,7 @@ pub(super) fn decide(
         };
         (*vip, Decision { verdict, bind })
     };
-    service.vips.iter().map(decision).collect()
+    vips.map(decision).collect()
 }
 
 /// Why nobody can reach the service at this VIP through this host, whatever its health. One that is never bound has nothing in

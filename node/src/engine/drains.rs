@@ -321,7 +321,7 @@ impl Engine {
         let standing = &self.standing;
         let over = self.facts.leaving.iter().filter(|(_, leaving)| leaving.until <= now);
         let services = over.filter_map(|(vip, _)| standing.get(vip).map(|standing| standing.service.clone()));
-        let mut touched = Touched::Services(services.collect());
+        let mut touched = Touched::services(services.collect());
         if self.facts.drains.deadline().is_some_and(|at| at <= now) {
             for (scope, _) in Arc::make_mut(&mut self.facts.drains).lift_ended(now) {
                 out.tell(What::Undrained(scope.clone(), None));
@@ -383,7 +383,7 @@ impl Engine {
     fn touched_by(scope: Scope) -> Touched {
         match scope {
             Scope::Everything => Touched::All,
-            Scope::Service(service) => Touched::Services([service].into()),
+            Scope::Service(service) => Touched::services([service].into()),
         }
     }
 }

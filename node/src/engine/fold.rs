@@ -8,44 +8,45 @@ use vipcast_bgp::Instant;
 use super::facts::{CheckFact, Event, PeerFact};
 use super::{Engine, kept, shutdown};
 use crate::health::report::{CheckReport, HealthState};
-use crate::model::{Config, Peer, Service};
+use crate::model::{Config, Peer};
 use crate::names::{CheckName, PeerName, ServiceName};
 use crate::outbox::Outbox;
 use crate::record::What;
 use crate::table::Table;
+use crate::vip::Vip;
 
 /// What an event may change.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Touched {
     /// Nothing that a decision or a plan rests on.
     Nothing,
-    /// The plan, and the decisions about these services.
-    Services(BTreeSet<ServiceName>),
+    /// The plan, and the decisions about these services, and about these VIPs alone.
+    These(BTreeSet<ServiceName>, BTreeSet<Vip>),
     /// Everything.
     All,
 }
 
 impl Touched {
-    pub(super) const PLAN: Self = Self::Services(BTreeSet::new());
+    pub(super) const PLAN: Self = Self::These(BTreeSet::new(), BTreeSet::new());
 
-    /// The services to be decided about.
-    pub(super) fn services(self, config: &Config) -> impl Iterator<Item = (&ServiceName, &Service)> {
-        let (some, all) = match self {
-            Self::Nothing => (None, None),
-            Self::Services(names) => (Some(names), None),
-            Self::All => (None, Some(&config.services)),
-        };
-        let some = some.into_iter().flatten();
-        some.filter_map(|name| config.services.get_key_value(&name)).chain(all.into_iter().flatten())
+    /// The plan, and the decisions about these services.
+    pub(super) fn services(names: BTreeSet<ServiceName>) -> Self {
+        Self::These(names, BTreeSet::new())
+    }
+
+    /// The plan, and the decision about this VIP, if it is one.
+    pub(super) fn vip(vip: Vip) -> Self {
+        Self::These(BTreeSet::new(), [vip].into())
     }
 
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Nothing, touched) | (touched, Self::Nothing) => touched,
             (Self::All, _) | (_, Self::All) => Self::All,
-            (Self::Services(mut services), Self::Services(others)) => {
+            (Self::These(mut services, mut vips), Self::These(others, other_vips)) => {
                 services.extend(others);
-                Self::Services(services)
+                vips.extend(other_vips);
+                Self::These(services, vips)
             }
         }
     }
@@ -200,7 +201,7 @@ impl Engine {
         if before == Some(verdict) && was_degraded == degraded.is_some() {
             return Touched::Nothing;
         }
-        self.users.get(&check).map_or(Touched::Nothing, |users| Touched::Services(users.clone()))
+        self.users.get(&check).map_or(Touched::Nothing, |users| Touched::services(users.clone()))
     }
 
     fn fold_peer(&mut self, peer: PeerName, change: impl FnOnce(&mut PeerFact)) -> Touched {
@@ -224,7 +225,7 @@ impl Engine {
         let pending = self.fold_pending(now, out);
         let mut touched = self.fold_recovery_time(now);
         touched.extend(self.fold_contest_time(now, out));
-        Touched::Services(touched).and(pending).and(self.fold_drain_time(now, out))
+        Touched::services(touched).and(pending).and(self.fold_drain_time(now, out))
     }
 }
 

@@ -176,7 +176,7 @@ impl Engine {
             self.facts.checks.insert(check.clone(), fact);
             self.settled(&check, true);
             touched = touched.and(
-                self.users.get(&check).map_or(Touched::Nothing, |users| Touched::Services(users.clone())),
+                self.users.get(&check).map_or(Touched::Nothing, |users| Touched::services(users.clone())),
             );
             out.tell(What::Check { check, state, detail });
         }

@@ -77,7 +77,7 @@ impl Engine {
             return Touched::Nothing;
         }
         self.actual.reopen(on_it);
-        Touched::Services(services)
+        Touched::services(services)
     }
 
     pub(super) fn fold_added(&mut self, binding: Binding, fact: BindingFact, now: Instant) -> Touched {
@@ -87,7 +87,7 @@ impl Engine {
         if before == Some(fact) && !mended {
             return Touched::Nothing;
         }
-        match self.services_of(&binding) {
+        match self.vip_of(&binding) {
             // Someone else's business.
             touched if touched == Touched::PLAN && fact.owner == Owner::Other && !mended => Touched::Nothing,
             touched => touched,
@@ -97,11 +97,11 @@ impl Engine {
     pub(super) fn fold_removed(&mut self, binding: Binding, now: Instant, out: &mut Outbox) -> Touched {
         let mended = self.facts.binding_errors.remove(&binding).is_some();
         let Some(fact) = self.facts.bindings.remove(&binding) else {
-            return if mended { self.services_of(&binding) } else { Touched::Nothing };
+            return if mended { self.vip_of(&binding) } else { Touched::Nothing };
         };
         let place = self.facts.place(&binding);
         self.note_loss(binding, fact, place, now, out);
-        self.services_of(&binding)
+        self.vip_of(&binding)
     }
 
     pub(super) fn fold_answer(
@@ -134,7 +134,7 @@ impl Engine {
                 }
             }
         }
-        self.services_of(&binding)
+        self.vip_of(&binding)
     }
 
     /// Ends the contests that are over, and says whose VIPs may be another thing now.
@@ -186,11 +186,11 @@ impl Engine {
         }
     }
 
-    /// The service that has the VIP, which is looked at again.
-    fn services_of(&mut self, binding: &Binding) -> Touched {
+    /// The VIP, which is looked at again, and of its service nothing else.
+    fn vip_of(&mut self, binding: &Binding) -> Touched {
         let vip = binding.vip();
         self.actual.reopen([vip]);
-        Touched::Services(self.service_of(&vip).into_iter().collect())
+        if self.standing.contains_key(&vip) { Touched::vip(vip) } else { Touched::PLAN }
     }
 
     fn service_of(&self, vip: &Vip) -> Option<ServiceName> {

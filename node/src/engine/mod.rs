@@ -61,7 +61,7 @@ pub use self::recovery::{Held, HeldBack, Recovery};
 pub use self::restart::Restart;
 pub use self::verdict::{Demotion, Reason, Verdict};
 use crate::effect::Effect;
-use crate::model::{Config, Service};
+use crate::model::Config;
 use crate::names::{CheckName, ServiceName};
 use crate::outbox::Outbox;
 use crate::table::Table;
@@ -202,18 +202,51 @@ impl Engine {
         if touched == Touched::All {
             self.forget_unconfigured(&config, out);
         }
-        for (name, service) in touched.services(&config) {
-            let decisions = self.decide(name, service, now);
-            self.set(name, service, decisions, now, out);
+        match touched {
+            Touched::Nothing => {}
+            Touched::These(services, vips) => {
+                for (service, vips) in self.by_service(vips, &services) {
+                    self.decide(&config, &service, Some(&vips), now, out);
+                }
+                services.iter().for_each(|service| self.decide(&config, service, None, now, out));
+            }
+            Touched::All => {
+                config.services.keys().for_each(|service| self.decide(&config, service, None, now, out));
+            }
         }
         self.end_restart(now, out);
         self.plan(now, out);
     }
 
-    /// Decides about every VIP of a service.
-    fn decide(&mut self, name: &ServiceName, service: &Service, now: Instant) -> BTreeMap<Vip, Decision> {
-        self.note_recovery(service, now);
-        decide(name, service, &self.facts, now)
+    /// The VIPs of services that are not decided about as a whole.
+    fn by_service(
+        &self,
+        vips: BTreeSet<Vip>,
+        whole: &BTreeSet<ServiceName>,
+    ) -> BTreeMap<ServiceName, BTreeSet<Vip>> {
+        let mut by_service: BTreeMap<ServiceName, BTreeSet<Vip>> = BTreeMap::new();
+        for vip in vips {
+            if let Some(standing) = self.standing.get(&vip).filter(|it| !whole.contains(&it.service)) {
+                by_service.entry(standing.service.clone()).or_default().insert(vip);
+            }
+        }
+        by_service
+    }
+
+    /// Decides about these VIPs of a service, or about all that it has, and sets what should be so.
+    fn decide(
+        &mut self,
+        config: &Config,
+        service: &ServiceName,
+        vips: Option<&BTreeSet<Vip>>,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        let Some((name, service)) = config.services.get_key_value(service) else { return };
+        let vips = vips.unwrap_or(&service.vips);
+        self.note_recovery(service, vips.iter(), now);
+        let decisions = decide(name, service, vips.iter(), &self.facts, now);
+        self.set(name, service, decisions, now, out);
     }
 
     /// When [`Event::Tick`] is due. It may have passed already; any event that comes later stands for it.

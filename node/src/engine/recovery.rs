@@ -144,11 +144,16 @@ impl Engine {
     }
 
     /// Notes for each VIP of a service whether it is down, and what begins when it no longer is.
-    pub(super) fn note_recovery(&mut self, service: &Service, now: Instant) {
+    pub(super) fn note_recovery<'a>(
+        &mut self,
+        service: &Service,
+        vips: impl Iterator<Item = &'a Vip>,
+        now: Instant,
+    ) {
         if !service.recovers() {
             return;
         }
-        for vip in &service.vips {
+        for vip in vips {
             let before = self.facts.recovering.get(vip).copied().unwrap_or_default();
             let health = health(&service.checks, Some(vip), &self.facts);
             let after = before.after(&health, service, now);
@@ -210,7 +215,7 @@ impl Engine {
         }
         self.facts.recovering.retain(|_, recovery| *recovery != Recovery::default());
         out.tell(What::Promoted(service.clone(), order));
-        Touched::Services([service].into())
+        Touched::services([service].into())
     }
 
     /// When something is over.

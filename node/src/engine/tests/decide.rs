@@ -32,7 +32,7 @@ fn facts(now: Instant) -> Facts {
 }
 
 fn say(service: &Service, facts: &Facts, now: Instant) -> String {
-    let decisions = decide(&"web".into(), service, facts, now);
+    let decisions = decide(&"web".into(), service, service.vips.iter(), facts, now);
     let (vip, Decision { verdict, bind }) = decisions.first_key_value().unwrap();
     let route = ServiceRoutes::new(service).of(vip, verdict);
     let prepended = route.as_ref().map(|route| "+".repeat(route.as_path_prepend.into())).unwrap_or_default();
@@ -54,7 +54,7 @@ fn a_check_of_each_vip_decides_about_that_vip_alone() {
         checks: Condition::All(vec![one("up2"), of_each]),
         ..service(["192.0.2.1"], ["up"])
     };
-    let decisions = decide(&"web".into(), &service, &facts, now);
+    let decisions = decide(&"web".into(), &service, service.vips.iter(), &facts, now);
     let words = decisions.values().map(|decision| decision.verdict.word()).collect::<Vec<_>>();
     assert_eq!(words, ["withheld", "announced"]);
 }
@@ -191,12 +191,13 @@ fn an_address_is_bound_from_the_start_or_only_while_it_could_be_announced() {
         for (policy, expected) in [(BindPolicy::Always, always), (BindPolicy::Announced, announced)] {
             let service = Service { bind: policy, ..service(["192.0.2.1"], [check]) };
             let facts = Facts { bindings: Bindings::default(), ..facts(now) };
-            let decision = decide(&"web".into(), &service, &facts, now).pop_first().unwrap().1;
+            let decision =
+                decide(&"web".into(), &service, service.vips.iter(), &facts, now).pop_first().unwrap().1;
             assert_eq!(decision.bind, expected, "{check} {policy:?}");
         }
     }
-    let wide =
-        decide(&"web".into(), &service(["192.0.2.0/24"], ["up"]), &facts(now), now).pop_first().unwrap().1;
+    let wide = service(["192.0.2.0/24"], ["up"]);
+    let wide = decide(&"web".into(), &wide, wide.vips.iter(), &facts(now), now).pop_first().unwrap().1;
     assert_eq!((wide.verdict.word(), wide.bind), ("announced", false), "a wider prefix is never bound");
 }
 
@@ -214,7 +215,7 @@ fn a_route_carries_what_is_configured_and_prefixes_of_a_family_share_it() {
         large_communities: [].into(),
         next_hop: NextHops { v4: Some(Ipv4Addr::new(10, 0, 1, 9)), v6: None },
     };
-    let decisions = decide(&"web".into(), &service, &facts(now), now);
+    let decisions = decide(&"web".into(), &service, service.vips.iter(), &facts(now), now);
     let mut of = ServiceRoutes::new(&service);
     let routes: Vec<_> =
         decisions.iter().filter_map(|(vip, decision)| of.of(vip, &decision.verdict)).collect();

@@ -42,7 +42,7 @@ use crate::health::report::{CheckReport, HealthState, Outcome};
 use crate::media::bgp::ServiceRoutes;
 use crate::model::{
     self, Announce, BindPolicy, Carrier, Check, CheckKind, Condition, GracefulRestart, NextHops, OnDegraded,
-    OnDown, Peer, Preempt, Rank, Role, Target, TcpCheck,
+    OnDown, Peer, Preempt, Rank, Role, Service, Target, TcpCheck,
 };
 use crate::names::PeerName;
 use crate::now::Now;
