@@ -65,6 +65,7 @@
 //! | what a verdict means to routers | [`vipcast_node::media`] |
 //! | the fact behind a reason, in the log, `explain` and the API | `engine::cause` |
 //! | when a VIP is called announced, and what is said when no router has it | [`vipcast_node::engine::reach`] |
+//! | how one of thousands is found | [`vipcast_node::table`]; `bindings` in [`vipcast_node::engine`]; routes in [`vipcast_bgp::PrefixMap`] |
 //! | the order of bind, announce, withdraw, unbind | `plan` in [`vipcast_node::engine`], and nowhere else |
 //! | what holds a condition, and what degraded means for it | `condition` in [`vipcast_node::engine`] |
 //! | what follows when a service is healthy again | `recovery` in [`vipcast_node::engine`] |

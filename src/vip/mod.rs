@@ -11,9 +11,9 @@
 //! an answer to a request closes a question. Listings are asked for at the start, when notifications were lost, when an
 //! answer does not fit, and from time to time.
 //!
-//! Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), our routes the route protocol 86, so that whoever comes after a crash knows them as
-//! ours; the kernel itself is the state file (I3). That no other daemon that lives has any of them is what the lock of the
-//! network namespace is for ([`namespace`]). Older kernels: a note of the addresses in the state
+//! Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), our routes the route protocol 86, so that whoever
+//! comes after a crash knows them as ours; the kernel itself is the state file (I3). That no other daemon that lives has any of
+//! them is what the lock of the network namespace is for ([`namespace`]). Older kernels: a note of the addresses in the state
 //! directory instead.
 
 mod here;
