@@ -119,7 +119,7 @@ impl AdjRibOut {
         for Change { prefix, old, new } in before.diff(&wanted) {
             self.forget_plan(&prefix, old);
             let has = self.behind.remove(&prefix).unwrap_or_else(|| old.cloned());
-            if has.as_ref() != new {
+            if !self.egress.sends_the_same(family_of(&prefix), has.as_deref(), new.map(Arc::as_ref)) {
                 self.behind.insert(prefix, has);
             }
             self.plan(prefix, new);
@@ -309,6 +309,39 @@ impl Egress {
         } else {
             None
         }
+    }
+
+    /// Whether the peer would be told the same of both routes, or has none of either: LOCAL_PREF stays inside an AS
+    /// (RFC 4271 §5.1.5), and our AS path is empty there.
+    fn sends_the_same(
+        &self,
+        family: Family,
+        one: Option<&RouteAttributes>,
+        other: Option<&RouteAttributes>,
+    ) -> bool {
+        let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+        let told = |route: &RouteAttributes| match self.context.peering {
+            Peering::External => (u32::from(route.as_path_prepend), self.next_hop(family, route)),
+            Peering::Internal => {
+                (route.local_pref.unwrap_or(DEFAULT_LOCAL_PREF), self.next_hop(family, route))
+            }
+        };
+        let RouteAttributes {
+            as_path_prepend: _,
+            local_pref: _,
+            next_hop: _,
+            med,
+            communities,
+            extended_communities,
+            link_bandwidth,
+            large_communities,
+        } = one;
+        told(one) == told(other)
+            && *med == other.med
+            && *communities == other.communities
+            && *extended_communities == other.extended_communities
+            && *link_bandwidth == other.link_bandwidth
+            && *large_communities == other.large_communities
     }
 
     /// The route's own next hop if it has one of the right family, else the session's.

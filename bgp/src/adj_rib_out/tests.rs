@@ -226,6 +226,31 @@ fn an_internal_session_gets_an_empty_path_and_local_pref() {
     }
 }
 
+#[test]
+fn i7_what_stays_inside_an_as_is_no_news_outside_and_the_other_way_round() {
+    let plain = RouteAttributes::default;
+    let path = RouteAttributes { as_path_prepend: 3, ..plain() };
+    let preferred = RouteAttributes { local_pref: Some(200), ..plain() };
+    let default = RouteAttributes { local_pref: Some(100), ..plain() };
+    let own = RouteAttributes { next_hop: Some(NEXT_HOP.into()), ..plain() };
+    let med = RouteAttributes { med: Some(0), ..plain() };
+    let changes =
+        [(path, true, false), (preferred, false, true), (default, false, false), (own, false, false)];
+    for (changed, outside, inside) in changes.into_iter().chain([(med, true, true)]) {
+        for (context, is_news) in
+            [(SessionContext::external(), outside), (SessionContext::internal(), inside)]
+        {
+            let mut rib = AdjRibOut::new(egress(context));
+            rib.set(&set(&["192.0.2.1/32"], plain()));
+            drain(&mut rib);
+            rib.set(&set(&["192.0.2.1/32"], changed.clone()));
+            assert_eq!(!drain(&mut rib).is_empty(), is_news, "{changed:?} on {context:?}");
+            rib.set(&set(&["192.0.2.1/32"], plain()));
+            assert_eq!(!drain(&mut rib).is_empty(), is_news, "{changed:?} back on {context:?}");
+        }
+    }
+}
+
 /// RFC 6793 §4.2.2.
 #[test]
 fn a_two_octet_session_gets_as_trans_and_as4_path() {

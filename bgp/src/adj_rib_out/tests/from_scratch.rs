@@ -46,10 +46,16 @@ impl FromScratch {
         for (prefix, attributes) in wanted {
             if let Some(reason) = self.egress.obstacle(&prefix, attributes) {
                 self.withhold(prefix, reason);
-            } else if self.resend.contains(&prefix) || self.sent.get(&prefix) != Some(attributes) {
+            } else if self.resend.contains(&prefix) || !self.has(&prefix, attributes) {
                 self.announce.entry(Arc::clone(attributes)).or_default().push(prefix);
             }
         }
+    }
+
+    /// Whether the peer was told the same, to the byte.
+    fn has(&self, prefix: &IpNet, attributes: &RouteAttributes) -> bool {
+        let update = |route: &RouteAttributes| self.egress.reach(family_of(prefix), route, &[*prefix]);
+        self.sent.get(prefix).is_some_and(|sent| update(sent) == update(attributes))
     }
 
     fn set_next_hops(&mut self, next_hops: SessionNextHops, routes: &Routes) {
