@@ -158,9 +158,9 @@ impl Asking<'_> {
     }
 
     async fn say_to(&self, address: SocketAddr, words: &[u8], limit: Limit) -> Result<Said, String> {
-        let saying = async { said::say(self.socket(address)?, address, words).await };
-        let said = limit.within(saying).await.ok_or_else(|| limit.exceeded("no connection"))?;
-        said.map_err(|error| self.in_words(&error))
+        let socket = self.socket(address).map_err(|error| self.in_words(&error))?;
+        let said = limit.within(said::say(socket, address, words)).await;
+        said.ok_or_else(|| limit.exceeded("no connection"))?.map_err(|error| self.in_words(&error))
     }
 
     /// `@` is how an abstract socket is written; any other is looked up like a file.

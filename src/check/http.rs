@@ -12,7 +12,9 @@ mod body;
 mod hop;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, LOCATION, USER_AGENT};
+use hyper::header::{
+    ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT,
+};
 use hyper::http::response;
 use hyper::{Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,7 +26,7 @@ use self::hop::Hop;
 use super::asking::Asking;
 use super::http1::Question;
 use super::limit::{Answer, Limit};
-use super::said::Said;
+use super::said::{Answering, Said};
 use super::shown_url::shown;
 use super::stream::Stream;
 use super::tls::{self, Hello, Trust};
@@ -83,53 +85,56 @@ impl Seen {
     }
 }
 
-/// Asks one server. What most checks do not need is in boxes, so that those that hang keep no room for it.
+/// Asks one server. What most checks do not need is in a box, so that those that hang keep no room for it.
 async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) -> Result<Seen, String> {
-    let limit = asking.limit;
-    let request = request(hop, check)?;
-    let seen = match (hop.https, check.version) {
-        (false, HttpVersion::Http1) => {
-            let question = Question::new(&request, check.request_body.as_bytes());
-            drop(request);
-            return ask_plainly(question, hop, check, asking).await;
-        }
-        (false, HttpVersion::Http2) => {
-            let stream = Box::pin(asking.connect(&hop.target, hop.dial(check))).await?;
-            limit.within(Box::pin(ask(stream, request, check, limit))).await
-        }
-        (true, _) => {
-            let stream = Box::pin(asking.connect(&hop.target, hop.dial(check))).await?;
-            limit.within(Box::pin(ask_in_secret(stream, request, hop, check, asking, trust))).await
-        }
-    };
-    seen.ok_or_else(|| limit.exceeded("no answer"))?
+    match (hop.https, check.version) {
+        (false, HttpVersion::Http1) => ask_plainly(hop, check, asking).await,
+        (true, _) | (false, HttpVersion::Http2) => Box::pin(ask_otherwise(hop, check, asking, trust)).await,
+    }
 }
 
 /// HTTP/1.1 without TLS: the question goes out with the connection.
-async fn ask_plainly(
-    question: Question,
-    hop: &Hop,
+async fn ask_plainly(hop: &Hop, check: &HttpCheck, asking: Asking<'_>) -> Result<Seen, String> {
+    let question = question(hop, check)?;
+    let has_body = question.has_body;
+    let seen = match asking.say(&hop.target, hop.dial(check), &question.bytes).await? {
+        Said::All(stream) => {
+            drop(question);
+            asking.limit.within(hear(stream, has_body, check, asking)).await
+        }
+        Said::Part(stream, said) => {
+            asking.limit.within(Box::pin(exchange(stream, question, said, check, asking.limit))).await
+        }
+    };
+    seen.ok_or_else(|| asking.limit.exceeded("no answer"))?
+}
+
+/// The answer to a question that was sent.
+async fn hear(
+    mut stream: Answering,
+    has_body: bool,
     check: &HttpCheck,
     asking: Asking<'_>,
 ) -> Result<Seen, String> {
+    match http1::answer(&mut stream, has_body).await {
+        Ok((head, mut body)) => look(head.into(), &mut body, check, asking.limit).await,
+        Err(cause) => Err(asking.blamed(stream.ends(), cause)),
+    }
+}
+
+/// Over TLS, or in HTTP/2.
+async fn ask_otherwise(
+    hop: &Hop,
+    check: &HttpCheck,
+    asking: Asking<'_>,
+    trust: &Trust,
+) -> Result<Seen, String> {
+    // In boxes, which are gone when the connection is there.
+    let stream = Box::pin(asking.connect(&hop.target, hop.dial(check))).await?;
     let limit = asking.limit;
-    let has_body = question.has_body;
-    let seen = match asking.say(&hop.target, hop.dial(check), &question.bytes).await? {
-        Said::All(mut stream) => {
-            drop(question);
-            let seen = limit.within(async {
-                let (head, mut body) = http1::answer(&mut stream, has_body).await?;
-                look(head.into(), &mut body, check, limit).await
-            });
-            let seen = seen.await;
-            seen.map(|seen| seen.map_err(|cause| asking.blamed(stream.ends(), cause)))
-        }
-        Said::Part(stream, said) => {
-            let exchange = Box::pin(http1::exchange(stream, question, said, async |head, mut body| {
-                look(head.into(), &mut body, check, limit).await
-            }));
-            limit.within(exchange).await
-        }
+    let seen = match hop.https {
+        true => limit.within(Box::pin(ask_in_secret(stream, hop, check, asking, trust))).await,
+        false => limit.within(Box::pin(ask(stream, hop, check, limit))).await,
     };
     seen.ok_or_else(|| limit.exceeded("no answer"))?
 }
@@ -137,7 +142,6 @@ async fn ask_plainly(
 /// Over TLS, in whichever version.
 async fn ask_in_secret(
     stream: Stream,
-    request: Request<()>,
     hop: &Hop,
     check: &HttpCheck,
     asking: Asking<'_>,
@@ -154,23 +158,17 @@ async fn ask_in_secret(
     if check.version == HttpVersion::Http2 {
         http2::is_agreed_on(&stream)?;
     }
-    ask(stream, request, check, asking.limit).await.map_err(|cause| identity.blamed(cause))
+    ask(stream, hop, check, asking.limit).await.map_err(|cause| identity.blamed(cause))
 }
 
-/// The head of the request, in whichever version.
+/// The head of the request in HTTP/2.
 fn request(hop: &Hop, check: &HttpCheck) -> Result<Request<()>, String> {
     let authority = hop.authority();
-    let request = Request::builder().method(check.method.name());
-    let request = match check.version {
-        HttpVersion::Http1 => request.uri(&hop.path).header(HOST, authority),
-        HttpVersion::Http2 => request.uri(format!("{}://{authority}{}", hop.scheme(), hop.path)),
-    };
-    let request = request.header(USER_AGENT, AGENT).header(ACCEPT, "*/*");
-    let request = match check.version {
-        HttpVersion::Http1 => request.header(CONNECTION, "close"),
-        // It has no such header, RFC 9113 §8.2.2.
-        HttpVersion::Http2 => request,
-    };
+    let request = Request::builder()
+        .method(check.method.name())
+        .uri(format!("{}://{authority}{}", hop.scheme(), hop.path))
+        .header(USER_AGENT, AGENT)
+        .header(ACCEPT, "*/*");
     let mut request =
         request.body(()).map_err(|error| format!("cannot ask for \"{}\": {error}", shown(&hop.path)))?;
     if hop.is_of(check) {
@@ -188,24 +186,61 @@ fn request(hop: &Hop, check: &HttpCheck) -> Result<Request<()>, String> {
 /// Asks, and returns as soon as enough of the answer is there. Dropping it closes the connection.
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
-    request: Request<()>,
+    hop: &Hop,
     check: &HttpCheck,
     limit: Limit,
 ) -> Result<Seen, String> {
-    if check.version == HttpVersion::Http2 {
-        let body = Bytes::from(check.request_body.clone());
-        let exchange = http2::exchange(stream, request, body, async |answer| {
-            let (head, mut body) = answer.into_parts();
-            look(Answered::of(&head), &mut body, check, limit).await
-        });
-        return Box::pin(exchange).await;
+    if check.version == HttpVersion::Http1 {
+        return Box::pin(exchange(stream, question(hop, check)?, 0, check, limit)).await;
     }
-    let question = Question::new(&request, check.request_body.as_bytes());
-    drop(request);
-    http1::exchange(stream, question, 0, async |head, mut body| {
+    let body = Bytes::from(check.request_body.clone());
+    let exchange = http2::exchange(stream, request(hop, check)?, body, async |answer| {
+        let (head, mut body) = answer.into_parts();
+        look(Answered::of(&head), &mut body, check, limit).await
+    });
+    Box::pin(exchange).await
+}
+
+/// The same in HTTP/1.1, of whose question so much has been said.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    question: Question,
+    said: usize,
+    check: &HttpCheck,
+    limit: Limit,
+) -> Result<Seen, String> {
+    http1::exchange(stream, question, said, async |head, mut body| {
         look(head.into(), &mut body, check, limit).await
     })
     .await
+}
+
+/// The whole request in HTTP/1.1, written at once: the same fields as [`request`] has, each once, where the check's own stand
+/// in the place of ours.
+fn question(hop: &Hop, check: &HttpCheck) -> Result<Question, String> {
+    let authority = HeaderValue::try_from(hop.authority())
+        .map_err(|error| format!("cannot ask for \"{}\": {error}", shown(&hop.path)))?;
+    let length = match check.method {
+        Method::Post | Method::Put => Some(check.request_body.len().to_string()),
+        Method::Get | Method::Head | Method::Options => None,
+    };
+    let own: &[(HeaderName, HeaderValue)] = if hop.is_of(check) { &check.headers } else { &[] };
+    let ours = [
+        (HOST, authority.as_bytes()),
+        (USER_AGENT, AGENT.as_bytes()),
+        (ACCEPT, b"*/*".as_slice()),
+        (CONNECTION, b"close".as_slice()),
+    ];
+    let mut fields: Vec<(&HeaderName, &[u8])> = Vec::with_capacity(ours.len() + own.len() + 1);
+    let own = own.iter().map(|(name, value)| (name, value.as_bytes()));
+    let length = length.iter().map(|length| (&CONTENT_LENGTH, length.as_bytes()));
+    for (name, value) in ours.iter().map(|(name, value)| (name, *value)).chain(own).chain(length) {
+        match fields.iter_mut().find(|(its, _)| *its == name) {
+            Some((_, earlier)) => *earlier = value,
+            None => fields.push((name, value)),
+        }
+    }
+    Ok(Question::new(check.method, &hop.path, &fields, check.request_body.as_bytes()))
 }
 
 /// The head of an answer, in whichever version.
@@ -244,7 +279,7 @@ async fn look(
     let follows = location.is_some() && check.redirects > 0;
     let body = match &check.body {
         Some(pattern) if is_wanted(status, check) && !follows => {
-            in_body(pattern, body, limit).await.map_err(|cause| match content_encoding {
+            Box::pin(in_body(pattern, body, limit)).await.map_err(|cause| match content_encoding {
                 Some(coding) => format!("{cause}, which is compressed ({coding})"),
                 None => cause,
             })

@@ -10,8 +10,10 @@ use std::ops::Range;
 use std::pin::pin;
 
 use bytes::Bytes;
-use hyper::{Request, StatusCode};
+use hyper::StatusCode;
+use hyper::header::HeaderName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use vipcast_node::model::Method;
 
 pub(super) use self::head::Head;
 use self::head::{LINE, Reader, may_begin, no_http};
@@ -34,17 +36,14 @@ pub(super) struct Question {
 
 impl Question {
     /// With a body, which may be empty.
-    pub(super) fn new(request: &Request<()>, body: &[u8]) -> Self {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let method = request.method();
-        let fields = || request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let length: usize = fields().map(|(name, value)| name.len() + value.len() + 4).sum();
-        let mut bytes = Vec::with_capacity(method.as_str().len() + path.len() + length + body.len() + 14);
+    pub(super) fn new(method: Method, path: &str, fields: &[(&HeaderName, &[u8])], body: &[u8]) -> Self {
+        let length: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let mut bytes = Vec::with_capacity(method.name().len() + path.len() + length + body.len() + 14);
         let mut add = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
-        add(&[method.as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
-        fields().for_each(|(name, value)| add(&[name.as_bytes(), b": ", value, b"\r\n"]));
+        add(&[method.name().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
+        fields.iter().for_each(|(name, value)| add(&[name.as_str().as_bytes(), b": ", value, b"\r\n"]));
         add(&[b"\r\n", body]);
-        Self { bytes, has_body: method != hyper::Method::HEAD }
+        Self { bytes, has_body: !matches!(method, Method::Head) }
     }
 }
 

@@ -36,9 +36,10 @@ pub fn probe(
         let (mut shared, drained) = Shared::new();
         shared.here = here;
         shared.owners.set(owners(services));
+        let shared = Arc::new(shared);
         let mut probes = JoinSet::new();
         for (name, check) in checks {
-            let mut prober = Prober::new(name.clone(), check, shared.clone());
+            let mut prober = Prober::new(name.clone(), check, Arc::clone(&shared));
             probes.spawn(async move { (name, prober.probe().await) });
         }
         drop(shared);

@@ -35,8 +35,8 @@ use crate::vip::Here;
 #[cfg(test)]
 pub(super) mod tests;
 
-/// What all checks share, each thing with its bounds. Clones are handles to the same.
-#[derive(Debug, Clone)]
+/// What all checks share, each thing with its bounds.
+#[derive(Debug)]
 pub(super) struct Shared {
     /// Names to addresses.
     pub(super) resolver: Resolver,
@@ -107,7 +107,7 @@ fn places() -> usize {
 pub(super) struct Prober {
     name: CheckName,
     check: Arc<Check>,
-    shared: Shared,
+    shared: Arc<Shared>,
     trust: Trust,
     last_run: LastRun,
     watched: Watched,
@@ -131,7 +131,8 @@ enum Told {
 }
 
 impl Prober {
-    pub(super) fn new(name: CheckName, check: Arc<Check>, shared: Shared) -> Self {
+    pub(super) fn new(name: CheckName, check: Arc<Check>, shared: impl Into<Arc<Shared>>) -> Self {
+        let shared = shared.into();
         let (told, tls) = match &check.kind {
             CheckKind::Http(http) => (Told::Never, Some(&http.tls)),
             CheckKind::Tls(tls) => (Told::Never, Some(&tls.options)),
@@ -250,22 +251,26 @@ impl Prober {
             CheckKind::File(file) => {
                 let owner = shared.owners.of(name).service;
                 let looker = Looker { looks: &shared.looks, last: last_look, owner: owner.as_str() };
-                file::probe(file, limit, looker).await
+                Box::pin(file::probe(file, limit, looker)).await
             }
             CheckKind::Exec(exec) => {
                 let owner = shared.owners.of(name).service;
                 let means =
                     Means { slots: &shared.slots, looks: &shared.looks, owner: owner.as_str(), last_run };
-                exec::probe(exec, name, check.timeout, means, turns).await
+                Box::pin(exec::probe(exec, name, check.timeout, means, turns)).await
             }
-            CheckKind::Listener(listener) => listener::probe(listener, &shared.listeners, limit).await,
+            CheckKind::Listener(listener) => {
+                Box::pin(listener::probe(listener, &shared.listeners, limit)).await
+            }
             CheckKind::Process(process) => {
                 let owner = shared.owners.of(name).service;
                 let looker = Looker { looks: &shared.looks, last: last_look, owner: owner.as_str() };
-                process::probe(process, watched, looker, limit).await
+                Box::pin(process::probe(process, watched, looker, limit)).await
             }
-            CheckKind::Interface(interface) => interface::probe(interface, &shared.interfaces, limit).await,
-            CheckKind::Systemd(systemd) => systemd::probe(systemd, &shared.systemds, limit).await,
+            CheckKind::Interface(interface) => {
+                Box::pin(interface::probe(interface, &shared.interfaces, limit)).await
+            }
+            CheckKind::Systemd(systemd) => Box::pin(systemd::probe(systemd, &shared.systemds, limit)).await,
         }
     }
 }

@@ -210,7 +210,7 @@ async fn keep_running(
     let (mut shared, drained) = Shared::new();
     shared.here = here;
     let mut checks = Checks {
-        shared,
+        shared: Arc::new(shared),
         teller,
         lateness,
         seeds: RandomState::new(),
@@ -238,7 +238,7 @@ async fn keep_running(
 
 /// What runs.
 struct Checks {
-    shared: Shared,
+    shared: Arc<Shared>,
     teller: Teller,
     lateness: Arc<Lateness>,
     seeds: RandomState,
@@ -269,7 +269,7 @@ impl Checks {
     fn begin(&mut self, name: CheckName, definition: Arc<Check>, spread: Duration) {
         let now = clock::now();
         let health = Health::new(&definition, spread, self.seeds.hash_one((&name, now)), now);
-        let prober = Prober::new(name.clone(), Arc::clone(&definition), self.shared.clone());
+        let prober = Prober::new(name.clone(), Arc::clone(&definition), Arc::clone(&self.shared));
         let watched = Watched { name: name.clone(), definition: Arc::clone(&definition), health, prober };
         let watch = watched.watch_over(self.teller.clone(), Arc::clone(&self.lateness));
         let task = self.tasks.spawn(watch);

@@ -47,7 +47,9 @@ pub(super) async fn say(socket: Socket, to: SocketAddr, words: &[u8]) -> io::Res
     let socket = TcpStream::from(socket);
     match (&socket).write(words) {
         Ok(said) if said == words.len() => Ok(Said::All(Answering(watched(socket, Interest::READABLE)?))),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => when_connected(socket, words).await,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Box::pin(when_connected(socket, words)).await
+        }
         said => part(socket, said),
     }
 }

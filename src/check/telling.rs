@@ -9,7 +9,6 @@
 //!
 //! **Cancel safety.** `tell` either hands a report over or remembers nothing of it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use tokio::sync::mpsc;
 use vipcast_bgp::Instant;
 use vipcast_node::health::report::{CheckNews, CheckReport};
 use vipcast_node::names::CheckName;
+use vipcast_node::table::Table;
 
 /// Where results go. Clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub(super) struct Told(Option<(Box<CheckReport>, u64)>);
 
 /// The numbers of results that were not told. Clones are handles to the same.
 #[derive(Debug, Clone, Default)]
-pub struct Latest(Arc<Mutex<BTreeMap<CheckName, Numbers>>>);
+pub struct Latest(Arc<Mutex<Table<CheckName, Numbers>>>);
 
 /// What is new in the result of a check that goes on as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Latest {
         }
     }
 
-    fn map(&self) -> MutexGuard<'_, BTreeMap<CheckName, Numbers>> {
+    fn map(&self) -> MutexGuard<'_, Table<CheckName, Numbers>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -279,6 +279,7 @@ async fn i5_dropping_a_probe_kills_its_group_and_the_end_waits_for_it() {
 async fn i4_waiting_for_a_slot_is_no_failure_and_hanging_checks_do_not_keep_others_out() {
     const SECOND: Duration = Duration::from_secs(1);
     let (shared, drained) = Shared::new();
+    let shared = Arc::new(shared);
     let hanging: Vec<_> = (0..2 * RUNNING)
         .map(|number| {
             let name = format!("hanging-{number}");

@@ -1,5 +1,6 @@
 //! What the tests of all kinds share, and the tests of what all kinds share.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
@@ -157,4 +158,46 @@ async fn i4_a_panic_is_a_failed_probe_with_the_words_of_the_panic() {
 async fn what_a_program_writes_is_cleaned_before_it_is_shown() {
     let detail = pass(sh(r"printf '\n  \033[31mred\a\nsecond'")).await;
     assert_eq!(detail, "exit code 0: [31mred");
+}
+
+/// Anonymous memory of this process, in bytes.
+fn anonymous() -> usize {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
+    1024 * line.trim_end_matches("kB").trim().parse::<usize>().unwrap()
+}
+
+/// What each of so many probes holds while it waits for an answer.
+fn held(kind: &CheckKind, count: usize) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut probers: Vec<_> = (0..count).map(|_| prober(kind.clone(), PATIENT)).collect();
+    runtime.block_on(async {
+        let before = anonymous();
+        let probes = futures_util::future::join_all(probers.iter_mut().map(Prober::probe));
+        let mut probes = std::pin::pin!(probes);
+        // Every one has begun after the first poll; the rest of the time is for those with a handshake to prepare.
+        let waiting = tokio::time::timeout(Duration::from_secs(2), &mut probes).await;
+        assert!(waiting.is_err(), "somebody has answered: {:?}", waiting.map(|outcomes| outcomes[0].clone()));
+        (anonymous() - before) / count
+    })
+}
+
+#[test]
+fn a_probe_that_waits_for_an_answer_holds_little() {
+    // Other tests take memory meanwhile, so this one runs in a process of its own.
+    const ALONE: &str = "VIPCAST_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "check::probe::tests::a_probe_that_waits_for_an_answer_holds_little";
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    // It takes connections, and nobody reads.
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    silent.listen(4096).unwrap();
+    let address = silent.local_addr().unwrap().as_socket().unwrap();
+    let plain = held(&http(address, "web", None), 1000);
+    assert!(plain <= 4 * 1024, "{plain} bytes");
 }
