@@ -19,8 +19,9 @@
 //!
 //! The second row spreads checks that were started, or that failed and recovered, at the same moment; the jitter keeps
 //! them from drifting together again. What the jitter leaves open is used: probes of settled checks that would begin within
-//! the same few milliseconds begin at the end of those, so that a thousand checks do not wake their thread a thousand times. A probe that outlasts its delay is followed by the next one at once. Whoever
-//! wakes late starts one probe, late; what was missed is not made up for.
+//! the same few milliseconds begin at the end of those, so that a thousand checks do not wake their thread a thousand times.
+//! A probe that outlasts its delay is followed by the next one at once. Whoever wakes late starts one probe, late; what was
+//! missed is not made up for.
 //!
 //! **Judgement.** Limits to latency and errors ([`Limit`](crate::model::Limit)) either make the check degraded, which
 //! is reported beside its state, or make each probe count as failed while they are exceeded.
@@ -283,7 +284,7 @@ impl Random {
         low + high.saturating_sub(low).mul_f64(fraction)
     }
 
-    /// The time of `interval` ± 5 % after `started`, at which others begin, too: a multiple of [`TOGETHER`], or of a half, a
+    /// The time of `interval` ± 5 % after `started`, at which others begin as well: a multiple of [`TOGETHER`], or of a half, a
     /// quarter … of it where the interval is short. Exactly the range is kept.
     fn steady(&mut self, started: Instant, interval: Duration) -> Instant {
         let most = interval / 100;
