@@ -77,11 +77,11 @@ impl Contest {
 
     /// The next time after `after` at which one of these answers changes.
     pub(super) fn deadline(&self, after: Instant) -> Option<Instant> {
-        let times = match self.back_since {
-            None => [Some(self.put_back_at()), None],
-            Some(since) => [Some(since + self.trial()), Some(since + QUIET.max(2 * self.pause()))],
-        };
-        times.into_iter().flatten().filter(|at| *at > after).min()
+        // Also when it is back: on another interface, or as another thing than it should be.
+        let put_back = Some(self.put_back_at());
+        let tried = self.back_since.map(|since| since + self.trial());
+        let over = self.back_since.map(|since| since + QUIET.max(2 * self.pause()));
+        [put_back, tried, over].into_iter().flatten().filter(|at| *at > after).min()
     }
 
     fn pause(&self) -> Duration {
@@ -122,7 +122,8 @@ mod tests {
         assert_eq!((contest.put_back_at(), contest.may_be_announced(now)), (now + at(50), false));
         contest.returned(now);
         assert!(contest.may_be_announced(now) && !contest.is_repeated() && !contest.is_over(now));
-        assert_eq!(contest.deadline(now), Some(now + QUIET));
+        assert_eq!(contest.deadline(now), Some(now + at(50)));
+        assert_eq!(contest.deadline(now + at(50)), Some(now + QUIET));
         assert!(contest.is_over(now + QUIET));
 
         contest.lost(now);

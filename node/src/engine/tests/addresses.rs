@@ -130,6 +130,16 @@ fn one_loss_is_put_back_when_a_flush_would_be_over_and_announced_at_once() {
     assert_eq!(story.engine.facts().contests.len(), 0);
 }
 
+#[test]
+fn what_comes_back_on_another_interface_is_put_where_it_belongs_when_the_pause_is_over() {
+    let mut story = Story::announced(web());
+    story.tell(Event::Removed(vip()));
+    story.wait(ms(10));
+    assert_eq!(story.tell(added(on("eth0", VIP), Owner::Us))[0], "advertise 3: 192.0.2.1");
+    assert_eq!(story.wait(ms(60)), ["50 bind 192.0.2.1 on lo"]);
+    assert_eq!(story.bound(vip()), ["unbind 192.0.2.1 on eth0"]);
+}
+
 /// The kernel answers for an IPv6 address before it says that it is there.
 #[test]
 fn an_answer_that_comes_before_the_notification_is_no_reason_to_ask_again() {
