@@ -362,10 +362,13 @@ fn i9_shutdown(world: &mut World, end: &End) {
     let kept = world.engine.longest_kept();
     let facts = world.engine.facts();
     let alone = !facts.peers.values().any(|peer| peer.established);
-    let before: Vec<Vip> = (world.engine.standing().iter())
-        .filter(|(_, standing)| standing.decision.verdict == Verdict::Announce)
-        .map(|(vip, _)| *vip)
-        .collect();
+    // What was due before it happens first, also where the timer is late; and that alone brings nothing back.
+    let mut due = world.engine.clone();
+    due.handle(Event::Tick, world.now, &mut Outbox::new(now(world.now), 1));
+    let plain = |engine: &Engine, vip: &Vip| engine.standing()[vip].decision.verdict == Verdict::Announce;
+    let standing = world.engine.standing().keys();
+    let before: Vec<Vip> =
+        standing.filter(|vip| plain(&world.engine, vip) && plain(&due, vip)).copied().collect();
     let host: BTreeSet<Vip> =
         world.bound().filter(|binding| world.kernel.contains_key(*binding)).map(Binding::vip).collect();
     world.mumbles = false;

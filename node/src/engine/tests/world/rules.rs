@@ -207,8 +207,12 @@ impl World {
     pub(super) fn a_drain_adds_and_improves_nothing(&mut self) {
         let stops = self.engine.facts().shutdown.is_some();
         for (vip, standing) in self.engine.standing() {
-            if !stops && !self.drains.contains_key(&standing.service) {
+            let drained = self.drains.contains_key(&standing.service);
+            let is_over = drained && self.graceful.get(vip).is_some_and(|(until, _)| *until <= self.now);
+            if !stops && !drained || is_over {
                 self.graceful.remove(vip);
+            }
+            if !stops && !drained {
                 continue;
             }
             let now = self.advertised.routes.get(&vip.prefix());
