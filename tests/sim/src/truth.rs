@@ -47,7 +47,10 @@ pub enum Expect {
 pub struct Expected {
     /// What.
     pub what: Expect,
-    /// Since when.
+    /// Whether a drain holds. When another cause takes its place in one instant, the node may have learned of the two one
+    /// after the other, and what it said in between is on its way.
+    drained: bool,
+    /// Since when both are so.
     pub since: Instant,
 }
 
@@ -273,15 +276,18 @@ impl World {
         let host = &mut self.hosts[number];
         host.truth.orders.expire(now);
         let mut again = None;
-        let mut vips: BTreeSet<IpNet> = host.truth.expects.keys().copied().collect();
+        let mut vips: BTreeMap<IpNet, bool> = host.truth.expects.keys().map(|vip| (*vip, false)).collect();
         if let Some(config) = &host.truth.config {
-            vips.extend(config.services.values().flat_map(|service| &service.vips).map(Vip::prefix));
+            for (name, service) in &config.services {
+                let drained = host.truth.orders.hold(name.as_str(), now);
+                vips.extend(service.vips.iter().map(|vip| (vip.prefix(), drained)));
+            }
         }
-        for vip in vips {
+        for (vip, drained) in vips {
             let what = expect(host, &vip, now, &mut again);
-            let expected = host.truth.expects.entry(vip).or_insert(Expected { what, since: now });
-            if expected.what != what {
-                *expected = Expected { what, since: now };
+            let expected = host.truth.expects.entry(vip).or_insert(Expected { what, drained, since: now });
+            if (expected.what, expected.drained) != (what, drained) {
+                *expected = Expected { what, drained, since: now };
             }
         }
         again
