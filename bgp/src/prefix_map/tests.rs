@@ -124,6 +124,11 @@ impl PartialEq for Counted<'_> {
 }
 
 #[test]
+fn a_route_takes_32_bytes_beside_its_attributes() {
+    assert_eq!(size_of::<Node<std::sync::Arc<crate::RouteAttributes>>>(), 32);
+}
+
+#[test]
 fn a_change_and_the_difference_that_it_makes_do_not_look_at_what_is_shared() {
     let touched = std::cell::Cell::new(0);
     let before: PrefixMap<Counted<'_>> = (0..100_000).map(|n| (host(n), Counted(n, &touched))).collect();
