@@ -56,7 +56,7 @@ pub(super) enum Use {
 }
 
 /// The VIPs so far, each with its service and where it was written.
-type Seen<'a> = BTreeMap<Vip, (&'a str, Span)>;
+type Seen<'a> = vipcast_node::table::Table<Vip, (&'a str, Span)>;
 
 /// Reads every service. `None` when one of them is wrong.
 pub(super) fn read(
@@ -65,7 +65,7 @@ pub(super) fn read(
     checks: &mut Checks<'_>,
     report: &mut Report,
 ) -> Option<BTreeMap<ServiceName, Service>> {
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     let services: Vec<Option<(ServiceName, Service)>> = entries
         .iter()
         .map(|entry| {
@@ -232,9 +232,10 @@ fn own_vips<'a>(
             .hint("list its addresses, or remove the service");
         return None;
     }
-    let mut own = Some(BTreeSet::new());
+    // Built at once from a list: there may be very many of them.
+    let mut own = Some(Vec::with_capacity(vips.value.len()));
     for vip in vips.value {
-        let shown = vip.value.short();
+        let shown = || vip.value.short();
         if let Some((what, at)) = around.rests_on(&vip.value, is_route) {
             let (what, label, hint) = match what {
                 Use::Peer => (
@@ -254,21 +255,21 @@ fn own_vips<'a>(
                 ),
             };
             let verb = if vip.value.is_host() { "is" } else { "covers" };
-            report.error(vip.span, format!("{shown} {verb} {what}")).also(at, label).hint(hint);
+            report.error(vip.span, format!("{} {verb} {what}", shown())).also(at, label).hint(hint);
             own = None;
         } else if let Some((first, span)) = seen.insert(vip.value, (service, vip.span)) {
             let diagnostic = if first == service {
-                report.error(vip.span, format!("{shown} is given twice")).hint("keep one of them")
+                report.error(vip.span, format!("{} is given twice", shown())).hint("keep one of them")
             } else {
                 report
-                    .error(vip.span, format!("{shown} is a VIP of `{}` already", short(first)))
+                    .error(vip.span, format!("{} is a VIP of `{}` already", shown(), short(first)))
                     .hint("a VIP belongs to one service; give that service all the checks")
             };
             diagnostic.also(span, "first given here");
             own = None;
         } else if let Some(own) = &mut own {
-            own.insert(vip.value);
+            own.push(vip.value);
         }
     }
-    own
+    own.map(BTreeSet::from_iter)
 }
