@@ -46,11 +46,11 @@ pub(super) async fn probe(check: &HttpCheck, asking: Asking<'_>, trust: &Trust) 
         let sent_on = !left_behind.is_empty();
         let whose = |cause: String| if sent_on { format!("{hop}: {cause}") } else { cause };
         let seen = visit(&hop, check, asking, trust).await.map_err(whose)?;
-        let status = status_in_words(seen.status);
         let location = match &seen.location {
             Some(location) if check.redirects > 0 => location,
             Some(_) | None => return seen.judge(check).map_err(whose),
         };
+        let status = status_in_words(seen.status);
         if left_behind.len() == usize::from(check.redirects) {
             return Err(whose(format!(
                 "{status} to {}, and {} were followed",
@@ -81,12 +81,15 @@ impl Seen {
         if !is_wanted(self.status, check) {
             return Err(format!("{status}, wanted {}", wanted(&check.status)));
         }
-        self.body.map(|()| status.clone()).map_err(|cause| format!("{status}, but {cause}"))
+        match self.body {
+            Ok(()) => Ok(status),
+            Err(cause) => Err(format!("{status}, but {cause}")),
+        }
     }
 }
 
 /// Asks one server. What most checks do not need is in a box, so that those that hang keep no room for it.
-async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) -> Result<Seen, String> {
+async fn visit(hop: &Hop<'_>, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) -> Result<Seen, String> {
     match (hop.https, check.version) {
         (false, HttpVersion::Http1) => ask_plainly(hop, check, asking).await,
         (true, _) | (false, HttpVersion::Http2) => Box::pin(ask_otherwise(hop, check, asking, trust)).await,
@@ -94,7 +97,7 @@ async fn visit(hop: &Hop, check: &HttpCheck, asking: Asking<'_>, trust: &Trust) 
 }
 
 /// HTTP/1.1 without TLS: the question goes out with the connection.
-async fn ask_plainly(hop: &Hop, check: &HttpCheck, asking: Asking<'_>) -> Result<Seen, String> {
+async fn ask_plainly(hop: &Hop<'_>, check: &HttpCheck, asking: Asking<'_>) -> Result<Seen, String> {
     let question = question(hop, check)?;
     let has_body = question.has_body;
     let seen = match asking.say(&hop.target, hop.dial(check), &question.bytes).await? {
@@ -124,7 +127,7 @@ async fn hear(
 
 /// Over TLS, or in HTTP/2.
 async fn ask_otherwise(
-    hop: &Hop,
+    hop: &Hop<'_>,
     check: &HttpCheck,
     asking: Asking<'_>,
     trust: &Trust,
@@ -142,7 +145,7 @@ async fn ask_otherwise(
 /// Over TLS, in whichever version.
 async fn ask_in_secret(
     stream: Stream,
-    hop: &Hop,
+    hop: &Hop<'_>,
     check: &HttpCheck,
     asking: Asking<'_>,
     trust: &Trust,
@@ -162,7 +165,7 @@ async fn ask_in_secret(
 }
 
 /// The head of the request in HTTP/2.
-fn request(hop: &Hop, check: &HttpCheck) -> Result<Request<()>, String> {
+fn request(hop: &Hop<'_>, check: &HttpCheck) -> Result<Request<()>, String> {
     let authority = hop.authority();
     let request = Request::builder()
         .method(check.method.name())
@@ -186,7 +189,7 @@ fn request(hop: &Hop, check: &HttpCheck) -> Result<Request<()>, String> {
 /// Asks, and returns as soon as enough of the answer is there. Dropping it closes the connection.
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
-    hop: &Hop,
+    hop: &Hop<'_>,
     check: &HttpCheck,
     limit: Limit,
 ) -> Result<Seen, String> {
@@ -217,9 +220,11 @@ async fn exchange(
 
 /// The whole request in HTTP/1.1, written at once: the same fields as [`request`] has, each once, where the check's own stand
 /// in the place of ours.
-fn question(hop: &Hop, check: &HttpCheck) -> Result<Question, String> {
-    let authority = HeaderValue::try_from(hop.authority())
-        .map_err(|error| format!("cannot ask for \"{}\": {error}", shown(&hop.path)))?;
+fn question(hop: &Hop<'_>, check: &HttpCheck) -> Result<Question, String> {
+    let authority = hop.authority();
+    if authority.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(format!("cannot ask for \"{}\": a control character in the host", shown(&hop.path)));
+    }
     let length = match check.method {
         Method::Post | Method::Put => Some(check.request_body.len().to_string()),
         Method::Get | Method::Head | Method::Options => None,

@@ -1,6 +1,6 @@
 //! For whom a check is asked: the service whose names it looks up, and the VIPs that it must not ask when they are elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -35,11 +35,11 @@ impl Owner {
 
 /// Of every check. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Owners(Arc<RwLock<BTreeMap<CheckName, Owner>>>);
+pub(super) struct Owners(Arc<RwLock<Table<CheckName, Owner>>>);
 
 impl Owners {
     /// Follows the services of a configuration.
-    pub(super) fn set(&self, owners: BTreeMap<CheckName, Owner>) {
+    pub(super) fn set(&self, owners: Table<CheckName, Owner>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = owners;
     }
 
@@ -50,8 +50,8 @@ impl Owners {
 }
 
 /// What follows from the services for the checks that they name.
-pub(super) fn owners(services: &Table<ServiceName, Service>) -> BTreeMap<CheckName, Owner> {
-    let mut owners: BTreeMap<CheckName, Owner> = BTreeMap::new();
+pub(super) fn owners(services: &Table<ServiceName, Service>) -> Table<CheckName, Owner> {
+    let mut owners: Table<CheckName, Owner> = Table::default();
     for (name, service) in services {
         let vips = service.vips.iter().filter(|vip| vip.is_host());
         let coming: Arc<BTreeSet<IpAddr>> = match service.bind {

@@ -182,7 +182,7 @@ impl Prober {
             self.trust.renew_identity();
         }
         let detail = match answer {
-            Ok(text) | Err(text) => words::one_line(&text),
+            Ok(text) | Err(text) => words::one_line(text),
         };
         self.started = Some(turns.began);
         Outcome { passed, detail, took }
@@ -211,7 +211,7 @@ impl Prober {
         let not_before = self.asked + LEAST_PAUSE;
         // A timer is late by up to a millisecond, even when its time has come already.
         if clock::now() < not_before {
-            clock::sleep_until(not_before).await;
+            Box::pin(clock::sleep_until(not_before)).await;
         }
     }
 

@@ -74,7 +74,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Default)]
 struct Wanted {
     checks: Table<CheckName, Arc<Check>>,
-    owners: BTreeMap<CheckName, Owner>,
+    owners: Table<CheckName, Owner>,
 }
 
 /// Runs checks and reports every result that says anything new. Dropping it ends them all.
@@ -270,7 +270,9 @@ impl Checks {
         let now = clock::now();
         let health = Health::new(&definition, spread, self.seeds.hash_one((&name, now)), now);
         let prober = Prober::new(name.clone(), Arc::clone(&definition), Arc::clone(&self.shared));
-        let watched = Watched { name: name.clone(), definition: Arc::clone(&definition), health, prober };
+        // In a box: what an `async fn` is given would stand in its future twice.
+        let watched =
+            Box::new(Watched { name: name.clone(), definition: Arc::clone(&definition), health, prober });
         let watch = watched.watch_over(self.teller.clone(), Arc::clone(&self.lateness));
         let task = self.tasks.spawn(watch);
         self.running.insert(name, Running { definition, task });
@@ -309,7 +311,7 @@ struct Watched {
 
 impl Watched {
     /// Until it is aborted or nobody takes its reports any more.
-    async fn watch_over(mut self, teller: Teller, lateness: Arc<Lateness>) {
+    async fn watch_over(mut self: Box<Self>, teller: Teller, lateness: Arc<Lateness>) {
         let mut told = Told::default();
         let mut result = None;
         loop {

@@ -66,6 +66,11 @@ impl Teller {
             self.latest.note(&report);
             return Ok(());
         }
+        // In a box, because most results are no news.
+        Box::pin(self.tell_in_full(told, report, round)).await
+    }
+
+    async fn tell_in_full(&self, told: &mut Told, report: CheckReport, round: u64) -> Result<(), Gone> {
         let kept = Box::new(report.clone());
         self.reports.send(CheckNews::Report(report)).await.map_err(|_| Gone)?;
         told.0 = Some((kept, round));

@@ -1,5 +1,6 @@
 //! Causes in the words that an operator reads in the log, in `explain` and in the API.
 
+use std::borrow::Cow;
 use std::io;
 
 pub(super) use vipcast_node::words::duration;
@@ -9,7 +10,12 @@ pub(super) const LINE: usize = 200;
 
 /// The first line of `text` that says something, without control characters and at most [`LINE`] characters long. What a
 /// server or a program wrote ends up on terminals, so it must not bring escape sequences along.
-pub(super) fn one_line(text: &str) -> String {
+pub(super) fn one_line<'a>(text: impl Into<Cow<'a, str>>) -> String {
+    let text = text.into();
+    // Most of what we say ourselves.
+    if text.len() <= LINE && text.trim() == text && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into_owned();
+    }
     let blank = |c: char| c.is_whitespace() || c.is_control();
     let line =
         text.lines().map(|line| line.trim_matches(blank)).find(|line| !line.is_empty()).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Where a request goes: at first where the check says, then where redirects lead.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 
@@ -8,34 +9,34 @@ use vipcast_node::model::{Dial, HttpCheck, Target, TlsOptions};
 
 use crate::check::shown_url::shown;
 
-/// One request of a probe.
+/// One request of a probe. The first needs nothing but what the check has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hop {
+pub(super) struct Hop<'a> {
     pub(super) https: bool,
     /// Whom we ask for, without brackets.
-    pub(super) host: String,
+    pub(super) host: Cow<'a, str>,
     /// As the URL has it.
     port: u16,
     /// Whom we connect to.
-    pub(super) target: Target,
+    pub(super) target: Cow<'a, Target>,
     /// Path and query.
-    pub(super) path: String,
+    pub(super) path: Cow<'a, str>,
 }
 
 /// As a URL that may be shown.
-impl fmt::Display for Hop {
+impl fmt::Display for Hop<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}{}", self.scheme(), self.authority(), shown(&self.path))
     }
 }
 
-impl Hop {
+impl<'a> Hop<'a> {
     /// A host that the operator chose instead of the target's is asked for without a port, as clients do who come to the
     /// service's usual one.
-    pub(super) fn first(check: &HttpCheck) -> Self {
+    pub(super) fn first(check: &'a HttpCheck) -> Self {
         let HttpCheck { target, host, https, path, .. } = check;
         let port = if host == &target.host { target.port } else { usual_port(*https) };
-        Self { https: *https, host: host.clone(), port, target: target.clone(), path: path.clone() }
+        Self { https: *https, host: host.into(), port, target: Cow::Borrowed(target), path: path.into() }
     }
 
     pub(super) fn scheme(&self) -> &'static str {
@@ -45,8 +46,12 @@ impl Hop {
     /// For the Host header, RFC 9110 §7.2: an IPv6 address in brackets, and the port unless it is the scheme's own.
     pub(super) fn authority(&self) -> String {
         let Self { host, port, .. } = self;
-        let host = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.clone() };
-        if *port == usual_port(self.https) { host } else { format!("{host}:{port}") }
+        let (open, close) = if host.parse::<Ipv6Addr>().is_ok() { ("[", "]") } else { ("", "") };
+        if *port == usual_port(self.https) {
+            format!("{open}{host}{close}")
+        } else {
+            format!("{open}{host}{close}:{port}")
+        }
     }
 
     /// Whether what is meant for the host of the check may be told there: its headers, and who we are. Not to another host,
@@ -56,12 +61,12 @@ impl Hop {
     }
 
     /// How the connection begins. A stranger is none of what the operator has put before the service.
-    pub(super) fn dial<'a>(&self, check: &'a HttpCheck) -> &'a Dial {
+    pub(super) fn dial<'b>(&self, check: &'b HttpCheck) -> &'b Dial {
         if self.host.eq_ignore_ascii_case(&check.host) { &check.dial } else { &Dial::PLAIN }
     }
 
     /// What TLS is like there. A stranger must have a certificate of its own name.
-    pub(super) fn tls_options<'a>(&self, check: &'a HttpCheck) -> &'a TlsOptions {
+    pub(super) fn tls_options<'b>(&self, check: &'b HttpCheck) -> &'b TlsOptions {
         static STRANGERS: TlsOptions =
             TlsOptions { ca_file: None, insecure: false, server_name: None, client: None, expiry: None };
         if self.host.eq_ignore_ascii_case(&check.host) { &check.tls } else { &STRANGERS }
@@ -72,7 +77,7 @@ impl Hop {
     ///
     /// # Errors
     /// Why it leads nowhere, to stand behind the status.
-    pub(super) fn follow(&self, location: &str, check: &HttpCheck) -> Result<Self, String> {
+    pub(super) fn follow(&self, location: &str, check: &'a HttpCheck) -> Result<Self, String> {
         let nowhere = || format!("leads nowhere: \"{}\"", shown(location));
         let location = location.split('#').next().unwrap_or_default();
         let has_scheme = location.split(['/', '?']).next().is_some_and(|first| first.contains(':'));
@@ -82,7 +87,7 @@ impl Hop {
             None => {
                 let path = resolved(&self.path, location);
                 path.parse::<Uri>().map_err(|_| nowhere())?;
-                return Ok(Self { path, ..self.clone() });
+                return Ok(Self { path: path.into(), ..self.clone() });
             }
         };
         let uri: Uri = absolute.parse().map_err(|_| nowhere())?;
@@ -95,7 +100,7 @@ impl Hop {
         if authority.as_str().contains('@') {
             return Err("leads to a URL with a user name in it".into());
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = match authority.as_str().rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => port.parse().map_err(|_| nowhere())?,
             Some(_) | None => usual_port(https),
@@ -103,13 +108,13 @@ impl Hop {
         let path = resolved("/", uri.path_and_query().map_or("/", |path| path.as_str()));
         let first = Self::first(check);
         let target = if !host.eq_ignore_ascii_case(&first.host) {
-            Target { host: host.clone(), port }
+            Cow::Owned(Target { host: host.into(), port })
         } else if (https, port) == (first.https, first.port) {
             first.target
         } else {
-            Target { host: first.target.host, port }
+            Cow::Owned(Target { host: first.target.host.clone(), port })
         };
-        Ok(Self { https, host, port, target, path })
+        Ok(Self { https, host: host.to_owned().into(), port, target, path: path.into() })
     }
 }
 
@@ -183,7 +188,7 @@ mod tests {
         ];
         for (location, url) in table {
             let hop = Hop::first(&check).follow(location, &check);
-            let whole = |hop: Hop| format!("{}://{}{}", hop.scheme(), hop.authority(), hop.path);
+            let whole = |hop: Hop<'_>| format!("{}://{}{}", hop.scheme(), hop.authority(), hop.path);
             assert_eq!(hop.map(whole), Ok(url.into()), "{location}");
         }
         for location in
@@ -199,7 +204,7 @@ mod tests {
     #[test]
     fn the_host_of_the_check_is_asked_where_the_check_says() {
         let check = check("192.0.2.1", 8080, "www.example", false);
-        let target = |location| Hop::first(&check).follow(location, &check).unwrap().target;
+        let target = |location| Hop::first(&check).follow(location, &check).unwrap().target.into_owned();
         let at = |host: &str, port| Target { host: host.into(), port };
         assert_eq!(target("http://www.example/login"), at("192.0.2.1", 8080), "what we asked for");
         assert_eq!(target("https://WWW.example/login"), at("192.0.2.1", 443));
