@@ -1,7 +1,5 @@
 //! Facts in, decisions out. Pure: the same facts at the same time always give the same decisions.
 
-use std::collections::BTreeMap;
-
 use crate::vip::Vip;
 use vipcast_bgp::Instant;
 
@@ -20,14 +18,14 @@ pub struct Decision {
     pub bind: bool,
 }
 
-/// Decides about VIPs of a service.
+/// Decides about VIPs of a service, in their order.
 pub(super) fn decide<'a>(
     name: &ServiceName,
     service: &Service,
     vips: impl Iterator<Item = &'a Vip> + Clone,
     facts: &Facts,
     now: Instant,
-) -> BTreeMap<Vip, Decision> {
+) -> Vec<(Vip, Decision)> {
     // What is about to leave does so VIP by VIP: not all of them may have been announced.
     let leaves = facts.shutdown.is_some() || facts.is_drained(name.as_str());
     let alike = !service.checks.differs_by_vip() && !service.recovers() && !leaves;

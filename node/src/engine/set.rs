@@ -1,7 +1,7 @@
 //! From decisions to what should be so. A decision changes what is desired here and nowhere else; whatever it changes is noted
 //! here for the plan, for the records and for what routers have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::vip::Vip;
@@ -21,7 +21,7 @@ impl Engine {
         &mut self,
         name: &ServiceName,
         service: &Service,
-        decisions: BTreeMap<Vip, Decision>,
+        decisions: Vec<(Vip, Decision)>,
         now: Instant,
         out: &mut Outbox,
     ) {

@@ -33,7 +33,7 @@ fn facts(now: Instant) -> Facts {
 
 fn say(service: &Service, facts: &Facts, now: Instant) -> String {
     let decisions = decide(&"web".into(), service, service.vips.iter(), facts, now);
-    let (vip, Decision { verdict, bind }) = decisions.first_key_value().unwrap();
+    let (vip, Decision { verdict, bind }) = &decisions[0];
     let route = ServiceRoutes::new(service).of(vip, verdict);
     let prepended = route.as_ref().map(|route| "+".repeat(route.as_path_prepend.into())).unwrap_or_default();
     let graceful = route.is_some_and(|route| is_graceful(&route) && route.local_pref == Some(0));
@@ -55,7 +55,7 @@ fn a_check_of_each_vip_decides_about_that_vip_alone() {
         ..service(["192.0.2.1"], ["up"])
     };
     let decisions = decide(&"web".into(), &service, service.vips.iter(), &facts, now);
-    let words = decisions.values().map(|decision| decision.verdict.word()).collect::<Vec<_>>();
+    let words = decisions.iter().map(|(_, decision)| decision.verdict.word()).collect::<Vec<_>>();
     assert_eq!(words, ["withheld", "announced"]);
 }
 
@@ -191,13 +191,12 @@ fn an_address_is_bound_from_the_start_or_only_while_it_could_be_announced() {
         for (policy, expected) in [(BindPolicy::Always, always), (BindPolicy::Announced, announced)] {
             let service = Service { bind: policy, ..service(["192.0.2.1"], [check]) };
             let facts = Facts { bindings: Bindings::default(), ..facts(now) };
-            let decision =
-                decide(&"web".into(), &service, service.vips.iter(), &facts, now).pop_first().unwrap().1;
+            let decision = decide(&"web".into(), &service, service.vips.iter(), &facts, now).remove(0).1;
             assert_eq!(decision.bind, expected, "{check} {policy:?}");
         }
     }
     let wide = service(["192.0.2.0/24"], ["up"]);
-    let wide = decide(&"web".into(), &wide, wide.vips.iter(), &facts(now), now).pop_first().unwrap().1;
+    let wide = decide(&"web".into(), &wide, wide.vips.iter(), &facts(now), now).remove(0).1;
     assert_eq!((wide.verdict.word(), wide.bind), ("announced", false), "a wider prefix is never bound");
 }
 

@@ -89,7 +89,7 @@ fn degraded_checks_count_only_where_no_better_ones_are_enough() {
     for (checks, expected) in table {
         let service = Service { checks: checks.clone(), ..plain() };
         let decisions = decide(&"web".into(), &service, service.vips.iter(), &facts, now);
-        let verdict = &decisions[&net("192.0.2.1")].verdict;
+        let verdict = &decisions[0].1.verdict;
         assert_eq!(verdict.reason().map_or(verdict.word(), Reason::name), expected, "{checks:?}");
     }
 }
