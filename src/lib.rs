@@ -103,6 +103,7 @@
 //! | what a reload keeps until new checks have settled | `kept` in [`vipcast_node::engine`] |
 //! | what a drain does, and which of two holds | `drains` in [`vipcast_node::engine`] |
 //! | what must survive a restart | [`state`] |
+//! | what of the memory goes back after the start | [`memory`] |
 
 pub mod blocking;
 pub mod check;
@@ -114,6 +115,7 @@ pub mod discovery;
 pub mod exporters;
 pub mod journal;
 pub mod log;
+pub mod memory;
 pub mod restart;
 pub mod signals;
 pub mod speaker;
