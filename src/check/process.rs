@@ -143,7 +143,7 @@ fn look(pid: u32, wanted: Option<&str>) -> Result<(AsyncFd<OwnedFd>, String), Fa
     if poll(&mut ended, Some(&at_once)).map_err(|error| system(error.into()))? > 0 {
         return Err(if command.is_ok() { Fault::Dead } else { Fault::Gone });
     }
-    let command = words::one_line(&command.unwrap_or_default());
+    let command = words::one_line(command.unwrap_or_default());
     if let Some(wanted) = wanted.filter(|_| !fits) {
         return Err(misnamed(command, wanted.into(), program.as_ref().err()));
     }

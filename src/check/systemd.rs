@@ -113,7 +113,7 @@ fn judge(unit: &str, state: &UnitState) -> Answer {
         (_, "failed") if !result.is_empty() => format!("failed (Result={result})"),
         (_, _) => format!("{active} ({sub})"),
     };
-    let line = words::one_line(&format!("{unit}: {text}"));
+    let line = words::one_line(format!("{unit}: {text}"));
     if passed { Ok(line) } else { Err(line) }
 }
 

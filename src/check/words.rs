@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(one_line("\n  \r\n  all well \r\nmore"), "all well");
         assert_eq!(one_line("\x1b[31mred\x1b[0m\ttab"), "[31mred [0m tab");
         assert_eq!(one_line(""), "");
-        let long = one_line(&"é".repeat(10_000));
+        let long = one_line("é".repeat(10_000));
         assert_eq!(long.chars().count(), LINE);
         assert!(long.ends_with("é…"));
     }
