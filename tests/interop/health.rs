@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use libtest_mimic::Trial;
 use nix::unistd::Pid;
 use vipcast_lab::{
-    Capture, Client, EchoServer, Host, Lab, Neighbor, Process, Router, RouterConfig, RouterKind, Signal,
+    Capture, Client, EchoServer, Host, Lab, Neighbor, RouteMonitor, Router, RouterConfig, RouterKind, Signal,
     Subnet, Systemd, Toggle,
 };
 
@@ -218,30 +218,6 @@ services:
         let edge = &self.edges[0];
         edge.host.capture(&edge.interface, &format!("tcp port 179 and src host {}", edge.address))
     }
-
-    /// The changes of routes in the kernel of the router, with their times.
-    fn monitor(&self) -> Result<Process> {
-        let host = self.router.host();
-        let mut command = host.command("ip");
-        command.args(["-ts", "-4", "monitor", "route"]).env("TZ", "UTC");
-        host.spawn("monitor", command)
-    }
-}
-
-/// When the UPDATEs that withdraw something were sent.
-fn withdrawals(capture: &Capture) -> Result<Vec<SystemTime>> {
-    let mut times = Vec::new();
-    let mut packet = None;
-    for line in capture.text()?.lines() {
-        // The first line of a packet begins with its time, those that follow with a blank.
-        if let Some(time) = line.split(' ').next().and_then(|word| word.parse::<f64>().ok()) {
-            packet = Some(SystemTime::UNIX_EPOCH + Duration::from_secs_f64(time));
-        }
-        if line.contains("Withdrawn routes") {
-            times.push(packet.context("a line before the first packet")?);
-        }
-    }
-    Ok(times)
 }
 
 /// How long after `event` the first of these was.
@@ -249,28 +225,9 @@ fn first_after(event: SystemTime, times: &[SystemTime]) -> Option<Duration> {
     times.iter().filter_map(|time| time.duration_since(event).ok()).min()
 }
 
-/// When the route of the VIP changed, by the lines of `ip -ts monitor`: `[2026-01-31T12:34:56.123456] 192.0.2.10 …`.
-fn changes(monitor: &Process) -> Result<Vec<SystemTime>> {
-    let log = monitor.log();
-    let lines = log.lines().filter(|line| line.split(' ').any(|word| word == VIP));
-    lines
-        .map(|line| {
-            let stamp = line.trim_start_matches('[').split(']').next().unwrap_or_default();
-            let (_, time) = stamp.split_once('T').with_context(|| format!("no time in {line:?}"))?;
-            let mut since_midnight = Duration::ZERO;
-            for (part, seconds) in time.split(':').zip([3600.0, 60.0, 1.0]) {
-                since_midnight += Duration::from_secs_f64(part.parse::<f64>()? * seconds);
-            }
-            Ok(today()? + since_midnight)
-        })
-        .collect()
-}
-
-/// The last midnight, UTC.
-fn today() -> Result<SystemTime> {
-    const DAY: u64 = 24 * 60 * 60;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(now - now % DAY))
+/// When the route of the VIP changed.
+fn changes(monitor: &RouteMonitor) -> Result<Vec<SystemTime>> {
+    Ok(monitor.changes(VIP.parse()?)?.into_iter().map(|(time, _deleted)| time).collect())
 }
 
 /// Kills the service of the first node, again and again.
@@ -301,7 +258,7 @@ fn killed(lab: &Lab, kind: RouterKind, watch: Watch) -> Result<()> {
         }
     };
     let _other = rack.serve(1)?;
-    let (capture, monitor) = (rack.capture()?, rack.monitor()?);
+    let (capture, monitor) = (rack.capture()?, rack.router.host().monitor_routes()?);
     let (mut sent, mut changed, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     let rounds = rounds();
     for round in 0..rounds {
@@ -319,7 +276,7 @@ fn killed(lab: &Lab, kind: RouterKind, watch: Watch) -> Result<()> {
         lost.push(report.recovered_after(died));
         changed.push(first_after(died, &changes(&monitor)?).context("the route did not change")?);
         sent.push(lab.until("the withdrawal to be captured", SOON, || {
-            first_after(died, &withdrawals(&capture)?).context("no UPDATE withdraws anything")
+            first_after(died, &capture.withdrawals()?).context("no UPDATE withdraws anything")
         })?);
     }
     println!("{kind}, {watch:?}, {} rounds, after the kill:", lost.len());
@@ -403,7 +360,7 @@ fn carrier(lab: &Lab) -> Result<()> {
         storage.set_link(far, Toggle::Down)?;
         rack.wait_hops(&[])?;
         sent.push(lab.until("the withdrawal to be captured", SOON, || {
-            first_after(cut, &withdrawals(&capture)?).context("no UPDATE withdraws anything")
+            first_after(cut, &capture.withdrawals()?).context("no UPDATE withdraws anything")
         })?);
         said("the link of to-storage is down (no carrier)")?;
         storage.set_link(far, Toggle::Up)?;

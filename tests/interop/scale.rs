@@ -81,15 +81,6 @@ fn config() -> Result<String> {
     ))
 }
 
-/// Processor time that a process has used.
-fn processor_time(process: &Process) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid()))?;
-    let fields = stat.rsplit_once(") ").context("no name in stat")?.1;
-    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    // USER_HZ is 100 on every architecture that Linux runs on here.
-    Ok(Duration::from_millis(ticks * 10))
-}
-
 fn a_thousand(lab: &Lab, hanging: u16) -> Result<()> {
     let (tor, edge) = (lab.host("tor")?, lab.host("edge")?);
     let link = lab.link(&tor, &edge, Subnet::v4(1))?;
@@ -110,7 +101,7 @@ fn a_thousand(lab: &Lab, hanging: u16) -> Result<()> {
         ensure!(announced == healthy, "{announced}");
         Ok(())
     })?;
-    let (begin, before) = (Instant::now(), processor_time(&node.process)?);
+    let (begin, before) = (Instant::now(), node.process.usage()?.processor());
     let started = node.status()?.probes.started;
     let length = std::env::var(VARIABLE).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(5);
     let end = begin + Duration::from_secs(length);
@@ -118,7 +109,7 @@ fn a_thousand(lab: &Lab, hanging: u16) -> Result<()> {
         ensure!(Instant::now() >= end, "measuring");
         Ok(())
     })?;
-    let (took, used) = (begin.elapsed(), processor_time(&node.process)? - before);
+    let (took, used) = (begin.elapsed(), node.process.usage()?.processor() - before);
     let status = node.status()?;
     let rate = (status.probes.started - started) as f64 / took.as_secs_f64();
     let memory = node.process.memory()?;

@@ -1,7 +1,7 @@
 //! A packet capture: `tcpdump` into a file, read again as text.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail, ensure};
 
@@ -56,6 +56,24 @@ impl Capture {
         self.host.run([&["tcpdump", "-n", "-tt", "-r", &file], arguments].concat())
     }
 
+    /// The packets so far, each with its time and all lines that `tcpdump -v` has about it.
+    ///
+    /// # Errors
+    /// When `tcpdump` cannot read the file.
+    pub fn packets(&self) -> Result<Vec<(SystemTime, String)>> {
+        Ok(packets(&self.text()?))
+    }
+
+    /// When UPDATEs that withdraw something passed.
+    ///
+    /// # Errors
+    /// When `tcpdump` cannot read the file.
+    pub fn withdrawals(&self) -> Result<Vec<SystemTime>> {
+        let withdraws =
+            |(time, text): (SystemTime, String)| text.contains("Withdrawn routes").then_some(time);
+        Ok(self.packets()?.into_iter().filter_map(withdraws).collect())
+    }
+
     /// Ends the capture and waits until the last packet is in the file.
     ///
     /// # Errors
@@ -67,5 +85,36 @@ impl Capture {
             bail!("tcpdump failed: {}", self.process.log());
         }
         Ok(())
+    }
+}
+
+/// The first line of a packet begins with its time, those that follow with a blank.
+fn packets(text: &str) -> Vec<(SystemTime, String)> {
+    let mut packets: Vec<(SystemTime, String)> = Vec::new();
+    for line in text.lines() {
+        if let Some(time) = line.split(' ').next().and_then(|word| word.parse::<f64>().ok()) {
+            packets.push((SystemTime::UNIX_EPOCH + Duration::from_secs_f64(time), line.to_owned()));
+        } else if let Some((_, packet)) = packets.last_mut() {
+            packet.push('\n');
+            packet.push_str(line);
+        }
+    }
+    packets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_begin_with_a_blank_belong_to_the_packet_before() {
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let text =
+            "1.500000 IP (tos 0x0)\n    10.0.0.1.179 > 10.0.0.2.4: Flags [P.]\n2.250000 IP (tos 0x0)\n";
+        let expected = [
+            (at(1500), "1.500000 IP (tos 0x0)\n    10.0.0.1.179 > 10.0.0.2.4: Flags [P.]".to_owned()),
+            (at(2250), "2.250000 IP (tos 0x0)".to_owned()),
+        ];
+        assert_eq!(packets(text), expected);
     }
 }

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use crate::addressing::{self, Address, Route};
 use crate::capture::Capture;
 use crate::lab::{Scene, run, unpoisoned};
+use crate::monitor::RouteMonitor;
 use crate::process::Process;
 use crate::{agent, remains, wait};
 
@@ -259,6 +260,14 @@ impl Host {
     /// When `tcpdump` cannot start.
     pub fn capture(&self, interface: &str, filter: &str) -> Result<Capture> {
         Capture::start(self, interface, filter)
+    }
+
+    /// Writes down each change of its IPv4 routes, from now on.
+    ///
+    /// # Errors
+    /// When `ip` cannot start.
+    pub fn monitor_routes(&self) -> Result<RouteMonitor> {
+        RouteMonitor::start(self)
     }
 
     /// The pids of all processes in the namespace.

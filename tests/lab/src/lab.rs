@@ -268,7 +268,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
 }
 
 /// Looks in `PATH` and where Debian keeps daemons.
-pub(crate) fn find_program(name: &str) -> Option<std::path::PathBuf> {
+pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into));
     directories.map(|directory| directory.join(name)).find(|program| program.is_file())

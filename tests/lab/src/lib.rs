@@ -67,6 +67,7 @@ pub mod host;
 pub mod lab;
 pub mod link;
 mod machine;
+pub mod monitor;
 pub mod process;
 pub mod remains;
 pub mod router;
@@ -74,13 +75,15 @@ pub mod speaker;
 mod systemd;
 pub mod traffic;
 mod trial;
+pub mod usage;
 pub mod wait;
 
 pub use capture::Capture;
 pub use host::{Host, Toggle};
-pub use lab::Lab;
+pub use lab::{Lab, find_program};
 pub use link::{Link, Subnet};
 pub use machine::Machine;
+pub use monitor::RouteMonitor;
 pub use process::{Memory, Process, Signal};
 pub use router::{
     Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
@@ -89,3 +92,4 @@ pub use speaker::{Flood, Speaker, SpeakerOptions};
 pub use systemd::Systemd;
 pub use traffic::{Client, EchoServer};
 pub use trial::trial;
+pub use usage::Usage;

@@ -15,6 +15,7 @@ use nix::sys::signal::{kill, killpg};
 use nix::unistd::Pid;
 
 use crate::lab::{Scene, unpoisoned};
+use crate::usage::{self, Usage};
 use crate::wait;
 
 /// How long a killed group may take to die.
@@ -135,14 +136,16 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn memory(&self) -> Result<Memory> {
-        let path = format!("/proc/{}/smaps_rollup", self.pid);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let field = |name: &str| -> Result<u64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.split_whitespace().next());
-            Ok(kib.with_context(|| format!("no {name} in {path}"))?.parse()?)
-        };
-        Ok(Memory { resident: field("Rss:")?, proportional: field("Pss:")? })
+        usage::memory(self.pid)
+    }
+
+    /// The processor time and the memory of this process and of all its descendants: those that run, and those whose end was
+    /// waited for.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn usage(&self) -> Result<Usage> {
+        usage::of(self.pid)
     }
 
     /// How many files and sockets it has open.

@@ -1,10 +1,12 @@
 //! BIRD 2: one process, which also puts its routes into the kernel.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use ipnet::IpNet;
 
 use crate::host::Host;
@@ -106,6 +108,13 @@ impl Router for Bird {
         parse_routes(&self.cli("show route all")?, &peers)
     }
 
+    /// Asked without `birdc`, so that a daemon beside it can be watched without being slowed down.
+    fn count(&self, neighbor: IpAddr) -> Result<usize> {
+        let text =
+            ask(&self.instance.file(SOCKET), &format!("show protocols all {}", self.protocol(neighbor)?))?;
+        Ok(text.lines().filter_map(imported).sum())
+    }
+
     fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>> {
         let protocol = self.protocol(neighbor)?;
         Ok(self.log().lines().rev().find_map(|line| parse_notification(line, &protocol)))
@@ -173,6 +182,35 @@ impl Router for Bird {
     }
 }
 
+/// What BIRD answers to a command, by the protocol of its socket: the last line of an answer has a blank behind its code.
+fn ask(socket: &std::path::Path, command: &str) -> Result<String> {
+    let context = || format!("BIRD does not answer at {}", socket.display());
+    let mut stream = UnixStream::connect(socket).with_context(context)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(format!("{command}\n").as_bytes()).with_context(context)?;
+    let mut lines = BufReader::new(stream).lines();
+    let _greeting = lines.next().transpose().with_context(context)?;
+    let mut answer = String::new();
+    for line in lines {
+        let line = line.with_context(context)?;
+        let is_last = line.get(..4).is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_digit()))
+            && line.as_bytes().get(4) == Some(&b' ');
+        answer += &line;
+        answer.push('\n');
+        if is_last {
+            return Ok(answer);
+        }
+    }
+    bail!("BIRD ended in the middle of an answer: {answer}")
+}
+
+/// The number in `    Routes:         3 imported, 0 exported, 3 preferred`.
+fn imported(line: &str) -> Option<usize> {
+    let mut words = line.trim().strip_prefix("Routes:")?.split_whitespace();
+    let count = words.next()?.parse().ok()?;
+    words.next()?.starts_with("imported").then_some(count)
+}
+
 fn protocol(index: usize) -> String {
     format!("n{index}")
 }
@@ -185,10 +223,12 @@ fn config_text(config: &RouterConfig) -> String {
     let mut attributes = String::new();
     for family in Family::ALL {
         let word = family.word();
-        text += &format!(
-            "protocol kernel kernel_{word} {{ {word} {{ import none; export where source = RTS_BGP; }}; {merge} }}\n\
-             protocol static own_{word} {{ {word};\n"
-        );
+        if config.kernel {
+            text += &format!(
+                "protocol kernel kernel_{word} {{ {word} {{ import none; export where source = RTS_BGP; }}; {merge} }}\n"
+            );
+        }
+        text += &format!("protocol static own_{word} {{ {word};\n");
         for own in config.announce.iter().filter(|own| Family::of(own.prefix.addr()) == family) {
             text += &format!("  route {} blackhole;\n", own.prefix);
             // MED does not survive the way from a static route to an eBGP neighbour; it is set at the exit.
@@ -426,6 +466,15 @@ mod tests {
         };
         assert_eq!(parse_bfd(text, "10.0.1.2".parse().unwrap()).unwrap(), Some(expected));
         assert_eq!(parse_bfd(text, "10.0.1.3".parse().unwrap()).unwrap(), None);
+    }
+
+    #[test]
+    fn routes_of_a_neighbour_are_counted_as_imported() {
+        assert_eq!(
+            imported("    Routes:         100000 imported, 0 exported, 100000 preferred"),
+            Some(100_000)
+        );
+        assert_eq!(imported("    Route limits:"), None);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct RouterConfig {
     pub multipath: bool,
     /// Whether it advertises the routes of its neighbours to the others; off by default.
     pub transit: bool,
+    /// Whether its routes reach the kernel, where its kind has that (FRR, BIRD); on by default.
+    pub kernel: bool,
     /// Routes of its own.
     pub announce: Vec<Announcement>,
     /// Appended to the configuration file as it is.
@@ -36,6 +38,7 @@ impl RouterConfig {
             neighbors: Vec::new(),
             multipath: true,
             transit: false,
+            kernel: true,
             announce: Vec::new(),
             extra: String::new(),
         }
@@ -65,6 +68,12 @@ impl RouterConfig {
     #[must_use]
     pub fn transit(self, transit: bool) -> Self {
         Self { transit, ..self }
+    }
+
+    /// Keeps its routes to itself: the kernel gets none.
+    #[must_use]
+    pub fn without_kernel(self) -> Self {
+        Self { kernel: false, ..self }
     }
 
     /// Listens on another port.

@@ -1,12 +1,14 @@
 //! FRR: zebra (routes into the kernel), bgpd, and bfdd where a neighbour has BFD, without its init scripts, with their sockets in a directory of their own.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::chown;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
 use crate::host::Host;
@@ -98,6 +100,16 @@ impl Router for Frr {
         Ok(routes)
     }
 
+    /// Asked without `vtysh`, so that a daemon beside it can be watched without being slowed down.
+    fn count(&self, neighbor: IpAddr) -> Result<usize> {
+        let text = ask(&self.instance.file("bgpd.vty"), &format!("show bgp neighbors {neighbor} json"))?;
+        let answer: Value = serde_json::from_str(&text).with_context(|| format!("no JSON: {text}"))?;
+        let families = answer[neighbor.to_string()]["addressFamilyInfo"].as_object();
+        let counts = families.into_iter().flatten().map(|(_, family)| &family["acceptedPrefixCounter"]);
+        let total: u64 = counts.filter_map(Value::as_u64).sum();
+        Ok(usize::try_from(total)?)
+    }
+
     fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>> {
         Ok(self.log().lines().rev().find_map(|line| parse_notification(line, neighbor)))
     }
@@ -157,6 +169,9 @@ impl Router for Frr {
         }
         let mut bgpd = self.daemon("bgpd", CONFIG);
         bgpd.args(["--bgp_port", &self.instance.config.port.to_string()]);
+        if !self.instance.config.kernel {
+            bgpd.arg("--no_kernel");
+        }
         self.instance.launch("bgpd", bgpd, || ready("bgpd.vty"))
     }
 
@@ -340,6 +355,26 @@ fn parse_notification(line: &str, neighbor: IpAddr) -> Option<Notification> {
         subcode: subcode.parse().ok()?,
         text: text.map(str::to_owned),
     })
+}
+
+/// What a daemon answers to a command, as `vtysh` hears it: an answer ends with three zeros and a status.
+fn ask(socket: &std::path::Path, command: &str) -> Result<String> {
+    let context = || format!("no answer at {}", socket.display());
+    let mut stream = UnixStream::connect(socket).with_context(context)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(format!("{command}\0").as_bytes()).with_context(context)?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = stream.read(&mut buffer).with_context(context)?;
+        ensure!(length > 0, "the daemon ended in the middle of an answer");
+        answer.extend(&buffer[..length]);
+        if let [text @ .., 0, 0, 0, status] = answer.as_slice() {
+            let text = String::from_utf8_lossy(text).into_owned();
+            ensure!(*status == 0, "{command:?}: {text}");
+            return Ok(text);
+        }
+    }
 }
 
 /// The user and group that Debian's package made.

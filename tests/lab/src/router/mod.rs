@@ -141,6 +141,16 @@ pub trait Router: Send + Sync + fmt::Debug {
     /// Everything useful: configuration, sessions, routes. The logs are in the dump of the lab.
     fn dump(&self) -> String;
 
+    /// How many routes it has of a neighbour. The answers of FRR and BIRD cost next to nothing, those of the others
+    /// all their routes.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    fn count(&self, neighbor: IpAddr) -> Result<usize> {
+        let routes = self.routes()?;
+        Ok(routes.values().filter(|paths| paths.iter().any(|path| path.peer == Some(neighbor))).count())
+    }
+
     /// Whether the session is Established.
     ///
     /// # Errors
