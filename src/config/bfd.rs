@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::defaults;
 use super::diagnostic::{Report, Span};
+use super::keys;
 use super::model::Bfd;
-use super::places::Place;
 use super::read::Table;
 use super::tree::Node;
 use super::value;
@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// `Some(None)`: switched off, whatever `peer_defaults` say.
 pub(super) fn bfd(node: &Node, key: Span, report: &mut Report) -> Option<Option<Bfd>> {
     value::switch(node, key, "true, false, or `{interval: 300ms, multiplier: 3}`", report, |report| {
-        let mut table = Table::open(node, Place::Bfd, "`bfd`", key, report)?;
+        let mut table = Table::open(node, &keys::BFD, "`bfd`", key, report)?;
         let interval = table.field("interval", report, interval);
         let multiplier = table.field("multiplier", report, multiplier);
         let strict = table.field("strict", report, value::boolean);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::diagnostic::{Report, Span};
 use super::host::{GroupUse, Need};
+use super::keys;
 use super::model::{Control, Listen, Log, LogFormat, LogLevel, Shutdown};
-use super::places::Place;
 use super::read::{Table, list_of};
 use super::tree::Node;
 use super::{defaults, value};
@@ -88,7 +88,7 @@ fn router_id(node: &Node, key: Span, report: &mut Report) -> Option<Ipv4Addr> {
 }
 
 fn control(node: &Node, key: Span, report: &mut Report) -> Option<Control> {
-    let mut table = Table::open(node, Place::Control, "`control`", key, report)?;
+    let mut table = Table::open(node, &keys::CONTROL, "`control`", key, report)?;
     let socket = table.field("socket", report, socket).or(defaults::CONTROL_SOCKET.into());
     let group = table.field("group", report, group).optional();
     table.finish(report);
@@ -121,7 +121,7 @@ fn log(node: &Node, key: Span, report: &mut Report) -> Option<Log> {
         ("trace", LogLevel::Trace),
     ];
     const FORMATS: [(&str, LogFormat); 2] = [("plain", LogFormat::Plain), ("json", LogFormat::Json)];
-    let mut table = Table::open(node, Place::Log, "`log`", key, report)?;
+    let mut table = Table::open(node, &keys::LOG, "`log`", key, report)?;
     let level = table
         .field("level", report, |node, key, report| value::choice(node, key, &LEVELS, report))
         .or(LogLevel::Info);
@@ -133,7 +133,7 @@ fn log(node: &Node, key: Span, report: &mut Report) -> Option<Log> {
 }
 
 fn shutdown(node: &Node, key: Span, report: &mut Report) -> Option<Shutdown> {
-    let mut table = Table::open(node, Place::Shutdown, "`shutdown`", key, report)?;
+    let mut table = Table::open(node, &keys::SHUTDOWN, "`shutdown`", key, report)?;
     let drain_time = table.field("drain_time", report, wait).or(defaults::DRAIN_TIME);
     let unbind_delay = table.field("unbind_delay", report, wait).or(defaults::UNBIND_DELAY);
     let keep_addresses = table.field("keep_addresses", report, value::boolean).or(false);
@@ -162,7 +162,7 @@ fn wait(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
 }
 
 fn listen(node: &Node, key: Span, report: &mut Report) -> Option<Listen> {
-    let mut table = Table::open(node, Place::Listen, "`listen`", key, report)?;
+    let mut table = Table::open(node, &keys::LISTEN, "`listen`", key, report)?;
     let addresses = table
         .field("addresses", report, |node, key, report| {
             let addresses = list_of(node, key, "a list of addresses", report, value::address)?;

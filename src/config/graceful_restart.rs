@@ -6,8 +6,8 @@ use vipcast_bgp::RestartTime;
 
 use super::defaults;
 use super::diagnostic::{Report, Span};
+use super::keys;
 use super::model::GracefulRestart;
-use super::places::Place;
 use super::read::Table;
 use super::tree::Node;
 use super::value;
@@ -22,7 +22,7 @@ pub(super) fn graceful_restart(
     report: &mut Report,
 ) -> Option<Option<GracefulRestart>> {
     value::switch(node, key, "true, false, or `{restart_time: 20s}`", report, |report| {
-        let mut table = Table::open(node, Place::GracefulRestart, "`graceful_restart`", key, report)?;
+        let mut table = Table::open(node, &keys::GRACEFUL_RESTART, "`graceful_restart`", key, report)?;
         let restart_time = table.field("restart_time", report, restart_time);
         let notification = table.field("notification", report, value::boolean);
         table.finish(report);

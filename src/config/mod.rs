@@ -13,7 +13,7 @@
 //!
 //! | to add … | change |
 //! | --- | --- |
-//! | a key | `places` (that it is known), the reader of its section, [`model`] |
+//! | a key | [`keys`] (what it is), the reader of its section, [`model`] |
 //! | a kind of check | `checks` (a file beside `checks/http.rs`), [`model::CheckKind`] |
 //! | a kind of value | `value` |
 //!
@@ -29,9 +29,9 @@ pub(crate) mod files;
 mod global;
 mod graceful_restart;
 mod host;
+pub mod keys;
 mod near;
 mod peers;
-mod places;
 mod read;
 mod resolve;
 mod secret;

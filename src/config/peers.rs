@@ -14,8 +14,8 @@ use vipcast_node::names::PeerName;
 pub(super) use self::next_hop::next_hops;
 use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
+use super::keys;
 use super::model::{Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach, RouterAddress};
-use super::places::Place;
 use super::read::{Field, Placed, Table, map_of, missing, short};
 use super::tree::Entry;
 use super::{bfd, defaults, graceful_restart, transport, value};
@@ -29,7 +29,7 @@ pub(super) fn read(
 ) -> Option<BTreeMap<PeerName, Peer>> {
     let shared = match defaults {
         Some(entry) => {
-            match Table::open(&entry.value, Place::PeerDefaults, "`peer_defaults`", entry.key_span, report) {
+            match Table::open(&entry.value, &keys::PEER_DEFAULTS, "`peer_defaults`", entry.key_span, report) {
                 Some(table) => Written::read(table, report),
                 None => Written::broken(),
             }
@@ -42,7 +42,7 @@ pub(super) fn read(
         .iter()
         .map(|entry| {
             let named = value::name(entry, "peer", report);
-            let mut table = Table::open(&entry.value, Place::Peer, "a peer", entry.key_span, report)?;
+            let mut table = Table::open(&entry.value, &keys::PEER, "a peer", entry.key_span, report)?;
             let (at_address, table_span) = (table.field("address", report, fields::peer_address), table.span);
             let mut written = Written::read(table, report);
             // What `peer_defaults` say of an interface makes no router known by its link.

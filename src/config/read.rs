@@ -5,7 +5,7 @@
 //! `?` over what was read, once everything there is to say has been said.
 
 use super::diagnostic::{Report, Span};
-use super::places::Place;
+use super::keys::Section;
 use super::tree::{Entry, Node, Value};
 
 /// A value and where it was written.
@@ -88,7 +88,7 @@ impl<T> Field<T> {
 /// A map whose keys are ours.
 #[derive(Debug)]
 pub(super) struct Table<'t> {
-    place: Place,
+    section: &'static Section,
     /// What to point at when a key is missing: the name or key that the map stands under.
     pub(super) span: Span,
     left: Vec<&'t Entry>,
@@ -103,17 +103,17 @@ impl<'t> Table<'t> {
     /// The table in a node, which `title` says in an error ("a peer").
     pub(super) fn open(
         node: &'t Node,
-        place: Place,
+        section: &'static Section,
         title: &str,
         span: Span,
         report: &mut Report,
     ) -> Option<Self> {
         match &node.value {
             Value::Map(entries) => {
-                let unknown = entries.iter().filter(|entry| !place.keys().contains(&entry.key.as_str()));
+                let unknown = entries.iter().filter(|entry| !section.has(&entry.key));
                 let misspelt =
-                    unknown.take(Self::LOOKED_AT).filter_map(|entry| place.meant(&entry.key)).collect();
-                Some(Self { place, span, left: entries.iter().collect(), misspelt })
+                    unknown.take(Self::LOOKED_AT).filter_map(|entry| section.meant(&entry.key)).collect();
+                Some(Self { section, span, left: entries.iter().collect(), misspelt })
             }
             Value::Null | Value::Scalar(_) | Value::List(_) => {
                 expected(node, span, &format!("{title} as a map of keys and values"), report);
@@ -124,7 +124,7 @@ impl<'t> Table<'t> {
 
     /// Takes the entry out, if there is one.
     pub(super) fn entry(&mut self, key: &'static str) -> Option<&'t Entry> {
-        debug_assert!(self.place.keys().contains(&key), "{key} is not listed under {:?}", self.place);
+        debug_assert!(self.section.has(key), "{key} is not stated {}", self.section.place);
         let at = self.left.iter().position(|entry| entry.key == key)?;
         Some(self.left.remove(at))
     }
@@ -189,7 +189,7 @@ impl<'t> Table<'t> {
 
     /// Whether there are keys that this place does not know.
     pub(super) fn has_unknown(&self) -> bool {
-        self.left.iter().any(|entry| !self.place.keys().contains(&entry.key.as_str()))
+        self.left.iter().any(|entry| !self.section.has(&entry.key))
     }
 
     /// Reports what nobody took.
@@ -198,7 +198,7 @@ impl<'t> Table<'t> {
             let crowded = report.is_crowded();
             let unknown = report.error(entry.key_span, format!("unknown key `{}`", short(&entry.key)));
             if !crowded {
-                unknown.hint(self.place.hint(&entry.key));
+                unknown.hint(self.section.hint(&entry.key));
             }
         }
     }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::diagnostic::{FileId, Report, Span};
+use super::keys;
 use super::model::Config;
-use super::places::Place;
 use super::read::{Field, Table, map_of, short};
 use super::services::{Around, Checks, Use};
 use super::tree::{Entry, Node, Value};
@@ -22,7 +22,7 @@ pub(super) struct Document {
 /// reported; so were warnings, in any case.
 pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Report) -> Option<Config> {
     let whole = Span { file: main.file, start: 0, end: 0 };
-    let mut top = Table::open(&main.root, Place::Top, "a configuration", whole, report)?;
+    let mut top = Table::open(&main.root, &keys::TOP, "a configuration", whole, report)?;
     let local_as = top.field("local_as", report, value::asn);
     let global = global::read(&mut top, report);
     let peer_entries = peers::entries(&mut top, report);
@@ -39,7 +39,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
             continue;
         }
         let opened =
-            Table::open(&document.root, Place::DropIn, "a file with `services` and `checks`", whole, report);
+            Table::open(&document.root, &keys::DROP_IN, "a file with `services` and `checks`", whole, report);
         let Some(mut table) = opened else {
             service_entries.broken = true;
             continue;

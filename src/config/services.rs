@@ -17,8 +17,8 @@ pub(super) use self::condition::Checks;
 pub(super) use self::each_vip::expand;
 pub(super) use self::elsewhere::look_at_targets;
 use super::diagnostic::{Report, Span};
+use super::keys;
 use super::model::{Announce, BindPolicy, OnDegraded, OnDown, Preempt, Rank, Role, Service};
-use super::places::Place;
 use super::read::{Field, Placed, Table, expected, list_of, short};
 use super::tree::{Entry, Node, Value};
 use super::{defaults, value};
@@ -89,7 +89,7 @@ fn service<'a>(
         [("ignore", OnDegraded::Ignore), ("demote", OnDegraded::Demote), ("withdraw", OnDegraded::Withdraw)];
     const BIND: [(&str, BindPolicy); 3] =
         [("always", BindPolicy::Always), ("announced", BindPolicy::Announced), ("route", BindPolicy::Route)];
-    let mut table = Table::open(&entry.value, Place::Service, "a service", entry.key_span, report)?;
+    let mut table = Table::open(&entry.value, &keys::SERVICE, "a service", entry.key_span, report)?;
     let vips = table.required(
         "vips",
         "the addresses to announce: `vips: [192.0.2.10, \"2001:db8::10\"]`",

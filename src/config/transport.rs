@@ -6,8 +6,8 @@ use vipcast_bgp::transport::{AoAlgorithm, Authentication, Reach};
 
 use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
+use super::keys;
 use super::model::{KeyPlace, KeyPurpose, KeySource};
-use super::places::Place;
 use super::read::{Field, Placed, Table};
 use super::tree::Node;
 use super::{secret, value};
@@ -115,7 +115,7 @@ fn ao_key(node: &Node, key: Span, report: &mut Report) -> Option<KeySource> {
         let id = value::integer(node, key, 0..=255, "the id of a key, 0 to 255", report)?;
         u8::try_from(id).ok()
     };
-    let mut table = Table::open(node, Place::TcpAo, "`tcp_ao`", key, report)?;
+    let mut table = Table::open(node, &keys::TCP_AO, "`tcp_ao`", key, report)?;
     let keys = [
         ("key_file", table.field("key_file", report, secret::file)),
         ("key_credential", table.field("key_credential", report, secret::credential)),

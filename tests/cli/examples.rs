@@ -127,19 +127,3 @@ fn every_block_of_the_documentation_loads() {
     let found: usize = files("docs", "md").iter().map(|page| load_blocks(page)).sum();
     assert!(found >= 5, "only {found} blocks were found");
 }
-
-#[test]
-fn the_configuration_reference_has_every_key() {
-    let page = ["docs/config.md", "docs/checks.md"]
-        .map(|page| fs::read_to_string(root().join(page)).expect("the reference is there"))
-        .concat();
-    let places = include_str!("../../src/config/places.rs");
-    let keys = places
-        .split_once("const PEER: ")
-        .and_then(|(_, rest)| rest.split_once("\n    }\n"))
-        .expect("the list of keys")
-        .0;
-    let quoted = keys.split('"').skip(1).step_by(2);
-    let missing: Vec<&str> = quoted.filter(|key| !page.contains(&format!("`{key}`"))).collect();
-    assert_eq!(missing, Vec::<&str>::new(), "keys that neither docs/config.md nor docs/checks.md explains");
-}

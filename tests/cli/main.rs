@@ -4,6 +4,7 @@ mod commands;
 mod config_errors;
 mod config_files;
 mod examples;
+mod generated;
 mod host;
 mod packaging;
 mod secrets;

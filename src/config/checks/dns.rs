@@ -8,14 +8,14 @@ use vipcast_node::model::{CheckKind, DnsCheck, DnsTransport, Target};
 use super::Around;
 use super::target::target_with_port;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Placed, Table, expected, list_of, short};
 use crate::config::tree::{Node, Value};
 use crate::config::{defaults, value};
 
 /// `dns: {server: …, name: …}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
-    let mut table = Table::open(node, Place::Dns, "`dns`", key, report)?;
+    let mut table = Table::open(node, &keys::DNS, "`dns`", key, report)?;
     let server = server(&mut table, around, report);
     let name = table.required("name", "what to ask for: `name: www.example.com`", report, name);
     let record_type = table.field("type", report, record_type).or(Rtype::A);

@@ -9,7 +9,7 @@ use vipcast_node::names::{CheckName, ServiceName};
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::host::{GroupUse, Need};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Placed, Table, expected, list_of, map_of, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -21,7 +21,7 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
             .hint(format!("write `exec: {{shell: \"{}\"}}`", short(line)));
         return None;
     }
-    let mut table = Table::open(node, Place::Exec, "`exec`", key, report)?;
+    let mut table = Table::open(node, &keys::EXEC, "`exec`", key, report)?;
     let command = table.field("command", report, command);
     let shell = table.field("shell", report, shell);
     let user = table.field("user", report, user).optional();

@@ -8,7 +8,7 @@ use vipcast_node::model::{CheckKind, FileCheck, FileWanted};
 use super::Around;
 use super::pattern::pattern;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Table};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -21,7 +21,7 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
     let present = FileWanted::Present { max_age: None, contains: None };
     let (path, wanted) = match &node.value {
         Value::Map(_) => {
-            let mut table = Table::open(node, Place::File, "`file`", key, report)?;
+            let mut table = Table::open(node, &keys::FILE, "`file`", key, report)?;
             let hint = "which file: `path: /run/service/heartbeat`";
             let path = table.required("path", hint, report, path);
             let wanted = wanted(&mut table, report);

@@ -6,7 +6,7 @@ use vipcast_node::model::{CheckKind, Dial, GrpcCheck};
 use super::target::{Named, address, proxy_protocol};
 use super::{Around, tls};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -27,7 +27,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
             tls: None,
         })));
     };
-    let mut table = Table::open(node, Place::Grpc, "`grpc`", key, report)?;
+    let mut table = Table::open(node, &keys::GRPC, "`grpc`", key, report)?;
     let place = table.required(
         "address",
         "whom to connect to: `address: \"127.0.0.1:50051\"`",

@@ -9,7 +9,7 @@ use super::http_request::Request;
 use super::target::{host, is_host, proxy_protocol, unix};
 use super::tls;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::{defaults, value};
@@ -23,7 +23,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
             .hint(format!("write `http: {{url: \"{}\"}}`", short(url)));
         return None;
     }
-    let mut table = Table::open(node, Place::Http, "`http`", key, report)?;
+    let mut table = Table::open(node, &keys::HTTP, "`http`", key, report)?;
     let url = table.required("url", "whom to ask: `url: \"http://127.0.0.1:8080/healthz\"`", report, url);
     let host = table.field("host", report, host).optional();
     let status = table.field("status", report, status).or_else(|| vec![defaults::HTTP_STATUS]);

@@ -7,7 +7,7 @@ use vipcast_node::model::{CheckKind, IcmpCheck};
 use super::Around;
 use super::target::host;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::{defaults, value};
@@ -26,7 +26,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         let host = around.host.clone().unwrap_or(written);
         return Some(CheckKind::Icmp(IcmpCheck { host, ..IcmpCheck::default() }));
     }
-    let mut table = Table::open(node, Place::Icmp, "`icmp`", key, report)?;
+    let mut table = Table::open(node, &keys::ICMP, "`icmp`", key, report)?;
     let host = match (table.field("host", report, host), &around.host) {
         (Field::Absent, None) => {
             report

@@ -4,7 +4,7 @@ use vipcast_node::model::{CheckKind, InterfaceCheck};
 
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::Table;
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -13,7 +13,7 @@ use crate::config::value;
 pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> Option<CheckKind> {
     let name = match &node.value {
         Value::Map(_) => {
-            let mut table = Table::open(node, Place::Interface, "`interface`", key, report)?;
+            let mut table = Table::open(node, &keys::INTERFACE_KIND, "`interface`", key, report)?;
             let name =
                 table.required("name", "which interface: `name: eth0`", report, value::interface_or_altname);
             table.finish(report);

@@ -7,7 +7,7 @@ use vipcast_node::model::{Consequence, HoldDown, Limit, Measure, Share};
 
 use super::{MOST_IN_A_ROW, Pace};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Table, expected, list_of, short};
 use crate::config::tree::{Node, Value};
 use crate::config::{defaults, value};
@@ -53,7 +53,7 @@ fn some(
 
 /// `{over: 200ms, of: p95, window: 60s, for: 1, then: degraded}`.
 fn latency(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> Option<Limit> {
-    let mut table = Table::open(node, Place::Latency, "`latency`", key, report)?;
+    let mut table = Table::open(node, &keys::LATENCY, "`latency`", key, report)?;
     let over = table.required("over", "how much is too much: `over: 200ms`", report, |node, key, report| {
         value::duration(node, key, Duration::from_millis(1), report)
     });
@@ -119,7 +119,7 @@ fn of(node: &Node, key: Span, report: &mut Report) -> Option<Of> {
 
 /// `{over: 5%, window: 60s, for: 1, then: degraded}`.
 fn errors(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> Option<Limit> {
-    let mut table = Table::open(node, Place::Errors, "`errors`", key, report)?;
+    let mut table = Table::open(node, &keys::ERRORS, "`errors`", key, report)?;
     let over = table.required("over", "how much is too much: `over: 5%`", report, share);
     let window = table.field("window", report, |node, key, report| window(node, key, pace, report));
     let results = table.field("for", report, results);
@@ -215,7 +215,7 @@ pub(super) fn hold_down(node: &Node, key: Span, report: &mut Report) -> Option<O
         }
         Value::Scalar(_) | Value::Map(_) | Value::List(_) | Value::Null => {
             value::switch(node, key, WHAT, report, |report| {
-                let mut table = Table::open(node, Place::HoldDown, "`hold_down`", key, report)?;
+                let mut table = Table::open(node, &keys::HOLD_DOWN, "`hold_down`", key, report)?;
                 let begin = table.field("first", report, first);
                 let most = table.field("most", report, first);
                 table.finish(report);

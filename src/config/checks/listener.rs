@@ -6,7 +6,7 @@ use vipcast_node::model::{CheckKind, ListenerCheck, Transport};
 
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -18,7 +18,7 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
             .hint(format!("write `listener: {{tcp: {}}}` or `listener: {{udp: …}}`", short(port)));
         return None;
     }
-    let mut table = Table::open(node, Place::Listener, "`listener`", key, report)?;
+    let mut table = Table::open(node, &keys::LISTENER, "`listener`", key, report)?;
     let tcp = table.field("tcp", report, value::port);
     let udp = table.field("udp", report, value::port);
     let address = table.field("address", report, address).optional();

@@ -3,7 +3,7 @@
 use vipcast_node::model::{Pattern, Regex};
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Placed, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -18,7 +18,7 @@ pub(super) fn pattern(node: &Node, key: Span, report: &mut Report) -> Option<Pat
         }
         Value::Scalar(text) => Some(Pattern::Text(text.clone())),
         Value::Map(_) => {
-            let mut table = Table::open(node, Place::Pattern, WHAT, key, report)?;
+            let mut table = Table::open(node, &keys::PATTERN, WHAT, key, report)?;
             let hint = "what must be in the answer: `regex: \"^OK\"`, or a text instead of the map";
             let regex = table.required("regex", hint, report, regex);
             table.finish(report);

@@ -6,7 +6,7 @@ use vipcast_node::model::{CheckKind, ProcessCheck, WhichProcess};
 
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -26,7 +26,7 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
         expected(node, key, "`process` as a map of keys and values", report).hint(hint);
         return None;
     }
-    let mut table = Table::open(node, Place::Process, "`process`", key, report)?;
+    let mut table = Table::open(node, &keys::PROCESS, "`process`", key, report)?;
     let file = table.field("pid_file", report, value::absolute_path);
     let pid = table.field("pid", report, pid);
     let name = table.field("name", report, name).optional();

@@ -4,7 +4,7 @@ use vipcast_node::model::{CheckKind, SystemdCheck};
 
 use super::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Table, expected, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -30,7 +30,7 @@ const LONGEST: usize = 255;
 pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> Option<CheckKind> {
     let (unit, bus) = match &node.value {
         Value::Map(_) => {
-            let mut table = Table::open(node, Place::Systemd, "`systemd`", key, report)?;
+            let mut table = Table::open(node, &keys::SYSTEMD, "`systemd`", key, report)?;
             let unit = table.required("unit", "which unit: `unit: nginx.service`", report, unit);
             let bus = table.field("bus", report, value::absolute_path).optional();
             table.finish(report);

@@ -6,7 +6,7 @@ use super::Around;
 use super::pattern::{pattern, payload};
 use super::target::{address, proxy_protocol};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::Table;
 use crate::config::tree::{Node, Value};
 
@@ -20,7 +20,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         let dial = Dial { unix, proxy: None };
         return Some(CheckKind::Tcp(TcpCheck { dial, ..TcpCheck::connecting(named.target) }));
     };
-    let mut table = Table::open(node, Place::Tcp, "`tcp`", key, report)?;
+    let mut table = Table::open(node, &keys::TCP, "`tcp`", key, report)?;
     let place = table.required(
         "address",
         "whom to connect to: `address: \"127.0.0.1:8080\"`",

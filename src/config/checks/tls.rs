@@ -9,7 +9,7 @@ use super::Around;
 use super::target::{Named, address, host, proxy_protocol};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::host::Need;
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Placed, Table, expected, list_of};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -30,7 +30,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         };
         return Some(CheckKind::Tls(Box::new(check)));
     };
-    let mut table = Table::open(node, Place::TlsKind, "`tls`", key, report)?;
+    let mut table = Table::open(node, &keys::TLS_KIND, "`tls`", key, report)?;
     let place = table.required(
         "address",
         "whom to connect to: `address: \"127.0.0.1:443\"`",
@@ -48,7 +48,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
 
 /// `tls:` of another kind.
 pub(super) fn options(node: &Node, key: Span, report: &mut Report) -> Option<TlsOptions> {
-    let mut table = Table::open(node, Place::Tls, "`tls`", key, report)?;
+    let mut table = Table::open(node, &keys::TLS, "`tls`", key, report)?;
     let options = read_options(&mut table, report);
     table.finish(report);
     options

@@ -6,7 +6,7 @@ use super::Around;
 use super::pattern::{pattern, payload};
 use super::target::target;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Field, Table};
 use crate::config::tree::Node;
 
@@ -15,7 +15,7 @@ const MOST: usize = 65_507;
 
 /// `udp: {address: "host:port", send: "…"}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<CheckKind> {
-    let mut table = Table::open(node, Place::Udp, "`udp`", key, report)?;
+    let mut table = Table::open(node, &keys::UDP, "`udp`", key, report)?;
     let hint = "whom to ask: `address: \"127.0.0.1:5353\"`";
     let target =
         table.required("address", hint, report, |node, key, report| target(node, key, around, report));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vipcast_node::model::NextHops;
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::places::Place;
+use crate::config::keys;
 use crate::config::read::{Table, expected};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -22,7 +22,7 @@ pub(in crate::config) fn next_hops(node: &Node, key: Span, report: &mut Report) 
             })
         }
         Value::Map(_) => {
-            let mut table = Table::open(node, Place::NextHop, "`next_hop`", key, report)?;
+            let mut table = Table::open(node, &keys::NEXT_HOP, "`next_hop`", key, report)?;
             let v4 = table.field("ipv4", report, |node, key, report| {
                 let v4 = value::ipv4(node, key, report)?;
                 next_hop(v4.into(), node.span, report).map(|()| v4)

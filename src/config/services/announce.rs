@@ -8,8 +8,8 @@ use vipcast_bgp::wire::{Community, ExtendedCommunity, LargeCommunity};
 use vipcast_node::model::{Announce, NextHops};
 
 use crate::config::diagnostic::{Report, Span};
+use crate::config::keys;
 use crate::config::peers::next_hops;
-use crate::config::places::Place;
 use crate::config::read::{Field, Table, expected, list_of, short};
 use crate::config::tree::Node;
 use crate::config::{defaults, value};
@@ -22,7 +22,7 @@ const COMMUNITY: &str = "a community";
 
 /// Reads `announce: {…}`.
 pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<Announce> {
-    let table = Table::open(node, Place::Announce, "`announce`", key, report)?;
+    let table = Table::open(node, &keys::ANNOUNCE, "`announce`", key, report)?;
     Attributes::read(table, report).over(&Announce::default())
 }
 
@@ -33,7 +33,7 @@ pub(super) fn demoted(
     report: &mut Report,
 ) -> Option<Announce> {
     let demoted = table.field("demoted", report, |node, key, report| {
-        let table = Table::open(node, Place::Demoted, "`demoted`", key, report)?;
+        let table = Table::open(node, &keys::DEMOTED, "`demoted`", key, report)?;
         let attributes = Attributes::read(table, report);
         worse(attributes, healthy?, node.span, report)
     });

@@ -6,8 +6,8 @@ use vipcast_node::model::Condition;
 use vipcast_node::names::CheckName;
 
 use crate::config::diagnostic::{Report, Span};
+use crate::config::keys;
 use crate::config::near::nearest;
-use crate::config::places::Place;
 use crate::config::read::{Field, Placed, Table, expected, list_of, short};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -122,7 +122,7 @@ fn members(node: &Node, key: Span, checks: &mut Checks<'_>, report: &mut Report)
 
 /// `{all: […]}`, `{any: […]}` or `{at_least: N, of: […]}`.
 fn group(node: &Node, key: Span, checks: &mut Checks<'_>, report: &mut Report) -> Option<Condition> {
-    let mut table = Table::open(node, Place::Condition, "a condition", key, report)?;
+    let mut table = Table::open(node, &keys::CONDITION, "a condition", key, report)?;
     let mut some = |key: &'static str, table: &mut Table<'_>, report: &mut Report| {
         table.field(key, report, |node, key, report| {
             let members = members(node, key, checks, report)?;

@@ -1,0 +1,269 @@
+//! Every key of the configuration, stated once: what it holds, whether it must be there, what holds without it, what it means,
+//! and what other programs call it.
+//!
+//! From these come the lists that unknown keys are compared with ([`unknown`]), the tables of the reference ([`table`]), and the
+//! JSON Schema ([`schema`]). A new key is an item here and its use in the reader.
+//!
+//! ```text
+//!   section! { … } ─┬─► what a reader may take, and what an unknown key was meant to be
+//!                   ├─► docs/config.md, docs/checks.md
+//!                   └─► `vipcast schema`
+//! ```
+
+/// States a section: its name among all, where it is, and each key with what it means, what it holds, and what else is to be said.
+macro_rules! section {
+    ($name:ident ($id:literal, $place:literal) $(. $more:ident ($($arg:expr),*))* {
+        $( $(#[doc = $doc:literal])+ $key:ident : $shape:expr $(=> $( $option:ident ($($value:expr),*) )+ )? ; )+
+    }) => {
+        pub(in crate::config) static $name: Section = Section::new($id, $place, &[
+            $( Key::new(stringify!($key), $shape, &[$($doc),+]) $( $( .$option($($value),*) )+ )? ),+
+        ]) $(.$more($($arg),*))*;
+    };
+}
+
+mod check;
+mod kind;
+mod node;
+mod peer;
+pub mod schema;
+mod service;
+pub mod table;
+mod unknown;
+
+pub(in crate::config) use self::check::*;
+pub(in crate::config) use self::kind::*;
+pub(in crate::config) use self::node::*;
+pub(in crate::config) use self::peer::*;
+pub(in crate::config) use self::service::*;
+
+/// A map with keys of our choosing, unlike `peers:`, whose keys are the operator's names.
+#[derive(Debug)]
+pub struct Section {
+    /// Its name among all, which the reference and the schema use.
+    pub(super) id: &'static str,
+    /// Where it is: `under a peer`.
+    pub(super) place: &'static str,
+    keys: Keys,
+    /// The keys of another section, which is the one to name.
+    is_copy: bool,
+    /// What to do instead of switching it off.
+    off: Option<&'static str>,
+    /// Keys that it has not, and what to write instead.
+    instead: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Keys {
+    Here(&'static [Key]),
+    /// Those of another section, but for its own.
+    SharedBy(&'static Section),
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    pub(super) name: &'static str,
+    shape: Shape,
+    /// What it means, line by line.
+    doc: &'static [&'static str],
+    is_required: bool,
+    /// Only the section itself has it, and none that shares its keys.
+    is_own: bool,
+    /// What it holds, in words, where these say more than the shape.
+    written: Option<&'static str>,
+    /// What holds without it, in words.
+    default: Option<&'static str>,
+    /// Other names that we take.
+    aliases: &'static [&'static str],
+    /// Names that other programs, or plain English, have for it. We do not take them, and say what it is called here.
+    called: &'static [&'static str],
+}
+
+/// What a value may be, as far as it can be said of the value alone.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) enum Shape {
+    /// `true` or `false`.
+    Switch,
+    /// Any text.
+    Text,
+    /// A text of this form: in words, and as an expression.
+    Form(&'static str, &'static str),
+    /// A whole number within these bounds.
+    Number(u64, u64),
+    /// One of these.
+    Word(&'static [&'static str]),
+    /// A list.
+    List(&'static Self),
+    /// A map whose keys are the operator's.
+    Map(&'static Self),
+    /// A map whose keys are ours.
+    Section(&'static Section),
+    /// Any of these.
+    Either(&'static [Self]),
+}
+
+const SWITCH: Shape = Shape::Switch;
+const TEXT: Shape = Shape::Text;
+const IP: Shape = Shape::Form("IP address", "^[0-9a-fA-F:.]+$");
+const IPV4: Shape = Shape::Form("IPv4 address", "^[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+$");
+const IPV6: Shape = Shape::Form("IPv6 address", "^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$");
+const PREFIX: Shape = Shape::Form("IP address or prefix", "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$");
+const ASN: Shape = Shape::Form("AS number", "^[0-9]+(\\.[0-9]+)?$");
+const PATH: Shape = Shape::Form("absolute path", "^/");
+const INTERFACE: Shape = Shape::Form("interface name", "^[^\\s/:%]{1,127}$");
+const DURATION: Shape = Shape::Form("duration", "^(0|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$");
+const PERCENT: Shape = Shape::Form("percentage", "^[0-9]+(\\.[0-9]+)?%$");
+const BANDWIDTH: Shape = Shape::Form("bandwidth", "^[0-9]+(\\.[0-9]+)?[kMGT]$");
+const STATUS: Shape = Shape::Form("status code or range", "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$");
+
+const fn number(least: u64, most: u64) -> Shape {
+    Shape::Number(least, most)
+}
+
+const fn word(words: &'static [&'static str]) -> Shape {
+    Shape::Word(words)
+}
+
+const fn list(of: &'static Shape) -> Shape {
+    Shape::List(of)
+}
+
+const fn map(of: &'static Shape) -> Shape {
+    Shape::Map(of)
+}
+
+const fn section(section: &'static Section) -> Shape {
+    Shape::Section(section)
+}
+
+const fn either(shapes: &'static [Shape]) -> Shape {
+    Shape::Either(shapes)
+}
+
+impl Section {
+    const fn new(id: &'static str, place: &'static str, keys: &'static [Key]) -> Self {
+        Self { id, place, keys: Keys::Here(keys), is_copy: false, off: None, instead: &[] }
+    }
+
+    /// One that has the keys of another, but for those that are its own.
+    const fn sharing(id: &'static str, place: &'static str, other: &'static Self) -> Self {
+        Self { id, place, keys: Keys::SharedBy(other), is_copy: true, off: other.off, instead: &[] }
+    }
+
+    const fn copy(self) -> Self {
+        Self { is_copy: true, ..self }
+    }
+
+    const fn off(self, hint: &'static str) -> Self {
+        Self { off: Some(hint), ..self }
+    }
+
+    const fn instead(self, instead: &'static [(&'static str, &'static str)]) -> Self {
+        Self { instead, ..self }
+    }
+
+    /// Its keys, in the order of the reference.
+    fn keys(&self) -> impl Iterator<Item = &'static Key> {
+        let (keys, all) = match self.keys {
+            Keys::Here(keys) => (keys, true),
+            Keys::SharedBy(Self { keys: Keys::Here(keys), .. }) => (*keys, false),
+            // Nobody shares what is shared.
+            Keys::SharedBy(Self { keys: Keys::SharedBy(_), .. }) => (&[][..], false),
+        };
+        keys.iter().filter(move |key| all || !key.is_own)
+    }
+
+    /// The names that are taken here; an alias stands behind the name that it is an alias of.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()))
+    }
+
+    /// Whether a name is taken here.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+}
+
+impl Key {
+    const fn new(name: &'static str, shape: Shape, doc: &'static [&'static str]) -> Self {
+        Self {
+            name,
+            shape,
+            doc,
+            is_required: false,
+            is_own: false,
+            written: None,
+            default: None,
+            aliases: &[],
+            called: &[],
+        }
+    }
+
+    const fn required(self) -> Self {
+        Self { is_required: true, ..self }
+    }
+
+    const fn own(self) -> Self {
+        Self { is_own: true, ..self }
+    }
+
+    const fn written(self, words: &'static str) -> Self {
+        Self { written: Some(words), ..self }
+    }
+
+    const fn default(self, words: &'static str) -> Self {
+        Self { default: Some(words), ..self }
+    }
+
+    const fn alias(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    const fn called(self, called: &'static [&'static str]) -> Self {
+        Self { called, ..self }
+    }
+
+    /// What it means, in one line.
+    fn doc(&self) -> String {
+        self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Every section.
+static ALL: [&Section; 35] = [
+    &TOP,
+    &DROP_IN,
+    &CONTROL,
+    &LOG,
+    &SHUTDOWN,
+    &LISTEN,
+    &PEER,
+    &PEER_DEFAULTS,
+    &NEXT_HOP,
+    &TCP_AO,
+    &GRACEFUL_RESTART,
+    &BFD,
+    &CHECK,
+    &HTTP,
+    &TLS,
+    &TLS_KIND,
+    &GRPC,
+    &TCP,
+    &UDP,
+    &DNS,
+    &ICMP,
+    &FILE,
+    &PATTERN,
+    &EXEC,
+    &LATENCY,
+    &ERRORS,
+    &HOLD_DOWN,
+    &LISTENER,
+    &PROCESS,
+    &INTERFACE_KIND,
+    &SYSTEMD,
+    &SERVICE,
+    &CONDITION,
+    &ANNOUNCE,
+    &DEMOTED,
+];

@@ -1,0 +1,94 @@
+//! The JSON Schema of the configuration (draft 7, which editors know), for completion and a first look while it is written. What
+//! depends on more than one value is seen by `vipcast check` alone.
+
+use serde_json::{Map, Value, json};
+
+use super::{ALL, Key, Section, Shape, TOP};
+
+/// The schema of `vipcast.yaml`.
+pub fn schema() -> Value {
+    let definitions: Map<String, Value> =
+        ALL.into_iter().map(|section| (section.id.to_owned(), section.schema())).collect();
+    let mut schema = TOP.schema();
+    if let Value::Object(top) = &mut schema {
+        top.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
+        top.insert("title".into(), json!("vipcast"));
+        top.insert("definitions".into(), Value::Object(definitions));
+    }
+    schema
+}
+
+impl Section {
+    fn schema(&self) -> Value {
+        let mut properties = Map::new();
+        for key in self.keys() {
+            for name in std::iter::once(key.name).chain(key.aliases.iter().copied()) {
+                properties.insert(name.to_owned(), key.schema());
+            }
+        }
+        let of_one_name = |key: &&Key| key.is_required && key.aliases.is_empty();
+        let required: Vec<&str> = self.keys().filter(of_one_name).map(|key| key.name).collect();
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    }
+}
+
+impl Key {
+    fn schema(&self) -> Value {
+        let mut schema = self.shape.schema();
+        let default = self.default.and_then(|written| self.shape.default(written));
+        if let Value::Object(schema) = &mut schema {
+            // Beside a reference nothing else counts in draft 7.
+            if let Some(reference) = schema.remove("$ref") {
+                schema.insert("allOf".into(), json!([{"$ref": reference}]));
+            }
+            let mut words = format!("{}: {}", self.holds(), self.doc());
+            if let (Some(written), None) = (self.default, &default) {
+                words = format!("{words} (default: {written})");
+            }
+            schema.insert("description".into(), words.into());
+            schema.extend(default.map(|value| ("default".to_owned(), value)));
+        }
+        schema
+    }
+}
+
+impl Shape {
+    fn schema(&self) -> Value {
+        match self {
+            Self::Switch => json!({"type": "boolean"}),
+            // Whatever is not a list or a map is a text to us.
+            Self::Text => json!({"type": ["string", "number", "boolean"]}),
+            Self::Form(_, pattern) => json!({"type": ["string", "number"], "pattern": pattern}),
+            Self::Number(least, most) => {
+                json!({"type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": "^[0-9]+$"})
+            }
+            Self::Word(words) => {
+                let numbers = words.iter().filter_map(|word| word.parse::<serde_json::Number>().ok());
+                let words = words.iter().map(|word| Value::from(*word)).chain(numbers.map(Value::Number));
+                json!({"enum": words.collect::<Vec<_>>()})
+            }
+            Self::List(of) => json!({"type": "array", "items": of.schema()}),
+            // Everything under it may have been commented out.
+            Self::Map(of) => json!({"type": ["object", "null"], "additionalProperties": of.schema()}),
+            Self::Section(section) => json!({"$ref": format!("#/definitions/{}", section.id)}),
+            Self::Either(shapes) => json!({"anyOf": shapes.iter().map(Self::schema).collect::<Vec<_>>()}),
+        }
+    }
+
+    /// A default as a value, where its words are one.
+    fn default(&self, written: &str) -> Option<Value> {
+        let plain = written.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')).unwrap_or(written);
+        match self {
+            Self::Switch => plain.parse::<bool>().ok().map(Value::from),
+            Self::Number(least, most) => {
+                plain.parse::<u64>().ok().filter(|number| (least..=most).contains(&number)).map(Value::from)
+            }
+            Self::Word(words) => words.contains(&plain).then(|| plain.into()),
+            Self::Form(..) => (!plain.contains(' ')
+                && plain.contains(|c: char| c.is_ascii_digit() || c == '/'))
+            .then(|| plain.into()),
+            Self::Either(shapes) => shapes.iter().find_map(|shape| shape.default(written)),
+            Self::Text | Self::List(_) | Self::Map(_) | Self::Section(_) => None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The keys of a service, and of what stands under it.
+
+use super::{
+    BANDWIDTH, DURATION, INTERFACE, IP, Key, NEXT_HOP, PREFIX, SWITCH, Section, Shape, TEXT, either, list,
+    number, section, word,
+};
+
+section! {
+    SERVICE("service", "under a service").off("remove the service to switch it off, or take it out of traffic with `vipcast drain`") {
+        /// a single address is bound and announced, a wider prefix is bound only with `bind: route`; each belongs to one
+        /// service
+        vips: list(&PREFIX) =>
+            required() written("list of addresses or prefixes")
+            called(&["addresses", "prefix", "prefixes", "ip_prefix", "routes", "networks"]);
+        /// when the service is healthy; `[]`: always
+        checks: either(&[list(&CONDITION_PART), section(&CONDITION)]) =>
+            required() written("list, or a condition")
+            called(&["check", "healthcheck", "health_check", "health_checks", "healthchecks"]);
+        /// the attributes of the routes
+        announce: section(&ANNOUNCE) => written("map");
+        /// the attributes when it is demoted, for whatever reason
+        demoted: section(&DEMOTED) => written("map");
+        /// what happens when it is not healthy
+        on_down: word(&["withdraw", "demote"]) => default("`withdraw`");
+        /// what happens when it is healthy only with a check that is [degraded](checks.md#slow-and-failing-now-and-then)
+        on_degraded: word(&["ignore", "demote", "withdraw"]) => default("`demote`");
+        /// how long it stays demoted when it is healthy again after it was down
+        warm_up: DURATION => default("none");
+        /// a standby is always announced demoted
+        role: word(&["active", "standby"]) => default("`active`") called(&["local_role", "bgp_role"]);
+        /// whether it takes its traffic back when it is healthy again after it was down: at once, when `vipcast promote`
+        /// says so, or after a time
+        preempt: either(&[SWITCH, DURATION]) => written("true, false, or a duration") default("true");
+        /// as what and when the VIPs are on the host: [below](#bind)
+        bind: word(&["always", "announced", "route"]) => default("`always`");
+        /// where they are bound; not with `bind: route`
+        interface: INTERFACE =>
+            written("interface name, or an alternative one") default("that of the top level");
+    }
+}
+
+section! {
+    CONDITION("condition", "under the `checks` of a service") {
+        /// all of a list
+        all: list(&CONDITION_PART);
+        /// at least one of a list
+        any: list(&CONDITION_PART);
+        /// with `of`: a number of a list
+        at_least: number(1, 4294967295);
+        /// the list of which that many must pass
+        of: list(&CONDITION_PART);
+    }
+}
+
+section! {
+    ANNOUNCE("announce", "under `announce`") {
+        /// MULTI_EXIT_DISC: of two paths through the same AS, the lower is better
+        med: number(0, 4294967295) => default("not sent") called(&["metric"]);
+        /// LOCAL_PREF, in iBGP sessions only
+        local_pref: number(0, 4294967295) => default("100");
+        /// how many more times our AS number is put in front of the path
+        as_path_prepend: number(0, 16) => default("0") called(&["prepend"]);
+        /// `65001:100`, or names such as `no-export`
+        communities: list(&TEXT) => written("list") default("none");
+        /// `rt:65001:100`, `soo:65001:100`, or 16 hexadecimal digits
+        extended_communities: list(&TEXT) => written("list") default("none");
+        /// `65001:1:2`
+        large_communities: list(&TEXT) => written("list") default("none");
+        /// link bandwidth community: routers that weigh paths by it give this node its share
+        link_bandwidth: BANDWIDTH => written("bits per second, `100M` to `10T`") default("not sent");
+        /// next hop of these routes
+        next_hop: either(&[IP, section(&NEXT_HOP)]) =>
+            written("IP address, or `ipv4` and `ipv6`") default("what the session says");
+    }
+}
+
+/// The attributes when it is demoted.
+pub(in crate::config) static DEMOTED: Section = Section::sharing("demoted", "under `demoted`", &ANNOUNCE);
+
+/// A check by its name, or a condition.
+static CONDITION_PART: Shape = Shape::Either(&[Shape::Text, Shape::Section(&CONDITION)]);

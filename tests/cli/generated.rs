@@ -1,0 +1,78 @@
+//! What is made from the code and committed: the tables of the reference and the schema. `tests/run --write` writes it anew.
+//!
+//! A table stands between `<!-- keys: SECTION -->` and `<!-- end of keys -->`; with `<!-- keys: SECTION: KEY KEY -->` it has these
+//! keys alone.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use vipcast::config::keys::{schema, table};
+
+/// Set by `tests/run --write`.
+const WRITE: &str = "VIPCAST_WRITE";
+const END: &str = "<!-- end of keys -->";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compares a file with what it should be, or writes it.
+fn settle(path: &Path, text: &str) {
+    let name = path.strip_prefix(root()).unwrap_or(path).display();
+    if env::var_os(WRITE).is_some() {
+        fs::write(path, text).unwrap_or_else(|error| panic!("cannot write {name}: {error}"));
+        return;
+    }
+    let there = fs::read_to_string(path).unwrap_or_default();
+    let differs = there.lines().zip(text.lines()).position(|(there, made)| there != made);
+    let line = differs.unwrap_or_else(|| there.lines().count().min(text.lines().count())) + 1;
+    assert!(there == text, "{name} is stale from line {line} on: run `tests/run --write`");
+}
+
+/// A page with its tables made anew, and the keys that they explain.
+fn made(page: &str, explained: &mut BTreeSet<(String, String)>) -> String {
+    let mut text = String::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        text.push_str(line);
+        text.push('\n');
+        let named = line.strip_prefix("<!-- keys: ").and_then(|rest| rest.strip_suffix(" -->"));
+        let Some(named) = named else { continue };
+        let (section, keys) = named.split_once(": ").unwrap_or((named, ""));
+        let keys: Vec<&str> = keys.split_whitespace().collect();
+        let rows = table::of(section, &keys).unwrap_or_else(|| panic!("no such keys: {named}"));
+        let names = rows.lines().skip(2).filter_map(|row| row.split('`').nth(1));
+        explained.extend(names.map(|name| (section.to_owned(), name.to_owned())));
+        text.push_str(&rows);
+        assert!(lines.any(|line| line == END), "a table has no end: {named}");
+        text.push_str(END);
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_tables_of_the_reference_are_those_of_the_code_and_have_every_key() {
+    let mut explained = BTreeSet::new();
+    for page in ["config.md", "checks.md", "transport.md"] {
+        let path = root().join("docs").join(page);
+        let there = fs::read_to_string(&path).expect("the page is there");
+        settle(&path, &made(&there, &mut explained));
+    }
+    // The kinds of a check have a table of their own, and what holds many things is explained in the text.
+    let kinds: BTreeSet<&str> = ["check"].into();
+    let missing: Vec<_> = table::keys()
+        .filter(|(section, key)| !explained.contains(&((*section).to_owned(), (*key).to_owned())))
+        .filter(|(section, _)| !kinds.contains(section))
+        .collect();
+    assert_eq!(missing, [], "keys that no table of the reference explains");
+}
+
+#[test]
+fn the_schema_is_that_of_the_code() {
+    let mut text = serde_json::to_string_pretty(&schema::schema()).expect("plain data");
+    text.push('\n');
+    settle(&root().join("packaging/vipcast.schema.json"), &text);
+}
