@@ -50,7 +50,7 @@
 //!
 //! | to change … | see |
 //! | --- | --- |
-//! | a configuration key | [`config`]: its place in `places.rs`, its reader; its field in [`vipcast_node::model`] |
+//! | a configuration key | [`config::keys`]: an item of a `section!`; its reader in [`config`], its field in [`vipcast_node::model`] |
 //! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
 //! | what is looked at on the host, and what follows when it is missing | [`config::Host`], `config::host`, `config::files` |
 //! | a kind of check | [`check`]: a variant of [`vipcast_node::model::CheckKind`], a file, an arm in `probe`; its reader in `config::checks` |

@@ -12,6 +12,7 @@ mod output;
 mod reload;
 mod restart;
 mod run;
+mod schema;
 mod status;
 mod version;
 
@@ -55,6 +56,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Replace the daemon by the program on disk without a gap in traffic
     Restart(restart::RestartArgs),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
     /// Print the version
     Version(version::VersionArgs),
 }
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Promote(args) => drain::promote(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Restart(args) => restart::restart(&args),
+        Command::Schema => schema::schema(),
         Command::Version(args) => version::version(&args),
     };
     match result {

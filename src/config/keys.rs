@@ -1,7 +1,7 @@
 //! Every key of the configuration, stated once: what it holds, whether it must be there, what holds without it, what it means,
 //! and what other programs call it.
 //!
-//! From these come the lists that unknown keys are compared with ([`unknown`]), the tables of the reference ([`table`]), and the
+//! From these come the lists that unknown keys are compared with (`unknown`), the tables of the reference ([`table`]), and the
 //! JSON Schema ([`schema`]). A new key is an item here and its use in the reader.
 //!
 //! ```text
@@ -27,6 +27,7 @@ mod node;
 mod peer;
 pub mod schema;
 mod service;
+mod shape;
 pub mod table;
 mod unknown;
 
@@ -35,6 +36,7 @@ pub(in crate::config) use self::kind::*;
 pub(in crate::config) use self::node::*;
 pub(in crate::config) use self::peer::*;
 pub(in crate::config) use self::service::*;
+use self::shape::*;
 
 /// A map with keys of our choosing, unlike `peers:`, whose keys are the operator's names.
 #[derive(Debug)]
@@ -50,6 +52,12 @@ pub struct Section {
     off: Option<&'static str>,
     /// Keys that it has not, and what to write instead.
     instead: &'static [(&'static str, &'static str)],
+    /// Of each of these groups exactly one key must be there.
+    one_of: &'static [&'static [&'static str]],
+    /// Of each of these groups at most one.
+    at_most_one_of: &'static [&'static [&'static str]],
+    /// The first of these is nothing without the second.
+    with: &'static [(&'static str, &'static str)],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +75,8 @@ pub struct Key {
     /// What it means, line by line.
     doc: &'static [&'static str],
     is_required: bool,
+    /// It may be left out where something else says it.
+    is_said_elsewhere: bool,
     /// Only the section itself has it, and none that shares its keys.
     is_own: bool,
     /// What it holds, in words, where these say more than the shape.
@@ -79,75 +89,32 @@ pub struct Key {
     called: &'static [&'static str],
 }
 
-/// What a value may be, as far as it can be said of the value alone.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::config) enum Shape {
-    /// `true` or `false`.
-    Switch,
-    /// Any text.
-    Text,
-    /// A text of this form: in words, and as an expression.
-    Form(&'static str, &'static str),
-    /// A whole number within these bounds.
-    Number(u64, u64),
-    /// One of these.
-    Word(&'static [&'static str]),
-    /// A list.
-    List(&'static Self),
-    /// A map whose keys are the operator's.
-    Map(&'static Self),
-    /// A map whose keys are ours.
-    Section(&'static Section),
-    /// Any of these.
-    Either(&'static [Self]),
-}
-
-const SWITCH: Shape = Shape::Switch;
-const TEXT: Shape = Shape::Text;
-const IP: Shape = Shape::Form("IP address", "^[0-9a-fA-F:.]+$");
-const IPV4: Shape = Shape::Form("IPv4 address", "^[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+$");
-const IPV6: Shape = Shape::Form("IPv6 address", "^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$");
-const PREFIX: Shape = Shape::Form("IP address or prefix", "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$");
-const ASN: Shape = Shape::Form("AS number", "^[0-9]+(\\.[0-9]+)?$");
-const PATH: Shape = Shape::Form("absolute path", "^/");
-const INTERFACE: Shape = Shape::Form("interface name", "^[^\\s/:%]{1,127}$");
-const DURATION: Shape = Shape::Form("duration", "^(0|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$");
-const PERCENT: Shape = Shape::Form("percentage", "^[0-9]+(\\.[0-9]+)?%$");
-const BANDWIDTH: Shape = Shape::Form("bandwidth", "^[0-9]+(\\.[0-9]+)?[kMGT]$");
-const STATUS: Shape = Shape::Form("status code or range", "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$");
-
-const fn number(least: u64, most: u64) -> Shape {
-    Shape::Number(least, most)
-}
-
-const fn word(words: &'static [&'static str]) -> Shape {
-    Shape::Word(words)
-}
-
-const fn list(of: &'static Shape) -> Shape {
-    Shape::List(of)
-}
-
-const fn map(of: &'static Shape) -> Shape {
-    Shape::Map(of)
-}
-
-const fn section(section: &'static Section) -> Shape {
-    Shape::Section(section)
-}
-
-const fn either(shapes: &'static [Shape]) -> Shape {
-    Shape::Either(shapes)
-}
-
 impl Section {
     const fn new(id: &'static str, place: &'static str, keys: &'static [Key]) -> Self {
-        Self { id, place, keys: Keys::Here(keys), is_copy: false, off: None, instead: &[] }
+        Self {
+            id,
+            place,
+            keys: Keys::Here(keys),
+            is_copy: false,
+            off: None,
+            instead: &[],
+            one_of: &[],
+            at_most_one_of: &[],
+            with: &[],
+        }
     }
 
     /// One that has the keys of another, but for those that are its own.
     const fn sharing(id: &'static str, place: &'static str, other: &'static Self) -> Self {
-        Self { id, place, keys: Keys::SharedBy(other), is_copy: true, off: other.off, instead: &[] }
+        let new = Self::new(id, place, &[]);
+        Self {
+            keys: Keys::SharedBy(other),
+            is_copy: true,
+            off: other.off,
+            at_most_one_of: other.at_most_one_of,
+            with: other.with,
+            ..new
+        }
     }
 
     const fn copy(self) -> Self {
@@ -160,6 +127,18 @@ impl Section {
 
     const fn instead(self, instead: &'static [(&'static str, &'static str)]) -> Self {
         Self { instead, ..self }
+    }
+
+    const fn one_of(self, groups: &'static [&'static [&'static str]]) -> Self {
+        Self { one_of: groups, ..self }
+    }
+
+    const fn at_most_one_of(self, groups: &'static [&'static [&'static str]]) -> Self {
+        Self { at_most_one_of: groups, ..self }
+    }
+
+    const fn with(self, pairs: &'static [(&'static str, &'static str)]) -> Self {
+        Self { with: pairs, ..self }
     }
 
     /// Its keys, in the order of the reference.
@@ -191,6 +170,7 @@ impl Key {
             shape,
             doc,
             is_required: false,
+            is_said_elsewhere: false,
             is_own: false,
             written: None,
             default: None,
@@ -201,6 +181,10 @@ impl Key {
 
     const fn required(self) -> Self {
         Self { is_required: true, ..self }
+    }
+
+    const fn said_elsewhere(self) -> Self {
+        Self { is_said_elsewhere: true, ..self }
     }
 
     const fn own(self) -> Self {

@@ -1,6 +1,6 @@
 //! Every diagnostic that a configuration can be answered with, as the operator sees it.
 
-mod mistakes;
+pub(crate) mod mistakes;
 
 use std::fmt::Write as _;
 
@@ -65,7 +65,7 @@ fn without_escapes(text: &str) -> String {
 }
 
 /// A configuration with one peer, one check and one service, one of which is what is under test.
-fn around(section: &str, text: &str) -> String {
+pub(crate) fn around(section: &str, text: &str) -> String {
     let indented = |depth: usize| {
         text.lines().fold(String::new(), |mut out, line| {
             let _ = writeln!(out, "{:depth$}{line}", "");

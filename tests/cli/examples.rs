@@ -43,6 +43,17 @@ fn every_configuration_file_loads() {
     }
 }
 
+/// Every configuration that we show: the examples, and the blocks of the documentation, completed.
+pub(crate) fn whole_configurations() -> Vec<String> {
+    let read = |path: &PathBuf| fs::read_to_string(path).expect("it is there");
+    let of = |directory, extension| files(directory, extension);
+    let examples =
+        ["examples", "packaging", "packaging/compose"].map(|directory| of(directory, "yaml")).concat();
+    let pages = [of("docs", "md"), vec![root().join("README.md")]].concat();
+    let blocks = pages.iter().flat_map(|page| yaml_blocks(&read(page)));
+    examples.iter().map(read).chain(blocks.map(|(_, block)| completed(&block).0)).collect()
+}
+
 /// The blocks that begin with "```yaml", each with the number of its first line.
 fn yaml_blocks(text: &str) -> Vec<(usize, String)> {
     let mut blocks: Vec<(usize, String)> = Vec::new();

@@ -7,4 +7,5 @@ mod examples;
 mod generated;
 mod host;
 mod packaging;
+mod schema;
 mod secrets;

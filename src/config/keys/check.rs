@@ -1,28 +1,53 @@
 //! The keys that every check has.
 
 use super::{
-    DNS, DURATION, EXEC, FILE, GRPC, HTTP, ICMP, INTERFACE, INTERFACE_KIND, IP, Key, LISTENER, PATH, PERCENT,
-    PROCESS, SWITCH, SYSTEMD, Section, TCP, TEXT, TLS_KIND, UDP, either, list, number, section, word,
+    DNS, DURATION, EXEC, FILE, GRPC, HOST, HOST_AND_PORT, HTTP, ICMP, INTERFACE, INTERFACE_KIND, IP, Key,
+    LISTENER, PATH, PERCENT, PROCESS, SERVER, SOME_TEXT, SWITCH, SYSTEMD, Section, TCP, TEXT, TLS_KIND, UDP,
+    UNIT, either, list, number, section, some, word,
 };
 
 const KIND: &str = "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`";
 
+/// What is looked at on this host has no way to it.
+const LOCAL: &[&[&str]] = &[
+    &["file", "host"],
+    &["file", "source_address"],
+    &["file", "source_interface"],
+    &["exec", "host"],
+    &["exec", "source_address"],
+    &["exec", "source_interface"],
+    &["listener", "host"],
+    &["listener", "source_address"],
+    &["listener", "source_interface"],
+    &["process", "host"],
+    &["process", "source_address"],
+    &["process", "source_interface"],
+    &["interface", "host"],
+    &["interface", "source_address"],
+    &["interface", "source_interface"],
+    &["systemd", "host"],
+    &["systemd", "source_address"],
+    &["systemd", "source_interface"],
+];
+
 section! {
-    CHECK("check", "under a check").instead(&[("type", KIND), ("kind", KIND)]).off("remove the check, and its name from the services, to switch it off") {
+    CHECK("check", "under a check").at_most_one_of(LOCAL).one_of(&[&[
+        "http", "tcp", "tls", "grpc", "udp", "dns", "icmp", "file", "exec", "listener", "process", "interface", "systemd",
+    ]]).instead(&[("type", KIND), ("kind", KIND)]).off("remove the check, and its name from the services, to switch it off") {
         /// [`http`](#http): a web server answers as it should
-        http: either(&[TEXT, section(&HTTP)]);
+        http: section(&HTTP);
         /// [`tcp`](#tcp): a connection is accepted, and answered as expected
-        tcp: either(&[TEXT, section(&TCP)]);
+        tcp: either(&[SERVER, section(&TCP)]);
         /// [`tls`](#tls): a TLS handshake succeeds and the certificate is good
-        tls: either(&[TEXT, section(&TLS_KIND)]);
+        tls: either(&[HOST_AND_PORT, section(&TLS_KIND)]);
         /// [`grpc`](#grpc): a service says that it is SERVING
-        grpc: either(&[TEXT, section(&GRPC)]);
+        grpc: either(&[SERVER, section(&GRPC)]);
         /// [`udp`](#udp): a datagram is answered as it should be
         udp: section(&UDP);
         /// [`dns`](#dns): a name server knows an answer
         dns: section(&DNS);
         /// [`icmp`](#icmp): a host answers echo requests ("ping")
-        icmp: either(&[TEXT, section(&ICMP)]);
+        icmp: either(&[HOST, section(&ICMP)]);
         /// [`file`](#file): a file is there, or is not, or was changed not long ago
         file: either(&[PATH, section(&FILE)]);
         /// [`exec`](#exec): a program exits with 0
@@ -30,13 +55,13 @@ section! {
         /// [`listener`](#listener): a port of this host is listened on
         listener: section(&LISTENER);
         /// [`process`](#process): a process is alive
-        process: either(&[PATH, section(&PROCESS)]);
+        process: section(&PROCESS);
         /// [`interface`](#interface): the link of an interface is up
-        interface: either(&[TEXT, section(&INTERFACE_KIND)]);
+        interface: either(&[INTERFACE, section(&INTERFACE_KIND)]);
         /// [`systemd`](#systemd): a unit of systemd is active
-        systemd: either(&[TEXT, section(&SYSTEMD)]);
+        systemd: either(&[UNIT, section(&SYSTEMD)]);
         /// whom to ask, whatever name is asked for
-        host: TEXT => written("host name, IP address, or `vip`") default("what the kind says");
+        host: HOST => written("host name, IP address, or `vip`") default("what the kind says");
         /// where the question comes from; an address of this host
         source_address: either(&[IP, word(&["vip"])]) =>
             written("IP address, or `vip`") default("what the route says")
@@ -58,9 +83,9 @@ section! {
         fall: number(1, 1000) =>
             default("2, or 1") called(&["fall_count", "failure_threshold", "unhealthy_threshold", "retries"]);
         /// a limit to how long probes may take: [below](#slow-and-failing-now-and-then)
-        latency: either(&[DURATION, section(&LATENCY)]) => written("duration, or a map");
+        latency: either(&[section(&LATENCY), some(&section(&LATENCY))]) => written("duration, or a map");
         /// a limit to how many may fail: [below](#slow-and-failing-now-and-then)
-        errors: either(&[PERCENT, section(&ERRORS)]) => written("percentage, or a map");
+        errors: section(&ERRORS) => written("percentage, or a map");
         /// damping of a check that flaps: [below](#flapping)
         hold_down: either(&[SWITCH, DURATION, section(&HOLD_DOWN)]) =>
             written("true, false, a duration, or a map") default("false");
@@ -68,7 +93,7 @@ section! {
 }
 
 section! {
-    LATENCY("latency", "under `latency`") {
+    LATENCY("latency", "under `latency`").with(&[("window", "of")]) {
         /// more is too much
         over: DURATION => required() written("duration, shorter than `timeout`");
         /// what is compared: each probe, a moving average (of which a result's weight falls to 1/e within `window`), or the
@@ -108,6 +133,6 @@ section! {
 section! {
     PATTERN("pattern", "in an expression") {
         /// must match, instead of a text
-        regex: TEXT => required() written("[expression](#expressions)") called(&["pattern", "regexp", "re"]);
+        regex: SOME_TEXT => required() written("[expression](#expressions)") called(&["pattern", "regexp", "re"]);
     }
 }

@@ -1,12 +1,12 @@
 //! The keys of the top level, and of what the daemon does as a whole.
 
 use super::{
-    ASN, CHECK, DURATION, INTERFACE, IP, IPV4, Key, PATH, PEER, PEER_DEFAULTS, SERVICE, SWITCH, Section,
-    TEXT, list, map, number, section, word,
+    ASN, CHECK, INTERFACE, IPV4, Key, LISTENED, NOT_AT_ALL, PATH, PEER, PEER_DEFAULTS, SERVICE, SHORT_PATH,
+    SWITCH, Section, TEXT, UP_TO_AN_HOUR, either, map, number, section, some, word,
 };
 
 section! {
-    TOP("top", "at the top level") {
+    TOP("top", "at the top level").at_most_one_of(&[&["peers", "neighbors"]]) {
         /// our AS number; here, or for each peer
         local_as: ASN => called(&["local_asn", "my_as"]);
         /// the BGP identifier; not 0.0.0.0, and unique in the network; it must be given when no peer has an IPv4 address
@@ -55,7 +55,7 @@ section! {
         /// mode 0600; the commands find it in `/etc/vipcast/vipcast.yaml`, or are told by `--socket` or VIPCAST_SOCKET. Put
         /// back when somebody removes it. Where it cannot be made the daemon runs without, says why in its log, and tries
         /// again every 5 s; a file of another kind with this name stays, and so does the socket of another daemon
-        socket: PATH => written("absolute path, at most 107 bytes") default("`/run/vipcast/control.sock`");
+        socket: SHORT_PATH => written("absolute path, at most 107 bytes") default("`/run/vipcast/control.sock`");
         /// who may use the socket besides its owner (mode 0660); that includes `drain`. Who has acted is told by the
         /// kernel: the login behind sudo, or the user
         group: TEXT => written("group name");
@@ -75,9 +75,9 @@ section! {
     SHUTDOWN("shutdown", "under `shutdown`") {
         /// how long VIPs are announced with GRACEFUL_SHUTDOWN (RFC 8326) before they are withdrawn, by `drain` and by
         /// SIGTERM
-        drain_time: DURATION => default("3s");
+        drain_time: either(&[UP_TO_AN_HOUR, NOT_AT_ALL]) => written("duration, at most 1h") default("3s");
         /// how long an address or a local route stays after its withdrawal was handed to every peer
-        unbind_delay: DURATION => default("1s");
+        unbind_delay: either(&[UP_TO_AN_HOUR, NOT_AT_ALL]) => written("duration, at most 1h") default("1s");
         /// leave addresses and local routes on the host at the end
         keep_addresses: SWITCH => default("false");
     }
@@ -86,7 +86,7 @@ section! {
 section! {
     LISTEN("listen", "under `listen`") {
         /// where peers may connect to; not used while every peer is `active`
-        addresses: list(&IP) => written("list of addresses") default("all of the host");
+        addresses: some(&LISTENED) => written("list of addresses") default("all of the host");
         /// the TCP port there
         port: number(1, 65535) => default("179");
     }

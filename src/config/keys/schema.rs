@@ -26,10 +26,40 @@ impl Section {
                 properties.insert(name.to_owned(), key.schema());
             }
         }
-        let of_one_name = |key: &&Key| key.is_required && key.aliases.is_empty();
-        let required: Vec<&str> = self.keys().filter(of_one_name).map(|key| key.name).collect();
-        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+        let is_alone =
+            |key: &&Key| key.aliases.is_empty() && !self.one_of.iter().any(|group| group.contains(&key.name));
+        let required = self.keys().filter(|key| key.is_required && !key.is_said_elsewhere).filter(is_alone);
+        let required: Vec<&str> = required.map(|key| key.name).collect();
+        let mut schema = json!({
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        });
+        let all: Vec<Value> = self.one_of.iter().map(|group| one_of(group)).collect();
+        let all: Vec<Value> =
+            all.into_iter().chain(self.at_most_one_of.iter().map(|group| at_most_one_of(group))).collect();
+        if let Value::Object(schema) = &mut schema {
+            if !all.is_empty() {
+                schema.insert("allOf".into(), all.into());
+            }
+            if !self.with.is_empty() {
+                let pairs = self.with.iter().map(|(key, other)| ((*key).to_owned(), json!([other])));
+                schema.insert("dependencies".into(), Value::Object(pairs.collect()));
+            }
+        }
+        schema
     }
+}
+
+fn one_of(keys: &[&str]) -> Value {
+    json!({"oneOf": keys.iter().map(|key| json!({"required": [key]})).collect::<Vec<_>>()})
+}
+
+fn at_most_one_of(keys: &[&str]) -> Value {
+    let pairs =
+        keys.iter().enumerate().flat_map(|(at, one)| keys[at + 1..].iter().map(move |other| [one, other]));
+    json!({"not": {"anyOf": pairs.map(|pair| json!({"required": pair})).collect::<Vec<_>>()}})
 }
 
 impl Key {
@@ -58,7 +88,16 @@ impl Shape {
             Self::Switch => json!({"type": "boolean"}),
             // Whatever is not a list or a map is a text to us.
             Self::Text => json!({"type": ["string", "number", "boolean"]}),
-            Self::Form(_, pattern) => json!({"type": ["string", "number"], "pattern": pattern}),
+            Self::Said => json!({"type": ["string", "number", "boolean"], "pattern": "\\S"}),
+            Self::Asn => json!({
+                "type": ["integer", "number", "string"],
+                "minimum": 1,
+                "maximum": 4_294_967_294_u32,
+                // AS_TRANS, and one that stands for none.
+                "not": {"enum": [23456, 65535, "0", "23456", "65535", "4294967295"]},
+                "pattern": "^[0-9]+(\\.[0-9]+)?$",
+            }),
+            Self::Form(_, pattern) => json!({"type": "string", "pattern": pattern}),
             Self::Number(least, most) => {
                 json!({"type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": "^[0-9]+$"})
             }
@@ -67,9 +106,13 @@ impl Shape {
                 let words = words.iter().map(|word| Value::from(*word)).chain(numbers.map(Value::Number));
                 json!({"enum": words.collect::<Vec<_>>()})
             }
-            Self::List(of) => json!({"type": "array", "items": of.schema()}),
+            Self::List(of, least) => json!({"type": "array", "items": of.schema(), "minItems": least}),
             // Everything under it may have been commented out.
-            Self::Map(of) => json!({"type": ["object", "null"], "additionalProperties": of.schema()}),
+            Self::Map(of) => json!({
+                "type": ["object", "null"],
+                "additionalProperties": of.schema(),
+                "propertyNames": {"pattern": "^[^\\s/]{1,64}$"},
+            }),
             Self::Section(section) => json!({"$ref": format!("#/definitions/{}", section.id)}),
             Self::Either(shapes) => json!({"anyOf": shapes.iter().map(Self::schema).collect::<Vec<_>>()}),
         }
@@ -88,7 +131,7 @@ impl Shape {
                 && plain.contains(|c: char| c.is_ascii_digit() || c == '/'))
             .then(|| plain.into()),
             Self::Either(shapes) => shapes.iter().find_map(|shape| shape.default(written)),
-            Self::Text | Self::List(_) | Self::Map(_) | Self::Section(_) => None,
+            Self::Text | Self::Said | Self::Asn | Self::List(..) | Self::Map(_) | Self::Section(_) => None,
         }
     }
 }

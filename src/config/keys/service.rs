@@ -1,15 +1,15 @@
 //! The keys of a service, and of what stands under it.
 
 use super::{
-    BANDWIDTH, DURATION, INTERFACE, IP, Key, NEXT_HOP, PREFIX, SWITCH, Section, Shape, TEXT, either, list,
-    number, section, word,
+    BANDWIDTH, COMMUNITY, DURATION, GATEWAY, INTERFACE, Key, LARGE_COMMUNITY, NEXT_HOP, PREFIX, SWITCH,
+    Section, Shape, TEXT, either, list, number, section, some, word,
 };
 
 section! {
     SERVICE("service", "under a service").off("remove the service to switch it off, or take it out of traffic with `vipcast drain`") {
         /// a single address is bound and announced, a wider prefix is bound only with `bind: route`; each belongs to one
         /// service
-        vips: list(&PREFIX) =>
+        vips: some(&PREFIX) =>
             required() written("list of addresses or prefixes")
             called(&["addresses", "prefix", "prefixes", "ip_prefix", "routes", "networks"]);
         /// when the service is healthy; `[]`: always
@@ -40,15 +40,15 @@ section! {
 }
 
 section! {
-    CONDITION("condition", "under the `checks` of a service") {
+    CONDITION("condition", "under the `checks` of a service").one_of(&[&["all", "any", "at_least"]]).with(&[("at_least", "of"), ("of", "at_least")]) {
         /// all of a list
         all: list(&CONDITION_PART);
         /// at least one of a list
-        any: list(&CONDITION_PART);
+        any: some(&CONDITION_PART);
         /// with `of`: a number of a list
         at_least: number(1, 4294967295);
         /// the list of which that many must pass
-        of: list(&CONDITION_PART);
+        of: some(&CONDITION_PART);
     }
 }
 
@@ -61,15 +61,15 @@ section! {
         /// how many more times our AS number is put in front of the path
         as_path_prepend: number(0, 16) => default("0") called(&["prepend"]);
         /// `65001:100`, or names such as `no-export`
-        communities: list(&TEXT) => written("list") default("none");
+        communities: list(&COMMUNITY) => written("list") default("none");
         /// `rt:65001:100`, `soo:65001:100`, or 16 hexadecimal digits
         extended_communities: list(&TEXT) => written("list") default("none");
         /// `65001:1:2`
-        large_communities: list(&TEXT) => written("list") default("none");
+        large_communities: list(&LARGE_COMMUNITY) => written("list") default("none");
         /// link bandwidth community: routers that weigh paths by it give this node its share
         link_bandwidth: BANDWIDTH => written("bits per second, `100M` to `10T`") default("not sent");
         /// next hop of these routes
-        next_hop: either(&[IP, section(&NEXT_HOP)]) =>
+        next_hop: either(&[GATEWAY, section(&NEXT_HOP)]) =>
             written("IP address, or `ipv4` and `ipv6`") default("what the session says");
     }
 }

@@ -54,11 +54,12 @@ impl Shape {
     fn in_words(&self) -> String {
         match self {
             Self::Switch => "true or false".into(),
-            Self::Text => "text".into(),
+            Self::Text | Self::Said => "text".into(),
+            Self::Asn => "AS number".into(),
             Self::Form(words, _) => (*words).into(),
             Self::Number(least, most) => format!("{least} to {most}"),
             Self::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
-            Self::List(_) => "list".into(),
+            Self::List(..) => "list".into(),
             Self::Map(_) => "map by name".into(),
             Self::Section(_) => "map".into(),
             Self::Either(shapes) => shapes.iter().map(Self::in_words).collect::<Vec<_>>().join(", or "),

@@ -1,7 +1,7 @@
 //! What can be wrong in a configuration.
 
 /// Section, text: what can be wrong.
-pub(super) const WRONG: &[(&str, &str)] = &[
+pub(crate) const WRONG: &[(&str, &str)] = &[
     // The text as such.
     ("all", "peers:\n\ttor: {}"),
     ("all", "peers:\n  tor: {address: 192.0.2.1\nchecks: {}"),

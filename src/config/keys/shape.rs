@@ -1,0 +1,156 @@
+//! What a value may be, as far as it can be said of the value alone: in words for the reference, and as an expression or a range
+//! for the schema. The readers say the rest.
+
+use super::Section;
+
+/// The parts of expressions: an IPv4 address that a host can have, one of IPv6, a host name, a port.
+macro_rules! host4 {
+    () => {
+        "(?!0\\.|22[4-9]\\.|23[0-9]\\.|255\\.)(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(?:\\.(?!$)|(?![0-9.]))){4}"
+    };
+}
+macro_rules! v6 {
+    () => {
+        "[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*"
+    };
+}
+macro_rules! host {
+    () => {
+        "(?![0-9.]+(?:[:/]|$))[^\\s/@#:?\\[\\]$]+"
+    };
+}
+macro_rules! port {
+    () => {
+        "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+    };
+}
+
+/// What a value may be, as far as it can be said of the value alone.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) enum Shape {
+    /// `true` or `false`.
+    Switch,
+    /// Any text.
+    Text,
+    /// A text with something in it.
+    Said,
+    /// An AS number that a speaker may have.
+    Asn,
+    /// A text of this form: in words, and as an expression.
+    Form(&'static str, &'static str),
+    /// A whole number within these bounds.
+    Number(u64, u64),
+    /// One of these.
+    Word(&'static [&'static str]),
+    /// A list of at least so many.
+    List(&'static Self, u8),
+    /// A map whose keys are the operator's.
+    Map(&'static Self),
+    /// A map whose keys are ours.
+    Section(&'static Section),
+    /// Any of these.
+    Either(&'static [Self]),
+}
+
+pub(super) const SWITCH: Shape = Shape::Switch;
+pub(super) const ASN: Shape = Shape::Asn;
+pub(super) const TEXT: Shape = Shape::Text;
+/// With something in it.
+pub(super) const SOME_TEXT: Shape = Shape::Said;
+/// An address that a host can have.
+pub(super) const IP: Shape = Shape::Either(&[IPV4, IPV6]);
+pub(super) const IPV4: Shape = Shape::Form("IPv4 address", concat!("^", host4!(), "$"));
+pub(super) const IPV6: Shape =
+    Shape::Form("IPv6 address", concat!("^(?!::$|[fF][fF]|::[fF]{4}:)", v6!(), "$"));
+/// One that may stand in a route.
+pub(super) const GATEWAY: Shape = Shape::Either(&[GATEWAY4, GATEWAY6]);
+pub(super) const GATEWAY4: Shape =
+    Shape::Form("IPv4 address", concat!("^(?!127\\.|169\\.254\\.)", host4!(), "$"));
+pub(super) const GATEWAY6: Shape =
+    Shape::Form("IPv6 address", concat!("^(?!::1?$|[fF][fFeE]|::[fF]{4}:)", v6!(), "$"));
+pub(super) const PREFIX: Shape = Shape::Either(&[
+    Shape::Form("IPv4 prefix", concat!("^(?!127\\.|169\\.254\\.)", host4!(), "(/[1-9][0-9]?)?$")),
+    Shape::Form("IPv6 prefix", concat!("^(?!::1?$|[fF][fFeE]|::[fF]{4}:)", v6!(), "(/[1-9][0-9]{0,2})?$")),
+]);
+/// An address of ours, or all of a family.
+pub(super) const LISTENED: Shape = Shape::Form("IP address", "^[0-9a-fA-F:.]+$");
+pub(super) const PATH: Shape = Shape::Form("absolute path", "^/");
+pub(super) const FILE_PATH: Shape = Shape::Form("absolute path", "^/.*[^/]$");
+/// What fits into `sun_path`.
+pub(super) const SHORT_PATH: Shape = Shape::Form("absolute path", "^/.{0,106}$");
+pub(super) const RESTART_TIME: Shape =
+    Shape::Form("whole seconds", "^(?=[0-9a-z]*[1-9])([0-9]{1,2}m)?([0-9]{1,4}s)?$");
+pub(super) const SOCKET_PATH: Shape = Shape::Form("absolute path, or `@name`", "^[/@].");
+pub(super) const INTERFACE: Shape = Shape::Form("interface name", "^[^\\s/:%]{1,127}$");
+pub(super) const NAME: Shape = Shape::Form("name", "^[^/\\s]+$");
+pub(super) const DURATION: Shape =
+    Shape::Form("duration", "^(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$");
+pub(super) const SECONDS: Shape =
+    Shape::Form("whole seconds", "^(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$");
+/// A minute or more.
+pub(super) const LONG: Shape =
+    Shape::Form("duration", "^(?![1-5]?[0-9]s$)(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$");
+pub(super) const SHORT: Shape = Shape::Form("seconds", "^(?=[0-9a-z]*[1-9])([0-9]+s)?([0-9]+ms)?$");
+pub(super) const UP_TO_AN_HOUR: Shape = Shape::Form("duration", "^(1h|([0-9]+m)?([0-9]+s)?([0-9]+ms)?|0)$");
+/// No time at all.
+pub(super) const NOT_AT_ALL: Shape = Shape::Either(&[Shape::Number(0, 0), Shape::Word(&["0s", "0ms"])]);
+pub(super) const PERCENT: Shape = Shape::Form("percentage", "^[0-9]{1,2}(\\.[0-9])?%$");
+pub(super) const BANDWIDTH: Shape = Shape::Form("bandwidth", "^[0-9]+(\\.[0-9]+)?[kMGT]$");
+pub(super) const STATUS: Shape =
+    Shape::Either(&[Shape::Number(100, 599), Shape::Form("range", "^[1-5][0-9][0-9]-[1-5][0-9][0-9]$")]);
+pub(super) const URL: Shape = Shape::Form(
+    "URL",
+    concat!("^https?://(\\[", v6!(), "\\]|", host4!(), "|", host!(), ")(:", port!(), ")?([/?][^\\s#]*)?$"),
+);
+pub(super) const HOST: Shape =
+    Shape::Form("host name or IP address", concat!("^(", v6!(), "|", host4!(), "|", host!(), ")$"));
+/// The port alone where the check says whom to ask.
+pub(super) const HOST_AND_PORT: Shape = Shape::Either(&[
+    Shape::Number(1, 65535),
+    Shape::Form("`host:port`", concat!("^(\\[", v6!(), "\\]|", host4!(), "|", host!(), "):", port!(), "$")),
+]);
+/// The same, or a socket on this host.
+pub(super) const SERVER: Shape = Shape::Either(&[HOST_AND_PORT, Shape::Form("socket", "^(unix:)?[/@].")]);
+pub(super) const RESOLVER: Shape = Shape::Form(
+    "host name or IP address, with `:port` or without",
+    concat!("^(", v6!(), "|(\\[", v6!(), "\\]|", host4!(), "|", host!(), ")(:", port!(), ")?)$"),
+);
+pub(super) const DOMAIN: Shape = Shape::Form("domain name", "^(?!.*\\.\\.)\\S+$");
+pub(super) const HEX: Shape = Shape::Form("hexadecimal digits", "^\\s*([0-9a-fA-F]{2}\\s*)+$");
+pub(super) const COMMUNITY: Shape = Shape::Form(
+    "community",
+    "^([0-9]{1,5}:[0-9]{1,5}|no-export|no-advertise|no-export-subconfed|no-peer|graceful-shutdown|blackhole|accept-own|llgr-stale|no-llgr)$",
+);
+pub(super) const LARGE_COMMUNITY: Shape = Shape::Form("large community", "^[0-9]+:[0-9]+:[0-9]+$");
+pub(super) const UNIT: Shape = Shape::Form(
+    "unit name",
+    "^[^\\s/]*[^\\s/@]\\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)$",
+);
+
+pub(super) const fn number(least: u64, most: u64) -> Shape {
+    Shape::Number(least, most)
+}
+
+pub(super) const fn word(words: &'static [&'static str]) -> Shape {
+    Shape::Word(words)
+}
+
+pub(super) const fn list(of: &'static Shape) -> Shape {
+    Shape::List(of, 0)
+}
+
+pub(super) const fn some(of: &'static Shape) -> Shape {
+    Shape::List(of, 1)
+}
+
+pub(super) const fn map(of: &'static Shape) -> Shape {
+    Shape::Map(of)
+}
+
+pub(super) const fn section(section: &'static Section) -> Shape {
+    Shape::Section(section)
+}
+
+pub(super) const fn either(shapes: &'static [Shape]) -> Shape {
+    Shape::Either(shapes)
+}

@@ -1,0 +1,80 @@
+//! The JSON Schema takes what the daemon takes, and refuses most of what it refuses.
+//!
+//! Somebody else's validator looks: Debian's `python3-jsonschema`, with `python3-ruamel.yaml`. So these do nothing but where
+//! `tests/run` asks for them, in a step of its own.
+
+use std::env;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use vipcast::config;
+
+use super::config_errors::{around, mistakes::WRONG};
+use super::examples::whole_configurations;
+
+/// Whether `tests/run` has found the validator.
+fn is_asked_for() -> bool {
+    env::var_os("VIPCAST_SCHEMA").is_some()
+}
+
+/// What the validator says of each text: `valid`, or what is wrong.
+fn judged(texts: &[String]) -> Vec<String> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut validator = Command::new("/usr/bin/python3")
+        .arg(root.join("tests/cli/schema.py"))
+        .arg(root.join("packaging/vipcast.schema.json"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is there");
+    let mut input = validator.stdin.take().expect("it is piped");
+    let lines: Vec<String> =
+        texts.iter().map(|text| serde_json::to_string(text).expect("a text is JSON") + "\n").collect();
+    let writing = thread::spawn(move || input.write_all(lines.concat().as_bytes()));
+    let output = validator.wait_with_output().expect("it ends");
+    writing.join().expect("no panic").expect("it reads all");
+    assert!(output.status.success(), "the validator failed: {}", output.status);
+    let said: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    assert_eq!(said.len(), texts.len());
+    said
+}
+
+#[test]
+fn the_schema_takes_every_configuration_that_is_valid() {
+    if !is_asked_for() {
+        return;
+    }
+    let wrong = WRONG.iter().map(|(section, text)| around(section, text));
+    let mut valid: Vec<String> = wrong.filter(|text| config::parse("vipcast.yaml", text).is_ok()).collect();
+    let warned = valid.len();
+    assert!(warned >= 20, "only {warned} of the mistakes are none");
+    valid.extend(whole_configurations());
+    assert!(valid.len() - warned >= 35, "only {} examples", valid.len() - warned);
+    let refused: Vec<String> = judged(&valid)
+        .into_iter()
+        .zip(&valid)
+        .filter(|(said, _)| said != "valid")
+        .map(|(said, text)| format!("{said}\n{text}"))
+        .collect();
+    assert!(refused.is_empty(), "{} are refused:\n{}", refused.len(), refused.join("\n"));
+}
+
+#[test]
+fn the_schema_refuses_most_mistakes() {
+    if !is_asked_for() {
+        return;
+    }
+    let wrong = WRONG.iter().map(|(section, text)| around(section, text));
+    let wrong: Vec<String> = wrong.filter(|text| config::parse("vipcast.yaml", text).is_err()).collect();
+    let said = judged(&wrong);
+    let missed: Vec<&String> =
+        said.iter().zip(&wrong).filter(|(said, _)| *said == "valid").map(|(_, text)| text).collect();
+    let share = 100 * (wrong.len() - missed.len()) / wrong.len();
+    println!("{share} % of {} mistakes are refused", wrong.len());
+    if env::var_os("VIPCAST_SHOW").is_some() {
+        missed.iter().for_each(|text| println!("────\n{text}"));
+    }
+    assert!(share >= 80, "{share} % of {} mistakes are refused", wrong.len());
+}
