@@ -9,11 +9,11 @@
 //! Nothing else in the daemon knows this order. Only what changed is looked at, so that one VIP of thousands costs no
 //! more than one of ten.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use indexmap::map::Entry;
 use vipcast_bgp::Instant;
 use vipcast_bgp::{Extent, RouteAttributes, Routes, Version};
 
@@ -21,7 +21,7 @@ use super::binding::{Binding, Owner, Wanted};
 use super::facts::Facts;
 use super::restart::Handover;
 use crate::model::Carrier;
-use crate::table::Table;
+use crate::table::{Keys, Table};
 use crate::vip::Vip;
 
 /// What should be so.
@@ -76,11 +76,11 @@ pub(super) struct Actual {
     /// VIPs that were announced and no longer are.
     pub(super) retiring: BTreeMap<Vip, Retiring>,
     /// VIPs that are not bound as desired, or have changed since that was known.
-    pub(super) open: BTreeSet<Vip>,
+    pub(super) open: Keys<Vip>,
     /// The set in which the route of each VIP that is announced was last another one.
     pub(super) sent_in: Table<Vip, Version>,
     /// VIPs whose route should be another one than was advertised: from that one to the one desired.
-    pub(super) changed: BTreeMap<Vip, Reroute>,
+    pub(super) changed: Table<Vip, Reroute>,
     /// Names of interfaces that are wanted and not there, and the log says so.
     pub(super) missing_links: BTreeSet<String>,
 }
@@ -237,7 +237,7 @@ impl Actual {
             (Some(reroute), Entry::Vacant(entry)) => drop(entry.insert(reroute)),
             // Back to what was advertised.
             (Some(Reroute { to, .. }), Entry::Occupied(entry)) if entry.get().from == to => {
-                drop(entry.remove())
+                drop(entry.swap_remove())
             }
             (Some(Reroute { to, .. }), Entry::Occupied(mut entry)) => entry.get_mut().to = to,
         }
@@ -281,6 +281,10 @@ impl Actual {
         self.open.retain(|vip| {
             !facts.is_listed || !waits(vip) && !facts.is_asked(*vip) && !desired.is_met(*vip, facts)
         });
+        // After a start, or a change of everything, that is the room of everything.
+        if self.open.is_empty() {
+            self.open = Keys::default();
+        }
     }
 
     /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has

@@ -23,6 +23,7 @@ use super::{Engine, Verdict};
 use crate::names::PeerName;
 use crate::outbox::Outbox;
 use crate::record::What;
+use crate::table::Table;
 
 /// How long a session may take to come up, and a router to acknowledge, before the log says that no router has a VIP.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The VIPs that are to be announced and that no router has.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reach {
-    waiting: BTreeMap<Vip, Waiting>,
+    waiting: Table<Vip, Waiting>,
     /// Those among them that a router may have got.
     gained: Gained,
     /// A router may have lost some that are not in `waiting`.
@@ -42,13 +43,13 @@ pub(super) struct Reach {
 #[derive(Debug, Clone)]
 enum Gained {
     /// Those whose verdict is new.
-    These(BTreeSet<Vip>),
+    These(Vec<Vip>),
     All,
 }
 
 impl Default for Gained {
     fn default() -> Self {
-        Self::These(BTreeSet::new())
+        Self::These(Vec::new())
     }
 }
 
@@ -76,12 +77,12 @@ impl Reach {
             self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
         }
         if let Gained::These(vips) = &mut self.gained {
-            vips.insert(vip);
+            vips.push(vip);
         }
     }
 
     pub(super) fn forget(&mut self, vip: &Vip) {
-        self.waiting.remove(vip);
+        self.waiting.swap_remove(vip);
     }
 
     /// What an event may mean for it.
@@ -157,26 +158,38 @@ impl Engine {
                 self.reach.due = Some(self.reach.due.map_or(now + PATIENCE, |due| due.min(now + PATIENCE)));
             }
         }
-        let gained: Vec<Vip> = match std::mem::take(&mut self.reach.gained) {
-            Gained::These(vips) => vips.into_iter().collect(),
-            Gained::All => self.reach.waiting.keys().copied().collect(),
-        };
-        for vip in gained {
-            let routers = self.reached(&vip);
-            if routers == 0 {
-                continue;
+        let mut waiting = std::mem::take(&mut self.reach.waiting);
+        match std::mem::take(&mut self.reach.gained) {
+            Gained::These(vips) => {
+                for vip in vips {
+                    if waiting.get(&vip).is_some_and(|waiting| self.is_reached(vip, waiting, out)) {
+                        waiting.swap_remove(&vip);
+                    }
+                }
             }
-            let Some(waiting) = self.reach.waiting.remove(&vip) else { continue };
-            let service = self.standing.get(&vip).map(|standing| standing.service.clone());
-            if let Some(service) = service.filter(|_| waiting.news || waiting.complained) {
-                out.tell(What::Reached { vip, service, routers });
-            }
+            Gained::All => waiting.retain(|vip, waiting| !self.is_reached(*vip, waiting, out)),
         }
+        self.reach.waiting = waiting;
         if self.reach.waiting.is_empty() {
+            // After a start it has had room for everything.
+            self.reach.waiting = Table::default();
             self.reach.due = None;
         } else if self.reach.due.is_some_and(|due| due <= now) {
             self.complain(now, out);
         }
+    }
+
+    /// Whether a router has it now, which is told where that is news.
+    fn is_reached(&self, vip: Vip, waiting: &Waiting, out: &mut Outbox) -> bool {
+        let routers = self.reached(&vip);
+        if routers == 0 {
+            return false;
+        }
+        let service = self.standing.get(&vip).map(|standing| standing.service.clone());
+        if let Some(service) = service.filter(|_| waiting.news || waiting.complained) {
+            out.tell(What::Reached { vip, service, routers });
+        }
+        true
     }
 
     /// One record for all that have the same reasons: a ToR that is down is one line, not thousands.

@@ -51,7 +51,7 @@ fn steps(case: Case<'_>) -> Vec<String> {
         advertised: Advertised { version: Version(4), routes: routes(case.advertised), extent },
         handover: case.handover.then_some(Handover { version: Version(5), patience: now, settled_at: None }),
         retiring: retiring.map(|retiring| (vip, retiring)).into_iter().collect(),
-        open: [vip].into(),
+        open: [vip].into_iter().collect(),
         sent_in: Table::default(),
         whole_since: None,
         left: 0,
@@ -193,8 +193,8 @@ fn i2_the_order_is_bind_advertise_unbind() {
     let facts = Facts { links: links(), bindings, is_listed: true, ..Facts::default() };
     let open = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(net);
     let reroute = Reroute { from: None, to: Some(route) };
-    let changed = [(net("192.0.2.1"), reroute)].into();
-    let actual = Actual { open: open.into(), changed, ..Actual::default() };
+    let changed = [(net("192.0.2.1"), reroute)].into_iter().collect();
+    let actual = Actual { open: open.into_iter().collect(), changed, ..Actual::default() };
     let steps = plan(&desired, &actual, &facts, SECOND, now);
     let expected = [
         Step::Bind(on("lo", "192.0.2.2")),
