@@ -103,7 +103,7 @@
 //! | what a reload keeps until new checks have settled | `kept` in [`vipcast_node::engine`] |
 //! | what a drain does, and which of two holds | `drains` in [`vipcast_node::engine`] |
 //! | what must survive a restart | [`state`] |
-//! | what of the memory goes back after the start | [`memory`] |
+//! | what of the memory goes back when a configuration is in force | [`memory`] |
 
 pub mod blocking;
 pub mod check;

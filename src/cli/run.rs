@@ -6,7 +6,7 @@ use vipcast_node::effect::Ending;
 use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Host};
 use crate::daemon::Daemon;
-use crate::{log, memory, restart, signals};
+use crate::{log, restart, signals};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     // Before any thread is started, so that they all inherit it.
@@ -25,7 +25,6 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let ended = block_on(async {
         let daemon = Daemon::start(args.path().to_owned(), loaded).await?;
         drop(starting);
-        memory::give_back();
         anyhow::Ok(daemon.run().await)
     })?;
     match ended.context("cannot run")? {

@@ -56,7 +56,7 @@ use crate::state::{Late, Opened, StateError, Store};
 use crate::version::{VERSION, commit};
 use crate::vip::namespace::{NamespaceError, NamespaceLock};
 use crate::vip::{Binder, VipError};
-use crate::{log, restart};
+use crate::{log, memory, restart};
 
 /// Check results that may wait for the node.
 const REPORTS: usize = 1024;
@@ -330,6 +330,7 @@ impl Daemon {
                 log::set(config.log);
                 self.runner.set(config.checks.clone(), &config.services);
                 self.exporters.look(&config);
+                memory::give_back_soon();
             }
             Effect::Bind(address) => self.binder.change(address, Asked::Bind),
             Effect::Unbind(address) => self.binder.change(address, Asked::Unbind),
