@@ -91,7 +91,7 @@
 //! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` and kept there by `control::upkeep` |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | what a signal does | [`signals`] |
-//! | a command | [`cli`]: one file each; [`vipcast_node::commands`] for what it does |
+//! | a command | [`cli`]: one file each; [`vipcast_node::commands`] for what it does; `tests/run --write` for its pages and completions |
 //! | what of a command takes time | [`vipcast_node::jobs`] |
 //! | what a reload changes, and what it cannot | [`vipcast_node::reload`] |
 //! | who is behind a command | `control::caller` |

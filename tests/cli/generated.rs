@@ -1,7 +1,10 @@
-//! What is made from the code and committed: the tables of the reference and the schema. `tests/run --write` writes it anew.
+//! What is made from the code and committed: the tables of the reference, the schema, and all that is made from the commands.
+//! `tests/run --write` writes it anew.
 //!
 //! A table stands between `<!-- keys: SECTION -->` and `<!-- end of keys -->`; with `<!-- keys: SECTION: KEY KEY -->` it has these
 //! keys alone.
+
+mod commands;
 
 use std::collections::BTreeSet;
 use std::env;

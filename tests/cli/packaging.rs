@@ -1,8 +1,10 @@
-//! What is beside the program: versions that are named in several places, the man page, the Debian package.
+//! What is beside the program: versions that are named in several places, man pages, completions.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -109,25 +111,65 @@ fn no_prefix_list_of_ours_lets_in_more_than_host_routes() {
     assert!(lists >= 4, "the prefix lists are somewhere else");
 }
 
+/// What a program prints, with whatever it complains about; `None` where it is not installed, which is said.
+#[expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
+fn printed(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root()).env("LC_ALL", "C.UTF-8").env("MANWIDTH", "80");
+    // Shells keep things at home.
+    let output = match command.env("HOME", env!("CARGO_TARGET_TMPDIR")).output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("SKIPPED {}: {program} is missing", thread::current().name().unwrap_or_default());
+            return None;
+        }
+        Err(error) => panic!("cannot run {program}: {error}"),
+    };
+    let (text, complaint) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {}: {complaint}", output.status);
+    Some(format!("{text}{complaint}"))
+}
+
 #[test]
-fn the_man_page_has_every_command() {
-    let page = read("packaging/vipcast.8");
-    let help = Command::new(env!("CARGO_BIN_EXE_vipcast")).arg("--help").output().expect("vipcast --help");
-    let help = String::from_utf8(help.stdout).expect("UTF-8");
-    let (_, commands) = help.split_once("Commands:\n").expect("commands");
-    let commands = commands.lines().take_while(|line| !line.is_empty());
-    let commands: Vec<&str> = commands
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|command| *command != "help")
+fn man_renders_every_page_without_a_warning() {
+    let pages: Vec<String> = tree()
+        .into_iter()
+        .filter(|path| path.starts_with("packaging/man/") && path.ends_with(".8"))
         .collect();
-    assert!(commands.contains(&"status"), "{commands:?}");
-    let described: Vec<&str> = page
-        .lines()
-        .zip(page.lines().skip(1))
-        .filter(|(before, _)| *before == ".TP")
-        .filter_map(|(_, line)| line.strip_prefix(".B ")?.split(' ').next())
-        .filter(|word| word.chars().all(char::is_lowercase))
-        .collect();
-    assert_eq!(described, commands);
+    assert!(pages.len() > 10, "{pages:?}");
+    for page in pages {
+        let Some(text) = printed("man", &["--warnings", "--local-file", &page]) else { return };
+        let title = page.trim_start_matches("packaging/man/").trim_end_matches(".8").to_uppercase();
+        let last = format!("{title}(8)");
+        // A warning would come after the last line, and no backquote or escape is left in the text.
+        assert!(text.starts_with(&last) && text.trim_end().ends_with(&last), "{page}:\n{text}");
+        assert!(!text.contains(['`', '\\', '‘']), "{page}:\n{text}");
+    }
+}
+
+#[test]
+fn bash_completes_a_command() {
+    let script = "source packaging/completions/vipcast.bash && complete -p vipcast >/dev/null || exit
+        COMP_WORDS=(vipcast dr) COMP_CWORD=1
+        _vipcast vipcast dr vipcast
+        echo \"${COMPREPLY[*]}\"";
+    let Some(text) = printed("bash", &["--norc", "-c", script]) else { return };
+    assert_eq!(text, "drain\n");
+}
+
+#[test]
+fn zsh_loads_the_completions() {
+    let script = "fpath=($PWD/packaging/completions $fpath)
+        autoload -Uz compinit && compinit -u -D && autoload -Uz +X _vipcast && print $_comps[vipcast]";
+    let Some(text) = printed("zsh", &["-f", "-c", script]) else { return };
+    assert_eq!(text, "_vipcast\n");
+}
+
+#[test]
+fn fish_completes_a_command() {
+    let script = "source packaging/completions/vipcast.fish; complete --do-complete 'vipcast dr'";
+    let Some(text) = printed("fish", &["--no-config", "-c", script]) else { return };
+    let words: Vec<&str> = text.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(words, ["drain"], "{text}");
 }
