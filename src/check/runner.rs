@@ -332,7 +332,7 @@ impl Watched {
                     Output::Probe => {
                         let outcome = self.probe(teller.news()).await;
                         if let (Input::Tick, Some(due), Some(started)) = (input, due, self.prober.started()) {
-                            lateness.note(started.saturating_duration_since(due));
+                            lateness.note(started.saturating_duration_since(due), started);
                         }
                         result = Some(outcome);
                     }

@@ -132,14 +132,14 @@ pub struct Check {
     pub ago_ms: Option<u64>,
 }
 
-/// The probes of all checks since start. Those that an event has brought about are not counted.
+/// The probes of all checks. Those that an event has brought about are not counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probes {
-    /// How many there were.
+    /// How many there were since the start.
     pub started: u64,
-    /// Half of them began so late at most, in microseconds.
+    /// Half of those of the last ten to twenty seconds began so late at most, in microseconds.
     pub late_p50_us: u64,
-    /// 99 of 100 began so late at most, in microseconds; 100,000 means that or more.
+    /// 99 of 100 of these began so late at most, in microseconds; 100,000 means that or more.
     pub late_p99_us: u64,
 }
 
