@@ -3,24 +3,35 @@
 //! A configuration takes several times its size while it is read and put into force, and what is freed of that lies between
 //! what stays: glibc keeps it, for ever. With 100,000 prefixes that was half of what the daemon held.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 /// How long after a configuration the work that it makes is done: addresses are bound, and sessions have their routes.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// Gives back to the system what a configuration has used, as soon as its work is done.
+/// How often [`give_back_soon`] was called, and whether a thread still waits.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+static IS_COMING: AtomicBool = AtomicBool::new(false);
+
+/// Gives back to the system what configurations have used, when none has come for [`SETTLED`].
 ///
-/// On a thread of its own, which ends with that. Others that allocate meanwhile wait: some tenths of a millisecond on a small node, a few
-/// milliseconds with 100,000 prefixes. Without a thread nothing is given back.
+/// On a thread of its own, which ends with that. Others that allocate meanwhile wait: some tenths of a millisecond on a small
+/// node, a few milliseconds with 100,000 prefixes; so never while one reload follows the other. Without a thread nothing is given
+/// back.
 pub fn give_back_soon() {
-    static IS_COMING: AtomicBool = AtomicBool::new(false);
+    CALLS.fetch_add(1, Ordering::Relaxed);
     if IS_COMING.swap(true, Ordering::Relaxed) {
         return;
     }
     let thread = thread::Builder::new().name("memory".into()).spawn(|| {
-        thread::sleep(SETTLED);
+        loop {
+            let seen = CALLS.load(Ordering::Relaxed);
+            thread::sleep(SETTLED);
+            if CALLS.load(Ordering::Relaxed) == seen {
+                break;
+            }
+        }
         IS_COMING.store(false, Ordering::Relaxed);
         give_back();
     });
