@@ -14,7 +14,7 @@ const SETTLED: Duration = Duration::from_secs(10);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static IS_COMING: AtomicBool = AtomicBool::new(false);
 
-/// Gives back to the system what configurations have used, when none has come for [`SETTLED`].
+/// Gives back to the system what configurations have used, when none has come for ten seconds.
 ///
 /// On a thread of its own, which ends with that. Others that allocate meanwhile wait: some tenths of a millisecond on a small
 /// node, a few milliseconds with 100,000 prefixes; so never while one reload follows the other. Without a thread nothing is given
