@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use vipcast_node::names::CheckName;
 
+pub(super) use self::systemd::SUFFIXES as UNIT_SUFFIXES;
 use self::target::Way;
 use super::diagnostic::{Report, Span};
 use super::keys::{self, Section};

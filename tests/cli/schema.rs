@@ -5,7 +5,6 @@
 
 use std::env;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -13,6 +12,7 @@ use vipcast::config;
 
 use super::config_errors::{around, mistakes::WRONG};
 use super::examples::whole_configurations;
+use super::root;
 
 /// Whether `tests/run` has found the validator.
 fn is_asked_for() -> bool {
@@ -21,7 +21,7 @@ fn is_asked_for() -> bool {
 
 /// What the validator says of each text: `valid`, or what is wrong.
 fn judged(texts: &[String]) -> Vec<String> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut validator = Command::new("/usr/bin/python3")
         .arg(root.join("tests/cli/schema.py"))
         .arg(root.join("packaging/vipcast.schema.json"))
@@ -77,4 +77,30 @@ fn the_schema_refuses_most_mistakes() {
         missed.iter().for_each(|text| println!("────\n{text}"));
     }
     assert!(share >= 80, "{share} % of {} mistakes are refused", wrong.len());
+}
+
+#[test]
+fn the_schema_takes_what_is_valid_and_not_often_written() {
+    if !is_asked_for() {
+        return;
+    }
+    let table = [
+        ("peer", "address: 192.0.2.1\npeer_as: 65000\nnext_hop: 169.254.1.1\nhold_time: 9000ms"),
+        ("peer", "address: 255.1.2.3\npeer_as: 65000\ngraceful_restart: {restart_time: 1h8m}"),
+        ("service", "vips: [198.51.100.1]\nchecks: []\nannounce: {communities: [NO_EXPORT, llgr-stale]}"),
+        ("service", "vips: [\"fec0::1\"]\nchecks: []"),
+        ("check", "tcp: \":80\"\nhost: 127.0.0.1\nsource_address: 127.0.0.1"),
+        ("check", "tcp: 80\nhost: VIP\nsource_address: VIP"),
+        ("check", "tls: {address: \"localhost:443\", expiry: 60000ms}"),
+        ("check", "file: {path: /x, max_age: 1s500ms}"),
+    ];
+    let texts: Vec<String> = table.iter().map(|(section, text)| around(section, text)).collect();
+    for text in &texts {
+        if let Err(found) = config::parse("vipcast.yaml", text) {
+            panic!("it is not valid: {found}");
+        }
+    }
+    let said: Vec<(String, String)> = judged(&texts).into_iter().zip(texts).collect();
+    let refused: Vec<_> = said.iter().filter(|(said, _)| said != "valid").collect();
+    assert!(refused.is_empty(), "{refused:#?}");
 }

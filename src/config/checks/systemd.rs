@@ -10,7 +10,7 @@ use crate::config::tree::{Node, Value};
 use crate::config::value;
 
 /// What units are, by their suffixes (systemd.unit(5)).
-const SUFFIXES: [&str; 11] = [
+pub(in crate::config) const SUFFIXES: [&str; 11] = [
     "service",
     "socket",
     "device",

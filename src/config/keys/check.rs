@@ -3,7 +3,7 @@
 use super::{
     DNS, DURATION, EXEC, FILE, GRPC, HOST, HOST_AND_PORT, HTTP, ICMP, INTERFACE, INTERFACE_KIND, IP, Key,
     LISTENER, PATH, PERCENT, PROCESS, SERVER, SOME_TEXT, SWITCH, SYSTEMD, Section, TCP, TEXT, TLS_KIND, UDP,
-    UNIT, either, list, number, section, some, word,
+    UNIT, VIP, either, list, number, section, some, word,
 };
 
 const KIND: &str = "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`";
@@ -63,7 +63,7 @@ section! {
         /// whom to ask, whatever name is asked for
         host: HOST => written("host name, IP address, or `vip`") default("what the kind says");
         /// where the question comes from; an address of this host
-        source_address: either(&[IP, word(&["vip"])]) =>
+        source_address: either(&[IP, VIP]) =>
             written("IP address, or `vip`") default("what the route says")
             called(&["local_address", "update_source", "source"]);
         /// where the question leaves

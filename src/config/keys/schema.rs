@@ -36,9 +36,9 @@ impl Section {
             "required": required,
             "additionalProperties": false,
         });
-        let all: Vec<Value> = self.one_of.iter().map(|group| one_of(group)).collect();
+        let one_of = self.one_of.iter().map(|group| one_of(group));
         let all: Vec<Value> =
-            all.into_iter().chain(self.at_most_one_of.iter().map(|group| at_most_one_of(group))).collect();
+            one_of.chain(self.at_most_one_of.iter().map(|group| at_most_one_of(group))).collect();
         if let Value::Object(schema) = &mut schema {
             if !all.is_empty() {
                 schema.insert("allOf".into(), all.into());
@@ -98,6 +98,7 @@ impl Shape {
                 "pattern": "^[0-9]+(\\.[0-9]+)?$",
             }),
             Self::Form(_, pattern) => json!({"type": "string", "pattern": pattern}),
+            Self::Made(_, pattern) => json!({"type": "string", "pattern": pattern()}),
             Self::Number(least, most) => {
                 json!({"type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": "^[0-9]+$"})
             }
@@ -131,7 +132,13 @@ impl Shape {
                 && plain.contains(|c: char| c.is_ascii_digit() || c == '/'))
             .then(|| plain.into()),
             Self::Either(shapes) => shapes.iter().find_map(|shape| shape.default(written)),
-            Self::Text | Self::Said | Self::Asn | Self::List(..) | Self::Map(_) | Self::Section(_) => None,
+            Self::Text
+            | Self::Said
+            | Self::Asn
+            | Self::Made(..)
+            | Self::List(..)
+            | Self::Map(_)
+            | Self::Section(_) => None,
         }
     }
 }

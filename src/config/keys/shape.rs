@@ -1,12 +1,15 @@
 //! What a value may be, as far as it can be said of the value alone: in words for the reference, and as an expression or a range
 //! for the schema. The readers say the rest.
 
+use vipcast_bgp::wire::iana::community::NAMED;
+
 use super::Section;
+use crate::config::checks::UNIT_SUFFIXES;
 
 /// The parts of expressions: an IPv4 address that a host can have, one of IPv6, a host name, a port.
 macro_rules! host4 {
     () => {
-        "(?!0\\.|22[4-9]\\.|23[0-9]\\.|255\\.)(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(?:\\.(?!$)|(?![0-9.]))){4}"
+        "(?!0\\.|22[4-9]\\.|23[0-9]\\.|255\\.255\\.255\\.255)(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(?:\\.(?!$)|(?![0-9.]))){4}"
     };
 }
 macro_rules! v6 {
@@ -38,6 +41,8 @@ pub(in crate::config) enum Shape {
     Asn,
     /// A text of this form: in words, and as an expression.
     Form(&'static str, &'static str),
+    /// The same, where the expression is made from a list that the readers have.
+    Made(&'static str, fn() -> String),
     /// A whole number within these bounds.
     Number(u64, u64),
     /// One of these.
@@ -61,16 +66,24 @@ pub(super) const SOME_TEXT: Shape = Shape::Said;
 pub(super) const IP: Shape = Shape::Either(&[IPV4, IPV6]);
 pub(super) const IPV4: Shape = Shape::Form("IPv4 address", concat!("^", host4!(), "$"));
 pub(super) const IPV6: Shape =
-    Shape::Form("IPv6 address", concat!("^(?!::$|[fF][fF]|::[fF]{4}:)", v6!(), "$"));
+    Shape::Form("IPv6 address", concat!("^(?!::$|[fF]{2}[0-9a-fA-F]{2}:|::[fF]{4}:)", v6!(), "$"));
 /// One that may stand in a route.
 pub(super) const GATEWAY: Shape = Shape::Either(&[GATEWAY4, GATEWAY6]);
-pub(super) const GATEWAY4: Shape =
-    Shape::Form("IPv4 address", concat!("^(?!127\\.|169\\.254\\.)", host4!(), "$"));
-pub(super) const GATEWAY6: Shape =
-    Shape::Form("IPv6 address", concat!("^(?!::1?$|[fF][fFeE]|::[fF]{4}:)", v6!(), "$"));
+pub(super) const GATEWAY4: Shape = Shape::Form("IPv4 address", concat!("^(?!127\\.)", host4!(), "$"));
+pub(super) const GATEWAY6: Shape = Shape::Form(
+    "IPv6 address",
+    concat!("^(?!::1?$|[fF]{2}[0-9a-fA-F]{2}:|[fF][eE][89abAB][0-9a-fA-F]:|::[fF]{4}:)", v6!(), "$"),
+);
 pub(super) const PREFIX: Shape = Shape::Either(&[
     Shape::Form("IPv4 prefix", concat!("^(?!127\\.|169\\.254\\.)", host4!(), "(/[1-9][0-9]?)?$")),
-    Shape::Form("IPv6 prefix", concat!("^(?!::1?$|[fF][fFeE]|::[fF]{4}:)", v6!(), "(/[1-9][0-9]{0,2})?$")),
+    Shape::Form(
+        "IPv6 prefix",
+        concat!(
+            "^(?!::1?$|[fF]{2}[0-9a-fA-F]{2}:|[fF][eE][89abAB][0-9a-fA-F]:|::[fF]{4}:)",
+            v6!(),
+            "(/[1-9][0-9]{0,2})?$"
+        ),
+    ),
 ]);
 /// An address of ours, or all of a family.
 pub(super) const LISTENED: Shape = Shape::Form("IP address", "^[0-9a-fA-F:.]+$");
@@ -79,17 +92,24 @@ pub(super) const FILE_PATH: Shape = Shape::Form("absolute path", "^/.*[^/]$");
 /// What fits into `sun_path`.
 pub(super) const SHORT_PATH: Shape = Shape::Form("absolute path", "^/.{0,106}$");
 pub(super) const RESTART_TIME: Shape =
-    Shape::Form("whole seconds", "^(?=[0-9a-z]*[1-9])([0-9]{1,2}m)?([0-9]{1,4}s)?$");
+    Shape::Form("whole seconds", "^(?=[0-9a-z]*[1-9])(1h)?([0-9]{1,2}m)?([0-9]{1,4}s)?([0-9]+ms)?$");
 pub(super) const SOCKET_PATH: Shape = Shape::Form("absolute path, or `@name`", "^[/@].");
 pub(super) const INTERFACE: Shape = Shape::Form("interface name", "^[^\\s/:%]{1,127}$");
 pub(super) const NAME: Shape = Shape::Form("name", "^[^/\\s]+$");
 pub(super) const DURATION: Shape =
     Shape::Form("duration", "^(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$");
-pub(super) const SECONDS: Shape =
-    Shape::Form("whole seconds", "^(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$");
+/// A second or more.
+pub(super) const SECONDS: Shape = Shape::Form(
+    "duration",
+    "^(?![0-9]{1,3}ms$)(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
+);
 /// A minute or more.
-pub(super) const LONG: Shape =
-    Shape::Form("duration", "^(?![1-5]?[0-9]s$)(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$");
+pub(super) const LONG: Shape = Shape::Form(
+    "duration",
+    "^(?![1-5]?[0-9]s$|[0-9]{1,4}ms$)(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
+);
+/// The word that stands for each VIP.
+pub(super) const VIP: Shape = Shape::Form("`vip`", "^[vV][iI][pP]$");
 pub(super) const SHORT: Shape = Shape::Form("seconds", "^(?=[0-9a-z]*[1-9])([0-9]+s)?([0-9]+ms)?$");
 pub(super) const UP_TO_AN_HOUR: Shape = Shape::Form("duration", "^(1h|([0-9]+m)?([0-9]+s)?([0-9]+ms)?|0)$");
 /// No time at all.
@@ -107,7 +127,7 @@ pub(super) const HOST: Shape =
 /// The port alone where the check says whom to ask.
 pub(super) const HOST_AND_PORT: Shape = Shape::Either(&[
     Shape::Number(1, 65535),
-    Shape::Form("`host:port`", concat!("^(\\[", v6!(), "\\]|", host4!(), "|", host!(), "):", port!(), "$")),
+    Shape::Form("`host:port`", concat!("^(\\[", v6!(), "\\]|", host4!(), "|", host!(), ")?:", port!(), "$")),
 ]);
 /// The same, or a socket on this host.
 pub(super) const SERVER: Shape = Shape::Either(&[HOST_AND_PORT, Shape::Form("socket", "^(unix:)?[/@].")]);
@@ -117,15 +137,23 @@ pub(super) const RESOLVER: Shape = Shape::Form(
 );
 pub(super) const DOMAIN: Shape = Shape::Form("domain name", "^(?!.*\\.\\.)\\S+$");
 pub(super) const HEX: Shape = Shape::Form("hexadecimal digits", "^\\s*([0-9a-fA-F]{2}\\s*)+$");
-pub(super) const COMMUNITY: Shape = Shape::Form(
-    "community",
-    "^([0-9]{1,5}:[0-9]{1,5}|no-export|no-advertise|no-export-subconfed|no-peer|graceful-shutdown|blackhole|accept-own|llgr-stale|no-llgr)$",
-);
+pub(super) const COMMUNITY: Shape = Shape::Made("community", community);
 pub(super) const LARGE_COMMUNITY: Shape = Shape::Form("large community", "^[0-9]+:[0-9]+:[0-9]+$");
-pub(super) const UNIT: Shape = Shape::Form(
-    "unit name",
-    "^[^\\s/]*[^\\s/@]\\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)$",
-);
+pub(super) const UNIT: Shape = Shape::Made("unit name", unit);
+
+/// Numbers, or a name in capitals or not, with `_` or `-`.
+fn community() -> String {
+    let either_case = |c: char| match c {
+        '-' => "[-_]".to_owned(),
+        c => format!("[{}{c}]", c.to_ascii_uppercase()),
+    };
+    let names = NAMED.iter().map(|(name, _)| name.chars().map(either_case).collect::<String>());
+    format!("^([0-9]{{1,5}}:[0-9]{{1,5}}|{})$", names.collect::<Vec<_>>().join("|"))
+}
+
+fn unit() -> String {
+    format!("^[^\\s/]*[^\\s/@]\\.({})$", UNIT_SUFFIXES.join("|"))
+}
 
 pub(super) const fn number(least: u64, most: u64) -> Shape {
     Shape::Number(least, most)

@@ -56,7 +56,7 @@ impl Shape {
             Self::Switch => "true or false".into(),
             Self::Text | Self::Said => "text".into(),
             Self::Asn => "AS number".into(),
-            Self::Form(words, _) => (*words).into(),
+            Self::Form(words, _) | Self::Made(words, _) => (*words).into(),
             Self::Number(least, most) => format!("{least} to {most}"),
             Self::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             Self::List(..) => "list".into(),
