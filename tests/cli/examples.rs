@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use vipcast::config::{self, Diagnostics, Host, Loaded};
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
+use super::root;
 
 /// The files of a directory with this ending, by name.
 fn files(directory: &str, extension: &str) -> Vec<PathBuf> {

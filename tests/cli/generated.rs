@@ -9,17 +9,15 @@ mod commands;
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use vipcast::config::keys::{schema, table};
+
+use super::root;
 
 /// Set by `tests/run --write`.
 const WRITE: &str = "VIPCAST_WRITE";
 const END: &str = "<!-- end of keys -->";
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// Compares a file with what it should be, or writes it.
 fn settle(path: &Path, text: &str) {

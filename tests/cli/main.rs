@@ -9,3 +9,8 @@ mod host;
 mod packaging;
 mod schema;
 mod secrets;
+
+/// The project's directory.
+fn root() -> std::path::PathBuf {
+    env!("CARGO_MANIFEST_DIR").into()
+}

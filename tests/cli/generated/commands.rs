@@ -15,7 +15,8 @@ use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{WRITE, root, settle};
+use super::super::root;
+use super::{WRITE, settle};
 
 /// The exit codes of every command, as `src/cli/mod.rs` has them.
 const EXIT_CODES: [(u8, &str); 4] =

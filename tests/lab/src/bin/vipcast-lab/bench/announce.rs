@@ -29,10 +29,12 @@ pub(super) fn run(context: &Context) -> Result<Section> {
         }
     });
     let text = format!(
-        "{count} prefixes (/28) that nobody binds, announced to an FRR that keeps them from its kernel. Ready \
-         is from the start of the program until the router has counted all, sent is the part of it from the first one there; CPU is \
-         that of the announcing program. BIRD 2.0.12 sends its last part three seconds after the rest, for a reason that we do not know: compare its CPU, not its time. PSS is that of the moment in which all are counted; vipcast gives back what the configuration took ten seconds after it. GoBGP has no routes in its configuration and gets them by `gobgp mrt inject`, which \
-         is not counted."
+        "{count} prefixes (/28) that nobody binds, announced to an FRR that keeps them from its kernel. Ready is from \
+         the start of the program until the router has counted all, sent is the part of it from the first one there; \
+         CPU is that of the announcing program. BIRD 2.0.12 sends its last part three seconds after the rest, for a \
+         reason that we do not know: compare its CPU, not its time. PSS is that of the moment in which all are counted; \
+         vipcast gives back what the configuration took ten seconds after it. GoBGP has no routes in its configuration \
+         and gets them by `gobgp mrt inject`, which is not counted."
     );
     Ok(Section { title: "Announcing", text, tables: vec![table], remarks: Vec::new(), absent })
 }

@@ -10,7 +10,8 @@ use super::report::Section;
 use super::table::Table;
 use super::{Bench, Contender as _, Context, Starter};
 
-const FIRST: u16 = 10_000;
+/// The first port of the servers.
+pub(super) const FIRST: u16 = 10_000;
 /// How long a contender may take until it has made each check once: twenty interpreters of Python take their time.
 const START: Duration = Duration::from_secs(20);
 /// Who makes less than this part of the checks that are due does not do the work. A process that waits for a silent server for

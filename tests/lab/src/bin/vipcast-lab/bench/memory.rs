@@ -5,13 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use vipcast_lab::Lab;
 
-use super::checks::mebibytes;
+use super::checks::{FIRST, mebibytes};
 use super::contender::Checks;
 use super::report::Section;
 use super::table::Table;
 use super::{Bench, Context, Starter};
-
-const FIRST: u16 = 10_000;
 
 pub(super) fn run(context: &Context) -> Result<Section> {
     let (starters, absent) = context.field(Bench::Memory);
