@@ -18,7 +18,7 @@ use clap_mangen::Man;
 use super::super::root;
 use super::{WRITE, settle};
 
-/// The exit codes of every command, as `src/cli/mod.rs` has them.
+/// The exit codes of every command, as `src/cli.rs` has them.
 const EXIT_CODES: [(u8, &str); 4] =
     [(0, "done"), (1, "failed"), (2, "wrong usage"), (78, "the configuration is broken")];
 
