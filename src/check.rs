@@ -1,7 +1,7 @@
 //! Health checks: from the definition of a check to the reports that the engine decides on.
 //!
 //! ```text
-//!   config::model::Check
+//!   vipcast_node::model::Check
 //!          │ Runner::set
 //!          ▼
 //!      [runner]  thread "probes", one task per check
@@ -10,16 +10,14 @@
 //!          │      └─ judgement    pure: latency and errors against their limits
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 ├─ http ──► http1, http2, tls ┐        said   question and connection in one
-//!                 ├─ grpc ──► http2, tls ───────┤
-//!                 ├─ tls ──► tls ───────────────┤
-//!                 ├─ tcp, udp, dns, icmp ───────┴► asking ─► resolve   names and sockets, bounded
-//!                 ├─ exec ──► capture                                  process groups, bounded
-//!                 ├─ file, process ──► looks                           files that may hang, bounded
-//!                 ├─ listener, interface ──► netlink                   the kernel is asked
-//!                 └─ systemd ──► dbus                                  systemd is asked
-//!                        ▲
-//!                        └── bells ◄── hub                             the kernel, or systemd, tells: ask now
+//!                 └─ [kind]   what a kind is; [kinds] has a folder for each
+//!                      │ permit        descriptors and programs are bounded
+//!                      ▼
+//!                 ├─ over the network ──► context ─► resolve    names and sockets, bounded
+//!                 │    said, stream, tls, http2, proxy, search, pattern
+//!                 ├─ of files ──► file_reader                   files that may hang, bounded
+//!                 ├─ of the kernel ──► netlink                  sock_diag, rtnetlink
+//!                 └─ told ◄── subscriptions ◄── a monitor       the kernel, or systemd, tells: ask now
 //!          │
 //!          ▼
 //!      [telling] ─┬─ CheckReport, if it is news ──► engine     mpsc
@@ -35,56 +33,42 @@
 //! | a lookup | nobody: it ends by itself | when the resolver answers |
 //! | a look at a file, also on the way to a socket | nobody: it ends by itself | when the file system answers |
 //! | reading certificates, looking up users | nobody: it ends by itself | when the file system or the directory answers |
-//! | the hub of a kind | every check of that kind | dropped with the last of them |
+//! | the monitor of a kind | every check of that kind | dropped with the last of them |
 //! | a program's supervisor | nobody; a `Drained` knows whether there is one | when every process of it is reaped |
 //!
 //! **Cancel safety.** Dropping a check's task drops its probe, and with that its sockets. What cannot be dropped (a blocking
 //! lookup, a look at a file, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has
 //! no result: nothing is reported that nobody saw.
 //!
-//! To add a kind of check: a variant of [`CheckKind`](vipcast_node::model::CheckKind), a file here with a
-//! `probe` that says in words what it saw, an arm in `probe::Prober::ask`, and a reader in `config::checks`. A kind that
-//! learns of a change by itself has an arm in `probe::Prober::changed`, too.
+//! To add a kind of check: a folder of `kinds`, and its line there.
 
-mod asking;
-mod bells;
-mod capture;
-mod dbus;
+mod context;
 #[cfg(test)]
 mod dead_mount;
-mod dns;
-mod exec;
-mod file;
-mod grpc;
-mod http;
-mod http1;
+mod file_reader;
 mod http2;
-mod icmp;
-mod interface;
+pub(crate) mod kind;
+pub(crate) mod kinds;
 mod lanes;
 pub mod lateness;
 mod limit;
-mod listener;
-mod looks;
 mod netlink;
 pub mod once;
 mod owners;
-mod pattern;
+pub(crate) mod pattern;
+mod permit;
 mod pool;
-mod probe;
-mod process;
+pub(crate) mod probe;
 mod proxy;
+mod quoted;
 mod remembered;
 mod resolve;
 pub mod runner;
 mod said;
 mod search;
-mod shown_url;
 mod stream;
-mod systemd;
-mod tcp;
+mod subscriptions;
+pub(crate) mod target;
 pub mod telling;
-mod tls;
-mod turn;
-mod udp;
+pub(crate) mod tls;
 mod words;

@@ -14,8 +14,8 @@
 //! | to add … | change |
 //! | --- | --- |
 //! | a key | [`keys`] (what it is), the reader of its section, [`model`] |
-//! | a kind of check | `checks` (a file beside `checks/http.rs`), [`model::CheckKind`] |
-//! | a kind of value | `value` |
+//! | a kind of check | a folder of `check::kinds`, and its line there |
+//! | a kind of value | `read::value` |
 //!
 //! All of this but `host` is pure once the files are read. `host` looks for the users, groups, programs and files that the
 //! configuration names, and says what follows from one that is missing: see [`Host`].
@@ -23,27 +23,24 @@
 pub mod diagnostic;
 
 mod bfd;
-mod checks;
+pub(crate) mod checks;
 mod file;
 pub(crate) mod files;
 mod global;
 mod graceful_restart;
-mod host;
+pub(crate) mod host;
 pub mod keys;
-mod near;
 mod peers;
-mod read;
+pub(crate) mod read;
 mod resolve;
 mod secret;
 mod sense;
 mod services;
 mod socket;
 mod transport;
-mod tree;
-mod value;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -56,10 +53,10 @@ use vipcast_node::{defaults, model};
 pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
 use self::diagnostic::{FileId, Report};
 pub use self::host::Host;
+use self::read::tree::{self, Node, Value};
+pub use self::read::value::{DurationError, NameError, parse_duration, parse_service_name};
 use self::resolve::{Document, resolve};
 pub use self::socket::control_socket;
-use self::tree::{Node, Value};
-pub use self::value::{DurationError, NameError, parse_duration, parse_service_name};
 use crate::blocking;
 
 /// Where the configuration is unless the command line says otherwise.

@@ -53,13 +53,13 @@
 //! | a configuration key | [`config::keys`]: an item of a `section!`; its reader in [`config`], its field in [`vipcast_node::model`] |
 //! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
 //! | what is looked at on the host, and what follows when it is missing | [`config::Host`], `config::host`, `config::files` |
-//! | a kind of check | [`check`]: a variant of [`vipcast_node::model::CheckKind`], a file, an arm in `probe`; its reader in `config::checks` |
+//! | a kind of check | [`check`]: a folder of `check::kinds` and its line there |
 //! | whom a name is looked up for, and how long its addresses are used | `check::resolve`, `check::owners` |
-//! | what an `http` check takes for an answer | `check::http1`; HTTP/2 in `check::http2` |
+//! | what an `http` check takes for an answer | `check::kinds::http`; HTTP/2 in `check::http2` |
 //! | rise, fall, intervals, damping | [`vipcast_node::health`] |
 //! | latency and error limits | `judgement` in [`vipcast_node::health`] |
 //! | what of a result is told at once, and what when somebody asks | [`check::telling`] |
-//! | how a check hears of a change | `check::bells`, and the hub of its kind |
+//! | how a check hears of a change | `check::subscriptions`, and the monitor of its kind |
 //! | what an event changes | `fold` in [`vipcast_node::engine`] |
 //! | when a VIP is announced, and why not | `decide` in [`vipcast_node::engine`], [`vipcast_node::engine::Reason`] |
 //! | what a verdict means to routers | [`vipcast_node::media`] |
@@ -95,11 +95,11 @@
 //! | what of a command takes time | [`vipcast_node::jobs`] |
 //! | what a reload changes, and what it cannot | [`vipcast_node::reload`] |
 //! | who is behind a command | `control::caller` |
-//! | what may hang, and on which thread | [`blocking`]; for checks `check::looks` (paths), `check::remembered` (certificates, users), `check::netlink` |
+//! | what may hang, and on which thread | [`blocking`]; for checks `check::file_reader` (paths), `check::remembered` (certificates, users), `check::netlink` |
 //! | how many of one service may hang before the next waits | `check::lanes` |
 //! | which addresses the host has, for whom only asks | [`vip`], its `here` |
 //! | a state directory that answers late, or is mounted over | [`state`], its `store`; `late` in [`vipcast_node::engine`] merges |
-//! | how a URL is shown without what may be a secret | `check::shown_url` |
+//! | how a URL is shown without what may be a secret | `check::kinds::http::shown_url` |
 //! | what a reload keeps until new checks have settled | `kept` in [`vipcast_node::engine`] |
 //! | what a drain does, and which of two holds | `drains` in [`vipcast_node::engine`] |
 //! | what must survive a restart | [`state`] |

@@ -32,7 +32,7 @@ use vipcast_bgp::wire::Asn;
 use vipcast_node::engine::{Binding, BindingFact, Event, Left, Link, Listing, Owner};
 use vipcast_node::health::report::{CheckReport, HealthState, Outcome};
 use vipcast_node::input::Input;
-use vipcast_node::model::{Check, CheckKind, Condition, Config, Peer, Service, Target, TcpCheck};
+use vipcast_node::model::{Check, Condition, Config, Peer, Question, Service};
 use vipcast_node::node::{Birth, Node};
 use vipcast_node::now::Now;
 
@@ -125,9 +125,7 @@ fn vip(n: u32) -> IpAddr {
 
 fn config(count: u32) -> Config {
     let check = |n: u32| {
-        let target = Target { host: "127.0.0.1".to_owned(), port: u16::try_from(n % 60_000).unwrap() + 1 };
-        let kind = CheckKind::Tcp(TcpCheck::connecting(target));
-        Arc::new(Check { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN, ..Check::new(kind) })
+        Arc::new(Check { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN, ..Check::new(Question::new(n)) })
     };
     let service = |n: u32| Service::new([vip(n).into()], Condition::Check(name(n).as_str().into()));
     let peer = |last| Peer::new(Ipv4Addr::new(192, 0, 2, last).into(), Asn(65001), Asn(65000));

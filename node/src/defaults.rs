@@ -33,18 +33,6 @@ pub const FAST_INTERVAL: Duration = Duration::from_millis(100);
 pub const TIMEOUT: Duration = Duration::from_millis(500);
 /// `rise` and `fall` of a check that is polled; where the kernel tells us, one result is enough.
 pub const RISE_FALL: NonZeroU32 = NonZeroU32::new(2).unwrap();
-/// `status` of an http check.
-pub const HTTP_STATUS: (u16, u16) = (200, 200);
-/// The port of `server` of a dns check.
-pub const DNS_PORT: u16 = 53;
-/// `count` of an icmp check.
-pub const ICMP_COUNT: u16 = 3;
-/// `loss` of an icmp check, in per cent: one of three, because single packets get lost, and limits on ICMP drop some.
-pub const ICMP_LOSS: u8 = 34;
-/// `size` of an icmp check: what `ping` sends.
-pub const ICMP_SIZE: u16 = 56;
-/// `spacing` of an icmp check.
-pub const ICMP_SPACING: Duration = Duration::from_millis(20);
 /// How many more times than when healthy a demoted route carries our ASN.
 pub const DEMOTE_PREPEND: u8 = 3;
 /// `shutdown.drain_time`.

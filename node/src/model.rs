@@ -4,14 +4,10 @@
 //! holds one holds a valid one (STYLE 8).
 
 mod check;
-mod dial;
-mod grpc;
-mod http;
 mod judgement;
 mod key;
-mod pattern;
 mod plain;
-mod tls;
+mod question;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,13 +23,9 @@ pub use vipcast_bgp::{ConnectMode, NextHops};
 use vipcast_bgp::{HoldTime, RestartTime};
 
 pub use self::check::*;
-pub use self::dial::{Dial, ProxyProtocol};
-pub use self::grpc::GrpcCheck;
-pub use self::http::{HttpCheck, HttpVersion, Method};
 pub use self::judgement::*;
 pub use self::key::{KeyPlace, KeyPurpose, KeySource};
-pub use self::pattern::*;
-pub use self::tls::{ClientFiles, TlsCheck, TlsOptions};
+pub use self::question::Question;
 use crate::defaults;
 use crate::names::{CheckName, PeerName, ServiceName};
 use crate::table::Table;

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use vipcast_node::model::ProxyProtocol;
+use crate::check::target::ProxyProtocol;
 
 /// What a connection of version 2 begins with, §2.2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

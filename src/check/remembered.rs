@@ -7,7 +7,7 @@
 //! ```
 //!
 //! However many ask while a load hangs, and however often, they share it: it holds one thread, and nothing is begun for them.
-//! Loads have the bounds of [`Looks`], so those of one service never keep another waiting. The last one is used until a new
+//! Loads have the bounds of [`FileReader`], so those of one service never keep another waiting. The last one is used until a new
 //! one is there: a host that does not answer takes nothing away from what works.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::file_reader::FileReader;
 use super::lanes::Slot;
 use super::limit::Limit;
-use super::looks::Looks;
 use super::pool::{self, NoResult};
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ impl<T: Send + Sync + 'static> Remembered<T> {
     /// What the load says.
     pub(super) async fn get(
         &self,
-        looks: &Looks,
+        file_reader: &FileReader,
         owner: &str,
         limit: Limit,
         load: impl FnOnce() -> Result<T, Failure> + Send + 'static,
@@ -90,7 +90,7 @@ impl<T: Send + Sync + 'static> Remembered<T> {
                 last => (last.as_ref().map(|(what, _)| Arc::clone(what)), since),
             }
         };
-        let loaded = self.load(looks, owner, load);
+        let loaded = self.load(file_reader, owner, load);
         let fresh = |what| Found { what, stale: None };
         let Some(last) = last else {
             return loaded.await.map(fresh).map_err(|failure| match failure {
@@ -114,7 +114,7 @@ impl<T: Send + Sync + 'static> Remembered<T> {
 
     async fn load(
         &self,
-        looks: &Looks,
+        file_reader: &FileReader,
         owner: &str,
         load: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Result<Arc<T>, Failure> {
@@ -122,7 +122,7 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         let mut coming = match coming {
             Some(coming) => coming,
             None => {
-                let slot = looks.turn(owner).await;
+                let slot = file_reader.turn(owner).await;
                 self.begin(slot, load)
             }
         };

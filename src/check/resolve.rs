@@ -75,7 +75,7 @@ struct Names {
     last: BTreeMap<String, (Addresses, Instant)>,
 }
 
-/// Looks names up. Clones share everything.
+/// FileReader names up. Clones share everything.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
     names: Arc<Mutex<Names>>,

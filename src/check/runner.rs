@@ -28,11 +28,10 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io;
 use std::pin::pin;
 use std::sync::{Arc, mpsc as blocking};
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
@@ -46,9 +45,9 @@ use vipcast_node::model::{Check, Service};
 use vipcast_node::names::{CheckName, ServiceName};
 use vipcast_node::table::Table;
 
-use super::exec::RUNNING;
+use super::file_reader::READS;
+use super::kinds::exec::RUNNING;
 use super::lateness::Lateness;
-use super::looks::LOOKS;
 use super::owners::{Owner, owners};
 use super::probe::{Prober, Shared};
 use super::resolve::LOOKUPS;
@@ -190,7 +189,7 @@ pub(super) fn runtime() -> io::Result<Runtime> {
         .thread_name("probes-blocking")
         // Every lookup, and every look at a file or a directory of users, that the bounds allow, and some for /etc/hosts, netlink and
         // expressions.
-        .max_blocking_threads(LOOKUPS.most + LOOKS.most + RUNNING + 4)
+        .max_blocking_threads(LOOKUPS.most + READS.most + RUNNING + 4)
         .build()
 }
 
@@ -349,7 +348,7 @@ impl Watched {
 
     /// Probes, and tells from time to time that it waits for its turn.
     async fn probe(&mut self, news: &mpsc::Sender<CheckNews>) -> Outcome {
-        let waits = self.prober.waits();
+        let waits = self.prober.waiting();
         let mut probing = pin!(self.prober.probe());
         loop {
             tokio::select! {

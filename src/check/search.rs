@@ -1,4 +1,4 @@
-//! Looks for a pattern in an answer that arrives bit by bit, within bounds of memory and time.
+//! FileReader for a pattern in an answer that arrives bit by bit, within bounds of memory and time.
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Poll, ready};
 
 use tokio::io::{self, AsyncRead, ReadBuf};
-use vipcast_node::model::{Pattern, Regex};
+
+use crate::check::pattern::{Pattern, Regex};
 
 /// Looked at of an answer, in bytes.
 pub(super) const MOST: usize = 64 * 1024;
@@ -66,7 +67,7 @@ impl<'a> Search<'a> {
         take_more(stream, &mut self.arrived, room).await
     }
 
-    /// Looks, and says whether the pattern has arrived.
+    /// FileReader, and says whether the pattern has arrived.
     pub(super) async fn is_found(&mut self) -> bool {
         let seen = std::mem::replace(&mut self.seen, self.arrived.len());
         match self.pattern {

@@ -1,10 +1,11 @@
-//! TLS: the handshake of every kind that speaks it, and `tls:` checks, which ask for nothing more.
+//! TLS: the handshake of every kind of check that speaks it.
 //!
 //! Every probe does the whole handshake. Sessions are not resumed, because a resumed one does not look at the
 //! certificate again, and an expired one would pass for as long as the server remembers us.
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `options` | what the configuration says of it |
 //! | `trust` | authorities, and who we are: files that are read once and shared |
 //! | `pinned` | who looks at certificates, and at those that are trusted as they are |
 //! | `x509` | what a certificate says of itself |
@@ -12,6 +13,7 @@
 //! | `words` | why a handshake failed |
 
 mod expiry;
+mod options;
 mod pinned;
 mod trust;
 mod words;
@@ -28,14 +30,14 @@ use tokio_rustls::rustls::client::{ResolvesClientCert, Resumption};
 use tokio_rustls::rustls::pki_types::{ServerName, UnixTime};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, SignatureScheme};
-use vipcast_node::model::{TlsCheck, TlsOptions};
 
 use self::expiry::Validity;
+pub(crate) use self::options::{ClientFiles, TlsOptions};
 use self::trust::{Authorities, Files};
 pub(super) use self::trust::{SystemTrust, Trust};
 pub(super) use self::words::io_error;
-use super::asking::Asking;
-use super::limit::Answer;
+use super::context::ProbeContext;
+use super::limit::Limit;
 use super::stream::Stream;
 
 #[cfg(test)]
@@ -60,37 +62,48 @@ impl<'a> Hello<'a> {
     }
 }
 
-/// Passes when the handshake succeeds and the certificate is good, also for as long as it has to be.
-pub(super) async fn probe(check: &TlsCheck, asking: Asking<'_>, trust: &Trust) -> Answer {
-    let TlsCheck { target, dial, host, options, alpn } = check;
-    let stream = asking.connect(target, dial).await?;
-    let offered: Vec<&[u8]> = alpn.iter().map(String::as_bytes).collect();
-    let hello = Hello { host, options, alpn: &offered, named: true };
-    let mut secured = shake_hands(stream, hello, trust, asking).await?;
-    let (_, connection) = secured.stream.get_ref();
-    let version = connection.protocol_version();
-    let mut seen = vec![match version {
-        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
-        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),
-        Some(_) | None => "TLS".to_owned(),
-    }];
-    match connection.alpn_protocol() {
-        Some(chosen) => seen.push(String::from_utf8_lossy(chosen).into_owned()),
-        None if alpn.is_empty() => {}
-        None => return Err(format!("the server chose none of the protocols {}", alpn.join(", "))),
-    }
-    seen.extend(secured.validity().map(|validity| validity.in_words()));
-    if version == Some(ProtocolVersion::TLSv1_3) && secured.identity.was_asked_for() {
-        let refused = asking.limit.within(refusal(&mut secured.stream)).await.flatten();
-        if let Some(error) = refused {
-            return Err(secured.identity.blamed(words::refused(&error, hello, &secured.identity).0));
-        }
-    }
-    Ok(seen.join(", "))
+/// Speaks TLS on `stream` as a client.
+///
+/// # Errors
+/// In words: `certificate expired`.
+pub(super) async fn handshake(
+    stream: Stream,
+    hello: Hello<'_>,
+    trust: &Trust,
+    context: ProbeContext<'_>,
+) -> Result<(TlsStream<Stream>, Arc<Identity>), String> {
+    shake_hands(stream, hello, trust, context).await.map(|secured| (secured.stream, secured.identity))
 }
 
-/// In TLS 1.3 the client is done before the server has seen who it is (RFC 8446 §2), so what the server thinks of that
-/// comes later: an alert, or anything else where we are welcome. We say goodbye, so that it need not wait for us.
+/// A connection after the handshake.
+#[derive(Debug)]
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<Stream>,
+    name: ServerName<'static>,
+    authorities: Arc<Authorities>,
+    identity: Arc<Identity>,
+}
+
+impl Secured {
+    /// How long the certificates of the server are valid; `None` where nobody file_reader, or without end.
+    pub(super) fn validity(&self) -> Option<Validity> {
+        let (_, connection) = self.stream.get_ref();
+        expiry::validity(&self.authorities, connection.peer_certificates()?, &self.name, UnixTime::now())
+    }
+
+    /// Why the server refuses us after the handshake. In TLS 1.3 the client is done before the server has seen who it is (RFC 8446
+    /// §2), so the verdict of the server comes later: an alert, or anything else where we are welcome.
+    pub(super) async fn refusal(&mut self, hello: Hello<'_>, limit: Limit) -> Option<String> {
+        let (_, connection) = self.stream.get_ref();
+        if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) || !self.identity.was_asked_for() {
+            return None;
+        }
+        let error = limit.within(refusal(&mut self.stream)).await.flatten()?;
+        Some(self.identity.blamed(words::refused(&error, hello, &self.identity).0))
+    }
+}
+
+/// We say goodbye, so that the server need not wait for us.
 async fn refusal(stream: &mut TlsStream<Stream>) -> Option<io::Error> {
     // Who has closed already may have said why before.
     let _not_heard = stream.shutdown().await;
@@ -102,46 +115,17 @@ async fn refusal(stream: &mut TlsStream<Stream>) -> Option<io::Error> {
     }
 }
 
-/// Speaks TLS on `stream` as a client.
-///
-/// # Errors
-/// In words: `certificate expired`.
-pub(super) async fn handshake(
+pub(super) async fn shake_hands(
     stream: Stream,
     hello: Hello<'_>,
     trust: &Trust,
-    asking: Asking<'_>,
-) -> Result<(TlsStream<Stream>, Arc<Identity>), String> {
-    shake_hands(stream, hello, trust, asking).await.map(|secured| (secured.stream, secured.identity))
-}
-
-/// A connection after the handshake.
-struct Secured {
-    stream: TlsStream<Stream>,
-    name: ServerName<'static>,
-    authorities: Arc<Authorities>,
-    identity: Arc<Identity>,
-}
-
-impl Secured {
-    /// How long the certificates of the server are valid; `None` where nobody looks, or without end.
-    fn validity(&self) -> Option<Validity> {
-        let (_, connection) = self.stream.get_ref();
-        expiry::validity(&self.authorities, connection.peer_certificates()?, &self.name, UnixTime::now())
-    }
-}
-
-async fn shake_hands(
-    stream: Stream,
-    hello: Hello<'_>,
-    trust: &Trust,
-    asking: Asking<'_>,
+    context: ProbeContext<'_>,
 ) -> Result<Secured, String> {
-    let limit = asking.limit;
+    let limit = context.limit;
     let name = hello.name();
     let name = ServerName::try_from(name.to_owned())
         .map_err(|_| format!("\"{name}\" is not a name that a certificate can have"))?;
-    let files = limit.within(trust.files(hello, asking)).await;
+    let files = limit.within(trust.files(hello, context)).await;
     let Files { authorities, identity: key, stale } =
         files.ok_or_else(|| limit.exceeded("certificate files not read"))??;
     let identity = Arc::new(Identity { key, asked: AtomicBool::new(false) });

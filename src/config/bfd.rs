@@ -3,13 +3,11 @@
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use super::defaults;
 use super::diagnostic::{Report, Span};
-use super::keys;
 use super::model::Bfd;
-use super::read::Table;
-use super::tree::Node;
-use super::value;
+use super::read::tree::Node;
+use super::read::{Table, value};
+use super::{defaults, keys};
 
 /// The fastest interval that any router we tested sustains.
 const SHORTEST: Duration = Duration::from_millis(10);

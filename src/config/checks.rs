@@ -1,38 +1,24 @@
-//! `checks:`: one file for each kind, and here what all of them have: the pace, and the way to whom is asked.
+//! `checks:`: what every check has beside its kind, which is read in its folder (`check::kinds`).
 
-mod dns;
-pub(super) mod exec;
-mod file;
-mod grpc;
-mod http;
-mod http_request;
-mod icmp;
-mod interface;
 mod judgement;
-mod listener;
-mod pattern;
-mod process;
-mod systemd;
-mod target;
-mod tcp;
-mod tls;
-mod udp;
+mod way;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use vipcast_node::names::CheckName;
+use vipcast_node::names::{CheckName, ServiceName};
 
-pub(super) use self::systemd::SUFFIXES as UNIT_SUFFIXES;
-use self::target::Way;
-use super::diagnostic::{Report, Span};
-use super::keys::{self, Section};
-use super::model::{Check, CheckKind};
-use super::read::{Field, Placed, Table};
-use super::tree::{Entry, Node};
-use super::{defaults, value};
+use self::way::Way;
+use super::diagnostic::Report;
+use super::model::{Check, Service};
+use super::read::tree::{Entry, Node};
+use super::read::{Field, Placed, Table, value};
+use super::{defaults, keys};
+use crate::check::kind::{Definition, Kind, definition, question};
+use crate::check::kinds::KINDS;
 
 /// Faster than this, probing is a load test.
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
@@ -41,30 +27,10 @@ const MOST_IN_A_ROW: u32 = 1000;
 
 /// What the reader of a kind is told of the rest of the check.
 #[derive(Debug)]
-struct Around {
+pub(crate) struct Around {
     /// Whom to ask instead of the host that the kind names.
-    host: Option<String>,
+    pub(crate) host: Option<String>,
 }
-
-/// Reads one kind.
-type Reader = fn(&Node, Span, &Around, &mut Report) -> Option<CheckKind>;
-
-/// Every kind of check: its key, the keys under it, and who reads them.
-static KINDS: [(&str, &Section, Reader); 13] = [
-    ("http", &keys::HTTP, http::read),
-    ("tcp", &keys::TCP, tcp::read),
-    ("tls", &keys::TLS_KIND, tls::read),
-    ("grpc", &keys::GRPC, grpc::read),
-    ("udp", &keys::UDP, udp::read),
-    ("dns", &keys::DNS, dns::read),
-    ("icmp", &keys::ICMP, icmp::read),
-    ("file", &keys::FILE, file::read),
-    ("exec", &keys::EXEC, exec::read),
-    ("listener", &keys::LISTENER, listener::read),
-    ("process", &keys::PROCESS, process::read),
-    ("interface", &keys::INTERFACE_KIND, interface::read),
-    ("systemd", &keys::SYSTEMD, systemd::read),
-];
 
 /// Checks as they were read.
 #[derive(Debug, Default)]
@@ -107,21 +73,21 @@ fn check(entry: &Entry, vip: Option<IpAddr>, report: &mut Report) -> Option<(Che
     let mut table = Table::open(&entry.value, &keys::CHECK, "a check", entry.key_span, report)?;
     let table_span = table.span;
     let way = Way::read(&mut table, report);
-    let kind = kind(&mut table, &Around { host: way.host(vip.unwrap_or(ANY_VIP)) }, report);
+    let asked = asked(&mut table, &Around { host: way.host(vip.unwrap_or(ANY_VIP)) }, report);
     let of_each_vip = way.is_of_each_vip();
-    let via = way.via(kind.as_ref(), vip, report);
+    let via = way.via(asked.as_ref().map(|asked| asked.definition.reach()), vip, report);
     let pace = Pace::read(&mut table, report);
     let rise = in_a_row(&mut table, "rise", report);
     let fall = in_a_row(&mut table, "fall", report);
     let limits = judgement::limits(&mut table, pace.as_ref(), report);
     let hold_down = table.field("hold_down", report, judgement::hold_down).or(None);
     table.finish(report);
-    let (pace, kind) = (pace?, kind?);
-    icmp::look_at_time(&kind, pace.timeout, table_span, report);
+    let (pace, asked) = (pace?, asked?);
+    asked.definition.look_at_timeout(pace.timeout, table_span, report);
     let check = Check {
-        rise: rise.or(kind.in_a_row())?,
-        fall: fall.or(kind.in_a_row())?,
-        kind,
+        rise: rise.or(asked.in_a_row())?,
+        fall: fall.or(asked.in_a_row())?,
+        question: question(asked.definition),
         via: via?,
         interval: pace.interval,
         fast_interval: pace.fast_interval,
@@ -132,13 +98,30 @@ fn check(entry: &Entry, vip: Option<IpAddr>, report: &mut Report) -> Option<(Che
     Some((check, of_each_vip))
 }
 
+/// What a check of one kind asks.
+struct Asked {
+    kind: &'static Kind,
+    definition: Arc<dyn Definition>,
+}
+
+impl Asked {
+    /// How many results in a row are certain where the operator does not say.
+    fn in_a_row(&self) -> NonZeroU32 {
+        if self.kind.told_by.is_some() { NonZeroU32::MIN } else { defaults::RISE_FALL }
+    }
+}
+
 /// Exactly one of the kinds.
-fn kind(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<CheckKind> {
-    let fields: Vec<Field<CheckKind>> = KINDS
-        .iter()
-        .map(|(key, _, read)| table.field(key, report, |node, key, report| read(node, key, around, report)))
-        .collect();
-    match fields.iter().filter(|field| field.is_given()).count() {
+fn asked(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<Asked> {
+    let mut given = Vec::new();
+    for kind in KINDS {
+        let read = |node: &Node, key, report: &mut Report| (kind.read)(node, key, around, report);
+        let field = table.field(kind.key.name, report, read);
+        if field.is_given() {
+            given.push((kind, field));
+        }
+    }
+    match given.len() {
         // Then it is probably one of those.
         0 if table.has_unknown() => None,
         0 => {
@@ -147,7 +130,10 @@ fn kind(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<C
                 .hint("say what to ask: `http: {url: …}`, `tcp: \"host:port\"` or `exec: {command: […]}`");
             None
         }
-        1 => fields.into_iter().find_map(|field| field.optional().flatten()),
+        1 => {
+            let (kind, field) = given.pop()?;
+            Some(Asked { kind, definition: field.optional()?? })
+        }
         _ => {
             report
                 .error(table.span, "the check has more than one kind")
@@ -205,34 +191,27 @@ fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Fi
     })
 }
 
+/// Tells the checks which services name them, and the VIPs of those, where that makes a difference.
+pub(super) fn tell(checks: &mut BTreeMap<CheckName, Check>, services: &BTreeMap<ServiceName, Service>) {
+    let mut users: BTreeMap<&CheckName, Vec<(&ServiceName, &Service)>> = BTreeMap::new();
+    for (name, service) in services {
+        for check in service.checks.checks(None) {
+            users.entry(check).or_default().push((name, service));
+        }
+    }
+    for (name, users) in users {
+        let Some(check) = checks.get_mut(name) else { continue };
+        if let Some(told) = definition(check).of_services(&users) {
+            check.question = question(told);
+        }
+    }
+}
+
 /// An I/O error in words, without the number that Rust adds.
 pub(super) fn io_cause(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {
         Some((cause, _)) => cause.to_owned(),
         None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reference_has_a_section_for_every_kind_with_an_example() {
-        let page = include_str!("../../docs/checks.md");
-        for (kind, ..) in KINDS {
-            let (_, rest) = page
-                .split_once(&format!("\n## `{kind}`\n"))
-                .unwrap_or_else(|| panic!("no section of {kind}"));
-            let section = rest.split_once("\n## ").map_or(rest, |(section, _)| section);
-            let example = section.split("```yaml\n").nth(1).and_then(|rest| rest.split_once("```"));
-            let (example, _) = example.unwrap_or_else(|| panic!("no example of {kind}"));
-            assert!(example.contains(&format!("{kind}: ")), "the example of {kind} has another kind");
-            assert!(
-                page.contains(&format!("\n| [`{kind}`](#{kind}) |")),
-                "{kind} is not in the list of kinds"
-            );
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! read: `vipcast check` prints it, a refused reload sends it to whoever asked, and both show the same.
 
 mod render;
-pub(super) mod secret_words;
+pub(crate) mod secret_words;
 mod source;
 
 use std::collections::BTreeSet;
@@ -64,19 +64,19 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// Puts a few words under the offending text.
-    pub(super) fn label(&mut self, label: impl Into<String>) -> &mut Self {
+    pub(crate) fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = Some(label.into());
         self
     }
 
     /// Says what to do about it.
-    pub(super) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+    pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Shows another place that has to do with it, unless it is the same text (an alias used twice).
-    pub(super) fn also(&mut self, span: Span, label: impl Into<String>) -> &mut Self {
+    pub(crate) fn also(&mut self, span: Span, label: impl Into<String>) -> &mut Self {
         if self.span != Some(span) {
             self.secondary.push((span, label.into()));
         }
@@ -253,7 +253,7 @@ impl Serialize for Located<'_> {
 
 /// Where the loader puts what it finds.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     sources: Vec<Source>,
     list: Vec<Diagnostic>,
     needs: Vec<(Span, Need)>,
@@ -263,32 +263,32 @@ pub(super) struct Report {
 
 impl Report {
     /// Makes a file known; its text must be what spans are offsets into.
-    pub(super) fn add_file(&mut self, name: &str, text: &str) -> FileId {
+    pub(crate) fn add_file(&mut self, name: &str, text: &str) -> FileId {
         self.sources.push(Source::new(name, text));
         FileId(u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX))
     }
 
     /// The text of a file.
-    pub(super) fn text(&self, file: FileId) -> &str {
+    pub(crate) fn text(&self, file: FileId) -> &str {
         &self.sources[file.0 as usize].text
     }
 
     /// Every user of this host may read or write the file; how bad it is if there is a secret in it.
-    pub(super) fn set_exposed(&mut self, file: FileId, severity: Severity) {
+    pub(crate) fn set_exposed(&mut self, file: FileId, severity: Severity) {
         self.sources[file.0 as usize].exposed = Some(severity);
     }
 
-    pub(super) fn exposed(&self, file: FileId) -> Option<Severity> {
+    pub(crate) fn exposed(&self, file: FileId) -> Option<Severity> {
         self.sources[file.0 as usize].exposed
     }
 
     /// Nobody may see what stands here: stars are shown in its place.
-    pub(super) fn redact(&mut self, span: Span) {
+    pub(crate) fn redact(&mut self, span: Span) {
         self.sources[span.file.0 as usize].note_secret(span.start..span.end);
     }
 
     /// Hides what may be a secret in a file that could not be parsed: any line of it may be shown.
-    pub(super) fn redact_unparsed(&mut self, file: FileId) {
+    pub(crate) fn redact_unparsed(&mut self, file: FileId) {
         let source = &mut self.sources[file.0 as usize];
         for secret in secret_words::in_lines(&source.text) {
             source.note_secret(secret);
@@ -296,17 +296,17 @@ impl Report {
     }
 
     /// Something is wrong at `span`.
-    pub(super) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Error, span.file, Some(span), message.into())
     }
 
     /// Something is wrong with the file as a whole.
-    pub(super) fn file_error(&mut self, file: FileId, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn file_error(&mut self, file: FileId, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Error, file, None, message.into())
     }
 
     /// The file, or the directory, cannot be read.
-    pub(super) fn unread(&mut self, file: FileId, cause: &io::Error) -> &mut Diagnostic {
+    pub(crate) fn unread(&mut self, file: FileId, cause: &io::Error) -> &mut Diagnostic {
         // What the kernel says may pass, unless it is about the path or what is there, such as a directory.
         let lasts =
             matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory);
@@ -316,22 +316,22 @@ impl Report {
     }
 
     /// Something at `span` is probably not what was meant.
-    pub(super) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Warning, span.file, Some(span), message.into())
     }
 
     /// Something about the file as a whole is probably not what was meant.
-    pub(super) fn file_warning(&mut self, file: FileId, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn file_warning(&mut self, file: FileId, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Warning, file, None, message.into())
     }
 
     /// The host must have this; whether it has is looked at when everything is read.
-    pub(super) fn needs(&mut self, span: Span, need: Need) {
+    pub(crate) fn needs(&mut self, span: Span, need: Need) {
         self.needs.push((span, need));
     }
 
     /// What the host must have, once each for each place.
-    pub(super) fn take_needs(&mut self) -> Vec<(Span, Need)> {
+    pub(crate) fn take_needs(&mut self) -> Vec<(Span, Need)> {
         let mut needs = std::mem::take(&mut self.needs);
         needs.sort_by_key(|(span, _)| *span);
         // A check with `host: vip` is read once for each VIP.
@@ -340,17 +340,17 @@ impl Report {
     }
 
     /// Whether a configuration can be made of it.
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity == Severity::Error)
     }
 
     /// Whether more findings than anybody reads have been made, so that costly hints can be left out.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         self.list.len() >= render::SHOWN
     }
 
     /// Sorted by file and place; what is about a whole file comes first in it. What may be a secret is hidden from now on.
-    pub(super) fn finish(self) -> Diagnostics {
+    pub(crate) fn finish(self) -> Diagnostics {
         let Self { mut sources, mut list, needs: _, unread } = self;
         for diagnostic in list.iter_mut() {
             let Some(span) = diagnostic.span else { continue };

@@ -18,7 +18,8 @@ use vipcast_bgp::secret::{Secret, SecretError};
 use vipcast_bgp::transport::Authentication;
 
 use super::file;
-use super::model::{ClientFiles, KeyPlace, KeySource};
+use super::model::{KeyPlace, KeySource};
+use crate::check::tls::ClientFiles;
 
 /// What others may do with a file: read or write it.
 const OTHERS: u32 = 0o006;

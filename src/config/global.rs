@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use super::diagnostic::{Report, Span};
 use super::host::{GroupUse, Need};
-use super::keys;
 use super::model::{Control, Listen, Log, LogFormat, LogLevel, Shutdown};
-use super::read::{Table, list_of};
-use super::tree::Node;
-use super::{defaults, value};
+use super::read::tree::Node;
+use super::read::{Table, list_of, value};
+use super::{defaults, keys};
 
 /// The longest path that fits in the address of a unix socket, its final NUL not counted (sun_path).
 const LONGEST_SOCKET_PATH: usize = 107;

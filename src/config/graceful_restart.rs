@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use vipcast_bgp::RestartTime;
 
-use super::defaults;
 use super::diagnostic::{Report, Span};
-use super::keys;
 use super::model::GracefulRestart;
-use super::read::Table;
-use super::tree::Node;
-use super::value;
+use super::read::tree::Node;
+use super::read::{Table, value};
+use super::{defaults, keys};
 
 /// Longer than this deserves a second thought.
 const LONG: Duration = Duration::from_secs(120);

@@ -16,9 +16,10 @@ use vipcast_bgp::transport::Authentication;
 use super::checks::io_cause;
 use super::diagnostic::{Report, Severity, Span};
 use super::files::{self, FileError};
-use super::model::{ClientFiles, Config, KeySource};
+use super::model::{Config, KeySource};
 use super::read::short;
 use crate::blocking;
+use crate::check::tls::ClientFiles;
 
 /// How long a start waits for a host that does not answer (LDAP, NFS): what has not been looked at by then is taken for
 /// missing.
@@ -37,7 +38,7 @@ pub enum Host {
 
 /// Something that the host must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Need {
+pub(crate) enum Need {
     /// A user that programs run as.
     User(String),
     /// A group.
@@ -60,14 +61,14 @@ pub(super) enum Need {
 
 /// The key of a session, as far as it is known before the host is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum KeyOrNot {
+pub(crate) enum KeyOrNot {
     Written(Option<Authentication>),
     At(KeySource),
 }
 
 /// What a group is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GroupUse {
+pub(crate) enum GroupUse {
     Exec,
     Control,
 }

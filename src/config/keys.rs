@@ -15,14 +15,14 @@ macro_rules! section {
     ($name:ident ($id:literal, $place:literal) $(. $more:ident ($($arg:expr),*))* {
         $( $(#[doc = $doc:literal])+ $key:ident : $shape:expr $(=> $( $option:ident ($($value:expr),*) )+ )? ; )+
     }) => {
-        pub(in crate::config) static $name: Section = Section::new($id, $place, &[
-            $( Key::new(stringify!($key), $shape, &[$($doc),+]) $( $( .$option($($value),*) )+ )? ),+
+        pub(crate) static $name: $crate::config::keys::Section = $crate::config::keys::Section::new($id, $place, &[
+            $( $crate::config::keys::Key::new(stringify!($key), $shape, &[$($doc),+])
+                $( $( .$option($($value),*) )+ )? ),+
         ]) $(.$more($($arg),*))*;
     };
 }
 
 mod check;
-mod kind;
 mod node;
 mod peer;
 pub mod schema;
@@ -31,21 +31,29 @@ mod shape;
 pub mod table;
 mod unknown;
 
-pub(in crate::config) use self::check::*;
-pub(in crate::config) use self::kind::*;
-pub(in crate::config) use self::node::*;
-pub(in crate::config) use self::peer::*;
-pub(in crate::config) use self::service::*;
-use self::shape::*;
+pub(crate) use self::check::*;
+pub(crate) use self::node::*;
+pub(crate) use self::peer::*;
+pub(crate) use self::service::*;
+pub(crate) use self::shape::*;
+use crate::check::kind::Kind;
+use crate::check::kinds::KINDS;
+
+/// The keys of a check that say how a question leaves this host.
+const WAY: [&str; 3] = ["host", "source_address", "source_interface"];
+
+pub(crate) use section;
 
 /// A map with keys of our choosing, unlike `peers:`, whose keys are the operator's names.
 #[derive(Debug)]
 pub struct Section {
     /// Its name among all, which the reference and the schema use.
-    pub(super) id: &'static str,
+    pub(crate) id: &'static str,
     /// Where it is: `under a peer`.
-    pub(super) place: &'static str,
+    pub(crate) place: &'static str,
     keys: Keys,
+    /// The kinds of check are keys of it as well.
+    has_kinds: bool,
     /// The keys of another section, which is the one to name.
     is_copy: bool,
     /// What to do instead of switching it off.
@@ -70,7 +78,7 @@ enum Keys {
 /// One key.
 #[derive(Debug)]
 pub struct Key {
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     shape: Shape,
     /// What it means, line by line.
     doc: &'static [&'static str],
@@ -90,11 +98,12 @@ pub struct Key {
 }
 
 impl Section {
-    const fn new(id: &'static str, place: &'static str, keys: &'static [Key]) -> Self {
+    pub(crate) const fn new(id: &'static str, place: &'static str, keys: &'static [Key]) -> Self {
         Self {
             id,
             place,
             keys: Keys::Here(keys),
+            has_kinds: false,
             is_copy: false,
             off: None,
             instead: &[],
@@ -105,7 +114,7 @@ impl Section {
     }
 
     /// One that has the keys of another, but for those that are its own.
-    const fn sharing(id: &'static str, place: &'static str, other: &'static Self) -> Self {
+    pub(crate) const fn sharing(id: &'static str, place: &'static str, other: &'static Self) -> Self {
         let new = Self::new(id, place, &[]);
         Self {
             keys: Keys::SharedBy(other),
@@ -117,27 +126,31 @@ impl Section {
         }
     }
 
-    const fn copy(self) -> Self {
+    pub(crate) const fn copy(self) -> Self {
         Self { is_copy: true, ..self }
     }
 
-    const fn off(self, hint: &'static str) -> Self {
+    pub(crate) const fn has_kinds(self) -> Self {
+        Self { has_kinds: true, ..self }
+    }
+
+    pub(crate) const fn off(self, hint: &'static str) -> Self {
         Self { off: Some(hint), ..self }
     }
 
-    const fn instead(self, instead: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) const fn instead(self, instead: &'static [(&'static str, &'static str)]) -> Self {
         Self { instead, ..self }
     }
 
-    const fn one_of(self, groups: &'static [&'static [&'static str]]) -> Self {
+    pub(crate) const fn exactly_one_of(self, groups: &'static [&'static [&'static str]]) -> Self {
         Self { one_of: groups, ..self }
     }
 
-    const fn at_most_one_of(self, groups: &'static [&'static [&'static str]]) -> Self {
+    pub(crate) const fn only_one_of(self, groups: &'static [&'static [&'static str]]) -> Self {
         Self { at_most_one_of: groups, ..self }
     }
 
-    const fn with(self, pairs: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) const fn with(self, pairs: &'static [(&'static str, &'static str)]) -> Self {
         Self { with: pairs, ..self }
     }
 
@@ -149,22 +162,43 @@ impl Section {
             // Nobody shares what is shared.
             Keys::SharedBy(Self { keys: Keys::SharedBy(_), .. }) => (&[][..], false),
         };
-        keys.iter().filter(move |key| all || !key.is_own)
+        let kinds = self.kinds().iter().map(|kind| &kind.key);
+        kinds.chain(keys.iter().filter(move |key| all || !key.is_own))
+    }
+
+    /// The kinds of check, of which exactly one must be there.
+    fn kinds(&self) -> &'static [&'static Kind] {
+        if self.has_kinds { KINDS } else { &[] }
+    }
+
+    /// The groups of keys of which exactly one must be there.
+    fn one_of(&self) -> impl Iterator<Item = Vec<&'static str>> {
+        let kinds: Vec<&str> = self.kinds().iter().map(|kind| kind.key.name).collect();
+        let kinds = Some(kinds).filter(|kinds| !kinds.is_empty());
+        self.one_of.iter().map(|group| group.to_vec()).chain(kinds)
+    }
+
+    /// The groups of keys of which at most one may be there.
+    fn at_most_one_of(&self) -> impl Iterator<Item = Vec<&'static str>> {
+        // What is looked at on this host has no way to it.
+        let local = self.kinds().iter().filter(|kind| kind.is_local);
+        let ways = local.flat_map(|kind| WAY.map(|way| vec![kind.key.name, way]));
+        self.at_most_one_of.iter().map(|group| group.to_vec()).chain(ways)
     }
 
     /// The names that are taken here; an alias stands behind the name that it is an alias of.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.keys().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()))
     }
 
     /// Whether a name is taken here.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.names().any(|known| known == name)
     }
 }
 
 impl Key {
-    const fn new(name: &'static str, shape: Shape, doc: &'static [&'static str]) -> Self {
+    pub(crate) const fn new(name: &'static str, shape: Shape, doc: &'static [&'static str]) -> Self {
         Self {
             name,
             shape,
@@ -179,31 +213,31 @@ impl Key {
         }
     }
 
-    const fn required(self) -> Self {
+    pub(crate) const fn required(self) -> Self {
         Self { is_required: true, ..self }
     }
 
-    const fn said_elsewhere(self) -> Self {
+    pub(crate) const fn said_elsewhere(self) -> Self {
         Self { is_said_elsewhere: true, ..self }
     }
 
-    const fn own(self) -> Self {
+    pub(crate) const fn own(self) -> Self {
         Self { is_own: true, ..self }
     }
 
-    const fn written(self, words: &'static str) -> Self {
+    pub(crate) const fn written(self, words: &'static str) -> Self {
         Self { written: Some(words), ..self }
     }
 
-    const fn default(self, words: &'static str) -> Self {
+    pub(crate) const fn default(self, words: &'static str) -> Self {
         Self { default: Some(words), ..self }
     }
 
-    const fn alias(self, aliases: &'static [&'static str]) -> Self {
+    pub(crate) const fn alias(self, aliases: &'static [&'static str]) -> Self {
         Self { aliases, ..self }
     }
 
-    const fn called(self, called: &'static [&'static str]) -> Self {
+    pub(crate) const fn called(self, called: &'static [&'static str]) -> Self {
         Self { called, ..self }
     }
 
@@ -213,8 +247,8 @@ impl Key {
     }
 }
 
-/// Every section.
-static ALL: [&Section; 35] = [
+/// The sections that are stated here; each kind of check brings its own.
+static STATED: [&Section; 21] = [
     &TOP,
     &DROP_IN,
     &CONTROL,
@@ -228,26 +262,17 @@ static ALL: [&Section; 35] = [
     &GRACEFUL_RESTART,
     &BFD,
     &CHECK,
-    &HTTP,
-    &TLS,
-    &TLS_KIND,
-    &GRPC,
-    &TCP,
-    &UDP,
-    &DNS,
-    &ICMP,
-    &FILE,
     &PATTERN,
-    &EXEC,
     &LATENCY,
     &ERRORS,
     &HOLD_DOWN,
-    &LISTENER,
-    &PROCESS,
-    &INTERFACE_KIND,
-    &SYSTEMD,
     &SERVICE,
     &CONDITION,
     &ANNOUNCE,
     &DEMOTED,
 ];
+
+/// Every section.
+fn all() -> impl Iterator<Item = &'static Section> {
+    STATED.into_iter().chain(KINDS.iter().flat_map(|kind| kind.sections.iter().copied()))
+}

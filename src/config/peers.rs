@@ -14,11 +14,10 @@ use vipcast_node::names::PeerName;
 pub(super) use self::next_hop::next_hops;
 use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
-use super::keys;
 use super::model::{Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach, RouterAddress};
-use super::read::{Field, Placed, Table, map_of, missing, short};
-use super::tree::Entry;
-use super::{bfd, defaults, graceful_restart, transport, value};
+use super::read::tree::Entry;
+use super::read::{Field, Placed, Table, map_of, missing, short, value};
+use super::{bfd, defaults, graceful_restart, keys, transport};
 
 /// Reads every peer. `None` when one of them is wrong; `peer_defaults` is read in any case.
 pub(super) fn read(

@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::diagnostic::{FileId, Report, Span};
-use super::keys;
 use super::model::Config;
-use super::read::{Field, Table, map_of, short};
+use super::read::tree::{Entry, Node, Value};
+use super::read::{Field, Table, map_of, short, value};
 use super::services::{Around, Checks, Use};
-use super::tree::{Entry, Node, Value};
-use super::{checks, global, peers, sense, services, value};
+use super::{checks, global, keys, peers, sense, services};
 
 /// A file and what is in it.
 pub(super) struct Document {
@@ -67,7 +66,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
     let checks = match (checks, &mut services) {
         (Some(checks), Some(services)) => {
             let mut checks = services::expand(services, &service_entries.list, checks, report);
-            checks::exec::tell(&mut checks, services);
+            checks::tell(&mut checks, services);
             services::look_at_targets(services, &checks, &service_entries.list, report);
             checks
         }

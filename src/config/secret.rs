@@ -6,9 +6,8 @@ use vipcast_bgp::secret::Secret;
 use super::diagnostic::{Report, Severity, Span};
 use super::files;
 use super::model::KeyPlace;
-use super::read::expected;
-use super::tree::{Node, Value};
-use super::value;
+use super::read::tree::{Node, Value};
+use super::read::{expected, value};
 
 /// `password: …`. The file that it stands in is then a secret itself.
 pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Secret> {

@@ -8,7 +8,7 @@ use vipcast_node::names::{CheckName, PeerName, ServiceName};
 use super::diagnostic::{Report, Span};
 use super::model::{Check, Consequence, OnDegraded, OnDown, Peer, Preempt, Role, Service};
 use super::read::short;
-use super::tree::{Entry, Value};
+use super::read::tree::{Entry, Value};
 
 /// Warns about what no peer is told, and about what has no effect.
 pub(super) fn look(

@@ -17,11 +17,10 @@ pub(super) use self::condition::Checks;
 pub(super) use self::each_vip::expand;
 pub(super) use self::elsewhere::look_at_targets;
 use super::diagnostic::{Report, Span};
-use super::keys;
 use super::model::{Announce, BindPolicy, OnDegraded, OnDown, Preempt, Rank, Role, Service};
-use super::read::{Field, Placed, Table, expected, list_of, short};
-use super::tree::{Entry, Node, Value};
-use super::{defaults, value};
+use super::read::tree::{Entry, Node, Value};
+use super::read::{Field, Placed, Table, expected, list_of, short, value};
+use super::{defaults, keys};
 
 /// What reading a service needs to know of the rest.
 pub(super) struct Around<'a> {

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::DEFAULT_SOCKET;
 use super::diagnostic::Report;
-use super::{DEFAULT_SOCKET, tree, value};
+use super::read::{tree, value};
 
 /// Where the daemon's control socket is, as far as its configuration file tells. The default where the file cannot be read or
 /// names none, whatever else is wrong with it; and where the socket that it names is not there, but the default one is:

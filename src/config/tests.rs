@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use hyper::header::{HeaderName, HeaderValue};
 use vipcast_bgp::HoldTime;
 use vipcast_bgp::wire::{Asn, Community, Family};
 use vipcast_node::names::CheckName;
@@ -13,8 +12,12 @@ use vipcast_node::vip::Vip;
 
 use super::model::*;
 use super::{Config, parse};
+use crate::check::kinds::tcp::TcpCheck;
+use crate::check::probe::tests::{self, definition_of};
+use crate::check::target::Target;
 
-fn config(text: &str) -> Config {
+/// A configuration that is valid.
+pub(crate) fn config(text: &str) -> Config {
     parse("test.yaml", text).unwrap_or_else(|found| panic!("{found}")).config
 }
 
@@ -76,7 +79,7 @@ fn what_is_not_said_has_a_default() {
                 timeout: Duration::from_millis(500),
                 rise: NonZeroU32::new(2).expect("not zero"),
                 fall: NonZeroU32::new(2).expect("not zero"),
-                ..Check::new(CheckKind::Tcp(TcpCheck::connecting(Target {
+                ..Check::new(tests::asked(TcpCheck::connecting(Target {
                     host: "127.0.0.1".into(),
                     port: 80,
                 })))
@@ -285,7 +288,7 @@ fn a_check_of_each_vip_is_made_for_each() {
         let name = CheckName::from(&*format!("up@{vip}"));
         let check = &config.checks[&name];
         let target = Target { host: vip.into(), port: 80 };
-        assert_eq!(check.kind, CheckKind::Tcp(TcpCheck::connecting(target)));
+        assert_eq!(definition_of::<TcpCheck>(&check.question), TcpCheck::connecting(target));
         assert_eq!(check.via, Via { source: Some(address(vip)), interface: None });
         (Vip::from(address(vip)), name)
     });
@@ -293,193 +296,26 @@ fn a_check_of_each_vip_is_made_for_each() {
     assert_eq!(config.services["web"].checks, Condition::All(vec![Condition::EachVip(made.into())]));
 }
 
-#[test]
-fn every_kind_of_check_is_read() {
-    let kind = |written: &str| {
-        let text = SMALLEST.replace("tcp: \"127.0.0.1:80\"", written);
-        config(&text).checks["up"].kind.clone()
-    };
-    let target = |host: &str, port| Target { host: host.into(), port };
-    let tls = Some(TlsOptions::default());
-    let http = HttpCheck::get(target("::1", 8443), "::1".into(), "/x?y".into(), tls);
-    assert_eq!(kind("http: {url: \"https://[::1]:8443/x?y\"}"), CheckKind::Http(Box::new(http.clone())));
-    assert_eq!(
-        kind(
-            "http: {url: \"https://[::1]:8443/x?y\", host: a.example, tls: {insecure: true}, status: [204, 300-399]}"
-        ),
-        CheckKind::Http(Box::new(HttpCheck {
-            host: "a.example".into(),
-            tls: TlsOptions { insecure: true, ..TlsOptions::default() },
-            status: vec![(204, 204), (300, 399)],
-            ..http.clone()
-        }))
-    );
-    assert_eq!(
-        kind(
-            "http: {url: \"https://[::1]:8443/x?y\", method: PUT, request_body: hi, headers: {X-Who: me}, body: ok, \
-             version: 2}"
-        ),
-        CheckKind::Http(Box::new(HttpCheck {
-            method: Method::Put,
-            request_body: "hi".into(),
-            headers: vec![(HeaderName::from_static("x-who"), HeaderValue::from_static("me"))],
-            body: Some(Pattern::Text("ok".into())),
-            version: HttpVersion::Http2,
-            ..http.clone()
-        }))
-    );
-    assert_eq!(
-        kind("http: {url: \"http://[::1]:8443/x?y\", redirects: 3, tls: {expiry: 14d}, method: head}"),
-        CheckKind::Http(Box::new(HttpCheck {
-            https: false,
-            redirects: 3,
-            tls: TlsOptions { expiry: Some(Duration::from_secs(14 * 24 * 60 * 60)), ..TlsOptions::default() },
-            method: Method::Head,
-            ..http
-        }))
-    );
-    let grpc = GrpcCheck {
-        dial: Dial::PLAIN,
-        target: target("::1", 50051),
-        host: "::1".into(),
-        service: String::new(),
-        authority: "[::1]:50051".into(),
-        tls: None,
-    };
-    assert_eq!(kind("grpc: \"[::1]:50051\""), CheckKind::Grpc(Box::new(grpc.clone())));
-    assert_eq!(
-        kind("grpc: {address: \"[::1]:50051\", service: a.B, authority: api.example, tls: {insecure: true}}"),
-        CheckKind::Grpc(Box::new(GrpcCheck {
-            service: "a.B".into(),
-            authority: "api.example".into(),
-            tls: Some(TlsOptions { insecure: true, ..TlsOptions::default() }),
-            ..grpc
-        }))
-    );
-    let tls = TlsCheck {
-        dial: Dial::PLAIN,
-        target: target("a.example", 443),
-        host: "a.example".into(),
-        options: TlsOptions::default(),
-        alpn: vec![],
-    };
-    assert_eq!(kind("tls: \"a.example:443\""), CheckKind::Tls(Box::new(tls.clone())));
-    assert_eq!(
-        kind("tls: {address: 443, alpn: [h2], server_name: b.example}, host: 192.0.2.1"),
-        CheckKind::Tls(Box::new(TlsCheck {
-            dial: Dial::PLAIN,
-            target: target("192.0.2.1", 443),
-            host: "192.0.2.1".into(),
-            options: TlsOptions { server_name: Some("b.example".into()), ..TlsOptions::default() },
-            alpn: vec!["h2".into()],
-        }))
-    );
-    let tcp = TcpCheck::connecting(target("::1", 53));
-    assert_eq!(kind("tcp: {address: \"[::1]:53\"}"), CheckKind::Tcp(tcp.clone()));
-    assert_eq!(
-        kind(r#"tcp: {address: "[::1]:53", send: "PING\r\n", expect: {regex: '^\+PONG\b'}}"#),
-        CheckKind::Tcp(TcpCheck {
-            send: Some(b"PING\r\n".to_vec()),
-            expect: Some(Pattern::Regex(Regex::new(r"^\+PONG\b").expect("an expression"))),
-            ..tcp
-        })
-    );
-    let dial = |unix: Option<&str>, proxy| Dial { unix: unix.map(String::from), proxy };
-    let to = |kind: &CheckKind| kind.dial().cloned().expect("it connects");
-    for (written, expected) in [
-        ("http: {url: \"http://a/\", unix: /run/web.sock}", dial(Some("/run/web.sock"), None)),
-        ("http: {url: \"http://a/\", proxy_protocol: 1}", dial(None, Some(ProxyProtocol::V1))),
-        ("tcp: \"unix:/run/x.sock\"", dial(Some("/run/x.sock"), None)),
-        ("tcp: {address: \"unix:@name\", proxy_protocol: v2}", dial(Some("@name"), Some(ProxyProtocol::V2))),
-        ("tls: {address: \"a:1\", proxy_protocol: 2}", dial(None, Some(ProxyProtocol::V2))),
-        ("tls: \"unix:/run/x.sock\"", dial(Some("/run/x.sock"), None)),
-        (
-            "grpc: {address: \"unix:/run/x.sock\", proxy_protocol: 1}",
-            dial(Some("/run/x.sock"), Some(ProxyProtocol::V1)),
-        ),
-    ] {
-        assert_eq!(to(&kind(written)), expected, "{written}");
-    }
-    let exec = |command: &[&str], user| {
-        CheckKind::Exec(ExecCheck {
-            command: command.iter().map(|word| String::from(*word)).collect(),
-            user,
-            services: ["web".into()].into(),
-            vips: [address("198.51.100.1").into()].into(),
-            ..ExecCheck::default()
-        })
-    };
-    assert_eq!(kind("exec: {command: [/bin/sh, -c, 1, true]}"), exec(&["/bin/sh", "-c", "1", "true"], None));
-    let root = "root".to_owned();
-    assert_eq!(kind("exec: {shell: \"a | b\", user: root}"), exec(&["/bin/sh", "-c", "a | b"], Some(root)));
+/// The check that is written so, in a configuration where it is that of a service with the VIP 198.51.100.1.
+pub(crate) fn check(written: &str) -> Check {
+    let text = SMALLEST.replace("tcp: \"127.0.0.1:80\"", written);
+    Check::clone(&config(&text).checks["up"])
+}
+
+/// What it asks.
+pub(crate) fn asked<T: Clone + 'static>(written: &str) -> T {
+    definition_of(&check(written).question)
 }
 
 #[test]
 fn kinds_that_are_told_are_certain_with_one_answer() {
-    let check = |written: &str| {
-        let text = SMALLEST.replace("tcp: \"127.0.0.1:80\"", written);
-        config(&text).checks["up"].clone()
-    };
-    let listener = |transport, port, address: Option<&str>| {
-        CheckKind::Listener(ListenerCheck { transport, port, address: address.map(self::address) })
-    };
-    let process = |process, name: Option<&str>| {
-        CheckKind::Process(ProcessCheck { process, name: name.map(String::from) })
-    };
-    let systemd = |unit: &str, bus: Option<&str>| {
-        CheckKind::Systemd(SystemdCheck { unit: unit.into(), bus: bus.map(Into::into) })
-    };
-    let file = WhichProcess::File("/run/x.pid".into());
-    let pid = WhichProcess::Pid(NonZeroU32::new(1234).unwrap());
-    let interface = CheckKind::Interface(InterfaceCheck { name: "eth0".into() });
-    let table = [
-        ("listener: {tcp: 8080}", listener(Transport::Tcp, 8080, None)),
-        ("listener: {udp: 53, address: \"2001:db8::1\"}", listener(Transport::Udp, 53, Some("2001:db8::1"))),
-        ("process: {pid_file: /run/x.pid, name: nginx}", process(file, Some("nginx"))),
-        ("process: {pid: 1234}", process(pid, None)),
-        ("systemd: nginx.service", systemd("nginx.service", None)),
-        ("systemd: {unit: a@b.socket, bus: /run/bus}", systemd("a@b.socket", Some("/run/bus"))),
-        ("interface: eth0", interface.clone()),
-        ("interface: {name: eth0}", interface),
-    ];
-    for (written, kind) in table {
-        assert_eq!(
-            *check(written),
-            Check { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN, ..Check::new(kind) }
-        );
+    let told = ["listener: {tcp: 8080}", "process: {pid: 1234}", "systemd: nginx.service", "interface: eth0"];
+    for written in told {
+        let check = check(written);
+        assert_eq!((check.rise.get(), check.fall.get()), (1, 1), "{written}");
     }
     let patient = check("listener: {tcp: 8080}, fall: 3");
     assert_eq!((patient.rise.get(), patient.fall.get()), (1, 3));
     let polled = check("tcp: \"127.0.0.1:80\"");
     assert_eq!((polled.rise.get(), polled.fall.get()), (2, 2));
-}
-
-#[test]
-fn a_program_is_told_of_every_service_that_names_its_check_and_of_their_vips() {
-    let config = config(
-        "local_as: 65001
-peers: {tor: {address: 192.0.2.1, peer_as: 65000}}
-checks:
-  up: {exec: {command: [/bin/true], environment: {A: 1, B: \"\"}, directory: /, group: root}}
-  alone: {exec: {shell: \"true\"}}
-services:
-  web: {vips: [198.51.100.1, \"2001:db8::1\"], checks: [{any: [up, alone]}]}
-  db: {vips: [198.51.100.2/32, 198.18.0.0/24], checks: [up]}
-",
-    );
-    let exec = |name: &str| {
-        let CheckKind::Exec(exec) = &config.checks[name].kind else { panic!("{name} is of another kind") };
-        exec.clone()
-    };
-    let vips = |vips: &[&str]| vips.iter().map(|vip| vip.parse().expect("a prefix")).collect();
-    let up = exec("up");
-    assert_eq!(up.services, ["db".into(), "web".into()].into());
-    let all: BTreeSet<Vip> =
-        vips(&["198.51.100.1/32", "2001:db8::1/128", "198.51.100.2/32", "198.18.0.0/24"]);
-    assert_eq!(up.vips, all);
-    assert_eq!(up.environment.0, [("A".into(), "1".into()), ("B".into(), String::new())].into());
-    assert_eq!(up.directory, Some("/".into()));
-    assert_eq!(up.group.as_deref(), Some("root"));
-    assert_eq!(exec("alone").services, ["web".into()].into());
-    assert_eq!(exec("alone").vips, vips(&["198.51.100.1/32", "2001:db8::1/128"]));
 }

@@ -6,11 +6,10 @@ use vipcast_bgp::transport::{AoAlgorithm, Authentication, Reach};
 
 use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
-use super::keys;
 use super::model::{KeyPlace, KeyPurpose, KeySource};
-use super::read::{Field, Placed, Table};
-use super::tree::Node;
-use super::{secret, value};
+use super::read::tree::Node;
+use super::read::{Field, Placed, Table, value};
+use super::{keys, secret};
 
 /// What was written of it for a peer, or in `peer_defaults`. Keys that exclude each other are one field, so that a
 /// peer with `multihop` does not inherit `ttl_security`.

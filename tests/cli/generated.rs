@@ -2,7 +2,8 @@
 //! `tests/run --write` writes it anew.
 //!
 //! A table stands between `<!-- keys: SECTION -->` and `<!-- end of keys -->`; with `<!-- keys: SECTION: KEY KEY -->` it has these
-//! keys alone.
+//! keys alone. `docs/checks.md` has the list of the kinds of check, and the page of each, `page.md` of its folder, in which a table
+//! is the line that names it.
 
 mod commands;
 
@@ -18,6 +19,10 @@ use super::root;
 /// Set by `tests/run --write`.
 const WRITE: &str = "VIPCAST_WRITE";
 const END: &str = "<!-- end of keys -->";
+const LIST: &str = "<!-- list of kinds -->";
+const LIST_END: &str = "<!-- end of list -->";
+const KINDS: &str = "<!-- kinds -->";
+const KINDS_END: &str = "<!-- end of kinds -->";
 
 /// Compares a file with what it should be, or writes it.
 fn settle(path: &Path, text: &str) {
@@ -39,6 +44,15 @@ fn made(page: &str, explained: &mut BTreeSet<(String, String)>) -> String {
     while let Some(line) = lines.next() {
         text.push_str(line);
         text.push('\n');
+        if line == LIST {
+            text.push_str(&table::kinds());
+            skip(&mut lines, LIST_END, &mut text);
+        } else if line == KINDS {
+            for kind in table::names_of_kinds() {
+                text.push_str(&made(&section(kind), explained));
+            }
+            skip(&mut lines, KINDS_END, &mut text);
+        }
         let named = line.strip_prefix("<!-- keys: ").and_then(|rest| rest.strip_suffix(" -->"));
         let Some(named) = named else { continue };
         let (section, keys) = named.split_once(": ").unwrap_or((named, ""));
@@ -47,9 +61,33 @@ fn made(page: &str, explained: &mut BTreeSet<(String, String)>) -> String {
         let names = rows.lines().skip(2).filter_map(|row| row.split('`').nth(1));
         explained.extend(names.map(|name| (section.to_owned(), name.to_owned())));
         text.push_str(&rows);
-        assert!(lines.any(|line| line == END), "a table has no end: {named}");
-        text.push_str(END);
+        skip(&mut lines, END, &mut text);
+    }
+    text
+}
+
+/// Passes over what was made before.
+fn skip<'a>(lines: &mut impl Iterator<Item = &'a str>, end: &str, text: &mut String) {
+    assert!(lines.any(|line| line == end), "there is no line {end}");
+    text.push_str(end);
+    text.push('\n');
+}
+
+/// What the reference has of a kind of check.
+fn section(kind: &str) -> String {
+    let path = root().join("src/check/kinds").join(kind).join("page.md");
+    let page = fs::read_to_string(&path).unwrap_or_else(|error| panic!("no page of {kind}: {error}"));
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split_once("```"));
+    let (example, _) = example.unwrap_or_else(|| panic!("no example of {kind}"));
+    assert!(example.contains(&format!("{kind}: ")), "the example of {kind} has another kind");
+    let mut text = format!("\n## `{kind}`\n\n");
+    for line in page.lines() {
+        text.push_str(line);
         text.push('\n');
+        if line.starts_with("<!-- keys: ") {
+            text.push_str(END);
+            text.push('\n');
+        }
     }
     text
 }

@@ -41,8 +41,8 @@ use super::*;
 use crate::health::report::{CheckReport, HealthState, Outcome};
 use crate::media::bgp::ServiceRoutes;
 use crate::model::{
-    self, Announce, BindPolicy, Carrier, Check, CheckKind, Condition, GracefulRestart, NextHops, OnDegraded,
-    OnDown, Peer, Preempt, Rank, Role, Service, Target, TcpCheck,
+    self, Announce, BindPolicy, Carrier, Check, Condition, GracefulRestart, NextHops, OnDegraded, OnDown,
+    Peer, Preempt, Question, Rank, Role, Service,
 };
 use crate::names::PeerName;
 use crate::now::Now;
@@ -124,7 +124,7 @@ fn definition(port: u16) -> Arc<Check> {
         timeout: ms(500),
         rise: NonZeroU32::MIN,
         fall: NonZeroU32::MIN,
-        ..Check::new(CheckKind::Tcp(TcpCheck::connecting(Target { host: "127.0.0.1".into(), port })))
+        ..Check::new(Question::new(port))
     })
 }
 

@@ -6,7 +6,7 @@ use vipcast_bgp::Instant;
 
 use super::{Health, Input, Judged, Output};
 use crate::health::report::{HealthState, HealthState::*, Outcome};
-use crate::model::{Check, CheckKind, Consequence, HoldDown, Limit, Measure, Target, TcpCheck};
+use crate::model::{Check, Consequence, HoldDown, Limit, Measure, Question};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const FAST: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ fn check(rise: u32, fall: u32) -> Check {
         timeout: Duration::from_millis(500),
         rise: NonZeroU32::new(rise).unwrap(),
         fall: NonZeroU32::new(fall).unwrap(),
-        ..Check::new(CheckKind::Tcp(TcpCheck::connecting(Target { host: "127.0.0.1".into(), port: 80 })))
+        ..Check::new(Question::new("web"))
     }
 }
 

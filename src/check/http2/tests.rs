@@ -7,12 +7,15 @@ use h2::server::SendResponse;
 use hyper::HeaderMap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use vipcast_node::model::{CheckKind, HttpVersion, Method, Pattern, TlsOptions};
+use vipcast_node::model::Question;
 
 use super::*;
+use crate::check::kinds::http::{HttpCheck, HttpVersion, Method};
+use crate::check::pattern::Pattern;
 use crate::check::probe::tests::{
-    answer, closed_port, fail, http, pass, request, server, time_out, wait_for_close,
+    answer, asked, closed_port, definition_of, fail, http, pass, request, server, time_out, wait_for_close,
 };
+use crate::check::tls::TlsOptions;
 use crate::check::tls::tests::{Authority, served};
 
 /// An HTTP/2 server that treats every request with `serve`.
@@ -95,16 +98,16 @@ fn until_asked(stream: &mut std::net::TcpStream) {
     }
 }
 
-fn h2(address: SocketAddr, tls: Option<TlsOptions>) -> CheckKind {
-    let CheckKind::Http(mut check) = http(address, "web.example", tls) else { unreachable!() };
+fn h2(address: SocketAddr, tls: Option<TlsOptions>) -> Question {
+    let mut check: HttpCheck = definition_of(&http(address, "web.example", tls));
     check.version = HttpVersion::Http2;
-    CheckKind::Http(check)
+    asked(check)
 }
 
-fn wanting(address: SocketAddr, body: &str) -> CheckKind {
-    let CheckKind::Http(mut check) = h2(address, None) else { unreachable!() };
+fn wanting(address: SocketAddr, body: &str) -> Question {
+    let mut check: HttpCheck = definition_of(&h2(address, None));
     check.body = Some(Pattern::Text(body.into()));
-    CheckKind::Http(check)
+    asked(check)
 }
 
 /// For both, which h2 does not tell apart.
@@ -143,10 +146,10 @@ async fn a_body_is_sent_and_looked_at() {
             respond(to, 200, &[], &body, None);
         });
     });
-    let CheckKind::Http(mut check) = wanting(echo, "ping") else { unreachable!() };
+    let mut check: HttpCheck = definition_of(&wanting(echo, "ping"));
     check.method = Method::Post;
     check.request_body = "ping".into();
-    assert_eq!(pass(CheckKind::Http(check)).await, "200 OK");
+    assert_eq!(pass(asked(check)).await, "200 OK");
     assert_eq!(pass(wanting(h2_server(None, healthy), "ready")).await, "200 OK");
     assert_eq!(
         fail(wanting(h2_server(None, healthy), "steady")).await,

@@ -1,24 +1,40 @@
 //! What the tests of all kinds share, and the tests of what all kinds share.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use vipcast_bgp::net::clock;
-use vipcast_node::model::{ExecCheck, HttpCheck, Target, TcpCheck, TlsOptions};
+use vipcast_node::model::Question;
 
 use super::*;
+use crate::check::kind::{Definition, behind, question};
+use crate::check::kinds::exec::ExecCheck;
+use crate::check::kinds::http::HttpCheck;
+use crate::check::kinds::tcp::TcpCheck;
+use crate::check::target::Target;
+use crate::check::tls::TlsOptions;
 
 /// Long enough for a loaded machine, where the time-out is not what is tested.
 pub(in crate::check) const PATIENT: Duration = Duration::from_secs(20);
 /// Where it is.
 pub(in crate::check) const SHORT: Duration = Duration::from_millis(200);
 
-pub(in crate::check) fn check(kind: CheckKind, timeout: Duration) -> Check {
+/// The definition that a question was made from.
+pub(crate) fn definition_of<T: Clone + 'static>(question: &Question) -> T {
+    let any: &dyn std::any::Any = &**behind(question);
+    any.downcast_ref::<T>().expect("it is of this kind").clone()
+}
+
+/// The question of a definition.
+pub(crate) fn asked(definition: impl Definition) -> Question {
+    question(Arc::new(definition))
+}
+
+pub(in crate::check) fn check(kind: Question, timeout: Duration) -> Check {
     Check {
         interval: Duration::from_millis(50),
         fast_interval: Duration::from_millis(5),
@@ -33,40 +49,37 @@ pub(in crate::check) fn target(address: SocketAddr) -> Target {
     Target { host: address.ip().to_string(), port: address.port() }
 }
 
-pub(in crate::check) fn tcp(address: SocketAddr) -> CheckKind {
-    CheckKind::Tcp(TcpCheck::connecting(target(address)))
+pub(in crate::check) fn tcp(address: SocketAddr) -> Question {
+    asked(TcpCheck::connecting(target(address)))
 }
 
-pub(in crate::check) fn http(address: SocketAddr, host: &str, tls: Option<TlsOptions>) -> CheckKind {
-    CheckKind::Http(Box::new(HttpCheck::get(target(address), host.into(), "/healthz?full=1".into(), tls)))
+pub(in crate::check) fn http(address: SocketAddr, host: &str, tls: Option<TlsOptions>) -> Question {
+    asked(HttpCheck::get(target(address), host.into(), "/healthz?full=1".into(), tls))
 }
 
-pub(in crate::check) fn sh(script: &str) -> CheckKind {
-    CheckKind::Exec(ExecCheck {
-        command: ["/bin/sh", "-c", script].map(String::from).into(),
-        ..ExecCheck::default()
-    })
+pub(in crate::check) fn sh(script: &str) -> Question {
+    asked(ExecCheck { command: ["/bin/sh", "-c", script].map(String::from).into(), ..ExecCheck::default() })
 }
 
 /// For several probes, one after the other.
-pub(in crate::check) fn prober(kind: CheckKind, timeout: Duration) -> Prober {
+pub(in crate::check) fn prober(kind: Question, timeout: Duration) -> Prober {
     Prober::new("web".into(), Arc::new(check(kind, timeout)), Shared::new().0)
 }
 
 /// One probe by itself.
-pub(in crate::check) async fn outcome(kind: CheckKind, timeout: Duration) -> Outcome {
+pub(in crate::check) async fn outcome(kind: Question, timeout: Duration) -> Outcome {
     prober(kind, timeout).probe().await
 }
 
 /// Asserts that a probe passes, and returns what it saw.
-pub(in crate::check) async fn pass(kind: CheckKind) -> String {
+pub(in crate::check) async fn pass(kind: Question) -> String {
     let outcome = outcome(kind, PATIENT).await;
     assert!(outcome.passed, "{}", outcome.detail);
     outcome.detail
 }
 
 /// Asserts that a probe that comes from `source` passes, and returns what it saw.
-pub(in crate::check) async fn pass_from(source: IpAddr, kind: CheckKind) -> String {
+pub(in crate::check) async fn pass_from(source: IpAddr, kind: Question) -> String {
     let mut check = check(kind, PATIENT);
     check.via.source = Some(source);
     let outcome = Prober::new("web".into(), Arc::new(check), Shared::new().0).probe().await;
@@ -75,7 +88,7 @@ pub(in crate::check) async fn pass_from(source: IpAddr, kind: CheckKind) -> Stri
 }
 
 /// Asserts that a probe fails long before its time-out, and returns why.
-pub(in crate::check) async fn fail(kind: CheckKind) -> String {
+pub(in crate::check) async fn fail(kind: Question) -> String {
     let outcome = outcome(kind, PATIENT).await;
     assert!(!outcome.passed, "{}", outcome.detail);
     assert!(outcome.took < PATIENT / 2, "{outcome:?}");
@@ -83,7 +96,7 @@ pub(in crate::check) async fn fail(kind: CheckKind) -> String {
 }
 
 /// Asserts that a probe fails at its time-out, and returns why.
-pub(in crate::check) async fn time_out(kind: CheckKind) -> String {
+pub(in crate::check) async fn time_out(kind: Question) -> String {
     let outcome = outcome(kind, SHORT).await;
     assert!(!outcome.passed, "{}", outcome.detail);
     assert!(outcome.took >= SHORT && outcome.took < PATIENT / 2, "{outcome:?}");
@@ -168,7 +181,7 @@ fn anonymous() -> usize {
 }
 
 /// What each of so many probes holds while it waits for an answer.
-fn held(kind: &CheckKind, count: usize) -> usize {
+fn held(kind: &Question, count: usize) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut probers: Vec<_> = (0..count).map(|_| prober(kind.clone(), PATIENT)).collect();
     runtime.block_on(async {

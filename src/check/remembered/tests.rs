@@ -2,7 +2,7 @@ use std::sync::Condvar;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::check::looks::LOOKS;
+use crate::check::file_reader::READS;
 use crate::check::probe::tests::{PATIENT, SHORT, eventually};
 
 /// A host that hangs until it is released.
@@ -40,61 +40,62 @@ fn hanging(host: &Host, then: u32) -> impl FnOnce() -> Result<u32, Failure> + Se
 
 #[tokio::test]
 async fn i4_a_load_that_hangs_is_shared_and_keeps_no_other_service_waiting() {
-    let (host, looks) = (Host::default(), Looks::default());
-    let bad: Vec<Remembered<u32>> = (0..2 * LOOKS.of_one).map(|_| Remembered::default()).collect();
+    let (host, file_reader) = (Host::default(), FileReader::default());
+    let bad: Vec<Remembered<u32>> = (0..2 * READS.of_one).map(|_| Remembered::default()).collect();
     for _ in 0..2 {
         for one in &bad {
-            let asked = one.get(&looks, "bad", patient(), hanging(&host, 1));
+            let asked = one.get(&file_reader, "bad", patient(), hanging(&host, 1));
             assert!(tokio::time::timeout(Duration::from_millis(1), asked).await.is_err());
         }
     }
-    let good = Remembered::default().get(&looks, "good", patient(), || Ok(2)).await.unwrap();
+    let good = Remembered::default().get(&file_reader, "good", patient(), || Ok(2)).await.unwrap();
     assert_eq!((*good.what, good.stale), (2, None));
-    let asked = || if host.asked() == LOOKS.of_one { Ok(()) } else { Err(host.asked().to_string()) };
+    let asked = || if host.asked() == READS.of_one { Ok(()) } else { Err(host.asked().to_string()) };
     eventually(asked);
     host.release();
     for one in &bad {
-        let found = one.get(&looks, "bad", patient(), || Ok(1)).await.unwrap();
+        let found = one.get(&file_reader, "bad", patient(), || Ok(1)).await.unwrap();
         assert_eq!((*found.what, found.stale), (1, None));
     }
-    assert_eq!(host.asked(), LOOKS.of_one, "who gave up while it waited for its turn began nothing");
+    assert_eq!(host.asked(), READS.of_one, "who gave up while it waited for its turn began nothing");
 }
 
 #[tokio::test]
 async fn the_last_one_is_used_until_a_new_one_is_there() {
-    let (host, looks) = (Host::default(), Looks::default());
+    let (host, file_reader) = (Host::default(), FileReader::default());
     let one = Remembered::<u32>::default();
-    assert_eq!(*one.get(&looks, "web", patient(), || Ok(1)).await.unwrap().what, 1);
+    assert_eq!(*one.get(&file_reader, "web", patient(), || Ok(1)).await.unwrap().what, 1);
     one.renew(PATIENT);
-    let same = one.get(&looks, "web", patient(), || Ok(2)).await.unwrap();
+    let same = one.get(&file_reader, "web", patient(), || Ok(2)).await.unwrap();
     assert_eq!((*same.what, same.stale), (1, None), "it is not old enough");
     one.renew(Duration::ZERO);
     let unread = || Err(Failure::NoAnswer("cannot read it".into()));
     for _ in 0..2 {
-        let found = one.get(&looks, "web", patient(), unread).await.unwrap();
+        let found = one.get(&file_reader, "web", patient(), unread).await.unwrap();
         assert_eq!((*found.what, found.stale.as_deref()), (1, Some("cannot read it")));
     }
     for _ in 0..3 {
         let limit = Limit::starting_now(SHORT);
-        let found = limit.within(one.get(&looks, "web", limit, hanging(&host, 2))).await.unwrap().unwrap();
+        let found =
+            limit.within(one.get(&file_reader, "web", limit, hanging(&host, 2))).await.unwrap().unwrap();
         assert_eq!((*found.what, found.stale.as_deref()), (1, Some("the host does not answer")));
     }
     host.release();
     let mut coming = one.state().load.as_ref().unwrap().result.clone();
     coming.wait_for(Option::is_some).await.unwrap();
-    let found = one.get(&looks, "web", patient(), || Ok(3)).await.unwrap();
+    let found = one.get(&file_reader, "web", patient(), || Ok(3)).await.unwrap();
     assert_eq!((*found.what, found.stale, host.asked()), (2, None, 1));
     one.renew(Duration::ZERO);
     let gone = || Err(Failure::Gone("there is none".into()));
-    assert_eq!(one.get(&looks, "web", patient(), gone).await.unwrap_err(), "there is none");
-    let unread = one.get(&looks, "web", patient(), unread).await;
+    assert_eq!(one.get(&file_reader, "web", patient(), gone).await.unwrap_err(), "there is none");
+    let unread = one.get(&file_reader, "web", patient(), unread).await;
     assert_eq!(unread.unwrap_err(), "cannot read it", "what is gone is used no more");
 }
 
 #[tokio::test]
 async fn a_load_that_panics_is_a_failure_and_not_the_last() {
-    let (looks, one) = (Looks::default(), Remembered::<u32>::default());
-    let panicked = one.get(&looks, "web", patient(), || panic!("no luck")).await;
+    let (file_reader, one) = (FileReader::default(), Remembered::<u32>::default());
+    let panicked = one.get(&file_reader, "web", patient(), || panic!("no luck")).await;
     assert_eq!(panicked.unwrap_err(), "reading it panicked");
-    assert_eq!(*one.get(&looks, "web", patient(), || Ok(1)).await.unwrap().what, 1);
+    assert_eq!(*one.get(&file_reader, "web", patient(), || Ok(1)).await.unwrap().what, 1);
 }

@@ -26,7 +26,7 @@ pub(super) struct Local {
     hosts: Arc<Path>,
     order: Arc<Path>,
     known: Arc<Mutex<Known>>,
-    /// Free while nobody looks.
+    /// Free while nobody file_reader.
     looking: Arc<Semaphore>,
 }
 

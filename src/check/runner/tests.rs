@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use vipcast_bgp::net::clock;
 use vipcast_node::health::report::HealthState;
-use vipcast_node::model::CheckKind;
+use vipcast_node::model::Question;
 use vipcast_node::table::Table;
 
 use super::*;
 use crate::check::dead_mount::DeadMount;
+use crate::check::kinds::exec::ExecCheck;
+use crate::check::kinds::http::HttpCheck;
 use crate::check::probe::tests::{
-    PATIENT, SHORT, answer, check, closed_port, eventually, http, server, sh, tcp, wait_for_close,
+    PATIENT, SHORT, answer, asked, check, closed_port, definition_of, eventually, http, server, sh, tcp,
+    wait_for_close,
 };
 
 /// A runner and the engine's end of the channel.
@@ -74,7 +77,7 @@ impl Bench {
     }
 }
 
-fn quick(kind: CheckKind) -> Check {
+fn quick(kind: Question) -> Check {
     check(kind, PATIENT)
 }
 
@@ -262,30 +265,34 @@ fn i4_a_check_that_panics_begins_anew_and_others_go_on() {
 
 #[test]
 fn i4_a_file_system_that_hangs_stops_no_other_check_and_not_the_end() {
-    use vipcast_node::model::{
-        Dial, FileCheck, FileWanted, ProcessCheck, SystemdCheck, TlsOptions, WhichProcess,
-    };
+    use crate::check::kinds::file::FileCheck;
+    use crate::check::kinds::file::FileWanted;
+    use crate::check::kinds::process::ProcessCheck;
+    use crate::check::kinds::process::WhichProcess;
+    use crate::check::kinds::systemd::SystemdCheck;
+    use crate::check::target::Dial;
+    use crate::check::tls::TlsOptions;
 
     let Some(dead) = DeadMount::new("runner") else { return };
     let short = |kind| Check { timeout: SHORT, ..quick(kind) };
-    let unix = |name: &str, kind: CheckKind| {
-        let CheckKind::Http(mut http) = kind else { unreachable!() };
+    let unix = |name: &str, kind: Question| {
+        let mut http: HttpCheck = definition_of(&kind);
         http.dial = Dial { unix: Some(dead.join(name).display().to_string()), ..Dial::PLAIN };
-        short(CheckKind::Http(http))
+        short(asked(http))
     };
     let pinned = TlsOptions { ca_file: Some(dead.join("ca.pem")), ..TlsOptions::default() };
     let file = FileCheck { path: dead.join("file"), wanted: FileWanted::Absent };
     let process = ProcessCheck { process: WhichProcess::File(dead.join("pid")), name: None };
     let systemd = SystemdCheck { unit: "web.service".into(), bus: Some(dead.join("bus")) };
-    let CheckKind::Exec(mut exec) = sh("true") else { unreachable!() };
+    let mut exec: ExecCheck = definition_of(&sh("true"));
     exec.command = vec![dead.join("program").display().to_string()];
     let mut bench = Bench::new(64);
     bench.set([
         ("ca", &short(http(listening(), "web", Some(pinned)))),
-        ("exec", &short(CheckKind::Exec(exec))),
-        ("file", &short(CheckKind::File(Arc::new(file)))),
-        ("process", &short(CheckKind::Process(process))),
-        ("systemd", &short(CheckKind::Systemd(systemd))),
+        ("exec", &short(asked(exec))),
+        ("file", &short(asked(file))),
+        ("process", &short(asked(process))),
+        ("systemd", &short(asked(systemd))),
         ("unix", &unix("socket", http(closed_port(), "web", None))),
         ("up", &quick(tcp(listening()))),
     ]);

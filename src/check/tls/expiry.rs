@@ -16,7 +16,7 @@ const LONGEST_CHAIN: usize = 10;
 
 /// Until when a chain of certificates is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Validity {
+pub(in crate::check) struct Validity {
     /// From now.
     pub(super) left: Duration,
     /// Whether it ends with the certificate of the server itself, not with one of an authority between.
@@ -25,7 +25,7 @@ pub(super) struct Validity {
 
 impl Validity {
     /// `certificate expires in 12 days`.
-    pub(super) fn in_words(self) -> String {
+    pub(in crate::check) fn in_words(self) -> String {
         const HOUR: u64 = 60 * 60;
         let whose = if self.of_server { "certificate" } else { "certificate of an authority" };
         let (number, unit) = match self.left.as_secs() {

@@ -10,12 +10,16 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion, version,
 };
-use vipcast_node::model::{CheckKind, ClientFiles, Dial};
+use vipcast_node::model::Question;
 
 use super::*;
+use crate::check::kinds::tls::TlsCheck;
 use crate::check::probe::tests::{
-    answer, closed_port, fail, http, pass, request, server, target, time_out, wait_for_close,
+    answer, asked, closed_port, definition_of, fail, http, pass, request, server, target, time_out,
+    wait_for_close,
 };
+use crate::check::target::Dial;
+use crate::check::tls::ClientFiles;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -158,21 +162,15 @@ fn insecure() -> Option<TlsOptions> {
 }
 
 /// A `tls` check for `web.example`.
-fn tls(address: SocketAddr, options: Option<TlsOptions>) -> CheckKind {
+fn tls(address: SocketAddr, options: Option<TlsOptions>) -> Question {
     let (host, options) = ("web.example".into(), options.unwrap());
-    CheckKind::Tls(Box::new(TlsCheck {
-        target: target(address),
-        dial: Dial::PLAIN,
-        host,
-        options,
-        alpn: vec![],
-    }))
+    asked(TlsCheck { target: target(address), dial: Dial::PLAIN, host, options, alpn: vec![] })
 }
 
-fn offering(kind: CheckKind, alpn: &[&str]) -> CheckKind {
-    let CheckKind::Tls(mut check) = kind else { unreachable!() };
+fn offering(kind: Question, alpn: &[&str]) -> Question {
+    let mut check: TlsCheck = definition_of(&kind);
     check.alpn = alpn.iter().map(|name| String::from(*name)).collect();
-    CheckKind::Tls(check)
+    asked(check)
 }
 
 #[tokio::test]

@@ -11,13 +11,13 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use vipcast_node::model::{ClientFiles, TlsOptions};
 
 use super::Hello;
 use super::pinned::Verifier;
 use super::x509::Certificate;
-use crate::check::asking::Asking;
+use crate::check::context::ProbeContext;
 use crate::check::remembered::{Failure, Found, Remembered};
+use crate::check::tls::{ClientFiles, TlsOptions};
 use crate::config::files;
 
 /// How often the authorities of the system may be read: a thousand checks that do not trust their servers must not read
@@ -60,17 +60,18 @@ impl Trust {
     /// Whom to trust, and who we are if that is to be told.
     ///
     /// Cancel-safe: what has begun to load is loaded to the end, for the next one who asks.
-    pub(super) async fn files(&self, hello: Hello<'_>, asking: Asking<'_>) -> Result<Files, String> {
-        let Asking { looks, owner, limit, .. } = asking;
+    pub(super) async fn files(&self, hello: Hello<'_>, context: ProbeContext<'_>) -> Result<Files, String> {
+        let ProbeContext { file_reader, owner, limit, .. } = context;
         let owner = owner.service.as_str();
         let options = hello.options.clone();
         let load = move || Authorities::load(&options).map_err(Failure::NoAnswer);
-        let Found { what: authorities, mut stale } = self.authorities.get(looks, owner, limit, load).await?;
+        let Found { what: authorities, mut stale } =
+            self.authorities.get(file_reader, owner, limit, load).await?;
         let identity = match (&self.identity, &hello.options.client) {
             (Some(identity), Some(files)) if hello.named => {
                 let files = files.clone();
                 let load = move || load_identity(&files).map_err(Failure::NoAnswer);
-                let found = identity.get(looks, owner, limit, load).await?;
+                let found = identity.get(file_reader, owner, limit, load).await?;
                 stale = stale.or(found.stale);
                 Some(found.what)
             }

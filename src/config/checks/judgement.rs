@@ -7,10 +7,9 @@ use vipcast_node::model::{Consequence, HoldDown, Limit, Measure, Share};
 
 use super::{MOST_IN_A_ROW, Pace};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::keys;
-use crate::config::read::{Field, Table, expected, list_of, short};
-use crate::config::tree::{Node, Value};
-use crate::config::{defaults, value};
+use crate::config::read::tree::{Node, Value};
+use crate::config::read::{Field, Table, expected, list_of, short, value};
+use crate::config::{defaults, keys};
 
 /// Windows are at least so long, and at most a day.
 const LEAST_WINDOW: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::config::tree::{Node, Value};
+use crate::config::read::tree::{Node, Value};
 
 /// Words that announce a secret wherever they stand in a key.
 const WORDS: [&str; 17] = [
@@ -37,7 +37,7 @@ const PLAIN: [&str; 8] =
 const NAMES_A_PLACE: [&str; 6] = ["_file", "_credential", "_path", "_id", "_dir", "_type"];
 
 /// Whether the value of a key with this name may be a secret.
-pub(in crate::config) fn is_secret_key(key: &str) -> bool {
+pub(crate) fn is_secret_key(key: &str) -> bool {
     let folded = fold(key);
     if NAMES_A_PLACE.iter().any(|place| folded.ends_with(place)) {
         return false;
@@ -75,7 +75,7 @@ fn fold(key: &str) -> String {
 }
 
 /// Adds the stretches of an entry's value that may be secrets.
-pub(in crate::config) fn in_entry(key: &str, value: &Node, found: &mut Vec<Range<usize>>) {
+pub(crate) fn in_entry(key: &str, value: &Node, found: &mut Vec<Range<usize>>) {
     let is_secret = is_secret_key(key);
     match &value.value {
         Value::Null => {}
@@ -91,7 +91,7 @@ pub(in crate::config) fn in_entry(key: &str, value: &Node, found: &mut Vec<Range
 
 /// Adds what may be a secret in a text that is none as a whole: `http://user:password@host`, `Authorization: Bearer …`,
 /// `--password=…`. `at` is the offset of the text.
-pub(in crate::config) fn in_text(text: &str, at: usize, found: &mut Vec<Range<usize>>) {
+pub(crate) fn in_text(text: &str, at: usize, found: &mut Vec<Range<usize>>) {
     for (scheme, _) in text.match_indices("://") {
         let start = scheme + "://".len();
         let rest = &text[start..];
@@ -137,7 +137,7 @@ fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
 
 /// What may be a secret in a file that could not be parsed: to the end of the line, or of the quotes, behind each key that
 /// announces one; the lines below it that are indented more where it stands alone; and what [`in_text`] finds.
-pub(in crate::config) fn in_lines(text: &str) -> Vec<Range<usize>> {
+pub(crate) fn in_lines(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     // The indentation of a key whose value stands below it.
     let mut below: Option<usize> = None;

@@ -10,7 +10,7 @@ use super::Severity;
 const BLOCK: usize = 4096;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Source {
+pub(crate) struct Source {
     pub(super) name: Arc<str>,
     pub(super) text: Arc<str>,
     /// Whether every user of this host may read or write the file, and how bad a secret in it is then.

@@ -1,65 +1,13 @@
 //! The keys that every check has.
 
 use super::{
-    DNS, DURATION, EXEC, FILE, GRPC, HOST, HOST_AND_PORT, HTTP, ICMP, INTERFACE, INTERFACE_KIND, IP, Key,
-    LISTENER, PATH, PERCENT, PROCESS, SERVER, SOME_TEXT, SWITCH, SYSTEMD, Section, TCP, TEXT, TLS_KIND, UDP,
-    UNIT, VIP, either, list, number, section, some, word,
+    DURATION, HOST, INTERFACE, IP, PERCENT, SOME_TEXT, SWITCH, TEXT, VIP, either, number, section, some, word,
 };
 
 const KIND: &str = "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`";
 
-/// What is looked at on this host has no way to it.
-const LOCAL: &[&[&str]] = &[
-    &["file", "host"],
-    &["file", "source_address"],
-    &["file", "source_interface"],
-    &["exec", "host"],
-    &["exec", "source_address"],
-    &["exec", "source_interface"],
-    &["listener", "host"],
-    &["listener", "source_address"],
-    &["listener", "source_interface"],
-    &["process", "host"],
-    &["process", "source_address"],
-    &["process", "source_interface"],
-    &["interface", "host"],
-    &["interface", "source_address"],
-    &["interface", "source_interface"],
-    &["systemd", "host"],
-    &["systemd", "source_address"],
-    &["systemd", "source_interface"],
-];
-
 section! {
-    CHECK("check", "under a check").at_most_one_of(LOCAL).one_of(&[&[
-        "http", "tcp", "tls", "grpc", "udp", "dns", "icmp", "file", "exec", "listener", "process", "interface", "systemd",
-    ]]).instead(&[("type", KIND), ("kind", KIND)]).off("remove the check, and its name from the services, to switch it off") {
-        /// [`http`](#http): a web server answers as it should
-        http: section(&HTTP);
-        /// [`tcp`](#tcp): a connection is accepted, and answered as expected
-        tcp: either(&[SERVER, section(&TCP)]);
-        /// [`tls`](#tls): a TLS handshake succeeds and the certificate is good
-        tls: either(&[HOST_AND_PORT, section(&TLS_KIND)]);
-        /// [`grpc`](#grpc): a service says that it is SERVING
-        grpc: either(&[SERVER, section(&GRPC)]);
-        /// [`udp`](#udp): a datagram is answered as it should be
-        udp: section(&UDP);
-        /// [`dns`](#dns): a name server knows an answer
-        dns: section(&DNS);
-        /// [`icmp`](#icmp): a host answers echo requests ("ping")
-        icmp: either(&[HOST, section(&ICMP)]);
-        /// [`file`](#file): a file is there, or is not, or was changed not long ago
-        file: either(&[PATH, section(&FILE)]);
-        /// [`exec`](#exec): a program exits with 0
-        exec: either(&[list(&TEXT), section(&EXEC)]);
-        /// [`listener`](#listener): a port of this host is listened on
-        listener: section(&LISTENER);
-        /// [`process`](#process): a process is alive
-        process: section(&PROCESS);
-        /// [`interface`](#interface): the link of an interface is up
-        interface: either(&[INTERFACE, section(&INTERFACE_KIND)]);
-        /// [`systemd`](#systemd): a unit of systemd is active
-        systemd: either(&[UNIT, section(&SYSTEMD)]);
+    CHECK("check", "under a check").has_kinds().instead(&[("type", KIND), ("kind", KIND)]).off("remove the check, and its name from the services, to switch it off") {
         /// whom to ask, whatever name is asked for
         host: HOST => written("host name, IP address, or `vip`") default("what the kind says");
         /// where the question comes from; an address of this host

@@ -1,12 +1,12 @@
 //! The keys of the top level, and of what the daemon does as a whole.
 
 use super::{
-    ASN, CHECK, INTERFACE, IPV4, Key, LISTENED, NOT_AT_ALL, PATH, PEER, PEER_DEFAULTS, SERVICE, SHORT_PATH,
-    SWITCH, Section, TEXT, UP_TO_AN_HOUR, either, map, number, section, some, word,
+    ASN, CHECK, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, PEER, PEER_DEFAULTS, SERVICE, SHORT_PATH,
+    SWITCH, TEXT, UP_TO_AN_HOUR, either, map, number, section, some, word,
 };
 
 section! {
-    TOP("top", "at the top level").at_most_one_of(&[&["peers", "neighbors"]]) {
+    TOP("top", "at the top level").only_one_of(&[&["peers", "neighbors"]]) {
         /// our AS number; here, or for each peer
         local_as: ASN => called(&["local_asn", "my_as"]);
         /// the BGP identifier; not 0.0.0.0, and unique in the network; it must be given when no peer has an IPv4 address

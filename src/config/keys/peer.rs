@@ -1,12 +1,12 @@
 //! The keys of a peer, and of what stands under it.
 
 use super::{
-    ASN, DURATION, GATEWAY, GATEWAY4, GATEWAY6, INTERFACE, IP, Key, NAME, NOT_AT_ALL, PATH, RESTART_TIME,
-    SECONDS, SHORT, SOME_TEXT, SWITCH, Section, either, number, section, some, word,
+    ASN, DURATION, GATEWAY, GATEWAY4, GATEWAY6, INTERFACE, IP, NAME, NOT_AT_ALL, PATH, RESTART_TIME, SECONDS,
+    SHORT, SOME_TEXT, SWITCH, Section, either, number, section, some, word,
 };
 
 section! {
-    PEER("peer", "under a peer").at_most_one_of(&[
+    PEER("peer", "under a peer").only_one_of(&[
         &["peer_as", "remote_as"],
         &["password", "password_file", "password_credential", "tcp_ao"],
         &["ttl_security", "multihop"],
@@ -87,7 +87,7 @@ section! {
 }
 
 section! {
-    TCP_AO("tcp_ao", "under `tcp_ao`").one_of(&[&["key_file", "key_credential"]]) {
+    TCP_AO("tcp_ao", "under `tcp_ao`").exactly_one_of(&[&["key_file", "key_credential"]]) {
         /// a file with the key, which other users must not be able to read
         key_file: PATH => called(&["key", "client_key", "private_key"]);
         /// a systemd credential with it, instead
@@ -127,6 +127,5 @@ section! {
 }
 
 /// Those that hold for every peer that does not say otherwise.
-pub(in crate::config) static PEER_DEFAULTS: Section =
-    Section::sharing("peer_defaults", "under `peer_defaults`", &PEER)
-        .instead(&[("address", "each peer has an address of its own")]);
+pub(crate) static PEER_DEFAULTS: Section = Section::sharing("peer_defaults", "under `peer_defaults`", &PEER)
+    .instead(&[("address", "each peer has an address of its own")]);

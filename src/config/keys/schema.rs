@@ -3,12 +3,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ALL, Key, Section, Shape, TOP};
+use super::{Key, Section, Shape, TOP, all};
 
 /// The schema of `vipcast.yaml`.
 pub fn schema() -> Value {
     let definitions: Map<String, Value> =
-        ALL.into_iter().map(|section| (section.id.to_owned(), section.schema())).collect();
+        all().map(|section| (section.id.to_owned(), section.schema())).collect();
     let mut schema = TOP.schema();
     if let Value::Object(top) = &mut schema {
         top.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
@@ -27,7 +27,7 @@ impl Section {
             }
         }
         let is_alone =
-            |key: &&Key| key.aliases.is_empty() && !self.one_of.iter().any(|group| group.contains(&key.name));
+            |key: &&Key| key.aliases.is_empty() && !self.one_of().any(|group| group.contains(&key.name));
         let required = self.keys().filter(|key| key.is_required && !key.is_said_elsewhere).filter(is_alone);
         let required: Vec<&str> = required.map(|key| key.name).collect();
         let mut schema = json!({
@@ -36,9 +36,9 @@ impl Section {
             "required": required,
             "additionalProperties": false,
         });
-        let one_of = self.one_of.iter().map(|group| one_of(group));
+        let one_of = self.one_of().map(|group| one_of(&group));
         let all: Vec<Value> =
-            one_of.chain(self.at_most_one_of.iter().map(|group| at_most_one_of(group))).collect();
+            one_of.chain(self.at_most_one_of().map(|group| at_most_one_of(&group))).collect();
         if let Value::Object(schema) = &mut schema {
             if !all.is_empty() {
                 schema.insert("allOf".into(), all.into());

@@ -1,8 +1,8 @@
 //! The keys of a service, and of what stands under it.
 
 use super::{
-    BANDWIDTH, COMMUNITY, DURATION, GATEWAY, INTERFACE, Key, LARGE_COMMUNITY, NEXT_HOP, PREFIX, SWITCH,
-    Section, Shape, TEXT, either, list, number, section, some, word,
+    BANDWIDTH, COMMUNITY, DURATION, GATEWAY, INTERFACE, LARGE_COMMUNITY, NEXT_HOP, PREFIX, SWITCH, Section,
+    Shape, TEXT, either, list, number, section, some, word,
 };
 
 section! {
@@ -40,7 +40,7 @@ section! {
 }
 
 section! {
-    CONDITION("condition", "under the `checks` of a service").one_of(&[&["all", "any", "at_least"]]).with(&[("at_least", "of"), ("of", "at_least")]) {
+    CONDITION("condition", "under the `checks` of a service").exactly_one_of(&[&["all", "any", "at_least"]]).with(&[("at_least", "of"), ("of", "at_least")]) {
         /// all of a list
         all: list(&CONDITION_PART);
         /// at least one of a list
@@ -75,7 +75,7 @@ section! {
 }
 
 /// The attributes when it is demoted.
-pub(in crate::config) static DEMOTED: Section = Section::sharing("demoted", "under `demoted`", &ANNOUNCE);
+pub(crate) static DEMOTED: Section = Section::sharing("demoted", "under `demoted`", &ANNOUNCE);
 
 /// A check by its name, or a condition.
 static CONDITION_PART: Shape = Shape::Either(&[Shape::Text, Shape::Section(&CONDITION)]);

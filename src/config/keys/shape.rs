@@ -4,7 +4,7 @@
 use vipcast_bgp::wire::iana::community::NAMED;
 
 use super::Section;
-use crate::config::checks::UNIT_SUFFIXES;
+use crate::check::kinds::systemd::read::SUFFIXES as UNIT_SUFFIXES;
 
 /// The parts of expressions: an IPv4 address that a host can have, one of IPv6, a host name, a port.
 macro_rules! host4 {
@@ -30,7 +30,7 @@ macro_rules! port {
 
 /// What a value may be, as far as it can be said of the value alone.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::config) enum Shape {
+pub(crate) enum Shape {
     /// `true` or `false`.
     Switch,
     /// Any text.
@@ -57,24 +57,24 @@ pub(in crate::config) enum Shape {
     Either(&'static [Self]),
 }
 
-pub(super) const SWITCH: Shape = Shape::Switch;
-pub(super) const ASN: Shape = Shape::Asn;
-pub(super) const TEXT: Shape = Shape::Text;
+pub(crate) const SWITCH: Shape = Shape::Switch;
+pub(crate) const ASN: Shape = Shape::Asn;
+pub(crate) const TEXT: Shape = Shape::Text;
 /// With something in it.
-pub(super) const SOME_TEXT: Shape = Shape::Said;
+pub(crate) const SOME_TEXT: Shape = Shape::Said;
 /// An address that a host can have.
-pub(super) const IP: Shape = Shape::Either(&[IPV4, IPV6]);
-pub(super) const IPV4: Shape = Shape::Form("IPv4 address", concat!("^", host4!(), "$"));
-pub(super) const IPV6: Shape =
+pub(crate) const IP: Shape = Shape::Either(&[IPV4, IPV6]);
+pub(crate) const IPV4: Shape = Shape::Form("IPv4 address", concat!("^", host4!(), "$"));
+pub(crate) const IPV6: Shape =
     Shape::Form("IPv6 address", concat!("^(?!::$|[fF]{2}[0-9a-fA-F]{2}:|::[fF]{4}:)", v6!(), "$"));
 /// One that may stand in a route.
-pub(super) const GATEWAY: Shape = Shape::Either(&[GATEWAY4, GATEWAY6]);
-pub(super) const GATEWAY4: Shape = Shape::Form("IPv4 address", concat!("^(?!127\\.)", host4!(), "$"));
-pub(super) const GATEWAY6: Shape = Shape::Form(
+pub(crate) const GATEWAY: Shape = Shape::Either(&[GATEWAY4, GATEWAY6]);
+pub(crate) const GATEWAY4: Shape = Shape::Form("IPv4 address", concat!("^(?!127\\.)", host4!(), "$"));
+pub(crate) const GATEWAY6: Shape = Shape::Form(
     "IPv6 address",
     concat!("^(?!::1?$|[fF]{2}[0-9a-fA-F]{2}:|[fF][eE][89abAB][0-9a-fA-F]:|::[fF]{4}:)", v6!(), "$"),
 );
-pub(super) const PREFIX: Shape = Shape::Either(&[
+pub(crate) const PREFIX: Shape = Shape::Either(&[
     Shape::Form("IPv4 prefix", concat!("^(?!127\\.|169\\.254\\.)", host4!(), "(/[1-9][0-9]?)?$")),
     Shape::Form(
         "IPv6 prefix",
@@ -86,60 +86,60 @@ pub(super) const PREFIX: Shape = Shape::Either(&[
     ),
 ]);
 /// An address of ours, or all of a family.
-pub(super) const LISTENED: Shape = Shape::Form("IP address", "^[0-9a-fA-F:.]+$");
-pub(super) const PATH: Shape = Shape::Form("absolute path", "^/");
-pub(super) const FILE_PATH: Shape = Shape::Form("absolute path", "^/.*[^/]$");
+pub(crate) const LISTENED: Shape = Shape::Form("IP address", "^[0-9a-fA-F:.]+$");
+pub(crate) const PATH: Shape = Shape::Form("absolute path", "^/");
+pub(crate) const FILE_PATH: Shape = Shape::Form("absolute path", "^/.*[^/]$");
 /// What fits into `sun_path`.
-pub(super) const SHORT_PATH: Shape = Shape::Form("absolute path", "^/.{0,106}$");
-pub(super) const RESTART_TIME: Shape =
+pub(crate) const SHORT_PATH: Shape = Shape::Form("absolute path", "^/.{0,106}$");
+pub(crate) const RESTART_TIME: Shape =
     Shape::Form("whole seconds", "^(?=[0-9a-z]*[1-9])(1h)?([0-9]{1,2}m)?([0-9]{1,4}s)?([0-9]+ms)?$");
-pub(super) const SOCKET_PATH: Shape = Shape::Form("absolute path, or `@name`", "^[/@].");
-pub(super) const INTERFACE: Shape = Shape::Form("interface name", "^[^\\s/:%]{1,127}$");
-pub(super) const NAME: Shape = Shape::Form("name", "^[^/\\s]+$");
-pub(super) const DURATION: Shape =
+pub(crate) const SOCKET_PATH: Shape = Shape::Form("absolute path, or `@name`", "^[/@].");
+pub(crate) const INTERFACE: Shape = Shape::Form("interface name", "^[^\\s/:%]{1,127}$");
+pub(crate) const NAME: Shape = Shape::Form("name", "^[^/\\s]+$");
+pub(crate) const DURATION: Shape =
     Shape::Form("duration", "^(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$");
 /// A second or more.
-pub(super) const SECONDS: Shape = Shape::Form(
+pub(crate) const SECONDS: Shape = Shape::Form(
     "duration",
     "^(?![0-9]{1,3}ms$)(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
 );
 /// A minute or more.
-pub(super) const LONG: Shape = Shape::Form(
+pub(crate) const LONG: Shape = Shape::Form(
     "duration",
     "^(?![1-5]?[0-9]s$|[0-9]{1,4}ms$)(?=[0-9a-z]*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
 );
 /// The word that stands for each VIP.
-pub(super) const VIP: Shape = Shape::Form("`vip`", "^[vV][iI][pP]$");
-pub(super) const SHORT: Shape = Shape::Form("seconds", "^(?=[0-9a-z]*[1-9])([0-9]+s)?([0-9]+ms)?$");
-pub(super) const UP_TO_AN_HOUR: Shape = Shape::Form("duration", "^(1h|([0-9]+m)?([0-9]+s)?([0-9]+ms)?|0)$");
+pub(crate) const VIP: Shape = Shape::Form("`vip`", "^[vV][iI][pP]$");
+pub(crate) const SHORT: Shape = Shape::Form("seconds", "^(?=[0-9a-z]*[1-9])([0-9]+s)?([0-9]+ms)?$");
+pub(crate) const UP_TO_AN_HOUR: Shape = Shape::Form("duration", "^(1h|([0-9]+m)?([0-9]+s)?([0-9]+ms)?|0)$");
 /// No time at all.
-pub(super) const NOT_AT_ALL: Shape = Shape::Either(&[Shape::Number(0, 0), Shape::Word(&["0s", "0ms"])]);
-pub(super) const PERCENT: Shape = Shape::Form("percentage", "^[0-9]{1,2}(\\.[0-9])?%$");
-pub(super) const BANDWIDTH: Shape = Shape::Form("bandwidth", "^[0-9]+(\\.[0-9]+)?[kMGT]$");
-pub(super) const STATUS: Shape =
+pub(crate) const NOT_AT_ALL: Shape = Shape::Either(&[Shape::Number(0, 0), Shape::Word(&["0s", "0ms"])]);
+pub(crate) const PERCENT: Shape = Shape::Form("percentage", "^[0-9]{1,2}(\\.[0-9])?%$");
+pub(crate) const BANDWIDTH: Shape = Shape::Form("bandwidth", "^[0-9]+(\\.[0-9]+)?[kMGT]$");
+pub(crate) const STATUS: Shape =
     Shape::Either(&[Shape::Number(100, 599), Shape::Form("range", "^[1-5][0-9][0-9]-[1-5][0-9][0-9]$")]);
-pub(super) const URL: Shape = Shape::Form(
+pub(crate) const URL: Shape = Shape::Form(
     "URL",
     concat!("^https?://(\\[", v6!(), "\\]|", host4!(), "|", host!(), ")(:", port!(), ")?([/?][^\\s#]*)?$"),
 );
-pub(super) const HOST: Shape =
+pub(crate) const HOST: Shape =
     Shape::Form("host name or IP address", concat!("^(", v6!(), "|", host4!(), "|", host!(), ")$"));
 /// The port alone where the check says whom to ask.
-pub(super) const HOST_AND_PORT: Shape = Shape::Either(&[
+pub(crate) const HOST_AND_PORT: Shape = Shape::Either(&[
     Shape::Number(1, 65535),
     Shape::Form("`host:port`", concat!("^(\\[", v6!(), "\\]|", host4!(), "|", host!(), ")?:", port!(), "$")),
 ]);
 /// The same, or a socket on this host.
-pub(super) const SERVER: Shape = Shape::Either(&[HOST_AND_PORT, Shape::Form("socket", "^(unix:)?[/@].")]);
-pub(super) const RESOLVER: Shape = Shape::Form(
+pub(crate) const SERVER: Shape = Shape::Either(&[HOST_AND_PORT, Shape::Form("socket", "^(unix:)?[/@].")]);
+pub(crate) const RESOLVER: Shape = Shape::Form(
     "host name or IP address, with `:port` or without",
     concat!("^(", v6!(), "|(\\[", v6!(), "\\]|", host4!(), "|", host!(), ")(:", port!(), ")?)$"),
 );
-pub(super) const DOMAIN: Shape = Shape::Form("domain name", "^(?!.*\\.\\.)\\S+$");
-pub(super) const HEX: Shape = Shape::Form("hexadecimal digits", "^\\s*([0-9a-fA-F]{2}\\s*)+$");
-pub(super) const COMMUNITY: Shape = Shape::Made("community", community);
-pub(super) const LARGE_COMMUNITY: Shape = Shape::Form("large community", "^[0-9]+:[0-9]+:[0-9]+$");
-pub(super) const UNIT: Shape = Shape::Made("unit name", unit);
+pub(crate) const DOMAIN: Shape = Shape::Form("domain name", "^(?!.*\\.\\.)\\S+$");
+pub(crate) const HEX: Shape = Shape::Form("hexadecimal digits", "^\\s*([0-9a-fA-F]{2}\\s*)+$");
+pub(crate) const COMMUNITY: Shape = Shape::Made("community", community);
+pub(crate) const LARGE_COMMUNITY: Shape = Shape::Form("large community", "^[0-9]+:[0-9]+:[0-9]+$");
+pub(crate) const UNIT: Shape = Shape::Made("unit name", unit);
 
 /// Numbers, or a name in capitals or not, with `_` or `-`.
 fn community() -> String {
@@ -155,30 +155,30 @@ fn unit() -> String {
     format!("^[^\\s/]*[^\\s/@]\\.({})$", UNIT_SUFFIXES.join("|"))
 }
 
-pub(super) const fn number(least: u64, most: u64) -> Shape {
+pub(crate) const fn number(least: u64, most: u64) -> Shape {
     Shape::Number(least, most)
 }
 
-pub(super) const fn word(words: &'static [&'static str]) -> Shape {
+pub(crate) const fn word(words: &'static [&'static str]) -> Shape {
     Shape::Word(words)
 }
 
-pub(super) const fn list(of: &'static Shape) -> Shape {
+pub(crate) const fn list(of: &'static Shape) -> Shape {
     Shape::List(of, 0)
 }
 
-pub(super) const fn some(of: &'static Shape) -> Shape {
+pub(crate) const fn some(of: &'static Shape) -> Shape {
     Shape::List(of, 1)
 }
 
-pub(super) const fn map(of: &'static Shape) -> Shape {
+pub(crate) const fn map(of: &'static Shape) -> Shape {
     Shape::Map(of)
 }
 
-pub(super) const fn section(section: &'static Section) -> Shape {
+pub(crate) const fn section(section: &'static Section) -> Shape {
     Shape::Section(section)
 }
 
-pub(super) const fn either(shapes: &'static [Shape]) -> Shape {
+pub(crate) const fn either(shapes: &'static [Shape]) -> Shape {
     Shape::Either(shapes)
 }

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{ALL, Key, Shape};
+use super::{Key, Shape, all};
+use crate::check::kind::Kind;
+use crate::check::kinds::KINDS;
 
 /// The table of the section of this name, in Markdown: of all its keys, or of those that are named. `None` when there is no such
 /// section, or no such key.
 pub fn of(id: &str, names: &[&str]) -> Option<String> {
-    let section = ALL.into_iter().find(|section| section.id == id)?;
+    let section = all().find(|section| section.id == id)?;
     let keys: Vec<&Key> = match names {
         [] => section.keys().collect(),
         names => {
@@ -18,9 +20,27 @@ pub fn of(id: &str, names: &[&str]) -> Option<String> {
     Some(rows(&keys))
 }
 
+/// The list of the kinds of check, in Markdown.
+pub fn kinds() -> String {
+    let mut table = String::from("| kind | passes when | |\n| --- | --- | --- |\n");
+    for Kind { key, told_by, .. } in KINDS {
+        let doc = key.doc();
+        let (name, passes) = doc.split_once(": ").unwrap_or((key.name, &doc));
+        let told = told_by.map_or_else(|| "polled".to_owned(), |teller| format!("told by {teller}"));
+        // Writing to a string cannot fail.
+        let _never_fails = writeln!(table, "| {name} | {passes} | {told} |");
+    }
+    table
+}
+
+/// The names of the kinds of check, in the order of the reference.
+pub fn names_of_kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.key.name)
+}
+
 /// Every key that the reference has to explain: the name of its section, and its own.
 pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let explained = ALL.into_iter().filter(|section| !section.is_copy);
+    let explained = all().filter(|section| !section.is_copy);
     explained.flat_map(|section| section.keys().map(|key| (section.id, key.name)))
 }
 

@@ -1,11 +1,11 @@
 //! What an unknown key was probably meant to be.
 
-use super::{ALL, Section};
-use crate::config::near::{folded, is_opposite, nearest};
+use super::{Section, all};
+use crate::config::read::near::{folded, is_opposite, nearest};
 
 impl Section {
     /// The name that an unknown one was probably meant to be.
-    pub(in crate::config) fn meant(&self, unknown: &str) -> Option<&'static str> {
+    pub(crate) fn meant(&self, unknown: &str) -> Option<&'static str> {
         nearest(unknown, self.names()).or_else(|| {
             let mut keys = self.keys();
             Some(keys.find(|key| key.called.contains(&unknown))?.name)
@@ -19,7 +19,7 @@ impl Section {
     }
 
     /// What to write instead of a key that is not known here.
-    pub(in crate::config) fn hint(&self, unknown: &str) -> String {
+    pub(crate) fn hint(&self, unknown: &str) -> String {
         if let Some(key) = self.opposite(unknown) {
             return format!("`{key}` is the opposite of that: write `{key}: false`, or leave it out");
         }
@@ -52,7 +52,7 @@ impl Section {
     /// The one other section that knows a key.
     fn elsewhere(&self, key: &str) -> Option<&'static Self> {
         let others = |section: &&Self| section.id != self.id && !section.is_copy && section.has(key);
-        let mut sections = ALL.into_iter().filter(others);
+        let mut sections = all().filter(others);
         let section = sections.next()?;
         sections.next().is_none().then_some(section)
     }
@@ -61,6 +61,7 @@ impl Section {
 #[cfg(test)]
 mod tests {
     use super::super::*;
+    use crate::check::kinds::tls;
 
     #[test]
     fn an_unknown_key_is_answered_with_the_key_that_was_meant() {
@@ -81,7 +82,11 @@ mod tests {
             ),
             (&PEER, "no-bfd", "`bfd` is the opposite of that: write `bfd: false`, or leave it out"),
             (&PEER, "inactive", "`active` is the opposite of that: write `active: false`, or leave it out"),
-            (&TLS, "secure", "`insecure` is the opposite of that: write `insecure: false`, or leave it out"),
+            (
+                &tls::OPTIONS,
+                "secure",
+                "`insecure` is the opposite of that: write `insecure: false`, or leave it out",
+            ),
             (&PEER, "shutdown", "remove the peer, or put `#` before its lines, to switch it off"),
             (&PEER_DEFAULTS, "address", "each peer has an address of its own"),
             (

@@ -9,9 +9,8 @@ use vipcast_bgp::wire::{Asn, Family, Role};
 use vipcast_node::model::ConnectMode;
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::read::{Field, Placed, Table, list_of};
-use crate::config::tree::{Node, Value};
-use crate::config::value;
+use crate::config::read::tree::{Node, Value};
+use crate::config::read::{Field, Placed, Table, list_of, value};
 
 /// The delay between two attempts to connect doubles up to this, so it cannot start above it.
 const LONGEST_CONNECT_RETRY: Duration = Duration::from_secs(30);

@@ -6,12 +6,11 @@ use vipcast_node::model::NextHops;
 
 use crate::config::diagnostic::{Report, Span};
 use crate::config::keys;
-use crate::config::read::{Table, expected};
-use crate::config::tree::{Node, Value};
-use crate::config::value;
+use crate::config::read::tree::{Node, Value};
+use crate::config::read::{Table, expected, value};
 
 /// One address, or one for each family.
-pub(in crate::config) fn next_hops(node: &Node, key: Span, report: &mut Report) -> Option<NextHops> {
+pub(crate) fn next_hops(node: &Node, key: Span, report: &mut Report) -> Option<NextHops> {
     match &node.value {
         Value::Scalar(_) => {
             let hop = value::address(node, key, report)?;

@@ -8,11 +8,10 @@ use vipcast_bgp::wire::{Community, ExtendedCommunity, LargeCommunity};
 use vipcast_node::model::{Announce, NextHops};
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::keys;
 use crate::config::peers::next_hops;
-use crate::config::read::{Field, Table, expected, list_of, short};
-use crate::config::tree::Node;
-use crate::config::{defaults, value};
+use crate::config::read::tree::Node;
+use crate::config::read::{Field, Table, expected, list_of, short, value};
+use crate::config::{defaults, keys};
 
 /// A longer path helps nobody, and some routers refuse it.
 const MOST_PREPENDS: u8 = 16;

@@ -7,14 +7,13 @@ use vipcast_node::names::CheckName;
 
 use crate::config::diagnostic::{Report, Span};
 use crate::config::keys;
-use crate::config::near::nearest;
-use crate::config::read::{Field, Placed, Table, expected, list_of, short};
-use crate::config::tree::{Node, Value};
-use crate::config::value;
+use crate::config::read::near::nearest;
+use crate::config::read::tree::{Node, Value};
+use crate::config::read::{Field, Placed, Table, expected, list_of, short, value};
 
 /// The checks there are, and which of them somebody names.
 #[derive(Debug)]
-pub(in crate::config) struct Checks<'t> {
+pub(crate) struct Checks<'t> {
     /// Where each name was defined, and whether it is used.
     known: BTreeMap<&'t str, (Span, bool)>,
     /// How many more pairs of names may be compared to find what was meant.
@@ -23,7 +22,7 @@ pub(in crate::config) struct Checks<'t> {
 
 impl<'t> Checks<'t> {
     /// Nothing is used yet.
-    pub(in crate::config) fn new(known: impl IntoIterator<Item = (&'t str, Span)>) -> Self {
+    pub(crate) fn new(known: impl IntoIterator<Item = (&'t str, Span)>) -> Self {
         /// Enough for every name of a large configuration that somebody mistypes, and over in a moment.
         const COMPARISONS: usize = 50_000;
         let known = known.into_iter().map(|(name, span)| (name, (span, false))).collect();
@@ -31,7 +30,7 @@ impl<'t> Checks<'t> {
     }
 
     /// Warns about what nobody names.
-    pub(in crate::config) fn finish(self, report: &mut Report) {
+    pub(crate) fn finish(self, report: &mut Report) {
         for (name, (span, used)) in self.known {
             if !used {
                 report

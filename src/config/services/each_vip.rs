@@ -10,10 +10,10 @@ use vipcast_node::vip::Vip;
 use crate::config::checks::{self, Checks};
 use crate::config::diagnostic::Report;
 use crate::config::read::short;
-use crate::config::tree::Entry;
+use crate::config::read::tree::Entry;
 
 /// Every check that is run; the conditions of `services` name them. Reports VIPs that cannot be asked.
-pub(in crate::config) fn expand(
+pub(crate) fn expand(
     services: &mut BTreeMap<ServiceName, Service>,
     entries: &[&Entry],
     checks: Checks<'_>,

@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use vipcast_node::model::{BindPolicy, Check, CheckKind, Service};
+use vipcast_node::model::{BindPolicy, Check, Service};
 use vipcast_node::names::{CheckName, ServiceName};
 
+use crate::check::kind::{Reach, definition};
 use crate::config::diagnostic::Report;
 use crate::config::read::short;
-use crate::config::tree::Entry;
+use crate::config::read::tree::Entry;
 
 /// Reports them: an error where the check decides about that very VIP, a warning where it decides about another service.
-pub(in crate::config) fn look_at_targets(
+pub(crate) fn look_at_targets(
     services: &BTreeMap<ServiceName, Service>,
     checks: &BTreeMap<CheckName, Check>,
     entries: &[&Entry],
@@ -53,20 +54,9 @@ pub(in crate::config) fn look_at_targets(
 
 /// The addresses that a check asks, and that it asks from, as far as they are written.
 fn uses(check: &Check) -> Vec<(IpAddr, &'static str)> {
-    let host = match &check.kind {
-        CheckKind::Http(http) => Some(&http.target.host),
-        CheckKind::Tcp(tcp) => Some(&tcp.target.host),
-        CheckKind::Tls(tls) => Some(&tls.target.host),
-        CheckKind::Grpc(grpc) => Some(&grpc.target.host),
-        CheckKind::Udp(udp) => Some(&udp.target.host),
-        CheckKind::Dns(dns) => Some(&dns.server.host),
-        CheckKind::Icmp(icmp) => Some(&icmp.host),
-        CheckKind::File(_)
-        | CheckKind::Exec(_)
-        | CheckKind::Listener(_)
-        | CheckKind::Process(_)
-        | CheckKind::Interface(_)
-        | CheckKind::Systemd(_) => None,
+    let host = match definition(check).reach() {
+        Reach::Network(host) => Some(host),
+        Reach::Socket | Reach::Local => None,
     };
     let asked = host.and_then(|host| host.parse::<IpAddr>().ok()).map(|address| (address, "asks"));
     let from = check.via.source.map(|address| (address, "asks from"));

@@ -6,9 +6,8 @@ use ipnet::IpNet;
 use vipcast_node::vip::Vip;
 
 use crate::config::diagnostic::{Report, Span};
-use crate::config::read::expected;
-use crate::config::tree::Node;
-use crate::config::value;
+use crate::config::read::tree::Node;
+use crate::config::read::{expected, value};
 
 /// Reads `192.0.2.10`, `2001:db8::10/128` or `192.0.2.0/24`.
 pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<Vip> {

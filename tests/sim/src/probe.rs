@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipcast_bgp::Instant;
 use vipcast_node::health::report::{CheckReport, Outcome};
 use vipcast_node::health::{Health, Judged};
-use vipcast_node::model::{Check, CheckKind};
+use vipcast_node::model::Check;
 use vipcast_node::names::CheckName;
 
 use crate::action::Behaviour;
@@ -57,6 +57,15 @@ pub fn services() -> BTreeMap<String, Behaviour> {
     PROBED.map(|name| (name.to_owned(), Behaviour::Alive)).into()
 }
 
+/// What a check of the simulation asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// The service behind this port: polled.
+    Service(u16),
+    /// The kernel, whether a socket is on this port: it tells of every change at once.
+    Kernel(u16),
+}
+
 /// What a probe that begins now will come to.
 pub fn outcome(check: &Check, behaviour: Behaviour, now: Instant) -> Outcome {
     let outcome = |passed, detail: &str, took| Outcome { passed, detail: detail.to_owned(), took };
@@ -77,7 +86,7 @@ pub fn outcome(check: &Check, behaviour: Behaviour, now: Instant) -> Outcome {
 
 /// Whether the kernel tells when the answer may have changed.
 pub fn is_told(check: &Check) -> bool {
-    matches!(check.kind, CheckKind::Listener(_))
+    matches!(check.question.downcast_ref(), Some(Asks::Kernel(_)))
 }
 
 /// The time within which the first probes of `count` checks begin.

@@ -19,10 +19,12 @@ use ipnet::IpNet;
 use vipcast_bgp::wire::Asn;
 use vipcast_bgp::{HoldTime, RestartTime};
 use vipcast_node::model::{
-    Announce, BindPolicy, Check, CheckKind, Condition, Config, GracefulRestart, ListenerCheck, OnDown, Peer,
-    Role, Service, Shutdown, Target, TcpCheck, Transport,
+    Announce, BindPolicy, Check, Condition, Config, GracefulRestart, OnDown, Peer, Question, Role, Service,
+    Shutdown,
 };
 use vipcast_node::vip::Vip;
+
+use crate::probe::Asks;
 
 /// The ASN of every node.
 pub const NODE_AS: Asn = Asn(65001);
@@ -249,18 +251,20 @@ impl Shape {
     fn check(&self, name: &str) -> Arc<Check> {
         let place = PROBED.iter().position(|probed| *probed == name).unwrap_or_default();
         let port = 8000 + u16::try_from(place).unwrap_or_default();
-        let listener = ListenerCheck { transport: Transport::Tcp, port, address: None };
         let other = u16::from(name == "web" && self.has(Word::OtherCheck)) * 100;
-        let target = Target { host: "127.0.0.1".into(), port: port + other };
+        let answered = Asks::Service(port + other);
         Arc::new(match name {
-            // The kernel tells at once.
-            "api" => Check::new(CheckKind::Listener(listener)),
+            "api" => Check {
+                rise: NonZeroU32::MIN,
+                fall: NonZeroU32::MIN,
+                ..Check::new(Question::new(Asks::Kernel(port)))
+            },
             "web" => Check {
                 rise: NonZeroU32::MIN,
                 fall: NonZeroU32::MIN.saturating_add(1),
-                ..Check::new(CheckKind::Tcp(TcpCheck::connecting(target)))
+                ..Check::new(Question::new(answered))
             },
-            _ => Check::new(CheckKind::Tcp(TcpCheck::connecting(target))),
+            _ => Check::new(Question::new(answered)),
         })
     }
 

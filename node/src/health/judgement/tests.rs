@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{CheckKind, Share, Target, TcpCheck};
+use crate::model::{Question, Share};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -12,11 +12,10 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn judgement(measure: Measure, results: u32) -> Judgement {
-    let target = Target { host: "127.0.0.1".into(), port: 80 };
     let results = NonZeroU32::new(results).unwrap();
     Judgement::new(&Check {
         limits: vec![Limit { measure, results, then: Consequence::Degraded }],
-        ..Check::new(CheckKind::Tcp(TcpCheck::connecting(target)))
+        ..Check::new(Question::new("web"))
     })
 }
 

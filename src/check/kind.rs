@@ -1,0 +1,173 @@
+//! What a kind of check is: a key of the configuration with a reader, the definition that the reader makes, and the probe that asks.
+//!
+//! ```text
+//!   Kind ── read ──► Definition ── probe ──► Probe ── ask, changed ──► Answer
+//!   one            one a check             one a check, with what it keeps between two questions
+//! ```
+//!
+//! A kind is a folder of [`kinds`](super::kinds) and a line there. Nothing else in the program knows the kinds apart.
+
+use std::any::Any;
+use std::fmt;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vipcast_node::model::{Check, Question, Service};
+use vipcast_node::names::ServiceName;
+
+use super::limit::Answer;
+use super::permit::Attempt;
+use super::probe::Shared;
+use crate::config::checks::Around;
+use crate::config::diagnostic::{Report, Span};
+use crate::config::keys::{Key, Section};
+use crate::config::read::tree::Node;
+
+/// A kind of check, for the configuration and its reference.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// Its key under a check.
+    pub(crate) key: Key,
+    /// The sections of the configuration that it brings along.
+    pub(crate) sections: &'static [&'static Section],
+    /// Makes a definition of the value of its key.
+    pub(crate) read: Read,
+    /// Whether it looks at this host, so that no source address and no interface lead to what it asks.
+    pub(crate) is_local: bool,
+    /// Who tells of changes; `None`: it is polled. The answer of one that is told is certain: one result is enough.
+    pub(crate) told_by: Option<&'static str>,
+}
+
+/// Reads the value of a kind's key.
+pub(crate) type Read = fn(&Node, Span, &Around, &mut Report) -> Option<Arc<dyn Definition>>;
+
+/// What a check asks, as the configuration says it.
+pub(crate) trait Definition: Comparable + fmt::Debug + Send + Sync {
+    /// Whom it asks.
+    fn reach(&self) -> Reach<'_>;
+
+    /// Reports what cannot be done within the time-out of the check, which is written at `span`.
+    fn look_at_timeout(&self, _timeout: Duration, _span: Span, _report: &mut Report) {}
+
+    /// The same for a check that these services name, where that makes a difference.
+    fn of_services(&self, _services: &[(&ServiceName, &Service)]) -> Option<Arc<dyn Definition>> {
+        None
+    }
+
+    /// Asks it.
+    fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe>;
+}
+
+/// Whom a check asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach<'a> {
+    /// This host itself.
+    Local,
+    /// A socket of this host.
+    Socket,
+    /// A host over the network, by its name or address.
+    Network(&'a str),
+}
+
+impl<'a> Reach<'a> {
+    /// Of a check that asks `host`, or the socket of the dial where there is one.
+    pub(crate) fn of(host: &'a str, dial: &super::target::Dial) -> Self {
+        if dial.unix.is_some() { Self::Socket } else { Self::Network(host) }
+    }
+}
+
+/// Asks the question of one check, again and again.
+pub(crate) trait Probe: fmt::Debug + Send {
+    /// Asks once. Cancel-safe: dropping it closes the sockets and kills the process group of the probe.
+    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a>;
+
+    /// Ends when something has happened that may have changed the answer. Cancel-safe: what happens while nobody waits ends the
+    /// next wait at once.
+    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(pending())
+    }
+
+    /// The last probe failed: what is remembered may be why.
+    fn failed(&mut self) {}
+}
+
+/// A question under way.
+pub(crate) type Asking<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// Any value that can be compared with another of its type.
+pub(crate) trait Comparable: Any {
+    fn equals(&self, other: &dyn Any) -> bool;
+}
+
+impl<T: Any + PartialEq> Comparable for T {
+    fn equals(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<Self>().is_some_and(|other| self == other)
+    }
+}
+
+/// A definition as the node has it.
+struct Asked(Arc<dyn Definition>);
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        Comparable::equals(&*self.0, &*other.0)
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The question of a definition, for the node.
+pub(crate) fn question(definition: Arc<dyn Definition>) -> Question {
+    Question::new(Asked(definition))
+}
+
+/// What a check asks.
+pub(crate) fn definition(check: &Check) -> &Arc<dyn Definition> {
+    behind(&check.question)
+}
+
+/// The definition that a question was made from.
+pub(super) fn behind(question: &Question) -> &Arc<dyn Definition> {
+    let asked: Option<&Asked> = question.downcast_ref();
+    &asked.expect("every question of this program is made by `question`").0
+}
+
+impl Kind {
+    /// A kind that asks over the network and is polled.
+    pub(super) const fn new(key: Key, sections: &'static [&'static Section], read: Read) -> Self {
+        Self { key, sections, read, is_local: false, told_by: None }
+    }
+
+    /// It looks at this host.
+    pub(super) const fn local(self) -> Self {
+        Self { is_local: true, ..self }
+    }
+
+    /// It hears of changes by itself.
+    pub(super) const fn told_by(self, teller: &'static str) -> Self {
+        Self { told_by: Some(teller), ..self }
+    }
+}
+
+/// States a kind: what its key means and holds, the sections that it brings, and its reader.
+macro_rules! kind {
+    ($(#[doc = $doc:literal])+ $key:ident: $shape:expr, [$($section:expr),*], $read:path) => {
+        $crate::check::kind::Kind::new(
+            $crate::config::keys::Key::new(
+                stringify!($key),
+                $shape,
+                &[concat!("[`", stringify!($key), "`](#", stringify!($key), "):"), $($doc),+],
+            ),
+            &[$($section),*],
+            |node, key, around, report| Some(std::sync::Arc::new($read(node, key, around, report)?)),
+        )
+    };
+}
+
+pub(super) use kind;

@@ -1,0 +1,29 @@
+//! The kinds of check, a folder each: what can be written (`section!` and `read`), what is asked (a [`Definition`](super::kind::Definition)),
+//! and how (`probe`). The page of a kind, `page.md`, becomes its section of `docs/checks.md`.
+
+use super::kind::Kind;
+
+macro_rules! kinds {
+    ($($kind:ident),+ $(,)?) => {
+        $(pub(crate) mod $kind;)+
+
+        /// In the order of the reference.
+        pub(crate) static KINDS: &[&Kind] = &[$(&$kind::KIND),+];
+    };
+}
+
+kinds! {
+    http,
+    tcp,
+    tls,
+    grpc,
+    udp,
+    dns,
+    icmp,
+    file,
+    exec,
+    listener,
+    process,
+    interface,
+    systemd,
+}

@@ -1,0 +1,402 @@
+//! `exec:` checks: a program that exits with 0.
+//!
+//! ```text
+//!  probe ── waits for ──► LastRun, Slots ── starts ──► supervise (a task) ──► start (a thread)
+//!    ▲                                                   │    ▲
+//!    └── Ended ──────────────────────────────────────────┘    └── SIGCHLD, time-out, probe dropped
+//! ```
+//!
+//! The program leads a process group of its own. When it exits, when its time is over, or when nobody waits for
+//! the result any more, the **whole group** is killed with SIGKILL, which cannot be ignored, and what of it is ours to
+//! reap is reaped. The leader is reaped last of all: until then its id stays taken, so that the group that is killed is
+//! the right one. A program that leaves its group on purpose (`setsid`) is not followed.
+//!
+//! **Who waits for whom.** At most [`RUNNING`] programs run at a time. A probe that waits for a slot has not begun, and
+//! its time does not run: a busy host does not turn healthy services into failed ones. Slots are handed out in the order
+//! of asking and are given back at the time-out at the latest, even when the program cannot be killed (disk
+//! sleep); so whoever waits gets his turn, whatever the others do, and a check that hangs takes at most its time-out of
+//! it. A wait longer than the check's own time-out is mentioned in the result. What cannot be killed blocks only its own
+//! check: the next probe fails until the last run is gone, instead of piling up processes.
+//!
+//! **Cancel safety.** The program belongs to the supervisor task and not to the probe. A dropped probe closes the
+//! channel between them, at which the supervisor kills the group and reaps it; [`Drained`] waits for that.
+//! The start itself (`fork`, `exec`) is done on a thread of its own, because a dead NFS server can hold it up for ever; with
+//! that thread, which is with the daemon, the kernel kills the program.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use vipcast_bgp::net::clock;
+use vipcast_node::names::CheckName;
+use vipcast_node::vip::Vip;
+
+use self::who::{Ids, Who};
+use super::capture::{Capture, Keep};
+use crate::check::file_reader::FileReader;
+use crate::check::kinds::exec::ExecCheck;
+use crate::check::limit::{Answer, Limit};
+use crate::check::permit::Queue;
+use crate::check::words;
+use crate::log::trouble;
+use crate::signals;
+
+mod starter;
+#[cfg(test)]
+mod tests;
+mod who;
+
+/// Programs that run at the same time; fewer where there are few descriptors.
+pub(in crate::check) const RUNNING: usize = 16;
+
+/// Used when the daemon itself has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Bounds how many programs run at the same time, and knows when none is left.
+#[derive(Debug, Clone)]
+pub(super) struct Slots {
+    free: Arc<Semaphore>,
+    /// How many there are.
+    most: usize,
+    /// Held by everyone who may start a program and by every supervisor, so that its end means that there is none.
+    alive: mpsc::Sender<()>,
+}
+
+impl Slots {
+    pub(super) fn new(alive: mpsc::Sender<()>) -> Self {
+        // Each has two pipes, and seven descriptors while it starts.
+        let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        let most = usize::try_from(allowed / 24).unwrap_or(RUNNING).clamp(2, RUNNING);
+        Self { free: Arc::new(Semaphore::new(most)), most, alive }
+    }
+}
+
+/// What one check keeps from run to run.
+#[derive(Debug)]
+pub(super) struct LastRun {
+    /// Free while no program of this check lives.
+    gone: Arc<Semaphore>,
+    who: Who,
+}
+
+impl Default for LastRun {
+    fn default() -> Self {
+        Self { gone: Arc::new(Semaphore::new(1)), who: Who::default() }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+enum Ended {
+    NotStarted(String),
+    Exited(Exit, Output),
+    TimedOut(Output),
+}
+
+/// What the kernel says of the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Code(i32),
+    Signal(Signal),
+    Unknown,
+}
+
+/// Tells of every SIGCHLD.
+type Children = tokio::signal::unix::Signal;
+
+/// What the program wrote.
+#[derive(Debug)]
+struct Output {
+    stdout: Capture,
+    stderr: Capture,
+}
+
+/// What a run is given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) slots: &'a Slots,
+    pub(super) file_reader: &'a FileReader,
+    /// The service that it is for.
+    pub(super) owner: &'a str,
+    /// Of this check.
+    pub(super) last_run: &'a LastRun,
+}
+
+/// Passes when the program exits with 0 within `timeout` from its start, which is its turn. Whom it runs as is known
+/// before it waits for its turn.
+pub(super) async fn probe(
+    check: &ExecCheck,
+    name: &CheckName,
+    timeout: Duration,
+    means: Means<'_>,
+    queue: &mut Queue,
+) -> Answer {
+    let Means { slots, file_reader, owner, last_run } = means;
+    let who = last_run.who.ids(check, file_reader, owner, Limit::starting_now(timeout)).await?;
+    let last_run = Limit::starting_now(timeout).within(permit(&last_run.gone)).await;
+    let last_run = last_run.ok_or("the last run was killed but has not gone; it hangs in the kernel")?;
+    let queued = clock::now();
+    let slot = queue.take(permit(&slots.free)).await;
+    let waited = queue.began - queued;
+
+    let (tell, ended) = oneshot::channel();
+    let program = Program { command: command(check, name, timeout), who };
+    let run = supervise(program, Limit::starting_now(timeout), slot, tell);
+    let alive = slots.alive.clone();
+    tokio::spawn(async move {
+        let _held_until_reaped = (last_run, alive);
+        run.await;
+    });
+    let answer = match ended.await {
+        Ok(ended) => in_words(ended, timeout),
+        Err(_) => Err("the run ended without a result".into()),
+    };
+    if waited <= timeout {
+        return answer;
+    }
+    let queued = format!("after {} in the queue ({} run at a time): ", words::duration(waited), slots.most);
+    answer.map(|text| queued.clone() + &text).map_err(|text| queued + &text)
+}
+
+async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(semaphore).acquire_owned().await.expect("no semaphore here is ever closed")
+}
+
+fn command(check: &ExecCheck, name: &CheckName, timeout: Duration) -> Command {
+    let mut command = Command::new(check.command.first().map_or("", String::as_str));
+    command.args(check.command.iter().skip(1)).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()));
+    command.envs(std::env::var_os("LANG").map(|lang| ("LANG", lang)));
+    command.envs(&check.environment.0);
+    command.env("VIPCAST_CHECK", name.as_str());
+    command.env("VIPCAST_TIMEOUT_MS", timeout.as_millis().to_string());
+    command.envs(listed(&check.services).map(|services| ("VIPCAST_SERVICE", services)));
+    command.envs(listed(check.vips.iter().map(Vip::short)).map(|vips| ("VIPCAST_VIPS", vips)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    if let Some(directory) = &check.directory {
+        command.current_dir(directory);
+    }
+    signals::unblock(&mut command);
+    command
+}
+
+/// With a blank between two of them. `None` where they are more than the kernel passes on (MAX_ARG_STRLEN, 128 KiB): the
+/// program still runs, and is told nothing rather than a part.
+fn listed(words: impl IntoIterator<Item: ToString>) -> Option<String> {
+    /// Leaves room for the name, and for what else there is.
+    const LONGEST: usize = 100 * 1024;
+    let words: Vec<String> = words.into_iter().map(|word| word.to_string()).collect();
+    Some(words.join(" ")).filter(|list| list.len() <= LONGEST)
+}
+
+/// Starts `program`, tells how it ended, and stays until everything of it is reaped. The slot is given back as soon as the
+/// group is killed.
+async fn supervise(
+    program: Program,
+    limit: Limit,
+    slot: OwnedSemaphorePermit,
+    mut tell: oneshot::Sender<Ended>,
+) {
+    // Before the start, so that no SIGCHLD is missed.
+    let mut children = match signal(SignalKind::child()) {
+        Ok(children) => children,
+        Err(error) => {
+            return answer(tell, Ended::NotStarted(format!("SIGCHLD: {}", words::io_error(&error))));
+        }
+    };
+    let mut starting = match starter::begin(move || start(program)) {
+        Ok(starting) => starting,
+        Err(error) => {
+            return answer(tell, Ended::NotStarted(format!("no thread: {}", words::io_error(&error))));
+        }
+    };
+    let started = tokio::select! {
+        started = limit.within(&mut starting) => started,
+        () = tell.closed() => None,
+    };
+    let child = match started {
+        Some(Ok(Ok(child))) => child,
+        Some(Ok(Err(cause))) => return answer(tell, Ended::NotStarted(cause)),
+        Some(Err(_)) => return answer(tell, Ended::NotStarted("starting the program panicked".into())),
+        None => {
+            drop(slot);
+            answer(tell, Ended::NotStarted(limit.exceeded("the program did not start")));
+            if let Ok(Ok(child)) = starting.await {
+                end(pid(&child), &mut children).await;
+            }
+            return;
+        }
+    };
+    let leader = pid(&child);
+    let mut output = match Output::of(child) {
+        Ok(output) => output,
+        Err(error) => {
+            answer(tell, Ended::NotStarted(format!("no pipe: {}", words::io_error(&error))));
+            end(leader, &mut children).await;
+            return;
+        }
+    };
+    let exited = loop {
+        tokio::select! {
+            () = tell.closed() => break false,
+            () = limit.over() => break false,
+            _ = children.recv() => if has_exited(leader) { break true },
+            () = output.stdout.read(), if output.stdout.wants_more() => {}
+            () = output.stderr.read(), if output.stderr.wants_more() => {}
+        }
+    };
+    kill_group(leader);
+    drop(slot);
+    output.stdout.drain();
+    output.stderr.drain();
+    if exited {
+        let exit = reap(leader, &mut children).await;
+        answer(tell, Ended::Exited(exit, output));
+    } else {
+        answer(tell, Ended::TimedOut(output));
+        reap(leader, &mut children).await;
+    }
+    reap_orphans(leader, &mut children).await;
+}
+
+/// Kills and reaps a group that nobody asks about.
+async fn end(leader: Pid, children: &mut Children) {
+    kill_group(leader);
+    reap(leader, children).await;
+    reap_orphans(leader, children).await;
+}
+
+/// To a probe that may have gone.
+fn answer(tell: oneshot::Sender<Ended>, ended: Ended) {
+    if tell.send(ended).is_err() {
+        tracing::trace!("nobody waits for the result of this run any more");
+    }
+}
+
+/// What is to be started, and as whom.
+struct Program {
+    command: Command,
+    who: Ids,
+}
+
+/// Blocks until the program is executed.
+fn start(Program { mut command, who }: Program) -> Result<Child, String> {
+    starter::dies_with_us(&mut command);
+    if let Some(uid) = who.uid {
+        // As root, std also drops the supplementary groups (setgroups(0)); those of the user are not taken on.
+        command.uid(uid);
+    }
+    if let Some(gid) = who.gid {
+        command.gid(gid);
+    }
+    command.spawn().map_err(|error| {
+        let program = Path::new(command.get_program());
+        let (missing, refused) =
+            (error.kind() == io::ErrorKind::NotFound, error.kind() == io::ErrorKind::PermissionDenied);
+        match command.get_current_dir() {
+            Some(directory) if missing && !directory.is_dir() => {
+                format!("cannot run in {}: it is not there", directory.display())
+            }
+            // It may be either.
+            Some(directory) if refused => {
+                format!("cannot run {} in {}: permission denied", program.display(), directory.display())
+            }
+            _ if missing && program.is_file() => {
+                let interpreter = "the interpreter in its first line is not there";
+                format!("cannot run {}: {interpreter}", program.display())
+            }
+            _ => format!("cannot run {}: {}", program.display(), words::io_error(&error)),
+        }
+    })
+}
+
+/// Kills every process of the group. Its leader must not have been reaped.
+fn kill_group(leader: Pid) {
+    match killpg(leader, Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => trouble!(group = leader.as_raw(), %error, "cannot kill the processes of a check"),
+    }
+}
+
+/// Whether the leader has exited; it stays to be reaped.
+fn has_exited(leader: Pid) -> bool {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(leader), look) != Ok(WaitStatus::StillAlive)
+}
+
+async fn reap(leader: Pid, children: &mut Children) -> Exit {
+    while !has_exited(leader) {
+        children.recv().await;
+    }
+    match waitpid(leader, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, code)) => Exit::Code(code),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal),
+        _ => Exit::Unknown,
+    }
+}
+
+/// Where the daemon is process 1 (a container), the children of a killed leader become ours to reap.
+async fn reap_orphans(leader: Pid, children: &mut Children) {
+    let group = Pid::from_raw(-leader.as_raw());
+    loop {
+        match waitpid(group, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => {
+                children.recv().await;
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn in_words(ended: Ended, timeout: Duration) -> Answer {
+    match ended {
+        Ended::NotStarted(cause) => Err(cause),
+        Ended::Exited(Exit::Code(0), output) => Ok(with("exit code 0".into(), output.stdout.line())),
+        Ended::Exited(Exit::Code(code), output) => Err(with(format!("exit code {code}"), output.complaint())),
+        Ended::Exited(Exit::Signal(signal), output) => {
+            Err(with(format!("killed by {signal}"), output.complaint()))
+        }
+        Ended::Exited(Exit::Unknown, output) => Err(with("exit code lost".into(), output.complaint())),
+        Ended::TimedOut(output) => {
+            Err(with(format!("killed after {}", words::duration(timeout)), output.complaint()))
+        }
+    }
+}
+
+fn with(text: String, line: Option<String>) -> String {
+    match line {
+        Some(line) => format!("{text}: {line}"),
+        None => text,
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+impl Output {
+    fn of(child: Child) -> io::Result<Self> {
+        let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
+        Ok(Self {
+            stdout: Capture::new(child.stdout.ok_or_else(missing)?.into(), Keep::First)?,
+            stderr: Capture::new(child.stderr.ok_or_else(missing)?.into(), Keep::Last)?,
+        })
+    }
+
+    /// The last line on stderr, where shells and interpreters put the cause; else the first one on stdout, where
+    /// monitoring plugins put it.
+    fn complaint(&self) -> Option<String> {
+        self.stderr.line().or_else(|| self.stdout.line())
+    }
+}

@@ -1,0 +1,91 @@
+//! `grpc`: a service says that it is SERVING.
+
+mod probe;
+mod read;
+
+use std::sync::Arc;
+
+use super::tls;
+use crate::check::file_reader::LastRead;
+use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
+use crate::check::permit::Attempt;
+use crate::check::probe::Shared;
+use crate::check::target::{Dial, Target};
+use crate::check::tls::{TlsOptions, Trust};
+use crate::config::keys::{SERVER, SWITCH, TEXT, either, number, section};
+
+section! {
+    KEYS("grpc", "under `grpc`") {
+        /// whom to connect to, as for [`tcp`](#tcp)
+        address: SERVER =>
+            required() written("`host:port`") called(&["host", "ip", "neighbor", "remote_address"]);
+        /// the service that is asked about: `package.Service`
+        service: TEXT => default("the server as a whole");
+        /// whom we ask for (`:authority`)
+        authority: TEXT => written("host name, with or without a port") default("the address");
+        /// TLS, with the keys of [`tls`](#tls) but for the first three
+        tls: either(&[SWITCH, section(&tls::OPTIONS)]) => written("true, false or a map") default("false");
+        /// begin the connection with the PROXY protocol, as a load balancer does
+        proxy_protocol: number(1, 2) =>
+            written("1 or 2") called(&["proxy", "send_proxy", "send_proxy_v2", "haproxy_protocol"]);
+    }
+}
+
+pub(super) static KIND: Kind = kind! {
+    /// a service says that it is SERVING
+    grpc: either(&[SERVER, section(&KEYS)]), [&KEYS], read::read
+};
+
+/// `grpc: host:port`, or `grpc: {address: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrpcCheck {
+    /// Whom we connect to.
+    pub target: Target,
+    /// How.
+    pub dial: Dial,
+    /// The host of the address as it is written, whomever we connect to.
+    pub host: String,
+    /// The service that is asked about; empty: the server as a whole.
+    pub service: String,
+    /// `:authority` of the request, as RFC 3986 §3.2 has it.
+    pub authority: String,
+    /// `Some` for TLS.
+    pub tls: Option<TlsOptions>,
+}
+
+impl Definition for GrpcCheck {
+    fn reach(&self) -> Reach<'_> {
+        Reach::of(&self.target.host, &self.dial)
+    }
+
+    fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {
+        Box::new(GrpcProbe {
+            trust: Trust::new(self.tls.as_ref(), &shared.system_trust),
+            last_read: LastRead::default(),
+            check: self,
+        })
+    }
+}
+
+/// A check of this kind, as it is probed.
+#[derive(Debug)]
+struct GrpcProbe {
+    check: Arc<GrpcCheck>,
+    trust: Trust,
+    last_read: LastRead,
+}
+
+impl Probe for GrpcProbe {
+    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let permit = attempt.permit().await;
+            permit
+                .within(Box::pin(probe::probe(&self.check, permit.context(&self.last_read), &self.trust)))
+                .await
+        })
+    }
+
+    fn failed(&mut self) {
+        self.trust.renew_identity();
+    }
+}

@@ -1,0 +1,192 @@
+//! `http`: a web server answers as it should.
+
+mod http1;
+mod probe;
+mod read;
+mod shown_url;
+
+use std::sync::Arc;
+
+use hyper::header::{HeaderName, HeaderValue};
+
+pub(super) use self::probe::{AGENT, Chunks, status_in_words};
+use super::tls;
+use crate::check::file_reader::LastRead;
+use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
+use crate::check::pattern::Pattern;
+use crate::check::permit::Attempt;
+use crate::check::probe::Shared;
+use crate::check::target::{Dial, Target};
+use crate::check::tls::{TlsOptions, Trust};
+use crate::config::keys::{
+    HOST, PATTERN, SOCKET_PATH, SOME_TEXT, STATUS, TEXT, URL, either, map, number, section, some, word,
+};
+
+section! {
+    KEYS("http", "under `http`") {
+        /// `http://` or `https://`, with no user name and no fragment
+        url: URL => required() written("URL") called(&["uri", "endpoint"]);
+        /// the Host header, and whom a certificate must be for
+        host: HOST => written("host name or address") default("that of the URL");
+        /// what passes
+        status: either(&[STATUS, some(&STATUS)]) =>
+            written("100 to 599, a range `200-299`, or a list") default("200");
+        /// for https: the keys of [`tls`](#tls) but for the first three
+        tls: section(&tls::OPTIONS) => written("map");
+        /// how it is asked
+        method: word(&["GET", "HEAD", "POST", "OPTIONS", "PUT"]) =>
+            written("GET, HEAD, POST, OPTIONS, PUT") default("GET");
+        /// headers to send, or to send instead of `user-agent` and `accept`; their values are never shown
+        headers: map(&TEXT) => written("map");
+        /// sent with POST and PUT
+        request_body: TEXT;
+        /// must be in the first 64 KiB of the body, which is not read otherwise
+        body: either(&[SOME_TEXT, section(&PATTERN)]) => written("text");
+        /// how many to follow, of GET and HEAD; with 0 a redirect is the answer; what a result quotes of a URL has `***`
+        /// for the user and the values of the query
+        redirects: number(0, 10) => default("0");
+        /// 2 is agreed on in the TLS handshake; over http the server must expect it (prior knowledge)
+        version: word(&["1.1", "2"]) => written("1.1 or 2") default("1.1");
+        /// the socket on this host that is asked instead of the url's host; `@` is for an abstract one
+        unix: SOCKET_PATH => written("absolute path, or `@name`") called(&["unix_socket", "socket_path"]);
+        /// begin the connection with the PROXY protocol, as a load balancer does, with the real addresses of both ends
+        proxy_protocol: number(1, 2) =>
+            written("1 or 2") called(&["proxy", "send_proxy", "send_proxy_v2", "haproxy_protocol"]);
+    }
+}
+
+pub(super) static KIND: Kind = kind! {
+    /// a web server answers as it should
+    http: section(&KEYS), [&KEYS], read::read
+};
+
+/// `status`: 200 alone, never the rest of 2xx or a redirect.
+const STATUS_CODES: (u16, u16) = (200, 200);
+
+/// `http: {url: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpCheck {
+    /// Whom we ask.
+    pub target: Target,
+    /// How the connection to it begins.
+    pub dial: Dial,
+    /// Path and query, beginning with `/`.
+    pub path: String,
+    /// Whom we ask for: goes into the Host header, and a certificate is checked for it. A name or an address, with no
+    /// port and no brackets; the host of the URL unless `host:` says otherwise.
+    pub host: String,
+    /// Whether the URL is an https one.
+    pub https: bool,
+    /// For https, and for http that may be redirected to it.
+    pub tls: TlsOptions,
+    /// Status codes that pass, as inclusive ranges; 200–399 is never assumed: the default is 200 alone.
+    pub status: Vec<(u16, u16)>,
+    /// What is to be done with the path.
+    pub method: Method,
+    /// Instead of, or beside, those that every request has. Marked as sensitive, so that nothing shows their values.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Sent with [`Method::Post`] and [`Method::Put`]; empty with the others.
+    pub request_body: String,
+    /// Must be in the first 64 KiB of the body of the answer.
+    pub body: Option<Pattern>,
+    /// How many redirects are followed, 0 to 10; with 0 a redirect is the answer.
+    pub redirects: u8,
+    /// Which HTTP is spoken.
+    pub version: HttpVersion,
+}
+
+impl HttpCheck {
+    #[cfg(test)]
+    /// A GET that has to be answered with 200, over TLS if there are options for it.
+    pub(crate) fn get(target: Target, host: String, path: String, tls: Option<TlsOptions>) -> Self {
+        Self {
+            target,
+            dial: Dial::PLAIN,
+            path,
+            host,
+            https: tls.is_some(),
+            tls: tls.unwrap_or_default(),
+            status: vec![STATUS_CODES],
+            method: Method::Get,
+            headers: vec![],
+            request_body: String::new(),
+            body: None,
+            redirects: 0,
+            version: HttpVersion::Http1,
+        }
+    }
+}
+
+/// `method:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// The default.
+    Get,
+    /// Like GET, and the answer has no body.
+    Head,
+    /// With a body, as a rule.
+    Post,
+    /// What may be done.
+    Options,
+    /// With a body, as a rule.
+    Put,
+}
+
+impl Method {
+    /// As the request has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Options => "OPTIONS",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+/// `version:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HttpVersion {
+    /// HTTP/1.1, RFC 9112.
+    Http1,
+    /// HTTP/2, RFC 9113: agreed on in the TLS handshake, or over plain text with prior knowledge.
+    Http2,
+}
+
+impl Definition for HttpCheck {
+    fn reach(&self) -> Reach<'_> {
+        Reach::of(&self.target.host, &self.dial)
+    }
+
+    fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {
+        Box::new(HttpProbe {
+            trust: Trust::new(Some(&self.tls), &shared.system_trust),
+            last_read: LastRead::default(),
+            check: self,
+        })
+    }
+}
+
+/// A check of this kind, as it is probed.
+#[derive(Debug)]
+struct HttpProbe {
+    check: Arc<HttpCheck>,
+    trust: Trust,
+    last_read: LastRead,
+}
+
+impl Probe for HttpProbe {
+    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let permit = attempt.permit().await;
+            permit
+                .within(Box::pin(probe::probe(&self.check, permit.context(&self.last_read), &self.trust)))
+                .await
+        })
+    }
+
+    fn failed(&mut self) {
+        self.trust.renew_identity();
+    }
+}

@@ -1,0 +1,106 @@
+//! `listener:` checks: somebody listens on a port of this host, whoever it is.
+//!
+//! The question goes to the kernel (`hub`), which knows all sockets of the host; the service itself is not bothered. As
+//! soon as a socket on that port is gone, whatever became of its owner, the kernel says so, and the question is asked anew: with
+//! SO_REUSEPORT any socket that is left keeps the check up.
+
+mod monitor;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::check::kinds::listener::ListenerCheck;
+use crate::check::limit::{Answer, Limit};
+use crate::check::netlink::Asker;
+use crate::check::subscriptions::{Subscription, Subscriptions, Topic, WhileUsed};
+
+#[cfg(test)]
+mod tests;
+
+/// Addresses that are named in an answer; more are counted.
+const NAMED: usize = 3;
+
+/// The one who asks the kernel for all checks, and hears from it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listeners {
+    monitor: Arc<WhileUsed<monitor::Sockets>>,
+    subscriptions: Arc<Subscriptions>,
+    asker: Asker,
+}
+
+impl Listeners {
+    /// Rings when a socket on the port of this check is gone.
+    pub(super) fn subscribe(&self, check: &ListenerCheck) -> Subscription {
+        self.subscriptions.subscribe(Topic::Port(check.transport, check.port), self.monitor())
+    }
+
+    fn monitor(&self) -> Arc<monitor::Sockets> {
+        self.monitor.get(|| monitor::Sockets::start(&self.subscriptions, &self.asker))
+    }
+}
+
+/// Passes when somebody listens.
+pub(super) async fn probe(check: &ListenerCheck, listeners: &Listeners, limit: Limit) -> Answer {
+    let monitor = listeners.monitor();
+    limit.within(monitor.ask(check)).await.unwrap_or_else(|| Err(limit.exceeded("no answer of the kernel")))
+}
+
+/// A socket that listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Listening {
+    address: IpAddr,
+    /// IPV6_V6ONLY: with it the IPv6 wildcard is none for IPv4.
+    only_v6: bool,
+}
+
+impl Listening {
+    /// Whether what is sent to `wanted` arrives here.
+    fn covers(self, wanted: IpAddr) -> bool {
+        // A socket on ::ffff:192.0.2.1 is one for IPv4.
+        match (self.address.to_canonical(), wanted) {
+            (own, wanted) if own == wanted => true,
+            (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(_)) => !self.only_v6,
+            (own, wanted) => own.is_unspecified() && own.is_ipv4() == wanted.is_ipv4(),
+        }
+    }
+}
+
+/// What the sockets on the port of a check mean for it.
+fn judge(check: &ListenerCheck, sockets: &BTreeSet<Listening>) -> Answer {
+    let Some(wanted) = check.address else {
+        if sockets.is_empty() {
+            return Err(format!("nobody listens on {} {}", check.transport, check.port));
+        }
+        let addresses = named(sockets, |socket| socket.address.to_string());
+        return Ok(format!("somebody listens on {} {} ({addresses})", check.transport, check.port));
+    };
+    let wanted_port = SocketAddr::new(wanted, check.port);
+    let covering: BTreeSet<_> = sockets.iter().copied().filter(|socket| socket.covers(wanted)).collect();
+    if covering.iter().any(|socket| socket.address == wanted) {
+        return Ok(format!("somebody listens on {} {wanted_port}", check.transport));
+    }
+    if !covering.is_empty() {
+        let addresses = named(&covering, |socket| socket.address.to_string());
+        return Ok(format!("somebody listens on {} {wanted_port} ({addresses})", check.transport));
+    }
+    let nobody = format!("nobody listens on {} {wanted_port}", check.transport);
+    if sockets.is_empty() {
+        return Err(nobody);
+    }
+    let others = named(sockets, |socket| {
+        let others = SocketAddr::new(socket.address, check.port);
+        let is_any = socket.address.is_unspecified();
+        if is_any && socket.only_v6 { format!("{others} (IPv6 alone)") } else { others.to_string() }
+    });
+    Err(format!("{nobody}, only on {others}"))
+}
+
+/// `0.0.0.0, :: and 3 more`.
+fn named(sockets: &BTreeSet<Listening>, name: impl Fn(&Listening) -> String) -> String {
+    let names: Vec<_> = sockets.iter().take(NAMED).map(name).collect();
+    match sockets.len() - names.len() {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}

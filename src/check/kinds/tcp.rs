@@ -1,0 +1,84 @@
+//! `tcp`: a connection is accepted, and answered as expected.
+
+mod probe;
+mod read;
+
+use std::sync::Arc;
+
+use crate::check::file_reader::LastRead;
+use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
+use crate::check::pattern::Pattern;
+use crate::check::permit::Attempt;
+use crate::check::probe::Shared;
+use crate::check::target::{Dial, Target};
+use crate::config::keys::{HEX, PATTERN, SERVER, SOME_TEXT, either, number, section};
+use crate::config::read::target::PORT;
+
+section! {
+    KEYS("tcp", "under `tcp`").only_one_of(&[&["send", "send_hex"]]).instead(&[("port", PORT)]) {
+        /// whom to connect to, with IPv6 addresses in brackets; the port alone where the check has a `host`
+        address: SERVER =>
+            required() written("`host:port`") called(&["host", "ip", "neighbor", "remote_address"]);
+        /// sent as soon as the connection is there; double quotes have escapes: `"PING\r\n"`
+        send: SOME_TEXT => default("nothing") called(&["request", "payload"]);
+        /// the same for bytes that are no text, instead of `send`
+        send_hex: HEX => written("hexadecimal digits");
+        /// must be in the first 64 KiB of the answer, of which no more is read than is needed
+        expect: either(&[SOME_TEXT, section(&PATTERN)]) =>
+            written("text") default("nothing") called(&["receive", "response", "reply", "answer"]);
+        /// begin the connection with the PROXY protocol, as a load balancer does
+        proxy_protocol: number(1, 2) =>
+            written("1 or 2") called(&["proxy", "send_proxy", "send_proxy_v2", "haproxy_protocol"]);
+    }
+}
+
+pub(super) static KIND: Kind = kind! {
+    /// a connection is accepted, and answered as expected
+    tcp: either(&[SERVER, section(&KEYS)]), [&KEYS], read::read
+};
+
+/// `tcp: host:port`, or `tcp: {address: …}`, with `send` and `expect`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TcpCheck {
+    /// Whom we connect to.
+    pub target: Target,
+    /// How.
+    pub dial: Dial,
+    /// Sent as soon as the connection is there.
+    pub send: Option<Vec<u8>>,
+    /// Must be in the first 64 KiB of the answer.
+    pub expect: Option<Pattern>,
+}
+
+impl TcpCheck {
+    /// A connection that has to be accepted, and nothing more.
+    pub(crate) fn connecting(target: Target) -> Self {
+        Self { target, dial: Dial::PLAIN, send: None, expect: None }
+    }
+}
+
+impl Definition for TcpCheck {
+    fn reach(&self) -> Reach<'_> {
+        Reach::of(&self.target.host, &self.dial)
+    }
+
+    fn probe(self: Arc<Self>, _shared: &Shared) -> Box<dyn Probe> {
+        Box::new(TcpProbe { last_read: LastRead::default(), check: self })
+    }
+}
+
+/// A check of this kind, as it is probed.
+#[derive(Debug)]
+struct TcpProbe {
+    check: Arc<TcpCheck>,
+    last_read: LastRead,
+}
+
+impl Probe for TcpProbe {
+    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let permit = attempt.permit().await;
+            permit.within(Box::pin(probe::probe(&self.check, permit.context(&self.last_read)))).await
+        })
+    }
+}

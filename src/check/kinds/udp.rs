@@ -1,0 +1,73 @@
+//! `udp`: a datagram is answered as it should be.
+
+mod probe;
+mod read;
+
+use std::sync::Arc;
+
+use crate::check::file_reader::LastRead;
+use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
+use crate::check::pattern::Pattern;
+use crate::check::permit::Attempt;
+use crate::check::probe::Shared;
+use crate::check::target::Target;
+use crate::config::keys::{HEX, HOST_AND_PORT, PATTERN, SOME_TEXT, either, section};
+use crate::config::read::target::PORT;
+
+section! {
+    KEYS("udp", "under `udp`").exactly_one_of(&[&["send", "send_hex"]]).instead(&[("port", PORT)]) {
+        /// whom to ask, with IPv6 addresses in brackets; the port alone where the check has a `host`
+        address: HOST_AND_PORT =>
+            required() written("`host:port`") called(&["host", "ip", "neighbor", "remote_address"]);
+        /// what to send: one datagram, with the escapes of YAML: `"PING\r\n"`
+        send: SOME_TEXT => required() called(&["request", "payload"]);
+        /// the same for bytes that are no text, instead of `send`
+        send_hex: HEX => written("hexadecimal digits");
+        /// what must be in the answer, of which the first 4 KiB are looked at
+        expect: either(&[SOME_TEXT, section(&PATTERN)]) =>
+            written("text, or `{regex: \"…\"}`") default("any answer")
+            called(&["receive", "response", "reply", "answer"]);
+    }
+}
+
+pub(super) static KIND: Kind = kind! {
+    /// a datagram is answered as it should be
+    udp: section(&KEYS), [&KEYS], read::read
+};
+
+/// `udp: {address: …, send: …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UdpCheck {
+    /// Whom we ask.
+    pub target: Target,
+    /// What we send, 1 to 65507 bytes.
+    pub send: Vec<u8>,
+    /// What the answer must hold; `None`: any answer will do.
+    pub expect: Option<Pattern>,
+}
+
+impl Definition for UdpCheck {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Network(&self.target.host)
+    }
+
+    fn probe(self: Arc<Self>, _shared: &Shared) -> Box<dyn Probe> {
+        Box::new(UdpProbe { last_read: LastRead::default(), check: self })
+    }
+}
+
+/// A check of this kind, as it is probed.
+#[derive(Debug)]
+struct UdpProbe {
+    check: Arc<UdpCheck>,
+    last_read: LastRead,
+}
+
+impl Probe for UdpProbe {
+    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let permit = attempt.permit().await;
+            permit.within(Box::pin(probe::probe(&self.check, permit.context(&self.last_read)))).await
+        })
+    }
+}
