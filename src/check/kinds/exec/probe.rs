@@ -19,7 +19,7 @@
 //! check: the next probe fails until the last run is gone, instead of piling up processes.
 //!
 //! **Cancel safety.** The program belongs to the supervisor task and not to the probe. A dropped probe closes the
-//! channel between them, at which the supervisor kills the group and reaps it; [`Drained`] waits for that.
+//! channel between them, at which the supervisor kills the group and reaps it; `Drained` waits for that.
 //! The start itself (`fork`, `exec`) is done on a thread of its own, because a dead NFS server can hold it up for ever; with
 //! that thread, which is with the daemon, the kernel kills the program.
 
