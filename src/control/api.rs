@@ -302,3 +302,6 @@ pub struct Done {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;
