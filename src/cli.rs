@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod drain;
 mod explain;
+mod openapi;
 mod output;
 mod reload;
 mod restart;
@@ -58,6 +59,8 @@ enum Command {
     Restart(restart::RestartArgs),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Print the OpenAPI document of the control socket, for programs that use it
+    Openapi,
     /// Print the version
     Version(version::VersionArgs),
 }
@@ -155,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::reload(&args),
         Command::Restart(args) => restart::restart(&args),
         Command::Schema => schema::schema(),
+        Command::Openapi => openapi::openapi(),
         Command::Version(args) => version::version(&args),
     };
     match result {

@@ -1,12 +1,16 @@
 //! The control API: HTTP/1.1 and JSON over a unix socket.
 //!
 //! ```text
-//!  vipcast status ─ client ─► socket ─► server ── Request ──► daemon ─► view ─► answer
+//!                      ┌──────────────── routes ────────────────┐
+//!  vipcast status ─ client ─► socket ─► server ── Request ──► the loop
+//!                                 ▲                              │
+//!                              answer ◄── view ◄── Snapshot ─────┘
 //!  curl --unix-socket … http://vipcast/v1/status
 //! ```
 //!
 //! Whoever may open the socket may do everything; its mode and group are the access control.
 
+mod answer;
 pub mod api;
 mod board;
 mod caller;
@@ -14,8 +18,11 @@ pub mod client;
 mod crowd;
 mod group;
 mod line;
+pub mod openapi;
 mod request;
+pub mod routes;
 pub mod server;
+pub mod snapshot;
 mod socket;
 mod upkeep;
 pub mod view;

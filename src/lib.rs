@@ -33,8 +33,9 @@
 //!
 //! | thread | runs | why |
 //! | --- | --- | --- |
-//! | main | [`daemon`]: the node, BGP sessions, netlink, control socket | one current-thread runtime, so no locks |
+//! | main | [`daemon`]: the node, BGP sessions, netlink | one current-thread runtime, so no locks |
 //! | probes | [`check::runner`] | a thousand TLS handshakes or a stuck resolver cannot delay a KEEPALIVE |
+//! | api | [`control::server`]: clients of the control socket, and what they are answered | a thousand clients cost the loop a snapshot now and then |
 //! | bfd | [`vipcast_bgp::net::bfd`], while a peer has it | load must not look like a dead host |
 //! | netlink | [`vip`]: requests | a request waits for whoever configures the network just then |
 //! | addresses | [`vip`]: notifications | that an address or a route is gone is known at once, whatever is asked meanwhile |
@@ -89,7 +90,9 @@
 //! | how often a line may be repeated | [`journal`], its `sessions` |
 //! | the form of a log line | [`log`] |
 //! | who may connect to the control socket, how often and how long | `control::crowd`; its file is made in `control::socket` and kept there by `control::upkeep` |
+//! | a route of the control socket | [`control::routes`]: a row and its handler; the OpenAPI document is made from it ([`control::openapi`]) |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
+//! | what a question costs the loop, and who shares an answer | [`control::snapshot`], `control::board` |
 //! | what a signal does | [`signals`] |
 //! | a command | [`cli`]: one file each; [`vipcast_node::commands`] for what it does; `tests/run --write` for its pages and completions |
 //! | what of a command takes time | [`vipcast_node::jobs`] |

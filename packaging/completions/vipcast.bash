@@ -31,6 +31,9 @@ _vipcast() {
             vipcast,help)
                 cmd="vipcast__subcmd__help"
                 ;;
+            vipcast,openapi)
+                cmd="vipcast__subcmd__openapi"
+                ;;
             vipcast,promote)
                 cmd="vipcast__subcmd__promote"
                 ;;
@@ -70,6 +73,9 @@ _vipcast() {
             vipcast__subcmd__help,help)
                 cmd="vipcast__subcmd__help__subcmd__help"
                 ;;
+            vipcast__subcmd__help,openapi)
+                cmd="vipcast__subcmd__help__subcmd__openapi"
+                ;;
             vipcast__subcmd__help,promote)
                 cmd="vipcast__subcmd__help__subcmd__promote"
                 ;;
@@ -101,7 +107,7 @@ _vipcast() {
 
     case "${cmd}" in
         vipcast)
-            opts="-h -V --help --version run check demo status explain drain undrain promote reload restart schema version help"
+            opts="-h -V --help --version run check demo status explain drain undrain promote reload restart schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -207,7 +213,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help)
-            opts="run check demo status explain drain undrain promote reload restart schema version help"
+            opts="run check demo status explain drain undrain promote reload restart schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -277,6 +283,20 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__help__subcmd__openapi)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -391,6 +411,20 @@ _vipcast() {
         vipcast__subcmd__help__subcmd__version)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__openapi)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -8,7 +8,7 @@ use vipcast_node::names::ServiceName;
 
 use crate::config;
 use crate::control::api::LONGEST_WORDS;
-use crate::control::server::parse_vip;
+use crate::control::routes::parse_vip;
 
 /// A VIP, as an address or a prefix.
 pub(super) fn vip(text: &str) -> Result<IpNet, String> {

@@ -9,6 +9,7 @@ use super::output::{print, print_json};
 use super::{ClientArgs, Failure, arguments, block_on};
 use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
 use crate::control::client::PATIENCE;
+use crate::control::routes::{self, Route};
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -66,21 +67,21 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
         for_ms: args.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
         replace: args.replace,
     };
-    let done: Done = block_on(args.client.client(PATIENCE).post("/v1/drain", &request))??;
+    let done = block_on(args.client.client(PATIENCE).call(&routes::DRAIN, &request))??;
     show(&args.client, &done)
 }
 
 pub(super) fn undrain(args: &NamedArgs) -> Result<(), Failure> {
-    ask(args, "/v1/undrain")
+    ask(args, &routes::UNDRAIN)
 }
 
 pub(super) fn promote(args: &NamedArgs) -> Result<(), Failure> {
-    ask(args, "/v1/promote")
+    ask(args, &routes::PROMOTE)
 }
 
-fn ask(args: &NamedArgs, path: &str) -> Result<(), Failure> {
+fn ask(args: &NamedArgs, route: &Route<ServicesRequest, Done>) -> Result<(), Failure> {
     let request = ServicesRequest { services: args.services.services(), reason: args.reason.clone() };
-    let done: Done = block_on(args.client.client(PATIENCE).post(path, &request))??;
+    let done = block_on(args.client.client(PATIENCE).call(route, &request))??;
     show(&args.client, &done)
 }
 

@@ -5,8 +5,9 @@ use ipnet::IpNet;
 
 use super::output::{self, age, print, print_json, table};
 use super::{ClientArgs, Failure, arguments, block_on};
-use crate::control::api::{Check, Explanation, Heard, PeerView};
+use crate::control::api::{Check, Explanation, Heard, PeerView, Verdict, VipState, Whose};
 use crate::control::client::PATIENCE;
+use crate::control::routes;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -18,8 +19,7 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
-    let path = format!("/v1/explain/{}", args.vip);
-    let explanation: Explanation = block_on(args.client.client(PATIENCE).get(&path))??;
+    let explanation = block_on(args.client.client(PATIENCE).call(&routes::EXPLAIN, &args.vip))??;
     if args.client.json { print_json(&explanation) } else { print(&render(&explanation)) }
 }
 
@@ -27,11 +27,13 @@ fn render(explanation: &Explanation) -> String {
     let Explanation { vip: entry, attributes, address, condition, checks, warning, drain, peers } =
         explanation;
     let why = entry.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    let reach = match entry.state.as_str() {
-        "withheld" => String::new(),
+    let reach = match &entry.state {
+        VipState::Withheld => String::new(),
         // What was decided, and what came of it.
-        "ready" => format!(" to be {}, and at none of {} peers", entry.verdict, peers.len()),
-        _ => format!(" to {} of {} peers", entry.sent_to, peers.len()),
+        VipState::Ready => format!(" to be {}, and at none of {} peers", entry.verdict, peers.len()),
+        VipState::Announced | VipState::Demoted | VipState::Other(_) => {
+            format!(" to {} of {} peers", entry.sent_to, peers.len())
+        }
     };
     let mut text = format!("{} is {}{reach}{why}\n\n", entry.vip.short(), entry.state);
     let mut line = |name: &str, value: &str| text += &format!("{name:<11}{value}\n");
@@ -77,7 +79,7 @@ fn render(explanation: &Explanation) -> String {
     let mut peer_table = table(&["PEER", "STATE", "ROUTE", "WHY"]);
     for (name, PeerView { state, sent, why, bfd }) in peers {
         let route = if *sent { "sent" } else { "not sent" };
-        let state = bfd.as_ref().map_or_else(|| state.clone(), |bfd| format!("{state}, BFD {bfd}"));
+        let state = bfd.as_ref().map_or_else(|| state.to_string(), |bfd| format!("{state}, BFD {bfd}"));
         peer_table.add_row([name.as_str(), &state, route, why.as_deref().unwrap_or_default()]);
     }
     let checks = if checks.is_empty() { String::new() } else { format!("\n{check_table}\n") };
@@ -85,15 +87,17 @@ fn render(explanation: &Explanation) -> String {
 }
 
 /// Who else announces the VIP; `None` for our own announcement come back.
-fn other(heard: &Heard, verdict: &str) -> Option<String> {
+fn other(heard: &Heard, verdict: &Verdict) -> Option<String> {
     let Heard { peer, next_hop, origin_as, as_path, more_asns, communities, .. } = heard;
     let origin = origin_as.map_or_else(|| "our AS".to_owned(), |asn| format!("AS {asn}"));
-    let who = match (heard.whose.as_str(), verdict) {
-        ("ours", _) => return None,
-        ("other", _) => origin,
+    let who = match (&heard.whose, verdict) {
+        (Whose::Ours, _) => return None,
+        (Whose::Anothers, _) => origin,
         // Ours it can only be while a router has not noticed yet.
-        (_, "withheld") => format!("another node of {origin}"),
-        (_, _) => format!("this node come back, or another of {origin}"),
+        (Whose::Unclear | Whose::Other(_), Verdict::Withheld) => format!("another node of {origin}"),
+        (Whose::Unclear | Whose::Other(_), Verdict::Announced | Verdict::Demoted | Verdict::Other(_)) => {
+            format!("this node come back, or another of {origin}")
+        }
     };
     let drains = communities.iter().any(|community| community == "graceful-shutdown");
     let drains = if drains { ", going away" } else { "" };
@@ -121,7 +125,7 @@ mod tests {
     fn who_else_announces_a_vip_is_said_with_the_doubt_there_is() {
         let heard = Heard {
             peer: "tor-a".to_owned(),
-            whose: "other".to_owned(),
+            whose: Whose::Anothers,
             next_hop: "10.0.1.3".parse().unwrap(),
             as_path: vec![65000, 65002],
             more_asns: 0,
@@ -133,14 +137,14 @@ mod tests {
         };
         let heard_from = "heard from tor-a (next hop 10.0.1.3, AS path 65000 65002)";
         let said = |who: &str| Some(format!("{who}, {heard_from}"));
-        assert_eq!(other(&heard, "announced"), said("AS 65002"));
-        let unclear = Heard { whose: "unclear".to_owned(), ..heard.clone() };
-        assert_eq!(other(&unclear, "announced"), said("this node come back, or another of AS 65002"));
-        assert_eq!(other(&unclear, "withheld"), said("another node of AS 65002"));
-        assert_eq!(other(&Heard { whose: "ours".to_owned(), ..heard.clone() }, "withheld"), None);
+        assert_eq!(other(&heard, &Verdict::Announced), said("AS 65002"));
+        let unclear = Heard { whose: Whose::Unclear, ..heard.clone() };
+        assert_eq!(other(&unclear, &Verdict::Announced), said("this node come back, or another of AS 65002"));
+        assert_eq!(other(&unclear, &Verdict::Withheld), said("another node of AS 65002"));
+        assert_eq!(other(&Heard { whose: Whose::Ours, ..heard.clone() }, &Verdict::Withheld), None);
         let internal = Heard { as_path: Vec::new(), origin_as: None, ..heard.clone() };
         assert_eq!(
-            other(&internal, "demoted").as_deref(),
+            other(&internal, &Verdict::Demoted).as_deref(),
             Some("our AS, heard from tor-a (next hop 10.0.1.3, AS path empty)")
         );
         let leaving = Heard {
@@ -149,7 +153,7 @@ mod tests {
             ..heard
         };
         assert_eq!(
-            other(&leaving, "announced").as_deref(),
+            other(&leaving, &Verdict::Announced).as_deref(),
             Some(
                 "AS 65002, going away, heard from tor-a (next hop 10.0.1.3, AS path 65000 65002 and 7 more)"
             )

@@ -9,7 +9,7 @@ use serde::Serialize;
 use vipcast_node::plain::{is_hidden, plain};
 
 use super::Failure;
-use crate::control::api::{Check, Drain, Vip};
+use crate::control::api::{Check, CheckState, Drain, Vip};
 use crate::log;
 
 /// An error and its causes: `what failed: cause: its cause`.
@@ -93,7 +93,11 @@ pub(super) fn check(check: &Check) -> (String, String) {
     let detail = check.detail.clone().unwrap_or_else(|| "none yet".to_owned());
     let degraded = check.degraded.as_ref().map(|limit| format!("; {limit}"));
     let held = check.held_ms.map(|held| format!("; held down for {} more", age(held)));
-    let state = if check.degraded.is_some() && check.state == "up" { "degraded" } else { &check.state };
+    let state = if check.degraded.is_some() && check.state == CheckState::Up {
+        "degraded"
+    } else {
+        check.state.word()
+    };
     (state.to_owned(), detail + &degraded.unwrap_or_default() + &held.unwrap_or_default())
 }
 

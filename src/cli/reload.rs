@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{ClientArgs, Failure, block_on, drain};
-use crate::control::api::Done;
 use crate::control::client::ClientError;
+use crate::control::routes;
 
 /// The daemon gives up a reading that hangs after ten seconds, and may have another one before ours.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ pub(super) struct ReloadArgs {
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<(), Failure> {
-    match block_on(args.client.client(PATIENCE).post::<Done>("/v1/reload", &()))? {
+    match block_on(args.client.client(PATIENCE).call(&routes::RELOAD, &()))? {
         Ok(_) if args.quiet => Ok(()),
         Err(ClientError::Refused(_)) if args.quiet => Err(Failure::Logged),
         Ok(done) => drain::show(&args.client, &done),

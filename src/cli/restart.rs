@@ -6,8 +6,9 @@ use clap::Args;
 use tokio::time::sleep;
 
 use super::{ClientArgs, Failure, block_on, drain};
-use crate::control::api::{Done, Status};
+use crate::control::api::{Done, SessionState, Status};
 use crate::control::client::{Client, ClientError};
+use crate::control::routes;
 
 /// The longest restart time of BGP is 4,095 s; nobody watches that long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,9 +29,9 @@ pub(super) struct RestartArgs {
 
 pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
     let asked = Instant::now();
-    block_on(args.client.client(REHEARSAL).post::<Done>("/v1/restart", &()))??;
+    block_on(args.client.client(REHEARSAL).call(&routes::RESTART, &()))??;
     let status = block_on(until_over(&args.client, asked))??;
-    let established = status.peers.values().filter(|peer| peer.state == "Established").count();
+    let established = status.peers.values().filter(|peer| peer.state == SessionState::Established).count();
     let announced = status.vips.iter().filter(|vip| vip.sent_to > 0).count();
     drain::show(
         &args.client,
@@ -51,7 +52,7 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
 async fn until_over(args: &ClientArgs, asked: Instant) -> Result<Status, Failure> {
     let client = Client::new(args.socket(), ANSWER);
     loop {
-        let last = match client.get::<Status>("/v1/status").await {
+        let last = match client.call(&routes::STATUS, &()).await {
             Ok(status) if Duration::from_millis(status.uptime_ms) > asked.elapsed() => {
                 "the old process still runs".to_owned()
             }

@@ -2,11 +2,12 @@
 
 use super::output::{self, age, print, print_json, table};
 use super::{ClientArgs, Failure, block_on};
-use crate::control::api::{Bfd, Status};
+use crate::control::api::{Bfd, BfdState, SessionState, Status};
 use crate::control::client::PATIENCE;
+use crate::control::routes;
 
 pub(super) fn status(args: &ClientArgs) -> Result<(), Failure> {
-    let status: Status = block_on(args.client(PATIENCE).get("/v1/status"))??;
+    let status = block_on(args.client(PATIENCE).call(&routes::STATUS, &()))??;
     if args.json { print_json(&status) } else { print(&render(&status)) }
 }
 
@@ -15,7 +16,7 @@ const BFD_COLUMN: usize = 4;
 
 /// What is wrong with a BFD session that is not up, or will soon not be.
 fn bfd_note(bfd: &Bfd) -> Option<String> {
-    let down = (bfd.state != "Up").then(|| {
+    let down = (bfd.state != BfdState::Up).then(|| {
         let change = bfd.last_change.clone();
         change.unwrap_or_else(|| "no packet from the router yet; is it configured there?".to_owned())
     });
@@ -52,7 +53,7 @@ fn render(status: &Status) -> String {
     // Below the table: with an IPv6 address in it there is no room left.
     let mut notes = String::new();
     for (name, peer) in &status.peers {
-        let established = peer.state == "Established";
+        let established = peer.state == SessionState::Established;
         let bfd_note = || peer.bfd.as_ref().and_then(bfd_note);
         let note = match (established, peer.withheld.len()) {
             (false, _) => peer.last_error.clone(),
@@ -70,12 +71,12 @@ fn render(status: &Status) -> String {
             name.clone(),
             peer.address.map_or_else(|| peer.interface.clone().unwrap_or_default(), |ip| ip.to_string()),
             peer.peer_as.map_or_else(|| "external".to_owned(), |asn| asn.to_string()),
-            peer.state.clone(),
+            peer.state.to_string(),
             age(peer.since_ms),
             peer.advertised.to_string(),
         ];
         if with_bfd {
-            let bfd = peer.bfd.as_ref().map_or_else(|| "-".to_owned(), |bfd| bfd.state.clone());
+            let bfd = peer.bfd.as_ref().map_or_else(|| "-".to_owned(), |bfd| bfd.state.to_string());
             row.insert(BFD_COLUMN, bfd);
         }
         peers.add_row(row);
@@ -90,7 +91,7 @@ fn render(status: &Status) -> String {
         vips.add_row([
             entry.vip.short(),
             entry.service.clone(),
-            entry.state.clone(),
+            entry.state.to_string(),
             age(entry.since_ms),
             format!("{}/{}", entry.sent_to, status.peers.len()),
             output::why(entry),
@@ -111,7 +112,7 @@ mod tests {
             address: Some("2001:db8:0:1::1".parse().unwrap()),
             interface: None,
             peer_as: Some(65000),
-            state: state.to_owned(),
+            state: state.into(),
             since_ms: 3_661_000,
             hold_time: Some(9),
             families: vec!["ipv4-unicast".to_owned()],
@@ -133,7 +134,7 @@ mod tests {
 
     fn bfd(state: &str, last_change: Option<&str>) -> Bfd {
         Bfd {
-            state: state.to_owned(),
+            state: state.into(),
             since_ms: 100,
             transmit_us: Some(50_000),
             detection_us: Some(150_000),
@@ -146,7 +147,7 @@ mod tests {
 
     fn check(state: &str, degraded: Option<&str>, held_ms: Option<u64>) -> Check {
         Check {
-            state: state.to_owned(),
+            state: state.into(),
             since_ms: Some(12_000),
             degraded: degraded.map(str::to_owned),
             held_ms,

@@ -83,11 +83,6 @@ impl Names {
     }
 }
 
-/// A caller whose name does not matter, because nothing follows from the question.
-pub(super) fn anonymous(credentials: UCred) -> Caller {
-    Caller { uid: credentials.uid(), pid: credentials.pid(), name: unnamed(credentials.uid()) }
-}
-
 fn unnamed(uid: u32) -> String {
     format!("uid {uid}")
 }

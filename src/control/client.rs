@@ -9,7 +9,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
@@ -17,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::api::Refusal;
 use super::caller;
+use super::routes::{self, Ask, Route};
 
 /// How long an answer may take, unless the caller says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,32 +91,21 @@ impl Client {
         Self { socket, patience }
     }
 
-    /// Asks for `path`.
+    /// Sends a request to a route, and waits for its answer.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.call(Method::GET, path, Bytes::new()).await
-    }
-
-    /// Sends `body` to `path`.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn post<T: DeserializeOwned>(
+    pub async fn call<Q: Ask, A: DeserializeOwned>(
         &self,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<T, ClientError> {
-        self.call(Method::POST, path, serde_json::to_vec(body)?.into()).await
-    }
-
-    async fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<T, ClientError> {
+        route: &Route<Q, A>,
+        request: &Q,
+    ) -> Result<A, ClientError> {
+        let (parameter, body) = request.write()?;
+        let method = match route.method() {
+            routes::Method::Get => Method::GET,
+            routes::Method::Post => Method::POST,
+        };
+        let (path, body) = (route.target(&parameter), Bytes::from(body));
         let silent = || ClientError::Silent {
             path: self.socket.clone(),
             within: self.patience,
@@ -124,7 +113,7 @@ impl Client {
         };
         let until = Instant::now() + self.patience;
         loop {
-            let asked = timeout_at(until, self.ask(&method, path, &body)).await;
+            let asked = timeout_at(until, self.ask(&method, &path, &body)).await;
             let (status, body) = asked.map_err(|_over| silent())??;
             if status == StatusCode::OK {
                 return Ok(serde_json::from_slice(&body)?);
@@ -200,7 +189,6 @@ mod tests {
     use socket2::{Domain, SockAddr, Socket, Type};
 
     use super::*;
-    use crate::control::api::{Done, Status};
 
     #[tokio::test]
     async fn a_daemon_that_stands_still_is_given_up_also_when_others_fill_its_queue() {
@@ -210,7 +198,7 @@ mod tests {
         daemon.bind(&SockAddr::unix(&path).unwrap()).unwrap();
         daemon.listen(1).unwrap();
         let client = Client::new(path.clone(), Duration::from_millis(30));
-        let silent = client.get::<Status>("/v1/status").await.unwrap_err();
+        let silent = client.call(&routes::STATUS, &()).await.unwrap_err();
         assert_eq!(
             silent.to_string(),
             format!("vipcast does not answer on {}: no answer within 30ms", path.display())
@@ -219,7 +207,7 @@ mod tests {
         while let Ok(other) = UnixStream::connect(&path).await {
             others.push(other);
         }
-        let silent = client.post::<Done>("/v1/reload", &()).await.unwrap_err();
+        let silent = client.call(&routes::RELOAD, &()).await.unwrap_err();
         let hint = silent.hint().unwrap_or_default();
         assert!(hint.ends_with("; it does not carry the command out later"), "{silent}: {hint}");
         std::fs::remove_file(path).unwrap();

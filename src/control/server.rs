@@ -1,36 +1,49 @@
-//! The server: one task that accepts, one a connection, one for the status, one that looks after the file of the socket
-//! (`control::upkeep`). A request goes to the daemon and waits for its answer; tasks may be dropped at any await, the
-//! daemon then answers into the void.
+//! The server, on a thread of its own: one task that accepts, one a connection, one that makes answers from snapshots, one that
+//! looks after the file of the socket (`control::upkeep`). An order goes to the daemon and waits for its answer; tasks may be
+//! dropped at any await, the daemon then answers into the void.
+//!
+//! ```text
+//!  thread api                                             main
+//!  client ─► connection ─┬─ read ──► board ── Request::Snapshot ─► the loop clones what it knows
+//!                        │             ▲ └─────── Snapshot ◄──────┘
+//!                        └─ order ─────┴───── Request::Order ────► the node
+//! ```
+//!
+//! So no client costs the loop more than one snapshot at a time, and an order what it takes.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::Full;
-use hyper::Response;
 use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tracing::debug;
 use vipcast_node::model::Control;
 
+use super::answer::{Answer, Refused, Why, of_order, rendered};
 use super::api::Refusal;
 use super::board::Board;
 use super::caller::{self, Names};
 use super::crowd::{Admission, Crowd, Id, MOST};
 use super::line::Line;
-pub use super::request::{Answer, Command, Reply, Request, parse_vip};
-use super::request::{Body, command};
+use super::request::asked;
+pub use super::request::{Reply, Request};
+use super::routes::{Asked, Order};
 use super::upkeep::{Upkeep, Where};
 
 use crate::log::{note, trouble};
@@ -56,9 +69,10 @@ const REFUSAL_TAKES: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Server {
     place: Where,
-    tasks: Vec<JoinHandle<()>>,
-    /// Ends when the task and every connection have.
-    connections: mpsc::Receiver<Infallible>,
+    /// Dropped, it ends the thread.
+    stop: Option<oneshot::Sender<Infallible>>,
+    /// Ends with the thread.
+    ended: oneshot::Receiver<Infallible>,
 }
 
 impl Server {
@@ -66,47 +80,69 @@ impl Server {
     /// commands help, and no route depends on them. Waits for the first attempt, a few seconds at most.
     pub async fn start(control: &Control) -> (Self, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let (open, connections) = mpsc::channel(1);
         let (new, listeners) = mpsc::channel(1);
-        let board = Arc::new(Board::default());
-        let hall = Hall {
-            requests: requests.clone(),
-            names: Names::new(),
-            board: Arc::clone(&board),
-            crowd: Arc::default(),
-            open,
-            lobby: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
-        };
         let (upkeep, place, tried) = Upkeep::new(control.clone(), new);
-        let tasks = vec![
-            tokio::spawn(hall.accept(listeners)),
-            tokio::spawn(async move { board.serve(requests).await }),
-            tokio::spawn(upkeep.run()),
-        ];
+        let (stop, stopped) = oneshot::channel();
+        let (running, ended) = oneshot::channel();
+        let work = move || {
+            let _running: oneshot::Sender<Infallible> = running;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(serve(requests, listeners, upkeep, stopped)),
+                Err(error) => trouble!(%error, "running without the control socket: its thread cannot begin"),
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("api".to_owned()).spawn(work) {
+            trouble!(%error, "running without the control socket: it has no thread");
+        }
         // An error says that the task is gone, and then nobody tells more.
         drop(tried.await);
-        (Self { place, tasks, connections }, receiver)
+        (Self { place, stop: Some(stop), ended }, receiver)
     }
 
     /// Accepts nothing more and waits until the answers that were given have left, a second at most.
     pub async fn finish(mut self) {
-        self.abort();
-        // Whoever keeps a connection open does not keep us.
-        let _all_gone = tokio::time::timeout(FINISH, self.connections.recv()).await;
-    }
-
-    fn abort(&self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.stop = None;
+        // Whoever keeps a connection open does not keep us, nor does the thread.
+        let _ended = tokio::time::timeout(FINISH * 2, &mut self.ended).await;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.abort();
+        self.stop = None;
         self.place.remove();
     }
+}
+
+/// All that the thread does.
+async fn serve(
+    requests: mpsc::Sender<Request>,
+    listeners: mpsc::Receiver<UnixListener>,
+    upkeep: Upkeep,
+    stopped: oneshot::Receiver<Infallible>,
+) {
+    // Ends when the task and every connection have.
+    let (open, mut connections) = mpsc::channel(1);
+    let board = Arc::new(Board::default());
+    let hall = Hall {
+        requests: requests.clone(),
+        names: Names::new(),
+        board: Arc::clone(&board),
+        crowd: Arc::default(),
+        open,
+        lobby: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
+    };
+    let tasks = [
+        tokio::spawn(hall.accept(listeners)),
+        tokio::spawn(async move { board.serve(requests).await }),
+        tokio::spawn(upkeep.run()),
+    ];
+    // It is never sent, only dropped.
+    drop(stopped.await);
+    tasks.iter().for_each(JoinHandle::abort);
+    // Whoever keeps a connection open does not keep us.
+    let _all_gone = tokio::time::timeout(FINISH, connections.recv()).await;
 }
 
 type Present = Arc<Mutex<(Crowd, BTreeMap<Id, AbortHandle>)>>;
@@ -303,47 +339,48 @@ impl Desk {
     async fn serve(self, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let claim = request.headers().get(caller::CLAIM).and_then(|claim| claim.to_str().ok());
         let claim = claim.map(str::to_owned);
+        let path = request.uri().path().to_owned();
         let seat = Arc::clone(&self.seat);
-        let answer = match command(request).await {
-            Ok(command) => {
+        let answer = match asked(request).await {
+            Ok(asked) => {
                 unpoisoned(&seat.crowd).0.works(seat.id);
-                self.ask(command, claim).await
+                match asked {
+                    Asked::Read(reading) => self.board.read(path, reading).await,
+                    Asked::Do(order) => self.carry_out(order, claim).await,
+                }
             }
-            Err(answer) => answer,
+            Err(refused) => Err(refused),
         };
         unpoisoned(&seat.crowd).0.answered(seat.id, Instant::now());
-        let body = match answer.body {
-            Body::Text(text) => text.into(),
-            Body::Shared(bytes) => bytes,
-            Body::Status(status) => serde_json::to_vec_pretty(&status).unwrap_or_default().into(),
-        };
-        let mut response = Response::new(Full::new(body));
-        *response.status_mut() = answer.code;
-        let json = hyper::header::HeaderValue::from_static("application/json");
-        response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
-        Ok(response)
+        Ok(response(answer))
     }
 
-    async fn ask(self, command: Command, claim: Option<String>) -> Answer {
-        let stopping = Refusal { error: "the daemon is stopping".to_owned(), hint: None };
-        let claim = match &command {
-            Command::Status => {
-                let answer = self.board.status(caller::anonymous(self.credentials)).await;
-                return answer.unwrap_or_else(|| Answer::conflict(&stopping));
-            }
-            Command::Do { by, .. } => claim.or_else(|| by.clone()),
-            Command::Explain(_) => claim,
-        };
-        let caller = match command.changes() {
-            true => self.names.caller(self.credentials, claim.as_deref()).await,
-            false => caller::anonymous(self.credentials),
-        };
-        let (answer, receiver) = Reply::to(Some(self.line));
-        if self.requests.send(Request { command, caller, answer }).await.is_err() {
-            return Answer::conflict(&stopping);
-        }
-        receiver.await.unwrap_or_else(|_dropped| Answer::conflict(&stopping))
+    async fn carry_out(self, Order { command, by }: Order, claim: Option<String>) -> Answer {
+        let caller = self.names.caller(self.credentials, claim.or(by).as_deref()).await;
+        let (reply, receiver) = Reply::to(self.line);
+        let order = Request::Order { command, caller, reply };
+        self.requests.send(order).await.map_err(|_closed| Refused::stopping())?;
+        receiver.await.map_or_else(|_dropped| Err(Refused::stopping()), of_order)
     }
+}
+
+fn response(answer: Answer) -> Response<Full<Bytes>> {
+    let (code, body, allowed) = match answer {
+        Ok(body) => (StatusCode::OK, body, None),
+        Err(Refused { why, refusal }) => {
+            let body = rendered(&refusal).unwrap_or_default().into();
+            let allowed = if let Why::NotAllowed(methods) = &why { Some(methods.clone()) } else { None };
+            (why.code(), body, allowed)
+        }
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(allowed) = allowed.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
+        headers.insert(ALLOW, allowed);
+    }
+    response
 }
 
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

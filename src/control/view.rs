@@ -1,15 +1,16 @@
-//! Facts as answers: pure functions from what the engine and the peers know to what the control socket says.
+//! Facts as answers: pure functions from a [`Snapshot`] to what the control socket says.
+
+mod words;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::bfd;
-use vipcast_bgp::net::bfd::{Report, SessionReport};
-use vipcast_bgp::{PeerStatus, State, Whose};
+use vipcast_bgp::net::bfd::SessionReport;
+use vipcast_bgp::{PeerStatus, State};
 use vipcast_node::engine::reach;
 use vipcast_node::engine::{Drain, Engine, Everything, Kind, Owner, Standing, Verdict, Wanted};
 use vipcast_node::health::report::HealthState;
@@ -18,55 +19,11 @@ use vipcast_node::names::{CheckName, PeerName};
 use vipcast_node::peers::reduced_offer;
 use vipcast_node::vip::Vip;
 
-use super::api;
+use super::answer::{Refused, Why};
+use super::api::{self, Refusal};
+use super::snapshot::{PeerInfo, Snapshot, Surroundings};
 use crate::check::lateness::Lateness;
-use crate::check::telling::{Latest, Numbers};
-
-/// A running peer as the view needs it.
-#[derive(Debug, Clone)]
-pub struct PeerInfo {
-    /// Its settings.
-    pub peer: model::Peer,
-    /// Its status.
-    pub status: PeerStatus,
-    /// What to look at, when it is down.
-    pub hint: Option<String>,
-    /// Why it does not even run.
-    pub waits: Option<String>,
-}
-
-impl PeerInfo {
-    /// A peer that does not run, since then, and why.
-    pub fn waiting(peer: model::Peer, reason: String, since: Instant) -> Self {
-        let status = PeerStatus::idle(since);
-        Self { peer, status, hint: None, waits: Some(reason) }
-    }
-}
-
-/// What the daemon knows beside the engine.
-#[derive(Debug)]
-pub struct Surroundings {
-    /// Running peers.
-    pub peers: BTreeMap<PeerName, PeerInfo>,
-    /// BFD sessions by the peer's name.
-    pub bfd: Option<Report>,
-    /// Our BGP identifier.
-    pub router_id: Option<Ipv4Addr>,
-    /// What is not as it should be, in words.
-    pub warnings: Vec<String>,
-    /// VIPs that another daemon on this host announces while they are withheld here, and what is to be said of each.
-    pub announced_by_others: BTreeMap<Vip, String>,
-    /// When the daemon started.
-    pub started: Instant,
-    /// The configuration file.
-    pub config: String,
-    /// How punctual the checks are.
-    pub probes: api::Probes,
-    /// The numbers of results that changed nothing.
-    pub latest: Latest,
-    /// What is not saved, in words.
-    pub unsaved: Option<String>,
-}
+use crate::check::telling::Numbers;
 
 /// The punctuality of the checks, as it is told.
 pub fn probes(lateness: &Lateness) -> api::Probes {
@@ -75,7 +32,8 @@ pub fn probes(lateness: &Lateness) -> api::Probes {
 }
 
 /// The whole status.
-pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Status {
+pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
+    let now = *at;
     let checks = engine.config().checks.keys();
     let standing: BTreeMap<_, _> = engine.standing().iter().collect();
     api::Status {
@@ -84,7 +42,7 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
         warnings: around.warnings.clone(),
         uptime_ms: ms(around.started, now),
         config: around.config.clone(),
-        shutdown: engine.facts().shutdown.map(|phase| phase.word().to_owned()),
+        shutdown: engine.facts().shutdown.map(Into::into),
         restarting: engine.is_restarting(),
         peers: around
             .peers
@@ -105,13 +63,19 @@ pub fn status(engine: &Engine, around: &Surroundings, now: Instant) -> api::Stat
     }
 }
 
-/// The facts behind the verdict about one VIP; `None` when it is not configured.
-pub fn explain(
-    engine: &Engine,
-    around: &Surroundings,
-    prefix: IpNet,
-    now: Instant,
-) -> Option<api::Explanation> {
+/// The facts behind the verdict about one VIP.
+///
+/// # Errors
+/// No service has it.
+pub fn explain(snapshot: &Snapshot, vip: IpNet) -> Result<api::Explanation, Refused> {
+    facts_behind(snapshot, vip).ok_or_else(|| {
+        let refusal = Refusal::new(format!("no service has the VIP {vip}"), "`vipcast status` lists them");
+        Refused::new(Why::NotFound, refusal)
+    })
+}
+
+fn facts_behind(Snapshot { engine, around, at, .. }: &Snapshot, prefix: IpNet) -> Option<api::Explanation> {
+    let now = *at;
     let (prefix, standing) = engine.standing().get_key_value(&prefix)?;
     let service = engine.config().services.get(&standing.service)?;
     let names = service.checks.checks(Some(prefix));
@@ -157,10 +121,10 @@ fn vip(engine: &Engine, around: &Surroundings, prefix: &Vip, standing: &Standing
     api::Vip {
         vip: *prefix,
         service: standing.service.to_string(),
-        verdict: verdict.word().to_owned(),
-        state: reach::word(verdict, sent_to).to_owned(),
+        verdict: verdict.into(),
+        state: words::state(verdict, sent_to),
         since_ms: ms(standing.since, now),
-        reason: verdict.reason().map(|reason| reason.name().to_owned()),
+        reason: verdict.reason().map(Into::into),
         why: engine.why(prefix, now),
         bound: is_bound(engine, prefix, standing),
         sent_to,
@@ -174,12 +138,7 @@ fn heard(name: &PeerName, info: &PeerInfo, prefix: &Vip) -> Option<api::Heard> {
     let (plain, large) = (path.communities.iter(), path.large_communities.iter());
     Some(api::Heard {
         peer: name.to_string(),
-        whose: match path.whose {
-            Whose::Other => "other",
-            Whose::Ours => "ours",
-            Whose::Unclear => "unclear",
-        }
-        .to_owned(),
+        whose: path.whose.into(),
         next_hop: path.next_hop,
         as_path: path.as_path.iter().map(|asn| asn.0).collect(),
         more_asns: path.more_asns,
@@ -230,7 +189,7 @@ fn bfd_of(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::B
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let status = &session.status;
     Some(api::Bfd {
-        state: status.state.to_string(),
+        state: status.state.into(),
         since_ms: ms(status.since, now),
         transmit_us: status.transmit_interval.map(micros),
         detection_us: status.detection_time.map(micros),
@@ -261,7 +220,7 @@ fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
             .peer_as
             .or_else(|| status.session.as_ref().map(|session| session.peer_as))
             .map(|asn| asn.0),
-        state: status.state.to_string(),
+        state: status.state.into(),
         since_ms: ms(status.since, now),
         hold_time: status.session.as_ref().map(|session| session.hold_time),
         families: status.session.iter().flat_map(|s| &s.families).map(ToString::to_string).collect(),
@@ -301,8 +260,8 @@ fn peer_view(
         !announced && status.state == State::Established && !status.withheld.contains_key(&prefix.prefix());
     let why = if sent || nothing_wanted { None } else { not_sent(info, prefix) };
     let session = around.bfd.as_ref().and_then(|report| report.sessions.get(name.as_str()));
-    let bfd = session.map(|session| session.status.state.to_string());
-    api::PeerView { state: status.state.to_string(), sent, why, bfd }
+    let bfd = session.map(|session| session.status.state.into());
+    api::PeerView { state: status.state.into(), sent, why, bfd }
 }
 
 /// Whether a router has a VIP: what the engine knows, and what the session has found since.
@@ -360,7 +319,7 @@ fn check(engine: &Engine, around: &Surroundings, name: &CheckName, now: Instant)
         told.map(|told| around.latest.of(name).filter(|latest| latest.at > told.at).unwrap_or(told));
     let state = fact.map_or(HealthState::Unknown, |fact| fact.state);
     api::Check {
-        state: state_word(state).to_owned(),
+        state: state.into(),
         since_ms: fact.map(|fact| ms(fact.since, now)),
         degraded: fact.and_then(|fact| fact.degraded.clone()),
         held_ms: fact
@@ -370,16 +329,6 @@ fn check(engine: &Engine, around: &Surroundings, name: &CheckName, now: Instant)
         detail: fact.map(|fact| fact.outcome.detail.clone()),
         took_ms: numbers.map(|Numbers { took, .. }| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         ago_ms: numbers.map(|Numbers { at, .. }| ms(at, now)),
-    }
-}
-
-fn state_word(state: HealthState) -> &'static str {
-    match state {
-        HealthState::Unknown => "unknown",
-        HealthState::Rising => "rising",
-        HealthState::Up => "up",
-        HealthState::Falling => "falling",
-        HealthState::Down => "down",
     }
 }
 

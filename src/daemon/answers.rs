@@ -1,19 +1,20 @@
-//! Requests of the control socket: what is only asked is answered here, from what is known; what is to be done goes to the
-//! node under a ticket.
+//! Requests of the control socket: whoever only asks is given a snapshot of what is known; what is to be done goes to the node
+//! under a ticket.
 
 use std::collections::BTreeMap;
 
 use tracing::debug;
-use vipcast_node::commands::{Answer as Said, Command as Wish, Refusal};
+use vipcast_bgp::net::clock;
+use vipcast_node::commands::{Answer as Said, Command};
 use vipcast_node::input::Input;
 use vipcast_node::jobs::{Ticket, Unsaved};
 use vipcast_node::peers::Waits;
 
 use super::Daemon;
 use crate::control::Caller;
-use crate::control::api::Done;
-use crate::control::server::{Answer, Command, Reply, Request};
-use crate::control::view::{self, PeerInfo, Surroundings};
+use crate::control::server::{Reply, Request};
+use crate::control::snapshot::{PeerInfo, Snapshot, Surroundings};
+use crate::control::view;
 
 /// Those who wait for an answer of the node.
 #[derive(Debug, Default)]
@@ -32,13 +33,9 @@ impl Waiting {
 
     /// Answers whoever holds a ticket.
     pub(super) fn answer(&mut self, ticket: Ticket, said: Said) {
-        let Some(reply) = self.replies.remove(&ticket) else { return };
-        reply.send(match said {
-            Said::Done { message, warning } => Answer::ok(&Done { message, warning }),
-            Said::NotFound(refusal) => Answer::not_found(&refusal),
-            Said::BadRequest(refusal) => Answer::bad_request(&refusal),
-            Said::Conflict(refusal) => Answer::conflict(&refusal),
-        });
+        if let Some(reply) = self.replies.remove(&ticket) {
+            reply.send(said);
+        }
     }
 
     /// Those who have gone since, and do not want it done any more.
@@ -49,33 +46,31 @@ impl Waiting {
 }
 
 impl Daemon {
-    /// What a request is to the node; one that only asks is answered at once.
-    pub(super) fn request(&mut self, Request { command, caller, answer }: Request) -> Option<Input> {
-        if answer.is_abandoned() {
-            debug!(?command, by = %caller, "not carried out: the caller has given up");
-            return None;
+    /// What a request is to the node; one that only asks is given all that is known, and the rest is done elsewhere.
+    pub(super) fn request(&mut self, request: Request) -> Option<Input> {
+        match request {
+            Request::Snapshot(asker) => {
+                if !asker.is_closed() {
+                    // Whoever asked may have gone meanwhile.
+                    drop(asker.send(Box::new(self.snapshot())));
+                }
+                None
+            }
+            Request::Order { command, caller, reply } => {
+                if reply.is_abandoned() {
+                    debug!(?command, by = %caller, "not carried out: the caller has given up");
+                    return None;
+                }
+                let by = who(&command, caller);
+                Some(Input::Command { ticket: self.waiting.take_in(reply), by, command })
+            }
         }
-        let wish = match command {
-            Command::Status => {
-                let status = view::status(self.node.engine(), &self.surroundings(), self.now.mono);
-                answer.send(Answer::status(status));
-                return None;
-            }
-            Command::Explain(vip) => {
-                let around = self.surroundings();
-                answer.send(match view::explain(self.node.engine(), &around, vip, self.now.mono) {
-                    Some(explanation) => Answer::ok(&explanation),
-                    None => Answer::not_found(&Refusal::new(
-                        format!("no service has the VIP {vip}"),
-                        "`vipcast status` lists them",
-                    )),
-                });
-                return None;
-            }
-            Command::Do { wish, by: _ } => wish,
-        };
-        let by = who(&wish, caller);
-        Some(Input::Command { ticket: self.waiting.take_in(answer), by, command: wish })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let (engine, around) = (self.node.engine().clone(), self.surroundings());
+        let took = clock::now().saturating_duration_since(self.now.mono);
+        Snapshot { engine, around, at: self.now.mono, took }
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -132,6 +127,6 @@ impl Daemon {
 }
 
 /// Who is behind a command, as it is told: of a restart the process too, because it may be a script.
-fn who(wish: &Wish, caller: Caller) -> String {
-    if *wish == Wish::Restart { caller.to_string() } else { caller.name }
+fn who(command: &Command, caller: Caller) -> String {
+    if *command == Command::Restart { caller.to_string() } else { caller.name }
 }

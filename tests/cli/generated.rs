@@ -1,4 +1,4 @@
-//! What is made from the code and committed: the tables of the reference, the schema, and all that is made from the commands.
+//! What is made from the code and committed: the tables of the reference, the schema, the document of the API, and all that is made from the commands.
 //! `tests/run --write` writes it anew.
 //!
 //! A table stands between `<!-- keys: SECTION -->` and `<!-- end of keys -->`; with `<!-- keys: SECTION: KEY KEY -->` it has these
@@ -13,6 +13,7 @@ use std::fs;
 use std::path::Path;
 
 use vipcast::config::keys::{schema, table};
+use vipcast::control::openapi;
 
 use super::root;
 
@@ -110,8 +111,10 @@ fn the_tables_of_the_reference_are_those_of_the_code_and_have_every_key() {
 }
 
 #[test]
-fn the_schema_is_that_of_the_code() {
-    let mut text = serde_json::to_string_pretty(&schema::schema()).expect("plain data");
-    text.push('\n');
-    settle(&root().join("packaging/vipcast.schema.json"), &text);
+fn the_schema_and_the_document_of_the_api_are_those_of_the_code() {
+    for (name, made) in [("schema", schema::schema()), ("openapi", openapi::document())] {
+        let mut text = serde_json::to_string_pretty(&made).expect("plain data");
+        text.push('\n');
+        settle(&root().join(format!("packaging/vipcast.{name}.json")), &text);
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::traffic::Health;
 use vipcast_lab::{
     EchoServer, Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet, Toggle,
@@ -145,7 +146,7 @@ fn everything(
     edge.set_link(interface, Toggle::Down)?;
     lab.until("the session to end", SOON, || {
         let state = &node.status()?.peers["tor"].state;
-        ensure!(state != "Established", "{state}");
+        ensure!(*state != SessionState::Established, "{state}");
         Ok(())
     })?;
     edge.set_link(interface, Toggle::Up)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{Lab, Neighbor, RouterConfig, RouterKind, Subnet};
 
@@ -121,7 +122,7 @@ fn port_taken(lab: &Lab) -> Result<()> {
     })?;
     holds("the session to stay", Duration::from_millis(200), || {
         let status = node.status()?;
-        ensure!(status.peers["tor"].state == "Established", "{status:?}");
+        ensure!(status.peers["tor"].state == SessionState::Established, "{status:?}");
         Ok(())
     })?;
     ensure!(edge.run(["ss", "-Hltn", "sport = :179"])?.lines().count() == 2, "not both families");

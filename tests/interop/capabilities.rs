@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::traffic::ClientOptions;
 use vipcast_lab::{Client, EchoServer, Lab, Neighbor, Path, Router, RouterConfig, RouterKind, Subnet};
 
@@ -125,7 +126,7 @@ fn refresh(lab: &Lab, kind: RouterKind) -> Result<()> {
         })?;
     }
     let after = node.status()?.peers["tor"].clone();
-    ensure!(after.state == "Established" && after.since_ms > before.since_ms, "{after:?}");
+    ensure!(after.state == SessionState::Established && after.since_ms > before.since_ms, "{after:?}");
     wait_path(lab, &*router, VIP4, |path| path.next_hop == edge4)?;
     wait_path(lab, &*router, VIP6, |_| true)
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use vipcast::control::api::{CheckState, SessionState};
 use vipcast_lab::wait::holds;
 use vipcast_lab::{Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet};
 
@@ -91,7 +92,7 @@ impl<'a> Site<'a> {
             let status = node.status()?;
             ensure!(asked.elapsed() < PROMPT, "status took {:?}", asked.elapsed());
             let tor = status.peers.get("tor").context("no peer")?;
-            ensure!(tor.state == "Established", "{tor:?}");
+            ensure!(tor.state == SessionState::Established, "{tor:?}");
             ensure!(Duration::from_millis(tor.since_ms) >= begin.elapsed(), "another session: {tor:?}");
             ensure!(self.has_route()?, "the route is gone");
             Ok(())
@@ -208,7 +209,7 @@ fn idle_clients(lab: &Lab) -> Result<()> {
         let status = node.status()?;
         ensure!(asked.elapsed() < PROMPT, "status took {:?}", asked.elapsed());
         let check = status.checks.get("program").context("no check")?;
-        ensure!(check.state == "up", "{check:?}");
+        ensure!(check.state == CheckState::Up, "{check:?}");
         Ok(())
     };
     lab.until("the check to be up", SOON, is_up)?;

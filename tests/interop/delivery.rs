@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::{Verdict, VipState};
 use vipcast_lab::{Host, Lab, Link, Neighbor, RouterConfig, RouterKind, Subnet};
 
 use crate::node::Node;
@@ -98,7 +99,7 @@ fn small_mtu(lab: &Lab) -> Result<()> {
         ensure!(tor.advertised == 0, "{} of {VIPS} are called sent", tor.advertised);
         ensure!(tor.unacknowledged.as_deref().is_some_and(|what| what.ends_with(words)), "{tor:?}");
         ensure!(
-            status.vips.iter().all(|vip| vip.state == "ready" && vip.sent_to == 0),
+            status.vips.iter().all(|vip| vip.state == VipState::Ready && vip.sent_to == 0),
             "{:?}",
             status.vips[0]
         );
@@ -114,7 +115,10 @@ fn small_mtu(lab: &Lab) -> Result<()> {
         let tor = &status.peers["tor"];
         ensure!((tor.advertised, &tor.unacknowledged) == (VIPS, &None), "{tor:?}");
         ensure!(router.routes()?.len() == VIPS, "{} routes", router.routes()?.len());
-        ensure!(status.vips.iter().all(|vip| vip.state == "announced" && vip.not_at.is_empty()), "announced");
+        ensure!(
+            status.vips.iter().all(|vip| vip.state == VipState::Announced && vip.not_at.is_empty()),
+            "announced"
+        );
         Ok(())
     })
 }
@@ -138,11 +142,11 @@ fn ready(lab: &Lab) -> Result<()> {
         };
         let (v4, v6) = (shown(VIP4)?, shown(VIP6)?);
         ensure!(
-            (v4.state.as_str(), v4.verdict.as_str(), v4.sent_to) == ("announced", "announced", 1),
+            (&v4.state, &v4.verdict, v4.sent_to) == (&VipState::Announced, &Verdict::Announced, 1),
             "{v4:?}"
         );
         ensure!(v4.not_at.keys().eq(["gone"]), "{v4:?}");
-        ensure!((v6.state.as_str(), v6.verdict.as_str(), v6.sent_to) == ("ready", "announced", 0), "{v6:?}");
+        ensure!((&v6.state, &v6.verdict, v6.sent_to) == (&VipState::Ready, &Verdict::Announced, 0), "{v6:?}");
         ensure!(v6.not_at.get("tor").is_some_and(|why| why == family), "{v6:?}");
         Ok(())
     })?;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::{CheckState, Reason};
 use vipcast_lab::{Client, EchoServer, Host, Lab, Neighbor, RouterConfig, RouterKind, Signal, Subnet};
 
 use crate::node::Node;
@@ -91,7 +92,7 @@ fn standby(lab: &Lab, kind: RouterKind) -> Result<()> {
     let address: IpAddr = VIP.parse()?;
     lab.until("the standby to have found that it is one", SOON, || {
         let explained = standby.node.explain(address)?.vip;
-        ensure!(explained.reason.as_deref() == Some("standby") && explained.sent_to == 1, "{explained:?}");
+        ensure!(explained.reason == Some(Reason::Standby) && explained.sent_to == 1, "{explained:?}");
         Ok(())
     })?;
 
@@ -105,7 +106,7 @@ fn standby(lab: &Lab, kind: RouterKind) -> Result<()> {
     let _service = active.service()?;
     lab.until("the active node to be held back", SOON, || {
         let explained = active.node.explain(address)?.vip;
-        ensure!(explained.reason.as_deref() == Some("held_back"), "{explained:?}");
+        ensure!(explained.reason == Some(Reason::HeldBack), "{explained:?}");
         ensure!(explained.sent_to == 1, "{explained:?}");
         Ok(())
     })?;
@@ -117,7 +118,7 @@ fn standby(lab: &Lab, kind: RouterKind) -> Result<()> {
     active.node.start_again()?;
     lab.until("the active node to be held back again", SOON, || {
         let explained = active.node.explain(address)?.vip;
-        ensure!(explained.reason.as_deref() == Some("held_back") && explained.sent_to == 1, "{explained:?}");
+        ensure!(explained.reason == Some(Reason::HeldBack) && explained.sent_to == 1, "{explained:?}");
         Ok(())
     })?;
     carried_by(&standby)?;
@@ -164,7 +165,7 @@ services:
             let length = routes.get(&vip).and_then(|paths| paths.first()).map(|path| path.as_path.len());
             let explained = node.explain(address)?;
             ensure!(
-                length == wanted && explained.vip.reason.as_deref() == reason,
+                length == wanted && explained.vip.reason == reason.map(Reason::from),
                 "{routes:?} {explained:?}"
             );
             Ok(explained)
@@ -187,7 +188,10 @@ services:
     edge.write_file("behaviour", "true")?;
     lab.until("the check to be held down", SOON, || {
         let check = &node.explain(address)?.checks["slow"];
-        ensure!(check.state == "rising" && check.held_ms.is_some_and(|held| held <= 1000), "{check:?}");
+        ensure!(
+            check.state == CheckState::Rising && check.held_ms.is_some_and(|held| held <= 1000),
+            "{check:?}"
+        );
         Ok(())
     })?;
     path(Some(3), Some("warming_up"))?;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use libtest_mimic::Trial;
 use nix::sched::{CloneFlags, setns};
+use vipcast::control::api::CheckState;
 use vipcast_lab::{Host, Lab, trial};
 
 use crate::SOON;
@@ -62,7 +63,7 @@ fn answer(mut stream: TcpStream, hangs: &AtomicBool) {
 }
 
 /// The states of the checks by what stands before the dash of their names, with what they last saw.
-fn states(node: &Node) -> Result<BTreeMap<String, Vec<(String, String)>>> {
+fn states(node: &Node) -> Result<BTreeMap<String, Vec<(CheckState, String)>>> {
     let mut states = BTreeMap::<String, Vec<_>>::new();
     for (name, check) in node.status()?.checks {
         let kind = name.split('-').next().unwrap_or_default().to_owned();
@@ -76,7 +77,7 @@ fn all_are(node: &Node, wanted: &[(&str, &[&str])]) -> Result<()> {
     let states = states(node)?;
     for (kind, wanted) in wanted {
         let others: Vec<_> =
-            states[*kind].iter().filter(|(state, _)| !wanted.contains(&state.as_str())).collect();
+            states[*kind].iter().filter(|(state, _)| !wanted.contains(&state.word())).collect();
         ensure!(others.is_empty(), "{} of {kind}, like {:?}", others.len(), others[0]);
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::{BfdState, SessionState};
 use vipcast_lab::{
     Bfd, Client, EchoServer, Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet,
 };
@@ -80,7 +81,7 @@ impl<'a> Site<'a> {
         self.node.wait_established(self.lab, "tor", SOON)?;
         self.lab.until("BFD to be up on both ends", SOON, || {
             let bfd = self.node.status()?.peers["tor"].bfd.clone().context("no BFD session")?;
-            ensure!(bfd.state == "Up", "{bfd:?}");
+            ensure!(bfd.state == BfdState::Up, "{bfd:?}");
             let theirs = self.router.bfd(self.edge4)?;
             ensure!(theirs.state == "up", "{theirs:?}");
             Ok(())
@@ -162,7 +163,7 @@ fn dead_router(lab: &Lab) -> Result<()> {
         site.tor.isolate()?;
         lab.until("our session to end", SOON, || {
             let state = || anyhow::Ok(site.node.status()?.peers["tor"].state.clone());
-            ensure!(downs() > before || state()? != "Established", "still up");
+            ensure!(downs() > before || state()? != SessionState::Established, "still up");
             Ok(())
         })?;
         times.push(died.elapsed());
@@ -182,7 +183,7 @@ fn strict(lab: &Lab) -> Result<()> {
     lab.until("it to say what it waits for", SOON, || {
         let peer = site.node.status()?.peers["tor"].clone();
         ensure!(peer.last_error.as_deref() == Some("waits for BFD to be up (`strict`)"), "{peer:?}");
-        ensure!(peer.bfd.is_some_and(|bfd| bfd.state == "Down"), "BFD is not down");
+        ensure!(peer.bfd.is_some_and(|bfd| bfd.state == BfdState::Down), "BFD is not down");
         Ok(())
     })?;
     vipcast_lab::wait::holds("no session before BFD", Duration::from_secs(3), || {
@@ -201,7 +202,7 @@ fn strict(lab: &Lab) -> Result<()> {
     site.node.cli(&["reload"])?;
     vipcast_lab::wait::holds("the session to stay", Duration::from_secs(1), || {
         let peer = site.node.status()?.peers["tor"].clone();
-        ensure!(peer.state == "Established", "{peer:?}");
+        ensure!(peer.state == SessionState::Established, "{peer:?}");
         Ok(())
     })?;
     let log = site.node.process.log();
@@ -219,18 +220,18 @@ fn no_hold_time(lab: &Lab) -> Result<()> {
     site.node.cli(&["reload"])?;
     lab.until("a session without a hold time", SOON, || {
         let peer = site.node.status()?.peers.remove("tor").context("between two sessions")?;
-        ensure!(peer.state == "Established" && peer.hold_time == Some(0), "{peer:?}");
+        ensure!(peer.state == SessionState::Established && peer.hold_time == Some(0), "{peer:?}");
         Ok(())
     })?;
     vipcast_lab::wait::holds("the session to stay", Duration::from_secs(12), || {
         let peer = site.node.status()?.peers["tor"].clone();
-        ensure!(peer.state == "Established", "{peer:?}");
+        ensure!(peer.state == SessionState::Established, "{peer:?}");
         Ok(())
     })?;
     site.tor.isolate()?;
     lab.until("the session to end", MOST, || {
         let peer = site.node.status()?.peers["tor"].clone();
-        ensure!(peer.state != "Established", "{peer:?}");
+        ensure!(peer.state != SessionState::Established, "{peer:?}");
         Ok(())
     })?;
     site.tor.heal()?;
@@ -247,7 +248,7 @@ fn timers(lab: &Lab, kind: RouterKind) -> Result<()> {
         lab.until(format_args!("{bfd} to be in force"), SOON, || {
             let ours = site.node.status()?.peers["tor"].bfd.clone().context("no BFD session")?;
             // Their multiplier, and the slower of both intervals.
-            ensure!(ours.state == "Up" && ours.detection_us == Some(detection * 1000), "{ours:?}");
+            ensure!(ours.state == BfdState::Up && ours.detection_us == Some(detection * 1000), "{ours:?}");
             let theirs = site.router.bfd(site.edge4)?;
             let slower = Duration::from_millis(interval.max(60));
             ensure!(theirs.detection == slower * multiplier, "{theirs:?}");

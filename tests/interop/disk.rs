@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::traffic::Health;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{EchoServer, Host, Lab, Neighbor, Process, RouterConfig, RouterKind, Signal, Subnet};
@@ -205,7 +206,7 @@ fn frozen(lab: &Lab) -> Result<()> {
         let status = node.status()?;
         slowest = slowest.max(asked.elapsed());
         let tor = status.peers.get("tor").context("no peer")?;
-        ensure!(tor.state == "Established", "{tor:?}");
+        ensure!(tor.state == SessionState::Established, "{tor:?}");
         ensure!(Duration::from_millis(tor.since_ms) >= begin.elapsed(), "another session: {tor:?}");
         let unsaved = status.unsaved.as_deref().unwrap_or_default();
         ensure!(unsaved.ends_with("drains.json is not written yet"), "{unsaved:?}");

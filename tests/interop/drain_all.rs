@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::Verdict;
 use vipcast_lab::{Lab, Speaker, wait};
 
 use crate::flushes::config;
@@ -74,7 +75,7 @@ fn drained(lab: &Lab, services: u32) -> Result<(Duration, Duration)> {
         let rounds = (0..ROUNDS)
             .map(|_| {
                 let time = ask("drain")?;
-                let drains = node.status()?.vips.iter().filter(|vip| vip.verdict == "demoted").count();
+                let drains = node.status()?.vips.iter().filter(|vip| vip.verdict == Verdict::Demoted).count();
                 ensure!(drains == usize::try_from(services)?, "{drains} drain");
                 ask("undrain")?;
                 wait_sent()?;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::speaker::knock;
 use vipcast_lab::traffic::Health;
 use vipcast_lab::{
@@ -142,7 +143,7 @@ services:
             let status = self.node.status()?;
             slowest = slowest.max(asked.elapsed());
             let tor = status.peers.get("tor").context("no peer")?;
-            ensure!(tor.state == "Established", "{tor:?}: {}", self.node.process.log());
+            ensure!(tor.state == SessionState::Established, "{tor:?}: {}", self.node.process.log());
             ensure!(Duration::from_millis(tor.since_ms) >= age, "another session: {tor:?}");
             ensure!(self.has(WELL)?, "{WELL} is gone");
             if withdrawn.is_none() && age > LASTS / 2 {

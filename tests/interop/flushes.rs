@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use vipcast::control::api::Vip;
+use vipcast::control::api::{Verdict, Vip};
 use vipcast_lab::speaker::Event;
 use vipcast_lab::{Host, Lab, Process, Speaker};
 
@@ -107,7 +107,7 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
                 let new: BTreeSet<IpAddr> = vips.clone().map(|number| vip(number).into()).collect();
                 lab.until("the new VIPs to be announced", SOON, || {
                     let status = node.status()?;
-                    let there = |of: &&Vip| of.verdict == "announced" && new.contains(&of.vip.ip());
+                    let there = |of: &&Vip| of.verdict == Verdict::Announced && new.contains(&of.vip.ip());
                     let count = status.vips.iter().filter(there).count();
                     ensure!(count == vips.len(), "{count}");
                     Ok(())
@@ -123,7 +123,7 @@ fn flushed(lab: &Lab, vips: u32) -> Result<()> {
     lab.until("what is announced to be there, and nothing else", SOON, || {
         let status = node.status()?;
         let there: Vec<IpAddr> = edge.addresses()?.iter().map(|address| address.address.addr()).collect();
-        let mut announced = status.vips.iter().filter(|vip| vip.verdict == "announced");
+        let mut announced = status.vips.iter().filter(|vip| vip.verdict == Verdict::Announced);
         let lies = announced.find(|vip| !there.contains(&vip.vip.ip()));
         ensure!(lies.is_none(), "{lies:?}");
         Ok(())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::traffic::Health;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{
@@ -234,7 +235,7 @@ fn refused(lab: &Lab) -> Result<()> {
     })?;
     node.write_config(lab, &site.config(2, "sometimes"))?;
     refused("expected `true` or `false`")?;
-    ensure!(node.status()?.peers["tor"].state == "Established", "the session was touched");
+    ensure!(node.status()?.peers["tor"].state == SessionState::Established, "the session was touched");
     // A service that fails meanwhile is withdrawn by the new process, not kept for ever.
     node.write_config(lab, &site.config(2, "true"))?;
     node.cli(&["restart", "--graceful"])?;

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
 use nix::unistd::Pid;
+use vipcast::control::api::Verdict;
 use vipcast_lab::{
     Capture, Client, EchoServer, Host, Lab, Neighbor, RouteMonitor, Router, RouterConfig, RouterKind, Signal,
     Subnet, Systemd, Toggle,
@@ -314,7 +315,7 @@ fn hand_over(lab: &Lab) -> Result<()> {
     let quiet_since = SystemTime::now();
     vipcast_lab::wait::holds("the node to be announced", Duration::from_millis(1500), || {
         let verdict = rack.edges[0].node.explain(VIP.parse()?)?.vip.verdict;
-        ensure!(verdict == "announced", "{verdict}");
+        ensure!(verdict == Verdict::Announced, "{verdict}");
         Ok(())
     })?;
     let report = client.stop()?;

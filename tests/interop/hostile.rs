@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::Verdict;
 use vipcast_lab::speaker::{Event, knock, linger};
 use vipcast_lab::{EchoServer, Host, Lab, Speaker, SpeakerOptions};
 
@@ -53,7 +54,7 @@ fn hostile(lab: &Lab) -> Result<()> {
     lab.until("the good peer to have it all", SOON, || {
         let status = node.status()?;
         ensure!(status.peers["peer-1"].advertised == status.vips.len(), "{:?}", status.peers);
-        ensure!(status.vips.iter().all(|vip| vip.verdict == "announced"), "not all are announced");
+        ensure!(status.vips.iter().all(|vip| vip.verdict == Verdict::Announced), "not all are announced");
         Ok(())
     })?;
 
@@ -92,7 +93,7 @@ fn hostile(lab: &Lab) -> Result<()> {
         node.process.descriptors()?,
     );
     same_session(&heard)?;
-    ensure!(status.vips.iter().all(|vip| vip.verdict == "announced"), "something was withdrawn");
+    ensure!(status.vips.iter().all(|vip| vip.verdict == Verdict::Announced), "something was withdrawn");
     ensure!(silence < LATEST + 2 * late, "the good peer heard nothing for {silence:?}");
     ensure!(pause < CHECKED + 3 * late, "nothing was checked for {pause:?}");
     ensure!(after.resident <= memory.resident + GROWTH, "it grew from {memory} to {after}");
@@ -106,7 +107,7 @@ fn misbehave(lab: &Lab, node: &Node, [deaf, slow, slower, knocking, stranger]: [
     let wait_state = |peer: &str, state: &str| {
         lab.until(format_args!("{peer} to be {state}"), SOON, || {
             let peer = node.status()?.peers[peer].clone();
-            ensure!(peer.state == state, "{peer:?}");
+            ensure!(peer.state.word() == state, "{peer:?}");
             Ok(())
         })
     };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::{CheckState, SessionState};
 use vipcast_lab::traffic::Health;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{
@@ -259,7 +260,7 @@ fn hanging_check(lab: &Lab) -> Result<()> {
         Ok(())
     })?;
     let peer = node.status()?.peers["tor"].clone();
-    ensure!(peer.state == "Established" && peer.since_ms > since + 9000, "{peer:?}");
+    ensure!(peer.state == SessionState::Established && peer.since_ms > since + 9000, "{peer:?}");
     let sent = site.updates()? - updates;
     ensure!(sent == 1, "{sent} UPDATEs, and not one withdrawal");
     let descriptors = |node: &Node| -> Result<usize> {
@@ -283,7 +284,7 @@ fn reload(lab: &Lab) -> Result<()> {
     node.wait_verdict(lab, B.parse()?, "withheld", SOON)?;
     lab.until("check b to be down", SOON, || {
         let check = node.status()?.checks["b"].clone();
-        ensure!(check.state == "down", "{check:?}");
+        ensure!(check.state == CheckState::Down, "{check:?}");
         Ok(())
     })?;
     let updates = site.updates()?;
@@ -300,7 +301,8 @@ fn reload(lab: &Lab) -> Result<()> {
     holds("B to stay down", Duration::from_secs(1), || {
         let now = node.status()?;
         ensure!(
-            now.checks["b"].state == "down" && now.checks["b"].since_ms >= before.checks["b"].since_ms,
+            now.checks["b"].state == CheckState::Down
+                && now.checks["b"].since_ms >= before.checks["b"].since_ms,
             "{now:?}"
         );
         ensure!(!site.has_route(B)?, "a failed check came back as good");
@@ -328,7 +330,10 @@ fn reload(lab: &Lab) -> Result<()> {
         Ok(())
     })?;
     let after = node.status()?.peers["tor"].clone();
-    ensure!(after.state == "Established" && after.since_ms > before.peers["tor"].since_ms, "{after:?}");
+    ensure!(
+        after.state == SessionState::Established && after.since_ms > before.peers["tor"].since_ms,
+        "{after:?}"
+    );
     let sent = site.updates()? - updates;
     ensure!(sent == 2, "{sent} UPDATEs for a VIP that came and went");
     Ok(())

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{
     Client, EchoServer, Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet,
@@ -172,7 +173,7 @@ fn dropped(lab: &Lab) -> Result<()> {
     site.cut(SILENT)?;
     lab.until("the daemon to notice", SOON, || {
         let state = &node.status()?.peers["tor"].state;
-        ensure!(state != "Established", "{state}");
+        ensure!(*state != SessionState::Established, "{state}");
         Ok(())
     })?;
     node.process.kill(Signal::SIGTERM)?;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use vipcast::control::api::Peer;
+use vipcast::control::api::{Peer, SessionState, Verdict};
 use vipcast_lab::speaker::{Event, Flooded, Heard};
 use vipcast_lab::{
     EchoServer, Flood, Host, Lab, Memory, Neighbor, Process, RouterConfig, RouterKind, Speaker,
@@ -128,7 +128,7 @@ pub(crate) fn settle(lab: &Lab, node: &Node) -> Result<()> {
         let status = node.status()?;
         let has_all = |peer: &Peer| peer.advertised == status.vips.len();
         ensure!(status.peers.values().all(has_all), "{:?}", status.peers);
-        ensure!(status.vips.iter().all(|vip| vip.verdict == "announced"), "{:?}", status.vips);
+        ensure!(status.vips.iter().all(|vip| vip.verdict == Verdict::Announced), "{:?}", status.vips);
         Ok(())
     })
 }
@@ -199,7 +199,7 @@ fn million(lab: &Lab) -> Result<()> {
         counting.count(&Event::Keepalive)
     );
     for (name, heard) in [("peer-1", &flooding), ("peer-2", &counting)] {
-        ensure!(status.peers[name].state == "Established", "{:?}", status.peers[name]);
+        ensure!(status.peers[name].state == SessionState::Established, "{:?}", status.peers[name]);
         same_session(heard)?;
         let silence = heard.longest_silence(since);
         ensure!(silence < LATEST + 2 * late, "{name} heard nothing for {silence:?}");
@@ -266,7 +266,7 @@ fn full_table_of_a_router(lab: &Lab) -> Result<()> {
     );
     same_session(&heard)?;
     ensure!(silence < LATEST + 2 * late, "the other peer heard nothing for {silence:?}");
-    ensure!(status.peers["peer-1"].state == "Established", "{:?}", status.peers["peer-1"]);
+    ensure!(status.peers["peer-1"].state == SessionState::Established, "{:?}", status.peers["peer-1"]);
     ensure!(router.established(link.v4(&edge)?)?, "the router says that the session is down");
     ensure!(most.resident <= before.resident + GROWTH, "it grew from {before} to {most}");
     Ok(())

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::traffic::Health;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{
@@ -219,7 +220,7 @@ fn locked(lab: &Lab) -> Result<()> {
         let status = site.node.status()?;
         slowest = slowest.max(asked.elapsed());
         let tor = status.peers.get("tor").context("no peer")?;
-        ensure!(tor.state == "Established", "{tor:?}");
+        ensure!(tor.state == SessionState::Established, "{tor:?}");
         ensure!(Duration::from_millis(tor.since_ms) >= asked - begin, "another session: {tor:?}");
         // Nobody has seen the address of `comes` on the host.
         ensure!(site.routed()? == ["stays"], "{:?}", site.routed()?);
@@ -229,7 +230,10 @@ fn locked(lab: &Lab) -> Result<()> {
     site.router.clear("10.0.1.2".parse()?)?;
     lab.until("another session", SOON, || {
         let tor = site.node.status()?.peers.remove("tor").context("no peer")?;
-        ensure!(tor.state == "Established" && Duration::from_millis(tor.since_ms) < WATCHED, "{tor:?}");
+        ensure!(
+            tor.state == SessionState::Established && Duration::from_millis(tor.since_ms) < WATCHED,
+            "{tor:?}"
+        );
         Ok(())
     })?;
     let returned = site.wait_routed(&["stays"])?;

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::{CheckState, Verdict};
 use vipcast_lab::{EchoServer, Lab, Subnet};
 
 use crate::node::Node;
@@ -65,10 +66,10 @@ services:
     node.wait_verdict(lab, good, "announced", SOON)?;
     vipcast_lab::wait::holds("the other service to be announced", std::time::Duration::from_secs(5), || {
         let near = node.status()?.checks.remove("near");
-        ensure!(near.as_ref().is_some_and(|near| near.state == "up"), "{near:?}");
+        ensure!(near.as_ref().is_some_and(|near| near.state == CheckState::Up), "{near:?}");
         Ok(())
     })?;
-    ensure!(node.explain(bad)?.vip.verdict != "announced");
+    ensure!(node.explain(bad)?.vip.verdict != Verdict::Announced);
     Ok(())
 }
 

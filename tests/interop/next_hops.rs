@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::{Lab, Neighbor, RouterConfig, RouterKind, Subnet};
 
 use crate::addresses::{next_hop, wait_next_hop};
@@ -178,7 +179,7 @@ services: {{web: {{vips: [192.0.2.10, \"{VIP}\"], checks: [alive]}}}}
             let asked = Instant::now();
             let status = node.status()?;
             worst = worst.max(asked.elapsed());
-            ensure!(status.peers["tor"].state == "Established", "{:?}", status.peers["tor"]);
+            ensure!(status.peers["tor"].state == SessionState::Established, "{:?}", status.peers["tor"]);
             let died = Instant::now();
             std::fs::remove_file(&alive)?;
             lab.until("the route to be gone", SOON, || {

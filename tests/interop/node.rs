@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use vipcast::control::api::{Explanation, Status};
+use vipcast::control::api::{Explanation, SessionState, Status};
 use vipcast_lab::{Host, Lab, Process, Signal};
 
 /// The program under test. `VIPCAST_PROGRAM` names another build of it: whether a test finds an old fault is seen by running it
@@ -108,7 +108,7 @@ impl Node {
         lab.until(format_args!("{} to see {peer} Established", self.host.name()), timeout, || {
             let status = self.status()?;
             let peer = status.peers.get(peer).with_context(|| format!("no peer {peer}"))?;
-            ensure!(peer.state == "Established", "{peer:?}");
+            ensure!(peer.state == SessionState::Established, "{peer:?}");
             Ok(())
         })
     }
@@ -117,7 +117,7 @@ impl Node {
     pub(crate) fn wait_verdict(&self, lab: &Lab, vip: IpAddr, word: &str, timeout: Duration) -> Result<()> {
         lab.until(format_args!("{vip} to be {word}"), timeout, || {
             let explanation = self.explain(vip)?;
-            ensure!(explanation.vip.verdict == word, "{:?}", explanation.vip);
+            ensure!(explanation.vip.verdict.word() == word, "{:?}", explanation.vip);
             Ok(())
         })
     }

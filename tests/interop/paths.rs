@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use vipcast::control::api::Heard;
+use vipcast::control::api::{Heard, Whose};
 use vipcast_lab::{Lab, Neighbor, RouterConfig, RouterKind, Subnet};
 
 use crate::node::Node;
@@ -52,7 +52,7 @@ fn wait_heard(lab: &Lab, node: &Node, vip: &str, check: impl Fn(&[Heard]) -> boo
 
 /// FRR sends a route back to where it came from, with itself as the next hop.
 fn nobody(heard: &[Heard]) -> bool {
-    heard.iter().all(|heard| heard.whose != "other")
+    heard.iter().all(|heard| heard.whose != Whose::Anothers)
 }
 
 fn others(lab: &Lab, kind: RouterKind) -> Result<()> {
@@ -82,7 +82,7 @@ fn others(lab: &Lab, kind: RouterKind) -> Result<()> {
     let next_hop = edges[0].1;
     let said = wait_heard(lab, &a, SHARED, |heard| match heard {
         [one] => {
-            one.whose == "other"
+            one.whose == Whose::Anothers
                 && one.peer == "tor"
                 && one.as_path == [65000, 65002]
                 && one.next_hop == next_hop
@@ -94,11 +94,10 @@ fn others(lab: &Lab, kind: RouterKind) -> Result<()> {
         said == format!("AS 65002, heard from tor (next hop {next_hop}, AS path 65000 65002)"),
         "{said:?}"
     );
-    let is_b =
-        |heard: &[Heard]| matches!(heard, [one] if one.whose == "other" && one.origin_as == Some(65002));
+    let is_b = |heard: &[Heard]| matches!(heard, [one] if one.whose == Whose::Anothers && one.origin_as == Some(65002));
     wait_heard(lab, &a, SHARED6, is_b)?;
     // Of our own AS: it may be ourselves.
-    let said = wait_heard(lab, &a, SAME_AS, |heard| matches!(heard, [one] if one.whose == "unclear"))?;
+    let said = wait_heard(lab, &a, SAME_AS, |heard| matches!(heard, [one] if one.whose == Whose::Unclear))?;
     ensure!(said.starts_with("this node come back, or another of AS 65001, heard from tor ("), "{said:?}");
     // The router prefers that of `b`: what comes back to it from there, if anything, is its own.
     let said = wait_heard(lab, &b, SHARED, nobody)?;

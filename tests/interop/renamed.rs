@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::BfdState;
 use vipcast_lab::{Bfd, Lab, Neighbor, RouterConfig, RouterKind, Subnet};
 
 use crate::addresses::wait_next_hop;
@@ -44,7 +45,7 @@ fn renamed(lab: &Lab) -> Result<()> {
     wait_next_hop(lab, &*router, VIP, Some(edge4))?;
     lab.until("BFD to be up", SOON, || {
         let bfd = node.status()?.peers["old"].bfd.clone().context("no BFD")?;
-        ensure!(bfd.state == "Up", "{bfd:?}");
+        ensure!(bfd.state == BfdState::Up, "{bfd:?}");
         Ok(())
     })?;
     let established = || -> Result<String> {
@@ -63,7 +64,7 @@ fn renamed(lab: &Lab) -> Result<()> {
     let status = node.status()?;
     ensure!(status.peers.keys().eq(["new"]), "{status:?}");
     let bfd = status.peers["new"].bfd.clone().context("no BFD")?;
-    ensure!(bfd.state == "Up" && bfd.downs == 0, "{bfd:?}");
+    ensure!(bfd.state == BfdState::Up && bfd.downs == 0, "{bfd:?}");
     ensure!(established()? == before, "{before} became {}", established()?);
     // A VIP that goes is withdrawn and unbound under the new name as well.
     let tuned = format!("{peer}, active: true, connect_retry: 5s, next_hop: 10.0.1.99");
@@ -77,7 +78,7 @@ fn renamed(lab: &Lab) -> Result<()> {
     })?;
     ensure!(established()? == before, "{before} became {}", established()?);
     let bfd = node.status()?.peers["new"].bfd.clone().context("no BFD")?;
-    ensure!(bfd.state == "Up" && bfd.downs == 0, "{bfd:?}");
+    ensure!(bfd.state == BfdState::Up && bfd.downs == 0, "{bfd:?}");
     Ok(())
 }
 

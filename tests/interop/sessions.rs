@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::router::Routes;
 use vipcast_lab::{
     EchoServer, Host, Lab, Link, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Subnet,
@@ -209,7 +210,7 @@ fn both_dial(lab: &Lab, kind: RouterKind) -> Result<()> {
     let before = node.status()?.peers["tor"].since_ms;
     vipcast_lab::wait::holds("the session", Duration::from_secs(4), || {
         let now = node.status()?.peers["tor"].clone();
-        ensure!(now.state == "Established" && now.since_ms >= before, "{now:?}");
+        ensure!(now.state == SessionState::Established && now.since_ms >= before, "{now:?}");
         Ok(())
     })
 }

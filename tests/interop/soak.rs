@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
-use vipcast::control::api::Bfd as Ours;
+use vipcast::control::api::{Bfd as Ours, BfdState};
 use vipcast_lab::{
     Bfd, Capture, EchoServer, Flood, Host, Lab, Neighbor, Process, Router, RouterConfig, RouterKind, Speaker,
     Subnet,
@@ -165,7 +165,7 @@ impl Tor {
         node.wait_established(lab, self.name, SOON)?;
         lab.until("BFD to be up on both ends, with the timers agreed upon", SOON, || {
             let (ours, theirs) = (self.bfd(node)?, self.router.bfd(self.edge)?);
-            ensure!(ours.state == "Up" && theirs.state == "up", "{ours:?} {theirs:?}");
+            ensure!(ours.state == BfdState::Up && theirs.state == "up", "{ours:?} {theirs:?}");
             let detection = Duration::from_millis(u64::from(INTERVAL * u32::from(MULTIPLIER)));
             let same = ours.detection_us.map(Duration::from_micros) == Some(theirs.detection);
             ensure!(theirs.detection == detection && same, "{ours:?} {theirs:?}");

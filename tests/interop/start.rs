@@ -120,7 +120,7 @@ fn bare_host(lab: &Lab) -> Result<()> {
         let node = Node::start_by(wrapper, lab, &edge, CONFIG)?;
         lab.until(format_args!("the VIP to be {state} by {wrapper:?}"), SOON, || {
             let vip = node.explain(VIP.parse()?)?.vip;
-            ensure!(vip.state == state, "{vip:?} {}", node.process.log());
+            ensure!(vip.state.word() == state, "{vip:?} {}", node.process.log());
             Ok(())
         })?;
         node.process.kill(vipcast_lab::Signal::SIGTERM)?;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet};
 
@@ -109,7 +110,7 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
     fn established_for(&self) -> Result<Duration> {
         let status = self.node.status()?;
         let tor = status.peers.get("tor").context("no peer")?;
-        ensure!(tor.state == "Established", "{tor:?}");
+        ensure!(tor.state == SessionState::Established, "{tor:?}");
         Ok(Duration::from_millis(tor.since_ms))
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::wait::holds;
 use vipcast_lab::{Host, Lab, Link, Neighbor, Router, RouterConfig, RouterKind, Subnet};
 
@@ -188,7 +189,7 @@ fn password_there_only(lab: &Lab) -> Result<()> {
     let _router = pair.frr(Neighbor::new(pair.edge4()?, EDGE_AS).password(PASSWORD))?;
     pair.wait_logged(&node, &["no session", "no answer", "does it want a password"])?;
     pair.wait_logged(&node, &["no session", "the other side has a password"])?;
-    ensure!(node.status()?.peers["tor"].state != "Established", "a session without its password");
+    ensure!(node.status()?.peers["tor"].state != SessionState::Established, "a session without its password");
     Ok(())
 }
 
@@ -199,7 +200,7 @@ fn password_here_only(lab: &Lab) -> Result<()> {
     let _router = pair.frr(Neighbor::new(pair.edge4()?, EDGE_AS))?;
     pair.wait_logged(&node, &["no session", "wrong or missing TCP MD5"])?;
     pair.wait_logged(&node, &["no session", "the other side has no password"])?;
-    ensure!(node.status()?.peers["tor"].state != "Established", "a session without its password");
+    ensure!(node.status()?.peers["tor"].state != SessionState::Established, "a session without its password");
     Ok(())
 }
 
@@ -326,14 +327,14 @@ fn reload(lab: &Lab) -> Result<()> {
     node.cli(&["reload"])?;
     lab.until("the session with a to be down", SOON, || {
         let a = node.status()?.peers.get("a").map(|a| a.state.clone());
-        ensure!(a.as_deref() != Some("Established"), "{a:?}");
+        ensure!(a != Some(SessionState::Established), "{a:?}");
         Ok(())
     })?;
     holds("b to stay and a to be out", Duration::from_secs(4), || {
         let status = node.status()?;
-        ensure!(status.peers["b"].state == "Established", "{:?}", status.peers["b"]);
+        ensure!(status.peers["b"].state == SessionState::Established, "{:?}", status.peers["b"]);
         ensure!(
-            status.peers.get("a").is_none_or(|a| a.state != "Established"),
+            status.peers.get("a").is_none_or(|a| a.state != SessionState::Established),
             "a is up with another password"
         );
         Ok(())
@@ -347,7 +348,7 @@ fn reload(lab: &Lab) -> Result<()> {
         format!("{:#}", node.cli(&["reload"]).err().context("a world-readable password was taken")?);
     ensure!(refused.contains("everyone may read or write it"), "{refused}");
     let now = node.status()?.peers["b"].clone();
-    ensure!(now.state == "Established" && now.since_ms > since + 4000, "b was touched: {now:?}");
+    ensure!(now.state == SessionState::Established && now.since_ms > since + 4000, "b was touched: {now:?}");
     for (router, _, link) in &sites {
         router.wait_established(link.v4(&edge)?, SOON)?;
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use vipcast::control::api::SessionState;
 use vipcast_lab::{Lab, RouterConfig, RouterKind, Subnet};
 
 use crate::addresses::{own_link_local, wait_next_hop};
@@ -54,7 +55,10 @@ services: {{web: {{vips: [192.0.2.10, \"2001:db8::10\"], checks: []}}}}
     lab.until("the session to be with the new address", Duration::from_secs(90), || {
         let status = node.status()?;
         let peer = &status.peers["tor"];
-        ensure!(peer.address == Some("fe80::77".parse()?) && peer.state == "Established", "{peer:?}");
+        ensure!(
+            peer.address == Some("fe80::77".parse()?) && peer.state == SessionState::Established,
+            "{peer:?}"
+        );
         Ok(())
     })?;
     wait_next_hop(lab, &*router, "192.0.2.10", Some(edge6))

@@ -14,6 +14,7 @@ use super::tor::{EDGE_AS, TOR_AS, Tor};
 use super::web::{self, Web};
 use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
 use crate::control::client::Client;
+use crate::control::routes;
 
 /// The VIP (RFC 5737).
 const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
@@ -142,12 +143,12 @@ async fn drain(edge: &Edge) -> Result<Done> {
         for_ms: None,
         replace: false,
     };
-    Ok(Client::new(edge.socket(), PATIENCE).post("/v1/drain", &request).await?)
+    Ok(Client::new(edge.socket(), PATIENCE).call(&routes::DRAIN, &request).await?)
 }
 
 async fn undrain(edge: &Edge) -> Result<Done> {
     let request = ServicesRequest { services: Services::Service("web".to_owned()), reason: None };
-    Ok(Client::new(edge.socket(), PATIENCE).post("/v1/undrain", &request).await?)
+    Ok(Client::new(edge.socket(), PATIENCE).call(&routes::UNDRAIN, &request).await?)
 }
 
 async fn wait_for_ctrl_c(edge: &Edge) -> Result<()> {

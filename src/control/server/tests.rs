@@ -7,11 +7,18 @@ use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use vipcast_node::commands::Command as Wish;
+use vipcast_bgp::net::clock;
+use vipcast_node::commands::{Answer as Said, Command as Wish};
+use vipcast_node::engine::{Engine, Left};
+use vipcast_node::now::Now;
+use vipcast_node::outbox::Outbox;
 
 use super::super::upkeep::LOOK;
 use super::*;
-use crate::control::api::{Done, Probes, Status, Vip};
+use crate::check::telling::Latest;
+use crate::control::api::Probes;
+use crate::control::routes::{self, Reading};
+use crate::control::snapshot::{Snapshot, Surroundings};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -39,51 +46,44 @@ impl Rig {
     /// Answers every request from now on: with this many VIPs, or that it was done.
     fn answer(mut self, vips: usize) -> (PathBuf, Server) {
         tokio::spawn(async move {
-            while let Some(Request { command, answer, caller: _ }) = self.requests.recv().await {
-                answer.send(match command {
-                    Command::Status => Answer::status(status(vips)),
-                    Command::Explain(_) | Command::Do { .. } => {
-                        Answer::ok(&Done { message: "done".to_owned(), warning: None })
-                    }
-                });
+            while let Some(request) = self.requests.recv().await {
+                match request {
+                    Request::Snapshot(asker) => drop(asker.send(Box::new(snapshot(vips)))),
+                    Request::Order { reply, .. } => reply.send(Said::done("done".to_owned())),
+                }
             }
         });
         (self.control.socket, self.server)
     }
 }
 
-fn status(vips: usize) -> Status {
-    let vip = |n: usize| Vip {
-        vip: vipcast_node::vip::Vip::from(std::net::IpAddr::from(Ipv4Addr::from(
-            0xc612_0000 + u32::try_from(n).unwrap(),
-        ))),
-        service: format!("service-{n}"),
-        verdict: "announced".to_owned(),
-        since_ms: 0,
-        reason: None,
-        why: None,
-        bound: true,
-        state: "announced".to_owned(),
-        not_at: BTreeMap::new(),
-        sent_to: 0,
-        heard: Vec::new(),
-    };
-    Status {
-        version: "1.2.3".to_owned(),
-        router_id: Some(Ipv4Addr::new(10, 0, 0, 2)),
-        warnings: Vec::new(),
-        uptime_ms: 1,
-        config: "/etc/vipcast/vipcast.yaml".to_owned(),
-        shutdown: None,
-        restarting: false,
+/// Of a node with this many VIPs.
+fn snapshot(vips: usize) -> Snapshot {
+    let address = |n: usize| Ipv4Addr::from(0xc612_0000 + u32::try_from(n).unwrap()).to_string();
+    let list: Vec<String> = (0..vips).map(address).collect();
+    let text = format!(
+        "local_as: 65001\nrouter_id: 10.0.0.2\npeers: {{tor: {{address: 10.0.1.1, peer_as: 65000}}}}\n\
+         services: {{web: {{vips: [{}], checks: []}}}}\n",
+        if vips == 0 { "192.0.2.1".to_owned() } else { list.join(", ") }
+    );
+    let at = clock::now();
+    let mut engine =
+        Engine::new(Arc::new(crate::config::parse("test", &text).unwrap().config), Left::default());
+    let now = Now { mono: at, wall: jiff::Timestamp::UNIX_EPOCH };
+    engine.start(at, &mut Outbox::new(now, 0));
+    let around = Surroundings {
         peers: BTreeMap::new(),
-        checks: BTreeMap::new(),
+        bfd: None,
+        router_id: None,
+        warnings: Vec::new(),
+        announced_by_others: BTreeMap::new(),
+        started: at,
+        config: "test".to_owned(),
         probes: Probes { started: 0, late_p50_us: 0, late_p99_us: 0 },
-        vips: (0..vips).map(vip).collect(),
-        drained: None,
-        waiting_drains: BTreeMap::new(),
+        latest: Latest::default(),
         unsaved: None,
-    }
+    };
+    Snapshot { engine, around, at, took: Duration::ZERO }
 }
 
 fn post(path: &str, headers: &str, body: &str) -> String {
@@ -92,9 +92,21 @@ fn post(path: &str, headers: &str, body: &str) -> String {
 
 const GET_STATUS: &str = "GET /v1/status HTTP/1.1\r\nhost: vipcast\r\n\r\n";
 
+/// A connection, as soon as the queue of the socket has room for it.
+async fn connected(path: &PathBuf) -> UnixStream {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            connected => break connected.unwrap(),
+        }
+    }
+}
+
 /// The whole answer to `request`, from a connection that the server closes.
 async fn asked(path: &PathBuf, request: &str) -> String {
-    let mut stream = UnixStream::connect(path).await.unwrap();
+    let mut stream = connected(path).await;
     // The server need not read all of what it refuses.
     drop(stream.write_all(request.replace("host: ", "connection: close\r\nhost: ").as_bytes()).await);
     let mut answer = Vec::new();
@@ -127,11 +139,13 @@ async fn the_caller_is_who_the_kernel_says_and_only_root_may_speak_for_somebody(
             let path = path.clone();
             async move { asked(&path, &claim).await }
         });
-        let Request { command, caller, answer } = rig.requests.recv().await.unwrap();
+        let Some(Request::Order { command, caller, reply }) = rig.requests.recv().await else {
+            panic!("no order");
+        };
         assert_eq!(caller.name, expected, "{command:?}");
         assert_eq!(caller.uid, me.as_raw());
         assert_eq!(caller.pid, i32::try_from(std::process::id()).ok());
-        answer.send(Answer::ok(&Done { message: "done".to_owned(), warning: None }));
+        reply.send(Said::done("done".to_owned()));
         assert!(asked.await.unwrap().starts_with("HTTP/1.1 200 OK\r\n"));
     }
 }
@@ -155,7 +169,7 @@ async fn a_member_of_the_group_acts_in_no_name_but_its_own() {
         client.write_all(post("/v1/drain", "vipcast-operator: alice\r\n", body).as_bytes()).unwrap();
         client
     });
-    let Request { caller, .. } = rig.requests.recv().await.unwrap();
+    let Some(Request::Order { caller, .. }) = rig.requests.recv().await else { panic!("no order") };
     assert_eq!((caller.uid, caller.name.as_str()), (UID, "uid 4000000001"));
     drop(client.join());
 }
@@ -173,15 +187,17 @@ async fn a_command_whose_client_has_given_up_is_not_carried_out() {
     waits.write_all(post("/v1/undrain", "", all).as_bytes()).unwrap();
     let carried_out = async {
         loop {
-            let request = rig.requests.recv().await.unwrap();
-            if !request.answer.is_abandoned() {
-                break request.command;
+            let Some(Request::Order { command, reply, .. }) = rig.requests.recv().await else {
+                panic!("no order");
+            };
+            if !reply.is_abandoned() {
+                break command;
             }
-            assert!(matches!(request.command, Command::Do { wish: Wish::Drain { .. }, .. }), "{request:?}");
+            assert!(matches!(command, Wish::Drain { .. }), "{command:?}");
         }
     };
     let command = tokio::time::timeout(LONG, carried_out).await.unwrap();
-    assert!(matches!(command, Command::Do { wish: Wish::Undrain { .. }, .. }), "{command:?}");
+    assert!(matches!(command, Wish::Undrain { .. }), "{command:?}");
 }
 
 #[tokio::test]
@@ -189,7 +205,7 @@ async fn silent_clients_take_no_more_than_their_places_and_everybody_else_is_ans
     let (path, _server) = Rig::new("silent").await.answer(1);
     let mut silent = Vec::new();
     for n in 0..300 {
-        silent.push(UnixStream::connect(&path).await.unwrap());
+        silent.push(connected(&path).await);
         tokio::task::yield_now().await;
         if n % 50 == 0 {
             assert!(asked(&path, GET_STATUS).await.starts_with("HTTP/1.1 200 OK\r\n"));
@@ -213,7 +229,7 @@ async fn clients_that_do_not_read_keep_nobody_from_the_status() {
     let (path, _server) = Rig::new("slow-readers").await.answer(1500);
     let mut slow = Vec::new();
     for _ in 0..CLIENTS {
-        let mut stream = UnixStream::connect(&path).await.unwrap();
+        let mut stream = connected(&path).await;
         // Some are closed for others.
         drop(stream.write_all(GET_STATUS.repeat(20).as_bytes()).await);
         slow.push(stream);
@@ -234,36 +250,82 @@ async fn clients_that_do_not_read_keep_nobody_from_the_status() {
 }
 
 #[tokio::test]
-async fn those_who_ask_while_a_status_is_made_share_the_next_one() {
+async fn those_who_ask_while_an_answer_is_made_share_the_next_snapshot() {
     let (requests, mut receiver) = mpsc::channel(QUEUE);
     let board = Arc::new(Board::default());
     tokio::spawn({
         let board = Arc::clone(&board);
         async move { board.serve(requests).await }
     });
-    let caller = crate::control::Caller { uid: 0, pid: None, name: "root".to_owned() };
-    let ask = || {
-        let (board, caller) = (Arc::clone(&board), caller.clone());
-        tokio::spawn(async move { board.status(caller).await })
+    let ask = |path: &'static str| {
+        let board = Arc::clone(&board);
+        let (row, parameter) = routes::find("GET", path).unwrap();
+        let Ok(Asked::Read(reading)) = row.asked(parameter, b"") else { panic!("nothing to read") };
+        tokio::spawn(async move { board.read(path.to_owned(), reading).await })
     };
-    let first = ask();
-    let asked = receiver.recv().await.unwrap();
-    let others: Vec<_> = (0..50).map(|_| ask()).collect();
+    async fn asked(receiver: &mut mpsc::Receiver<Request>) -> oneshot::Sender<Box<Snapshot>> {
+        let Some(Request::Snapshot(asker)) = receiver.recv().await else { panic!("no snapshot") };
+        asker
+    }
+    let first = ask("/v1/status");
+    let asker = asked(&mut receiver).await;
+    let before = snapshot(1);
+    let others: Vec<_> = (0..50).map(|_| ask("/v1/status")).collect();
+    let another = ask("/v1/explain/198.18.0.0");
     tokio::task::yield_now().await;
-    asked.answer.send(Answer::status(status(1)));
-    receiver.recv().await.unwrap().answer.send(Answer::status(status(100)));
-    let bytes = |answer: Option<Answer>| match answer.unwrap().body {
-        Body::Shared(bytes) => bytes,
-        Body::Text(_) | Body::Status(_) => panic!("it is not shared"),
-    };
-    let first = bytes(first.await.unwrap());
+    asker.send(Box::new(before)).unwrap();
+    asked(&mut receiver).await.send(Box::new(snapshot(100))).unwrap();
+    let first = first.await.unwrap().unwrap();
     let mut shared = Vec::new();
     for other in others {
-        shared.push(bytes(other.await.unwrap()));
+        shared.push(other.await.unwrap().unwrap());
     }
     assert!(first.len() < shared[0].len(), "what is so after the question");
     assert!(shared.iter().all(|other| other.as_ptr() == shared[0].as_ptr()), "one copy for all");
-    assert!(receiver.try_recv().is_err(), "the loop was asked twice");
+    assert!(another.await.unwrap().unwrap().starts_with(b"{"), "another answer of the same snapshot");
+    assert!(receiver.try_recv().is_err(), "the loop was asked again");
+}
+
+#[tokio::test]
+async fn those_who_ask_before_a_snapshot_is_taken_are_answered_from_it() {
+    let (requests, mut receiver) = mpsc::channel(QUEUE);
+    let board = Arc::new(Board::default());
+    tokio::spawn({
+        let board = Arc::clone(&board);
+        async move { board.serve(requests).await }
+    });
+    let ask = || {
+        let board = Arc::clone(&board);
+        let reading: Reading = Box::new(|_| Ok(b"{}".to_vec()));
+        tokio::spawn(async move { board.read("/".to_owned(), reading).await })
+    };
+    let first = ask();
+    let Some(Request::Snapshot(asker)) = receiver.recv().await else { panic!("no snapshot") };
+    let second = ask();
+    tokio::task::yield_now().await;
+    asker.send(Box::new(snapshot(1))).unwrap();
+    assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+    assert!(receiver.try_recv().is_err(), "the loop was asked again");
+}
+
+#[tokio::test]
+async fn an_answer_that_panics_is_500_and_the_next_is_made() {
+    let (requests, mut receiver) = mpsc::channel(QUEUE);
+    let board = Arc::new(Board::default());
+    tokio::spawn({
+        let board = Arc::clone(&board);
+        async move { board.serve(requests).await }
+    });
+    tokio::spawn(async move {
+        while let Some(Request::Snapshot(asker)) = receiver.recv().await {
+            asker.send(Box::new(snapshot(1))).unwrap();
+        }
+    });
+    let panics = board.read("/a".to_owned(), Box::new(|_| panic!("a mistake"))).await;
+    assert_eq!(panics.unwrap_err().why, Why::Broken);
+    let (row, parameter) = routes::find("GET", "/v1/status").unwrap();
+    let Ok(Asked::Read(reading)) = row.asked(parameter, b"") else { panic!("nothing to read") };
+    assert!(board.read("/v1/status".to_owned(), reading).await.is_ok());
 }
 
 #[tokio::test]

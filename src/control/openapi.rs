@@ -1,0 +1,72 @@
+//! The OpenAPI 3.1 document of the API, made from the [routes](super::routes) and their types.
+
+use serde_json::{Map, Value, json};
+
+use super::answer::Why;
+use super::api::schema::Named;
+use super::api::{Refusal, Schema};
+use super::routes::{ALL, Row, Takes};
+
+const ABOUT: &str = "HTTP/1.1 and JSON over a Unix socket, /run/vipcast/control.sock unless `control: {socket: …}` names another: \
+`curl --unix-socket /run/vipcast/control.sock http://vipcast/v1/status`. Whoever may open the socket may do everything. \
+A later version may say more: pass over fields that you do not know, and take words that you do not know for what they are.";
+
+/// The document.
+pub fn document() -> Value {
+    let mut named = Named::default();
+    let mut paths: Map<String, Value> = Map::new();
+    for row in ALL {
+        let operation = operation(*row, &mut named);
+        let path = paths.entry(row.path().to_owned()).or_insert_with(|| json!({}));
+        if let Value::Object(path) = path {
+            path.insert(row.method().to_string().to_lowercase(), operation);
+        }
+    }
+    Refusal::schema(&mut named);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "vipcast",
+            "version": "1",
+            "description": ABOUT,
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": "http://vipcast", "description": "The control socket; the name of the host does not matter."}],
+        "paths": paths,
+        "components": {"schemas": named.0},
+    })
+}
+
+fn operation(row: &dyn Row, named: &mut Named) -> Value {
+    let help = row.help().iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    let (summary, _) = help.split_once(". ").unwrap_or((help.trim_end_matches('.'), ""));
+    let refused = |why: &Why| {
+        let refusal = content(json!({"$ref": "#/components/schemas/Refusal"}));
+        (why.code().as_u16().to_string(), json!({"description": why.meaning(), "content": refusal}))
+    };
+    let mut responses: Map<String, Value> = row.refusals().iter().map(refused).collect();
+    let answer = row.answer(named);
+    responses.insert("200".into(), json!({"description": "The answer.", "content": content(answer)}));
+    let mut operation = json!({
+        "operationId": row.path().split('/').nth(2).unwrap_or_default(),
+        "summary": summary,
+        "description": help,
+        "responses": responses,
+    });
+    match row.takes() {
+        Takes::Nothing => {}
+        Takes::Parameter => {
+            let name = row.path().split(['{', '}']).nth(1).unwrap_or_default();
+            operation["parameters"] =
+                json!([{"name": name, "in": "path", "required": true, "schema": row.request(named)}]);
+        }
+        Takes::Body => {
+            operation["requestBody"] = json!({"required": true, "content": content(row.request(named))});
+        }
+    }
+    operation
+}
+
+fn content(schema: Value) -> Value {
+    json!({"application/json": {"schema": schema}})
+}

@@ -1,0 +1,238 @@
+//! The routes of the API, each stated once. A new route is a row here and its handler.
+//!
+//! ```text
+//!              ┌─► server: which handler a request goes to; 404 and 405 for those that none takes
+//!  routes! { … }─► client: `client.call(&routes::DRAIN, &request)`, with the types of the row
+//!              └─► openapi: `vipcast openapi`
+//! ```
+//!
+//! A `GET` is answered from a [`Snapshot`] by a pure function. A `POST` is an order to the node, which says what became of it.
+
+mod ask;
+mod order;
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use ipnet::IpNet;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use self::ask::{Ask, Takes, parse_vip};
+pub(super) use self::order::Order;
+use super::answer::{Refused, Why, rendered};
+use super::api::schema::Named;
+use super::api::{Done, DrainRequest, Explanation, Refusal, Schema, ServicesRequest, Status};
+use super::snapshot::Snapshot;
+use super::view;
+
+/// States each route: its name for the client, method and path, the types of request and answer, the handler, and what it does.
+macro_rules! routes {
+    ($( $(#[doc = $help:literal])+ $name:ident: $method:ident $path:literal, $request:ty => $answer:ty, $handler:expr; )+) => {
+        $(
+            $(#[doc = $help])+
+            pub static $name: Route<$request, $answer> = Route::$method($path, &[$($help),+], $handler);
+        )+
+
+        /// Every route.
+        pub static ALL: &[&dyn Row] = &[$(&$name),+];
+    };
+}
+
+routes! {
+    /// Peers, checks and VIPs, and what is not as it should be.
+    STATUS: get "/v1/status", () => Status, |snapshot, ()| Ok(view::status(snapshot));
+
+    /// Why one VIP is announced or not, with every fact behind it.
+    EXPLAIN: get "/v1/explain/{vip}", IpNet => Explanation, view::explain;
+
+    /// Takes services out of traffic until `undrain`. Each is announced with GRACEFUL_SHUTDOWN first, and then withdrawn.
+    DRAIN: post "/v1/drain", DrainRequest => Done, Order::drain;
+
+    /// Puts services back into traffic.
+    UNDRAIN: post "/v1/undrain", ServicesRequest => Done, Order::undrain;
+
+    /// Lets services take their traffic over again that were down, and are held back by `preempt`.
+    PROMOTE: post "/v1/promote", ServicesRequest => Done, Order::promote;
+
+    /// Reads the configuration again and follows it. A configuration that is broken changes nothing.
+    RELOAD: post "/v1/reload", () => Done, Order::reload;
+
+    /// Replaces the daemon by the program on disk without a gap in traffic. Every peer needs `graceful_restart` for it.
+    RESTART: post "/v1/restart", () => Done, Order::restart;
+}
+
+/// How a route is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Nothing changes.
+    Get,
+    /// Something is done.
+    Post,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        })
+    }
+}
+
+/// A route with the types of its request and of its answer.
+#[derive(Debug)]
+pub struct Route<Q, A> {
+    path: &'static str,
+    help: &'static [&'static str],
+    handler: Handler<Q, A>,
+    types: PhantomData<fn(Q) -> A>,
+}
+
+enum Handler<Q, A> {
+    Read(fn(&Snapshot, Q) -> Result<A, Refused>),
+    Do(fn(Q) -> Result<Order, Refused>),
+}
+
+impl<Q, A> fmt::Debug for Handler<Q, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read(_) => "Read",
+            Self::Do(_) => "Do",
+        })
+    }
+}
+
+impl<Q, A> Route<Q, A> {
+    const fn get(
+        path: &'static str,
+        help: &'static [&'static str],
+        read: fn(&Snapshot, Q) -> Result<A, Refused>,
+    ) -> Self {
+        Self { path, help, handler: Handler::Read(read), types: PhantomData }
+    }
+}
+
+impl<Q> Route<Q, Done> {
+    const fn post(
+        path: &'static str,
+        help: &'static [&'static str],
+        order: fn(Q) -> Result<Order, Refused>,
+    ) -> Self {
+        Self { path, help, handler: Handler::Do(order), types: PhantomData }
+    }
+}
+
+impl<Q: Ask, A> Route<Q, A> {
+    /// The path of a request with this parameter.
+    pub(super) fn target(&self, parameter: &str) -> String {
+        self.path.split('{').next().unwrap_or_default().to_owned() + parameter
+    }
+
+    pub(super) fn method(&self) -> Method {
+        match &self.handler {
+            Handler::Read(_) => Method::Get,
+            Handler::Do(_) => Method::Post,
+        }
+    }
+}
+
+/// What a request comes to.
+pub enum Asked {
+    /// It is answered from a snapshot.
+    Read(Reading),
+    /// It is an order to the node.
+    Do(Order),
+}
+
+/// Makes the JSON of an answer.
+pub type Reading = Box<dyn FnOnce(&Snapshot) -> Result<Vec<u8>, Refused> + Send>;
+
+/// A route whatever its types are.
+pub trait Row: Sync {
+    /// Its method.
+    fn method(&self) -> Method;
+    /// Its path, with a parameter like `{vip}` at the end or without one.
+    fn path(&self) -> &'static str;
+    /// What it does, line by line.
+    fn help(&self) -> &'static [&'static str];
+    /// What a request consists of.
+    fn takes(&self) -> Takes;
+    /// The schema of that.
+    fn request(&self, named: &mut Named) -> Value;
+    /// The schema of the answer.
+    fn answer(&self, named: &mut Named) -> Value;
+    /// Why it may be refused.
+    fn refusals(&self) -> &'static [Why];
+    /// What a request with this parameter and body comes to.
+    fn asked(&self, parameter: &str, body: &[u8]) -> Result<Asked, Refused>;
+}
+
+/// The route that takes a request, and its parameter.
+pub(super) fn find<'p>(method: &str, path: &'p str) -> Result<(&'static dyn Row, &'p str), Refused> {
+    let fits = |row: &&'static dyn Row| match row.path().split_once('{') {
+        None => (row.path() == path).then_some(""),
+        Some((before, _)) => path.strip_prefix(before),
+    };
+    let rows: Vec<_> = ALL.iter().filter_map(|row| Some((*row, fits(row)?))).collect();
+    if let Some(found) = rows.iter().find(|(row, _)| row.method().to_string() == method) {
+        return Ok(*found);
+    }
+    let list = |rows: &[&dyn Row]| {
+        rows.iter().map(|row| format!("{} {}", row.method(), row.path())).collect::<Vec<_>>().join(", ")
+    };
+    let error = format!("there is no {method} {path}");
+    if rows.is_empty() {
+        return Err(Refused::new(Why::NotFound, Refusal::new(error, list(ALL))));
+    }
+    let there: Vec<&dyn Row> = rows.into_iter().map(|(row, _)| row).collect();
+    let allowed = there.iter().map(|row| row.method().to_string()).collect::<Vec<_>>().join(", ");
+    Err(Refused::new(Why::NotAllowed(allowed), Refusal::new(error, list(&there))))
+}
+
+impl<Q: Ask + Send + 'static, A: Serialize + DeserializeOwned + Schema + 'static> Row for Route<Q, A> {
+    fn method(&self) -> Method {
+        Self::method(self)
+    }
+
+    fn path(&self) -> &'static str {
+        self.path
+    }
+
+    fn help(&self) -> &'static [&'static str] {
+        self.help
+    }
+
+    fn takes(&self) -> Takes {
+        Q::TAKES
+    }
+
+    fn request(&self, named: &mut Named) -> Value {
+        Q::schema(named)
+    }
+
+    fn answer(&self, named: &mut Named) -> Value {
+        A::schema(named)
+    }
+
+    fn refusals(&self) -> &'static [Why] {
+        match Q::TAKES {
+            Takes::Nothing => &[Why::Conflict, Why::Unavailable],
+            Takes::Parameter | Takes::Body => {
+                &[Why::BadRequest, Why::NotFound, Why::Conflict, Why::Unavailable]
+            }
+        }
+    }
+
+    fn asked(&self, parameter: &str, body: &[u8]) -> Result<Asked, Refused> {
+        let request = Q::read(parameter, body).map_err(|refusal| Refused::new(Why::BadRequest, refusal))?;
+        Ok(match self.handler {
+            Handler::Read(read) => Asked::Read(Box::new(move |snapshot| rendered(&read(snapshot, request)?))),
+            Handler::Do(order) => Asked::Do(order(request)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Requests as orders to the node.
+
+use std::time::Duration;
+
+use vipcast_node::commands::Command;
+
+use super::super::answer::{Refused, Why};
+use super::super::api::{DrainRequest, LONGEST_DRAIN_MS, Refusal, ServicesRequest};
+
+/// Something that the node is to do.
+#[derive(Debug)]
+pub struct Order {
+    /// What.
+    pub(in crate::control) command: Command,
+    /// For whom the client says it asks.
+    pub(in crate::control) by: Option<String>,
+}
+
+impl Order {
+    pub(super) fn drain(request: DrainRequest) -> Result<Self, Refused> {
+        let DrainRequest { services, by, reason, for_ms, replace } = request;
+        if for_ms.is_some_and(|lasts| lasts > LONGEST_DRAIN_MS) {
+            let hint = "leave `for_ms` out to drain until `undrain`";
+            return Err(Refused::new(Why::BadRequest, Refusal::new("that is too long from now", hint)));
+        }
+        let lasts = for_ms.map(Duration::from_millis);
+        Ok(Self { command: Command::Drain { services, reason, lasts, replace }, by })
+    }
+
+    pub(super) fn undrain(ServicesRequest { services, reason }: ServicesRequest) -> Result<Self, Refused> {
+        Ok(Command::Undrain { services, reason }.into())
+    }
+
+    pub(super) fn promote(ServicesRequest { services, reason }: ServicesRequest) -> Result<Self, Refused> {
+        Ok(Command::Promote { services, reason }.into())
+    }
+
+    pub(super) fn reload((): ()) -> Result<Self, Refused> {
+        Ok(Command::Reload.into())
+    }
+
+    pub(super) fn restart((): ()) -> Result<Self, Refused> {
+        Ok(Command::Restart.into())
+    }
+}
+
+impl From<Command> for Order {
+    fn from(command: Command) -> Self {
+        Self { command, by: None }
+    }
+}

@@ -1,0 +1,162 @@
+//! What the node calls something, as the API says it. Each `match` names every variant, so that a new one gets its word.
+
+use vipcast_bgp::{State, Whose, bfd};
+use vipcast_node::engine::{Reason, Shutdown, Verdict};
+use vipcast_node::health::report::HealthState;
+
+use super::super::api;
+
+impl From<State> for api::SessionState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Idle => Self::Idle,
+            State::Connect => Self::Connect,
+            State::Active => Self::Active,
+            State::OpenSent => Self::OpenSent,
+            State::OpenConfirm => Self::OpenConfirm,
+            State::Established => Self::Established,
+        }
+    }
+}
+
+impl From<bfd::State> for api::BfdState {
+    fn from(state: bfd::State) -> Self {
+        match state {
+            bfd::State::AdminDown => Self::AdminDown,
+            bfd::State::Down => Self::Down,
+            bfd::State::Init => Self::Init,
+            bfd::State::Up => Self::Up,
+        }
+    }
+}
+
+impl From<HealthState> for api::CheckState {
+    fn from(state: HealthState) -> Self {
+        match state {
+            HealthState::Unknown => Self::Unknown,
+            HealthState::Rising => Self::Rising,
+            HealthState::Up => Self::Up,
+            HealthState::Falling => Self::Falling,
+            HealthState::Down => Self::Down,
+        }
+    }
+}
+
+impl From<&Verdict> for api::Verdict {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Announce => Self::Announced,
+            Verdict::Demote { .. } => Self::Demoted,
+            Verdict::Withhold(_) => Self::Withheld,
+        }
+    }
+}
+
+/// What a VIP is, which so many routers have.
+pub(super) fn state(verdict: &Verdict, routers: usize) -> api::VipState {
+    match verdict {
+        Verdict::Announce | Verdict::Demote { .. } if routers == 0 => api::VipState::Ready,
+        Verdict::Announce => api::VipState::Announced,
+        Verdict::Demote { .. } => api::VipState::Demoted,
+        Verdict::Withhold(_) => api::VipState::Withheld,
+    }
+}
+
+impl From<&Reason> for api::Reason {
+    fn from(reason: &Reason) -> Self {
+        match reason {
+            Reason::CheckUnknown { .. } => Self::CheckUnknown,
+            Reason::CheckDown { .. } => Self::CheckDown,
+            Reason::CheckDegraded { .. } => Self::CheckDegraded,
+            Reason::Standby => Self::Standby,
+            Reason::WarmingUp => Self::WarmingUp,
+            Reason::HeldBack => Self::HeldBack,
+            Reason::NotBound => Self::NotBound,
+            Reason::Unusable { .. } => Self::Unusable,
+            Reason::Contested => Self::Contested,
+            Reason::Draining => Self::Draining,
+            Reason::Drained => Self::Drained,
+            Reason::ShuttingDown => Self::ShuttingDown,
+            Reason::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
+impl From<Shutdown> for api::ShutdownPhase {
+    fn from(phase: Shutdown) -> Self {
+        match phase {
+            Shutdown::Draining { .. } => Self::Draining,
+            Shutdown::Withdrawing { .. } => Self::Withdrawing,
+            Shutdown::Settling { .. } => Self::Settling,
+            Shutdown::Ceasing { .. } => Self::Ceasing,
+            Shutdown::Unbinding { .. } => Self::Unbinding,
+            Shutdown::Done => Self::Done,
+        }
+    }
+}
+
+impl From<Whose> for api::Whose {
+    fn from(whose: Whose) -> Self {
+        match whose {
+            Whose::Other => Self::Anothers,
+            Whose::Ours => Self::Ours,
+            Whose::Unclear => Self::Unclear,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vipcast_bgp::Instant;
+
+    use super::*;
+
+    /// The log says the same words, and so do labels of metrics.
+    #[test]
+    fn the_words_are_those_of_the_log() {
+        use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
+        for state in [Idle, Connect, Active, OpenSent, OpenConfirm, Established] {
+            assert_eq!(api::SessionState::from(state).to_string(), state.to_string());
+        }
+        for state in bfd::State::ALL {
+            assert_eq!(api::BfdState::from(state).to_string(), state.to_string());
+        }
+        let until = Instant::BOOT;
+        let phases = [
+            Shutdown::Draining { until },
+            Shutdown::Withdrawing { until },
+            Shutdown::Settling { until },
+            Shutdown::Ceasing { until },
+            Shutdown::Unbinding { until },
+            Shutdown::Done,
+        ];
+        for phase in phases {
+            assert_eq!(api::ShutdownPhase::from(phase).word(), phase.word());
+        }
+        let (check, why) = ("web".into(), vipcast_node::engine::Unusable::Tentative);
+        let reasons = [
+            Reason::CheckUnknown { check },
+            Reason::CheckDown { check: "web".into() },
+            Reason::CheckDegraded { check: "web".into() },
+            Reason::Standby,
+            Reason::WarmingUp,
+            Reason::HeldBack,
+            Reason::NotBound,
+            Reason::Unusable { interface: "lo".to_owned(), why },
+            Reason::Contested,
+            Reason::Draining,
+            Reason::Drained,
+            Reason::ShuttingDown,
+            Reason::Shutdown,
+        ];
+        assert_eq!(reasons.len(), api::Reason::KNOWN.len());
+        for reason in reasons {
+            assert_eq!(api::Reason::from(&reason).word(), reason.name());
+            let verdict = Verdict::Withhold(reason);
+            assert_eq!(api::Verdict::from(&verdict).word(), verdict.word());
+            assert_eq!(state(&verdict, 0).word(), verdict.word());
+        }
+        assert_eq!(api::Verdict::from(&Verdict::Announce).word(), Verdict::Announce.word());
+        assert_eq!(state(&Verdict::Announce, 1).word(), Verdict::Announce.word());
+    }
+}
