@@ -325,6 +325,15 @@ impl Report {
         self.push(Severity::Warning, file, None, message.into())
     }
 
+    /// Reads something again that was reported when it was read first.
+    pub(crate) fn quietly<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let (found, needed) = (self.list.len(), self.needs.len());
+        let value = read(self);
+        self.list.truncate(found);
+        self.needs.truncate(needed);
+        value
+    }
+
     /// The host must have this; whether it has is looked at when everything is read.
     pub(crate) fn needs(&mut self, span: Span, need: Need) {
         self.needs.push((span, need));

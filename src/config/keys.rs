@@ -64,6 +64,8 @@ pub struct Section {
     one_of: &'static [&'static [&'static str]],
     /// Of each of these groups at most one.
     at_most_one_of: &'static [&'static [&'static str]],
+    /// Each of these groups says one thing together: a map that has one of them inherits none of the others.
+    together: &'static [&'static [&'static str]],
     /// The first of these is nothing without the second.
     with: &'static [(&'static str, &'static str)],
 }
@@ -109,6 +111,7 @@ impl Section {
             instead: &[],
             one_of: &[],
             at_most_one_of: &[],
+            together: &[],
             with: &[],
         }
     }
@@ -150,6 +153,10 @@ impl Section {
         Self { at_most_one_of: groups, ..self }
     }
 
+    pub(crate) const fn together(self, groups: &'static [&'static [&'static str]]) -> Self {
+        Self { together: groups, ..self }
+    }
+
     pub(crate) const fn with(self, pairs: &'static [(&'static str, &'static str)]) -> Self {
         Self { with: pairs, ..self }
     }
@@ -184,6 +191,12 @@ impl Section {
         let local = self.kinds().iter().filter(|kind| kind.is_local);
         let ways = local.flat_map(|kind| WAY.map(|way| vec![kind.key.name, way]));
         self.at_most_one_of.iter().map(|group| group.to_vec()).chain(ways)
+    }
+
+    /// The keys that say something else in the place of this one: where one is given, the other is not inherited.
+    pub(super) fn instead_of<'k>(&self, key: &'k str) -> impl Iterator<Item = &'static str> + use<'k> {
+        let groups = self.at_most_one_of.iter().chain(self.together);
+        groups.filter(move |group| group.contains(&key)).flat_map(|group| group.iter().copied())
     }
 
     /// The names that are taken here; an alias stands behind the name that it is an alias of.

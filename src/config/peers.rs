@@ -16,7 +16,7 @@ use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
 use super::model::{Bfd, ConnectMode, GracefulRestart, NextHops, Peer, Reach, RouterAddress};
 use super::read::tree::Entry;
-use super::read::{Field, Placed, Table, map_of, missing, short, value};
+use super::read::{Field, Placed, Shared, Table, map_of, missing, short, value};
 use super::{bfd, defaults, graceful_restart, keys, transport};
 
 /// Reads every peer. `None` when one of them is wrong; `peer_defaults` is read in any case.
@@ -26,35 +26,38 @@ pub(super) fn read(
     local_as: &Field<Asn>,
     report: &mut Report,
 ) -> Option<BTreeMap<PeerName, Peer>> {
-    let shared = match defaults {
-        Some(entry) => {
-            match Table::open(&entry.value, &keys::PEER_DEFAULTS, "`peer_defaults`", entry.key_span, report) {
-                Some(table) => Written::read(table, report),
-                None => Written::broken(),
-            }
+    let shared = defaults.map(|entry| {
+        let table =
+            Table::open(&entry.value, &keys::PEER_DEFAULTS, "`peer_defaults`", entry.key_span, report);
+        let shared = Shared::of(&entry.value, table.as_ref());
+        if let Some(table) = table {
+            // What is wrong in it is told here, and not again of every peer.
+            Written::read(table, report);
         }
-        None => Written::absent(),
-    };
+        shared
+    });
     let mut seen: BTreeMap<(Option<IpAddr>, u16, Option<String>), Span> = BTreeMap::new();
     let mut keys: BTreeMap<IpAddr, (Span, KeyOrNot)> = BTreeMap::new();
     let peers: Vec<Option<(PeerName, Peer)>> = entries?
         .iter()
         .map(|entry| {
             let named = value::name(entry, "peer", report);
-            let mut table = Table::open(&entry.value, &keys::PEER, "a peer", entry.key_span, report)?;
+            let table = Table::open(&entry.value, &keys::PEER, "a peer", entry.key_span, report)?;
+            let mut table = table.inheriting(shared.as_ref());
             let (at_address, table_span) = (table.field("address", report, fields::peer_address), table.span);
-            let mut written = Written::read(table, report);
             // What `peer_defaults` say of an interface makes no router known by its link.
-            let on_link = !at_address.is_given() && written.transport.interface.is_given();
+            let on_link = !at_address.is_given() && table.says("interface");
+            let (own_role, own_next_hops) = (table.says("role"), table.says("extended_next_hop"));
+            let written = Written::read(table, report);
             let address = at_address.set().copied();
             if !at_address.is_given() && !on_link {
                 const HINT: &str =
                     "the address of the router: `address: 192.0.2.1`; or the `interface` whose link it is on";
                 missing(table_span, "address", HINT, report);
             }
-            written.check(address, report);
-            let own_role = written.role.is_given();
-            written.fill_in(&shared);
+            if own_next_hops {
+                written.check(address, report);
+            }
             let peer = written.resolve(address, on_link, entry, local_as, own_role, report)?;
             let at = address.map_or(entry.key_span, |address| address.span);
             // Every router may have fe80::1 on its end of a link.
@@ -116,8 +119,8 @@ pub(super) fn look_for_media(services: &[&Entry], report: &mut Report) {
     }
 }
 
-/// What was written for a peer, or in `peer_defaults`.
-#[derive(Debug, Clone)]
+/// What was written for a peer, and in `peer_defaults`. Keys that exclude each other are one field.
+#[derive(Debug)]
 struct Written {
     port: Field<u16>,
     peer_as: Field<fields::PeerAs>,
@@ -127,7 +130,10 @@ struct Written {
     mode: Field<ConnectMode>,
     families: Field<BTreeSet<Family>>,
     source_address: Field<IpAddr>,
-    transport: transport::Written,
+    key: Field<KeyOrNot>,
+    reach: Field<Reach>,
+    interface: Field<String>,
+    tcp_mss: Field<u16>,
     role: Field<Role>,
     require_role: Field<bool>,
     next_hop: Field<NextHops>,
@@ -138,31 +144,6 @@ struct Written {
 }
 
 impl Written {
-    fn absent() -> Self {
-        Self {
-            port: Field::Absent,
-            peer_as: Field::Absent,
-            local_as: Field::Absent,
-            hold_time: Field::Absent,
-            connect_retry: Field::Absent,
-            mode: Field::Absent,
-            families: Field::Absent,
-            source_address: Field::Absent,
-            transport: transport::Written::absent(),
-            role: Field::Absent,
-            require_role: Field::Absent,
-            next_hop: Field::Absent,
-            extended_next_hop: Field::Absent,
-            graceful_restart: Field::Absent,
-            bfd: Field::Absent,
-        }
-    }
-
-    /// Nothing can be said to be missing.
-    fn broken() -> Self {
-        Self { peer_as: Field::Broken, local_as: Field::Broken, ..Self::absent() }
-    }
-
     fn read(mut table: Table<'_>, report: &mut Report) -> Self {
         let written = Self {
             port: table.field("port", report, value::port),
@@ -173,7 +154,10 @@ impl Written {
             mode: fields::mode(&mut table, report),
             families: table.field("families", report, fields::families),
             source_address: table.field("source_address", report, fields::source_address),
-            transport: transport::Written::read(&mut table, report),
+            key: transport::session_key(&mut table, report),
+            reach: transport::reach(&mut table, report),
+            interface: table.field("interface", report, value::interface),
+            tcp_mss: table.field("tcp_mss", report, transport::tcp_mss),
             role: table.field("role", report, fields::role),
             require_role: table.field("require_role", report, value::boolean),
             next_hop: table.field("next_hop", report, next_hops),
@@ -195,33 +179,6 @@ impl Written {
                 .also(address.span, "this session is over IPv4")
                 .hint("leave it out here; it is on wherever the address of the peer is an IPv6 one");
         }
-    }
-
-    /// Takes from `peer_defaults` what this peer does not say itself.
-    fn fill_in(&mut self, shared: &Self) {
-        fn fill<T: Clone>(own: &mut Field<T>, shared: &Field<T>) {
-            if !own.is_given() {
-                own.clone_from(shared);
-            }
-        }
-        fill(&mut self.port, &shared.port);
-        fill(&mut self.peer_as, &shared.peer_as);
-        fill(&mut self.local_as, &shared.local_as);
-        fill(&mut self.hold_time, &shared.hold_time);
-        fill(&mut self.connect_retry, &shared.connect_retry);
-        fill(&mut self.mode, &shared.mode);
-        fill(&mut self.families, &shared.families);
-        fill(&mut self.source_address, &shared.source_address);
-        fill(&mut self.transport.key, &shared.transport.key);
-        fill(&mut self.transport.reach, &shared.transport.reach);
-        fill(&mut self.transport.interface, &shared.transport.interface);
-        fill(&mut self.transport.tcp_mss, &shared.transport.tcp_mss);
-        fill(&mut self.role, &shared.role);
-        fill(&mut self.require_role, &shared.require_role);
-        fill(&mut self.next_hop, &shared.next_hop);
-        fill(&mut self.extended_next_hop, &shared.extended_next_hop);
-        fill(&mut self.graceful_restart, &shared.graceful_restart);
-        fill(&mut self.bfd, &shared.bfd);
     }
 
     fn resolve(
@@ -268,14 +225,14 @@ impl Written {
         }
         let scoped = [address.as_ref(), self.source_address.set()].into_iter().flatten();
         for Placed { value, span } in scoped.filter(|address| value::is_link_local(address.value)) {
-            if value.is_ipv6() && !self.transport.interface.is_given() {
+            if value.is_ipv6() && !self.interface.is_given() {
                 report
                     .error(*span, format!("{value} is a link-local address, which needs an interface"))
                     .hint("write the interface of the link beside it: `interface: eth0`");
                 return None;
             }
         }
-        let over_routers = self.transport.reach.set().is_some_and(|reach| match reach.value {
+        let over_routers = self.reach.set().is_some_and(|reach| match reach.value {
             Reach::ByPeering => false,
             Reach::Multihop(hops) | Reach::TtlSecurity(hops) => hops.get() > 1,
         });
@@ -302,7 +259,7 @@ impl Written {
                 .hint("the least is 3s; none at all takes BFD in its place: `bfd: {strict: true}`");
             return None;
         }
-        let (authentication, key_source) = match self.transport.key.optional()? {
+        let (authentication, key_source) = match self.key.optional()? {
             Some(KeyOrNot::Written(key)) => (key, None),
             Some(KeyOrNot::At(source)) => (None, Some(source)),
             None => (None, None),
@@ -340,11 +297,11 @@ impl Written {
             mode: self.mode.or(ConnectMode::Both)?,
             families: self.families.or(BTreeSet::from([Family::IPV4_UNICAST, Family::IPV6_UNICAST]))?,
             source_address: self.source_address.optional()?,
-            interface: self.transport.interface.optional()?,
-            reach: self.transport.reach.or(Reach::default())?,
+            interface: self.interface.optional()?,
+            reach: self.reach.or(Reach::default())?,
             authentication,
             key_source,
-            tcp_mss: self.transport.tcp_mss.optional()?,
+            tcp_mss: self.tcp_mss.optional()?,
             role: self.role.optional()?.filter(|_| !is_internal),
             require_role: self.require_role.or(false)? && !is_internal,
             next_hop: self.next_hop.or(NextHops::default())?,

@@ -11,32 +11,7 @@ use super::read::tree::Node;
 use super::read::{Field, Placed, Table, value};
 use super::{keys, secret};
 
-/// What was written of it for a peer, or in `peer_defaults`. Keys that exclude each other are one field, so that a
-/// peer with `multihop` does not inherit `ttl_security`.
-#[derive(Debug, Clone)]
-pub(super) struct Written {
-    pub(super) key: Field<KeyOrNot>,
-    pub(super) reach: Field<Reach>,
-    pub(super) interface: Field<String>,
-    pub(super) tcp_mss: Field<u16>,
-}
-
-impl Written {
-    pub(super) fn absent() -> Self {
-        Self { key: Field::Absent, reach: Field::Absent, interface: Field::Absent, tcp_mss: Field::Absent }
-    }
-
-    pub(super) fn read(table: &mut Table<'_>, report: &mut Report) -> Self {
-        Self {
-            key: session_key(table, report),
-            reach: reach(table, report),
-            interface: table.field("interface", report, value::interface),
-            tcp_mss: table.field("tcp_mss", report, tcp_mss),
-        }
-    }
-}
-
-fn session_key(table: &mut Table<'_>, report: &mut Report) -> Field<KeyOrNot> {
+pub(super) fn session_key(table: &mut Table<'_>, report: &mut Report) -> Field<KeyOrNot> {
     let md5 = |field: Field<KeyPlace>, report: &mut Report| at(field, KeyPurpose::Md5, report);
     let written = table.field("password", report, secret::written);
     let file = table.field("password_file", report, secret::file);
@@ -60,7 +35,7 @@ fn at(field: Field<KeyPlace>, purpose: KeyPurpose, report: &mut Report) -> Field
     field.map(KeyOrNot::At)
 }
 
-fn reach(table: &mut Table<'_>, report: &mut Report) -> Field<Reach> {
+pub(super) fn reach(table: &mut Table<'_>, report: &mut Report) -> Field<Reach> {
     let written = [
         ("ttl_security", table.field("ttl_security", report, hops).map(Reach::TtlSecurity)),
         ("multihop", table.field("multihop", report, hops).map(Reach::Multihop)),
@@ -101,7 +76,7 @@ fn hops(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU8> {
 }
 
 /// What Linux takes for TCP_MAXSEG.
-fn tcp_mss(node: &Node, key: Span, report: &mut Report) -> Option<u16> {
+pub(super) fn tcp_mss(node: &Node, key: Span, report: &mut Report) -> Option<u16> {
     let mss = value::integer(node, key, 88..=32_767, "a segment size in bytes, 88 to 32767", report)?;
     u16::try_from(mss).ok()
 }

@@ -10,7 +10,7 @@ section! {
         &["peer_as", "remote_as"],
         &["password", "password_file", "password_credential", "tcp_ao"],
         &["ttl_security", "multihop"],
-    ]).off("remove the peer, or put `#` before its lines, to switch it off") {
+    ]).together(&[&["passive", "active"]]).off("remove the peer, or put `#` before its lines, to switch it off") {
         /// the router's; for a link-local one `interface` is needed, too. Without it, the router is known by its
         /// `interface`: see [below](#routers-without-an-address)
         address: IP => own() written("IP address") called(&["host", "ip", "neighbor", "remote_address"]);

@@ -85,6 +85,30 @@ impl<T> Field<T> {
     }
 }
 
+/// A map that says what holds for others that do not say it themselves.
+#[derive(Debug)]
+pub(crate) enum Shared<'t> {
+    /// It is no map.
+    Broken,
+    /// What it says.
+    Says {
+        /// All of it.
+        entries: &'t [Entry],
+        /// Keys that unknown ones in it were probably meant to be.
+        misspelt: Vec<&'static str>,
+    },
+}
+
+impl<'t> Shared<'t> {
+    /// That of a table which was opened; none of its keys was taken yet.
+    pub(crate) fn of(node: &'t Node, table: Option<&Table<'t>>) -> Self {
+        match (&node.value, table) {
+            (Value::Map(entries), Some(table)) => Self::Says { entries, misspelt: table.misspelt.clone() },
+            (Value::Map(_) | Value::Null | Value::Scalar(_) | Value::List(_), _) => Self::Broken,
+        }
+    }
+}
+
 /// A map whose keys are ours.
 #[derive(Debug)]
 pub(crate) struct Table<'t> {
@@ -92,6 +116,9 @@ pub(crate) struct Table<'t> {
     /// What to point at when a key is missing: the name or key that the map stands under.
     pub(crate) span: Span,
     left: Vec<&'t Entry>,
+    shared: Option<&'t Shared<'t>>,
+    /// Keys that stand here themselves.
+    given: Vec<&'static str>,
     /// Keys that unknown ones were probably meant to be. They are not reported missing as well.
     misspelt: Vec<&'static str>,
 }
@@ -113,13 +140,34 @@ impl<'t> Table<'t> {
                 let unknown = entries.iter().filter(|entry| !section.has(&entry.key));
                 let misspelt =
                     unknown.take(Self::LOOKED_AT).filter_map(|entry| section.meant(&entry.key)).collect();
-                Some(Self { section, span, left: entries.iter().collect(), misspelt })
+                Some(Self {
+                    section,
+                    span,
+                    left: entries.iter().collect(),
+                    shared: None,
+                    given: Vec::new(),
+                    misspelt,
+                })
             }
             Value::Null | Value::Scalar(_) | Value::List(_) => {
                 expected(node, span, &format!("{title} as a map of keys and values"), report);
                 None
             }
         }
+    }
+
+    /// The same, where what another map says holds unless this one says it itself.
+    pub(crate) fn inheriting(mut self, shared: Option<&'t Shared<'t>>) -> Self {
+        let names = self.section.names();
+        self.given = names.filter(|name| self.left.iter().any(|entry| entry.key == *name)).collect();
+        self.given.extend(&self.misspelt);
+        self.shared = shared;
+        self
+    }
+
+    /// Whether a key stands here itself, right or wrong, in whichever spelling; for a table that inherits.
+    pub(crate) fn says(&self, key: &str) -> bool {
+        self.given.contains(&key)
     }
 
     /// Takes the entry out, if there is one.
@@ -151,7 +199,7 @@ impl<'t> Table<'t> {
         match entry {
             Some(entry) => read_entry(entry, report, read),
             None if self.misspelt.contains(&key) || self.misspelt.contains(&alias) => Field::Broken,
-            None => Field::Absent,
+            None => self.inherited(&[key, alias], report, read),
         }
     }
 
@@ -165,7 +213,31 @@ impl<'t> Table<'t> {
         match self.entry(key) {
             Some(entry) => read_entry(entry, report, read),
             None if self.misspelt.contains(&key) => Field::Broken,
-            None => Field::Absent,
+            None => self.inherited(&[key], report, read),
+        }
+    }
+
+    /// What the shared map says of a key, which was reported when that was read.
+    fn inherited<T>(
+        &self,
+        names: &[&'static str],
+        report: &mut Report,
+        read: impl FnOnce(&'t Node, Span, &mut Report) -> Option<T>,
+    ) -> Field<T> {
+        let Some(shared) = self.shared else { return Field::Absent };
+        let instead = |name: &&str| self.section.instead_of(name).any(|other| self.given.contains(&other));
+        if names.iter().any(instead) {
+            return Field::Absent;
+        }
+        match shared {
+            Shared::Broken => Field::Broken,
+            Shared::Says { misspelt, .. } if names.iter().any(|name| misspelt.contains(name)) => {
+                Field::Broken
+            }
+            Shared::Says { entries, .. } => {
+                let entry = names.iter().find_map(|name| entries.iter().find(|entry| entry.key == *name));
+                entry.map_or(Field::Absent, |entry| report.quietly(|report| read_entry(entry, report, read)))
+            }
         }
     }
 
