@@ -1,6 +1,5 @@
 //! `bfd:` of a peer: `true`, `false`, or a map.
 
-use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::diagnostic::{Report, Span};
@@ -19,9 +18,9 @@ pub(super) fn bfd(node: &Node, key: Span, report: &mut Report) -> Option<Option<
     value::switch(node, key, "true, false, or `{interval: 300ms, multiplier: 3}`", report, |report| {
         let mut table = Table::open(node, &keys::BFD, "`bfd`", key, report)?;
         let interval = table.field("interval", report, interval);
-        let multiplier = table.field("multiplier", report, multiplier);
+        let multiplier = table.number("multiplier", "how many packets in a row may be lost", report);
         let strict = table.field("strict", report, value::boolean);
-        let min_ttl = table.field("min_ttl", report, min_ttl);
+        let min_ttl = table.number("min_ttl", "a TTL", report);
         table.finish(report);
         Some(Bfd {
             interval: interval.or(defaults::BFD_INTERVAL)?,
@@ -41,15 +40,4 @@ fn interval(node: &Node, key: Span, report: &mut Report) -> Option<Duration> {
         return None;
     }
     Some(interval)
-}
-
-fn multiplier(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU8> {
-    let what = "how many packets in a row may be lost, 1 to 255";
-    let multiplier = value::integer(node, key, 1..=255, what, report)?;
-    u8::try_from(multiplier).ok().and_then(NonZeroU8::new)
-}
-
-fn min_ttl(node: &Node, key: Span, report: &mut Report) -> Option<u8> {
-    let ttl = value::integer(node, key, 1..=255, "a TTL, 1 to 255", report)?;
-    u8::try_from(ttl).ok()
 }

@@ -1,6 +1,6 @@
 //! `checks:`: what every check has beside its kind, which is read in its folder (`check::kinds`).
 
-mod judgement;
+pub(super) mod judgement;
 mod way;
 
 use std::collections::BTreeMap;
@@ -20,10 +20,10 @@ use super::{defaults, keys};
 use crate::check::kind::{Definition, Kind, definition, question};
 use crate::check::kinds::KINDS;
 
+/// What `rise`, `fall` and `for` count.
+const RESULTS: &str = "a number of results";
 /// Faster than this, probing is a load test.
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
-/// More results in a row than this are a mistake.
-const MOST_IN_A_ROW: u32 = 1000;
 
 /// What the reader of a kind is told of the rest of the check.
 #[derive(Debug)]
@@ -77,8 +77,8 @@ fn check(entry: &Entry, vip: Option<IpAddr>, report: &mut Report) -> Option<(Che
     let of_each_vip = way.is_of_each_vip();
     let via = way.via(asked.as_ref().map(|asked| asked.definition.reach()), vip, report);
     let pace = Pace::read(&mut table, report);
-    let rise = in_a_row(&mut table, "rise", report);
-    let fall = in_a_row(&mut table, "fall", report);
+    let rise = table.number("rise", RESULTS, report);
+    let fall = table.number("fall", RESULTS, report);
     let limits = judgement::limits(&mut table, pace.as_ref(), report);
     let hold_down = table.field("hold_down", report, judgement::hold_down).or(None);
     table.finish(report);
@@ -181,14 +181,6 @@ impl Pace {
         let timeout = bounded(timeout, "timeout", defaults::TIMEOUT);
         Some(Self { interval, fast_interval: fast_interval?, timeout: timeout? })
     }
-}
-
-/// `rise` or `fall`.
-fn in_a_row(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Field<NonZeroU32> {
-    let what = format!("a number of results, 1 to {MOST_IN_A_ROW}");
-    table.field(key, report, |node, key, report| {
-        NonZeroU32::new(value::integer(node, key, 1..=MOST_IN_A_ROW, &what, report)?)
-    })
 }
 
 /// Tells the checks which services name them, and the VIPs of those, where that makes a difference.

@@ -111,15 +111,18 @@ fn group(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// `level`.
+pub(super) const LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+/// `format`.
+pub(super) const FORMATS: [(&str, LogFormat); 2] = [("plain", LogFormat::Plain), ("json", LogFormat::Json)];
+
 fn log(node: &Node, key: Span, report: &mut Report) -> Option<Log> {
-    const LEVELS: [(&str, LogLevel); 5] = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
-    const FORMATS: [(&str, LogFormat); 2] = [("plain", LogFormat::Plain), ("json", LogFormat::Json)];
     let mut table = Table::open(node, &keys::LOG, "`log`", key, report)?;
     let level = table
         .field("level", report, |node, key, report| value::choice(node, key, &LEVELS, report))
@@ -174,7 +177,7 @@ fn listen(node: &Node, key: Span, report: &mut Report) -> Option<Listen> {
             Some(addresses)
         })
         .or(Vec::new());
-    let port = table.field("port", report, value::port).or(defaults::BGP_PORT);
+    let port = table.number("port", value::PORT, report).or(defaults::BGP_PORT);
     table.finish(report);
     let addresses = addresses?;
     for (at, address) in addresses.iter().enumerate() {

@@ -204,6 +204,15 @@ impl Section {
         self.keys().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()))
     }
 
+    /// The least and the most that a key may hold which is a number.
+    pub(super) fn range(&self, name: &str) -> (u32, u32) {
+        let bound = |bound: u64| u32::try_from(bound).unwrap_or(u32::MAX);
+        match self.keys().find(|key| key.name == name).map(|key| key.shape) {
+            Some(Shape::Number(least, most)) => (bound(least), bound(most)),
+            Some(_) | None => unreachable!("{name} is no number {}", self.place),
+        }
+    }
+
     /// Whether a name is taken here.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names().any(|known| known == name)

@@ -1,6 +1,6 @@
 //! `peers:` and `peer_defaults:`.
 
-mod fields;
+pub(super) mod fields;
 mod next_hop;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,7 +146,7 @@ struct Written {
 impl Written {
     fn read(mut table: Table<'_>, report: &mut Report) -> Self {
         let written = Self {
-            port: table.field("port", report, value::port),
+            port: table.number("port", value::PORT, report),
             peer_as: table.alias("peer_as", "remote_as", report, fields::peer_as),
             local_as: table.field("local_as", report, value::asn),
             hold_time: table.field("hold_time", report, fields::hold_time),
@@ -157,7 +157,7 @@ impl Written {
             key: transport::session_key(&mut table, report),
             reach: transport::reach(&mut table, report),
             interface: table.field("interface", report, value::interface),
-            tcp_mss: table.field("tcp_mss", report, transport::tcp_mss),
+            tcp_mss: table.number("tcp_mss", "a segment size in bytes", report),
             role: table.field("role", report, fields::role),
             require_role: table.field("require_role", report, value::boolean),
             next_hop: table.field("next_hop", report, next_hops),

@@ -57,6 +57,17 @@ pub(super) enum Use {
 /// The VIPs so far, each with its service and where it was written.
 type Seen<'a> = vipcast_node::table::Table<Vip, (&'a str, Span)>;
 
+/// `on_down`.
+pub(super) const ON_DOWN: [(&str, OnDown); 2] = [("withdraw", OnDown::Withdraw), ("demote", OnDown::Demote)];
+/// `on_degraded`.
+pub(super) const ON_DEGRADED: [(&str, OnDegraded); 3] =
+    [("ignore", OnDegraded::Ignore), ("demote", OnDegraded::Demote), ("withdraw", OnDegraded::Withdraw)];
+/// `bind`.
+pub(super) const BIND: [(&str, BindPolicy); 3] =
+    [("always", BindPolicy::Always), ("announced", BindPolicy::Announced), ("route", BindPolicy::Route)];
+/// `role`; whether it is a standby.
+pub(super) const ROLES: [(&str, bool); 2] = [("active", false), ("standby", true)];
+
 /// Reads every service. `None` when one of them is wrong.
 pub(super) fn read(
     entries: &[&Entry],
@@ -83,11 +94,6 @@ fn service<'a>(
     seen: &mut Seen<'a>,
     report: &mut Report,
 ) -> Option<Service> {
-    const ON_DOWN: [(&str, OnDown); 2] = [("withdraw", OnDown::Withdraw), ("demote", OnDown::Demote)];
-    const ON_DEGRADED: [(&str, OnDegraded); 3] =
-        [("ignore", OnDegraded::Ignore), ("demote", OnDegraded::Demote), ("withdraw", OnDegraded::Withdraw)];
-    const BIND: [(&str, BindPolicy); 3] =
-        [("always", BindPolicy::Always), ("announced", BindPolicy::Announced), ("route", BindPolicy::Route)];
     let mut table = Table::open(&entry.value, &keys::SERVICE, "a service", entry.key_span, report)?;
     let vips = table.required(
         "vips",
@@ -188,7 +194,6 @@ fn look_at_ranks(service: &Service, entry: &Entry, report: &mut Report) {
 
 /// `role` and `preempt`.
 fn role(table: &mut Table<'_>, report: &mut Report) -> Option<Role> {
-    const ROLES: [(&str, bool); 2] = [("active", false), ("standby", true)];
     let standby = table.field("role", report, |node, key, report| value::choice(node, key, &ROLES, report));
     let preempt = table.field("preempt", report, preempt);
     if let (Field::Set(preempt), Some(standby)) = (&preempt, standby.set().filter(|standby| standby.value)) {

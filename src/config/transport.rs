@@ -75,20 +75,13 @@ fn hops(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU8> {
     u8::try_from(hops).ok().and_then(NonZeroU8::new)
 }
 
-/// What Linux takes for TCP_MAXSEG.
-pub(super) fn tcp_mss(node: &Node, key: Span, report: &mut Report) -> Option<u16> {
-    let mss = value::integer(node, key, 88..=32_767, "a segment size in bytes, 88 to 32767", report)?;
-    u16::try_from(mss).ok()
-}
+/// `algorithm`.
+pub(super) const ALGORITHMS: [(&str, AoAlgorithm); 2] =
+    [("hmac-sha-1-96", AoAlgorithm::HmacSha1), ("aes-128-cmac-96", AoAlgorithm::AesCmac128)];
 
 /// `tcp_ao: {key_file: …, send_id: 1, receive_id: 1}`.
 fn ao_key(node: &Node, key: Span, report: &mut Report) -> Option<KeySource> {
-    const ALGORITHMS: [(&str, AoAlgorithm); 2] =
-        [("hmac-sha-1-96", AoAlgorithm::HmacSha1), ("aes-128-cmac-96", AoAlgorithm::AesCmac128)];
-    let id = |node: &Node, key, report: &mut Report| {
-        let id = value::integer(node, key, 0..=255, "the id of a key, 0 to 255", report)?;
-        u8::try_from(id).ok()
-    };
+    const ID: &str = "the id of a key";
     let mut table = Table::open(node, &keys::TCP_AO, "`tcp_ao`", key, report)?;
     let keys = [
         ("key_file", table.field("key_file", report, secret::file)),
@@ -100,9 +93,10 @@ fn ao_key(node: &Node, key: Span, report: &mut Report) -> Option<KeySource> {
             .error(key, "`key_file` of `tcp_ao` is missing")
             .hint("the file with the key, or `key_credential` with the name of a systemd credential");
     }
-    let send_id = table.required("send_id", "the id of our key, the peer's receive id: 0 to 255", report, id);
+    let send_id =
+        table.required_number("send_id", "the id of our key, the peer's receive id: 0 to 255", ID, report);
     let receive_id =
-        table.required("receive_id", "the id of the peer's key, its send id: 0 to 255", report, id);
+        table.required_number("receive_id", "the id of the peer's key, its send id: 0 to 255", ID, report);
     let algorithm = table
         .field("algorithm", report, |node, key, report| value::choice(node, key, &ALGORITHMS, report))
         .or(AoAlgorithm::HmacSha1);

@@ -14,7 +14,10 @@ use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::target::Target;
-use crate::config::keys::{DOMAIN, RESOLVER, SWITCH, TEXT, either, list, section, word};
+use crate::config::keys::{DOMAIN, RESOLVER, SWITCH, TEXT, either, list, section, word, words};
+
+/// `transport`.
+const TRANSPORTS: [(&str, DnsTransport); 2] = [("udp", DnsTransport::Udp), ("tcp", DnsTransport::Tcp)];
 
 section! {
     KEYS("dns", "under `dns`") {
@@ -27,7 +30,7 @@ section! {
         /// by its name or as `TYPE65`
         type: TEXT => written("type of record") default("A") called(&["qtype", "record_type", "record"]);
         /// with `udp`, an answer that is cut (TC) is asked for again over TCP, which must work then
-        transport: word(&["udp", "tcp"]) => written("`udp` or `tcp`") default("udp");
+        transport: word(&words(&TRANSPORTS)) => written("`udp` or `tcp`") default("udp");
         /// what passes
         rcode: either(&[TEXT, list(&TEXT)]) =>
             written("response code, or a list") default("NOERROR") called(&["status"]);

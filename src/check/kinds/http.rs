@@ -19,8 +19,20 @@ use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
 use crate::config::keys::{
-    HOST, PATTERN, SOCKET_PATH, SOME_TEXT, STATUS, TEXT, URL, either, map, number, section, some, word,
+    HOST, PATTERN, SOCKET_PATH, SOME_TEXT, STATUS, TEXT, URL, either, map, number, section, some, word, words,
 };
+
+/// `version`.
+const VERSIONS: [(&str, HttpVersion); 2] = [("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)];
+
+/// `method`.
+const METHODS: [(&str, Method); 5] = [
+    (Method::Get.name(), Method::Get),
+    (Method::Head.name(), Method::Head),
+    (Method::Post.name(), Method::Post),
+    (Method::Options.name(), Method::Options),
+    (Method::Put.name(), Method::Put),
+];
 
 section! {
     KEYS("http", "under `http`") {
@@ -34,7 +46,7 @@ section! {
         /// for https: the keys of [`tls`](#tls) but for the first three
         tls: section(&tls::OPTIONS) => written("map");
         /// how it is asked
-        method: word(&["GET", "HEAD", "POST", "OPTIONS", "PUT"]) =>
+        method: word(&words(&METHODS)) =>
             written("GET, HEAD, POST, OPTIONS, PUT") default("GET");
         /// headers to send, or to send instead of `user-agent` and `accept`; their values are never shown
         headers: map(&TEXT) => written("map");
@@ -46,7 +58,7 @@ section! {
         /// for the user and the values of the query
         redirects: number(0, 10) => default("0");
         /// 2 is agreed on in the TLS handshake; over http the server must expect it (prior knowledge)
-        version: word(&["1.1", "2"]) => written("1.1 or 2") default("1.1");
+        version: word(&words(&VERSIONS)) => written("1.1 or 2") default("1.1");
         /// the socket on this host that is asked instead of the url's host; `@` is for an abstract one
         unix: SOCKET_PATH => written("absolute path, or `@name`") called(&["unix_socket", "socket_path"]);
         /// begin the connection with the PROXY protocol, as a load balancer does, with the real addresses of both ends
@@ -134,7 +146,7 @@ pub(crate) enum Method {
 
 impl Method {
     /// As the request has it.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Head => "HEAD",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vipcast_node::model::{Consequence, HoldDown, Limit, Measure, Share};
 
-use super::{MOST_IN_A_ROW, Pace};
+use super::{Pace, RESULTS};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Table, expected, list_of, short, value};
@@ -19,7 +19,8 @@ const MOST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// A shorter hold would be over before the next probe.
 const LEAST_HOLD: Duration = Duration::from_millis(100);
 
-const CONSEQUENCES: [(&str, Consequence); 2] =
+/// `then`.
+pub(crate) const CONSEQUENCES: [(&str, Consequence); 2] =
     [("degraded", Consequence::Degraded), ("down", Consequence::Down)];
 
 /// The limits of a check that is asked at this pace.
@@ -58,7 +59,7 @@ fn latency(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> 
     });
     let of = table.field("of", report, of);
     let window = table.field("window", report, |node, key, report| window(node, key, pace, report));
-    let results = table.field("for", report, results);
+    let results = table.number("for", RESULTS, report);
     let then = consequence(&mut table, report);
     table.finish(report);
     if let (Some(pace), Some(over)) = (pace, &over)
@@ -121,7 +122,7 @@ fn errors(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> O
     let mut table = Table::open(node, &keys::ERRORS, "`errors`", key, report)?;
     let over = table.required("over", "how much is too much: `over: 5%`", report, share);
     let window = table.field("window", report, |node, key, report| window(node, key, pace, report));
-    let results = table.field("for", report, results);
+    let results = table.number("for", RESULTS, report);
     let then = consequence(&mut table, report);
     table.finish(report);
     let window = usual(window, key, pace?, report)?;
@@ -190,11 +191,6 @@ fn window(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> O
         return None;
     }
     Some(window)
-}
-
-fn results(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU32> {
-    let what = format!("a number of results, 1 to {MOST_IN_A_ROW}");
-    NonZeroU32::new(value::integer(node, key, 1..=MOST_IN_A_ROW, &what, report)?)
 }
 
 fn consequence(table: &mut Table<'_>, report: &mut Report) -> Option<Consequence> {

@@ -1,8 +1,10 @@
 //! The keys that every check has.
 
 use super::{
-    DURATION, HOST, INTERFACE, IP, PERCENT, SOME_TEXT, SWITCH, TEXT, VIP, either, number, section, some, word,
+    DURATION, HOST, INTERFACE, IP, PERCENT, SOME_TEXT, SWITCH, TEXT, VIP, either, number, section, some,
+    word, words,
 };
+use crate::config::checks::judgement::CONSEQUENCES;
 
 const KIND: &str = "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`";
 
@@ -52,7 +54,7 @@ section! {
         /// how many results in a row are over it, or within it again, before that counts
         for: number(1, 1000) => default("5 for `each`, else 1");
         /// what follows
-        then: word(&["degraded", "down"]) => default("`degraded`");
+        then: word(&words(&CONSEQUENCES)) => default("`degraded`");
     }
 }
 
@@ -65,7 +67,7 @@ section! {
         /// as above
         for: number(1, 1000) => default("1");
         /// as above
-        then: word(&["degraded", "down"]) => default("`degraded`");
+        then: word(&words(&CONSEQUENCES)) => default("`degraded`");
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{
     ASN, CHECK, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, PEER, PEER_DEFAULTS, SERVICE, SHORT_PATH,
-    SWITCH, TEXT, UP_TO_AN_HOUR, either, map, number, section, some, word,
+    SWITCH, TEXT, UP_TO_AN_HOUR, either, map, number, section, some, word, words,
 };
+use crate::config::global::{FORMATS, LEVELS};
 
 section! {
     TOP("top", "at the top level").only_one_of(&[&["peers", "neighbors"]]) {
@@ -65,9 +66,9 @@ section! {
 section! {
     LOG("log", "under `log`") {
         /// the least that is logged
-        level: word(&["error", "warn", "info", "debug", "trace"]) => default("`info`");
+        level: word(&words(&LEVELS)) => default("`info`");
         /// on stderr, one line an event
-        format: word(&["plain", "json"]) => default("`plain`");
+        format: word(&words(&FORMATS)) => default("`plain`");
     }
 }
 

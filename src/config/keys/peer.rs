@@ -2,8 +2,10 @@
 
 use super::{
     ASN, DURATION, GATEWAY, GATEWAY4, GATEWAY6, INTERFACE, IP, NAME, NOT_AT_ALL, PATH, RESTART_TIME, SECONDS,
-    SHORT, SOME_TEXT, SWITCH, Section, either, number, section, some, word,
+    SHORT, SOME_TEXT, SWITCH, Section, either, number, section, some, word, words,
 };
+use crate::config::peers::fields::{FAMILIES, ROLES};
+use crate::config::transport::ALGORITHMS;
 
 section! {
     PEER("peer", "under a peer").only_one_of(&[
@@ -32,7 +34,7 @@ section! {
         /// only connect, never listen; with neither, both
         active: SWITCH => default("false");
         /// what is offered; the router must have one of them in common
-        families: some(&word(&["ipv4", "ipv6", "ipv4-unicast", "ipv6-unicast"])) =>
+        families: some(&word(&words(&FAMILIES))) =>
             written("list of `ipv4`, `ipv6`") default("both");
         /// our end of the session
         source_address: IP =>
@@ -60,7 +62,7 @@ section! {
             written("88 to 32767 bytes") default("what the first link allows")
             called(&["mss", "tcp_maxseg", "maxseg"]);
         /// what we are towards a router of another AS (RFC 9234); see below
-        role: word(&["customer", "provider", "peer", "rs", "rs-client"]) =>
+        role: word(&words(&ROLES)) =>
             called(&["local_role", "bgp_role"]);
         /// no session with a router that does not tell its role
         require_role: SWITCH => default("false") called(&["require_roles", "role_strict", "strict_role"]);
@@ -97,7 +99,7 @@ section! {
         /// the id of the key in what the router sends
         receive_id: number(0, 255) => called(&["recv_id"]);
         /// how segments are signed (RFC 5926)
-        algorithm: word(&["hmac-sha-1-96", "aes-128-cmac-96"]) => default("`hmac-sha-1-96`");
+        algorithm: word(&words(&ALGORITHMS)) => default("`hmac-sha-1-96`");
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{
     BANDWIDTH, COMMUNITY, DURATION, GATEWAY, INTERFACE, LARGE_COMMUNITY, NEXT_HOP, PREFIX, SWITCH, Section,
-    Shape, TEXT, either, list, number, section, some, word,
+    Shape, TEXT, either, list, number, section, some, word, words,
 };
+use crate::config::services::{BIND, ON_DEGRADED, ON_DOWN, ROLES};
 
 section! {
     SERVICE("service", "under a service").off("remove the service to switch it off, or take it out of traffic with `vipcast drain`") {
@@ -21,18 +22,18 @@ section! {
         /// the attributes when it is demoted, for whatever reason
         demoted: section(&DEMOTED) => written("map");
         /// what happens when it is not healthy
-        on_down: word(&["withdraw", "demote"]) => default("`withdraw`");
+        on_down: word(&words(&ON_DOWN)) => default("`withdraw`");
         /// what happens when it is healthy only with a check that is [degraded](checks.md#slow-and-failing-now-and-then)
-        on_degraded: word(&["ignore", "demote", "withdraw"]) => default("`demote`");
+        on_degraded: word(&words(&ON_DEGRADED)) => default("`demote`");
         /// how long it stays demoted when it is healthy again after it was down
         warm_up: DURATION => default("none");
         /// a standby is always announced demoted
-        role: word(&["active", "standby"]) => default("`active`") called(&["local_role", "bgp_role"]);
+        role: word(&words(&ROLES)) => default("`active`") called(&["local_role", "bgp_role"]);
         /// whether it takes its traffic back when it is healthy again after it was down: at once, when `vipcast promote`
         /// says so, or after a time
         preempt: either(&[SWITCH, DURATION]) => written("true, false, or a duration") default("true");
         /// as what and when the VIPs are on the host: [below](#bind)
-        bind: word(&["always", "announced", "route"]) => default("`always`");
+        bind: word(&words(&BIND)) => default("`always`");
         /// where they are bound; not with `bind: route`
         interface: INTERFACE =>
             written("interface name, or an alternative one") default("that of the top level");

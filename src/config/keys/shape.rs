@@ -163,6 +163,17 @@ pub(crate) const fn word(words: &'static [&'static str]) -> Shape {
     Shape::Word(words)
 }
 
+/// The words of a table that a reader chooses from.
+pub(crate) const fn words<T, const N: usize>(table: &'static [(&'static str, T); N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = table[at].0;
+        at += 1;
+    }
+    words
+}
+
 pub(crate) const fn list(of: &'static Shape) -> Shape {
     Shape::List(of, 0)
 }

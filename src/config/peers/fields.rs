@@ -108,24 +108,28 @@ pub(super) fn mode(table: &mut Table<'_>, report: &mut Report) -> Field<ConnectM
     }
 }
 
+/// `role`.
+pub(crate) const ROLES: [(&str, Role); 5] = [
+    ("customer", Role::Customer),
+    ("provider", Role::Provider),
+    ("peer", Role::Peer),
+    ("rs", Role::Rs),
+    ("rs-client", Role::RsClient),
+];
+
 pub(super) fn role(node: &Node, key: Span, report: &mut Report) -> Option<Role> {
-    const ROLES: [(&str, Role); 5] = [
-        ("customer", Role::Customer),
-        ("provider", Role::Provider),
-        ("peer", Role::Peer),
-        ("rs", Role::Rs),
-        ("rs-client", Role::RsClient),
-    ];
     value::choice(node, key, &ROLES, report)
 }
 
+/// `families`.
+pub(crate) const FAMILIES: [(&str, Family); 4] = [
+    ("ipv4", Family::IPV4_UNICAST),
+    ("ipv6", Family::IPV6_UNICAST),
+    ("ipv4-unicast", Family::IPV4_UNICAST),
+    ("ipv6-unicast", Family::IPV6_UNICAST),
+];
+
 pub(super) fn families(node: &Node, key: Span, report: &mut Report) -> Option<BTreeSet<Family>> {
-    const FAMILIES: [(&str, Family); 4] = [
-        ("ipv4", Family::IPV4_UNICAST),
-        ("ipv6", Family::IPV6_UNICAST),
-        ("ipv4-unicast", Family::IPV4_UNICAST),
-        ("ipv6-unicast", Family::IPV6_UNICAST),
-    ];
     let list = list_of(node, key, "a list of address families", report, |node, key, report| {
         value::choice(node, key, &FAMILIES, report)
     })?;

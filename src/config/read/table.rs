@@ -4,7 +4,10 @@
 //! and is [`Field::Broken`], so that nobody reports it missing as well. Values are put together at the very end, with
 //! `?` over what was read, once everything there is to say has been said.
 
+use std::num::{NonZeroU8, NonZeroU32};
+
 use super::tree::{Entry, Node, Value};
+use super::value;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::keys::Section;
 
@@ -83,6 +86,31 @@ impl<T> Field<T> {
     pub(crate) fn is_given(&self) -> bool {
         !matches!(self, Self::Absent)
     }
+}
+
+/// A number that a key may hold.
+pub(crate) trait Number: Sized {
+    /// `None` when it cannot be one, which the range of its key excludes.
+    fn of(number: u32) -> Option<Self>;
+}
+
+/// Through the type of the same size that may be zero, or this very type.
+macro_rules! number {
+    ($($name:ty: $number:ident => $made:expr;)+) => {
+        $(impl Number for $name {
+            fn of($number: u32) -> Option<Self> {
+                $made
+            }
+        })+
+    };
+}
+
+number! {
+    u8: number => Self::try_from(number).ok();
+    u16: number => Self::try_from(number).ok();
+    u32: number => Some(number);
+    NonZeroU8: number => u8::try_from(number).ok().and_then(Self::new);
+    NonZeroU32: number => Self::new(number);
 }
 
 /// A map that says what holds for others that do not say it themselves.
@@ -217,6 +245,20 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// Takes a key that holds a whole number, within the range that the section states; `what` names it ("a number of packets").
+    pub(crate) fn number<T: Number>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        report: &mut Report,
+    ) -> Field<T> {
+        let (least, most) = self.section.range(key);
+        let what = format!("{what}, {least} to {most}");
+        self.field(key, report, |node, key, report| {
+            T::of(value::integer(node, key, least..=most, &what, report)?)
+        })
+    }
+
     /// What the shared map says of a key, which was reported when that was read.
     fn inherited<T>(
         &self,
@@ -249,7 +291,19 @@ impl<'t> Table<'t> {
         report: &mut Report,
         read: impl FnOnce(&'t Node, Span, &mut Report) -> Option<T>,
     ) -> Option<Placed<T>> {
-        match self.field(key, report, read) {
+        let field = self.field(key, report, read);
+        self.present(key, hint, field, report)
+    }
+
+    /// What was taken, which must be there.
+    fn present<T>(
+        &self,
+        key: &'static str,
+        hint: &str,
+        field: Field<T>,
+        report: &mut Report,
+    ) -> Option<Placed<T>> {
+        match field {
             Field::Absent => {
                 missing(self.span, key, hint, report);
                 None
@@ -257,6 +311,18 @@ impl<'t> Table<'t> {
             Field::Broken => None,
             Field::Set(placed) => Some(placed),
         }
+    }
+
+    /// Takes a key that must be there and holds a whole number.
+    pub(crate) fn required_number<T: Number>(
+        &mut self,
+        key: &'static str,
+        hint: &str,
+        what: &str,
+        report: &mut Report,
+    ) -> Option<Placed<T>> {
+        let field = self.number(key, what, report);
+        self.present(key, hint, field, report)
     }
 
     /// Whether there are keys that this place does not know.

@@ -97,11 +97,8 @@ fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
     if digits && !leading_zero { text.parse().ok() } else { None }
 }
 
-/// A TCP port.
-pub(crate) fn port(node: &Node, key: Span, report: &mut Report) -> Option<u16> {
-    let port = integer(node, key, 1..=u32::from(u16::MAX), "a port, 1 to 65535", report)?;
-    u16::try_from(port).ok()
-}
+/// What a port is called where it is not one.
+pub(crate) const PORT: &str = "a port";
 
 /// An AS number, plain or `high.low` (RFC 5396), that a speaker may have.
 pub(crate) fn asn(node: &Node, key: Span, report: &mut Report) -> Option<Asn> {

@@ -102,13 +102,9 @@ struct Attributes {
 impl Attributes {
     fn read(mut table: Table<'_>, report: &mut Report) -> Self {
         let attributes = Self {
-            med: table.field("med", report, any_number),
-            local_pref: table.field("local_pref", report, any_number),
-            as_path_prepend: table.field("as_path_prepend", report, |node, key, report| {
-                let what = format!("a number of prepends, 0 to {MOST_PREPENDS}");
-                let count = value::integer(node, key, 0..=u32::from(MOST_PREPENDS), &what, report)?;
-                u8::try_from(count).ok()
-            }),
+            med: table.number("med", "a number", report),
+            local_pref: table.number("local_pref", "a number", report),
+            as_path_prepend: table.number("as_path_prepend", "a number of prepends", report),
             communities: table.field("communities", report, |node, key, report| {
                 set_of(
                     node,
@@ -158,10 +154,6 @@ impl Attributes {
             next_hop: self.next_hop.or(base.next_hop)?,
         })
     }
-}
-
-fn any_number(node: &Node, key: Span, report: &mut Report) -> Option<u32> {
-    value::integer(node, key, 0..=u32::MAX, "a number, 0 to 4294967295", report)
 }
 
 /// A list of communities, none of them twice.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use domain::base::iana::OptRcode;
 use domain::base::{Name, Rtype};
 
-use super::KEYS;
+use super::{KEYS, TRANSPORTS};
 use crate::check::kinds::dns::{DnsCheck, DnsTransport};
 use crate::check::target::Target;
 use crate::config::checks::Around;
@@ -22,9 +22,8 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let server = server(&mut table, around, report);
     let name = table.required("name", "what to ask for: `name: www.example.com`", report, name);
     let record_type = table.field("type", report, record_type).or(Rtype::A);
-    let transport = table.field("transport", report, |node, key, report| {
-        value::choice(node, key, &[("udp", DnsTransport::Udp), ("tcp", DnsTransport::Tcp)], report)
-    });
+    let transport =
+        table.field("transport", report, |node, key, report| value::choice(node, key, &TRANSPORTS, report));
     let rcodes = table.field("rcode", report, rcodes);
     let answers = table.field("answers", report, |node, key, report| {
         list_of(node, key, "a list of values", report, |node, key, report| {

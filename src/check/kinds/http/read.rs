@@ -6,7 +6,7 @@ mod request;
 use hyper::Uri;
 
 use self::request::Request;
-use super::{KEYS, STATUS_CODES};
+use super::{KEYS, STATUS_CODES, VERSIONS};
 use crate::check::kinds::http::{HttpCheck, HttpVersion};
 use crate::check::kinds::tls::read as tls;
 use crate::check::target::{Dial, Target};
@@ -30,7 +30,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let host = table.field("host", report, host).optional();
     let status = table.field("status", report, status).or_else(|| vec![STATUS_CODES]);
     let tls = table.field("tls", report, tls::options);
-    let redirects = table.field("redirects", report, redirects);
+    let redirects = table.number("redirects", "a number of redirects", report);
     let version = table.field("version", report, version).or(HttpVersion::Http1);
     let request = Request::read(&mut table, &redirects, report);
     let unix = table.field("unix", report, unix).optional();
@@ -154,13 +154,7 @@ fn parse_url(written: &str) -> Result<Url, Refused> {
 
 /// `"1.1"` or `2`.
 fn version(node: &Node, key: Span, report: &mut Report) -> Option<HttpVersion> {
-    value::choice(node, key, &[("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)], report)
-}
-
-/// How many redirects are followed.
-fn redirects(node: &Node, key: Span, report: &mut Report) -> Option<u8> {
-    let number = value::integer(node, key, 0..=10, "a number of redirects, 0 to 10", report)?;
-    u8::try_from(number).ok()
+    value::choice(node, key, &VERSIONS, report)
 }
 
 /// `200`, `[200, 204]`, `"200-299"`, or a list of both.

@@ -10,10 +10,6 @@ use crate::config::read::target::host;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Table, expected, short, value};
 
-/// More at a time would be an attack.
-const MOST: u32 = 100;
-/// The data of the largest packets that one meets (jumbo frames), and room for what tells our packets from others.
-const SIZES: std::ops::RangeInclusive<u32> = 8..=9000;
 /// Faster than this, routers and hosts begin to drop them.
 const LEAST_SPACING: Duration = Duration::from_millis(1);
 
@@ -36,14 +32,8 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         (Field::Absent | Field::Set(_), Some(host)) => Some(host.clone()),
         (Field::Set(host), None) => Some(host.value),
     };
-    let count = table.field("count", report, |node, key, report| {
-        let what = format!("a number of packets, 1 to {MOST}");
-        u16::try_from(value::integer(node, key, 1..=MOST, &what, report)?).ok()
-    });
-    let size = table.field("size", report, |node, key, report| {
-        let what = format!("a number of bytes, {} to {}", SIZES.start(), SIZES.end());
-        u16::try_from(value::integer(node, key, SIZES, &what, report)?).ok()
-    });
+    let count = table.number("count", "a number of packets", report);
+    let size = table.number("size", "a number of bytes", report);
     let loss = table.field("loss", report, loss);
     let spacing =
         table.field("spacing", report, |node, key, report| value::duration(node, key, LEAST_SPACING, report));

@@ -18,8 +18,8 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
         return None;
     }
     let mut table = Table::open(node, &KEYS, "`listener`", key, report)?;
-    let tcp = table.field("tcp", report, value::port);
-    let udp = table.field("udp", report, value::port);
+    let tcp = table.number("tcp", value::PORT, report);
+    let udp = table.number("udp", value::PORT, report);
     let address = table.field("address", report, address).optional();
     let misspelt = table.has_unknown();
     table.finish(report);

@@ -1,16 +1,11 @@
 //! The `process` kind: a process by its id, or by the file that its id is in.
 
-use std::num::NonZeroU32;
-
 use super::KEYS;
 use crate::check::kinds::process::{ProcessCheck, WhichProcess};
 use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Table, expected, short, value};
-
-/// PID_MAX_LIMIT of Linux.
-const LARGEST_PID: u32 = 1 << 22;
 
 /// `process: {pid_file: /run/x.pid}` or `process: {pid: 1234}`, and an optional `name`.
 pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> Option<ProcessCheck> {
@@ -26,7 +21,7 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
     }
     let mut table = Table::open(node, &KEYS, "`process`", key, report)?;
     let file = table.field("pid_file", report, value::absolute_path);
-    let pid = table.field("pid", report, pid);
+    let pid = table.number("pid", "the id of a process", report);
     let name = table.field("name", report, name).optional();
     table.finish(report);
     let process = match (file, pid) {
@@ -50,11 +45,6 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
     Some(ProcessCheck { process, name: name? })
 }
 
-fn pid(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU32> {
-    let what = format!("the id of a process, 1 to {LARGEST_PID}");
-    NonZeroU32::new(value::integer(node, key, 1..=LARGEST_PID, &what, report)?)
-}
-
 /// The name of a command or of a program's file, not a path.
 fn name(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     const WHAT: &str = "the name of a program";
@@ -74,6 +64,8 @@ fn name(node: &Node, key: Span, report: &mut Report) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::config::tests::asked;
 

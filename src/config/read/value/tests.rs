@@ -18,6 +18,11 @@ fn read<T>(text: &str, reader: impl FnOnce(&Node, Span, &mut Report) -> Option<T
     }
 }
 
+/// A number with a range, as a table reads it.
+fn ranged(node: &Node, key: Span, report: &mut Report) -> Option<u32> {
+    integer(node, key, 1..=65535, "a port, 1 to 65535", report)
+}
+
 #[test]
 fn durations_are_numbers_with_units_from_large_to_small() {
     let milliseconds = |text| parse_duration(text).map(|d| d.as_millis());
@@ -83,10 +88,10 @@ fn as_numbers_are_plain_or_dotted() {
 
 #[test]
 fn numbers_keep_to_their_range() {
-    assert_eq!(read("179", port), Ok(179));
+    assert_eq!(read("179", ranged), Ok(179));
     for text in ["0", "65536", "1.5", "http", "'1 2'"] {
         let found = text.trim_matches('\'');
-        assert_eq!(read(text, port), Err(format!("expected a port, 1 to 65535, found `{found}` | -")));
+        assert_eq!(read(text, ranged), Err(format!("expected a port, 1 to 65535, found `{found}` | -")));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hyper::header::{self, HeaderName, HeaderValue};
 
-use crate::check::kinds::http::Method;
+use crate::check::kinds::http::{METHODS, Method};
 use crate::check::pattern::Pattern;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::pattern::pattern;
@@ -93,11 +93,10 @@ impl Request {
 }
 
 fn method(node: &Node, key: Span, report: &mut Report) -> Option<Method> {
-    const METHODS: [Method; 5] = [Method::Get, Method::Head, Method::Post, Method::Options, Method::Put];
     let written = value::text(node, key, "a method", report)?;
-    match METHODS.iter().find(|method| method.name().eq_ignore_ascii_case(written)) {
-        Some(method) => Some(*method),
-        None => value::choice(node, key, &METHODS.map(|method| (method.name(), method)), report),
+    match METHODS.iter().find(|(name, _)| name.eq_ignore_ascii_case(written)) {
+        Some((_, method)) => Some(*method),
+        None => value::choice(node, key, &METHODS, report),
     }
 }
 
