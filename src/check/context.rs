@@ -13,10 +13,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 use vipcast_node::model::Via;
 
-use super::file_reader::{self, FileReader, LastRead, Reader};
+use super::file_reader::{self, FileAccess, FileReader, LastRead};
 use super::limit::Limit;
 use super::owners::Owner;
-use super::resolve::{Found, Resolver};
+use super::resolve::{Resolved, Resolver};
 use super::said::{self, Said};
 use super::stream::Stream;
 use super::{proxy, words};
@@ -68,7 +68,7 @@ impl ProbeContext<'_> {
     async fn addresses_of_name(&self, host: &str) -> Result<Arc<[IpAddr]>, String> {
         let cannot_resolve = |cause: &str| format!("cannot resolve \"{host}\": {cause}");
         let asked = self.resolver.addresses(host, self.owner.service.as_str(), self.limit.length());
-        let Found { addresses, remark } = (self.limit.within(asked).await)
+        let Resolved { addresses, remark } = (self.limit.within(asked).await)
             .ok_or_else(|| cannot_resolve(&self.limit.exceeded("no answer")))?
             .map_err(|cause| cannot_resolve(&cause))?;
         if let Some(remark) = remark {
@@ -174,7 +174,7 @@ impl ProbeContext<'_> {
             }
             None => {
                 let socket = PathBuf::from(path);
-                let reader = Reader {
+                let reader = FileAccess {
                     file_reader: self.file_reader,
                     last: self.last_read,
                     owner: self.owner.service.as_str(),

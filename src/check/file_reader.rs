@@ -46,7 +46,7 @@ impl Default for LastRead {
 
 /// Who file_reader.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(super) struct FileAccess<'a> {
     /// Bounded with all others.
     pub(super) file_reader: &'a FileReader,
     /// Of this check.
@@ -62,7 +62,7 @@ impl FileReader {
     }
 }
 
-impl Reader<'_> {
+impl FileAccess<'_> {
     /// What `look`, which blocks, sees at `path`.
     ///
     /// Cancel-safe: the look goes on by itself, and frees its place when it comes back.

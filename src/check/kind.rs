@@ -44,7 +44,7 @@ pub(crate) struct Kind {
 pub(crate) type Read = fn(&Node, Span, &Around, &mut Report) -> Option<Arc<dyn Definition>>;
 
 /// What a check asks, as the configuration says it.
-pub(crate) trait Definition: Comparable + fmt::Debug + Send + Sync {
+pub(crate) trait Definition: Same + fmt::Debug + Send + Sync {
     /// Whom it asks.
     fn reach(&self) -> Reach<'_>;
 
@@ -97,26 +97,26 @@ pub(crate) trait Probe: fmt::Debug + Send {
 pub(crate) type Asking<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 /// Any value that can be compared with another of its type.
-pub(crate) trait Comparable: Any {
+pub(crate) trait Same: Any {
     fn equals(&self, other: &dyn Any) -> bool;
 }
 
-impl<T: Any + PartialEq> Comparable for T {
+impl<T: Any + PartialEq> Same for T {
     fn equals(&self, other: &dyn Any) -> bool {
         other.downcast_ref::<Self>().is_some_and(|other| self == other)
     }
 }
 
 /// A definition as the node has it.
-struct Asked(Arc<dyn Definition>);
+struct Opaque(Arc<dyn Definition>);
 
-impl PartialEq for Asked {
+impl PartialEq for Opaque {
     fn eq(&self, other: &Self) -> bool {
-        Comparable::equals(&*self.0, &*other.0)
+        Same::equals(&*self.0, &*other.0)
     }
 }
 
-impl fmt::Debug for Asked {
+impl fmt::Debug for Opaque {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -124,7 +124,7 @@ impl fmt::Debug for Asked {
 
 /// The question of a definition, for the node.
 pub(crate) fn question(definition: Arc<dyn Definition>) -> Question {
-    Question::new(Asked(definition))
+    Question::new(Opaque(definition))
 }
 
 /// What a check asks.
@@ -134,7 +134,7 @@ pub(crate) fn definition(check: &Check) -> &Arc<dyn Definition> {
 
 /// The definition that a question was made from.
 pub(super) fn behind(question: &Question) -> &Arc<dyn Definition> {
-    let asked: Option<&Asked> = question.downcast_ref();
+    let asked: Option<&Opaque> = question.downcast_ref();
     &asked.expect("every question of this program is made by `question`").0
 }
 

@@ -14,7 +14,7 @@ use vipcast_node::model::Check;
 use vipcast_node::names::{CheckName, ServiceName};
 
 use super::context::ProbeContext;
-use super::file_reader::{LastRead, Reader};
+use super::file_reader::{FileAccess, LastRead};
 use super::limit::{Answer, Limit};
 use super::owners::Owner;
 use super::probe::Shared;
@@ -55,8 +55,8 @@ impl<'a> Attempt<'a> {
     }
 
     /// FileReader at files for this service, in turn with the last look of this check.
-    pub(super) fn reader<'b>(&'b self, service: &'b ServiceName, last: &'b LastRead) -> Reader<'b> {
-        Reader { file_reader: &self.shared.file_reader, last, owner: service.as_str() }
+    pub(super) fn reader<'b>(&'b self, service: &'b ServiceName, last: &'b LastRead) -> FileAccess<'b> {
+        FileAccess { file_reader: &self.shared.file_reader, last, owner: service.as_str() }
     }
 }
 

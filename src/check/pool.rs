@@ -30,12 +30,12 @@ pub(super) async fn run<H: Send + 'static, T: Send + 'static>(
     run_by(held, work, |job| spawn_blocking(job)).await
 }
 
-type Job<T> = Box<dyn FnOnce() -> Option<T> + Send>;
+type PoolJob<T> = Box<dyn FnOnce() -> Option<T> + Send>;
 
 async fn run_by<H: Send + 'static, T: Send + 'static>(
     held: H,
     work: impl FnOnce() -> T + Send + 'static,
-    spawn: impl FnOnce(Job<T>) -> JoinHandle<Option<T>>,
+    spawn: impl FnOnce(PoolJob<T>) -> JoinHandle<Option<T>>,
 ) -> Result<T, NoResult> {
     let ours = Arc::new(Mutex::new(Some(held)));
     let take = |held: &Mutex<Option<H>>| held.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -64,7 +64,7 @@ mod tests {
         let refused = run_by(
             Arc::clone(&held),
             || panic!("too late"),
-            |job: Job<()>| {
+            |job: PoolJob<()>| {
                 queued = Some(job);
                 panic!("no thread, as the test wants")
             },

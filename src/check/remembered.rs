@@ -46,11 +46,11 @@ struct Load<T> {
     since: Instant,
 }
 
-type Coming<T> = watch::Receiver<Option<Result<Arc<T>, Failure>>>;
+type Coming<T> = watch::Receiver<Option<Result<Arc<T>, LoadFailure>>>;
 
 /// Why there is none, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum LoadFailure {
     /// The host says that there is none: what is known is wrong now.
     Gone(String),
     /// The host does not say.
@@ -59,7 +59,7 @@ pub(super) enum Failure {
 
 /// What is known.
 #[derive(Debug)]
-pub(super) struct Found<T> {
+pub(super) struct Loaded<T> {
     pub(super) what: Arc<T>,
     /// Why it is not from now, although a newer one is wanted.
     pub(super) stale: Option<String>,
@@ -78,30 +78,30 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         file_reader: &FileReader,
         owner: &str,
         limit: Limit,
-        load: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-    ) -> Result<Found<T>, String> {
+        load: impl FnOnce() -> Result<T, LoadFailure> + Send + 'static,
+    ) -> Result<Loaded<T>, String> {
         let (last, since) = {
             let state = self.state();
             let since = state.load.as_ref().map_or_else(Instant::now, |load| load.since);
             match &state.last {
                 Some((what, _)) if !state.is_old => {
-                    return Ok(Found { what: Arc::clone(what), stale: None });
+                    return Ok(Loaded { what: Arc::clone(what), stale: None });
                 }
                 last => (last.as_ref().map(|(what, _)| Arc::clone(what)), since),
             }
         };
         let loaded = self.load(file_reader, owner, load);
-        let fresh = |what| Found { what, stale: None };
+        let fresh = |what| Loaded { what, stale: None };
         let Some(last) = last else {
             return loaded.await.map(fresh).map_err(|failure| match failure {
-                Failure::Gone(cause) | Failure::NoAnswer(cause) => cause,
+                LoadFailure::Gone(cause) | LoadFailure::NoAnswer(cause) => cause,
             });
         };
-        let old = |cause| Found { what: last, stale: Some(cause) };
+        let old = |cause| Loaded { what: last, stale: Some(cause) };
         match tokio::time::timeout_at((since + PATIENCE.min(limit.length() / 2)).into(), loaded).await {
             Ok(Ok(what)) => Ok(fresh(what)),
-            Ok(Err(Failure::Gone(cause))) => Err(cause),
-            Ok(Err(Failure::NoAnswer(cause))) => Ok(old(cause)),
+            Ok(Err(LoadFailure::Gone(cause))) => Err(cause),
+            Ok(Err(LoadFailure::NoAnswer(cause))) => Ok(old(cause)),
             Err(_silence) => Ok(old("the host does not answer".into())),
         }
     }
@@ -116,8 +116,8 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         &self,
         file_reader: &FileReader,
         owner: &str,
-        load: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-    ) -> Result<Arc<T>, Failure> {
+        load: impl FnOnce() -> Result<T, LoadFailure> + Send + 'static,
+    ) -> Result<Arc<T>, LoadFailure> {
         let coming = self.state().load.as_ref().map(|load| load.result.clone());
         let mut coming = match coming {
             Some(coming) => coming,
@@ -128,12 +128,12 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         };
         match coming.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(result)) => result.clone(),
-            Ok(None) | Err(_) => Err(Failure::NoAnswer("it ended without an answer".into())),
+            Ok(None) | Err(_) => Err(LoadFailure::NoAnswer("it ended without an answer".into())),
         }
     }
 
     /// Begins to load, unless somebody has while we waited for our turn.
-    fn begin(&self, slot: Slot, load: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Coming<T> {
+    fn begin(&self, slot: Slot, load: impl FnOnce() -> Result<T, LoadFailure> + Send + 'static) -> Coming<T> {
         let mut state = self.state();
         if let Some(load) = &state.load {
             return load.result.clone();
@@ -145,9 +145,9 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         tokio::spawn(async move {
             let loaded = match pool::run(slot, load).await {
                 Ok(loaded) => loaded.map(Arc::new),
-                Err(NoResult::Panicked) => Err(Failure::NoAnswer("reading it panicked".into())),
+                Err(NoResult::Panicked) => Err(LoadFailure::NoAnswer("reading it panicked".into())),
                 Err(NoResult::NoThread) => {
-                    Err(Failure::NoAnswer("this host has no thread left to read it".into()))
+                    Err(LoadFailure::NoAnswer("this host has no thread left to read it".into()))
                 }
             };
             this.loaded(&loaded);
@@ -156,13 +156,13 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         result
     }
 
-    fn loaded(&self, loaded: &Result<Arc<T>, Failure>) {
+    fn loaded(&self, loaded: &Result<Arc<T>, LoadFailure>) {
         let mut state = self.state();
         state.load = None;
         match loaded {
             Ok(what) => (state.last, state.is_old) = (Some((Arc::clone(what), Instant::now())), false),
-            Err(Failure::Gone(_)) => state.last = None,
-            Err(Failure::NoAnswer(_)) => {}
+            Err(LoadFailure::Gone(_)) => state.last = None,
+            Err(LoadFailure::NoAnswer(_)) => {}
         }
     }
 

@@ -43,7 +43,7 @@ type Addresses = Arc<[IpAddr]>;
 
 /// Why there are none, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Failure {
+enum LookupFailure {
     /// The resolver says that there are none.
     None(Arc<str>),
     /// The resolver does not say.
@@ -52,7 +52,7 @@ enum Failure {
 
 /// What came of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Resolved {
     pub(super) addresses: Addresses,
     /// Why these are not from now: `address of 40 s ago: the resolver does not answer`.
     pub(super) remark: Option<String>,
@@ -60,9 +60,9 @@ pub(super) struct Found {
 
 /// A lookup that somebody waits for.
 #[derive(Debug)]
-struct Asked {
-    answer: watch::Receiver<Option<Result<Addresses, Failure>>>,
-    tell: Arc<watch::Sender<Option<Result<Addresses, Failure>>>>,
+struct Lookup {
+    answer: watch::Receiver<Option<Result<Addresses, LookupFailure>>>,
+    tell: Arc<watch::Sender<Option<Result<Addresses, LookupFailure>>>>,
     since: Instant,
     /// The services that want it, each of which waits for a slot of its own until one has begun.
     owners: BTreeSet<String>,
@@ -70,15 +70,15 @@ struct Asked {
 }
 
 #[derive(Debug, Default)]
-struct Names {
-    pending: BTreeMap<String, Asked>,
+struct HostNames {
+    pending: BTreeMap<String, Lookup>,
     last: BTreeMap<String, (Addresses, Instant)>,
 }
 
 /// FileReader names up. Clones share everything.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
-    names: Arc<Mutex<Names>>,
+    names: Arc<Mutex<HostNames>>,
     lanes: Lanes,
     local: Local,
     lookup: fn(&str) -> io::Result<Vec<IpAddr>>,
@@ -101,8 +101,13 @@ impl Resolver {
     ///
     /// # Errors
     /// What the resolver said, in words.
-    pub(super) async fn addresses(&self, host: &str, owner: &str, time: Duration) -> Result<Found, Arc<str>> {
-        let fresh = |addresses| Found { addresses, remark: None };
+    pub(super) async fn addresses(
+        &self,
+        host: &str,
+        owner: &str,
+        time: Duration,
+    ) -> Result<Resolved, Arc<str>> {
+        let fresh = |addresses| Resolved { addresses, remark: None };
         if let Ok(address) = host.parse() {
             return Ok(fresh([address].into()));
         }
@@ -110,22 +115,24 @@ impl Resolver {
         let answered = async {
             match answer.wait_for(Option::is_some).await.as_deref() {
                 Ok(Some(addresses)) => addresses.clone(),
-                Ok(None) | Err(_) => Err(Failure::NoAnswer("the lookup ended without an answer".into())),
+                Ok(None) | Err(_) => {
+                    Err(LookupFailure::NoAnswer("the lookup ended without an answer".into()))
+                }
             }
         };
         let Some((last, at)) = self.last(host) else {
             return answered.await.map(fresh).map_err(|failure| match failure {
-                Failure::None(cause) | Failure::NoAnswer(cause) => cause,
+                LookupFailure::None(cause) | LookupFailure::NoAnswer(cause) => cause,
             });
         };
-        let old = |cause: &str| Found {
+        let old = |cause: &str| Resolved {
             addresses: last.clone(),
             remark: Some(format!("address of {} ago: {cause}", words::duration(at.elapsed()))),
         };
         match tokio::time::timeout_at((since + PATIENCE.min(time / 2)).into(), answered).await {
             Ok(Ok(addresses)) => Ok(fresh(addresses)),
-            Ok(Err(Failure::None(cause))) => Err(cause),
-            Ok(Err(Failure::NoAnswer(cause))) => Ok(old(&cause)),
+            Ok(Err(LookupFailure::None(cause))) => Err(cause),
+            Ok(Err(LookupFailure::NoAnswer(cause))) => Ok(old(&cause)),
             Err(_silence) => Ok(old("the resolver does not answer")),
         }
     }
@@ -136,11 +143,15 @@ impl Resolver {
     }
 
     /// An answer that will come, and when it was asked for first.
-    fn ask(&self, host: &str, owner: &str) -> (watch::Receiver<Option<Result<Addresses, Failure>>>, Instant) {
+    fn ask(
+        &self,
+        host: &str,
+        owner: &str,
+    ) -> (watch::Receiver<Option<Result<Addresses, LookupFailure>>>, Instant) {
         let mut names = self.names();
         let asked = names.pending.entry(host.into()).or_insert_with(|| {
             let (tell, answer) = watch::channel(None);
-            Asked { answer, tell: tell.into(), since: Instant::now(), owners: BTreeSet::new(), begun: false }
+            Lookup { answer, tell: tell.into(), since: Instant::now(), owners: BTreeSet::new(), begun: false }
         });
         if !asked.begun && asked.owners.insert(owner.into()) {
             tokio::spawn(self.clone().wait_and_look_up(host.into(), owner.into()));
@@ -165,36 +176,36 @@ impl Resolver {
         let mut names = self.names();
         match &result {
             Ok(addresses) => names.keep(&host, addresses),
-            Err(Failure::None(_)) => drop(names.last.remove(&host)),
-            Err(Failure::NoAnswer(_)) => {}
+            Err(LookupFailure::None(_)) => drop(names.last.remove(&host)),
+            Err(LookupFailure::NoAnswer(_)) => {}
         }
         names.pending.remove(&host);
         drop(names);
         tell.send_replace(Some(result));
     }
 
-    async fn look_up(&self, name: String, slot: Option<Slot>) -> Result<Addresses, Failure> {
+    async fn look_up(&self, name: String, slot: Option<Slot>) -> Result<Addresses, LookupFailure> {
         let lookup = self.lookup;
         let asked = name.clone();
         match pool::run(slot, move || lookup(&asked)).await {
             Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses.into()),
             // RFC 6761 §6.3: whatever a resolver says of it.
             _ if local::is_localhost(&name) => Ok(local::LOCALHOST.into()),
-            Ok(Ok(_)) => Err(Failure::None("it has no address".into())),
+            Ok(Ok(_)) => Err(LookupFailure::None("it has no address".into())),
             Ok(Err(error)) => Err(failure(&error)),
-            Err(NoResult::Panicked) => Err(Failure::NoAnswer("the lookup panicked".into())),
+            Err(NoResult::Panicked) => Err(LookupFailure::NoAnswer("the lookup panicked".into())),
             Err(NoResult::NoThread) => {
-                Err(Failure::NoAnswer("this host has no thread left to look up names".into()))
+                Err(LookupFailure::NoAnswer("this host has no thread left to look up names".into()))
             }
         }
     }
 
-    fn names(&self) -> MutexGuard<'_, Names> {
+    fn names(&self) -> MutexGuard<'_, HostNames> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Names {
+impl HostNames {
     fn keep(&mut self, host: &str, addresses: &Addresses) {
         if self.last.len() >= NAMES && !self.last.contains_key(host) {
             self.last.retain(|_, (_, at)| at.elapsed() < KEPT);
@@ -208,7 +219,7 @@ impl Names {
 
 /// Whether a name is known not to have addresses, which only the words of the C library tell here: EAI_NONAME and EAI_NODATA of
 /// glibc and of musl. Everything else (EAI_AGAIN, EAI_FAIL, a file that cannot be opened) says nothing about the name.
-fn failure(error: &io::Error) -> Failure {
+fn failure(error: &io::Error) -> LookupFailure {
     const ANSWERS: [&str; 4] = [
         "Name or service not known",
         "No address associated with hostname",
@@ -218,7 +229,7 @@ fn failure(error: &io::Error) -> Failure {
     let text = words::io_error(error);
     let text = text.trim_start_matches("failed to lookup address information: ");
     match ANSWERS.contains(&text) {
-        true => Failure::None(text.into()),
-        false => Failure::NoAnswer(text.into()),
+        true => LookupFailure::None(text.into()),
+        false => LookupFailure::NoAnswer(text.into()),
     }
 }

@@ -208,7 +208,7 @@ async fn keep_running(
 ) {
     let (mut shared, drained) = Shared::new();
     shared.here = here;
-    let mut checks = Checks {
+    let mut checks = CheckTasks {
         shared: Arc::new(shared),
         teller,
         lateness,
@@ -236,7 +236,7 @@ async fn keep_running(
 }
 
 /// What runs.
-struct Checks {
+struct CheckTasks {
     shared: Arc<Shared>,
     teller: Teller,
     lateness: Arc<Lateness>,
@@ -245,7 +245,7 @@ struct Checks {
     tasks: JoinSet<()>,
 }
 
-impl Checks {
+impl CheckTasks {
     /// Ends what is not wanted, or not wanted so, and begins what is missing.
     fn reconcile(&mut self, Wanted { checks: wanted, owners }: Wanted) {
         self.shared.owners.set(owners);

@@ -34,7 +34,7 @@ pub(crate) struct Around {
 
 /// Checks as they were read.
 #[derive(Debug, Default)]
-pub(super) struct Checks<'t> {
+pub(super) struct ReadChecks<'t> {
     /// Those that are run as they are.
     pub(super) plain: BTreeMap<CheckName, Check>,
     /// Those with `host: vip` or `source_address: vip`, of which one is made for each VIP.
@@ -42,8 +42,8 @@ pub(super) struct Checks<'t> {
 }
 
 /// Reads every check. `None` when one of them is wrong.
-pub(super) fn read<'t>(entries: &[&'t Entry], report: &mut Report) -> Option<Checks<'t>> {
-    let mut checks = Some(Checks::default());
+pub(super) fn read<'t>(entries: &[&'t Entry], report: &mut Report) -> Option<ReadChecks<'t>> {
+    let mut checks = Some(ReadChecks::default());
     for entry in entries {
         let named = value::name(entry, "check", report);
         let name = CheckName::from(entry.key.as_str());
@@ -99,12 +99,12 @@ fn check(entry: &Entry, vip: Option<IpAddr>, report: &mut Report) -> Option<(Che
 }
 
 /// What a check of one kind asks.
-struct Asked {
+struct Chosen {
     kind: &'static Kind,
     definition: Arc<dyn Definition>,
 }
 
-impl Asked {
+impl Chosen {
     /// How many results in a row are certain where the operator does not say.
     fn in_a_row(&self) -> NonZeroU32 {
         if self.kind.told_by.is_some() { NonZeroU32::MIN } else { defaults::RISE_FALL }
@@ -112,7 +112,7 @@ impl Asked {
 }
 
 /// Exactly one of the kinds.
-fn asked(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<Asked> {
+fn asked(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<Chosen> {
     let mut given = Vec::new();
     for kind in KINDS {
         let read = |node: &Node, key, report: &mut Report| (kind.read)(node, key, around, report);
@@ -132,7 +132,7 @@ fn asked(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<
         }
         1 => {
             let (kind, field) = given.pop()?;
-            Some(Asked { kind, definition: field.optional()?? })
+            Some(Chosen { kind, definition: field.optional()?? })
         }
         _ => {
             report

@@ -8,7 +8,7 @@ use super::diagnostic::{FileId, Report, Span};
 use super::model::Config;
 use super::read::tree::{Entry, Node, Value};
 use super::read::{Field, Table, map_of, short, value};
-use super::services::{Around, Checks, Use};
+use super::services::{ReadChecks, ServiceContext, Use};
 use super::{checks, global, keys, peers, sense, services};
 
 /// A file and what is in it.
@@ -51,9 +51,12 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
     let peers = peers::read(peer_entries, peer_defaults, &local_as, report);
     let checks = checks::read(&check_entries.list, report);
     let addresses = session_addresses(peer_entries.unwrap_or_default(), peer_defaults);
-    let around =
-        Around { interface: global.as_ref().map(|global| global.interface.as_str()), sessions: &addresses };
-    let mut named = Checks::new(check_entries.list.iter().map(|entry| (entry.key.as_str(), entry.key_span)));
+    let around = ServiceContext {
+        interface: global.as_ref().map(|global| global.interface.as_str()),
+        sessions: &addresses,
+    };
+    let mut named =
+        ReadChecks::new(check_entries.list.iter().map(|entry| (entry.key.as_str(), entry.key_span)));
     let mut services = services::read(&service_entries.list, &around, &mut named, report);
     if services.is_some() && !service_entries.broken {
         named.finish(report);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use vipcast_node::names::ServiceName;
 use vipcast_node::vip::Vip;
 
-pub(super) use self::condition::Checks;
+pub(super) use self::condition::ReadChecks;
 pub(super) use self::each_vip::expand;
 pub(super) use self::elsewhere::look_at_targets;
 use super::diagnostic::{Report, Span};
@@ -23,14 +23,14 @@ use super::read::{Field, Placed, Table, expected, list_of, short, value};
 use super::{defaults, keys};
 
 /// What reading a service needs to know of the rest.
-pub(super) struct Around<'a> {
+pub(super) struct ServiceContext<'a> {
     /// `interface` of the top level.
     pub(super) interface: Option<&'a str>,
     /// Addresses that the sessions rest on, what for, and where that was written.
     pub(super) sessions: &'a BTreeMap<IpAddr, (Use, Span)>,
 }
 
-impl Around<'_> {
+impl ServiceContext<'_> {
     /// What a session needs of a VIP once it is bound; a wider prefix is only as a local route.
     fn rests_on(&self, vip: &Vip, is_route: bool) -> Option<(Use, Span)> {
         let found = if vip.is_host() {
@@ -71,8 +71,8 @@ pub(super) const ROLES: [(&str, bool); 2] = [("active", false), ("standby", true
 /// Reads every service. `None` when one of them is wrong.
 pub(super) fn read(
     entries: &[&Entry],
-    around: &Around<'_>,
-    checks: &mut Checks<'_>,
+    around: &ServiceContext<'_>,
+    checks: &mut ReadChecks<'_>,
     report: &mut Report,
 ) -> Option<BTreeMap<ServiceName, Service>> {
     let mut seen = Seen::default();
@@ -89,8 +89,8 @@ pub(super) fn read(
 
 fn service<'a>(
     entry: &'a Entry,
-    around: &Around<'_>,
-    checks: &mut Checks<'_>,
+    around: &ServiceContext<'_>,
+    checks: &mut ReadChecks<'_>,
     seen: &mut Seen<'a>,
     report: &mut Report,
 ) -> Option<Service> {
@@ -157,7 +157,7 @@ fn service<'a>(
 fn interface_of(
     given: Field<String>,
     bind: &Field<BindPolicy>,
-    around: &Around<'_>,
+    around: &ServiceContext<'_>,
     report: &mut Report,
 ) -> Option<String> {
     let Some(bind) = bind.set().filter(|bind| bind.value == BindPolicy::Route) else {
@@ -226,7 +226,7 @@ fn own_vips<'a>(
     service: &'a str,
     vips: Placed<Vec<Placed<Vip>>>,
     is_route: bool,
-    around: &Around<'_>,
+    around: &ServiceContext<'_>,
     seen: &mut Seen<'a>,
     report: &mut Report,
 ) -> Option<BTreeSet<Vip>> {

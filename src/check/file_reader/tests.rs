@@ -30,7 +30,7 @@ async fn i4_file_systems_that_hang_take_a_few_threads_of_their_service_and_none_
             }
             "seen"
         };
-        let reader = Reader { file_reader: &file_reader, last, owner };
+        let reader = FileAccess { file_reader: &file_reader, last, owner };
         reader.at(Path::new(path), Limit::starting_now(time), look).await
     };
     let last: Vec<LastRead> = (0..=READS.of_one).map(|_| LastRead::default()).collect();
@@ -61,7 +61,7 @@ async fn i4_file_systems_that_hang_take_a_few_threads_of_their_service_and_none_
 #[tokio::test]
 async fn i4_a_look_that_panics_fails_that_check_alone_and_frees_its_place() {
     let (file_reader, last) = (FileReader::default(), LastRead::default());
-    let reader = Reader { file_reader: &file_reader, last: &last, owner: "web" };
+    let reader = FileAccess { file_reader: &file_reader, last: &last, owner: "web" };
     let path = Path::new("/etc/hosts");
     let panicked = reader.at(path, Limit::starting_now(PATIENT), || panic!("no luck")).await;
     assert_eq!(panicked.map(|()| "seen").unwrap_err(), "looking at /etc/hosts panicked");

@@ -30,7 +30,7 @@ fn patient() -> Limit {
 }
 
 /// A load that hangs on `host`.
-fn hanging(host: &Host, then: u32) -> impl FnOnce() -> Result<u32, Failure> + Send + 'static {
+fn hanging(host: &Host, then: u32) -> impl FnOnce() -> Result<u32, LoadFailure> + Send + 'static {
     let host = host.clone();
     move || {
         host.hang();
@@ -69,7 +69,7 @@ async fn the_last_one_is_used_until_a_new_one_is_there() {
     let same = one.get(&file_reader, "web", patient(), || Ok(2)).await.unwrap();
     assert_eq!((*same.what, same.stale), (1, None), "it is not old enough");
     one.renew(Duration::ZERO);
-    let unread = || Err(Failure::NoAnswer("cannot read it".into()));
+    let unread = || Err(LoadFailure::NoAnswer("cannot read it".into()));
     for _ in 0..2 {
         let found = one.get(&file_reader, "web", patient(), unread).await.unwrap();
         assert_eq!((*found.what, found.stale.as_deref()), (1, Some("cannot read it")));
@@ -86,7 +86,7 @@ async fn the_last_one_is_used_until_a_new_one_is_there() {
     let found = one.get(&file_reader, "web", patient(), || Ok(3)).await.unwrap();
     assert_eq!((*found.what, found.stale, host.asked()), (2, None, 1));
     one.renew(Duration::ZERO);
-    let gone = || Err(Failure::Gone("there is none".into()));
+    let gone = || Err(LoadFailure::Gone("there is none".into()));
     assert_eq!(one.get(&file_reader, "web", patient(), gone).await.unwrap_err(), "there is none");
     let unread = one.get(&file_reader, "web", patient(), unread).await;
     assert_eq!(unread.unwrap_err(), "cannot read it", "what is gone is used no more");

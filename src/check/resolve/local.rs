@@ -25,13 +25,13 @@ pub(super) const LOCALHOST: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAd
 pub(super) struct Local {
     hosts: Arc<Path>,
     order: Arc<Path>,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<HostsFile>>,
     /// Free while nobody file_reader.
     looking: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct HostsFile {
     /// Small letters, without a dot at the end.
     names: Arc<BTreeSet<String>>,
     /// When the files were looked at, and when they had last been changed.
@@ -95,7 +95,7 @@ impl Local {
             Arc::new(if first { names_of(&hosts) } else { BTreeSet::new() })
         });
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Known { names: Arc::clone(&names), looked: Some((Instant::now(), times)) };
+        *known = HostsFile { names: Arc::clone(&names), looked: Some((Instant::now(), times)) };
         names
     }
 }

@@ -13,7 +13,7 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-async fn asked(resolver: &Resolver, name: &str) -> Result<Found, String> {
+async fn asked(resolver: &Resolver, name: &str) -> Result<Resolved, String> {
     resolver.addresses(name, "web", TIME).await.map_err(|cause| cause.to_string())
 }
 
@@ -22,7 +22,7 @@ async fn an_address_is_not_looked_up() {
     let resolver = resolver(|_| panic!("looked up"));
     for literal in ["192.0.2.1", "::1"] {
         let found = asked(&resolver, literal).await.unwrap();
-        assert_eq!(found, Found { addresses: [address(literal)].into(), remark: None });
+        assert_eq!(found, Resolved { addresses: [address(literal)].into(), remark: None });
     }
 }
 

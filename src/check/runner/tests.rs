@@ -453,7 +453,7 @@ fn a_check_whose_task_panics_is_told_of_and_begins_anew() {
     let runtime = runtime().unwrap();
     let (name, words) = runtime.block_on(async {
         let (reports, mut news) = mpsc::channel(1);
-        let mut checks = Checks {
+        let mut checks = CheckTasks {
             shared: Arc::new(Shared::new().0),
             teller: Teller::new(reports, Latest::default()),
             lateness: Arc::default(),

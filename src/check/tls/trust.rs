@@ -16,7 +16,7 @@ use super::Hello;
 use super::pinned::Verifier;
 use super::x509::Certificate;
 use crate::check::context::ProbeContext;
-use crate::check::remembered::{Failure, Found, Remembered};
+use crate::check::remembered::{LoadFailure, Loaded, Remembered};
 use crate::check::tls::{ClientFiles, TlsOptions};
 use crate::config::files;
 
@@ -64,13 +64,13 @@ impl Trust {
         let ProbeContext { file_reader, owner, limit, .. } = context;
         let owner = owner.service.as_str();
         let options = hello.options.clone();
-        let load = move || Authorities::load(&options).map_err(Failure::NoAnswer);
-        let Found { what: authorities, mut stale } =
+        let load = move || Authorities::load(&options).map_err(LoadFailure::NoAnswer);
+        let Loaded { what: authorities, mut stale } =
             self.authorities.get(file_reader, owner, limit, load).await?;
         let identity = match (&self.identity, &hello.options.client) {
             (Some(identity), Some(files)) if hello.named => {
                 let files = files.clone();
-                let load = move || load_identity(&files).map_err(Failure::NoAnswer);
+                let load = move || load_identity(&files).map_err(LoadFailure::NoAnswer);
                 let found = identity.get(file_reader, owner, limit, load).await?;
                 stale = stale.or(found.stale);
                 Some(found.what)

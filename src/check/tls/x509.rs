@@ -44,16 +44,16 @@ const OF_SERVERS: u8 = 0x80 | 0x20 | 0x08;
 impl<'a> Certificate<'a> {
     /// `None` where it is none.
     pub(super) fn read(der: &'a [u8]) -> Option<Self> {
-        let mut outer = Reader(Reader(der).take(SEQUENCE)?);
-        let mut signed = Reader(outer.take(SEQUENCE)?);
+        let mut outer = DerReader(DerReader(der).take(SEQUENCE)?);
+        let mut signed = DerReader(outer.take(SEQUENCE)?);
         let _version = signed.take(VERSION);
         let (_serial, _) = signed.any().map(|(tag, value)| (value, tag))?;
         let _algorithm = signed.take(SEQUENCE)?;
         let _issuer = signed.take(SEQUENCE)?;
-        let mut validity = Reader(signed.take(SEQUENCE)?);
+        let mut validity = DerReader(signed.take(SEQUENCE)?);
         let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
         let subject = signed.take(SEQUENCE)?;
-        let mut key = Reader(signed.take(SEQUENCE)?);
+        let mut key = DerReader(signed.take(SEQUENCE)?);
         let algorithm = key.take(SEQUENCE)?;
         // Its first octet says how many bits of the last are not used: none, of any key.
         let (unused, bits) = key.take(BIT_STRING)?.split_first()?;
@@ -63,7 +63,7 @@ impl<'a> Certificate<'a> {
         let mut extensions = &[][..];
         while let Some((tag, value)) = signed.any() {
             if tag == EXTENSIONS {
-                extensions = Reader(value).take(SEQUENCE)?;
+                extensions = DerReader(value).take(SEQUENCE)?;
             }
         }
         Some(Self { not_before, not_after, subject, key: (algorithm, bits), extensions })
@@ -72,9 +72,9 @@ impl<'a> Certificate<'a> {
     /// Whether it is for this host, by its alternative names; by its common name only where it has none of them.
     pub(super) fn is_for(&self, host: &str) -> bool {
         let address = host.parse::<IpAddr>().ok();
-        let names = self.extension(ALTERNATIVE_NAMES).and_then(|value| Reader(value).take(SEQUENCE));
+        let names = self.extension(ALTERNATIVE_NAMES).and_then(|value| DerReader(value).take(SEQUENCE));
         if let Some(names) = names {
-            let mut names = Reader(names);
+            let mut names = DerReader(names);
             while let Some((tag, name)) = names.any() {
                 let fits = match (tag, address) {
                     (DNS_NAME, None) => matches(name, host),
@@ -97,20 +97,20 @@ impl<'a> Certificate<'a> {
 
     /// Whether it may be that of a TLS server. One that does not say what it is for may be anything.
     pub(super) fn is_of_server(&self) -> bool {
-        let usage = self.extension(KEY_USAGE).and_then(|value| Reader(value).take(BIT_STRING));
+        let usage = self.extension(KEY_USAGE).and_then(|value| DerReader(value).take(BIT_STRING));
         let may_sign = usage.is_none_or(|bits| bits.get(1).is_some_and(|bits| bits & OF_SERVERS != 0));
-        let purposes = self.extension(EXTENDED_KEY_USAGE).and_then(|value| Reader(value).take(SEQUENCE));
+        let purposes = self.extension(EXTENDED_KEY_USAGE).and_then(|value| DerReader(value).take(SEQUENCE));
         let serves = purposes.is_none_or(|purposes| {
-            let mut purposes = Reader(purposes);
+            let mut purposes = DerReader(purposes);
             std::iter::from_fn(|| purposes.take(OID)).any(|purpose| purpose == SERVER_AUTHENTICATION)
         });
         may_sign && serves
     }
 
     fn extension(&self, wanted: &[u8]) -> Option<&'a [u8]> {
-        let mut extensions = Reader(self.extensions);
+        let mut extensions = DerReader(self.extensions);
         while let Some(extension) = extensions.take(SEQUENCE) {
-            let mut extension = Reader(extension);
+            let mut extension = DerReader(extension);
             if extension.take(OID)? != wanted {
                 continue;
             }
@@ -127,11 +127,11 @@ impl<'a> Certificate<'a> {
     /// The last one, which is the most specific.
     fn common_name(&self) -> Option<&'a [u8]> {
         let mut found = None;
-        let mut names = Reader(self.subject);
+        let mut names = DerReader(self.subject);
         while let Some(set) = names.take(SET) {
-            let mut set = Reader(set);
+            let mut set = DerReader(set);
             while let Some(attribute) = set.take(SEQUENCE) {
-                let mut attribute = Reader(attribute);
+                let mut attribute = DerReader(attribute);
                 if attribute.take(OID)? == COMMON_NAME {
                     found = attribute.any().map(|(_, value)| value);
                 }
@@ -154,7 +154,7 @@ fn matches(pattern: &[u8], host: &str) -> bool {
 }
 
 /// RFC 5280 §4.1.2.5, in seconds since 1970.
-fn time(reader: &mut Reader<'_>) -> Option<u64> {
+fn time(reader: &mut DerReader<'_>) -> Option<u64> {
     let (tag, text) = reader.any()?;
     let text = str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let (year, rest) = match tag {
@@ -179,9 +179,9 @@ pub(super) fn unix(seconds: u64) -> UnixTime {
 }
 
 /// The rest of a value of DER.
-struct Reader<'a>(&'a [u8]);
+struct DerReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     /// The next element, with its tag.
     fn any(&mut self) -> Option<(u8, &'a [u8])> {
         let (tag, rest) = self.0.split_first()?;

@@ -11,7 +11,7 @@ pub(crate) const PORT: &str = "host and port go together: `address: \"127.0.0.1:
 
 /// Whom to connect to, and the host that the kind names, which is another one where the check has a `host`.
 #[derive(Debug, Clone)]
-pub(crate) struct Named {
+pub(crate) struct NamedTarget {
     pub(crate) target: Target,
     pub(crate) host: String,
 }
@@ -22,14 +22,14 @@ pub(crate) fn target(node: &Node, key: Span, around: &Around, report: &mut Repor
 }
 
 /// The same, with the host as it is written.
-pub(crate) fn named(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<Named> {
+pub(crate) fn named(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<NamedTarget> {
     const WHAT: &str = "a host and port";
     let written = value::text(node, key, WHAT, report)?;
     let port = |port: &str| port.parse::<u16>().ok().filter(|port| *port != 0);
     if let Some(host) = &around.host
         && let Some(port) = port(written.strip_prefix(':').unwrap_or(written))
     {
-        return Some(Named { target: Target { host: host.clone(), port }, host: host.clone() });
+        return Some(NamedTarget { target: Target { host: host.clone(), port }, host: host.clone() });
     }
     if let Some((host, number)) = written.rsplit_once(':')
         && let Some(port) = port(number)
@@ -38,7 +38,7 @@ pub(crate) fn named(node: &Node, key: Span, around: &Around, report: &mut Report
         let literal = literal.filter(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
         if let Some(host) = literal.or_else(|| is_host(host).then_some(host)) {
             let target = Target { host: around.host.clone().unwrap_or_else(|| host.to_owned()), port };
-            return Some(Named { target, host: host.to_owned() });
+            return Some(NamedTarget { target, host: host.to_owned() });
         }
     }
     let hint = if let Some((host, number)) = unbracketed(written) {
@@ -70,7 +70,7 @@ pub(crate) fn address(
     key: Span,
     around: &Around,
     report: &mut Report,
-) -> Option<(Named, Option<String>)> {
+) -> Option<(NamedTarget, Option<String>)> {
     let Value::Scalar(written) = &node.value else {
         return named(node, key, around, report).map(|named| (named, None));
     };
@@ -79,7 +79,7 @@ pub(crate) fn address(
     };
     let path = socket_path(path, node.span, report)?;
     let host = String::from("localhost");
-    Some((Named { target: Target { host: host.clone(), port: 0 }, host }, Some(path)))
+    Some((NamedTarget { target: Target { host: host.clone(), port: 0 }, host }, Some(path)))
 }
 
 /// `unix: /run/web.sock` or `unix: "@name"`.

@@ -13,14 +13,14 @@ use crate::config::read::{Field, Placed, Table, expected, list_of, short, value}
 
 /// The checks there are, and which of them somebody names.
 #[derive(Debug)]
-pub(crate) struct Checks<'t> {
+pub(crate) struct ReadChecks<'t> {
     /// Where each name was defined, and whether it is used.
     known: BTreeMap<&'t str, (Span, bool)>,
     /// How many more pairs of names may be compared to find what was meant.
     comparisons: usize,
 }
 
-impl<'t> Checks<'t> {
+impl<'t> ReadChecks<'t> {
     /// Nothing is used yet.
     pub(crate) fn new(known: impl IntoIterator<Item = (&'t str, Span)>) -> Self {
         /// Enough for every name of a large configuration that somebody mistypes, and over in a moment.
@@ -77,7 +77,7 @@ const GROUPS: &str = "a group is `{all: […]}`, `{any: […]}` or `{at_least: N
 pub(super) fn read(
     node: &Node,
     key: Span,
-    checks: &mut Checks<'_>,
+    checks: &mut ReadChecks<'_>,
     report: &mut Report,
 ) -> Option<Condition> {
     const WHAT: &str = "a list of checks";
@@ -96,7 +96,12 @@ pub(super) fn read(
 }
 
 /// The elements of a list: names and nested groups, none of them twice.
-fn members(node: &Node, key: Span, checks: &mut Checks<'_>, report: &mut Report) -> Option<Vec<Condition>> {
+fn members(
+    node: &Node,
+    key: Span,
+    checks: &mut ReadChecks<'_>,
+    report: &mut Report,
+) -> Option<Vec<Condition>> {
     let list = list_of(node, key, "a list of checks", report, |node, key, report| match &node.value {
         Value::Map(_) => group(node, key, checks, report),
         Value::Scalar(name) => checks.named(name, node.span, report).map(Condition::Check),
@@ -120,7 +125,7 @@ fn members(node: &Node, key: Span, checks: &mut Checks<'_>, report: &mut Report)
 }
 
 /// `{all: […]}`, `{any: […]}` or `{at_least: N, of: […]}`.
-fn group(node: &Node, key: Span, checks: &mut Checks<'_>, report: &mut Report) -> Option<Condition> {
+fn group(node: &Node, key: Span, checks: &mut ReadChecks<'_>, report: &mut Report) -> Option<Condition> {
     let mut table = Table::open(node, &keys::CONDITION, "a condition", key, report)?;
     let mut some = |key: &'static str, table: &mut Table<'_>, report: &mut Report| {
         table.field(key, report, |node, key, report| {

@@ -7,7 +7,7 @@ use vipcast_node::model::{Check, Condition, Service};
 use vipcast_node::names::{CheckName, ServiceName};
 use vipcast_node::vip::Vip;
 
-use crate::config::checks::{self, Checks};
+use crate::config::checks::{self, ReadChecks};
 use crate::config::diagnostic::Report;
 use crate::config::read::short;
 use crate::config::read::tree::Entry;
@@ -16,10 +16,10 @@ use crate::config::read::tree::Entry;
 pub(crate) fn expand(
     services: &mut BTreeMap<ServiceName, Service>,
     entries: &[&Entry],
-    checks: Checks<'_>,
+    checks: ReadChecks<'_>,
     report: &mut Report,
 ) -> BTreeMap<CheckName, Check> {
-    let Checks { mut plain, of_each_vip } = checks;
+    let ReadChecks { mut plain, of_each_vip } = checks;
     if of_each_vip.is_empty() {
         return plain;
     }

@@ -99,8 +99,8 @@ impl Default for LastRun {
 #[derive(Debug)]
 enum Ended {
     NotStarted(String),
-    Exited(Exit, Output),
-    TimedOut(Output),
+    Exited(Exit, ProgramOutput),
+    TimedOut(ProgramOutput),
 }
 
 /// What the kernel says of the leader.
@@ -116,7 +116,7 @@ type Children = tokio::signal::unix::Signal;
 
 /// What the program wrote.
 #[derive(Debug)]
-struct Output {
+struct ProgramOutput {
     stdout: Capture,
     stderr: Capture,
 }
@@ -238,7 +238,7 @@ async fn supervise(
         }
     };
     let leader = pid(&child);
-    let mut output = match Output::of(child) {
+    let mut output = match ProgramOutput::of(child) {
         Ok(output) => output,
         Err(error) => {
             answer(tell, Ended::NotStarted(format!("no pipe: {}", words::io_error(&error))));
@@ -385,7 +385,7 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
 }
 
-impl Output {
+impl ProgramOutput {
     fn of(child: Child) -> io::Result<Self> {
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         Ok(Self {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::fcntl::OFlag;
 
-use crate::check::file_reader::Reader;
+use crate::check::file_reader::FileAccess;
 use crate::check::kinds::file::{FileCheck, FileWanted};
 use crate::check::limit::{Answer, Limit};
 use crate::check::pattern::Pattern;
@@ -22,7 +22,7 @@ mod tests;
 const READ: u64 = 64 * 1024;
 
 /// Passes when the file is as it must be.
-pub(super) async fn probe(check: &Arc<FileCheck>, limit: Limit, reader: Reader<'_>) -> Answer {
+pub(super) async fn probe(check: &Arc<FileCheck>, limit: Limit, reader: FileAccess<'_>) -> Answer {
     let what = Arc::clone(check);
     reader.at(&check.path, limit, move || look(&what, SystemTime::now())).await?
 }

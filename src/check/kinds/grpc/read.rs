@@ -8,14 +8,14 @@ use crate::check::kinds::tls::read as tls;
 use crate::check::target::Dial;
 use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::read::target::{Named, address, proxy_protocol};
+use crate::config::read::target::{NamedTarget, address, proxy_protocol};
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Table, expected, short, value};
 
 /// `grpc: "host:port"`, or `grpc: {address: "host:port"}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<GrpcCheck> {
     let Value::Map(_) = &node.value else {
-        let (Named { target, host }, unix) = address(node, key, around, report)?;
+        let (NamedTarget { target, host }, unix) = address(node, key, around, report)?;
         let dial = Dial { unix, proxy: None };
         let authority = authority_of(&host, target.port);
         let service = String::new();
@@ -36,7 +36,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     });
     let proxy = table.field("proxy_protocol", report, proxy_protocol).optional();
     table.finish(report);
-    let (Named { target, host }, unix) = place?.value;
+    let (NamedTarget { target, host }, unix) = place?.value;
     let dial = Dial { unix, proxy: proxy? };
     let authority = authority?.unwrap_or_else(|| authority_of(&host, target.port));
     Some(GrpcCheck { target, dial, host, service: service?, authority, tls: tls.or(None)? })

@@ -14,8 +14,8 @@ use hyper::StatusCode;
 use hyper::header::HeaderName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-pub(super) use self::head::Head;
-use self::head::{LINE, Reader, may_begin, no_http};
+pub(super) use self::head::ResponseHead;
+use self::head::{HeadReader, LINE, may_begin, no_http};
 use crate::check::kinds::http::{Chunks, Method};
 use crate::check::quoted::quoted;
 use crate::check::search::{PIECE, take_more};
@@ -28,12 +28,12 @@ const CLOSED: &str = "connection closed before the answer";
 
 /// A request as it goes over the wire (RFC 9112 §3), and whether its answer has a body.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct RequestHead {
     pub(super) bytes: Vec<u8>,
     pub(super) has_body: bool,
 }
 
-impl Question {
+impl RequestHead {
     /// With a body, which may be empty.
     pub(super) fn new(method: Method, path: &str, fields: &[(&HeaderName, &[u8])], body: &[u8]) -> Self {
         let length: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -52,9 +52,9 @@ impl Question {
 /// In words, or those of `read`.
 pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send, T>(
     stream: S,
-    question: Question,
+    question: RequestHead,
     said: usize,
-    read: impl AsyncFnOnce(Head, Body<tokio::io::ReadHalf<S>>) -> Result<T, String>,
+    read: impl AsyncFnOnce(ResponseHead, ResponseBody<tokio::io::ReadHalf<S>>) -> Result<T, String>,
 ) -> Result<T, String> {
     let (reading, mut writing) = tokio::io::split(stream);
     let mut sending = pin!(async {
@@ -86,7 +86,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send, T>(
 pub(super) async fn answer<S: AsyncRead + Unpin>(
     stream: S,
     has_body: bool,
-) -> Result<(Head, Body<S>), String> {
+) -> Result<(ResponseHead, ResponseBody<S>), String> {
     let mut incoming = Incoming { stream, buffer: Vec::new(), taken: 0, is_over: false };
     let head = incoming.head().await?;
     let framing = match head.status {
@@ -95,7 +95,7 @@ pub(super) async fn answer<S: AsyncRead + Unpin>(
         _ if head.is_chunked => Framing::Chunks(Chunk::Size),
         _ => head.length.map_or(Framing::UntilClosed, Framing::Length),
     };
-    Ok((head, Body { incoming, framing }))
+    Ok((head, ResponseBody { incoming, framing }))
 }
 
 /// What comes from the server.
@@ -154,7 +154,7 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
         }
     }
 
-    async fn head(&mut self) -> Result<Head, String> {
+    async fn head(&mut self) -> Result<ResponseHead, String> {
         // Who speaks something else may never end a line.
         while self.rest().len() < 5 && may_begin(self.rest()) {
             if !self.more().await? {
@@ -165,7 +165,7 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
             let end = self.rest().iter().position(|byte| matches!(byte, b'\r' | b'\n'));
             return Err(no_http(&self.rest()[..end.unwrap_or(self.rest().len())]));
         }
-        let mut reader = Reader::default();
+        let mut reader = HeadReader::default();
         loop {
             let line = self.line(LINE, "a line in the head of the answer").await?;
             let line = line.ok_or(CLOSED)?;
@@ -197,18 +197,18 @@ enum Chunk {
 }
 
 /// A body that arrives in pieces.
-pub(super) struct Body<S> {
+pub(super) struct ResponseBody<S> {
     incoming: Incoming<S>,
     framing: Framing,
 }
 
-impl<S: AsyncRead + Unpin + Send> Chunks for Body<S> {
+impl<S: AsyncRead + Unpin + Send> Chunks for ResponseBody<S> {
     async fn next(&mut self) -> Option<Result<Bytes, String>> {
         self.piece().await.transpose()
     }
 }
 
-impl<S: AsyncRead + Unpin> Body<S> {
+impl<S: AsyncRead + Unpin> ResponseBody<S> {
     async fn piece(&mut self) -> Result<Option<Bytes>, String> {
         const CLOSED: &str = "connection closed";
         match self.framing {

@@ -23,7 +23,7 @@ pub(in crate::check) use self::body::Chunks;
 use self::body::in_body;
 use self::hop::Hop;
 use super::http1;
-use super::http1::Question;
+use super::http1::RequestHead;
 use super::shown_url::shown;
 use crate::check::context::ProbeContext;
 use crate::check::http2;
@@ -213,7 +213,7 @@ async fn ask(
 /// The same in HTTP/1.1, of whose question so much has been said.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
-    question: Question,
+    question: RequestHead,
     said: usize,
     check: &HttpCheck,
     limit: Limit,
@@ -226,7 +226,7 @@ async fn exchange(
 
 /// The whole request in HTTP/1.1, written at once: the same fields as [`request`] has, each once, where the check's own stand
 /// in the place of ours.
-fn question(hop: &Hop<'_>, check: &HttpCheck) -> Result<Question, String> {
+fn question(hop: &Hop<'_>, check: &HttpCheck) -> Result<RequestHead, String> {
     let authority = hop.authority();
     if authority.bytes().any(|byte| byte.is_ascii_control()) {
         return Err(format!("cannot ask for \"{}\": a control character in the host", shown(&hop.path)));
@@ -251,7 +251,7 @@ fn question(hop: &Hop<'_>, check: &HttpCheck) -> Result<Question, String> {
             None => fields.push((name, value)),
         }
     }
-    Ok(Question::new(check.method, &hop.path, &fields, check.request_body.as_bytes()))
+    Ok(RequestHead::new(check.method, &hop.path, &fields, check.request_body.as_bytes()))
 }
 
 /// The head of an answer, in whichever version.
@@ -269,8 +269,8 @@ impl Answered {
     }
 }
 
-impl From<http1::Head> for Answered {
-    fn from(http1::Head { status, location, content_encoding, .. }: http1::Head) -> Self {
+impl From<http1::ResponseHead> for Answered {
+    fn from(http1::ResponseHead { status, location, content_encoding, .. }: http1::ResponseHead) -> Self {
         Self { status, location, content_encoding }
     }
 }

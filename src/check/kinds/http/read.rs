@@ -5,7 +5,7 @@ mod request;
 
 use hyper::Uri;
 
-use self::request::Request;
+use self::request::Exchange;
 use super::{KEYS, STATUS_CODES, VERSIONS};
 use crate::check::kinds::http::{HttpCheck, HttpVersion};
 use crate::check::kinds::tls::read as tls;
@@ -32,7 +32,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let tls = table.field("tls", report, tls::options);
     let redirects = table.number("redirects", "a number of redirects", report);
     let version = table.field("version", report, version).or(HttpVersion::Http1);
-    let request = Request::read(&mut table, &redirects, report);
+    let request = Exchange::read(&mut table, &redirects, report);
     let unix = table.field("unix", report, unix).optional();
     let proxy = table.field("proxy_protocol", report, proxy_protocol).optional();
     table.finish(report);
@@ -78,7 +78,7 @@ fn url(node: &Node, key: Span, report: &mut Report) -> Option<Url> {
     let written = value::text(node, key, "a URL", report)?;
     match parse_url(written) {
         Ok(url) => Some(url),
-        Err(Refused { message, hint }) => {
+        Err(BadUrl { message, hint }) => {
             report.error(node.span, message).hint(hint);
             None
         }
@@ -87,16 +87,16 @@ fn url(node: &Node, key: Span, report: &mut Report) -> Option<Url> {
 
 /// Why a text is not a URL for us.
 #[derive(Debug, PartialEq, Eq)]
-struct Refused {
+struct BadUrl {
     message: String,
     hint: String,
 }
 
-fn refused(message: impl Into<String>, hint: impl Into<String>) -> Refused {
-    Refused { message: message.into(), hint: hint.into() }
+fn refused(message: impl Into<String>, hint: impl Into<String>) -> BadUrl {
+    BadUrl { message: message.into(), hint: hint.into() }
 }
 
-fn parse_url(written: &str) -> Result<Url, Refused> {
+fn parse_url(written: &str) -> Result<Url, BadUrl> {
     const EXAMPLE: &str = "write it like `http://127.0.0.1:8080/healthz`";
     let shown = short(written);
     let https = match written.split_once("://") {

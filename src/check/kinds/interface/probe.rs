@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The one who hears of interfaces for all checks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Interfaces {
-    monitor: Arc<WhileUsed<Links>>,
+    monitor: Arc<WhileUsed<LinkMonitor>>,
     subscriptions: Arc<Subscriptions>,
     asker: Asker,
 }
@@ -40,20 +40,20 @@ pub(super) struct Interfaces {
 impl Interfaces {
     /// Rings when the interface of this check has changed.
     pub(super) fn subscribe(&self, check: &InterfaceCheck) -> Subscription {
-        let monitor = self.monitor.get(|| Links::start(&self.subscriptions));
+        let monitor = self.monitor.get(|| LinkMonitor::start(&self.subscriptions));
         self.subscriptions.subscribe(Topic::Interface(check.name.clone()), monitor)
     }
 }
 
 /// Hears of links. Dropping it ends its task.
 #[derive(Debug)]
-struct Links {
+struct LinkMonitor {
     _task: JoinSet<()>,
 }
 
-impl Monitor for Links {}
+impl Monitor for LinkMonitor {}
 
-impl Links {
+impl LinkMonitor {
     fn start(subscriptions: &Arc<Subscriptions>) -> Self {
         let mut task = JoinSet::new();
         task.spawn(hear(subscribe(), Arc::clone(subscriptions)));

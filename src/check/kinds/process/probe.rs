@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::check::file_reader::Reader;
+use crate::check::file_reader::FileAccess;
 use crate::check::kinds::process::{ProcessCheck, WhichProcess};
 use crate::check::limit::{Answer, Limit};
 use crate::check::words;
@@ -52,7 +52,7 @@ impl Watched {
 pub(super) async fn probe(
     check: &ProcessCheck,
     watched: &mut Watched,
-    reader: Reader<'_>,
+    reader: FileAccess<'_>,
     limit: Limit,
 ) -> Answer {
     watched.alive = None;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use self::wire::{Message, Method, decode};
-use crate::check::file_reader::{self, Reader};
+use self::wire::{BusMessage, MethodCall, decode};
+use crate::check::file_reader::{self, FileAccess};
 use crate::check::limit::Limit;
 
 #[cfg(test)]
@@ -23,7 +23,7 @@ const CHUNK: usize = 4096;
 /// Until the other end has to take what we write, and to let us in.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The bus itself.
-const BUS: Method<'_> = Method {
+const BUS: MethodCall<'_> = MethodCall {
     destination: Some("org.freedesktop.DBus"),
     path: "/org/freedesktop/DBus",
     interface: "org.freedesktop.DBus",
@@ -32,7 +32,7 @@ const BUS: Method<'_> = Method {
 
 /// A connection to a bus, or to one program alone.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct BusConnection {
     stream: UnixStream,
     /// What has come and was not read yet: less than one message, and what came with it.
     received: Vec<u8>,
@@ -41,12 +41,12 @@ pub(super) struct Connection {
     is_bus: bool,
 }
 
-impl Connection {
+impl BusConnection {
     /// Connects as the user that we are.
     ///
     /// # Errors
     /// Nobody listens there, we are not let in, or it takes too long.
-    pub(super) async fn open(path: &Path, reader: Reader<'_>) -> io::Result<Self> {
+    pub(super) async fn open(path: &Path, reader: FileAccess<'_>) -> io::Result<Self> {
         let socket = path.to_owned();
         let connected =
             reader.at(path, Limit::starting_now(PATIENCE), move || file_reader::connect(&socket)).await;
@@ -69,12 +69,15 @@ impl Connection {
         let hello = connection.call(&BUS, &[]).await?;
         loop {
             match connection.next().await? {
-                Message::Return { serial, .. } if serial == hello => break,
-                Message::Error { serial, .. } if serial == hello => {
+                BusMessage::Return { serial, .. } if serial == hello => break,
+                BusMessage::Error { serial, .. } if serial == hello => {
                     connection.is_bus = false;
                     break;
                 }
-                Message::Return { .. } | Message::Error { .. } | Message::Signal { .. } | Message::Other => {}
+                BusMessage::Return { .. }
+                | BusMessage::Error { .. }
+                | BusMessage::Signal { .. }
+                | BusMessage::Other => {}
             }
         }
         Ok(connection)
@@ -84,10 +87,10 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) async fn call(&mut self, method: &Method<'_>, arguments: &[&str]) -> io::Result<u32> {
+    pub(super) async fn call(&mut self, method: &MethodCall<'_>, arguments: &[&str]) -> io::Result<u32> {
         // Zero is not allowed.
         self.serial = self.serial.wrapping_add(1).max(1);
-        let method = Method { destination: method.destination.filter(|_| self.is_bus), ..*method };
+        let method = MethodCall { destination: method.destination.filter(|_| self.is_bus), ..*method };
         let message = wire::call(self.serial, &method, arguments);
         self.write(&message).await?;
         Ok(self.serial)
@@ -99,7 +102,7 @@ impl Connection {
     /// The connection is broken.
     pub(super) async fn hear(&mut self, rule: &str) -> io::Result<()> {
         if self.is_bus {
-            self.call(&Method { member: "AddMatch", ..BUS }, &[rule]).await?;
+            self.call(&MethodCall { member: "AddMatch", ..BUS }, &[rule]).await?;
         }
         Ok(())
     }
@@ -110,7 +113,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is broken, or the other end does not speak D-Bus.
-    pub(super) async fn next(&mut self) -> io::Result<Message> {
+    pub(super) async fn next(&mut self) -> io::Result<BusMessage> {
         loop {
             if let Some((message, length)) = decode(&self.received).map_err(io::Error::other)? {
                 self.received.drain(..length);

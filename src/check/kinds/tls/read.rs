@@ -10,7 +10,7 @@ use crate::check::tls::{ClientFiles, TlsOptions};
 use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::host::Need;
-use crate::config::read::target::{Named, address, host, proxy_protocol};
+use crate::config::read::target::{NamedTarget, address, host, proxy_protocol};
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Placed, Table, expected, list_of, value};
 
@@ -20,7 +20,7 @@ const LEAST_EXPIRY: Duration = Duration::from_secs(60);
 /// `tls: "host:port"`, or `tls: {address: "host:port"}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<TlsCheck> {
     let Value::Map(_) = &node.value else {
-        let (Named { target, host }, unix) = address(node, key, around, report)?;
+        let (NamedTarget { target, host }, unix) = address(node, key, around, report)?;
         let check = TlsCheck {
             target,
             dial: Dial { unix, proxy: None },
@@ -41,7 +41,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let alpn = table.field("alpn", report, alpn).or_else(Vec::new);
     let proxy = table.field("proxy_protocol", report, proxy_protocol).optional();
     table.finish(report);
-    let (Named { target, host }, unix) = place?.value;
+    let (NamedTarget { target, host }, unix) = place?.value;
     let dial = Dial { unix, proxy: proxy? };
     Some(TlsCheck { target, dial, host, options: options?, alpn: alpn? })
 }

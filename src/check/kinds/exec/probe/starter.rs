@@ -17,13 +17,13 @@ use tokio::sync::oneshot;
 const STACK: usize = 256 << 10;
 
 /// Work, and the way back to the thread that does it.
-struct Job {
+struct Start {
     work: Box<dyn FnOnce() + Send>,
     back: mpsc::Sender<Self>,
 }
 
 /// Threads without work. There are as many as there ever were starts at a time.
-static IDLE: Mutex<Vec<mpsc::Sender<Job>>> = Mutex::new(Vec::new());
+static IDLE: Mutex<Vec<mpsc::Sender<Start>>> = Mutex::new(Vec::new());
 
 /// Does `work` on one of the threads. Cancel-safe: it is done to the end in any case.
 ///
@@ -40,14 +40,14 @@ pub(super) fn begin<T: Send + 'static>(
         None => start_thread()?,
     };
     let back = thread.clone();
-    thread.send(Job { work, back }).map_err(|_gone| io::Error::other("its thread has ended"))?;
+    thread.send(Start { work, back }).map_err(|_gone| io::Error::other("its thread has ended"))?;
     Ok(told)
 }
 
-fn start_thread() -> io::Result<mpsc::Sender<Job>> {
-    let (give, jobs) = mpsc::channel::<Job>();
+fn start_thread() -> io::Result<mpsc::Sender<Start>> {
+    let (give, jobs) = mpsc::channel::<Start>();
     let work = move || {
-        while let Ok(Job { work, back }) = jobs.recv() {
+        while let Ok(Start { work, back }) = jobs.recv() {
             work();
             IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(back);
         }

@@ -10,7 +10,7 @@ use nix::unistd::{Group, User};
 use crate::check::file_reader::FileReader;
 use crate::check::kinds::exec::ExecCheck;
 use crate::check::limit::Limit;
-use crate::check::remembered::{Failure, Remembered};
+use crate::check::remembered::{LoadFailure, Remembered};
 
 /// How long what was found is not looked up again.
 const LASTS: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ const LASTS: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct Who {
     known: Remembered<Ids>,
-    look: fn(&Names) -> Result<Ids, Failure>,
+    look: fn(&Accounts) -> Result<Ids, LoadFailure>,
 }
 
 /// Whom to run as; `None`: as the daemon.
@@ -31,14 +31,14 @@ pub(super) struct Ids {
 
 /// The names of a check.
 #[derive(Debug)]
-struct Names {
+struct Accounts {
     user: Option<String>,
     group: Option<String>,
 }
 
 impl Default for Who {
     fn default() -> Self {
-        Self { known: Remembered::default(), look: Names::look_up }
+        Self { known: Remembered::default(), look: Accounts::look_up }
     }
 }
 
@@ -60,7 +60,7 @@ impl Who {
             (None, Some(group)) => format!("group \"{group}\""),
         };
         self.known.renew(LASTS);
-        let (wanted, look) = (Names { user: check.user.clone(), group: check.group.clone() }, self.look);
+        let (wanted, look) = (Accounts { user: check.user.clone(), group: check.group.clone() }, self.look);
         let found = limit.within(self.known.get(file_reader, owner, limit, move || look(&wanted))).await;
         let found = found.ok_or_else(|| {
             let silence = limit.exceeded("no answer of the user directory");
@@ -70,9 +70,9 @@ impl Who {
     }
 }
 
-impl Names {
+impl Accounts {
     /// Blocks for as long as the host takes.
-    fn look_up(&self) -> Result<Ids, Failure> {
+    fn look_up(&self) -> Result<Ids, LoadFailure> {
         let mut ids = Ids::default();
         if let Some(name) = &self.user {
             let user = User::from_name(name).map_err(|errno| no_answer("user", name, errno))?;
@@ -87,12 +87,12 @@ impl Names {
     }
 }
 
-fn nobody(what: &str, name: &str) -> Failure {
-    Failure::Gone(format!("{what} \"{name}\" does not exist (yet)"))
+fn nobody(what: &str, name: &str) -> LoadFailure {
+    LoadFailure::Gone(format!("{what} \"{name}\" does not exist (yet)"))
 }
 
-fn no_answer(what: &str, name: &str, errno: Errno) -> Failure {
-    Failure::NoAnswer(format!("cannot look up {what} \"{name}\": {}", errno.desc().to_lowercase()))
+fn no_answer(what: &str, name: &str, errno: Errno) -> LoadFailure {
+    LoadFailure::NoAnswer(format!("cannot look up {what} \"{name}\": {}", errno.desc().to_lowercase()))
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
         static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
         static READS: AtomicUsize = AtomicUsize::new(0);
         const FOUND: Ids = Ids { uid: Some(7), gid: Some(8) };
-        let hanging = |names: &Names| {
+        let hanging = |names: &Accounts| {
             // The first of these is found at once.
             if READS.fetch_add(1, Ordering::SeqCst) > 0 || names.user.as_deref() != Some("svc") {
                 drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |open| !*open).unwrap());

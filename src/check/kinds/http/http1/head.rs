@@ -14,7 +14,7 @@ const BEGIN: &[u8] = b"HTTP/";
 
 /// What is known of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::check) struct Head {
+pub(in crate::check) struct ResponseHead {
     pub(in crate::check) status: StatusCode,
     pub(in crate::check) location: Option<String>,
     pub(in crate::check) content_encoding: Option<String>,
@@ -25,8 +25,8 @@ pub(in crate::check) struct Head {
 
 /// Reads heads.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
-    head: Option<Head>,
+pub(super) struct HeadReader {
+    head: Option<ResponseHead>,
     /// The last field, which the next line may continue.
     last: Last,
     taken: usize,
@@ -39,19 +39,19 @@ enum Last {
     None,
     /// One that decides nothing.
     Any,
-    Decides(Field, Vec<u8>),
+    Decides(HeaderField, Vec<u8>),
 }
 
 /// The fields that decide.
 #[derive(Debug, Clone, Copy)]
-enum Field {
+enum HeaderField {
     Location,
     ContentEncoding,
     ContentLength,
     TransferEncoding,
 }
 
-impl Field {
+impl HeaderField {
     const ALL: [(&'static [u8], Self); 4] = [
         (b"location", Self::Location),
         (b"content-encoding", Self::ContentEncoding),
@@ -65,19 +65,19 @@ impl Field {
     }
 }
 
-impl Reader {
+impl HeadReader {
     /// Takes a line without its end, and gives the head with its last one, which is empty. Heads that are only a notice
     /// (1xx) are passed over.
     ///
     /// # Errors
     /// In words.
-    pub(super) fn line(&mut self, line: &[u8]) -> Result<Option<Head>, String> {
+    pub(super) fn line(&mut self, line: &[u8]) -> Result<Option<ResponseHead>, String> {
         self.taken += line.len() + 2;
         if self.taken > TOTAL {
             return Err(format!("the head of the answer is longer than {} KiB", TOTAL / 1024));
         }
         let Some(head) = &mut self.head else {
-            self.head = Some(Head {
+            self.head = Some(ResponseHead {
                 status: status(line)?,
                 location: None,
                 content_encoding: None,
@@ -109,7 +109,7 @@ impl Reader {
         if line.contains(&0) {
             return Err(format!("the answer is not HTTP: a NUL in {}", quoted(line)));
         }
-        self.last = match Field::named(line[..colon].trim_ascii_end()) {
+        self.last = match HeaderField::named(line[..colon].trim_ascii_end()) {
             Some(field) => Last::Decides(field, line[colon + 1..].to_vec()),
             None => Last::Any,
         };
@@ -117,15 +117,15 @@ impl Reader {
     }
 }
 
-impl Head {
-    fn take(&mut self, field: Field, value: &[u8]) -> Result<(), String> {
+impl ResponseHead {
+    fn take(&mut self, field: HeaderField, value: &[u8]) -> Result<(), String> {
         let text = || String::from_utf8_lossy(value).into_owned();
         match field {
-            Field::Location => self.location = self.location.take().or_else(|| Some(text())),
-            Field::ContentEncoding => self.content_encoding = Some(text()),
-            Field::ContentLength => self.length = length(value)?,
+            HeaderField::Location => self.location = self.location.take().or_else(|| Some(text())),
+            HeaderField::ContentEncoding => self.content_encoding = Some(text()),
+            HeaderField::ContentLength => self.length = length(value)?,
             // RFC 9112 §6.1: it is chunked if that is the last coding.
-            Field::TransferEncoding => {
+            HeaderField::TransferEncoding => {
                 let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
                 self.is_chunked = last.eq_ignore_ascii_case(b"chunked");
             }
@@ -190,8 +190,8 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Head, String> {
-        let mut reader = Reader::default();
+    fn read(text: &str) -> Result<ResponseHead, String> {
+        let mut reader = HeadReader::default();
         for line in text.split('\n') {
             if let Some(head) = reader.line(line.as_bytes())? {
                 return Ok(head);
@@ -256,7 +256,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_lines_make_it_panic(lines: Vec<Vec<u8>>) {
-            let mut reader = Reader::default();
+            let mut reader = HeadReader::default();
             for line in [&b"HTTP/1.1 200 OK"[..]].into_iter().chain(lines.iter().map(Vec::as_slice)) {
                 if reader.line(line).is_err() {
                     break;

@@ -24,14 +24,14 @@ const OURS: [HeaderName; 9] = [
 
 /// These keys of `http`.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct Exchange {
     pub(super) method: Method,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) request_body: String,
     pub(super) body: Option<Pattern>,
 }
 
-impl Request {
+impl Exchange {
     /// Reads them, and looks whether they make sense together.
     pub(super) fn read(table: &mut Table<'_>, redirects: &Field<u8>, report: &mut Report) -> Option<Self> {
         let method = table.field("method", report, method);

@@ -25,7 +25,7 @@ pub(super) struct Echo {
 
 /// An ICMP error, as far as it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct IcmpError {
     pub(super) version: Version,
     pub(super) icmp_type: u8,
     pub(super) code: u8,
@@ -108,7 +108,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap_or_default()
 }
 
-impl Refusal {
+impl IcmpError {
     /// `host unreachable, says 192.0.2.254`.
     pub(super) fn in_words(&self) -> String {
         // RFC 792 and RFC 1812 §5.2.7.1; RFC 4443 §3.
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn refusals_are_told_in_words() {
         let refusal = |version, icmp_type, code| {
-            Refusal { version, icmp_type, code, from: Some("192.0.2.254".parse().unwrap()) }.in_words()
+            IcmpError { version, icmp_type, code, from: Some("192.0.2.254".parse().unwrap()) }.in_words()
         };
         assert_eq!(refusal(Version::V4, 3, 1), "host unreachable, says 192.0.2.254");
         assert_eq!(refusal(Version::V4, 3, 13), "prohibited, says 192.0.2.254");
@@ -184,7 +184,7 @@ mod tests {
             refusal(Version::V6, 3, 0),
             "time exceeded on the way, which may be a loop, says 192.0.2.254"
         );
-        let alone = Refusal { version: Version::V6, icmp_type: 1, code: 0, from: None };
+        let alone = IcmpError { version: Version::V6, icmp_type: 1, code: 0, from: None };
         assert_eq!(alone.in_words(), "no route");
     }
 

@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use vipcast_node::model::Via;
 
-use super::packet::{Echo, Refusal, Version};
+use super::packet::{Echo, IcmpError, Version};
 
 /// The origins of an error in the queue that are ICMP and ICMPv6 (linux/errqueue.h).
 const FROM_ICMP: [u8; 2] = [2, 3];
@@ -43,7 +43,7 @@ pub(super) enum Heard {
     /// The request with this sequence number was answered.
     Answer(u16),
     /// One of the requests was refused.
-    Refusal(Refusal),
+    Refusal(IcmpError),
     /// Something that concerns others.
     Noise,
 }
@@ -85,7 +85,7 @@ impl EchoSocket {
 
     /// Sends a packet, unless there is something to hear of an earlier one, which fails the first attempt. Never waits: a packet
     /// for which there is no room is lost, as it might be on the way.
-    pub(super) fn send(&self, echo: &Echo, packet: &[u8]) -> io::Result<Option<Refusal>> {
+    pub(super) fn send(&self, echo: &Echo, packet: &[u8]) -> io::Result<Option<IcmpError>> {
         let send = || match SockRef::from(&self.socket).send(packet) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             Ok(_) | Err(_) => Ok(None),
@@ -151,7 +151,7 @@ impl EchoSocket {
             if FROM_ICMP.contains(&error.ee_origin) {
                 let from = from.filter(|from| !from.is_unspecified());
                 let (version, icmp_type, code) = (self.version, error.ee_type, error.ee_code);
-                refusal = Some(Refusal { version, icmp_type, code, from });
+                refusal = Some(IcmpError { version, icmp_type, code, from });
             }
         }
         let length = received.bytes;

@@ -55,14 +55,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The sockets of this host. Dropping it ends its tasks.
 #[derive(Debug)]
 pub(super) struct Sockets {
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<SocketQuery>,
     _tasks: JoinSet<()>,
 }
 
 impl Monitor for Sockets {}
 
 #[derive(Debug)]
-struct Question {
+struct SocketQuery {
     check: ListenerCheck,
     answer: oneshot::Sender<Answer>,
 }
@@ -80,14 +80,14 @@ impl Sockets {
     /// Who listens, asked of the kernel from now on.
     pub(super) async fn ask(&self, check: &ListenerCheck) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let question = Question { check: check.clone(), answer };
+        let question = SocketQuery { check: check.clone(), answer };
         // Both end only by a panic of the task.
         self.questions.send(question).await.map_err(|_| String::from("nobody asks the kernel any more"))?;
         answered.await.unwrap_or_else(|_| Err("the kernel was not asked to the end".into()))
     }
 }
 
-async fn answer_all(mut asked: mpsc::Receiver<Question>, asker: Asker) {
+async fn answer_all(mut asked: mpsc::Receiver<SocketQuery>, asker: Asker) {
     let mut questions = Vec::new();
     while asked.recv_many(&mut questions, WAITING).await > 0 {
         for transport in [Transport::Tcp, Transport::Udp] {
@@ -100,11 +100,11 @@ async fn answer_all(mut asked: mpsc::Receiver<Question>, asker: Asker) {
     }
 }
 
-async fn answer(transport: Transport, questions: Vec<Question>, asker: &Asker) {
+async fn answer(transport: Transport, questions: Vec<SocketQuery>, asker: &Asker) {
     let ports: BTreeSet<u16> = questions.iter().map(|question| question.check.port).collect();
     let all = if ports.len() > FEW { Dump::take(transport, None, asker).await.ok() } else { None };
     let mut by_port: BTreeMap<u16, io::Result<Dump>> = BTreeMap::new();
-    for Question { check, answer } in questions {
+    for SocketQuery { check, answer } in questions {
         let seen = all.as_ref().map(|dump| (dump.judge(&check), dump.may_lack_some));
         let judged = match seen {
             Some((judged, may_lack_some)) if judged.is_ok() || !may_lack_some => judged,

@@ -4,11 +4,12 @@ use std::thread;
 
 use proptest::prelude::*;
 
-use super::wire::{Body, WireError, call};
+use super::wire::{Arguments, WireError, call};
 use super::*;
 use crate::check::probe::tests::PATIENT;
 
-const GET: Method<'_> = Method { destination: Some("a.b"), path: "/c", interface: "d.e", member: "Get" };
+const GET: MethodCall<'_> =
+    MethodCall { destination: Some("a.b"), path: "/c", interface: "d.e", member: "Get" };
 
 /// `Get("x", "yz")` with the serial number 7, laid out by hand.
 #[rustfmt::skip]
@@ -42,9 +43,9 @@ pub(in crate::check) const TOLD: &[u8] = &[
     1, 0, 0, 0,
 ];
 
-fn returned(bytes: &[u8]) -> (u32, Body) {
+fn returned(bytes: &[u8]) -> (u32, Arguments) {
     match decode(bytes) {
-        Ok(Some((Message::Return { serial, body }, length))) if length == bytes.len() => (serial, body),
+        Ok(Some((BusMessage::Return { serial, body }, length))) if length == bytes.len() => (serial, body),
         other => panic!("{other:?}"),
     }
 }
@@ -52,17 +53,17 @@ fn returned(bytes: &[u8]) -> (u32, Body) {
 #[test]
 fn a_call_is_what_the_specification_says() {
     assert_eq!(call(7, &GET, &["x", "yz"]), CALLED);
-    assert_eq!(decode(CALLED), Ok(Some((Message::Other, CALLED.len()))));
-    let alone = call(1, &Method { destination: None, ..GET }, &[]);
+    assert_eq!(decode(CALLED), Ok(Some((BusMessage::Other, CALLED.len()))));
+    let alone = call(1, &MethodCall { destination: None, ..GET }, &[]);
     assert_eq!(alone.len() % 8, 0);
-    assert_eq!(decode(&alone), Ok(Some((Message::Other, alone.len()))));
+    assert_eq!(decode(&alone), Ok(Some((BusMessage::Other, alone.len()))));
 }
 
 #[test]
 fn answers_and_signals_are_read() {
     let (serial, body) = returned(RETURNED);
     assert_eq!((serial, body.text().as_deref(), body.boolean()), (7, Some("active"), None));
-    let Ok(Some((Message::Signal { path, interface, member, body }, length))) = decode(TOLD) else {
+    let Ok(Some((BusMessage::Signal { path, interface, member, body }, length))) = decode(TOLD) else {
         panic!("{:?}", decode(TOLD))
     };
     assert_eq!(
@@ -109,7 +110,7 @@ fn what_is_no_message_is_refused() {
 proptest! {
     #[test]
     fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        if let Ok(Some((Message::Return { body, .. } | Message::Signal { body, .. }, length))) = decode(&bytes) {
+        if let Ok(Some((BusMessage::Return { body, .. } | BusMessage::Signal { body, .. }, length))) = decode(&bytes) {
             prop_assert!(length <= bytes.len());
             let _read = (body.text(), body.boolean());
         }
@@ -125,7 +126,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = octet;
         }
-        if let Ok(Some((Message::Return { body, .. } | Message::Signal { body, .. }, length))) = decode(&bytes) {
+        if let Ok(Some((BusMessage::Return { body, .. } | BusMessage::Signal { body, .. }, length))) = decode(&bytes) {
             prop_assert!(length <= bytes.len());
             let _read = (body.text(), body.boolean());
         }
@@ -135,7 +136,7 @@ proptest! {
     fn what_is_written_is_read_to_its_end(serial in 1_u32.., words in proptest::collection::vec(".{0,30}", 0..4)) {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let bytes = call(serial, &GET, &words);
-        prop_assert_eq!(decode(&bytes), Ok(Some((Message::Other, bytes.len()))));
+        prop_assert_eq!(decode(&bytes), Ok(Some((BusMessage::Other, bytes.len()))));
     }
 }
 
@@ -167,14 +168,14 @@ async fn whoever_is_no_bus_is_left_in_time() {
         ("half", b"OK 1234\r\nl\x02\x01\x01", "timed out"),
     ];
     let (file_reader, last) = Default::default();
-    let reader = Reader { file_reader: &file_reader, last: &last, owner: "bus" };
+    let reader = FileAccess { file_reader: &file_reader, last: &last, owner: "bus" };
     for (name, words, expected) in table {
         let path = says(name, words);
         let open =
-            tokio::time::timeout(PATIENT, Connection::open(&path, reader)).await.expect("waited for ever");
+            tokio::time::timeout(PATIENT, BusConnection::open(&path, reader)).await.expect("waited for ever");
         assert_eq!(crate::check::words::io_error(&open.unwrap_err()), expected, "{name}");
         std::fs::remove_file(path).unwrap();
     }
-    let missing = Connection::open(Path::new("/nonexistent/bus"), reader).await.unwrap_err();
+    let missing = BusConnection::open(Path::new("/nonexistent/bus"), reader).await.unwrap_err();
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
 }

@@ -37,7 +37,7 @@ pub(in crate::check) enum WireError {
 
 /// A method and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::check) struct Method<'a> {
+pub(in crate::check) struct MethodCall<'a> {
     /// Whom to ask; nobody is named where only one listens.
     pub(in crate::check) destination: Option<&'a str>,
     pub(in crate::check) path: &'a str,
@@ -47,28 +47,28 @@ pub(in crate::check) struct Method<'a> {
 
 /// What has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::check) enum Message {
+pub(in crate::check) enum BusMessage {
     /// The answer to the call with this serial number.
-    Return { serial: u32, body: Body },
+    Return { serial: u32, body: Arguments },
     /// The failure of that call: `org.freedesktop.DBus.Error.UnknownObject`.
     Error { serial: u32, name: String },
     /// A signal.
-    Signal { path: String, interface: String, member: String, body: Body },
+    Signal { path: String, interface: String, member: String, body: Arguments },
     /// A call of us, and kinds that are not known, which are to be ignored.
     Other,
 }
 
 /// The values of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::check) struct Body {
+pub(in crate::check) struct Arguments {
     signature: String,
     bytes: Vec<u8>,
 }
 
-impl Body {
+impl Arguments {
     /// The first value, if it is a text, or a variant that holds one.
     pub(in crate::check) fn text(&self) -> Option<String> {
-        let mut reader = Reader { bytes: &self.bytes, at: 0 };
+        let mut reader = WireReader { bytes: &self.bytes, at: 0 };
         match self.signature.as_bytes().first()? {
             b's' | b'o' => reader.text().ok(),
             b'v' => match reader.signature().ok()?.as_str() {
@@ -81,13 +81,13 @@ impl Body {
 
     /// The first value, if it is true or false.
     pub(in crate::check) fn boolean(&self) -> Option<bool> {
-        let mut reader = Reader { bytes: &self.bytes, at: 0 };
+        let mut reader = WireReader { bytes: &self.bytes, at: 0 };
         if self.signature.starts_with('b') { reader.number().ok().map(|number| number != 0) } else { None }
     }
 }
 
 /// A call of a method whose arguments are texts.
-pub(in crate::check) fn call(serial: u32, method: &Method<'_>, arguments: &[&str]) -> Vec<u8> {
+pub(in crate::check) fn call(serial: u32, method: &MethodCall<'_>, arguments: &[&str]) -> Vec<u8> {
     let mut body = Writer::default();
     arguments.iter().for_each(|argument| body.text(argument));
     let mut fields = Writer { bytes: vec![0; FIXED] };
@@ -123,12 +123,12 @@ pub(in crate::check) fn call(serial: u32, method: &Method<'_>, arguments: &[&str
 ///
 /// # Errors
 /// Nothing that follows can be read.
-pub(in crate::check) fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>, WireError> {
+pub(in crate::check) fn decode(bytes: &[u8]) -> Result<Option<(BusMessage, usize)>, WireError> {
     let Some(fixed) = bytes.first_chunk::<FIXED>() else { return Ok(None) };
     if (fixed[0], fixed[3]) != (b'l', 1) || fixed[1] == 0 {
         return Err(WireError::NotDbus);
     }
-    let mut reader = Reader { bytes: fixed, at: 4 };
+    let mut reader = WireReader { bytes: fixed, at: 4 };
     let (body, _, fields) = (reader.length()?, reader.number()?, reader.length()?);
     let body_at = (FIXED + fields).next_multiple_of(8);
     let length = body_at + body;
@@ -136,23 +136,23 @@ pub(in crate::check) fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>,
         return Err(WireError::TooLong);
     }
     let Some(message) = bytes.get(..length) else { return Ok(None) };
-    let head = Head::read(&message[..FIXED + fields])?;
-    let body = Body { signature: head.signature, bytes: message[body_at..].to_vec() };
+    let head = MessageHead::read(&message[..FIXED + fields])?;
+    let body = Arguments { signature: head.signature, bytes: message[body_at..].to_vec() };
     let message = match (fixed[1], head.reply_serial, head.error) {
-        (RETURN, Some(serial), _) => Message::Return { serial, body },
-        (ERROR, Some(serial), Some(name)) => Message::Error { serial, name },
+        (RETURN, Some(serial), _) => BusMessage::Return { serial, body },
+        (ERROR, Some(serial), Some(name)) => BusMessage::Error { serial, name },
         (RETURN | ERROR, _, _) => return Err(WireError::Broken),
         (SIGNAL, _, _) => {
-            Message::Signal { path: head.path, interface: head.interface, member: head.member, body }
+            BusMessage::Signal { path: head.path, interface: head.interface, member: head.member, body }
         }
-        (_, _, _) => Message::Other,
+        (_, _, _) => BusMessage::Other,
     };
     Ok(Some((message, length)))
 }
 
 /// The fields that mean something to us.
 #[derive(Default)]
-struct Head {
+struct MessageHead {
     path: String,
     interface: String,
     member: String,
@@ -161,10 +161,10 @@ struct Head {
     signature: String,
 }
 
-impl Head {
+impl MessageHead {
     fn read(bytes: &[u8]) -> Result<Self, WireError> {
         let mut head = Self::default();
-        let mut reader = Reader { bytes, at: FIXED };
+        let mut reader = WireReader { bytes, at: FIXED };
         while reader.at < bytes.len() {
             reader.align(8)?;
             let code = reader.octet()?;
@@ -186,12 +186,12 @@ impl Head {
     }
 }
 
-struct Reader<'a> {
+struct WireReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Reader<'_> {
+impl WireReader<'_> {
     fn take(&mut self, length: usize) -> Result<&[u8], WireError> {
         let end = self.at.checked_add(length).ok_or(WireError::Broken)?;
         let taken = self.bytes.get(self.at..end).ok_or(WireError::Broken)?;

@@ -21,9 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{RELOADING, UnitState, path_of};
-use crate::check::file_reader::{FileReader, LastRead, Reader};
-use crate::check::kinds::systemd::dbus::Connection;
-use crate::check::kinds::systemd::dbus::wire::{Body, Message, Method};
+use crate::check::file_reader::{FileAccess, FileReader, LastRead};
+use crate::check::kinds::systemd::dbus::BusConnection;
+use crate::check::kinds::systemd::dbus::wire::{Arguments, BusMessage, MethodCall};
 use crate::check::subscriptions::{Monitor, Subscriptions, Topic};
 use crate::check::words;
 
@@ -47,8 +47,8 @@ const ASKED: [(&str, &str); 5] = [
 /// systemd, as it is reached by one socket. Dropping it ends its task.
 #[derive(Debug)]
 pub(super) struct Systemd {
-    questions: mpsc::Sender<Question>,
-    known: Arc<Mutex<Known>>,
+    questions: mpsc::Sender<UnitQuery>,
+    known: Arc<Mutex<KnownUnit>>,
     _task: JoinSet<()>,
 }
 
@@ -66,14 +66,14 @@ pub(super) enum Silence {
 }
 
 #[derive(Debug)]
-struct Question {
+struct UnitQuery {
     unit: String,
     answer: oneshot::Sender<Result<UnitState, String>>,
 }
 
 /// What a check is told that got no answer.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownUnit {
     /// Why the last attempt to connect failed, until one succeeds.
     unreachable: Option<String>,
     /// Since when systemd is reading its units anew.
@@ -108,7 +108,7 @@ impl Systemd {
     /// What systemd says of a unit from now on. Waits for as long as it takes.
     pub(super) async fn ask(&self, unit: &str) -> Result<UnitState, String> {
         let (answer, answered) = oneshot::channel();
-        let question = Question { unit: unit.to_owned(), answer };
+        let question = UnitQuery { unit: unit.to_owned(), answer };
         // Both end only by a panic of the task.
         self.questions.send(question).await.map_err(|_| String::from("nobody asks systemd any more"))?;
         let state = answered.await.unwrap_or_else(|_| Err("systemd was not asked to the end".into()))?;
@@ -134,7 +134,7 @@ impl Systemd {
 }
 
 /// Nothing that holds the lock can panic half-way.
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+fn lock(known: &Mutex<KnownUnit>) -> MutexGuard<'_, KnownUnit> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -144,12 +144,12 @@ struct State {
     subscriptions: Arc<Subscriptions>,
     file_reader: FileReader,
     last_read: Arc<LastRead>,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<KnownUnit>>,
     /// Questions without an answer.
-    waiting: Vec<Question>,
+    waiting: Vec<UnitQuery>,
 }
 
-async fn run(mut state: State, mut asked: mpsc::Receiver<Question>) {
+async fn run(mut state: State, mut asked: mpsc::Receiver<UnitQuery>) {
     let mut pause = PAUSES[0];
     loop {
         state.waiting.retain(|question| !question.answer.is_closed());
@@ -187,11 +187,11 @@ async fn run(mut state: State, mut asked: mpsc::Receiver<Question>) {
 /// What is known of one connection.
 struct Session<'a> {
     state: &'a mut State,
-    connection: Connection,
+    connection: BusConnection,
     /// Calls that have no answer yet: which question, and which of the properties.
     calls: BTreeMap<u32, (u64, usize)>,
     /// Questions that are under way, and what was answered so far.
-    asked: BTreeMap<u64, (Question, UnitState)>,
+    asked: BTreeMap<u64, (UnitQuery, UnitState)>,
     next_question: u64,
     /// The units that somebody asks for by the objects that they are: a unit may have several names.
     objects: BTreeMap<String, BTreeSet<String>>,
@@ -200,9 +200,9 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     async fn open(state: &'a mut State) -> io::Result<Self> {
         let owner = state.bus.to_string_lossy();
-        let reader = Reader { file_reader: &state.file_reader, last: &state.last_read, owner: &owner };
-        let mut connection = Connection::open(&state.bus, reader).await?;
-        let manager = |member| Method {
+        let reader = FileAccess { file_reader: &state.file_reader, last: &state.last_read, owner: &owner };
+        let mut connection = BusConnection::open(&state.bus, reader).await?;
+        let manager = |member| MethodCall {
             destination: Some(SYSTEMD),
             path: "/org/freedesktop/systemd1",
             interface: MANAGER,
@@ -225,7 +225,7 @@ impl<'a> Session<'a> {
     }
 
     /// Until the connection is broken, or (`None`) until nobody can ask any more.
-    async fn serve(&mut self, asked: &mut mpsc::Receiver<Question>) -> Option<io::Error> {
+    async fn serve(&mut self, asked: &mut mpsc::Receiver<UnitQuery>) -> Option<io::Error> {
         let error = loop {
             let step = match self.state.waiting.pop() {
                 Some(question) => self.begin(question).await,
@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
         Some(error)
     }
 
-    async fn begin(&mut self, question: Question) -> io::Result<()> {
+    async fn begin(&mut self, question: UnitQuery) -> io::Result<()> {
         // Those whose time is over are not waited for.
         self.asked.retain(|_, (question, _)| !question.answer.is_closed());
         let asked = &self.asked;
@@ -259,7 +259,7 @@ impl<'a> Session<'a> {
         self.follow(&path, &question.unit).await?;
         for (index, (interface, property)) in ASKED.into_iter().enumerate() {
             let get =
-                Method { destination: Some(SYSTEMD), path: &path, interface: PROPERTIES, member: "Get" };
+                MethodCall { destination: Some(SYSTEMD), path: &path, interface: PROPERTIES, member: "Get" };
             let serial = self.connection.call(&get, &[interface, property]).await?;
             self.calls.insert(serial, (self.next_question, index));
         }
@@ -285,14 +285,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn take(&mut self, message: Message) -> io::Result<()> {
+    async fn take(&mut self, message: BusMessage) -> io::Result<()> {
         match message {
-            Message::Return { serial, body } => {
+            BusMessage::Return { serial, body } => {
                 if let Some((question, index)) = self.calls.remove(&serial) {
                     self.answered(question, index, body.text().unwrap_or_default()).await?;
                 }
             }
-            Message::Error { serial, name } => match self.calls.remove(&serial) {
+            BusMessage::Error { serial, name } => match self.calls.remove(&serial) {
                 // Units that are no services have no result, and objects that cannot be are no units.
                 Some((question, index)) if is_unknown(&name) => {
                     let value = if ASKED[index].1 == "LoadState" { "not-found" } else { "" };
@@ -312,8 +312,8 @@ impl<'a> Session<'a> {
                 }
                 None => {}
             },
-            Message::Signal { path, member, body, .. } => self.heard(&path, &member, &body),
-            Message::Other => {}
+            BusMessage::Signal { path, member, body, .. } => self.heard(&path, &member, &body),
+            BusMessage::Other => {}
         }
         Ok(())
     }
@@ -340,7 +340,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn heard(&self, path: &str, member: &str, body: &Body) {
+    fn heard(&self, path: &str, member: &str, body: &Arguments) {
         let ring = |unit: &String| {
             self.state.subscriptions.notify(&Topic::Unit(self.state.bus.clone(), unit.clone()))
         };

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::check::kinds::systemd::dbus::tests::TOLD as RELOADING_BEGINS;
-use crate::check::kinds::systemd::dbus::wire::{Method, call, decode};
+use crate::check::kinds::systemd::dbus::wire::{MethodCall, call, decode};
 use crate::check::probe::tests::{PATIENT, SHORT, asked, check, eventually};
 use crate::check::probe::{Prober, Shared};
 
@@ -170,7 +170,7 @@ fn failed(serial: [u8; 4], name: &str) -> Vec<u8> {
 }
 
 fn signal(path: &str, interface: &str, member: &str, texts: &[&str]) -> Vec<u8> {
-    let mut bytes = call(1, &Method { destination: None, path, interface, member }, texts);
+    let mut bytes = call(1, &MethodCall { destination: None, path, interface, member }, texts);
     bytes[1] = 4;
     bytes
 }
