@@ -56,7 +56,7 @@ mod rtnetlink;
 #[expect(unsafe_code, reason = "setsockopt with the structs of TCP MD5 and TCP-AO, which no crate offers")]
 mod sockopt;
 mod transport;
-mod words;
+pub mod words;
 
 use std::io;
 use std::net::SocketAddr;
@@ -70,7 +70,7 @@ use self::gate::Gate;
 pub use self::limiter::Limiter;
 use self::lookout::Lookout;
 use self::notices::Notices;
-use self::words::in_words;
+use self::words::io_error;
 use crate::adj_rib_in::Watched;
 use crate::fsm::{Extent, Liveness, Peer, PeerConfig, PeerEvent, PeerStatus, Tuning, Version};
 use crate::host::Host;
@@ -150,7 +150,7 @@ impl Speaker {
 
     /// Tries every second until it can accept connections on `address`. Peers that we dial need not wait for that.
     pub fn listen_later(&mut self, address: SocketAddr, cause: &io::Error) {
-        let (trouble, status) = watch::channel(Some(in_words(cause)));
+        let (trouble, status) = watch::channel(Some(io_error(cause)));
         self.troubles.push((address, status));
         let (gate, notices) = (Arc::clone(&self.gate), self.notices.clone());
         self.listeners.push(tokio::spawn(listener::open_later(address, gate, notices, trouble)));

@@ -1,8 +1,8 @@
 //! Causes in the words that an operator reads in the log, in `explain` and in the API.
 
 use std::borrow::Cow;
-use std::io;
 
+pub(super) use vipcast_bgp::net::words::io_error;
 pub(super) use vipcast_node::words::duration;
 
 /// Longest [`one_line`], in characters.
@@ -28,19 +28,6 @@ pub(super) fn one_line<'a>(text: impl Into<Cow<'a, str>>) -> String {
     result
 }
 
-/// What the system said, as it would stand inside a sentence: `connection refused`.
-pub(super) fn io_error(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut chars = text.chars();
-    match (chars.next(), chars.clone().next()) {
-        (Some(first), second) if !second.is_some_and(char::is_uppercase) => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        (_, _) => text.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,12 +40,5 @@ mod tests {
         let long = one_line("é".repeat(10_000));
         assert_eq!(long.chars().count(), LINE);
         assert!(long.ends_with("é…"));
-    }
-
-    #[test]
-    fn system_errors_read_as_part_of_a_sentence() {
-        assert_eq!(io_error(&io::Error::from_raw_os_error(111)), "connection refused");
-        assert_eq!(io_error(&io::Error::from_raw_os_error(24)), "too many open files");
-        assert_eq!(io_error(&io::Error::other("TLS is not spoken here")), "TLS is not spoken here");
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use vipcast_bgp::net::words::io_error;
 use vipcast_node::plain::{is_hidden, plain};
 
 use super::Failure;
@@ -19,10 +20,7 @@ pub(super) fn chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'stati
 
 /// `no such file or directory` instead of `No such file or directory (os error 2)`.
 fn in_words(error: &(dyn Error + 'static)) -> String {
-    match error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
-        None => error.to_string(),
-    }
+    error.downcast_ref::<io::Error>().map_or_else(|| error.to_string(), io_error)
 }
 
 /// An age in the two units that matter: `340 ms`, `12 s`, `3 m 20 s`, `5 h 2 m`, `12 d 4 h`.

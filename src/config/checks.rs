@@ -198,12 +198,3 @@ pub(super) fn tell(checks: &mut BTreeMap<CheckName, Check>, services: &BTreeMap<
         }
     }
 }
-
-/// An I/O error in words, without the number that Rust adds.
-pub(super) fn io_cause(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((cause, _)) => cause.to_owned(),
-        None => text,
-    }
-}

@@ -13,9 +13,9 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeSeq, SerializeStruct, Serializer};
+use vipcast_bgp::net::words::io_error;
 
 use self::source::Source;
-use super::checks::io_cause;
 use super::host::Need;
 
 /// One of the files that were read, by the order of reading.
@@ -312,7 +312,7 @@ impl Report {
             matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory);
         self.unread += usize::from(cause.raw_os_error().is_some() && !lasts);
         let name = Arc::clone(&self.sources[file.0 as usize].name);
-        self.file_error(file, format!("cannot read `{name}`: {}", io_cause(cause)))
+        self.file_error(file, format!("cannot read `{name}`: {}", io_error(cause)))
     }
 
     /// Something at `span` is probably not what was meant.

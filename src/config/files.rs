@@ -179,7 +179,7 @@ fn read_secret(
 fn read(path: &Path, largest: u64) -> Result<(Metadata, Vec<u8>), FileError> {
     let (metadata, bytes) = file::read(path, largest).map_err(|error| FileError::Unreadable {
         path: path.into(),
-        cause: super::checks::io_cause(&error),
+        cause: vipcast_bgp::net::words::io_error(&error),
         is_forbidden: error.kind() == ErrorKind::PermissionDenied,
     })?;
     match metadata.is_file() {

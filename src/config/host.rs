@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Group, User};
+use vipcast_bgp::net::words::io_error;
 use vipcast_bgp::transport::Authentication;
 
-use super::checks::io_cause;
 use super::diagnostic::{Report, Severity, Span};
 use super::files::{self, FileError};
 use super::model::{Config, KeySource};
@@ -180,9 +180,10 @@ fn look(need: &Need) -> Seen {
                 format!("there is no user `{}` on this host", short(name)),
                 Some("`getent passwd` lists the users; leave `user` out to run as the daemon".to_owned()),
             )),
-            Err(errno) => {
-                Err(error(format!("cannot look up the user `{}`: {}", short(name), errno.desc()), None))
-            }
+            Err(errno) => Err(error(
+                format!("cannot look up the user `{}`: {}", short(name), io_error(&errno.into())),
+                None,
+            )),
         },
         Need::Group(name, purpose) => {
             match blocking::at(|| format!("the group {name}"), || Group::from_name(name)) {
@@ -199,9 +200,10 @@ fn look(need: &Need) -> Seen {
                         }
                     }),
                 )),
-                Err(errno) => {
-                    Err(error(format!("cannot look up the group `{}`: {}", short(name), errno.desc()), None))
-                }
+                Err(errno) => Err(error(
+                    format!("cannot look up the group `{}`: {}", short(name), io_error(&errno.into())),
+                    None,
+                )),
             }
         }
         Need::Program(path) => {
@@ -210,7 +212,7 @@ fn look(need: &Need) -> Seen {
                 Ok(found) if found.permissions().mode() & 0o111 == 0 => String::from("it is not executable"),
                 Ok(found) if found.permissions().mode() & 0o002 != 0 => return Err(everyones(path)),
                 Ok(_) => return Ok(None),
-                Err(error) => io_cause(&error),
+                Err(error) => io_error(&error),
             };
             Err(until_it_can(format!("`{}` cannot be run: {trouble}", short(&path.display().to_string()))))
         }
@@ -218,7 +220,7 @@ fn look(need: &Need) -> Seen {
             let trouble = match metadata(path) {
                 Ok(found) if found.is_dir() => return Ok(None),
                 Ok(_) => String::from("it is not a directory"),
-                Err(error) => io_cause(&error),
+                Err(error) => io_error(&error),
             };
             Err(until_it_can(format!(
                 "nothing can run in `{}`: {trouble}",

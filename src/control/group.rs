@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::Group;
+use vipcast_bgp::net::words::io_error;
 
 use super::socket::SocketFile;
-
 use crate::log::{note, trouble};
 
 /// Between two looks.
@@ -64,8 +64,8 @@ fn look(socket: &SocketFile, group: &str, wanted: &Weak<()>, first: &mpsc::Sende
 }
 
 fn try_once(socket: &SocketFile, group: &str) -> Result<(), String> {
-    let found =
-        Group::from_name(group).map_err(|errno| format!("cannot look the group up: {}", errno.desc()))?;
+    let found = Group::from_name(group)
+        .map_err(|errno| format!("cannot look the group up: {}", io_error(&errno.into())))?;
     let found = found.ok_or_else(|| "there is no such group on this host (yet)".to_owned())?;
     socket.let_in(found.gid).map_err(|error| format!("cannot give it to the group: {error}"))
 }

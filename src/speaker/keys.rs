@@ -96,7 +96,7 @@ mod tests {
         };
         assert_eq!(
             next().await.unwrap_err(),
-            format!("cannot read `{}`: No such file or directory", key.display())
+            format!("cannot read `{}`: no such file or directory", key.display())
         );
         fs::write(&key, "secret\n").unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();

@@ -26,13 +26,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
+use vipcast_bgp::net::words::io_error;
 use vipcast_node::engine::{Drains, HeldBack, Left};
 use vipcast_node::jobs::Unsaved;
 use vipcast_node::vip::Vip;
 
 use super::disk::Disk;
 use super::{StateDir, StateError};
-
 use crate::log::{failure, note, trouble};
 
 /// How long a start waits for the state directory.
@@ -318,11 +318,7 @@ impl Written {
 /// The kernel's words.
 fn cause(error: &StateError) -> String {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    match source.map(|source| (source, source.raw_os_error())) {
-        Some((_, Some(number))) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
-        Some((source, None)) => source.to_string(),
-        None => error.to_string(),
-    }
+    source.map_or_else(|| error.to_string(), io_error)
 }
 
 /// What this daemon did before a directory was found.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tokio::sync::{mpsc, oneshot};
+use vipcast_bgp::net::words::io_error;
 use vipcast_node::engine::{Asked, Binding, Event, Kind};
 
 use super::message;
@@ -29,7 +30,6 @@ use super::requester::{Done, Job, Refusal};
 use super::route;
 use super::socket::{Netlink, is_overrun, readable};
 use super::view::View;
-
 use crate::log::trouble;
 
 /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE (linux/rtnetlink.h).
@@ -233,7 +233,7 @@ fn in_words(binding: &Binding, interface: &str, refusal: &Refusal) -> String {
         Refusal::Kernel(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) if binding.ip.is_ipv6() => {
             "this kernel has no IPv6: ipv6.disable=1, or the module is missing".to_owned()
         }
-        Refusal::Kernel(errno) => errno.desc().to_lowercase(),
+        Refusal::Kernel(errno) => io_error(&(*errno).into()),
         Refusal::Silent(error) => format!("the kernel did not answer: {error}"),
     }
 }

@@ -210,7 +210,7 @@ fn a_configuration_that_cannot_be_read_may_pass_and_one_that_is_broken_does_not(
     // The memory at address zero: EIO, for root as well.
     std::os::unix::fs::symlink("/proc/self/mem", &drop_in).expect("a link");
     let said = vipcast.said(&["run", "--config", "vipcast.yaml"]);
-    assert!(said.contains("cannot read `services.d/web.yaml`: Input/output error"), "{said}");
+    assert!(said.contains("cannot read `services.d/web.yaml`: input/output error"), "{said}");
     assert_eq!(exits(), ["exit code 1", "exit code 78"]);
     fs::write(vipcast.0.join("vipcast.yaml"), "local_as: [").expect("a temporary file");
     assert_eq!(exits(), ["exit code 78", "exit code 78"]);

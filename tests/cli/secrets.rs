@@ -78,7 +78,7 @@ fn a_password_file_has_one_line_and_is_nobody_elses() {
     }
     let missing = directory.0.join("none").display().to_string();
     let error = key(&format!("password_file: {missing}")).expect_err("there is no such file");
-    assert_eq!(error, format!("cannot read `{missing}`: No such file or directory"));
+    assert_eq!(error, format!("cannot read `{missing}`: no such file or directory"));
     let error = key(&format!("password_file: {}", directory.0.display())).expect_err("it is a directory");
     assert!(error.ends_with("is not a file"), "{error}");
 }

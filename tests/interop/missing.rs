@@ -104,7 +104,7 @@ services:
     };
     lab.until("the peer to wait for its key", SOON, || {
         let wanted =
-            format!("no session without its key: cannot read `{}`: No such file or directory", key.display());
+            format!("no session without its key: cannot read `{}`: no such file or directory", key.display());
         let why = why()?;
         ensure!(why.as_deref() == Some(&wanted), "{why:?}");
         Ok(())

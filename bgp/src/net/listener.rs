@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::gate::Gate;
 use super::notices::Notices;
-use super::words::in_words;
+use super::words::io_error;
 use crate::notice::Notice;
 
 /// Pause after an error of `accept` itself, such as too many open files: it would come back at once.
@@ -68,7 +68,7 @@ pub(super) async fn open_later(
                 return run(listener, gate, notices).await;
             }
             Err(error) => {
-                trouble.send_replace(Some(in_words(&error)));
+                trouble.send_replace(Some(io_error(&error)));
             }
         }
     }

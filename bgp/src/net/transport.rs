@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use socket2::SockRef;
 
 use super::sockopt::{self, AoParameters};
-use super::words::{dial_error, in_words};
+use super::words::{dial_error, io_error};
 use crate::fsm::DialError;
 use crate::transport::{AoAlgorithm, AoKey, Authentication, Transport};
 use crate::wire::Peering;
@@ -67,7 +67,7 @@ impl TransportError {
     pub(super) fn in_words(&self) -> String {
         match self {
             Self::NoMd5 | Self::NoAo => self.to_string(),
-            Self::Connect(cause) => in_words(cause),
+            Self::Connect(cause) => io_error(cause),
             Self::Open(cause)
             | Self::Interface(_, cause)
             | Self::Source(_, cause)
@@ -76,7 +76,7 @@ impl TransportError {
             | Self::UserTimeout(cause)
             | Self::SegmentSize(cause)
             | Self::Md5(cause)
-            | Self::Ao(cause) => format!("{self}: {}", in_words(cause)),
+            | Self::Ao(cause) => format!("{self}: {}", io_error(cause)),
         }
     }
 }
@@ -87,8 +87,8 @@ impl From<TransportError> for DialError {
         use TransportError as E;
         match error {
             E::Connect(cause) => dial_error(&cause),
-            E::Interface(interface, cause) => Self::Interface { interface, cause: in_words(&cause) },
-            E::Source(address, cause) => Self::Source { address, cause: in_words(&cause) },
+            E::Interface(interface, cause) => Self::Interface { interface, cause: io_error(&cause) },
+            E::Source(address, cause) => Self::Source { address, cause: io_error(&cause) },
             E::NoMd5 => Self::NoMd5,
             E::NoAo => Self::NoAo,
             E::Open(_)

@@ -6,11 +6,17 @@ use nix::errno::Errno;
 
 use crate::fsm::{CloseReason, DialError};
 
-/// `connection refused` instead of `Connection refused (os error 111)`.
-pub(super) fn in_words(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => Errno::from_raw(number).desc().to_lowercase(),
-        None => error.to_string(),
+/// An error as it stands inside a sentence: `connection refused` instead of `Connection refused (os error 111)`.
+pub fn io_error(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut characters = text.chars();
+    match (characters.next(), characters.clone().next()) {
+        // Not `TLS`, nor any other name in capitals.
+        (Some(first), second) if !second.is_some_and(char::is_uppercase) => {
+            first.to_lowercase().chain(characters).collect()
+        }
+        (_, _) => text.into(),
     }
 }
 
@@ -25,7 +31,7 @@ pub(super) fn dial_error(error: &io::Error) -> DialError {
         Some(Errno::ENETDOWN) => DialError::NetworkDown,
         Some(Errno::EADDRNOTAVAIL) => DialError::NoAddress,
         Some(Errno::ENODEV) => DialError::NoDevice,
-        Some(_) | None => DialError::Other(in_words(error)),
+        Some(_) | None => DialError::Other(io_error(error)),
     }
 }
 
@@ -36,7 +42,7 @@ pub(super) fn close_reason(error: &io::Error) -> CloseReason {
         Some(Errno::EPIPE) => CloseReason::BrokenPipe,
         Some(Errno::ETIMEDOUT) => CloseReason::TimedOut { dropped: None },
         Some(Errno::EHOSTUNREACH) => CloseReason::NoRoute,
-        Some(_) | None => CloseReason::Other(in_words(error)),
+        Some(_) | None => CloseReason::Other(io_error(error)),
     }
 }
 
@@ -45,11 +51,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_error_reads_as_part_of_a_sentence() {
+        assert_eq!(io_error(&io::Error::from_raw_os_error(111)), "connection refused");
+        assert_eq!(io_error(&io::Error::from_raw_os_error(24)), "too many open files");
+        assert_eq!(io_error(&io::Error::other("TLS is not spoken here")), "TLS is not spoken here");
+    }
+
+    #[test]
     fn a_typed_cause_reads_as_the_system_says_it() {
         for number in 1..=133 {
             let error = io::Error::from_raw_os_error(number);
-            assert_eq!(dial_error(&error).to_string(), in_words(&error));
-            assert_eq!(close_reason(&error).to_string(), in_words(&error));
+            assert_eq!(dial_error(&error).to_string(), io_error(&error));
+            assert_eq!(close_reason(&error).to_string(), io_error(&error));
         }
         let unexpected = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(dial_error(&unexpected), DialError::Other("unexpected end of file".to_owned()));

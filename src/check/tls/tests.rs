@@ -242,7 +242,7 @@ async fn a_ca_file_that_cannot_be_used_is_named() {
     let with = |path: &str| Some(TlsOptions { ca_file: Some(path.into()), ..TlsOptions::default() });
     assert_eq!(
         fail(http(address, "web", with("/no/such.pem"))).await,
-        "cannot read `/no/such.pem`: No such file or directory"
+        "cannot read `/no/such.pem`: no such file or directory"
     );
     assert_eq!(fail(http(address, "web", with("/dev/null"))).await, "`/dev/null` is not a file");
 }
@@ -388,7 +388,7 @@ async fn a_client_certificate_is_shown_to_who_asks() {
     let unread = ClientFiles { key: "/no/such.key".into(), ..ours };
     assert_eq!(
         fail(tls(authority.server(), as_client(Some(&unread)))).await,
-        "cannot read `/no/such.key`: No such file or directory"
+        "cannot read `/no/such.key`: no such file or directory"
     );
 }
 

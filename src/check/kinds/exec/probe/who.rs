@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::{Group, User};
 
+use crate::check::words;
 use crate::check::file_reader::FileReader;
 use crate::check::kinds::exec::ExecCheck;
 use crate::check::limit::Limit;
@@ -92,7 +93,7 @@ fn nobody(what: &str, name: &str) -> LoadFailure {
 }
 
 fn no_answer(what: &str, name: &str, errno: Errno) -> LoadFailure {
-    LoadFailure::NoAnswer(format!("cannot look up {what} \"{name}\": {}", errno.desc().to_lowercase()))
+    LoadFailure::NoAnswer(format!("cannot look up {what} \"{name}\": {}", words::io_error(&errno.into())))
 }
 
 #[cfg(test)]
