@@ -17,9 +17,12 @@ use std::time::Duration;
 use vipcast_node::model::{Check, Question, Service};
 use vipcast_node::names::ServiceName;
 
+use super::context::ProbeContext;
+use super::file_reader::LastRead;
 use super::limit::Answer;
 use super::permit::Attempt;
 use super::probe::Shared;
+use super::tls::{TlsOptions, Trust};
 use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::keys::{Key, Section};
@@ -91,6 +94,46 @@ pub(crate) trait Probe: fmt::Debug + Send {
 
     /// The last probe failed: what is remembered may be why.
     fn failed(&mut self) {}
+}
+
+/// A definition that is asked over the network, and that keeps nothing of the last answer.
+pub(super) trait Ask: Definition {
+    /// Asks once.
+    fn ask<'a>(&'a self, context: ProbeContext<'a>, trust: &'a Trust) -> Asking<'a>;
+
+    /// What TLS is done with, where there is any.
+    fn tls(&self) -> Option<&TlsOptions> {
+        None
+    }
+}
+
+/// The probe of such a definition.
+#[derive(Debug)]
+pub(super) struct Polled<D> {
+    definition: Arc<D>,
+    last_read: LastRead,
+    trust: Trust,
+}
+
+impl<D: Ask> Polled<D> {
+    /// A probe that waits for its first permit.
+    pub(super) fn new(definition: Arc<D>, shared: &Shared) -> Box<Self> {
+        let trust = Trust::new(definition.tls(), &shared.system_trust);
+        Box::new(Self { definition, last_read: LastRead::default(), trust })
+    }
+}
+
+impl<D: Ask> Probe for Polled<D> {
+    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let permit = attempt.permit().await;
+            permit.within(self.definition.ask(permit.context(&self.last_read), &self.trust)).await
+        })
+    }
+
+    fn failed(&mut self) {
+        self.trust.renew_identity();
+    }
 }
 
 /// A question under way.

@@ -6,9 +6,8 @@ mod read;
 use std::sync::Arc;
 
 use super::tls;
-use crate::check::file_reader::LastRead;
-use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
-use crate::check::permit::Attempt;
+use crate::check::context::ProbeContext;
+use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
@@ -59,33 +58,16 @@ impl Definition for GrpcCheck {
     }
 
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {
-        Box::new(GrpcProbe {
-            trust: Trust::new(self.tls.as_ref(), &shared.system_trust),
-            last_read: LastRead::default(),
-            check: self,
-        })
+        Polled::new(self, shared)
     }
 }
 
-/// A check of this kind, as it is probed.
-#[derive(Debug)]
-struct GrpcProbe {
-    check: Arc<GrpcCheck>,
-    trust: Trust,
-    last_read: LastRead,
-}
-
-impl Probe for GrpcProbe {
-    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
-        Box::pin(async move {
-            let permit = attempt.permit().await;
-            permit
-                .within(Box::pin(probe::probe(&self.check, permit.context(&self.last_read), &self.trust)))
-                .await
-        })
+impl Ask for GrpcCheck {
+    fn ask<'a>(&'a self, context: ProbeContext<'a>, trust: &'a Trust) -> Asking<'a> {
+        Box::pin(probe::probe(self, context, trust))
     }
 
-    fn failed(&mut self) {
-        self.trust.renew_identity();
+    fn tls(&self) -> Option<&TlsOptions> {
+        self.tls.as_ref()
     }
 }

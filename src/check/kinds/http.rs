@@ -11,10 +11,9 @@ use hyper::header::{HeaderName, HeaderValue};
 
 pub(super) use self::probe::{AGENT, Chunks, status_in_words};
 use super::tls;
-use crate::check::file_reader::LastRead;
-use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
+use crate::check::context::ProbeContext;
+use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::pattern::Pattern;
-use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
@@ -172,33 +171,16 @@ impl Definition for HttpCheck {
     }
 
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {
-        Box::new(HttpProbe {
-            trust: Trust::new(Some(&self.tls), &shared.system_trust),
-            last_read: LastRead::default(),
-            check: self,
-        })
+        Polled::new(self, shared)
     }
 }
 
-/// A check of this kind, as it is probed.
-#[derive(Debug)]
-struct HttpProbe {
-    check: Arc<HttpCheck>,
-    trust: Trust,
-    last_read: LastRead,
-}
-
-impl Probe for HttpProbe {
-    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
-        Box::pin(async move {
-            let permit = attempt.permit().await;
-            permit
-                .within(Box::pin(probe::probe(&self.check, permit.context(&self.last_read), &self.trust)))
-                .await
-        })
+impl Ask for HttpCheck {
+    fn ask<'a>(&'a self, context: ProbeContext<'a>, trust: &'a Trust) -> Asking<'a> {
+        Box::pin(probe::probe(self, context, trust))
     }
 
-    fn failed(&mut self) {
-        self.trust.renew_identity();
+    fn tls(&self) -> Option<&TlsOptions> {
+        Some(&self.tls)
     }
 }

@@ -6,10 +6,10 @@ mod read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::check::file_reader::LastRead;
-use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
-use crate::check::permit::Attempt;
+use crate::check::context::ProbeContext;
+use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::probe::Shared;
+use crate::check::tls::Trust;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::keys::{DURATION, HOST, PERCENT, either, number, section};
 
@@ -79,23 +79,13 @@ impl Definition for IcmpCheck {
         read::look_at_timeout(self, timeout, span, report);
     }
 
-    fn probe(self: Arc<Self>, _shared: &Shared) -> Box<dyn Probe> {
-        Box::new(IcmpProbe { last_read: LastRead::default(), check: self })
+    fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {
+        Polled::new(self, shared)
     }
 }
 
-/// A check of this kind, as it is probed.
-#[derive(Debug)]
-struct IcmpProbe {
-    check: Arc<IcmpCheck>,
-    last_read: LastRead,
-}
-
-impl Probe for IcmpProbe {
-    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
-        Box::pin(async move {
-            let permit = attempt.permit().await;
-            permit.within(Box::pin(probe::probe(&self.check, permit.context(&self.last_read)))).await
-        })
+impl Ask for IcmpCheck {
+    fn ask<'a>(&'a self, context: ProbeContext<'a>, _trust: &'a Trust) -> Asking<'a> {
+        Box::pin(probe::probe(self, context))
     }
 }

@@ -5,12 +5,12 @@ mod read;
 
 use std::sync::Arc;
 
-use crate::check::file_reader::LastRead;
-use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
+use crate::check::context::ProbeContext;
+use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::pattern::Pattern;
-use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
+use crate::check::tls::Trust;
 use crate::config::keys::{HEX, PATTERN, SERVER, SOME_TEXT, either, number, section};
 use crate::config::read::target::PORT;
 
@@ -62,23 +62,13 @@ impl Definition for TcpCheck {
         Reach::of(&self.target.host, &self.dial)
     }
 
-    fn probe(self: Arc<Self>, _shared: &Shared) -> Box<dyn Probe> {
-        Box::new(TcpProbe { last_read: LastRead::default(), check: self })
+    fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {
+        Polled::new(self, shared)
     }
 }
 
-/// A check of this kind, as it is probed.
-#[derive(Debug)]
-struct TcpProbe {
-    check: Arc<TcpCheck>,
-    last_read: LastRead,
-}
-
-impl Probe for TcpProbe {
-    fn ask<'a>(&'a mut self, attempt: Attempt<'a>) -> Asking<'a> {
-        Box::pin(async move {
-            let permit = attempt.permit().await;
-            permit.within(Box::pin(probe::probe(&self.check, permit.context(&self.last_read)))).await
-        })
+impl Ask for TcpCheck {
+    fn ask<'a>(&'a self, context: ProbeContext<'a>, _trust: &'a Trust) -> Asking<'a> {
+        Box::pin(probe::probe(self, context))
     }
 }

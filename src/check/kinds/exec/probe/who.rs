@@ -7,11 +7,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::{Group, User};
 
-use crate::check::words;
 use crate::check::file_reader::FileReader;
 use crate::check::kinds::exec::ExecCheck;
 use crate::check::limit::Limit;
 use crate::check::remembered::{LoadFailure, Remembered};
+use crate::check::words;
 
 /// How long what was found is not looked up again.
 const LASTS: Duration = Duration::from_secs(60);
