@@ -5,6 +5,7 @@ pub(crate) mod mistakes;
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
+use vipcast::config::keys::table;
 use vipcast::config::{self, Diagnostics, Loaded, Severity};
 
 use self::mistakes::WRONG;
@@ -97,6 +98,18 @@ fn every_diagnostic_as_the_operator_sees_it() {
             write!(all, "════ {section}: {}\n\n{}\n", text.replace('\n', "⏎"), said(&around(section, text)));
     }
     insta::assert_snapshot!(all);
+}
+
+/// Not part of the snapshot, which need not change with every kind of check.
+#[test]
+fn a_kind_that_is_not_known_is_answered_with_every_kind() {
+    let text = around("check", "snmp: {name: example.com}");
+    let found = config::parse("vipcast.yaml", &text).expect_err("there is no such kind");
+    let [unknown] = &found.iter().collect::<Vec<_>>()[..] else { panic!("{found}") };
+    assert_eq!(unknown.message, "unknown key `snmp`");
+    let kinds: Vec<String> = table::names_of_kinds().map(|kind| format!("`{kind}`")).collect();
+    let hint = format!("what can be given under a check: {}, `host`, ", kinds.join(", "));
+    assert!(unknown.hint.as_ref().is_some_and(|found| found.starts_with(&hint)), "{unknown:?}");
 }
 
 #[test]

@@ -168,7 +168,6 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ("check", "interface: {name: eth/0}"),
     ("check", "interface: [eth0]"),
     ("check", "interface: eth0\ntcp: \"127.0.0.1:80\""),
-    ("check", "snmp: {name: example.com}"),
     ("check", "systemd:"),
     ("check", "systemd: {}"),
     ("check", "systemd: nginx"),
