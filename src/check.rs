@@ -14,7 +14,7 @@
 //!                      │ permit        descriptors and programs are bounded
 //!                      ▼
 //!                 ├─ over the network ──► context ─► resolve    names and sockets, bounded
-//!                 │    said, stream, tls, http2, proxy, search, pattern
+//!                 │    said, stream, tls, http2, proxy, search, pattern, password
 //!                 ├─ of files ──► file_reader                   files that may hang, bounded
 //!                 ├─ of the kernel ──► netlink                  sock_diag, rtnetlink
 //!                 └─ told ◄── subscriptions ◄── a monitor       the kernel, or systemd, tells: ask now
@@ -32,7 +32,7 @@
 //! | one per check | `keep_running` | aborted when the check is removed or changed |
 //! | a lookup | nobody: it ends by itself | when the resolver answers |
 //! | a look at a file, also on the way to a socket | nobody: it ends by itself | when the file system answers |
-//! | reading certificates, looking up users | nobody: it ends by itself | when the file system or the directory answers |
+//! | reading certificates and passwords, looking up users | nobody: it ends by itself | when the file system or the directory answers |
 //! | the monitor of a kind | every check of that kind | dropped with the last of them |
 //! | a program's supervisor | nobody; a `Drained` knows whether there is one | when every process of it is reaped |
 //!
@@ -55,6 +55,7 @@ mod limit;
 mod netlink;
 pub mod once;
 mod owners;
+pub(crate) mod password;
 pub(crate) mod pattern;
 mod permit;
 mod pool;

@@ -33,7 +33,7 @@ pub mod keys;
 mod peers;
 pub(crate) mod read;
 mod resolve;
-mod secret;
+pub(crate) mod secret;
 mod sense;
 mod services;
 mod socket;

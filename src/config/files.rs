@@ -19,12 +19,13 @@ use vipcast_bgp::transport::Authentication;
 
 use super::file;
 use super::model::{KeyPlace, KeySource};
+use crate::check::password::Password;
 use crate::check::tls::ClientFiles;
 
 /// What others may do with a file: read or write it.
 const OTHERS: u32 = 0o006;
-/// Read at most of a password, in bytes; longer than any.
-const LARGEST_PASSWORD: u64 = 4096;
+/// Read at most of a password, in bytes: one more than any, and the end of its line.
+const LARGEST_PASSWORD: u64 = 4096 + 3;
 /// Read at most of a private key, in bytes; its certificates may stand beside it.
 const LARGEST_KEY: u64 = 256 * 1024;
 /// No bundle of certificates is larger.
@@ -47,6 +48,9 @@ pub(crate) enum FileError {
     /// More than a password.
     #[error("`{}` has more than one line", .0.display())]
     ManyLines(PathBuf),
+    /// A password that no server has.
+    #[error("the password in `{}` cannot be used: {cause}", path.display())]
+    NoPassword { path: PathBuf, cause: &'static str },
     /// A password that the kernel does not take.
     #[error("the password in `{}` cannot be used: {cause}", path.display())]
     Password { path: PathBuf, cause: SecretError },
@@ -74,6 +78,7 @@ impl FileError {
             Self::Unreadable { .. } | Self::NotAFile(_) => return None,
             Self::Exposed { path, then, .. } => format!("`chmod o-rw {}`, and {then}", path.display()),
             Self::ManyLines(_) => "the password is the only line of its file".to_owned(),
+            Self::NoPassword { .. } => "leave the key out where the server wants no password".to_owned(),
             Self::Password { cause, .. } => without_password(cause)?.to_owned(),
             Self::NoCertificate(_) => {
                 "a PEM file with `-----BEGIN CERTIFICATE-----` in it is needed".to_owned()
@@ -134,19 +139,30 @@ pub(crate) fn identity(files: &ClientFiles) -> Result<CertifiedKey, FileError> {
 
 /// Reads the key of a session.
 pub(crate) fn read_key(source: &KeySource) -> Result<Authentication, FileError> {
-    let path = match &source.place {
-        KeyPlace::File(path) => path.clone(),
+    let path = path_of(&source.place)?;
+    let secret = Secret::new(&only_line(&path)?).map_err(|cause| FileError::Password { path, cause })?;
+    Ok(source.purpose.with(secret))
+}
+
+/// Reads the password of a check.
+pub(crate) fn password(place: &KeyPlace) -> Result<Password, FileError> {
+    let path = path_of(place)?;
+    Password::new(&only_line(&path)?).map_err(|cause| FileError::NoPassword { path, cause })
+}
+
+fn path_of(place: &KeyPlace) -> Result<PathBuf, FileError> {
+    match place {
+        KeyPlace::File(path) => Ok(path.clone()),
         KeyPlace::Credential(name) => {
             let directory = std::env::var_os(CREDENTIALS).filter(|directory| !directory.is_empty());
             let directory = directory.ok_or_else(|| FileError::NoCredentials(name.clone()))?;
-            PathBuf::from(directory).join(name)
+            Ok(PathBuf::from(directory).join(name))
         }
-    };
-    password(&path).map(|secret| source.purpose.with(secret))
+    }
 }
 
-/// The only line of a file.
-fn password(path: &Path) -> Result<Secret, FileError> {
+/// What is in a file of one line that holds a password.
+fn only_line(path: &Path) -> Result<Vec<u8>, FileError> {
     let mut bytes = read_secret(path, "password", "choose a new password", LARGEST_PASSWORD)?;
     // What `echo` and editors put behind it.
     if bytes.last() == Some(&b'\n') {
@@ -158,7 +174,7 @@ fn password(path: &Path) -> Result<Secret, FileError> {
     if bytes.contains(&b'\n') {
         return Err(FileError::ManyLines(path.into()));
     }
-    Secret::new(&bytes).map_err(|cause| FileError::Password { path: path.into(), cause })
+    Ok(bytes)
 }
 
 /// What is in a file that holds a `what`, unless others can read it; then the hint says to do `then`, because they may have.

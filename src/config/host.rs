@@ -16,7 +16,7 @@ use vipcast_bgp::transport::Authentication;
 
 use super::diagnostic::{Report, Severity, Span};
 use super::files::{self, FileError};
-use super::model::{Config, KeySource};
+use super::model::{Config, KeyPlace, KeySource};
 use super::read::short;
 use crate::blocking;
 use crate::check::tls::ClientFiles;
@@ -55,6 +55,8 @@ pub(crate) enum Need {
     Pair(ClientFiles, Span),
     /// The key of a session.
     Key(KeySource),
+    /// The password of a check.
+    Password(KeyPlace),
     /// Two peers at one address must have the same key; the span is that of the first.
     SameKey(IpAddr, [KeyOrNot; 2], Span),
 }
@@ -162,6 +164,7 @@ fn silent(need: &Need, patience: Duration) -> Finding {
         | Need::Certificates(path)
         | Need::PrivateKey(path)
         | Need::Pair(ClientFiles { key: path, .. }, _) => format!("`{}` cannot be read", path.display()),
+        Need::Password(_) => "the password cannot be read".to_owned(),
         Need::Key(_) | Need::SameKey(..) => "the key of the session cannot be read".to_owned(),
     };
     let message = format!("{subject}: no answer within {} s{UNTIL_MENDED}", patience.as_secs());
@@ -237,6 +240,7 @@ fn look(need: &Need) -> Seen {
             Ok(_) | Err(_) => Ok(None),
         },
         Need::Key(source) => files::read_key(source).map(Some).map_err(of_file),
+        Need::Password(place) => files::password(place).map(|_| None).map_err(of_file),
         Need::SameKey(address, keys, first) => {
             let [Ok(this), Ok(other)] = keys.each_ref().map(KeyOrNot::read) else { return Ok(None) };
             if this == other {

@@ -1,16 +1,59 @@
-//! Keys that both ends of a session share: in the configuration itself, in a file, or in a credential of systemd. They are
-//! never shown: a diagnostic names the file, or has stars where the key stands.
+//! Keys that both ends of a session share, and passwords of checks: in the configuration itself, in a file, or in a credential of
+//! systemd. They are never shown: a diagnostic names the file, or has stars where the key stands.
 
 use vipcast_bgp::secret::Secret;
 
 use super::diagnostic::{Report, Severity, Span};
 use super::files;
+use super::host::Need;
 use super::model::KeyPlace;
 use super::read::tree::{Node, Value};
-use super::read::{expected, value};
+use super::read::{Field, Placed, Table, expected, only_one, value};
+use crate::check::password::{Password, PasswordSource};
 
 /// `password: …`. The file that it stands in is then a secret itself.
 pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Secret> {
+    match Secret::new(secret(node, key, report)?.as_bytes()) {
+        Ok(secret) => Some(secret),
+        Err(error) => {
+            let diagnostic = report.error(node.span, format!("the password cannot be used: {error}"));
+            if let Some(hint) = files::without_password(&error) {
+                diagnostic.hint(hint);
+            }
+            None
+        }
+    }
+}
+
+/// `password`, `password_file` or `password_credential` of a check.
+pub(crate) fn of_check(table: &mut Table<'_>, report: &mut Report) -> Field<PasswordSource> {
+    let written = table.field("password", report, |node, key, report| {
+        match Password::new(secret(node, key, report)?.as_bytes()) {
+            Ok(password) => Some(password),
+            Err(cause) => {
+                report
+                    .error(node.span, format!("the password cannot be used: {cause}"))
+                    .hint("leave the key out where the server wants no password");
+                None
+            }
+        }
+    });
+    let file = table.field("password_file", report, file);
+    let credential = table.field("password_credential", report, credential);
+    let given = [
+        ("password", written.map(PasswordSource::Written)),
+        ("password_file", file.map(PasswordSource::At)),
+        ("password_credential", credential.map(PasswordSource::At)),
+    ];
+    let source = only_one(given, "a check has one password", report);
+    if let Field::Set(Placed { value: PasswordSource::At(place), span }) = &source {
+        report.needs(*span, Need::Password(place.clone()));
+    }
+    source
+}
+
+/// A secret that stands in the configuration.
+fn secret<'t>(node: &'t Node, key: Span, report: &mut Report) -> Option<&'t str> {
     report.redact(node.span);
     let Value::Scalar(text) = &node.value else {
         expected(node, key, "a password", report);
@@ -28,16 +71,7 @@ pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Sec
             return None;
         }
     }
-    match Secret::new(text.as_bytes()) {
-        Ok(secret) => Some(secret),
-        Err(error) => {
-            let diagnostic = report.error(node.span, format!("the password cannot be used: {error}"));
-            if let Some(hint) = files::without_password(&error) {
-                diagnostic.hint(hint);
-            }
-            None
-        }
-    }
+    Some(text)
 }
 
 /// `password_file: /path`.

@@ -8,7 +8,7 @@ use super::diagnostic::{Report, Span};
 use super::host::{KeyOrNot, Need};
 use super::model::{KeyPlace, KeyPurpose, KeySource};
 use super::read::tree::Node;
-use super::read::{Field, Placed, Table, value};
+use super::read::{Field, Placed, Table, only_one, value};
 use super::{keys, secret};
 
 pub(super) fn session_key(table: &mut Table<'_>, report: &mut Report) -> Field<KeyOrNot> {
@@ -42,32 +42,6 @@ pub(super) fn reach(table: &mut Table<'_>, report: &mut Report) -> Field<Reach> 
     ];
     let why = "`ttl_security: N` allows for N hops itself, and `multihop` lets in what comes from anywhere";
     only_one(written, why, report)
-}
-
-/// Whichever of these keys is there; two of them are an error.
-fn only_one<T, const N: usize>(
-    written: [(&'static str, Field<T>); N],
-    why: &str,
-    report: &mut Report,
-) -> Field<T> {
-    let mut found: Option<(&str, Field<T>)> = None;
-    for (key, field) in written {
-        if !field.is_given() {
-            continue;
-        }
-        let Some((first, earlier)) = &found else {
-            found = Some((key, field));
-            continue;
-        };
-        if let (Some(earlier), Some(later)) = (earlier.set(), field.set()) {
-            report
-                .error(later.span, format!("`{first}` and `{key}` exclude each other"))
-                .also(earlier.span, format!("`{first}` is given here"))
-                .hint(why);
-        }
-        return Field::Broken;
-    }
-    found.map_or(Field::Absent, |(_, field)| field)
 }
 
 fn hops(node: &Node, key: Span, report: &mut Report) -> Option<NonZeroU8> {

@@ -347,6 +347,32 @@ pub(crate) fn missing(span: Span, key: &str, hint: &str, report: &mut Report) {
     report.error(span, format!("`{key}` is missing")).hint(hint);
 }
 
+/// Whichever of these keys is there; two of them are an error.
+pub(crate) fn only_one<T, const N: usize>(
+    written: [(&'static str, Field<T>); N],
+    why: &str,
+    report: &mut Report,
+) -> Field<T> {
+    let mut found: Option<(&str, Field<T>)> = None;
+    for (key, field) in written {
+        if !field.is_given() {
+            continue;
+        }
+        let Some((first, earlier)) = &found else {
+            found = Some((key, field));
+            continue;
+        };
+        if let (Some(earlier), Some(later)) = (earlier.set(), field.set()) {
+            report
+                .error(later.span, format!("`{first}` and `{key}` exclude each other"))
+                .also(earlier.span, format!("`{first}` is given here"))
+                .hint(why);
+        }
+        return Field::Broken;
+    }
+    found.map_or(Field::Absent, |(_, field)| field)
+}
+
 /// Reads the value of an entry. `read` is given the key's span to point at where there is no value.
 fn read_entry<'t, T>(
     entry: &'t Entry,
