@@ -19,6 +19,7 @@ kinds! {
     grpc,
     udp,
     dns,
+    redis,
     icmp,
     file,
     exec,

@@ -10,6 +10,7 @@
 //! | `grpc` | etcd |
 //! | `udp` | socat |
 //! | `dns` | knot, unbound |
+//! | `redis` | redis |
 //! | `icmp` | the kernel, over a router in network namespaces |
 //! | `exec` | the host's programs |
 //! | `limits` | more checks than descriptors |
@@ -27,6 +28,7 @@ mod http;
 mod icmp;
 mod limits;
 mod pki;
+mod redis;
 mod server;
 mod systemd;
 mod tcp;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         grpc::trials(),
         udp::trials(),
         dns::trials(),
+        redis::trials(),
         icmp::trials(),
         file::trials(),
         told::trials(),
