@@ -20,6 +20,7 @@ kinds! {
     udp,
     dns,
     redis,
+    mysql,
     icmp,
     file,
     exec,

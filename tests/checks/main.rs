@@ -11,6 +11,7 @@
 //! | `udp` | socat |
 //! | `dns` | knot, unbound |
 //! | `redis` | redis |
+//! | `mysql` | MariaDB |
 //! | `icmp` | the kernel, over a router in network namespaces |
 //! | `exec` | the host's programs |
 //! | `limits` | more checks than descriptors |
@@ -27,6 +28,7 @@ mod grpc;
 mod http;
 mod icmp;
 mod limits;
+mod mysql;
 mod pki;
 mod redis;
 mod server;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         udp::trials(),
         dns::trials(),
         redis::trials(),
+        mysql::trials(),
         icmp::trials(),
         file::trials(),
         told::trials(),
