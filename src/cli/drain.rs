@@ -7,7 +7,7 @@ use vipcast_node::names::ServiceName;
 
 use super::output::{print, print_json};
 use super::{ClientArgs, Failure, arguments, block_on};
-use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
+use crate::control::api::{Done, DrainRequest, Milliseconds, Services, ServicesRequest};
 use crate::control::client::PATIENCE;
 use crate::control::routes::{self, Route};
 
@@ -64,7 +64,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
         services: args.services.services(),
         by: None,
         reason: args.reason.clone(),
-        for_ms: args.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
+        for_ms: args.lasts.map(Milliseconds::from),
         replace: args.replace,
     };
     let done = block_on(args.client.client(PATIENCE).call(&routes::DRAIN, &request))??;

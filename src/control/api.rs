@@ -4,6 +4,7 @@
 //! Each type is stated once, in an `api!` (`api::macros`): the struct, its JSON and its schema in the OpenAPI document are made from it.
 
 mod macros;
+mod milliseconds;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,9 @@ pub use vipcast_node::commands::{LONGEST_WORDS, Refusal, Services};
 use vipcast_node::vip;
 
 use self::macros::api;
+pub use self::milliseconds::Milliseconds;
 pub use self::schema::Schema;
 pub use self::words::*;
-
-/// A hundred years in milliseconds: no drain is longer.
-pub const LONGEST_DRAIN_MS: u64 = 100 * 365 * 24 * 3_600_000;
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -303,7 +302,7 @@ api! {
         /// The reason, which `status` and `explain` show.
         reason [default]: Option<String> => {"maxLength": LONGEST_WORDS},
         /// The drain ends by itself after this time, in milliseconds.
-        for_ms [default]: Option<u64> => {"maximum": LONGEST_DRAIN_MS},
+        for_ms [default]: Option<Milliseconds>,
         /// Replace a drain in force, also where that ends it earlier.
         replace [default]: bool,
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vipcast_bgp::net::bfd::Report;
 use vipcast_bgp::{Instant, PeerStatus};
-use vipcast_node::engine::Engine;
+use vipcast_node::engine::Known;
 use vipcast_node::model;
 use vipcast_node::names::PeerName;
 use vipcast_node::vip::Vip;
@@ -19,7 +19,7 @@ use crate::check::telling::Latest;
 #[derive(Debug)]
 pub struct Snapshot {
     /// What the node knows and has decided.
-    pub engine: Engine,
+    pub engine: Known,
     /// What the ports know.
     pub around: Surroundings,
     /// When.

@@ -68,8 +68,9 @@ impl Daemon {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let (engine, around) = (self.node.engine().clone(), self.surroundings());
+        let (engine, around) = (self.node.engine().known(), self.surroundings());
         let took = clock::now().saturating_duration_since(self.now.mono);
+        debug!(took_us = took.as_micros(), "snapshot taken");
         Snapshot { engine, around, at: self.now.mono, took }
     }
 

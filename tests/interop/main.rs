@@ -39,6 +39,7 @@
 //! | `blocking` | what the loop asks of the kernel, by strace: nothing that waits |
 //! | `log` | a log that nobody reads, or that cannot be written |
 //! | `signals` | what stops, what reloads, what changes nothing, and that none is lost at a bad moment |
+//! | `clients` | a thousand clients of the control socket, and what they delay |
 //! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
 //! | `locked` | a kernel that does not answer netlink; by itself, with `soak` |
 //! | `unit` | the unit of systemd: reloads that are refused, and what starts the daemon again |
@@ -53,6 +54,7 @@ mod bfd;
 mod blocking;
 mod boot;
 mod capabilities;
+mod clients;
 mod control;
 mod delivery;
 mod demoted;
@@ -136,6 +138,7 @@ fn main() -> ExitCode {
         detection::trials(),
         descriptors::trials(),
         control::trials(),
+        clients::trials(),
         disk::trials(),
         health::trials(),
         hostile::trials(),

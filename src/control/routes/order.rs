@@ -5,7 +5,7 @@ use std::time::Duration;
 use vipcast_node::commands::Command;
 
 use super::super::answer::{Refused, Why};
-use super::super::api::{DrainRequest, LONGEST_DRAIN_MS, Refusal, ServicesRequest};
+use super::super::api::{DrainRequest, Milliseconds, Refusal, ServicesRequest};
 
 /// Something that the node is to do.
 #[derive(Debug)]
@@ -19,11 +19,11 @@ pub struct Order {
 impl Order {
     pub(super) fn drain(request: DrainRequest) -> Result<Self, Refused> {
         let DrainRequest { services, by, reason, for_ms, replace } = request;
-        if for_ms.is_some_and(|lasts| lasts > LONGEST_DRAIN_MS) {
-            let hint = "leave `for_ms` out to drain until `undrain`";
+        if for_ms > Some(Milliseconds::LONGEST) {
+            let hint = "leave `--for` out to drain until `undrain`";
             return Err(Refused::new(Why::BadRequest, Refusal::new("that is too long from now", hint)));
         }
-        let lasts = for_ms.map(Duration::from_millis);
+        let lasts = for_ms.map(Duration::from);
         Ok(Self { command: Command::Drain { services, reason, lasts, replace }, by })
     }
 

@@ -83,7 +83,7 @@ fn snapshot(vips: usize) -> Snapshot {
         latest: Latest::default(),
         unsaved: None,
     };
-    Snapshot { engine, around, at, took: Duration::ZERO }
+    Snapshot { engine: engine.known(), around, at, took: Duration::ZERO }
 }
 
 fn post(path: &str, headers: &str, body: &str) -> String {
