@@ -1,5 +1,5 @@
 #!/bin/sh
-# Asks the VIP for ever, ten times a second, and prints a line a second: who answered, and how many did not get through.
+# Sends ten requests a second to the VIP for ever, and prints a line a second: the nodes that answered, and the lost requests.
 while :; do
     round=0 lost=0 answers=""
     while [ "$round" -lt 10 ]; do
