@@ -1,5 +1,6 @@
-//! What one change costs among many routes: the caller's set, and the UPDATE that a session sends for it; then the same
-//! through the machines of two peers, with the acknowledgement and a status after each input, as the drivers do it.
+//! The cost of one change among many routes: the change of the caller's set, and the session's UPDATE for it; then the
+//! same through the machines of two peers, with the acknowledgement and a status after each input, as the drivers do
+//! it.
 //!
 //! ```text
 //! cargo bench -p vipcast-bgp --bench change
@@ -56,7 +57,7 @@ fn main() {
 fn measure(count: u32, mut change: impl FnMut(u32)) -> u128 {
     let begin = std::time::Instant::now();
     for n in 0..CHANGES {
-        // Every second one puts back what the one before took away.
+        // Every second change restores the prefix that the change before removed.
         change((n / 2).wrapping_mul(7_919) % count);
     }
     begin.elapsed().as_nanos() / u128::from(CHANGES)
@@ -158,7 +159,7 @@ fn toggle(routes: &mut Routes, route: &Arc<RouteAttributes>, n: u32) {
     }
 }
 
-/// A peer whose session stands.
+/// A peer with an Established session.
 fn peer(now: Instant) -> Peer {
     let config = PeerConfig { mode: ConnectMode::Active, ..PeerConfig::new(Asn(65001), PEER_AS, OURS) };
     let mut peer = Peer::new(config);

@@ -1,5 +1,5 @@
-//! How many routes a second one peer takes in: whole messages in pieces of what the driver reads at a time, through
-//! framing, decoding and the machine, with no socket. Takes the best of several rounds of a million routes each.
+//! The number of routes a second that one peer takes in: whole messages in pieces of the driver's read size, through
+//! framing, decoding and the machine, without a socket. Prints the best of several rounds of a million routes each.
 //!
 //! ```text
 //! cargo bench -p vipcast-bgp --bench intake
@@ -26,12 +26,12 @@ use vipcast_bgp::{PeerConfig, Watched};
 
 const ROUTES: u32 = 1_000_000;
 const ROUNDS: u32 = 7;
-/// What the driver reads at a time.
+/// The size of one read of the driver.
 const PIECE: usize = 16 * 1024;
 const PEER_AS: Asn = Asn(65000);
 
 fn main() {
-    // As a full table of the Internet is: an AS path is shared by a few prefixes.
+    // Like a full table of the Internet: a few prefixes share an AS path.
     for (name, together) in [("800 routes an UPDATE", 800), ("4 routes an UPDATE", 4)] {
         let table = table(together);
         for (watching, length) in
@@ -55,7 +55,7 @@ fn watched(length: u8) -> Watched {
     (0..1000).map(net).map(IpNet::V4).collect()
 }
 
-/// UPDATEs with [`ROUTES`] distinct prefixes, so many `together`.
+/// UPDATEs with [`ROUTES`] distinct prefixes, `together` in each.
 fn table(together: u32) -> Bytes {
     let mut bytes = BytesMut::new();
     for first in (0..ROUTES).step_by(usize::try_from(together).unwrap()) {
@@ -99,7 +99,7 @@ fn intake(table: &Bytes, watched: &Arc<Watched>) -> Duration {
     while !rest.is_empty() {
         let piece = rest.split_to(PIECE.min(rest.len()));
         peer.handle(Input::Received(*conn, piece), now);
-        // The driver takes one after every input.
+        // The driver takes a status after every input.
         std::hint::black_box(peer.status(now));
     }
     let took = begin.elapsed();

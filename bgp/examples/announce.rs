@@ -1,4 +1,4 @@
-//! Announces one prefix to one router and prints what happens, until Ctrl-C or the end of the events:
+//! Announces one prefix to one router and prints the events, until Ctrl-C or the end of the events:
 //!
 //! ```text
 //! cargo run --example announce -- 10.0.0.1:179 65001 65000 10.0.0.2 192.0.2.10/32

@@ -1,5 +1,5 @@
-//! Runs BFD sessions and prints what happens to them as JSON, one object a line, until its input ends; then it says
-//! AdminDown. Each line of input is a new set of sessions, and an empty one asks for a report.
+//! Runs BFD sessions and prints their events as JSON, one object a line, until its input ends; then it sends AdminDown.
+//! Each line of input is a new set of sessions, and an empty line asks for a report.
 //!
 //! ```text
 //! cargo run --example bfd -- tor-a=10.0.0.1 tor-b=fe80::1,interface=eth0,interval=50,multiplier=3
@@ -17,7 +17,7 @@ use vipcast_bgp::bfd::{Hops, Interval};
 use vipcast_bgp::bfd::{SessionName, SessionSettings, Sessions};
 use vipcast_bgp::net::bfd::{Bfd, Options};
 
-/// How long the others may take to notice that we go.
+/// The time for the other sides to notice AdminDown.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 #[expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -58,7 +58,7 @@ fn sessions(arguments: impl Iterator<Item = String>) -> Result<Sessions, Box<dyn
 }
 
 fn session(argument: &str) -> Result<(SessionName, SessionSettings), Box<dyn Error>> {
-    let (name, rest) = argument.split_once('=').ok_or("NAME=REMOTE is wanted")?;
+    let (name, rest) = argument.split_once('=').ok_or("a session must be NAME=REMOTE")?;
     let mut words = rest.split(',');
     let mut settings = SessionSettings::new(words.next().unwrap_or_default().parse()?);
     let config = &mut settings.config;

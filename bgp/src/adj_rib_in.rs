@@ -1,4 +1,4 @@
-//! What a peer announces for prefixes that we may announce ourselves: whether somebody else does, and who.
+//! The paths that a peer announces to prefixes that we may announce ourselves: other speakers with the same prefix.
 //!
 //! ```text
 //!                  ┌─ not watched: nothing is kept ─────────────────► (counted by the machine)
@@ -6,10 +6,10 @@
 //!                  └─ watched ─► at most one Path of bounded size ──► status
 //! ```
 //!
-//! A host that announces has no use for a table of routes, and none may make it grow: what is remembered is at most
-//! one path for each watched prefix, under 1 KiB each, whatever the peer sends. Nothing of it decides anything.
+//! An announcing host has no use for a routing table, and no peer may make its memory grow: the table holds at most one
+//! path for each watched prefix, under 1 KiB each. No decision depends on these paths.
 //!
-//! An [`AdjRibIn`] lives exactly as long as its session, so a session that ends takes its paths along.
+//! An [`AdjRibIn`] lives exactly as long as its session: the paths go with the session.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,19 +28,19 @@ use crate::wire::{
 /// Prefixes whose paths are remembered, bits behind the prefix length cleared.
 pub type Watched = BTreeSet<IpNet>;
 
-/// The remembered paths by prefix. Prefixes that came in one UPDATE share theirs.
+/// The paths by prefix. Prefixes of one UPDATE share one path.
 pub type Paths = PrefixMap<Arc<Path>>;
 
-/// A path to a watched prefix: what of its attributes tells an operator who announces it, cut to a bounded size.
+/// A path to a watched prefix: the attributes that identify the announcer to an operator, cut to a bounded size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Path {
-    /// Where packets for it would go; the global address of two.
+    /// The next hop; the global address of two.
     pub next_hop: IpAddr,
-    /// Nearest first, and members of sets like the others; at most [`Self::MAX_ASNS`] of them.
+    /// The ASNs of the path, nearest first, including those in sets; at most [`Self::MAX_ASNS`].
     pub as_path: Vec<Asn>,
-    /// ASNs at the far end of the AS path that were left out.
+    /// The number of ASNs left out at the far end of the AS path.
     pub more_asns: usize,
-    /// The AS that it starts in: the last of the whole AS path, `None` inside our own AS.
+    /// The origin AS: the last of the whole AS path; `None` for our own AS.
     pub origin_as: Option<Asn>,
     /// ORIGIN.
     pub origin: Origin,
@@ -52,51 +52,51 @@ pub struct Path {
     pub communities: Vec<Community>,
     /// At most [`Self::MAX_COMMUNITIES`].
     pub large_communities: Vec<LargeCommunity>,
-    /// Communities of both kinds that were left out.
+    /// The number of communities of both kinds left out.
     pub more_communities: usize,
-    /// Who is behind it.
+    /// The announcer: we, or another speaker.
     pub whose: Whose,
 }
 
 impl Path {
-    /// Longer AS paths are cut. The longest on the Internet that are not mistakes have fewer.
+    /// Longer AS paths are cut. Legitimate paths on the Internet are shorter.
     pub const MAX_ASNS: usize = 32;
-    /// Communities of a kind that are kept.
+    /// The most communities of a kind that a path keeps.
     pub const MAX_COMMUNITIES: usize = 16;
 }
 
-/// Whose announcement a path leads to, as far as the path itself can tell.
+/// The announcer of a path, as far as the path shows it.
 ///
-/// A router may send a route back to where it came from: FRR does to all members of an update group that has more than
-/// one. So a path alone does not show that somebody else announces the prefix.
+/// A router may reflect our own route: FRR sends it to every member of an update group that has more than one. So a
+/// path alone does not prove that another speaker announces the prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Whose {
-    /// Another speaker's.
+    /// Another speaker.
     Other,
-    /// Our own, come back: its next hop is an address of ours, or its ORIGINATOR_ID our identifier (RFC 4456 §8).
+    /// Our own route, reflected: its next hop is an address of ours, or its ORIGINATOR_ID our identifier (RFC 4456 §8).
     Ours,
-    /// Either. It starts in our AS, which other nodes may be in; or the peer has put its own AS number in place of those
-    /// of its neighbors (`as-override`).
+    /// Either. The path starts in our AS, where other nodes may be; or the peer has replaced its neighbors' AS numbers
+    /// by its own (`as-override`).
     Unclear,
 }
 
-/// What the session says about what comes in.
+/// The session's parameters for received routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingress {
-    /// Families that both sides offered; routes of others are not looked at.
+    /// Families that both sides offered; routes of other families are ignored.
     pub families: BTreeSet<Family>,
-    /// How this session decodes.
+    /// The decoding parameters of the session.
     pub context: SessionContext,
     /// Our ASN towards this peer.
     pub local_as: Asn,
-    /// The peer's.
+    /// The peer's ASN.
     pub peer_as: Asn,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
-    /// What we are towards the peer (RFC 9234).
+    /// Our role towards the peer (RFC 9234).
     pub role: Option<Role>,
     /// Addresses that are next hops of our own announcements.
     pub addresses: BTreeSet<IpAddr>,
@@ -108,26 +108,26 @@ pub struct AdjRibIn {
     ingress: Ingress,
     watched: Arc<Watched>,
     lengths: Lengths,
-    /// Shared with whoever looks at the status.
+    /// Shared with the readers of the status.
     paths: Paths,
-    /// Not announced again since the peer began to send everything again (RFC 7313 §4.2).
+    /// Prefixes not announced again since the begin of a refresh (RFC 7313 §4.2).
     stale: BTreeSet<IpNet>,
 }
 
 impl AdjRibIn {
-    /// Nothing heard yet.
+    /// An empty table.
     pub fn new(ingress: Ingress, watched: Arc<Watched>) -> Self {
         let lengths = Lengths::of(&watched, &ingress.families);
         Self { ingress, watched, lengths, paths: Paths::new(), stale: BTreeSet::new() }
     }
 
-    /// Our own addresses are these from now on; a path that was heard before stays as it was judged.
+    /// Replaces our own addresses. Paths heard before keep their announcer.
     pub fn set_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
         self.ingress.addresses = addresses;
     }
 
-    /// Watches exactly `watched` from now on. Paths for others are forgotten; the families returned are those of the
-    /// session in which there is something new to watch, whose paths may have been announced before.
+    /// Replaces the watched prefixes. Paths to other prefixes are dropped. Returns the session's families with new
+    /// watched prefixes: the peer may have announced paths to them before.
     pub fn watch(&mut self, watched: Arc<Watched>) -> BTreeSet<Family> {
         let new = watched.difference(&self.watched).map(family_of);
         let new = new.filter(|family| self.ingress.families.contains(family)).collect();
@@ -142,8 +142,8 @@ impl AdjRibIn {
         new
     }
 
-    /// Takes note of what an UPDATE says about watched prefixes. A prefix that it both withdraws and announces is
-    /// announced (RFC 4271 §4.3); one that it announces badly is withdrawn (RFC 7606 §2).
+    /// Takes the watched prefixes of an UPDATE. A prefix that it both withdraws and announces is announced (RFC 4271
+    /// §4.3); a prefix with a malformed announcement is withdrawn (RFC 7606 §2).
     pub fn learn(&mut self, update: &Update) {
         if self.watched.is_empty() {
             return;
@@ -154,7 +154,7 @@ impl AdjRibIn {
         if update.action() == Some(ErrorAction::TreatAsWithdraw) {
             return;
         }
-        // The two kinds of routes in one UPDATE have next hops of their own.
+        // NLRI and MP_REACH_NLRI of one UPDATE have separate next hops.
         self.learn_all(update, update.nlri.iter().copied().map(IpNet::V4), || {
             update.attributes.iter().find_map(|attribute| {
                 if let Attribute::NextHop(address) = attribute { Some(IpAddr::V4(*address)) } else { None }
@@ -171,8 +171,8 @@ impl AdjRibIn {
         }
     }
 
-    /// The peer begins or ends to send all routes of a family again: what it has not announced in between is gone
-    /// (RFC 7313 §4.2).
+    /// The peer begins or ends a refresh of a family: paths that it did not announce in between are dropped (RFC 7313
+    /// §4.2).
     pub fn refreshed(&mut self, family: Family, kind: RefreshKind) {
         match kind {
             RefreshKind::Begin => {
@@ -189,7 +189,7 @@ impl AdjRibIn {
         }
     }
 
-    /// What the peer announces of what is watched.
+    /// The peer's paths to the watched prefixes.
     pub fn paths(&self) -> &Paths {
         &self.paths
     }
@@ -200,7 +200,7 @@ impl AdjRibIn {
         prefixes: impl Iterator<Item = IpNet>,
         next_hop: impl Fn() -> Option<IpAddr>,
     ) {
-        // Made for the first prefix that is watched, which most UPDATEs have none of.
+        // Made at the first watched prefix; most UPDATEs have none.
         let mut path: Option<Arc<Path>> = None;
         for prefix in prefixes {
             if !self.watches(&prefix) {
@@ -210,7 +210,7 @@ impl AdjRibIn {
                 let next_hop = next_hop().filter(|next_hop| self.ingress.may_lead_by(*next_hop, &prefix));
                 path = next_hop.and_then(|next_hop| self.ingress.path(update, next_hop)).map(Arc::new);
             }
-            // One that leads nowhere takes the place of the one before.
+            // An unusable path still replaces the one before.
             let Some(path) = &path else {
                 self.forget(&prefix);
                 continue;
@@ -234,8 +234,8 @@ impl AdjRibIn {
 }
 
 impl Ingress {
-    /// Whether packets can go that way: the next hop can be a host's (RFC 4271 §6.3), and is of a family that was agreed on
-    /// for the prefix (RFC 8950 §4). One that cannot be is no error of the message, so the decoder lets it pass.
+    /// Whether the next hop is usable: it can be a host's (RFC 4271 §6.3), and its family was negotiated for the prefix
+    /// (RFC 8950 §4). An unusable next hop is no error of the message, so the decoder accepts it.
     fn may_lead_by(&self, next_hop: IpAddr, prefix: &IpNet) -> bool {
         is_host(next_hop)
             && match (prefix, next_hop) {
@@ -245,8 +245,7 @@ impl Ingress {
             }
     }
 
-    /// Whether the peer has no business to pass the route on to us: such a route is not eligible (RFC 9234 §5, ingress 1
-    /// and 2).
+    /// Whether the route is a leak, and so not eligible (RFC 9234 §5, ingress 1 and 2).
     fn is_leak(&self, update: &Update) -> bool {
         let marked = update.attributes.iter().find_map(|attribute| {
             if let Attribute::OnlyToCustomer(asn) = attribute { Some(*asn) } else { None }
@@ -260,7 +259,7 @@ impl Ingress {
     }
 
     fn path(&self, update: &Update, next_hop: IpAddr) -> Option<Path> {
-        // A two-octet peer's AS path stands in two attributes.
+        // A two-octet peer's AS path is in two attributes.
         let merged = (self.context.as_width == AsWidth::Two).then(|| {
             let attributes = update.attributes.clone();
             let mut merged = Update { attributes, ..Update::default() };
@@ -272,7 +271,7 @@ impl Ingress {
             return None;
         }
         let as_path = update.as_path()?;
-        // A router of another AS has put its own number there (RFC 4271 §5.1.2); so has, for a route server, its client.
+        // A router of another AS prepends its own number (RFC 4271 §5.1.2); through a route server its client does.
         if self.context.peering == Peering::External && as_path.segments.is_empty() {
             return None;
         }
@@ -333,7 +332,7 @@ impl Ingress {
     }
 }
 
-/// The prefix lengths that are watched: most routes of a full table are told from a host route without a look into the set.
+/// The lengths of the watched prefixes: most routes of a full table are ruled out by their length, without a search.
 #[derive(Debug, Clone)]
 struct Lengths {
     v4: [bool; Ipv4Addr::BITS as usize + 1],

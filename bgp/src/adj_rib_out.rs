@@ -1,4 +1,4 @@
-//! What was sent on one session against what is wanted: the difference, packed into as few UPDATEs as it fits.
+//! The routes sent on one session, and the difference to the desired set, packed into as few UPDATEs as possible.
 //!
 //! ```text
 //!  set(&Routes) ─► what changed ─┐                       ┌─► withdraw ─┐
@@ -8,12 +8,12 @@
 //!                     └───────────────────── sent ◄─────────────────────────────┘
 //! ```
 //!
-//! Only what changed is looked at: one route among 100,000 costs what one among ten does, and a session whose peer has
-//! everything remembers nothing but the set, which it shares with all others.
+//! Only changes cost time: one route among 100,000 costs the same as one among ten. A session whose peer is up to date
+//! holds only the set, which all sessions share.
 //!
-//! An UPDATE is made only when the caller asks for it, so a peer that does not read costs the difference and no
-//! queue: however often the desired set changes meanwhile, what is sent in the end is the last one. Withdrawals go
-//! first. An [`AdjRibOut`] lives exactly as long as its session.
+//! An UPDATE is made only when the caller asks for it, so a peer that does not read costs the difference and no queue:
+//! after any number of changes only the last set is sent. Withdrawals go first. An [`AdjRibOut`] lives exactly as long
+//! as its session.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,18 +29,18 @@ use crate::wire::{
     MpReach, MpUnreach, Origin, Peering, Role, SessionContext, Update, encoded_prefix_len,
 };
 
-/// What the session adds to every route.
+/// The session's parameters for sent routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Egress {
     /// Families that both sides offered.
     pub families: BTreeSet<Family>,
-    /// How this session encodes.
+    /// The encoding parameters of the session.
     pub context: SessionContext,
     /// Our ASN towards this peer.
     pub local_as: Asn,
-    /// Next hops by family, for routes that do not bring their own.
+    /// Next hops by family, for routes without their own.
     pub next_hops: SessionNextHops,
-    /// What we are towards the peer (RFC 9234).
+    /// Our role towards the peer (RFC 9234).
     pub role: Option<Role>,
 }
 
@@ -48,31 +48,31 @@ pub struct Egress {
 #[derive(Debug, Clone)]
 pub struct AdjRibOut {
     egress: Egress,
-    /// The last set, bits behind the prefix lengths cleared.
+    /// The desired set, bits behind the prefix lengths cleared.
     wanted: Routes,
-    /// What the peer has of the prefixes of which it has something else than the set; `None`: nothing.
+    /// The prefixes for which the peer differs from the set, with the attributes that the peer has; `None`: no route.
     behind: BTreeMap<IpNet, Option<Arc<RouteAttributes>>>,
     sent_count: usize,
-    /// Sent, but asked for again.
+    /// Prefixes that were sent, and that the peer has asked for again.
     resend: BTreeSet<IpNet>,
     withdraw: BTreeSet<IpNet>,
     announce: BTreeSet<Due>,
     withheld: PrefixMap<Withheld>,
-    /// Those withheld that fit into no message. Each set tries them again.
+    /// Withheld prefixes whose route does not fit into a message. Each set tries them again.
     too_large: BTreeSet<IpNet>,
     end_of_rib: BTreeSet<Family>,
-    /// End-of-RIB waits, because more is to come (RFC 4724 §4.1).
+    /// End-of-RIB waits, because the set is not whole yet (RFC 4724 §4.1).
     hold_end_of_rib: bool,
 }
 
-/// A route to be announced. In the order of the UPDATEs: equal attributes stand together, and IPv4 prefixes first.
+/// A route that is due. In the order of the UPDATEs: equal attributes together, and IPv4 prefixes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Due {
     attributes: Arc<RouteAttributes>,
     prefix: IpNet,
 }
 
-/// Why a wanted route is not sent on this session.
+/// The reason why a desired route is not sent on this session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Withheld {
@@ -85,7 +85,7 @@ pub enum Withheld {
 }
 
 impl AdjRibOut {
-    /// Nothing sent yet; an End-of-RIB (RFC 4724 §2) is owed for every family.
+    /// A new session: no route is sent, and an End-of-RIB (RFC 4724 §2) is due for every family.
     pub fn new(egress: Egress) -> Self {
         Self {
             end_of_rib: egress.families.clone(),
@@ -102,16 +102,16 @@ impl AdjRibOut {
         }
     }
 
-    /// Whether the End-of-RIB that is owed waits from now on. Routes do not.
+    /// Holds or releases the End-of-RIB that is due. Routes are never held.
     pub fn hold_end_of_rib(&mut self, hold: bool) {
         self.hold_end_of_rib = hold;
     }
 
-    /// Wants exactly `routes` from now on. What is wanted and was sent already is not sent again. Takes
-    /// O(changes · log n) when `routes` was made from the set before.
+    /// Replaces the desired set. A route that the peer already has is not sent again. Takes O(changes · log n) if
+    /// `routes` was made from the set before.
     ///
     /// Bits behind the prefix length do not count: on the wire `10.0.0.1/24` and `10.0.0.2/24` are one prefix, and the
-    /// first of the two is wanted.
+    /// first of the two counts.
     pub fn set(&mut self, routes: &Routes) {
         let wanted = canonical(routes);
         let before = std::mem::replace(&mut self.wanted, wanted.clone());
@@ -127,8 +127,8 @@ impl AdjRibOut {
         self.plan_again(again);
     }
 
-    /// The session has other next hops from now on. `routes` is what is wanted now; what it changes is sent again, and
-    /// what has no next hop any more is withdrawn.
+    /// Replaces the session's next hops. `routes` is the desired set. Routes with a changed next hop are sent again;
+    /// routes left without one are withdrawn.
     pub fn set_next_hops(&mut self, next_hops: SessionNextHops, routes: &Routes) {
         let before = std::mem::replace(&mut self.egress.next_hops, next_hops);
         let moved = |family: &Family| before.of(*family) != next_hops.of(*family);
@@ -144,7 +144,7 @@ impl AdjRibOut {
         self.plan_again(wanted.keys().copied().filter(is_moved).chain(sent));
     }
 
-    /// Sends everything of `family` again, though nothing changed (RFC 2918 §4). `routes` is what is wanted now.
+    /// Sends all routes of `family` again, without a change (RFC 2918 §4). `routes` is the desired set.
     pub fn refresh(&mut self, family: Family, routes: &Routes) {
         self.set(routes);
         let sent: Vec<IpNet> = self.sent().filter(|prefix| family_of(prefix) == family).collect();
@@ -152,7 +152,7 @@ impl AdjRibOut {
         self.plan_again(sent);
     }
 
-    /// The next UPDATE that is due, counted as sent from now on; `None` when the peer has all that is wanted.
+    /// The next UPDATE that is due, counted as sent from now on; `None` when the peer has the desired set.
     pub fn next_update(&mut self) -> Option<Update> {
         self.next_withdrawal().or_else(|| self.next_announcement()).or_else(|| {
             let family = if self.hold_end_of_rib { None } else { self.end_of_rib.pop_first() }?;
@@ -166,12 +166,12 @@ impl AdjRibOut {
         self.withdraw.is_empty() && self.announce.is_empty() && told
     }
 
-    /// How many prefixes the peer has from us.
+    /// The number of prefixes that the peer has from us.
     pub fn sent_count(&self) -> usize {
         self.sent_count
     }
 
-    /// The wanted routes that this session cannot carry, and why.
+    /// The desired routes that this session cannot carry, each with its reason.
     pub fn withheld(&self) -> &PrefixMap<Withheld> {
         &self.withheld
     }
@@ -190,7 +190,7 @@ impl AdjRibOut {
         }
     }
 
-    /// Says what is to be done about a prefix that is wanted with `attributes`, if it is. Nothing was said before.
+    /// Plans a prefix that is desired with `attributes`; `None`: not desired. It must not be planned already.
     fn plan(&mut self, prefix: IpNet, attributes: Option<&Arc<RouteAttributes>>) {
         let Some(attributes) = attributes else {
             if self.is_sent(&prefix) {
@@ -205,7 +205,7 @@ impl AdjRibOut {
         }
     }
 
-    /// Takes back what [`Self::plan`] said of a prefix when it was wanted with `attributes`.
+    /// Undoes [`Self::plan`] of a prefix that was desired with `attributes`.
     fn forget_plan(&mut self, prefix: &IpNet, attributes: Option<&Arc<RouteAttributes>>) {
         self.withdraw.remove(prefix);
         self.withheld.remove(prefix);
@@ -223,7 +223,7 @@ impl AdjRibOut {
         }
     }
 
-    /// Not sent, and withdrawn if an earlier version of it was: the peer must not keep what is no longer true.
+    /// Withholds the route, and withdraws an earlier version of it: the peer must not keep an outdated route.
     fn withhold(&mut self, prefix: IpNet, reason: Withheld) {
         self.withheld.insert(prefix, reason);
         if self.is_sent(&prefix) {
@@ -311,8 +311,8 @@ impl Egress {
         }
     }
 
-    /// Whether the peer would be told the same of both routes, or has none of either: LOCAL_PREF stays inside an AS
-    /// (RFC 4271 §5.1.5), and our AS path is empty there.
+    /// Whether both routes are sent with the same attributes, or both are absent: LOCAL_PREF stays inside an AS (RFC
+    /// 4271 §5.1.5), and our AS path is empty there.
     fn sends_the_same(
         &self,
         family: Family,
@@ -344,7 +344,7 @@ impl Egress {
             && *large_communities == other.large_communities
     }
 
-    /// The route's own next hop if it has one of the right family, else the session's.
+    /// The route's own next hop if it has the right family, else the session's.
     fn next_hop(&self, family: Family, attributes: &RouteAttributes) -> Option<NextHop> {
         let own = attributes.next_hop.filter(|address| family_of(&(*address).into()) == family);
         own.map(NextHop::from).or_else(|| self.next_hops.of(family))
@@ -376,7 +376,7 @@ impl Egress {
         {
             attributes.push(Attribute::As4Path(self.as_path(route)));
         }
-        // Our routes begin here, so none has it already (RFC 9234 §5, egress 1).
+        // Our routes originate here, so none has the attribute already (RFC 9234 §5, egress 1).
         if self.role.is_some_and(Role::marks_routes) {
             attributes.push(Attribute::OnlyToCustomer(self.local_as));
         }
@@ -408,10 +408,10 @@ impl Egress {
         AsPath::sequence(std::iter::repeat_n(self.local_as, times))
     }
 
-    /// How many bytes of prefixes fit into an UPDATE that has the attributes of `empty`.
+    /// The room for prefixes, in bytes, in an UPDATE with the attributes of `empty`.
     fn room(&self, empty: &Update) -> Option<usize> {
         let used = Message::Update(empty.clone()).encode(&self.context).ok()?.len();
-        // Where prefixes are inside an attribute, its length grows to two octets.
+        // If the prefixes are inside an attribute, its length field grows to two octets.
         let growth = usize::from(empty.mp_reach().is_some() || empty.mp_unreach().is_some());
         MAX_MESSAGE_LEN.checked_sub(used + growth)
     }
@@ -429,7 +429,7 @@ fn unreach(family: Family, prefixes: &[IpNet]) -> Update {
     Update { withdrawn, attributes, nlri: Vec::new(), malformed: Vec::new() }
 }
 
-/// `routes` with the bits behind the prefix lengths cleared. Only if there are any it is another map.
+/// `routes` with the bits behind the prefix lengths cleared. The same map if none are set.
 fn canonical(routes: &Routes) -> Routes {
     if routes.is_truncated() {
         return routes.clone();
@@ -444,7 +444,7 @@ fn canonical(routes: &Routes) -> Routes {
     canonical
 }
 
-/// From the front of `prefixes`, where those of `family` are, as many as fit into `room` bytes.
+/// The first prefixes of `family` at the front of `prefixes` that fit into `room` bytes.
 fn front<'a>(prefixes: impl IntoIterator<Item = &'a IpNet>, family: Family, mut room: usize) -> Vec<IpNet> {
     let mut batch = Vec::new();
     for prefix in prefixes.into_iter().take_while(|prefix| family_of(prefix) == family) {

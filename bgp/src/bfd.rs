@@ -3,33 +3,32 @@
 //! ```text
 //!                 ┌──────────────────── Session ────────────────────┐
 //!  Received ─────►│ state   Down → Init → Up     (or AdminDown)     │──► transmit: at most one packet
-//!  Tick ─────────►│ remote  what its last packet said, until it     │──► event: at most one transition
-//!  Configure ────►│         is silent for the detection time        │──► finished: it may be forgotten
+//!  Tick ─────────►│ remote  contents of its last packet, for the    │──► event: at most one transition
+//!  Configure ────►│         detection time                          │──► finished: drop the session
 //!  Stop ─────────►│ poll    P until F, then new timers apply        │
 //!                 └─────────────────────────────────────────────────┘──► deadline()
 //! ```
 //!
-//! As everywhere here time is an argument; [`Session::handle`] and [`Session::deadline`] are all that a driver needs. It
-//! differs from the other machines in one thing: an input has at most one packet and one transition as its result, so
-//! [`Output`] has a place for each instead of being a list. Packets come and go tens of thousands of times a second, in
-//! a thread that must not wait for an allocator.
+//! Time is an argument; a driver needs only [`Session::handle`] and [`Session::deadline`]. Unlike the other machines an
+//! input results in at most one packet and one transition, so [`Output`] has a field for each instead of being a list:
+//! the thread handles tens of thousands of packets a second, and must not wait for an allocator.
 //!
-//! # What a driver does
+//! # The driver
 //!
 //! 1. Wait for a packet or for the deadline.
-//! 2. Read *every* packet that came before now; [`Packet::decode`], [`Demux::find`], [`Input::Received`] with the time at
-//!    which the kernel took it in.
+//! 2. Read *every* packet that came before now; [`Packet::decode`], [`Demux::find`], [`Input::Received`] with the
+//!    kernel's receive time.
 //! 3. Then [`Input::Tick`] for each session whose deadline has passed.
-//! 4. Send what comes out.
+//! 4. Send the resulting packets.
 //!
-//! When a Tick comes late, it is we who slept, and perhaps the whole machine: the kernel may have had no time to take
-//! packets in either. The session sees that from `now` and its own deadline, waits for one more interval, once, and
-//! counts it in [`Counters::late_wakeups`].
+//! A late Tick means that this process or the whole machine slept, and perhaps the kernel received no packets
+//! meanwhile. The session detects that from `now` and its own deadline, waits for one more interval, once, and counts
+//! it in [`Counters::late_wakeups`].
 //!
 //! # Not here
 //!
-//! Authentication (an authenticated packet is dropped), echo packets (we say that we do not answer them), our own use of
-//! demand mode (the other's is honoured), the passive role, and multipoint sessions.
+//! Authentication (authenticated packets are dropped), echo packets (our packets announce that we do not answer them),
+//! our own use of demand mode (the other side may use it), the passive role, and multipoint sessions.
 
 mod config;
 mod demux;

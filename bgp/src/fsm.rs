@@ -9,11 +9,11 @@
 //! ```
 //!
 //! A peer owns up to two connections, the one that we dialled and the one that we accepted. Every input names its
-//! connection by [`ConnId`], never by role: a late event of a connection that is gone finds nothing and is ignored.
+//! connection by [`ConnId`], never by role: a late event of a closed connection is ignored.
 //! The machine has no clock, socket, task or random source; the same inputs at the same times give the same outputs.
 //!
-//! The run loop that drives it, in words: perform the outputs in their order; when [`Peer::deadline`] passes, read
-//! what the sockets still hold, then hand in [`Input::Tick`].
+//! The driver performs the outputs in their order. When [`Peer::deadline`] passes, it first reads the sockets, then
+//! hands in [`Input::Tick`].
 
 mod bfd;
 mod collision;
@@ -49,7 +49,7 @@ use crate::time::Instant;
 use crate::wire::iana::notification::{self as code, cease, fsm as fsm_error};
 use crate::wire::{ErrorAction, Family, Message, Notification, RefreshKind, Update};
 
-/// So long after a peer has refused what we offer it is offered everything again, if no session has ended before.
+/// The time from a peer's refusal to the next full offer, if no session has ended before.
 const OFFER_AGAIN: Duration = Duration::from_secs(600);
 
 /// One BGP peer. See the [module](self).
@@ -59,13 +59,13 @@ pub struct Peer {
     running: bool,
     connections: Vec<Connection>,
     next_id: u64,
-    /// Less than everything once the peer has refused that, and until when if no session ends before.
+    /// Reduced after the peer has refused a capability, until a session ends or `offer_again_at`.
     offer: Offer,
     offer_again_at: Option<Instant>,
     retry_at: Option<Instant>,
     /// No session may begin before BFD is up.
     held_back: bool,
-    /// After a refused OPEN the peer's own attempts are turned away until the back-off has passed, too.
+    /// After a refused OPEN the peer's own connections are also rejected until the back-off has passed.
     refuse_until: Option<Instant>,
     backoff: Backoff,
     jitter: Jitter,
@@ -73,10 +73,10 @@ pub struct Peer {
     watched: Arc<Watched>,
     version: Version,
     extent: Extent,
-    /// See [`GracefulRestart::restarted`]; `None` once the peer has been told everything.
+    /// See [`GracefulRestart::restarted`]; `None` once the peer has the whole set.
     restarted: Option<BTreeSet<Family>>,
     reported: Option<Version>,
-    /// The last version that the peer's TCP has in full.
+    /// The last version that the peer's TCP has acknowledged in full.
     acknowledged: Option<Version>,
     state: (State, Option<Instant>),
     last_down: Option<(DownReason, Instant)>,
@@ -122,7 +122,7 @@ impl Peer {
         }
     }
 
-    /// Its settings.
+    /// The settings of the peer.
     pub fn config(&self) -> &PeerConfig {
         &self.config
     }
@@ -133,13 +133,13 @@ impl Peer {
         ConnId(self.next_id)
     }
 
-    /// When [`Input::Tick`] is due; `None` only while nothing is awaited but the peer's or the operator's next move.
+    /// When [`Input::Tick`] is due; `None` if only the peer or the operator can cause the next input.
     pub fn deadline(&self) -> Option<Instant> {
         let connections = self.connections.iter().filter_map(Connection::deadline);
         connections.chain(self.retry_at).min()
     }
 
-    /// Takes one input.
+    /// Handles one input; returns the outputs in their order.
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
@@ -197,12 +197,12 @@ impl Peer {
         out
     }
 
-    /// Its connections that stand, and their ends.
+    /// The connected connections and their endpoints.
     pub fn endpoints(&self) -> impl Iterator<Item = (ConnId, &Endpoints)> {
         self.connections.iter().filter_map(|connection| Some((connection.id, connection.endpoints.as_ref()?)))
     }
 
-    /// A snapshot of everything worth showing.
+    /// A snapshot of the peer's state.
     pub fn status(&self, now: Instant) -> PeerStatus {
         let leading = self.connections.iter().max_by_key(|c| c.state());
         let rib = leading.and_then(Connection::rib);
@@ -226,11 +226,11 @@ impl Peer {
 
     fn received(&mut self, conn: ConnId, data: &[u8], now: Instant, out: &mut Vec<Output>) {
         match self.connection(conn) {
-            // Nothing comes out of a connection that does not stand yet.
+            // A connection that is not connected yet has no data.
             Some(connection) if connection.state() > State::Connect => connection.push(data),
             Some(_) | None => return,
         }
-        // Each message may end the connection; then the rest of the bytes is nobody's.
+        // Each message may end the connection; then the rest of the bytes is dropped.
         while let Some(connection) = self.connection(conn) {
             match connection.next_message() {
                 Ok(None) => break,
@@ -255,7 +255,7 @@ impl Peer {
                 self.lost(conn, DownReason::Received(notification), now, out);
             }
             (State::OpenSent, Message::Open(open)) => self.opened(conn, &open, now, out),
-            // Only another one than before would be an error (RFC 4271 §8.2.2, event 19). OpenBGPD 7.7 may send its own twice, when
+            // Only a different OPEN is an error (RFC 4271 §8.2.2, event 19). OpenBGPD 7.7 may send its OPEN twice, when
             // it has just begun to connect itself.
             (State::OpenConfirm, Message::Open(open)) if connection.is_repeated(config, &open) => {}
             (State::OpenConfirm, Message::Keepalive) => self.establish(conn, now, out),
@@ -290,8 +290,8 @@ impl Peer {
         }
     }
 
-    /// Next hops follow the addresses of the interface. Without its own address a connection is dead, and the next one
-    /// begins elsewhere.
+    /// Next hops follow the addresses of the interface. A connection whose local address is gone is dead; the next one
+    /// uses another.
     fn relocate(&mut self, conn: ConnId, endpoints: Option<Endpoints>, now: Instant, out: &mut Vec<Output>) {
         let (configured, wanted) = (self.config.next_hops, self.wanted.clone());
         let Some(connection) = self.connection(conn).filter(|connection| connection.endpoints.is_some())
@@ -302,13 +302,14 @@ impl Peer {
             connection.relocate(endpoints, configured, &wanted);
             return;
         }
-        // It may still get out by another way.
+        // The NOTIFICATION may still leave by another interface.
         connection.notify(Notification::cease(cease::OTHER_CONFIGURATION_CHANGE, ""), now, out);
         out.push(Output::Close(conn));
         self.lost(conn, DownReason::LocalAddressGone, now, out);
     }
 
-    /// Goes on under other settings. A next hop that changes is sent; whoever is to dial from now on begins at once.
+    /// Applies other settings to the running peer. Routes with a changed next hop are sent; a peer that now dials
+    /// begins at once.
     fn tune(&mut self, tuning: Tuning, now: Instant, out: &mut Vec<Output>) {
         let connect_retry =
             tuning.connect_retry.clamp(PeerConfig::MIN_CONNECT_RETRY, PeerConfig::MAX_CONNECT_RETRY);
@@ -371,7 +372,7 @@ impl Peer {
         }
     }
 
-    /// Sends what is due, and reports when the kernel has it all.
+    /// Sends the UPDATEs that are due, and reports when the kernel has all of them.
     fn send_updates(&mut self, now: Instant, out: &mut Vec<Output>) {
         let mut jitter = self.jitter.clone();
         let wanted = self.wanted.clone();
@@ -383,7 +384,7 @@ impl Peer {
         self.jitter = jitter;
         self.counters.updates_sent += updates;
         if updates > 0 {
-            // Also where the set is the same: a next hop may have come or gone, and with it what the peer has.
+            // Also if the set is the same: a next hop may have come or gone, and with it the routes of the peer.
             self.acknowledged = None;
         }
         if synced && self.reported != Some(self.version) {
@@ -414,7 +415,7 @@ impl Peer {
         }
     }
 
-    /// Whatever is not watched is counted and dropped (invariant: nothing a peer sends makes us grow).
+    /// Counts and drops the routes that are not watched (invariant: no peer makes our memory grow).
     fn count(&mut self, update: &Update) {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         self.counters.updates_received += 1;

@@ -1,13 +1,13 @@
-//! What the kernel says of this host's links and addresses, and which of them a router can use as a next hop.
+//! The links and addresses of this host, from the kernel, and the addresses that a router can use as a next hop.
 //!
 //! ```text
 //!  kernel ── Change ──► Host ── beside(session) ──► candidates, best first
 //! ```
 //!
-//! A next hop is an address that a router can reach as long as the host is there. So a candidate is on the interface of
-//! the session and has a subnet (a /32 or /128 is a service address or one that floats), is not of scope host, has passed
-//! duplicate address detection, and is none of the services' addresses. Deprecated ones come last, and a temporary
-//! one (RFC 8981) comes after a stable one.
+//! A next hop is an address that a router can reach as long as the host lives. So a candidate is on the interface of
+//! the session and has a subnet (a /32 or /128 is a service address or floats between hosts), is not of scope host, has
+//! passed duplicate address detection, and is no service address. Stable addresses come before temporary ones (RFC
+//! 8981), deprecated ones come last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -21,34 +21,34 @@ use crate::time::Instant;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Host {
     interfaces: BTreeMap<u32, Arc<Interface>>,
-    /// Everything that the kernel had to say before this moment is in here; `None`: nothing was read yet.
+    /// All changes before this moment are included; `None`: nothing was read yet.
     pub(crate) complete_at: Option<Instant>,
 }
 
-/// A link and what it can be reached at.
+/// A link and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Interface {
-    /// Its name now.
+    /// Its current name.
     pub name: String,
-    /// Whether it leads nowhere.
+    /// Whether it is a loopback interface.
     pub is_loopback: bool,
     /// Whether it is administratively up.
     pub is_up: bool,
-    /// Its link-layer address, where that is an Ethernet one.
+    /// Its link-layer address, if that is an Ethernet address.
     pub link_layer: Option<[u8; 6]>,
     addresses: BTreeMap<(IpAddr, u8), Condition>,
 }
 
-/// What the kernel says of an address.
+/// The kernel's flags of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Condition {
-    /// The other end of a point-to-point link, whose subnet the prefix length is about.
+    /// The other end of a point-to-point link; the prefix length belongs to it.
     pub far_end: Option<IpAddr>,
-    /// Of scope host: nobody else can reach it.
+    /// Of scope host: no other host can reach it.
     pub is_host_scope: bool,
-    /// Duplicate address detection is not over.
+    /// Duplicate address detection is running.
     pub is_tentative: bool,
-    /// Another host has it.
+    /// Duplicate address detection failed: another host has the address.
     pub is_duplicate: bool,
     /// Not for new connections (RFC 4862 §5.5.4).
     pub is_deprecated: bool,
@@ -56,16 +56,16 @@ pub struct Condition {
     pub is_temporary: bool,
 }
 
-/// One message of the kernel.
+/// One message from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A link is there, or is another way now.
+    /// A link was added or has changed.
     Link {
         /// Its index.
         index: u32,
-        /// Its name; `None`: not told.
+        /// Its name; `None`: not in the message.
         name: Option<String>,
-        /// Whether it leads nowhere.
+        /// Whether it is a loopback interface.
         is_loopback: bool,
         /// Whether it is administratively up.
         is_up: bool,
@@ -74,7 +74,7 @@ pub enum Change {
     },
     /// A link is gone, and its addresses with it.
     LinkGone(u32),
-    /// An address is there, or is in another condition now.
+    /// An address was added or has changed.
     Address {
         /// The link.
         index: u32,
@@ -82,7 +82,7 @@ pub enum Change {
         ip: IpAddr,
         /// The length of its prefix.
         length: u8,
-        /// What is to be said of it.
+        /// Its flags.
         condition: Condition,
     },
     /// An address is gone.
@@ -97,7 +97,7 @@ pub enum Change {
 }
 
 impl Host {
-    /// Takes in one message. Whether anything is another way now.
+    /// Applies one message; returns whether anything changed.
     pub fn fold(&mut self, change: Change) -> bool {
         match change {
             Change::Link { index, name, is_loopback, is_up, link_layer } => {
@@ -152,12 +152,12 @@ impl Host {
         self.interfaces.values().any(|link| link.has(ip))
     }
 
-    /// What a router can reach us at beside `local`, our end of a session with `remote`: addresses of the session's
-    /// interface, the best first. `services` are never among them. None, where the interface is a loopback one: the
-    /// router does not know what is there as a next hop. `None`: no interface has `local`.
+    /// The addresses that a router can reach besides `local`, our end of a session with `remote`: those of the
+    /// session's interface, the best first, without `services`. Empty for a loopback interface: a router cannot use its
+    /// addresses as next hops. `None`: no interface has `local`.
     ///
-    /// A `local` that is a service's address says nothing of the way to the router; then the interface is the one whose
-    /// subnet the router is in.
+    /// A service address as `local` does not identify the interface; then it is the interface whose subnet contains the
+    /// router.
     pub fn beside(
         &self,
         local: SocketAddr,
@@ -189,7 +189,7 @@ impl Host {
             })
             .collect();
         candidates.sort_unstable();
-        // One address may be there with several lengths.
+        // One address may have several prefix lengths.
         let mut seen = BTreeSet::new();
         Some(candidates.into_iter().map(|(.., ip)| ip).filter(|ip| seen.insert(*ip)).collect())
     }
@@ -203,7 +203,7 @@ impl Host {
         let in_scope = |(index, link): &(u32, &Interface)| {
             scope.is_none_or(|scope| scope == *index) && link.has(local.ip())
         };
-        // An address on loopback as well: the session leaves by the other.
+        // The address is also on loopback: the session leaves by the other interface.
         let holders = self.interfaces().filter(in_scope).map(|(_, link)| link);
         holders.min_by_key(|link| link.is_loopback)
     }
@@ -231,12 +231,12 @@ impl Interface {
 }
 
 impl Condition {
-    /// Whether others can reach it.
+    /// Whether other hosts can reach it.
     pub fn is_usable(&self) -> bool {
         !self.is_host_scope && !self.is_tentative && !self.is_duplicate
     }
 
-    /// The subnet that the address is in; `None` for a host route, whose network nobody on the link knows.
+    /// The subnet of the address; `None` for a /32 or /128, which other hosts on the link do not know.
     fn subnet(&self, ip: IpAddr, length: u8) -> Option<IpNet> {
         let host = if ip.is_ipv4() { 32 } else { 128 };
         match self.far_end {

@@ -1,23 +1,23 @@
-//! The tokio drivers: they perform what the pure [`Peer`] asks for and tell it what happened.
+//! The tokio drivers: they perform the outputs of the pure [`Peer`] and feed it inputs.
 //!
 //! ```text
 //!            ┌── peer task (one a peer) ──┐         ┌── link task (one a connection) ──┐
 //!  handle ──►│ commands, timer ─► Peer    │── Send ►│ pending bytes ─► socket           │
 //!  events ◄──│ outputs  ◄─────────┘       │◄ events │ socket ─► at most 16 KiB a read   │
 //!            └──────────▲─────────────────┘         └───────────────────────────────────┘
-//!  listener task ── gate ── accepted socket, by the address it came from
-//!  thread "lookout" ── what the kernel says of this host's links and addresses
+//!  listener task ── gate ── accepted socket, by its remote address
+//!  thread "lookout" ── this host's links and addresses, from the kernel
 //! ```
 //!
-//! A session whose own address leaves the host is closed and begun anew; one whose next hops are others now sends its
-//! routes again.
+//! When the local address of a session leaves the host, the session is closed and begun anew. When the next hops of a
+//! session change, its routes are sent again.
 //!
-//! Every task may be dropped at any await: the peer task's state is whole between two inputs, and a link task's loss
-//! is a closed connection. What a peer sends waits in the kernel while the peer task is busy (the channel between
-//! them is short); what it does not read is bounded by the window of the machine. The desired routes travel in a
-//! `watch` channel, so the latest replaces those before it; so do the prefixes whose paths are to be remembered.
+//! Every task may be dropped at any await: the peer task's state is consistent between two inputs, and the loss of a
+//! link task is a closed connection. Data of a peer waits in the kernel while the peer task is busy (the channel
+//! between them is short); data that the peer does not read is bounded by the window of the machine. The desired routes
+//! travel in a `watch` channel, so that the latest set replaces the others; so do the watched prefixes.
 //!
-//! Nothing here writes to a log. What an operator should know beside the events of peers is a [`Notice`].
+//! This module does not write to a log. It reports to the operator by events of peers and by a [`Notice`].
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -79,24 +79,24 @@ use crate::route::Routes;
 use crate::transport::Transport;
 use crate::wire::Notification;
 
-/// What a peer task is told of the world around it.
+/// News for a peer task.
 #[derive(Debug)]
 enum News {
-    /// Some settings are others now.
+    /// Settings have changed.
     Tuning(Tuning),
-    /// BFD has something to say.
+    /// The state of BFD has changed.
     Liveness(Liveness),
 }
 
-/// The last set that a peer was given.
+/// The last desired set of a peer.
 type Desired = (Version, Routes, Extent);
 
-/// Names a peer among those of a [`Speaker`]; never used twice.
+/// The id of a peer of a [`Speaker`]; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(u64);
 
-/// A BGP speaker: its listeners, and what its peers share. Dropping it closes the listeners; each peer lives on for as
-/// long as its [`PeerHandle`].
+/// A BGP speaker: its listeners, and the state that its peers share. Dropping it closes the listeners; each peer lives
+/// as long as its [`PeerHandle`].
 #[derive(Debug)]
 pub struct Speaker {
     events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
@@ -104,17 +104,17 @@ pub struct Speaker {
     gate: Arc<Gate>,
     lookout: Arc<Lookout>,
     listeners: Vec<JoinHandle<()>>,
-    /// Of those that could not listen at once: why not yet.
+    /// The addresses that are not available yet, each with its error.
     troubles: Vec<(SocketAddr, watch::Receiver<Option<String>>)>,
     next_id: u64,
 }
 
 impl Speaker {
-    /// A speaker, the stream of what happens to its peers, and the stream of what else it notices.
+    /// A speaker, its stream of events of peers, and its stream of notices.
     ///
-    /// The events are unbounded and must be read: a peer has a handful of events for each attempt to connect. Our attempts
-    /// are spaced by the back-off, and so are those of a peer whose OPEN was refused; others come as fast as the peer
-    /// connects. The notices are for a log: read them, or drop the stream. What is not read is kept, up to 1,024 notices.
+    /// The events are unbounded and must be read: a peer has a handful of events for each connection attempt. The
+    /// back-off spaces our attempts, and those of a peer whose OPEN was refused; other attempts come as fast as the
+    /// peer connects. The notices are for a log: read them, or drop the stream. Up to 1,024 unread notices are kept.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<(PeerId, PeerEvent)>, mpsc::Receiver<Notice>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let (notices, noticed) = Notices::new();
@@ -130,13 +130,13 @@ impl Speaker {
         (speaker, receiver, noticed)
     }
 
-    /// Accepts connections on `address`; those that come from no peer's address are closed. Returns the address bound,
-    /// which tells the port where 0 was asked for.
+    /// Accepts connections on `address`; connections from other addresses than the peers' are closed. Returns the bound
+    /// address, with the actual port if `address` had port 0.
     ///
     /// The address need not be on this host yet.
     ///
     /// # Errors
-    /// The port is in use or privileged, or there is no such family here. [`Self::listen_later`] tries again.
+    /// The port is in use or privileged, or the host lacks the address family. [`Self::listen_later`] tries again.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let listener = listener::open(address, &self.gate)?;
         let bound = listener.local_addr()?;
@@ -148,7 +148,7 @@ impl Speaker {
         Ok(bound)
     }
 
-    /// Tries every second until it can accept connections on `address`. Peers that we dial need not wait for that.
+    /// Tries every second until it can accept connections on `address`. Dialled peers do not wait for that.
     pub fn listen_later(&mut self, address: SocketAddr, cause: &io::Error) {
         let (trouble, status) = watch::channel(Some(io_error(cause)));
         self.troubles.push((address, status));
@@ -156,7 +156,7 @@ impl Speaker {
         self.listeners.push(tokio::spawn(listener::open_later(address, gate, notices, trouble)));
     }
 
-    /// The addresses where connections should be accepted and are not yet, and why.
+    /// The addresses that are not available yet, each with its error.
     pub fn not_listening(&self) -> impl Iterator<Item = (SocketAddr, String)> {
         self.troubles.iter().filter_map(|(address, status)| Some((*address, status.borrow().clone()?)))
     }
@@ -166,13 +166,13 @@ impl Speaker {
         self.lookout.host()
     }
 
-    /// This host's links and addresses as they are known now.
+    /// The current links and addresses of this host.
     pub fn host(&self) -> Host {
         self.lookout.host().borrow().clone()
     }
 
-    /// Adds a peer and starts it; a [`PeerAddress`](crate::transport::PeerAddress) is a transport with nothing else set. A second peer at the same IP
-    /// address takes over the connections that come in.
+    /// Adds a peer and starts it; a [`PeerAddress`](crate::transport::PeerAddress) is a transport without options. A
+    /// second peer at the same IP address takes over its incoming connections.
     pub fn add_peer(&mut self, transport: impl Into<Transport>, config: PeerConfig) -> PeerHandle {
         self.next_id += 1;
         let id = PeerId(self.next_id);
@@ -205,8 +205,8 @@ impl Drop for Speaker {
     }
 }
 
-/// One running peer. Dropping it closes its connections at once, with no NOTIFICATION; [`PeerHandle::stop`] is the
-/// polite way.
+/// One running peer. Dropping it closes its connections at once, without a NOTIFICATION; [`PeerHandle::stop`] sends
+/// one.
 #[derive(Debug)]
 pub struct PeerHandle {
     id: PeerId,
@@ -219,56 +219,56 @@ pub struct PeerHandle {
 }
 
 impl PeerHandle {
-    /// The id that its events carry.
+    /// The id in its events.
     pub fn id(&self) -> PeerId {
         self.id
     }
 
-    /// Announces exactly `routes` from now on, across sessions. The caller numbers its sets; [`PeerEvent::Synced`]
-    /// with this version, or a later one, tells that the kernel has all UPDATEs of an Established session.
+    /// Replaces the desired set, across sessions. The caller numbers its sets; [`PeerEvent::Synced`] with this version,
+    /// or a later one, means that the kernel has all UPDATEs of an Established session.
     pub fn advertise(&self, version: Version, routes: Routes) {
         self.advertise.send_replace((version, routes, Extent::Whole));
     }
 
-    /// The same, while more is to be decided after a restart: End-of-RIB is held on sessions with graceful restart
+    /// The same, while some routes are undecided after a restart: End-of-RIB is held on sessions with graceful restart
     /// until [`Self::advertise`].
     pub fn advertise_partial(&self, version: Version, routes: Routes) {
         self.advertise.send_replace((version, routes, Extent::Partial));
     }
 
-    /// Changes settings that a session goes on under.
+    /// Changes settings without a new session.
     pub fn tune(&self, tuning: Tuning) {
         self.tell(News::Tuning(tuning));
     }
 
-    /// Says what BFD says of the way to the peer, whenever that changes.
+    /// Reports a change of BFD with the peer.
     pub fn liveness(&self, liveness: Liveness) {
         self.tell(News::Liveness(liveness));
     }
 
     fn tell(&self, news: News) {
-        // The task is gone only when the peer was stopped.
+        // The task has ended only if the peer was stopped.
         drop(self.tell.send(news));
     }
 
-    /// Remembers the peer's paths to exactly these prefixes from now on, across sessions; they are in its status. They
-    /// are the prefixes that may be announced here: a single address among them is never a next hop.
+    /// Replaces the watched prefixes, across sessions; the peer's paths to them are in its status. They are the
+    /// prefixes that may be announced here: a single address among them is never a next hop.
     pub fn watch(&self, prefixes: Arc<Watched>) {
         self.watch.send_replace(prefixes);
     }
 
-    /// What is known of the peer now.
+    /// A snapshot of the peer.
     pub fn status(&self) -> PeerStatus {
         self.status.borrow().clone()
     }
 
-    /// Ends the session with `notification`, for example [`Notification::cease`], and waits until it was written and
-    /// the connection closed: two seconds at most.
+    /// Ends the session with `notification`, for example [`Notification::cease`], and waits until it is written and the
+    /// connection closed: at most two seconds.
     pub async fn stop(mut self, notification: Notification) {
         if let Some(stop) = self.stop.take()
             && stop.send(notification).is_ok()
         {
-            // An error says that the task is gone already, which is what was asked for.
+            // An error means that the task has already ended.
             let _gone = (&mut self.task).await;
         }
     }

@@ -1,12 +1,12 @@
-//! Which next hop a route gets on a session.
+//! The next hop of a route on a session.
 //!
 //! | prefixes | session over IPv4 | session over IPv6 |
 //! | --- | --- | --- |
 //! | IPv4 | configured, else our end of the session | our end (RFC 8950) where negotiated, else configured, else an IPv4 address of the interface |
 //! | IPv6 | configured, else an IPv6 address of the interface | configured, else our end of the session |
 //!
-//! Our end is known only once the connection stands (`getsockname`), so this is resolved anew for each session. Where
-//! nothing is left there is no next hop, and routes of that family are withheld: a wrong one would blackhole.
+//! Our end is known only when the connection is made (`getsockname`), so this is resolved for each session. If no
+//! address is left, routes of that family are withheld: a wrong next hop would blackhole.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,16 +16,16 @@ use crate::fsm::Endpoints;
 use crate::route::NextHops;
 use crate::wire::Family;
 
-/// A next hop as it stands in an UPDATE.
+/// A next hop as encoded in an UPDATE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum NextHop {
     /// NEXT_HOP (RFC 4271 §5.1.3).
     V4(Ipv4Addr),
     /// In MP_REACH_NLRI (RFC 2545 §3).
     V6 {
-        /// A global address; on a session between link-local addresses without any, our link-local one.
+        /// A global address; or our link-local address, on a session between link-local addresses without a global one.
         global: Ipv6Addr,
-        /// Our link-local address, where the session itself is between link-local addresses.
+        /// Our link-local address, if the session is between link-local addresses.
         link_local: Option<Ipv6Addr>,
     },
 }
@@ -40,7 +40,7 @@ pub struct SessionNextHops {
 }
 
 impl SessionNextHops {
-    /// Resolves them. `extended` tells that both sides take IPv6 next hops for IPv4 prefixes.
+    /// Resolves the next hops. `extended`: both sides accept IPv6 next hops for IPv4 prefixes.
     pub fn resolve(endpoints: &Endpoints, configured: NextHops, extended: bool) -> Self {
         let beside = endpoints.next_hops();
         let v6 = match endpoints.local.ip() {
@@ -62,7 +62,7 @@ impl SessionNextHops {
         Self { v4, v6 }
     }
 
-    /// For prefixes of `family`.
+    /// The next hop for prefixes of `family`.
     pub fn of(&self, family: Family) -> Option<NextHop> {
         match family {
             Family::IPV4_UNICAST => self.v4,

@@ -1,4 +1,4 @@
-//! What a speaker notices beside what happens to its peers, for whoever keeps a log.
+//! Notices of a speaker for the log, besides the events of its peers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,25 +6,25 @@ use serde::Serialize;
 
 use crate::fsm::Dropped;
 
-/// Something that a speaker noticed. None of it changes what the speaker does, and none of it takes an answer.
+/// A notice. It does not change the speaker's behaviour, and needs no answer.
 ///
-/// What strangers can cause is limited, so a flood of connections is no flood of notices.
+/// Notices that strangers can cause are limited: a flood of connections is no flood of notices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// Connections are accepted on an address that could not be had at first.
+    /// The speaker now listens on an address that was not available at first.
     Listens {
         /// The address.
         address: SocketAddr,
     },
-    /// The system cannot accept a connection, for want of descriptors for example. Told at the first failure, and then
-    /// every ten seconds.
+    /// The system cannot accept a connection, for example because descriptors are short. Sent at the first failure, and
+    /// then every ten seconds.
     NotAccepted {
-        /// Why, in the words of the system.
+        /// The system's error.
         error: String,
     },
-    /// A connection came from an address that is no peer's, and was closed. Told once an hour for each address, and for at
-    /// most 64 addresses an hour.
+    /// A connection from an address that is no peer's was closed. Sent once an hour for each address, and for at most
+    /// 64 addresses an hour.
     Stranger {
         /// The address.
         ip: IpAddr,
@@ -35,57 +35,58 @@ pub enum Notice {
         peer: IpAddr,
         /// The socket.
         listener: SocketAddr,
-        /// Why, in words.
+        /// The cause, in words.
         cause: String,
     },
     /// A connection of a peer was closed because the peer's key is not set.
     ShutOut {
-        /// Where the connection came from.
+        /// The remote address of the connection.
         from: SocketAddr,
         /// Such connections of this peer since the last notice.
         left_out: u64,
     },
-    /// A connection of a peer was closed because its socket cannot be given the TTL, interface or segment size of the peer.
+    /// A connection of a peer was closed because the TTL, interface or segment size of the peer cannot be set on its
+    /// socket.
     NotSetUp {
-        /// Where the connection came from.
+        /// The remote address of the connection.
         from: SocketAddr,
-        /// Why, in words.
+        /// The cause, in words.
         cause: String,
         /// Such connections of this peer since the last notice.
         left_out: u64,
     },
-    /// There is no session with a peer, and the kernel drops packets that are probably the peer's. Told once for each cause
-    /// until there is a session.
+    /// There is no session with a peer, and the kernel drops packets that are probably the peer's. Sent once for each
+    /// cause until there is a session.
     Unheard {
         /// The peer.
         peer: IpAddr,
-        /// What is dropped.
+        /// The kind of packets.
         dropped: Dropped,
     },
-    /// A limit for all connections cannot be set on a listening socket. Each connection is checked for itself.
+    /// A limit for all connections cannot be set on a listening socket. Each connection is checked instead.
     NotLimited {
         /// The socket.
         listener: SocketAddr,
-        /// Which.
+        /// The limit.
         limit: ArrivalLimit,
-        /// Why, in the words of the system.
+        /// The system's error.
         error: String,
     },
-    /// Nothing is known of this host's addresses: there is no thread for it.
+    /// This host's addresses are unknown: the system has no thread to read them.
     HostUnknown {
-        /// Why, in the words of the system.
+        /// The system's error.
         error: String,
     },
-    /// The kernel does not tell of this host's addresses. Tried again every second.
+    /// The kernel does not report this host's addresses. Tried again every second.
     HostUnheard {
-        /// Why, in the words of the system.
+        /// The system's error.
         error: String,
     },
-    /// The kernel told of more changes of this host's addresses than fit in the socket; all of them are asked for.
+    /// Changes of this host's addresses overflowed the socket; all addresses are read again.
     HostMissed,
 }
 
-/// A limit for all connections that come in.
+/// A limit for all incoming connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArrivalLimit {

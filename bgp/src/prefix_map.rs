@@ -1,4 +1,4 @@
-//! An ordered map by prefix whose copies share what they have in common.
+//! An ordered, persistent map by prefix: copies share their common branches.
 //!
 //! ```text
 //!  before ──► 192.0.2.?        192.0.2.? ◄── after: before, with 192.0.2.35 inserted
@@ -9,12 +9,12 @@
 //!              .33 .34          .33 .34 .35
 //! ```
 //!
-//! A copy costs nothing, a change copies the branches from the root to its place unless nobody else has them, and the
-//! difference of two versions is found without a look at what they share. So one change among 100,000 prefixes costs
-//! little more than one among ten, however many sessions hold the map.
+//! A copy takes constant time. A change copies the shared branches from the root to its place. The difference of two
+//! versions skips the shared branches. So one change among 100,000 prefixes costs little more than one among ten, with
+//! any number of sessions that hold the map.
 //!
-//! It is a radix tree over hexadecimal digits. A branch stands only where prefixes differ, so the same prefixes always make
-//! the same tree, whatever was in it before.
+//! It is a radix tree over hexadecimal digits. Branches exist only where prefixes differ, so the same prefixes always
+//! make the same tree, independent of earlier contents.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -28,7 +28,7 @@ use ipnet::IpNet;
 pub struct PrefixMap<V> {
     root: Option<Node<V>>,
     len: usize,
-    /// How many of the prefixes have bits behind their length.
+    /// The number of prefixes with bits behind their length.
     untruncated: usize,
 }
 
@@ -38,13 +38,13 @@ enum Node<V> {
     Branch(Arc<Branch<V>>),
 }
 
-/// Two prefixes or more that have the same digits before `at`, and not all the same one there.
+/// Two or more prefixes with equal digits before `at`, and different ones there.
 #[derive(Clone)]
 struct Branch<V> {
     at: u8,
-    /// Which digits there are, a bit each.
+    /// The set of digits, a bit each.
     digits: u16,
-    /// What is below each of them, in their order.
+    /// The nodes below the digits, in their order.
     below: Vec<Node<V>>,
 }
 
@@ -54,12 +54,12 @@ impl<V> PrefixMap<V> {
         Self { root: None, len: 0, untruncated: 0 }
     }
 
-    /// How many prefixes there are.
+    /// The number of prefixes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the map has no prefix.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -95,7 +95,7 @@ impl<V> PrefixMap<V> {
         self.iter().map(|(_, value)| value)
     }
 
-    /// Whether both are one version.
+    /// Whether both maps are the same version.
     #[cfg(test)]
     pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
         match (&self.root, &other.root) {
@@ -133,7 +133,7 @@ impl<V: Clone> PrefixMap<V> {
 
     /// Removes `prefix`, and returns its value.
     pub fn remove(&mut self, prefix: &IpNet) -> Option<V> {
-        // First a look: a search that finds nothing must not copy what is shared.
+        // Search first: a search without a result must not copy shared branches.
         let value = self.get(prefix)?.clone();
         self.len -= 1;
         self.untruncated -= usize::from(prefix.trunc() != *prefix);
@@ -151,28 +151,28 @@ impl<V: Clone> PrefixMap<V> {
 }
 
 impl<V: PartialEq> PrefixMap<V> {
-    /// What is different in `newer`, in the order of the prefixes. Takes O(changes · log n) when one of the two was made
-    /// from the other, or both from a third; at most O(n) for any two.
+    /// The differences of `newer`, in the order of the prefixes. Takes O(changes · log n) if one map was made from the
+    /// other, or both from a third; at most O(n) for any two.
     pub fn diff<'a>(&'a self, newer: &'a Self) -> Diff<'a, V> {
         Diff { old: Ahead::of(&self.root), new: Ahead::of(&newer.root) }
     }
 }
 
-/// One difference between two maps: what became of a prefix.
+/// One difference between two maps: a prefix with its old and new value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<'a, V> {
     /// The prefix.
     pub prefix: IpNet,
-    /// Its value in the older map; `None`: it is new.
+    /// The value in the older map; `None`: the prefix is new.
     pub old: Option<&'a V>,
-    /// Its value in the newer map; `None`: it is gone.
+    /// The value in the newer map; `None`: the prefix is gone.
     pub new: Option<&'a V>,
 }
 
 /// The iterator of [`PrefixMap::diff`].
 ///
-/// Both trees are walked in order and side by side. A branch that stands next on both sides is the same prefixes with
-/// the same values, so it is passed over; else the one nearer to its root is taken apart.
+/// Both trees are walked in order and side by side. If both sides are at the same branch, it is skipped; otherwise the
+/// branch nearer to its root is opened.
 #[derive(Debug, Clone)]
 pub struct Diff<'a, V> {
     old: Ahead<'a, V>,
@@ -244,7 +244,7 @@ impl<'a, V> Iterator for Iter<'a, V> {
 
 impl<V> ExactSizeIterator for Iter<'_, V> {}
 
-/// What an ordered walk has ahead of it: what is left of each branch that it is in, the innermost last. None of them is empty.
+/// The rest of an ordered walk: the remaining nodes of each open branch, the innermost last. None of them is empty.
 struct Ahead<'a, V>(Vec<&'a [Node<V>]>);
 
 impl<'a, V> Ahead<'a, V> {
@@ -256,7 +256,7 @@ impl<'a, V> Ahead<'a, V> {
         self.0.last().and_then(|left| left.first())
     }
 
-    /// Passes the next one over.
+    /// Skips the next node.
     fn pass(&mut self) {
         if let Some(left) = self.0.last_mut() {
             *left = left.get(1..).unwrap_or_default();
@@ -266,7 +266,7 @@ impl<'a, V> Ahead<'a, V> {
         }
     }
 
-    /// Takes `next`, the branch that is next, apart.
+    /// Opens `next`, the next branch.
     fn open(&mut self, next: &'a Branch<V>) {
         self.pass();
         self.0.push(&next.below);
@@ -286,7 +286,7 @@ impl<V> fmt::Debug for Ahead<'_, V> {
 }
 
 impl<V> Node<V> {
-    /// The prefix and its value, if it is no branch.
+    /// The prefix and its value; `None` for a branch.
     fn entry(&self) -> Option<(&IpNet, &V)> {
         match self {
             Self::Entry(prefix, value) => Some((prefix, value)),
@@ -305,13 +305,13 @@ impl<V> Node<V> {
         }
     }
 
-    /// Of the prefixes below one that has as many digits in common with `prefix` as any.
+    /// A prefix below this node with the most digits in common with `prefix`.
     fn nearest(&self, prefix: &IpNet) -> &IpNet {
         let mut node = self;
         loop {
             match node {
                 Self::Entry(found, _) => return found,
-                // Without its digit, all of them differ there at the latest.
+                // Without its digit, all of them differ there at the latest, so any will do.
                 Self::Branch(branch) => node = &branch.below[branch.slot(prefix).unwrap_or(0)],
             }
         }
@@ -319,7 +319,7 @@ impl<V> Node<V> {
 }
 
 impl<V: Clone> Node<V> {
-    /// The value of a prefix, to be changed.
+    /// The mutable value of a prefix.
     fn value_mut(&mut self, prefix: &IpNet) -> Option<&mut V> {
         let mut node = self;
         loop {
@@ -337,7 +337,7 @@ impl<V: Clone> Node<V> {
     fn add(&mut self, at: u8, prefix: IpNet, value: V) {
         match self {
             Self::Branch(shared) if shared.at < at => {
-                // The nearest one was found below its digit here, so there is something.
+                // The nearest prefix was found below this digit, so the slot exists.
                 let (Ok(slot) | Err(slot)) = shared.slot(&prefix);
                 Arc::make_mut(shared).below[slot].add(at, prefix, value);
             }
@@ -371,7 +371,7 @@ impl<V: Clone> Node<V> {
 }
 
 impl<V> Branch<V> {
-    /// Where the digit of `prefix` is in `below`, or where it would be.
+    /// The index in `below` of the digit of `prefix`, or the index to insert it at.
     fn slot(&self, prefix: &IpNet) -> Result<usize, usize> {
         let digit = 1 << digit(prefix, self.at);
         let slot = (self.digits & (digit - 1)).count_ones() as usize;
@@ -388,8 +388,8 @@ impl<V> Branch<V> {
     }
 }
 
-/// The digits of a prefix: 0 is its family, then come those of its address, then the two of its length. So prefixes that are
-/// ordered by their digits are in their order.
+/// A digit of a prefix: first its family, then those of its address, then the two of its length. So the order of the
+/// digits is the order of the prefixes.
 fn digit(prefix: &IpNet, at: u8) -> u8 {
     const LOW: u8 = 0xf;
     let nibble = |byte: u8, odd: bool| if odd { byte & LOW } else { byte >> 4 };
@@ -440,7 +440,7 @@ impl<V: PartialEq> PartialEq for PrefixMap<V> {
 impl<V: Eq> Eq for PrefixMap<V> {}
 
 impl<V: Clone> FromIterator<(IpNet, V)> for PrefixMap<V> {
-    /// Of two values for one prefix the last counts.
+    /// The last of several values for one prefix counts.
     fn from_iter<T: IntoIterator<Item = (IpNet, V)>>(entries: T) -> Self {
         let mut map = Self::new();
         map.extend(entries);

@@ -1,5 +1,4 @@
-//! What a host wants to announce: prefixes and the attributes they travel with, before any session has added
-//! its AS path and next hop.
+//! Desired routes: prefixes and their attributes, before a session adds its AS path and next hop.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,9 +10,9 @@ use serde::Serialize;
 use crate::prefix_map::PrefixMap;
 use crate::wire::{Community, ExtendedCommunity, Family, LargeCommunity};
 
-/// The whole desired set of a peer. Versions of it share what they have in common, so the caller keeps one, changes it,
-/// and gives each peer a clone. Prefixes with equal attributes share one [`Arc`], which keeps ten thousand of them small;
-/// they are packed by value, so sharing is never needed for correctness.
+/// The whole desired set of a peer. Versions share their common branches, so the caller keeps one, changes it, and
+/// gives each peer a clone. Prefixes with equal attributes should share one [`Arc`], to save memory; UPDATEs are packed
+/// by value, so correctness does not depend on it.
 pub type Routes = PrefixMap<Arc<RouteAttributes>>;
 
 /// The part of a route's attributes that does not depend on the session.
@@ -21,7 +20,7 @@ pub type Routes = PrefixMap<Arc<RouteAttributes>>;
 /// ORIGIN is always IGP: nodes that announce the same prefix must agree in it, or ECMP breaks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 pub struct RouteAttributes {
-    /// How many more times our ASN is put in front of the AS path. Ignored on iBGP sessions.
+    /// The number of extra times that our ASN is prepended to the AS path. Ignored on iBGP sessions.
     pub as_path_prepend: u8,
     /// MULTI_EXIT_DISC; `None`: not sent.
     pub med: Option<u32>,
@@ -31,7 +30,7 @@ pub struct RouteAttributes {
     pub communities: BTreeSet<Community>,
     /// Extended communities (RFC 4360), besides the link bandwidth.
     pub extended_communities: BTreeSet<ExtendedCommunity>,
-    /// Link bandwidth in octets per second: routers that weigh their paths by it split traffic in its proportion.
+    /// Link bandwidth in octets per second: routers with weighted ECMP split traffic in its proportion.
     pub link_bandwidth: Option<u64>,
     /// Large communities (RFC 8092).
     pub large_communities: BTreeSet<LargeCommunity>,
@@ -39,7 +38,7 @@ pub struct RouteAttributes {
     pub next_hop: Option<IpAddr>,
 }
 
-/// Next hops by address family; `None`: there is none, and nothing of that family can be announced.
+/// Next hops by address family; `None`: routes of that family cannot be announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 pub struct NextHops {
     /// For IPv4 prefixes.
@@ -60,7 +59,7 @@ impl NextHops {
         }
     }
 
-    /// These, and where there is none, those of `other`.
+    /// These next hops, and those of `other` for a missing family.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self { v4: self.v4.or(other.v4), v6: self.v6.or(other.v6) }

@@ -6,18 +6,18 @@ use std::sync::Arc;
 /// The longest key that the kernel takes, for TCP MD5 (TCP_MD5SIG_MAXKEYLEN) and for TCP-AO (TCP_AO_MAXKEYLEN).
 const LONGEST: usize = 80;
 
-/// A key of 1 to 80 octets that both ends of a session share. It can be compared and handed to the kernel, and that is
-/// all: its `Debug` has no octet of it, and there is no `Display`.
+/// A key of 1 to 80 octets that both ends of a session share. It can only be compared and handed to the kernel: its
+/// `Debug` shows no octet of it, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<[u8]>);
 
-/// Why something is no key.
+/// The reason why octets are not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Nothing at all: the kernel would take it as "no key".
+    /// No octets: the kernel would take that as "no key".
     #[error("it is empty")]
     Empty,
-    /// Its length in octets.
+    /// Too long; the length in octets.
     #[error("it has {0} bytes, and the kernel takes {LONGEST} at most")]
     TooLong(usize),
 }

@@ -1,7 +1,7 @@
-//! Time as a number, so that it can be handed in, written down and simulated.
+//! Time as a number, so that it can be an argument, be stored and be simulated.
 //!
-//! The core never reads a clock. Whoever drives a machine reads CLOCK_MONOTONIC once for each input, with `net::clock` or
-//! by other means, and hands the reading in.
+//! The core never reads a clock. The driver of a machine reads CLOCK_MONOTONIC once for each input, for example with
+//! `net::clock`, and hands the reading in.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// A reading of the monotonic clock, in nanoseconds: up to 584 years.
 ///
-/// Where it comes from CLOCK_MONOTONIC it is the time since the boot, which every process of the host shares and which
-/// `execve` does not reset. Two readings may be compared only if they come from the same boot. The arithmetic is that of
-/// [`std::time::Instant`], but it stops at either end of the range where that panics.
+/// A reading of CLOCK_MONOTONIC is the time since the boot. All processes of the host share it, and `execve` does not
+/// reset it. Only readings of the same boot may be compared. The arithmetic is that of [`std::time::Instant`], but it
+/// saturates where that panics.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Instant(u64);
@@ -22,7 +22,7 @@ impl Instant {
     /// The boot; in a simulation, its beginning.
     pub const BOOT: Self = Self(0);
 
-    /// So many nanoseconds after the boot.
+    /// The time `nanoseconds` after the boot.
     pub const fn from_nanos(nanoseconds: u64) -> Self {
         Self(nanoseconds)
     }
@@ -32,7 +32,7 @@ impl Instant {
         self.0
     }
 
-    /// From `earlier` until now; zero if that is later.
+    /// The time from `earlier` to `self`; zero if `earlier` is later.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -1,4 +1,4 @@
-//! Where a peer is, how far away it may be, and what signs the connection with it; `net` makes sockets that are so.
+//! The address of a peer, its distance, and the signature of its connection; `net` sets these on sockets.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
@@ -9,34 +9,32 @@ use crate::secret::Secret;
 use crate::wire::Peering;
 use crate::wire::iana::notification::HOLD_TIMER_EXPIRED;
 
-/// Where a peer is.
+/// The address of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress {
     /// Its address and the port that we dial. It may connect to us from any port.
     pub remote: SocketAddr,
-    /// The local address that we dial from; `None`: what the route says.
+    /// The local address that we dial from; `None`: the source address of the route.
     pub source: Option<IpAddr>,
 }
 
-/// Where a peer is, and what the sockets of its connections are told. A [`PeerAddress`] turns into one with nothing
-/// else set.
+/// The address of a peer, and the options of its sockets. A [`PeerAddress`] converts into one without options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transport {
-    /// Where it is.
+    /// The address.
     pub address: PeerAddress,
-    /// The interface that its packets leave and enter by (SO_BINDTODEVICE); `None`: any.
+    /// The interface of its packets, in both directions (SO_BINDTODEVICE); `None`: any.
     pub interface: Option<String>,
-    /// How far away it may be.
+    /// The distance that the peer may have.
     pub reach: Reach,
-    /// What its segments are signed with; `None`: they are not. A peer with a key is never talked to without it: where
-    /// the kernel does not take the key, there is no session.
+    /// The signature of its segments; `None`: unsigned. A peer with a key never has a session without it: if the kernel
+    /// rejects the key, there is no session.
     pub authentication: Option<Authentication>,
-    /// When a connection whose bytes are not acknowledged is given up (TCP_USER_TIMEOUT); `None`: the kernel's 15
-    /// minutes or so. One shorter than the Send Hold Timer takes the word from it.
+    /// The time without an acknowledgement after which the kernel ends the connection (TCP_USER_TIMEOUT); `None`: the
+    /// kernel's default, about 15 minutes. If it is shorter than the Send Hold Timer, it fires first.
     pub user_timeout: Option<Duration>,
-    /// The most that one segment holds, in bytes, 88 to 32,767 (TCP_MAXSEG); `None`: what the first link of the path
-    /// allows. Of connections that come in the kernel agrees on it before the peer is known: there the least of all
-    /// peers holds.
+    /// The maximum segment size in bytes, 88 to 32,767 (TCP_MAXSEG); `None`: that of the first link of the path. On
+    /// incoming connections the kernel negotiates it before the peer is known: there the least of all peers applies.
     pub segment_size: Option<u16>,
 }
 
@@ -53,15 +51,15 @@ impl From<PeerAddress> for Transport {
     }
 }
 
-/// How far away a peer may be.
+/// The distance that a peer may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
     /// An eBGP peer is on the same link, an iBGP peer anywhere.
     #[default]
     ByPeering,
-    /// At most so many hops; 1 is the same link.
+    /// At most this number of hops; 1 is the same link.
     Multihop(NonZeroU8),
-    /// At most so many hops, and the packets prove it: both sides send with TTL 255 (GTSM, RFC 5082). 1 is the same
+    /// At most this number of hops, proved by the TTL: both sides send with TTL 255 (GTSM, RFC 5082). 1 is the same
     /// link.
     TtlSecurity(NonZeroU8),
 }
@@ -75,7 +73,7 @@ impl Reach {
         }
     }
 
-    /// The lowest TTL that is let in; 0: any.
+    /// The lowest TTL that is accepted; 0: any.
     #[cfg(feature = "net")]
     pub(crate) fn min_ttl(self) -> u8 {
         match self {
@@ -86,24 +84,28 @@ impl Reach {
 }
 
 impl Transport {
-    /// What an operator should look at when a connection failed in a way that `Self` may be the cause of.
+    /// The hint for the operator when these settings may be the cause of a failed connection.
     pub fn hint(&self, peering: Peering, reason: &DownReason) -> Option<String> {
         let one_hop = self.reach.ttl(peering) == 1;
         let is_silence = match reason {
-            // ICMP says that the TTL ran out, and the kernel says this.
+            // The kernel reports an ICMP time exceeded as this error.
             DownReason::DialFailed(DialError::NoRoute) | DownReason::Closed(CloseReason::NoRoute)
                 if one_hop =>
             {
-                return Some("is it up? If it is not on this link, set `multihop` on both sides".to_owned());
+                return Some(
+                    "is the router up? If it is not on this link, set `multihop` on both sides".to_owned(),
+                );
             }
             DownReason::DialFailed(error) => error.is_silence(),
             DownReason::Closed(reason) => reason.is_silence(),
-            // It lets the handshake pass, and then drops what has not come with TTL 255.
+            // The router accepts the handshake, and then drops packets without TTL 255.
             DownReason::Sent(notification) | DownReason::Received(notification)
                 if notification.code == HOLD_TIMER_EXPIRED
                     && !matches!(self.reach, Reach::TtlSecurity(_)) =>
             {
-                return Some("is it up? If it wants TTL security, set `ttl_security` here too".to_owned());
+                return Some(
+                    "is the router up? If it wants TTL security, set `ttl_security` here too".to_owned(),
+                );
             }
             DownReason::Received(_)
             | DownReason::Sent(_)
@@ -123,14 +125,14 @@ impl Transport {
                 "no answer: `ttl_security` must be set on both sides with the same number of hops, or a firewall"
             }
             (None, Reach::ByPeering | Reach::Multihop(_)) => {
-                "no answer: is it up, does it want a password or TTL security, is there a firewall?"
+                "no answer: is the router up, does it want a password or TTL security, is there a firewall?"
             }
         };
         Some(text.to_owned())
     }
 }
 
-/// What the segments of a connection are signed with.
+/// The signature of a connection's segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authentication {
     /// TCP MD5 (RFC 2385).
@@ -148,11 +150,11 @@ pub struct AoKey {
     pub send_id: u8,
     /// RecvID: the peer has it as its send id.
     pub receive_id: u8,
-    /// What makes the MAC.
+    /// The algorithm of the MAC.
     pub algorithm: AoAlgorithm,
 }
 
-/// What makes a MAC: the two that RFC 5926 demands.
+/// The algorithm of a MAC: the two that RFC 5926 requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AoAlgorithm {
     /// HMAC-SHA-1-96.
@@ -194,8 +196,9 @@ mod tests {
         let signed = Transport { authentication: Some(key), ..plain.clone() };
         let far = Transport { reach: Reach::Multihop(hops(3)), ..plain.clone() };
         let near = Transport { reach: Reach::TtlSecurity(hops(1)), ..plain.clone() };
-        let off_link = "is it up? If it is not on this link, set `multihop` on both sides";
-        let any = "no answer: is it up, does it want a password or TTL security, is there a firewall?";
+        let off_link = "is the router up? If it is not on this link, set `multihop` on both sides";
+        let any =
+            "no answer: is the router up, does it want a password or TTL security, is there a firewall?";
         let key = "no answer: wrong or missing TCP MD5 or TCP-AO password on either side, or a firewall";
         let ttl =
             "no answer: `ttl_security` must be set on both sides with the same number of hops, or a firewall";

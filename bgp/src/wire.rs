@@ -8,19 +8,18 @@
 //! ```
 //!
 //! Everything here is a pure function of its arguments. Any input decodes or is refused with a
-//! [`DecodeError`] that knows its NOTIFICATION; none makes it panic or allocate more than a small multiple
-//! of the input. Errors inside an UPDATE that leave the session usable are contained as RFC 7606 tells
-//! (see [`Update::action`]).
+//! [`DecodeError`] that knows its NOTIFICATION; no input causes a panic or allocates more than a small multiple of its
+//! length. Errors inside an UPDATE that leave the session usable are contained as in RFC 7606 (see [`Update::action`]).
 //!
 //! | to change | look at |
 //! | --- | --- |
 //! | a number that IANA assigned | [`iana`] |
-//! | where a message ends, header checks | [`next_frame`] |
+//! | message boundaries, header checks | [`next_frame`] |
 //! | OPEN, capabilities, roles | [`Open`], [`Capability`], [`Role`] |
-//! | UPDATE, what is done about a bad one | [`Update`], [`Attribute`], [`ErrorAction`] |
-//! | which next hop can be a host's | [`is_host`] |
-//! | which error is which NOTIFICATION | [`DecodeError::notification`] |
-//! | how a NOTIFICATION reads | [`Notification`] |
+//! | UPDATE, the handling of a malformed one | [`Update`], [`Attribute`], [`ErrorAction`] |
+//! | addresses that can be a next hop | [`is_host`] |
+//! | the NOTIFICATION for an error | [`DecodeError::notification`] |
+//! | the text of a NOTIFICATION | [`Notification`] |
 
 mod as_path;
 mod attribute;

@@ -23,7 +23,7 @@ use vipcast_bgp::net::clock;
 /// More than anything here takes, on a busy machine too.
 const SOON: Duration = Duration::from_secs(30);
 
-/// An address of loopback that no other test has, in no other run of them either.
+/// An address of loopback that no other test has, also not in another run.
 fn address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
@@ -151,7 +151,7 @@ fn two_drivers_come_up_with_the_timers_of_both() {
         });
         assert_eq!(report.status.detection_time, Some(Duration::from_millis(detection)));
         assert!(iana::SOURCE_PORTS.contains(&report.source_port));
-        // Whoever began first was refused until the other listened.
+        // The side that began first was refused until the other listened.
         assert_eq!((report.send_error, report.discarded.total()), (None, 0));
     }
 }
@@ -337,7 +337,7 @@ fn an_address_or_an_interface_that_is_not_there_is_told_and_costs_nobody_else() 
     assert!(ports[0] != ports[1] && ports[1] != ports[2] && ports[0] != ports[2], "{ports:?}");
 }
 
-/// Only one IPv6 address is sure to be there, so these sessions talk to themselves; what is tried is the sockets.
+/// Only one IPv6 address surely exists, so these sessions talk to themselves; the test is about the sockets.
 #[test]
 fn ipv6_and_multihop_packets_pass() {
     let (bfd, _events) =

@@ -62,7 +62,7 @@ fn packets_come_and_go_without_an_allocation() {
         assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", counted());
         std::thread::sleep(Duration::from_millis(10));
     };
-    // The time in which nothing else happens in this process is what is measured.
+    // Only the time in which nothing else happens in this process is measured.
     let allocated = ALLOCATIONS.load(Ordering::Relaxed);
     std::thread::sleep(Duration::from_secs(1));
     let allocated = ALLOCATIONS.load(Ordering::Relaxed) - allocated;

@@ -1,5 +1,5 @@
-//! Messages of real routers through the codec: none may make it panic, all must agree with what another
-//! decoder saw, and go back to the same octets or differ for a reason on the list.
+//! Messages of real routers through the codec: none may cause a panic; all must agree with the result of another
+//! decoder, and encode to the same octets or differ for a reason on the list.
 //!
 //! `VIPCAST_CORPUS` names a file with one JSON object a line: `hex`, the message with its header, and, for
 //! some, `json`, how ExaBGP decodes it. Without it the test says so and is skipped.
@@ -123,7 +123,7 @@ fn check_same_value(message: &Message, again: &[u8], ctx: SessionContext, place:
     let mut expected = message.clone();
     let mut got = Message::decode(again, &ctx);
     if let (Message::Update(expected), Ok(Message::Update(got))) = (&mut expected, &mut got) {
-        // What was left out is missing now, which is one more thing to be said about it.
+        // A left-out attribute is now also missing, which is one more error.
         expected.malformed.clear();
         got.malformed.clear();
         expected.attributes.sort_by_key(Attribute::code);
@@ -258,7 +258,7 @@ fn nlri(routes: &Value) -> Vec<IpNet> {
         .collect()
 }
 
-// What may change, done to the octets of the original without the help of the codec.
+// The allowed changes, applied to the original octets without the codec.
 
 /// `frame` as it would be in canonical form, and which steps changed something.
 fn normalize(frame: &[u8], message: &Message) -> (Vec<u8>, Vec<Reason>) {

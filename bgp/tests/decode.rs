@@ -5,7 +5,7 @@ mod json;
 #[path = "../examples/decode/lines.rs"]
 mod lines;
 
-/// What comes out for `input` with `options`.
+/// The output for `input` with `options`.
 fn decode(options: &[&str], input: &[u8]) -> String {
     let context = lines::context(options.iter().map(|option| (*option).to_owned())).expect("known options");
     let mut output = Vec::new();

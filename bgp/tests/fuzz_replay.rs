@@ -1,6 +1,6 @@
 //! The fuzz targets with nothing installed: every saved input once, then mutations of them from a fixed seed.
 //!
-//! | variable | what |
+//! | variable | meaning |
 //! | --- | --- |
 //! | `VIPCAST_FUZZ_EXECUTIONS` | mutations per target, 3,000 by default |
 //! | `VIPCAST_FUZZ_SEED` | another sequence of mutations |

@@ -1,5 +1,5 @@
-//! A speaker among peers and strangers that mean it no good, over loopback: the session beside them does not notice,
-//! and what they cost comes back.
+//! A speaker among hostile peers and strangers, over loopback: another session is not affected, and the memory and
+//! descriptors come back.
 //!
 //! One test in a process of its own, because it counts the descriptors and the memory of the process.
 
@@ -24,8 +24,8 @@ use support::{PATIENCE, RAW_AS, Raw, config, encode, open};
 
 /// A KEEPALIVE is due every second, at most 25 % early (hold time 3 s); how late the machine itself is comes on top.
 const LATEST: Duration = Duration::from_millis(1500);
-/// What may stay behind, in KiB. 50,000 sets of attributes are queued for the peer that does not read, a few MiB, and the
-/// allocator keeps what is freed below what is in use.
+/// The memory that may stay in use, in KiB. 50,000 sets of attributes are queued for the peer that does not read, a few
+/// MiB, and the allocator keeps freed memory below memory in use.
 const REMAINS: u64 = 8 * 1024;
 const US: [u8; 4] = [127, 3, 0, 1];
 const OUR_AS: u32 = 65001;
@@ -110,7 +110,7 @@ async fn hostile_peers_and_strangers_do_not_delay_a_keepalive_and_leave_nothing(
     // The stream of events must be read.
     let reader = tokio::spawn(async move { while events.recv().await.is_some() {} });
     let mut peer = |remote: SocketAddr, mode, hold| {
-        // What one reads nothing of may all fit into the kernel's buffer: then it is the kernel that must give up.
+        // All unread bytes may fit into the kernel's buffer: then the kernel must give up.
         let user_timeout = Some(Duration::from_secs(u64::from(hold) * 2 + 1));
         let transport = Transport {
             user_timeout,
@@ -167,7 +167,7 @@ async fn hostile_peers_and_strangers_do_not_delay_a_keepalive_and_leave_nothing(
         }
     }
     let flapped = begin.elapsed();
-    // And 200 come whom nobody knows, and stay for as long as they may.
+    // And 200 strangers come, and stay as long as they may.
     let mut strangers = Vec::new();
     for n in 0..200 {
         strangers.push(Raw::dial([127, 3, 1, n], here).await.stream);

@@ -42,7 +42,7 @@ impl Node {
         Self { ip: ip.into(), speaker, events, notices, listens }
     }
 
-    /// What was noticed until now.
+    /// The notices until now.
     fn noticed(&mut self) -> Vec<Notice> {
         std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
     }
@@ -191,7 +191,7 @@ async fn nothing_changes_where_nobody_reads_the_notices() {
     assert_eq!(Raw::dial([127, 1, 42, 2], address).await.receive().await, None, "a stranger");
 }
 
-/// A KEEPALIVE at least every second, whatever the neighbours do.
+/// A KEEPALIVE at least every second, no matter how the neighbours behave.
 async fn keepalives_are_on_time(mut raw: Raw, until: Duration) {
     let begin = Instant::now();
     let mut last = begin;
@@ -276,7 +276,7 @@ async fn a_peer_that_sends_a_byte_a_second_is_given_up() {
     assert!(matches!(status.last_down, Some((DownReason::Sent(_), _))), "{status:?}");
 }
 
-/// If it was us who slept, what the peer sent in time still counts.
+/// If this process slept, data that the peer sent in time still counts.
 #[test]
 fn a_process_that_was_stopped_longer_than_the_hold_time_keeps_its_sessions() {
     use std::io::{Read as _, Write as _};

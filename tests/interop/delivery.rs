@@ -218,6 +218,9 @@ fn roles(lab: &Lab, kind: RouterKind) -> Result<()> {
     wait_logged(
         lab,
         &node,
-        &["no session", "it is `provider`, which does not go with `role: provider`: write `role: customer`"],
+        &[
+            "no session",
+            "the router is `provider`, which does not go with `role: provider`: write `role: customer`",
+        ],
     )
 }

@@ -244,11 +244,8 @@ fn wrong_as(lab: &Lab) -> Result<()> {
         link.v4(&other)?
     );
     let node = Node::start(lab, &pair.edge, &config(&peers))?;
-    pair.wait_logged(
-        &node,
-        &["peer=tor ", "it has another `remote-as` configured for us than our local_as 65001"],
-    )?;
-    pair.wait_logged(&node, &["peer=other ", "it is AS 65000, not the peer_as 65009 that is configured here"])
+    pair.wait_logged(&node, &["peer=tor ", "the router's `remote-as` for us is not our local_as 65001"])?;
+    pair.wait_logged(&node, &["peer=other ", "the router is AS 65000, not our configured peer_as 65009"])
         .map(drop)
 }
 

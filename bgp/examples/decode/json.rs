@@ -1,5 +1,5 @@
-//! How messages and errors show as JSON. Values come from the codec's own serialisation; this adds names, and puts
-//! what it nests under a variant's name side by side.
+//! Messages and errors as JSON. Values come from the codec's own serialisation; this module adds names, and flattens
+//! the objects that it nests under a variant's name.
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -20,7 +20,7 @@ pub(crate) fn message(message: &Message) -> Result<String, Error> {
     })
 }
 
-/// Why there is none, and what to answer.
+/// A decode error and its NOTIFICATION.
 pub(crate) fn error(error: &DecodeError) -> Result<String, Error> {
     to_string(&ErrorView {
         error: error.to_string(),
@@ -28,7 +28,7 @@ pub(crate) fn error(error: &DecodeError) -> Result<String, Error> {
     })
 }
 
-/// On one line.
+/// A value as JSON on one line.
 pub(crate) fn to_string(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value)
 }
@@ -144,7 +144,7 @@ struct NotificationView {
     /// The shutdown communication (RFC 9003).
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// What a Hard Reset carries (RFC 8538).
+    /// The NOTIFICATION inside a Hard Reset (RFC 8538).
     #[serde(skip_serializing_if = "Option::is_none")]
     inside: Option<Box<Self>>,
 }
@@ -162,7 +162,7 @@ impl NotificationView {
         view
     }
 
-    /// One level only, however deep a stranger nests them.
+    /// One level only, at any depth of nesting.
     fn without_inside(notification: &Notification) -> Self {
         let Notification { code, subcode, ref data } = *notification;
         Self {
@@ -181,7 +181,7 @@ struct UnknownView {
     code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'static str>,
-    /// Of an attribute.
+    /// The flags of an attribute.
     #[serde(skip_serializing_if = "Option::is_none")]
     flags: Option<Vec<&'static str>>,
     data: String,
@@ -200,7 +200,7 @@ impl Named {
         Self::variant(capability)
     }
 
-    /// Of an enum, which serialises as `"name"` or `{"name": value}`.
+    /// The variant of an enum, which serialises as `"name"` or `{"name": value}`.
     fn variant(variant: &impl Serialize) -> Result<Self, Error> {
         let variant = serde_json::to_value(variant)?;
         let inner = variant.as_object().and_then(|object| object.iter().next());

@@ -1,4 +1,4 @@
-//! Lines in, lines out; nothing that a line holds ends the program.
+//! Lines in, lines out; no line can end the program.
 
 use std::io::{self, BufRead, Read as _, Write};
 
@@ -7,10 +7,10 @@ use vipcast_bgp::wire::{AsWidth, Message, Peering, SessionContext};
 
 use crate::json;
 
-/// The longest line, in octets: many times what a message takes.
+/// The longest line, in octets: many times the length of a message.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// How the command line wants messages read; `None` when it asks for something else.
+/// The session context of the command line; `None` for other arguments.
 pub(crate) fn context(arguments: impl Iterator<Item = String>) -> Option<SessionContext> {
     let mut context = SessionContext::external();
     for argument in arguments {
@@ -58,7 +58,7 @@ struct NotHexadecimal {
     line: u64,
 }
 
-/// The next line, `None` behind the last. Of one that is too long the rest is read and forgotten.
+/// The next line, `None` behind the last. The rest of a line that is too long is dropped.
 fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut line)?;
@@ -71,7 +71,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(line))
 }
 
-/// The octets of a line up to a comment; none for a line without any.
+/// The octets of a line up to a comment; empty for a line without octets.
 fn octets(line: &[u8]) -> Result<Vec<u8>, String> {
     if u64::try_from(line.len()).is_ok_and(|length| length > MAX_LINE) {
         return Err(format!("the line is longer than {MAX_LINE} octets"));

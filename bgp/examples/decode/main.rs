@@ -1,14 +1,15 @@
-//! Decodes BGP messages: one in hexadecimal a line in, header included, one JSON object a line out.
+//! Decodes BGP messages: each input line is one message in hexadecimal, header included; each output line is one JSON
+//! object.
 //!
 //! ```text
 //! echo ffffffffffffffffffffffffffffffff001304 | cargo run -p vipcast-bgp --example decode
 //! {"type":"keepalive"}
 //! ```
 //!
-//! Blanks between octets do not matter; empty lines and what follows `#` are skipped. Options settle what a message
-//! itself does not say: `--as2` for AS numbers of two octets, `--ibgp` for a peer in our own AS. What cannot be
-//! decoded shows as `error` with the NOTIFICATION that answers it, what RFC 7606 contains as `malformed` with the
-//! action taken. A line that is not hexadecimal is an error with its number, and the next one is read.
+//! Blanks between octets, empty lines and comments after `#` are skipped. Options give the context that a message does
+//! not have: `--as2` for AS numbers of two octets, `--ibgp` for a peer in our own AS. A message that cannot be decoded
+//! shows as `error` with its NOTIFICATION, a malformed attribute (RFC 7606) as `malformed` with its handling. A line
+//! that is not hexadecimal is an error with its number, and decoding goes on with the next.
 
 mod json;
 mod lines;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     };
     match lines::decode(io::stdin().lock(), io::stdout().lock(), context) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has seen enough.
+        // The reader of our output has closed it.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => complain(&format!("decode: {error}")),
     }

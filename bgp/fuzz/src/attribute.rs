@@ -88,7 +88,7 @@ fn contained(beside: &Update, alone: Result<Update, DecodeError>, raw: &Raw<'_>,
     }
 }
 
-/// Encoded again it is what it was, with the flags of its type and the shorter of the two lengths.
+/// Encoding restores the attribute, with the flags of its type and the shorter of the two lengths.
 fn goes_back(attribute: &Attribute, raw: &Raw<'_>, ctx: SessionContext) {
     let update = Update { attributes: vec![attribute.clone()], ..Update::default() };
     let encoded = Message::Update(update).encode(&ctx).expect("it came in like that");

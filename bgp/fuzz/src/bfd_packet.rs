@@ -1,4 +1,4 @@
-//! A BFD packet: dropped by the rule that it breaks, and else the same octets again.
+//! A BFD packet: dropped by the rule that it breaks, or encoded to the same octets again.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -45,7 +45,7 @@ fn broken_rule(data: &[u8]) -> Option<Discard> {
     rules.into_iter().find(|(broken, _)| *broken).map(|(_, discard)| discard)
 }
 
-/// A session is found by what the packet knows of it, and never by a packet that went another way.
+/// A session is found by the packet's discriminator or path, and never by a packet of another path.
 fn find(packet: &Packet) {
     let path = Path { remote: REMOTE, local: None, interface: Some(7), hops: Hops::Single };
     let here =

@@ -1,7 +1,7 @@
-//! A BFD session, driven with packets, time, configurations and a goodbye.
+//! A BFD session, driven with packets, time, configurations and a stop.
 //!
 //! ```text
-//!   input ─► settings, then one Op after another ─► Input ─► Session ─► Output ─► Bench: what holds, always
+//!   input ─► settings, then one Op after another ─► Input ─► Session ─► Output ─► Bench: the invariants
 //!                                                                                   causes, pace, deadlines
 //! ```
 
@@ -18,7 +18,7 @@ use vipcast_bgp::time::Instant;
 /// More than that teaches nothing and costs speed.
 const MAX_OPS: usize = 200;
 
-/// A clock that somebody forgot to look at for a day is late enough.
+/// A clock that was not read for a day is late enough.
 const MAX_TICKS: usize = 50;
 
 const OURS: NonZeroU32 = NonZeroU32::new(0x0A0A_0A0A).unwrap();
@@ -41,14 +41,14 @@ pub(crate) fn from_message(_message: &[u8]) -> Vec<Vec<u8>> {
     Vec::new()
 }
 
-/// What the world does.
+/// An event of the world.
 #[derive(Debug)]
 enum Op {
     Advance(Duration),
     /// To the deadline, so much later, and a Tick.
     Deadline(Duration),
     Tick,
-    /// A packet that was taken in so long ago.
+    /// A packet that the kernel received some time ago.
     Received(Packet, Duration),
     Configure(SessionConfig),
     Stop,
@@ -114,7 +114,7 @@ fn packet(input: &mut Unstructured<'_>) -> Result<Packet> {
     })
 }
 
-/// The session, and what it may be held to.
+/// The session, and the state that its invariants are checked against.
 struct Bench {
     session: Session,
     now: Instant,
@@ -144,7 +144,7 @@ impl Bench {
             Op::Received(packet, ago) => {
                 // No packet can be older than the time that is known to have passed.
                 let at = self.now.checked_sub(ago).unwrap_or(self.now);
-                // Whoever was forgotten is heard for the first time, whatever the stamp.
+                // After a reset the packet counts as the first, with any stamp.
                 self.heard = self.session.status().remote.and(self.heard).max(Some(at));
                 self.input(Input::Received { packet, at });
             }
@@ -235,7 +235,7 @@ impl Bench {
         }
     }
 
-    /// Nothing that is due stays so after Ticks, and nothing puts off for ever what has to happen.
+    /// Nothing stays due after Ticks, and no due packet is delayed for ever.
     fn check_deadline(&mut self) {
         if self.over {
             assert_eq!(self.session.deadline(), None);

@@ -6,7 +6,7 @@ use vipcast_bgp::wire::{Capability, DecodeError, Message, Open, SessionContext};
 use super::message::check;
 use super::wrap::{self, length};
 
-/// What a classic parameter holds, less the head of the capability.
+/// The room in a classic parameter behind the head of the capability.
 const MAX_CLASSIC: usize = 251;
 
 /// The code and the value.

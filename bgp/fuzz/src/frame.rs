@@ -1,4 +1,4 @@
-//! A stream in pieces: the same messages, wherever it is cut, from a buffer that does not grow.
+//! A stream in pieces: the same messages for every cut, from a buffer that does not grow.
 
 use bytes::BytesMut;
 use vipcast_bgp::wire::{DecodeError, HEADER_LEN, MAX_MESSAGE_LEN, next_frame};
@@ -28,7 +28,7 @@ pub(crate) fn from_message(message: &[u8]) -> Vec<Vec<u8>> {
     vec![[&[0, 18, 3, 255], message, message].concat()]
 }
 
-/// The messages of `stream`, and what is left of it or why it ended.
+/// The messages of `stream`, and its rest or its error.
 fn read(mut stream: &[u8], lengths: &[usize]) -> (Vec<Vec<u8>>, Result<Vec<u8>, DecodeError>) {
     let mut buffer = BytesMut::new();
     let mut frames = Vec::new();

@@ -1,5 +1,5 @@
-//! What the fuzz targets do with their input, as plain functions: `fuzz_targets/` hands them to libFuzzer, and
-//! `bgp/tests/fuzz_replay.rs` includes this file to run them with nothing installed. See README.md.
+//! The fuzz targets as plain functions: `fuzz_targets/` hands them to libFuzzer, and `bgp/tests/fuzz_replay.rs`
+//! includes this file to run them without libFuzzer. See README.md.
 //!
 //! A target panics when something is wrong, and returns in every other case.
 
@@ -30,9 +30,9 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// The inputs of this target that a whole message, header included, gives rise to.
     pub from_message: fn(&[u8]) -> Vec<Vec<u8>>,
-    /// Chosen by hand, and what was ever found.
+    /// Inputs chosen by hand, and all findings.
     by_hand: &'static str,
-    /// The smallest set that covers what long runs covered; written by `corpus pack`.
+    /// The smallest set with the coverage of long runs; written by `corpus pack`.
     minimised: &'static str,
 }
 

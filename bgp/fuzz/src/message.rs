@@ -1,4 +1,4 @@
-//! Any message in any context: it decodes or is refused, and what decodes goes back.
+//! Any message in any context: it is decoded or refused, and a decoded message encodes back.
 
 use vipcast_bgp::wire::iana::{message_type, notification as code};
 use vipcast_bgp::wire::{
@@ -27,7 +27,7 @@ pub(crate) fn from_message(message: &[u8]) -> Vec<Vec<u8>> {
     vec![message.to_vec()]
 }
 
-/// All that holds for whatever comes in.
+/// The properties of any input.
 pub(crate) fn check(frame: &[u8], ctx: SessionContext) {
     match Message::decode(frame, &ctx) {
         Ok(message) => decoded(frame, &message, ctx),
@@ -53,7 +53,7 @@ fn refused(frame: &[u8], error: &DecodeError, ctx: SessionContext) {
 fn decoded(frame: &[u8], message: &Message, ctx: SessionContext) {
     let encoded = match (message, message.encode(&ctx)) {
         (_, Ok(encoded)) => encoded,
-        // Extended parameters (RFC 9072) hold more than what is ever sent.
+        // Extended parameters (RFC 9072) hold more than we ever send.
         (Message::Open(_), Err(EncodeError::CapabilitiesTooLong(254..))) if frame.get(29) == Some(&255) => {
             return;
         }
@@ -89,7 +89,7 @@ fn decoded(frame: &[u8], message: &Message, ctx: SessionContext) {
     }
 }
 
-/// What was left out as malformed stays away, the rest is there in canonical order.
+/// Malformed attributes stay left out, the others are there in canonical order.
 fn same_update(update: &Update, mut again: Update) {
     let mut expected = update.clone();
     expected.attributes.sort_by_key(order);
@@ -105,7 +105,7 @@ fn order(attribute: &Attribute) -> (bool, u8) {
     (!matches!(attribute, Attribute::MpReach(_) | Attribute::MpUnreach(_)), attribute.code())
 }
 
-/// What an UPDATE says about routes agrees with itself and is no more than fits into `length` octets.
+/// The routes of an UPDATE are consistent, and no more than fit into `length` octets.
 fn routes(update: &Update, length: usize) {
     let (announced, withdrawn) = (update.announced().count(), update.withdrawn_prefixes().count());
     assert!(announced + withdrawn <= length - HEADER_LEN);

@@ -1,4 +1,4 @@
-//! NOTIFICATION: the words of a stranger, in our log and on our terminal.
+//! NOTIFICATION: untrusted text in our log and on our terminal.
 
 use std::net::Ipv4Addr;
 
@@ -45,7 +45,7 @@ pub(crate) fn from_message(message: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// It can be shown, and what is shown is short and harmless.
+/// The displayed text is short and harmless.
 fn words(notification: &Notification) {
     let communication = notification.shutdown_communication().unwrap_or_default();
     assert!(communication.len() <= LONGEST_ESCAPE * MAX_SHUTDOWN_COMMUNICATION);

@@ -1,7 +1,7 @@
-//! A whole peer, driven with bytes, time, connection events, and sets that are desired and watched.
+//! A whole peer, driven with bytes, time, connection events, desired and watched sets.
 //!
 //! ```text
-//!   input ─► settings, then one Op after another ─► Input ─► fsm::Peer ─► Output ─► Bench: what holds, always
+//!   input ─► settings, then one Op after another ─► Input ─► fsm::Peer ─► Output ─► Bench: the invariants:
 //!                                                                                     sides, window, deadlines,
 //!                                                                                     and the peer's view of us
 //! ```
@@ -61,7 +61,7 @@ pub(crate) fn from_message(message: &[u8]) -> Vec<Vec<u8>> {
     inputs
 }
 
-/// The peer, and what an onlooker knows about it.
+/// The peer, and an observer's knowledge of it.
 struct Bench {
     peer: Peer,
     endpoints: Endpoints,
@@ -79,7 +79,7 @@ struct Bench {
     questions: BTreeSet<Family>,
 }
 
-/// What the peer has of us.
+/// The routes that the peer has from us.
 struct View {
     context: SessionContext,
     /// Whether it keeps our routes over a restart.
@@ -226,7 +226,7 @@ impl Bench {
         }
         let before = (self.peer.status(self.now), self.peer.deadline());
         let outputs = self.peer.handle(input(conn), self.now);
-        // A connection that came to be too late is to be closed.
+        // A connection that was made too late must be closed.
         assert!(outputs.is_empty() || outputs == [Output::Close(conn)], "{outputs:?}");
         assert_eq!((self.peer.status(self.now), self.peer.deadline()), before);
     }
@@ -266,7 +266,7 @@ impl Bench {
             | Input::Tick => 0,
         };
         let outputs = self.peer.handle(input, self.now);
-        // What comes in as messages, with what was left from before, and what goes out in one window.
+        // The incoming messages, with the rest from before, and the outgoing bytes in one window.
         let limit =
             8 + (received + MAX_MESSAGE_LEN) / HEADER_LEN + 2 * (WINDOW + MAX_MESSAGE_LEN) / HEADER_LEN;
         assert!(outputs.len() <= limit, "{} outputs", outputs.len());
@@ -291,7 +291,7 @@ impl Bench {
             Output::Send { conn, bytes } => self.sent(conn, &bytes),
             Output::Event(PeerEvent::Established(session)) => {
                 assert!(self.session.is_none(), "one session at a time");
-                // What a session begins with comes unasked.
+                // The first routes of a session come without a request.
                 self.questions.clear();
                 let context = session.context(self.peer.config().peering());
                 self.session = Some(View {
@@ -386,7 +386,7 @@ impl Bench {
         }
     }
 
-    /// The peer has what we want, but for what is withheld with a reason.
+    /// The peer has the desired set, except routes that are withheld with a reason.
     fn synced(&self, version: Version) {
         assert_eq!(version, Version(self.version));
         let status = self.peer.status(self.now);
@@ -404,7 +404,7 @@ impl Bench {
         assert_eq!(status.advertised, expected.len());
     }
 
-    /// What holds between any two inputs.
+    /// The invariants between any two inputs.
     fn at_rest(&self) {
         for ours in [true, false] {
             let count = self.live.values().filter(|live| live.ours == ours).count();

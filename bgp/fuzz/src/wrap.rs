@@ -1,4 +1,4 @@
-//! Messages around a part of one.
+//! Whole messages around a fuzzed part.
 
 use vipcast_bgp::wire::iana::message_type;
 use vipcast_bgp::wire::{AsWidth, HEADER_LEN, MAX_MESSAGE_LEN, Peering, SessionContext};
@@ -42,7 +42,7 @@ pub(crate) fn kind_and_body(message: &[u8]) -> Option<(u8, &[u8])> {
     Some((*header.last()?, body))
 }
 
-/// The octets behind a two-octet length, and what follows them.
+/// The octets behind a two-octet length, and the rest.
 pub(crate) fn section(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = input.split_first_chunk()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))

@@ -1,4 +1,4 @@
-//! The rib on its own: what is kept, whose it is, and a model that knows no bounds.
+//! The rib alone: the kept paths and their announcers, and a comparison with an unbounded model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -96,7 +96,7 @@ fn only_what_is_watched_is_kept_and_with_its_length() {
     rib.learn(&announce6(VIP6, "2001:db8:1::1"));
     rib.learn(&announce6("2001:db8::11/128", "2001:db8:1::1"));
     assert_eq!(held(&rib), ["192.0.2.10/32", "198.51.100.0/24", VIP6]);
-    // One path for what came together.
+    // One path for prefixes of one UPDATE.
     assert!(Arc::ptr_eq(&rib.paths()[&net(VIP)], &rib.paths()[&net("198.51.100.0/24")]));
     rib.learn(&withdraw("198.51.100.0/25"));
     rib.learn(&withdraw("198.51.100.0/24"));
@@ -156,7 +156,7 @@ fn the_largest_attributes_make_a_small_path() {
     assert!(octets < 1024, "{octets} octets for one path");
 }
 
-/// What a router sends back to us must not look like another node.
+/// Our own route, reflected by a router, must not look like another node.
 #[test]
 fn our_own_announcement_come_back_is_told_from_anothers() {
     let other = Ipv4Addr::new(10, 0, 1, 3);
@@ -436,7 +436,7 @@ fn update(prefixes: &[IpNet], announced: Option<(u32, bool)>) -> Update {
 proptest! {
     #![proptest_config(crate::testing::cases(300))]
 
-    /// The model keeps everything; the rib what is watched of what came since it is.
+    /// The model keeps every path; the rib keeps those to watched prefixes that came since they are watched.
     #[test]
     fn the_rib_holds_what_the_peer_last_said_of_what_is_watched(ops in prop::collection::vec(op(), 1..40)) {
         let mut rib = rib(&[]);

@@ -316,7 +316,7 @@ fn filling(left: usize) -> RouteAttributes {
 #[test]
 fn attributes_without_room_for_a_prefix_are_withheld_and_the_earlier_version_withdrawn() {
     let prefixes = ["192.0.2.1/32", "192.0.2.2/32", "10.0.0.0/24", "0.0.0.0/0"];
-    // What fits behind attributes that leave so many octets.
+    // The prefixes that fit behind attributes with this room.
     for (left, fits) in [(5, 4), (1, 1)] {
         let mut rib = rib();
         rib.set(&set(&prefixes, RouteAttributes::default()));
@@ -385,7 +385,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What a peer holds: prefixes with what it was told of them.
+/// The table of a peer: prefixes with their attributes.
 #[derive(Debug, Default)]
 struct Model {
     rib: BTreeMap<IpNet, (Option<u32>, usize, usize)>,

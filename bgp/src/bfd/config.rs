@@ -1,4 +1,4 @@
-//! What a session is told to do; all of it may change while the session is Up.
+//! The configuration of a session; all of it may change while the session is Up.
 
 use std::num::NonZeroU8;
 
@@ -9,19 +9,19 @@ use super::packet::Interval;
 /// The timers of a session, and whether it may be up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct SessionConfig {
-    /// We send no faster than this; the other may ask for less (bfd.DesiredMinTxInterval). While the session is not Up
-    /// it is taken as one second when it is less.
+    /// Our shortest transmit interval; the other side may ask for a longer one (bfd.DesiredMinTxInterval). At least one
+    /// second while the session is not Up.
     pub desired_min_tx: Interval,
-    /// We can receive as fast as this (bfd.RequiredMinRxInterval).
+    /// The shortest interval at which we can receive (bfd.RequiredMinRxInterval).
     pub required_min_rx: Interval,
-    /// How many of *our* packets the other may miss in a row (bfd.DetectMult).
+    /// The number of *our* packets in a row whose loss brings the session down at the other side (bfd.DetectMult).
     pub multiplier: NonZeroU8,
     /// An operator holds the session down.
     pub admin_down: bool,
 }
 
 impl SessionConfig {
-    /// 300 ms both ways, three packets: slow enough for every router, and a third of the fastest BGP can do.
+    /// 300 ms both ways, three packets: slow enough for every router, and a third of the shortest hold time of BGP.
     pub const DEFAULT: Self = Self {
         desired_min_tx: Interval::from_millis(300).unwrap(),
         required_min_rx: Interval::from_millis(300).unwrap(),

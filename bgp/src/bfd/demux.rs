@@ -1,4 +1,4 @@
-//! Which session a packet is for (RFC 5880 §6.8.6, RFC 5881 §3, RFC 5883 §4).
+//! Finds the session of a packet (RFC 5880 §6.8.6, RFC 5881 §3, RFC 5883 §4).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use super::discard::Discard;
 use super::iana::TTL;
 use super::packet::Packet;
 
-/// Whether a session runs over one link or over routers. The two have ports of their own and never mix.
+/// Whether a session runs over one link or over routers. The two have separate ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hops {
@@ -18,7 +18,7 @@ pub enum Hops {
     Single,
     /// RFC 5883: over routers.
     Multi {
-        /// Packets that arrive with a lower TTL come from further away than they may: 254 is one router.
+        /// Packets with a lower TTL come from too far away and are dropped: 254 is one router.
         min_ttl: u8,
     },
 }
@@ -41,27 +41,27 @@ impl Hops {
     }
 }
 
-/// The way that the packets of a session come in.
+/// The path of a session's incoming packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
-    /// From this address.
+    /// The source address.
     pub remote: IpAddr,
-    /// To this one, where that was asked for.
+    /// The destination address, if configured.
     pub local: Option<IpAddr>,
-    /// On the interface with this index, where that was asked for.
+    /// The index of the interface, if configured.
     pub interface: Option<u32>,
-    /// Over how many hops.
+    /// Single hop or multihop.
     pub hops: Hops,
 }
 
-/// How a packet came in.
+/// The arrival of a packet: addresses, interface, TTL and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// From this address.
+    /// The source address.
     pub source: IpAddr,
-    /// To this one.
+    /// The destination address.
     pub destination: Option<IpAddr>,
-    /// On the interface with this index.
+    /// The index of the interface.
     pub interface: Option<u32>,
     /// Its TTL or hop limit.
     pub ttl: u8,
@@ -69,11 +69,11 @@ pub struct Arrival {
     pub multihop: bool,
 }
 
-/// Sessions by discriminator and by path; `K` names one.
+/// Sessions by discriminator and by path; `K` is the key of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Demux<K> {
     by_discriminator: BTreeMap<NonZeroU32, (K, Path)>,
-    /// Those that a peer can find without our discriminator.
+    /// Sessions that a peer can reach without our discriminator.
     by_path: Vec<(K, Path)>,
 }
 
@@ -90,7 +90,7 @@ impl<K: Copy + PartialEq> Demux<K> {
         self.by_discriminator.insert(discriminator, (key, path));
     }
 
-    /// From now on a peer finds this session by our discriminator only: another takes its place.
+    /// From now on a peer reaches this session only by our discriminator: another session takes its path.
     pub fn unlist(&mut self, key: K) {
         self.by_path.retain(|(listed, _)| *listed != key);
     }
@@ -107,13 +107,13 @@ impl<K: Copy + PartialEq> Demux<K> {
         self.by_discriminator.contains_key(&discriminator)
     }
 
-    /// The session that a packet is for.
+    /// The session of a packet.
     ///
-    /// A discriminator alone selects the session, as the RFC has it; then the packet must have come the way of that
-    /// session, so that a guessed number is not enough.
+    /// As in the RFC, the discriminator alone selects the session. Then the packet must have come by that session's
+    /// path, so that a guessed discriminator is not enough.
     ///
     /// # Errors
-    /// Why there is none, or why that session must not see the packet.
+    /// There is no session, or it must not get the packet.
     pub fn find(&self, packet: &Packet, arrival: &Arrival) -> Result<K, Discard> {
         let (key, path) = match packet.your_discriminator {
             Some(discriminator) => {
@@ -138,12 +138,12 @@ impl<K: Copy + PartialEq> Demux<K> {
         Ok(key)
     }
 
-    /// The session that a packet which came so would most likely be for: with whom the trouble is, when it is dropped.
+    /// The session that a dropped packet was most likely for, to count the drop there.
     pub fn blame(&self, arrival: &Arrival) -> Option<K> {
         self.with(arrival).map(|(key, _)| key)
     }
 
-    /// Of the sessions with this source, the one that asked for most of what the packet has.
+    /// Of the sessions with this source, the one that matches the packet best.
     fn with(&self, arrival: &Arrival) -> Option<(K, &Path)> {
         let fits = |path: &Path| {
             path.remote == arrival.source && path.hops.is_multi() == arrival.multihop && path.admits(arrival)
@@ -155,7 +155,7 @@ impl<K: Copy + PartialEq> Demux<K> {
 }
 
 impl Path {
-    /// Whether the interface and our address are those that were asked for.
+    /// Whether the interface and our address match the configured ones.
     fn admits(&self, arrival: &Arrival) -> bool {
         let same = |wanted: Option<u32>, found: Option<u32>| wanted.is_none() || wanted == found;
         same(self.interface, arrival.interface) && (self.local.is_none() || self.local == arrival.destination)

@@ -1,14 +1,14 @@
-//! Why a packet was dropped: each rule has a name, and is counted by it.
+//! The reasons to drop a packet, each with a name and a counter.
 
 use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use thiserror::Error;
 
-/// Declares the enum and the list of its values, which cannot differ then.
+/// Declares the enum together with the list of its values.
 macro_rules! discards {
     ($($(#[doc = $doc:literal])+ $name:ident = $words:literal,)+) => {
-        /// Why a packet is dropped (RFC 5880 §6.8.6, RFC 5881 §5, RFC 5883 §4).
+        /// The reason why a packet is dropped (RFC 5880 §6.8.6, RFC 5881 §5, RFC 5883 §4).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Error)]
         pub enum Discard {
             $($(#[doc = $doc])+ #[error($words)] $name,)+
@@ -18,7 +18,7 @@ macro_rules! discards {
             /// Every reason.
             pub const ALL: [Self; [$($words),+].len()] = [$(Self::$name),+];
 
-            /// Its name in code, which is its name in counters.
+            /// The name of the variant, which is also the name of its counter.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)+
@@ -29,13 +29,13 @@ macro_rules! discards {
 }
 
 discards! {
-    /// Fewer than 24 octets came.
+    /// The packet has fewer than 24 octets.
     Truncated = "shorter than a control packet",
     /// The version is not 1.
     Version = "not BFD version 1",
     /// The length field is below 24, or below 26 with authentication.
     LengthTooShort = "its length field is too small",
-    /// The length field is more than came.
+    /// The length field is larger than the datagram.
     LengthBeyondPayload = "its length field is larger than the datagram",
     /// Detect Mult is 0.
     ZeroMultiplier = "its detection multiplier is 0",
@@ -48,20 +48,20 @@ discards! {
     /// A is set; no session here has authentication.
     Authentication = "it is authenticated, and we use no authentication",
     /// The TTL or hop limit is not 255, or below the session's minimum with multihop.
-    Ttl = "its TTL is too low: it was sent from further away, or by something that does not set TTL 255",
+    Ttl = "its TTL is too low: it was sent from further away, or by a sender that does not set TTL 255",
     /// Your Discriminator is not zero and names no session.
     UnknownDiscriminator = "it is for a session that we do not have",
-    /// Your Discriminator is zero, and no session is with that address.
-    NoSession = "no session is with its source address",
+    /// Your Discriminator is zero, and no session has that address.
+    NoSession = "no session has its source address",
     /// Your Discriminator names a session with another address.
     WrongSource = "it is for a session with another address",
     /// Your Discriminator names a session on another interface, or towards another address of ours.
-    WrongPath = "it came in another way than its session goes",
-    /// It came to the port of single-hop sessions and names a multihop one, or the other way around.
+    WrongPath = "it arrived on another path than that of its session",
+    /// The packet came to the port of single-hop sessions and names a multihop one, or the other way around.
     WrongPort = "it came to the port of the other kind of session",
 }
 
-/// How many packets were dropped for each reason.
+/// The number of dropped packets for each reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Discards([u64; Discard::ALL.len()]);
 
@@ -73,23 +73,23 @@ impl Discards {
         }
     }
 
-    /// How many there were for this reason.
+    /// The number for this reason.
     pub fn of(&self, reason: Discard) -> u64 {
         self.0.get(reason as usize).copied().unwrap_or_default()
     }
 
-    /// Those that happened, with their numbers.
+    /// The reasons that occurred, with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (Discard, u64)> + '_ {
         Discard::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }
 
-    /// All together.
+    /// The total.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 }
 
-/// In JSON: names of those that happened, and their numbers.
+/// In JSON: the names of the reasons that occurred, and their numbers.
 impl Serialize for Discards {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;

@@ -11,16 +11,16 @@ pub const MULTIHOP_PORT: u16 = 4784;
 /// Source ports of control packets, unique for each session and fixed (RFC 5881 §4).
 pub const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 
-/// The TTL or hop limit that a single-hop packet leaves and arrives with (RFC 5881 §5, RFC 5082).
+/// The TTL or hop limit of a single-hop packet, sent and received (RFC 5881 §5, RFC 5082).
 pub const TTL: u8 = 255;
 
-/// The class of traffic that packets leave with, as the octet of the IP header: DSCP CS6, network control (RFC 4594 §3.1).
+/// The traffic class of our packets, as the octet of the IP header: DSCP CS6, network control (RFC 4594 §3.1).
 pub const CLASS_SELECTOR_6: u32 = 48 << 2;
 
 /// The protocol version (RFC 5880 §4.1).
 pub const VERSION: u8 = 1;
 
-/// No faster than this is sent while a session is not Up, in microseconds (RFC 5880 §6.8.3).
+/// The shortest transmit interval while a session is not Up, in microseconds (RFC 5880 §6.8.3).
 pub const SLOW_INTERVAL: u32 = 1_000_000;
 
 /// Diagnostics (RFC 5880 §4.1, RFC 6428 §5).

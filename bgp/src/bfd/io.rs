@@ -1,4 +1,4 @@
-//! What goes into a session and what comes out.
+//! The inputs and outputs of a session.
 
 use std::fmt;
 
@@ -8,59 +8,59 @@ use super::config::SessionConfig;
 use super::packet::{Diagnostic, Packet, State};
 use crate::time::Instant;
 
-/// What happens to a session.
+/// An input of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// A packet that is for this session.
+    /// A packet of this session.
     Received {
-        /// As it was decoded.
+        /// The decoded packet.
         packet: Packet,
-        /// When the kernel took it in; a time after `now` is taken as `now`.
+        /// The kernel's receive time; a time after `now` is taken as `now`.
         at: Instant,
     },
     /// The deadline has passed, and every packet that came before now was handed in.
     Tick,
-    /// From now on this configuration. New timers are negotiated without a flap.
+    /// Replace the configuration. New timers are negotiated without a flap.
     Configure(SessionConfig),
-    /// Say goodbye: AdminDown for as long as the other needs to notice, then [`Output::finished`].
+    /// End the session: send AdminDown for the other side's detection time, then [`Output::finished`].
     Stop,
 }
 
-/// What is to be done.
+/// The outputs of one input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Output {
     /// Send this now.
     pub transmit: Option<Packet>,
     /// The state has changed.
     pub event: Option<Transition>,
-    /// After [`Input::Stop`]: the session has nothing more to do.
+    /// After [`Input::Stop`]: the session has ended.
     pub finished: bool,
 }
 
 /// A change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Transition {
-    /// From this state.
+    /// The old state.
     pub from: State,
-    /// To this one.
+    /// The new state.
     pub to: State,
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// The diagnostic that we tell the other from now on.
+    /// The diagnostic in our packets from now on.
     pub diagnostic: Diagnostic,
-    /// When.
+    /// The time of the change.
     #[serde(skip)]
     pub at: Instant,
 }
 
 impl Transition {
-    /// A session that was Up is not Up any more. Init to Down is no such loss: nobody relied on the session yet.
+    /// Whether the session left Up. Init to Down is no loss: the session was not in use yet.
     pub fn is_loss(&self) -> bool {
         self.from == State::Up
     }
 
-    /// The session was lost, and the other end is gone or does not hear us; a user of the session should act. When
-    /// either operator has taken BFD out of service, the path may be as good as before (RFC 5882 §3.2).
+    /// Whether the session left Up because the other end is gone or does not hear us; a client of BFD should act. If
+    /// either operator has taken BFD out of service, the path may still be good (RFC 5882 §3.2).
     pub fn is_failure(&self) -> bool {
         let out_of_service = match self.cause {
             Cause::Received { state, .. } => state == State::AdminDown,
@@ -71,15 +71,15 @@ impl Transition {
     }
 }
 
-/// Why the state changed.
+/// The cause of a change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// By a packet: the other is in this state, for this reason.
+    /// A packet: the other side is in this state, with this diagnostic.
     Received {
-        /// Its state.
+        /// The state of the other side.
         state: State,
-        /// Its diagnostic.
+        /// The diagnostic of the other side.
         diagnostic: Diagnostic,
     },
     /// No packet came for the detection time.
@@ -89,7 +89,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What the other is told of a change to `to` for this cause.
+    /// The diagnostic that we send after a change to `to` for this cause.
     pub(super) fn diagnostic(self, to: State) -> Diagnostic {
         match (self, to) {
             (Self::Received { .. }, State::Down) => Diagnostic::NEIGHBOR_SIGNALED_SESSION_DOWN,

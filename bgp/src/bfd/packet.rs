@@ -26,14 +26,14 @@ use super::iana::{VERSION, diagnostic, flag, state};
 /// The length of a control packet without authentication, in octets.
 pub const PACKET_LEN: usize = 24;
 
-/// The least length of one with authentication (RFC 5880 §6.8.6).
+/// The shortest control packet with authentication (RFC 5880 §6.8.6).
 const AUTHENTICATED_LEN: u8 = 26;
 
-/// A control packet that passed, or will pass, every rule of RFC 5880 §6.8.6 that needs no session to be known. It has
-/// no authentication, and is not of a multipoint session.
+/// A control packet that satisfies all rules of RFC 5880 §6.8.6 that do not depend on a session. It has no
+/// authentication, and does not belong to a multipoint session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
-    /// Why the sender last left Up.
+    /// The reason why the sender last left Up.
     pub diagnostic: Diagnostic,
     /// The sender's state.
     pub state: State,
@@ -43,27 +43,27 @@ pub struct Packet {
     pub final_: bool,
     /// C: the sender's BFD does not die with its control plane.
     pub control_plane_independent: bool,
-    /// D: once both are Up, no more periodic packets are to be sent to the sender.
+    /// D: once both sides are Up, the sender wants no more periodic packets.
     pub demand: bool,
-    /// How many of the sender's packets may be lost in a row.
+    /// The number of the sender's packets in a row whose loss brings the session down.
     pub multiplier: NonZeroU8,
-    /// The sender's name of the session.
+    /// The sender's discriminator of the session.
     pub my_discriminator: NonZeroU32,
-    /// The receiver's name of it, as far as the sender knows.
+    /// The receiver's discriminator, if the sender knows it.
     pub your_discriminator: Option<NonZeroU32>,
     /// The least interval at which the sender wants to send; `None` is 0, which is reserved.
     pub desired_min_tx: Option<Interval>,
-    /// The least interval at which the sender can receive; `None` is 0: nothing periodic is to be sent to it.
+    /// The least interval at which the sender can receive; `None` is 0: the sender wants no periodic packets.
     pub required_min_rx: Option<Interval>,
-    /// The same for echo packets; `None`: it does not echo.
+    /// The same for echo packets; `None`: the sender does not echo.
     pub required_min_echo_rx: Option<Interval>,
 }
 
 impl Packet {
-    /// Reads a UDP payload. What stands behind the packet's own length is ignored.
+    /// Decodes a UDP payload. Octets behind the packet's own length are ignored.
     ///
     /// # Errors
-    /// The first rule of RFC 5880 §6.8.6 that it breaks, in the order of that section.
+    /// The first rule of RFC 5880 §6.8.6 that the payload breaks, in the order of that section.
     pub fn decode(payload: &[u8]) -> Result<Self, Discard> {
         let octets: &[u8; PACKET_LEN] = payload.first_chunk().ok_or(Discard::Truncated)?;
         let [first, second, multiplier, length, ..] = *octets;
@@ -146,16 +146,16 @@ fn word(octets: &[u8; PACKET_LEN], index: usize) -> u32 {
 pub enum State {
     /// Held down by an operator.
     AdminDown,
-    /// Not up, or not any more.
+    /// The session is down.
     Down,
-    /// We hear the other, and it does not hear us yet, as far as we know.
+    /// We receive packets, and the other side has not confirmed yet that it receives ours.
     Init,
-    /// Both hear each other.
+    /// Packets arrive in both directions.
     Up,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 4] = [Self::AdminDown, Self::Down, Self::Init, Self::Up];
 
     /// The lower two bits are the field of the packet.
@@ -184,7 +184,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Why a session last left Up, or did not come up: five bits (RFC 5880 §4.1).
+/// The reason why a session last left Up, or did not come up: five bits (RFC 5880 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Diagnostic(u8);
 
@@ -193,9 +193,9 @@ impl Diagnostic {
     pub const NONE: Self = Self(diagnostic::NONE);
     /// No packet came for a detection time.
     pub const DETECTION_TIME_EXPIRED: Self = Self(diagnostic::DETECTION_TIME_EXPIRED);
-    /// The other said that it is Down or AdminDown.
+    /// The other side signaled Down or AdminDown.
     pub const NEIGHBOR_SIGNALED_SESSION_DOWN: Self = Self(diagnostic::NEIGHBOR_SIGNALED_SESSION_DOWN);
-    /// An operator's wish.
+    /// An operator has taken the session down.
     pub const ADMINISTRATIVELY_DOWN: Self = Self(diagnostic::ADMINISTRATIVELY_DOWN);
 
     /// The lower five bits are the field of the packet.
@@ -203,7 +203,7 @@ impl Diagnostic {
         Self(bits & 0x1F)
     }
 
-    /// Its number, at most 31.
+    /// The code, at most 31.
     pub const fn code(self) -> u8 {
         self.0
     }
@@ -225,7 +225,7 @@ impl Serialize for Diagnostic {
     }
 }
 
-/// An interval as packets have it: 1 to 4,294,967,295 microseconds, which is 71 minutes.
+/// An interval as encoded in packets: 1 to 4,294,967,295 microseconds, which is 71 minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval(NonZeroU32);
 

@@ -1,39 +1,39 @@
 //! The Poll Sequence (RFC 5880 §6.5): P in every packet until an F comes, and new timers apply only then (§6.8.3).
 //!
 //! ```text
-//!            start            F                        rest is over
+//!            start            F                        rest has ended
 //!   Idle ───────────► Active ────► Resting ──────────────────────────► Idle
 //!                       │            │ start: `again`                   ▲
-//!                       │            └── rest is over, again ─► Active  │
+//!                       │            └─ rest has ended, again ─► Active │
 //!                       └── start: `again`                              │
 //! ```
 //!
-//! Every packet with P is answered, so more than one F may be under way when the first arrives. A second sequence that
-//! began at once would take one of those for its own answer, and apply timers that the other has not heard of. So it
-//! waits until they have arrived or are lost.
+//! Every packet with P is answered, so more F packets may be in flight when the first one arrives. A second sequence
+//! that began at once would take one of those for its own answer, and apply timers that the other side does not know
+//! yet. So it waits until they have arrived or are lost.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// Where a Poll Sequence stands.
+/// The state of the Poll Sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Poll {
-    /// There is nothing to tell.
+    /// There are no new timers.
     #[default]
     Idle,
     /// P is set.
     Active {
-        /// When the first packet with P left; before that no F can be for it.
+        /// When the first packet with P was sent; an F before that does not belong to this sequence.
         sent: Option<Instant>,
-        /// The timers have changed since it began.
+        /// The timers have changed since the start of the sequence.
         again: bool,
     },
-    /// The F was here a moment ago.
+    /// The F came a moment ago.
     Resting {
-        /// Until then F may come late.
+        /// A late F may come until then.
         until: Instant,
-        /// The timers have changed since.
+        /// The timers have changed meanwhile.
         again: bool,
     },
 }
@@ -43,17 +43,17 @@ impl Poll {
     pub(super) fn start(&mut self) {
         *self = match *self {
             Self::Idle => Self::Active { sent: None, again: false },
-            // Nobody has seen the former timers with a P yet, so this sequence may as well be about the new ones.
+            // No packet with P was sent yet, so this sequence can announce the new timers.
             Self::Active { sent: None, .. } => *self,
             Self::Active { sent, .. } => Self::Active { sent, again: true },
             Self::Resting { until, .. } => Self::Resting { until, again: true },
         };
     }
 
-    /// An F came. Whether the other knows our timers as they are now.
+    /// Handles an F. Returns whether the other side knows our current timers.
     ///
-    /// An answer takes no longer than this one has taken since the first P, so that twice that time is enough for those
-    /// under way, and it is `least` at least.
+    /// The rest is twice the time that this answer has taken since the first P, and at least `least`: later answers
+    /// take no longer than that.
     pub(super) fn finish(&mut self, now: Instant, least: Duration) -> bool {
         match *self {
             Self::Active { sent: Some(sent), again } => {
@@ -65,7 +65,7 @@ impl Poll {
         }
     }
 
-    /// A packet leaves now, without F. Whether it has P.
+    /// A packet without F is sent now. Returns whether it has P.
     pub(super) fn mark(&mut self, now: Instant) -> bool {
         match self {
             Self::Active { sent, .. } => {
@@ -88,12 +88,12 @@ impl Poll {
         matches!(self, Self::Active { .. })
     }
 
-    /// Whether there are timers that the other may not know yet.
+    /// Whether there are timers that the other side may not know yet.
     pub(super) fn is_pending(self) -> bool {
         self.is_active() || self.deadline().is_some()
     }
 
-    /// When a sequence that waits begins.
+    /// The start of a waiting sequence.
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Self::Resting { until, again: true } => Some(until),

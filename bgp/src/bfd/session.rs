@@ -1,4 +1,4 @@
-//! One session (RFC 5880 §6.8): states, timers and what is sent.
+//! One session (RFC 5880 §6.8): states, timers and packets.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -32,12 +32,12 @@ pub struct Session {
     counters: Counters,
 }
 
-/// What the other said, and how long that is good for.
+/// The last packet of the other side, and its expiry.
 #[derive(Debug, Clone, Copy)]
 struct Heard {
     said: Remote,
     at: Instant,
-    /// We woke late for the detection time: not before this.
+    /// After a late wake-up: the session does not expire before this.
     grace: Option<Instant>,
 }
 
@@ -45,32 +45,32 @@ struct Heard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     No,
-    /// Then the other has had its time to notice.
+    /// Until then AdminDown is sent.
     At(Instant),
     Over,
 }
 
-/// Our own timers as the other must be assumed to know them. An increased transmit and a reduced receive interval apply
-/// only after F (RFC 5880 §6.8.3).
+/// Our own timers, as far as the other side is known to have them. An increased transmit and a reduced receive interval
+/// apply only after F (RFC 5880 §6.8.3).
 #[derive(Debug, Clone, Copy)]
 struct Agreed {
     tx: Interval,
     rx: Interval,
 }
 
-/// When the next periodic packet leaves. It is a function of when the last one left and of the interval alone: nothing
-/// that is received may put it off.
+/// The time of the next periodic packet. It depends only on the last one and on the interval: no received packet may
+/// delay it.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     last: Option<Instant>,
     next: Option<Instant>,
-    /// What `next` was drawn for.
+    /// The interval that `next` was drawn for.
     interval: Duration,
 }
 
 impl Session {
-    /// A session that is Down, or AdminDown. `discriminator` is its name, different from those of all other sessions;
-    /// `seed` that of its jitter. The first packet is due at once.
+    /// A session in Down or AdminDown. `discriminator` must be unique among the sessions; `seed` is that of the jitter.
+    /// The first packet is due at once.
     pub fn new(config: SessionConfig, discriminator: NonZeroU32, seed: u64, now: Instant) -> Self {
         let state = if config.admin_down { State::AdminDown } else { State::Down };
         let mut session = Self {
@@ -91,7 +91,7 @@ impl Session {
         session
     }
 
-    /// Our name of the session.
+    /// Our discriminator of the session.
     pub fn discriminator(&self) -> NonZeroU32 {
         self.discriminator
     }
@@ -101,7 +101,7 @@ impl Session {
         self.state
     }
 
-    /// When [`Input::Tick`] is due; `None` only when nothing is to be sent and nobody was heard, or all is over.
+    /// When [`Input::Tick`] is due; `None` if there is no packet to send and none was heard, or the session has ended.
     pub fn deadline(&self) -> Option<Instant> {
         let end = match self.end {
             End::No => None,
@@ -111,7 +111,7 @@ impl Session {
         [self.pace.next, self.expires_at(), self.poll.deadline(), end].into_iter().flatten().min()
     }
 
-    /// Takes one input.
+    /// Handles one input.
     pub fn handle(&mut self, input: Input, now: Instant) -> Output {
         let mut out = Output::default();
         if self.end == End::Over {
@@ -128,7 +128,7 @@ impl Session {
         out
     }
 
-    /// Everything there is to know.
+    /// A snapshot of the session.
     pub fn status(&self) -> Status {
         Status {
             state: self.state,
@@ -146,10 +146,10 @@ impl Session {
         }
     }
 
-    /// RFC 5880 §6.8.6, from where the session is known.
+    /// The rules of RFC 5880 §6.8.6 after the session is found.
     fn received(&mut self, packet: &Packet, at: Instant, now: Instant, out: &mut Output) {
         self.counters.received += 1;
-        // A packet that was overtaken counts, but does not turn the clock back.
+        // A reordered packet counts, but does not shorten the detection time.
         let at = self.remote.map_or(at, |heard| heard.at.max(at));
         let heard = Heard { said: Remote::from(packet), at, grace: None };
         self.remote = Some(heard);
@@ -157,7 +157,7 @@ impl Session {
             self.agree();
         }
         let next = match (self.state, packet.state) {
-            // The RFC discards here; a P has no answer.
+            // The RFC discards the packet here; a P gets no answer.
             (State::AdminDown, _) => return,
             (State::Down, State::Down) => Some(State::Init),
             (State::Down, State::Init) => Some(State::Up),
@@ -172,7 +172,8 @@ impl Session {
             self.enter(next, cause, now, out);
         }
         if packet.poll {
-            // It has no P and leaves the pace as it is: answering a fast poller must not starve a poll of our own.
+            // The answer has no P and does not move the next periodic packet: answers to a fast poller must not starve
+            // our own poll.
             out.transmit = Some(self.packet(false, true));
         } else if next.is_some() {
             self.transmit(now, out);
@@ -191,14 +192,14 @@ impl Session {
         if self.expires_at().is_some_and(|at| at <= now) {
             self.expire(now, out);
         }
-        // Either may have changed how often we send.
+        // Both may have changed our transmit interval.
         self.set_pace(now);
         if out.transmit.is_none() && self.pace.next.is_some_and(|at| at <= now) {
             self.transmit(now, out);
         }
     }
 
-    /// Nothing was heard for the detection time.
+    /// The detection time has expired.
     fn expire(&mut self, now: Instant, out: &mut Output) {
         let (Some(heard), Some(due)) = (self.remote, self.expires_at()) else { return };
         let relied_upon = match self.state {
@@ -211,8 +212,8 @@ impl Session {
             self.remote = Some(Heard { grace: Some(now + interval), ..heard });
             return;
         }
-        // RFC 5880 §6.8.1: bfd.RemoteDiscr becomes zero. What else it said is forgotten too, so that one who wanted no
-        // packets is sent some again when it comes back.
+        // RFC 5880 §6.8.1: bfd.RemoteDiscr becomes zero. The rest of its last packet is also dropped, so that a peer
+        // that wanted no packets gets some again when it comes back.
         self.remote = None;
         if relied_upon {
             self.enter(State::Down, Cause::DetectionTimeExpired, now, out);
@@ -243,7 +244,7 @@ impl Session {
         }
     }
 
-    /// RFC 5880 §6.8.16: AdminDown for at least a detection time, that of the other.
+    /// RFC 5880 §6.8.16: AdminDown for at least the detection time of the other side.
     fn stop(&mut self, now: Instant, out: &mut Output) {
         if self.end != End::No {
             return;
@@ -274,7 +275,7 @@ impl Session {
         out.event = Some(transition);
     }
 
-    /// The timers apply as they are configured. What was granted by others ends.
+    /// Applies the configured timers.
     fn agree(&mut self) {
         self.agreed = Agreed { tx: self.config.desired_min_tx, rx: self.config.required_min_rx };
         if let Some(heard) = &mut self.remote {
@@ -282,7 +283,7 @@ impl Session {
         }
     }
 
-    /// Sends a packet between or instead of the periodic ones; the next of those follows an interval later.
+    /// Sends a packet between or instead of the periodic ones; the next periodic packet follows an interval later.
     fn transmit(&mut self, now: Instant, out: &mut Output) {
         let poll = self.poll.mark(now);
         out.transmit = Some(self.packet(poll, false));
@@ -307,7 +308,7 @@ impl Session {
         }
     }
 
-    /// Draws the time of the next periodic packet where there is none, or where the interval has changed.
+    /// Draws the time of the next periodic packet if there is none, or if the interval has changed.
     fn set_pace(&mut self, now: Instant) {
         let Some(interval) = self.transmit_interval() else {
             self.pace.next = None;
@@ -323,7 +324,7 @@ impl Session {
             Pace { next: Some(self.pace.last.map_or(now, |last| last + after)), interval, ..self.pace };
     }
 
-    /// How often periodic packets leave, `None` when they do not (RFC 5880 §6.8.7).
+    /// The interval of our periodic packets; `None`: we send none (RFC 5880 §6.8.7).
     fn transmit_interval(&self) -> Option<Duration> {
         let ours = self.no_faster_than_slow(self.agreed.tx);
         let Some(heard) = &self.remote else { return Some(ours.duration()) };
@@ -334,24 +335,24 @@ impl Session {
         heard.said.required_min_rx.map(|theirs| ours.max(theirs).duration())
     }
 
-    /// How often the other sends, before its jitter.
+    /// The transmit interval of the other side, before its jitter.
     fn receive_interval(&self, heard: &Heard) -> Duration {
         heard.said.desired_min_tx.map_or(self.agreed.rx, |theirs| theirs.max(self.agreed.rx)).duration()
     }
 
-    /// RFC 5880 §6.8.4: it is *their* multiplier that counts.
+    /// RFC 5880 §6.8.4: the multiplier is that of the *other* side.
     fn detection_time(&self, heard: &Heard) -> Duration {
         self.receive_interval(heard) * u32::from(heard.said.multiplier.get())
     }
 
-    /// How long the other waits for us.
+    /// The detection time of the other side.
     fn detection_time_of_the_other(&self, heard: &Heard) -> Duration {
         let ours = self.no_faster_than_slow(self.agreed.tx);
         heard.said.required_min_rx.map_or(ours, |theirs| ours.max(theirs)).duration()
             * u32::from(self.config.multiplier.get())
     }
 
-    /// When silence has lasted for the detection time. A session that is Down forgets the other then, too.
+    /// The end of the detection time. A session in Down also drops its remote state then.
     fn expires_at(&self) -> Option<Instant> {
         let heard = self.remote?;
         Some(heard.grace.unwrap_or(heard.at).max(heard.at + self.detection_time(&heard)))

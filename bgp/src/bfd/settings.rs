@@ -1,4 +1,4 @@
-//! Sessions as a caller wants them, and what it is told of their changes.
+//! The desired sessions of the caller, and the events about their changes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use super::config::SessionConfig;
 use super::demux::Hops;
 use super::io::Transition;
 
-/// Names a session; the caller's choice.
+/// The name of a session, chosen by the caller.
 pub type SessionName = Arc<str>;
 
 /// The whole desired set of sessions.
@@ -19,13 +19,14 @@ pub type Sessions = BTreeMap<SessionName, SessionSettings>;
 pub struct SessionSettings {
     /// The other end. A link-local address needs an `interface`.
     pub remote: IpAddr,
-    /// Our address; by default the one that the kernel chooses for this `remote`. It may come into being later.
+    /// Our address; by default the kernel's choice for this `remote`. It may appear later.
     pub local: Option<IpAddr>,
-    /// Packets leave and arrive on this interface only. It may come into being later.
+    /// The only interface for packets in both directions. It may appear later.
     pub interface: Option<String>,
-    /// One hop, or over routers.
+    /// Single hop or multihop.
     pub hops: Hops,
-    /// Timers, and whether the session may be up. They change while the session is Up; all else makes a new session.
+    /// Timers, and whether the session may be up. A change keeps the session; a change of any other field makes a new
+    /// session.
     pub config: SessionConfig,
 }
 
@@ -35,14 +36,14 @@ impl SessionSettings {
         Self { remote, local: None, interface: None, hops: Hops::Single, config: SessionConfig::DEFAULT }
     }
 
-    /// Whether the packets go the same way.
+    /// Whether the packets take the same path.
     #[cfg(feature = "net")]
     pub(crate) fn same_path(&self, other: &Self) -> bool {
         (self.remote, self.local, &self.interface, self.hops)
             == (other.remote, other.local, &other.interface, other.hops)
     }
 
-    /// Whether the other end would take one session for the other.
+    /// Whether the other end cannot distinguish the two sessions.
     #[cfg(feature = "net")]
     pub(crate) fn same_remote(&self, other: &Self) -> bool {
         let elsewhere =
@@ -54,8 +55,8 @@ impl SessionSettings {
 /// A session has changed its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BfdEvent {
-    /// Which.
+    /// The session.
     pub session: SessionName,
-    /// From what to what, and why.
+    /// The change and its cause.
     pub transition: Transition,
 }

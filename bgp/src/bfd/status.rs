@@ -1,4 +1,4 @@
-//! What a session says about itself; plain data.
+//! The status of a session; plain data.
 
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::io::Transition;
 use super::packet::{Diagnostic, Interval, Packet, State};
 use crate::time::Instant;
 
-/// Everything there is to know about a session now. Times are in microseconds in JSON.
+/// A snapshot of a session. Times are in microseconds in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// Its state.
@@ -18,24 +18,24 @@ pub struct Status {
     /// When it entered that state.
     #[serde(skip)]
     pub since: Instant,
-    /// What we tell the other about the last change.
+    /// The diagnostic in our packets.
     pub diagnostic: Diagnostic,
-    /// Our name of the session.
+    /// Our discriminator of the session.
     pub discriminator: NonZeroU32,
-    /// What it was told to do.
+    /// Its configuration.
     pub config: SessionConfig,
-    /// What the other said in its last packet; `None` when it was silent for the detection time.
+    /// The contents of the other side's last packet; `None` after a silence of the detection time.
     pub remote: Option<Remote>,
-    /// We send that often, before jitter; `None` while we send nothing: the other does not want it.
+    /// Our transmit interval, before jitter; `None` while the other side wants no packets.
     #[serde(serialize_with = "micros")]
     pub transmit_interval: Option<Duration>,
-    /// The other sends that often, before jitter.
+    /// The other side's transmit interval, before jitter.
     #[serde(serialize_with = "micros")]
     pub receive_interval: Option<Duration>,
-    /// The session goes down after so long a silence.
+    /// The detection time.
     #[serde(serialize_with = "micros")]
     pub detection_time: Option<Duration>,
-    /// New timers wait for the other's answer.
+    /// Whether a Poll Sequence is active: new timers wait for the other side's answer.
     pub polling: bool,
     /// The last change of state.
     pub last_transition: Option<Transition>,
@@ -43,22 +43,22 @@ pub struct Status {
     pub counters: Counters,
 }
 
-/// What the other end said last.
+/// The contents of the other side's last packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Remote {
-    /// Its name of the session.
+    /// Its discriminator of the session.
     pub discriminator: NonZeroU32,
     /// Its state.
     pub state: State,
-    /// Why it is in that state.
+    /// The reason for that state.
     pub diagnostic: Diagnostic,
-    /// How many of its packets may be lost in a row.
+    /// The number of its packets in a row whose loss brings the session down.
     pub multiplier: NonZeroU8,
-    /// It wants to send no faster than that.
+    /// Its shortest transmit interval.
     pub desired_min_tx: Option<Interval>,
-    /// It can receive as fast as that; `None`: it wants no periodic packets.
+    /// The shortest interval at which it can receive; `None`: it wants no periodic packets.
     pub required_min_rx: Option<Interval>,
-    /// It wants no periodic packets while both are Up.
+    /// Whether it wants no periodic packets while both sides are Up.
     pub demand: bool,
 }
 
@@ -79,15 +79,15 @@ impl From<&Packet> for Remote {
 /// Totals since the session was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counters {
-    /// Packets that were for this session.
+    /// Packets received for this session.
     pub received: u64,
-    /// Packets that were handed out to be sent.
+    /// Packets given to the driver.
     pub transmitted: u64,
-    /// How often it came Up.
+    /// The number of changes to Up.
     pub ups: u64,
-    /// How often it left Up.
+    /// The number of changes from Up.
     pub downs: u64,
-    /// How often it was not declared down because we were late ourselves.
+    /// The number of times that the session was not declared down because we woke late.
     pub late_wakeups: u64,
 }
 

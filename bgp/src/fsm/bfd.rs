@@ -1,4 +1,4 @@
-//! What BFD means for a peer (RFC 5882): a way that fails ends the session at once, and one that is back is used at once.
+//! The effect of BFD on a peer (RFC 5882): Down ends the session at once, and Up starts a new attempt at once.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use crate::time::Instant;
 use crate::wire::Notification;
 use crate::wire::iana::notification::cease;
 
-/// What BFD says of the way to a peer.
+/// BFD's view of the path to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Liveness {
-    /// Nothing that matters: there is no BFD, it is not up yet, or an operator has taken it out of service.
+    /// No effect: there is no BFD, it is not up yet, or an operator has taken it out of service.
     Unknown,
-    /// Nothing yet, and without it no session begins (`strict`). One that stands goes on, if it has a hold time.
+    /// Not up yet, and no session begins without it (`strict`). An Established session goes on if it has a hold time.
     Awaited,
     /// Packets go both ways.
     Up,
-    /// They did, and no longer do; why, in words.
+    /// BFD went down; the reason in words.
     Lost(String),
 }
 
@@ -60,8 +60,8 @@ impl Peer {
         self.tick(now, out);
     }
 
-    /// Ends every connection. BFD will say when the way is back; until then an attempt now and then finds out whether
-    /// BGP alone has one.
+    /// Ends every connection. The next attempt begins when BFD is up, or after a pause, because BGP may work without
+    /// BFD.
     fn unreachable(&mut self, why: &str, now: Instant, out: &mut Vec<Output>) {
         let conns: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
         for conn in conns {
@@ -78,5 +78,5 @@ impl Peer {
     }
 }
 
-/// Between the loss of the way and an attempt without BFD's word.
+/// The pause between the loss of BFD and an attempt without it.
 const AFTER_LOSS: Duration = PeerConfig::MAX_RETRY;

@@ -1,12 +1,12 @@
-//! Which of two connections with the same peer survives (RFC 4271 §6.8, RFC 6286 §2.3).
+//! The connection that survives a collision (RFC 4271 §6.8, RFC 6286 §2.3).
 
 use std::net::Ipv4Addr;
 
 use super::connection::Side;
 use crate::wire::Asn;
 
-/// The connection opened by the speaker with the higher identifier survives; between equal identifiers, which only
-/// two ASes may have, the one of the higher ASN. Both speakers come to the same answer.
+/// The connection of the speaker with the higher identifier survives; with equal identifiers, which are valid only
+/// between two ASes, that of the higher ASN. Both speakers reach the same result.
 pub(super) fn survivor(ours: (Ipv4Addr, Asn), theirs: (Ipv4Addr, Asn)) -> Side {
     if ours > theirs { Side::Ours } else { Side::Theirs }
 }

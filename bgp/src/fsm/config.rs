@@ -1,4 +1,4 @@
-//! What a peer is told once, and keeps.
+//! The settings of a peer.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -7,50 +7,50 @@ use std::time::Duration;
 use crate::route::NextHops;
 use crate::wire::{Asn, Family, Peering, Role};
 
-/// The settings of one peer. A change of any of them makes a new session, but for those of [`Tuning`].
+/// The settings of one peer. A change needs a new session, except for the settings in [`Tuning`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerConfig {
     /// Our ASN towards this peer.
     pub local_as: Asn,
     /// The ASN that the peer must have; equal to `local_as` for iBGP.
     pub peer_as: Asn,
-    /// The peer may have any ASN but ours, whatever [`Self::peer_as`] says (`remote-as external`).
+    /// The peer may have any ASN except ours; [`Self::peer_as`] is ignored (`remote-as external`).
     pub any_external: bool,
     /// Our BGP identifier, not 0.0.0.0 (RFC 6286).
     pub router_id: Ipv4Addr,
     /// The hold time that we propose (RFC 4271 §4.2).
     pub hold_time: HoldTime,
-    /// The first delay between two attempts to connect; it doubles up to [`Self::MAX_RETRY`]. Taken as
-    /// [`Self::MIN_CONNECT_RETRY`] when it is less, and as [`Self::MAX_CONNECT_RETRY`] when it is more.
+    /// The first delay between two attempts to connect; it doubles up to [`Self::MAX_RETRY`]. Clamped to
+    /// [`Self::MIN_CONNECT_RETRY`] and [`Self::MAX_CONNECT_RETRY`].
     pub connect_retry: Duration,
-    /// Who opens the connection.
+    /// The side that opens the connection.
     pub mode: ConnectMode,
     /// Families that we offer.
     pub families: BTreeSet<Family>,
-    /// Next hops that stand in for those of the session.
+    /// Configured next hops, see [`SessionNextHops`](crate::next_hop::SessionNextHops).
     pub next_hops: NextHops,
-    /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950). Used only where the peer offers it too and the session is over
+    /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950). Used only if the peer also offers it and the session is over
     /// IPv6.
     pub extended_next_hop: bool,
-    /// Ask the peer to keep our routes over a restart of ours (RFC 4724); `None`: it drops them with the session.
+    /// Ask the peer to keep our routes over our restart (RFC 4724); `None`: it drops them with the session.
     pub graceful_restart: Option<GracefulRestart>,
-    /// What we are towards this peer (RFC 9234); `None`, and always for iBGP: nothing is said about it.
+    /// Our role towards this peer (RFC 9234); `None`: the OPEN has no role. Ignored for iBGP.
     pub role: Option<Role>,
-    /// No session with a peer that does not tell its role (the strict mode of RFC 9234 §4.2).
+    /// Refuse a peer without a role (the strict mode of RFC 9234 §4.2).
     pub require_role: bool,
-    /// Begin with [`Liveness::Awaited`](super::Liveness::Awaited): no session before BFD is up.
+    /// Start with [`Liveness::Awaited`](super::Liveness::Awaited): no session before BFD is up.
     pub awaits_bfd: bool,
-    /// Hand every UPDATE that the peer sends to whoever runs this peer, as [`PeerEvent::Update`]. Off by default: a
-    /// host that only announces counts what it hears and drops it, so that no full table can make it grow. Paths to the
-    /// prefixes of [`Input::Watch`](super::Input::Watch) are remembered either way.
+    /// Hand every UPDATE of the peer to the caller, as [`PeerEvent::Update`]. Off by default: an announcing host counts
+    /// and drops received routes, so that no full table makes its memory grow. Paths to the prefixes of
+    /// [`Input::Watch`](super::Input::Watch) are kept in either case.
     ///
     /// [`PeerEvent::Update`]: super::PeerEvent::Update
     pub deliver_updates: bool,
-    /// Seed of the timers' jitter. Two speakers with the same seed may collide in lockstep for ever.
+    /// Seed of the timers' jitter. Two speakers with the same seed may collide for ever.
     pub seed: u64,
 }
 
-/// Settings that a session goes on under when they change.
+/// The settings that may change without a new session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
     /// See [`PeerConfig::connect_retry`].
@@ -70,7 +70,7 @@ impl PeerConfig {
     /// The longest delay between two attempts to connect, before jitter, unless [`Self::connect_retry`] is longer.
     pub const MAX_RETRY: Duration = Duration::from_secs(30);
 
-    /// The shortest first delay: with none at all, a peer that refuses would be dialled without a pause.
+    /// The shortest first delay: without one, a peer that refuses would be dialled without a pause.
     pub const MIN_CONNECT_RETRY: Duration = Duration::from_millis(10);
 
     /// The longest first delay: 65,535 s, as in the MIB of BGP (RFC 4273).
@@ -108,30 +108,31 @@ impl PeerConfig {
     }
 }
 
-/// The restarting side of graceful restart (RFC 4724, RFC 8538). We never keep routes of others, so there is no helping
+/// The restarting side of graceful restart (RFC 4724, RFC 8538). We keep no routes of peers, so there is no helper
 /// side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GracefulRestart {
-    /// How long the peer keeps our routes while we are away, in whole seconds.
+    /// The time for which the peer keeps our routes while we are away, in whole seconds.
     pub restart_time: RestartTime,
-    /// Whether a NOTIFICATION other than a Hard Reset leaves them in place, too (the N bit, RFC 8538 §2).
+    /// Whether the peer also keeps them after a NOTIFICATION other than a Hard Reset (the N bit, RFC 8538 §2).
     pub notification: bool,
-    /// Set in a process that has just begun: the families whose forwarding went on since its predecessor announced
-    /// them. It holds until the peer has all that is wanted, [`Extent::Whole`](super::Extent::Whole); from then on
+    /// Set in a process that has just started: the families whose forwarding went on since the predecessor announced
+    /// them. It applies until the peer has the whole desired set, [`Extent::Whole`](super::Extent::Whole); from then on
     /// forwarding never stops without a withdrawal.
     pub restarted: Option<BTreeSet<Family>>,
 }
 
-/// A restart time in whole seconds, 1 to 4,095: the field has twelve bits (RFC 4724 §3), and with zero nothing is kept.
+/// A restart time in whole seconds, 1 to 4,095: the field has twelve bits (RFC 4724 §3), and with zero the peer keeps
+/// no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RestartTime(u16);
 
 impl RestartTime {
-    /// 20 s: enough to start and to check, and no longer than anyone wants to wait for a host that died.
+    /// 20 s: enough for a start and its first checks; a dead host attracts traffic no longer.
     pub const DEFAULT: Self = Self(20);
-    /// With none at all nothing is kept.
+    /// The shortest: with zero the peer keeps no route.
     pub const MIN: Self = Self(1);
-    /// The longest that can be told.
+    /// The longest that fits its field.
     pub const MAX: Self = Self(4_095);
 
     /// `None` outside 1 to 4,095 s.
@@ -150,7 +151,7 @@ impl RestartTime {
     }
 }
 
-/// Who opens the TCP connection.
+/// The side that opens the TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectMode {
     /// We dial and we accept.
@@ -181,15 +182,14 @@ impl HoldTime {
     /// 9 s: a ToR that lost a host without a FIN forgets it within that time.
     pub const DEFAULT: Self = Self(9);
 
-    /// The least that BGP allows, besides [`HoldTime::NONE`].
+    /// The shortest that BGP allows, besides [`HoldTime::NONE`].
     pub const MIN: Self = Self(3);
 
-    /// The longest that can be told.
+    /// The longest that fits its field.
     pub const MAX: Self = Self(u16::MAX);
 
-    /// Zero turns the timers off, and a dead peer is not noticed by them; a peer that offers it is taken at its word only
-    /// where we do, too. For peers that await BFD alone
-    /// ([`PeerConfig::awaits_bfd`]), which notices. Others are asked for the default instead.
+    /// Zero: no hold or keepalive timer. Negotiated only if both sides offer it, because BFD then detects a dead peer.
+    /// Only for peers with [`PeerConfig::awaits_bfd`]; for other peers we offer the default instead.
     pub const NONE: Self = Self(0);
 
     /// `None` below 3 s.

@@ -6,7 +6,7 @@
 //!  accepted ───────┘
 //! ```
 //!
-//! A connection knows nothing of its sibling; whatever needs both (collisions, retries) is in the parent module.
+//! A connection does not know its sibling; collisions and retries, which need both, are in the parent module.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,20 +30,20 @@ use crate::wire::{
     RouteRefresh, SessionContext, next_frame,
 };
 
-/// How long a TCP connect may take: three SYNs.
+/// The time-out of a TCP connect: three SYNs.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long we wait for the OPEN, and the KEEPALIVE that confirms it (RFC 4271 §8.2.2 suggests 4 minutes).
+/// The time-out for the OPEN, and for the KEEPALIVE that confirms it (RFC 4271 §8.2.2 suggests 4 minutes).
 const OPEN_HOLD: Duration = Duration::from_secs(240);
 /// The Send Hold Timer of a session without a hold time (RFC 9687 §4).
 const SEND_HOLD: Duration = Duration::from_secs(480);
-/// UPDATEs are made only while fewer bytes than this wait for the kernel. One socket buffer's worth keeps the pipe
-/// full; more would only grow us when the peer does not read.
+/// UPDATEs are made only while fewer bytes than this wait for the kernel. One socket buffer's worth keeps the kernel
+/// busy; more would only take memory when the peer does not read.
 const SEND_WINDOW: usize = 64 * 1024;
 
 /// All ones, at the front of every message.
 const MARKER_LEN: usize = 16;
 
-/// Who opened a connection.
+/// The side that opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     /// We dialled.
@@ -60,22 +60,22 @@ pub(super) struct Connection {
     pub(super) endpoints: Option<Endpoints>,
     peering: Peering,
     received: BytesMut,
-    /// Families that the peer wants once more (RFC 2918). They are resent when all that came in was read: a peer that
-    /// asks a thousand times in one segment makes us look through our routes once.
+    /// Families that the peer has asked for again (RFC 2918). They are resent after the whole input was read: a peer
+    /// that asks a thousand times in one segment causes one walk through our routes.
     refresh: BTreeSet<Family>,
-    /// Being sent again; the peer is told when that is all (RFC 7313 §4.1).
+    /// Families being sent again; an EoRR ends each (RFC 7313 §4.1).
     refreshing: BTreeSet<Family>,
-    /// To be asked for once more, because more of them is watched.
+    /// Families to ask the peer for again, because more of their prefixes are watched.
     ask: BTreeSet<Family>,
-    /// What was offered in our OPEN.
+    /// The offer in our OPEN.
     pub(super) offered: Offer,
     /// Bytes given to the driver that the kernel has not taken yet.
     unsent: usize,
-    /// Which of the bytes given to the driver the peer's TCP has.
+    /// The delivery of the bytes given to the driver to the peer's TCP.
     pub(super) delivery: Delivery,
-    /// The KEEPALIVE that was sent too late by most since the peer could have noticed, and when it went.
+    /// The lateness of the latest KEEPALIVE that the peer may have noticed, and when it was sent.
     late: Option<(Duration, Instant)>,
-    /// When a peer that takes nothing is given up (RFC 9687).
+    /// When the Send Hold Timer expires (RFC 9687).
     send_hold_until: Option<Instant>,
 }
 
@@ -97,7 +97,7 @@ pub(super) enum Phase {
         rib: Box<AdjRibOut>,
         heard: Box<AdjRibIn>,
         since: Instant,
-        /// `None`, as the next: a hold time of zero. Only BFD tells that the peer lives.
+        /// `None`, like the next field: a hold time of zero. Only BFD detects a dead peer.
         hold_until: Option<Instant>,
         keepalive_at: Option<Instant>,
     },
@@ -120,7 +120,7 @@ pub(super) enum Expired {
     Hold,
     SendHold,
     Keepalive,
-    /// To ask what the peer's TCP has acknowledged.
+    /// Time to look at the peer's TCP acknowledgements.
     Look,
 }
 
@@ -166,7 +166,7 @@ impl Connection {
         }
     }
 
-    /// Whether an OPEN says what the one before it said, while a KEEPALIVE is waited for.
+    /// Whether an OPEN repeats the one before it, in OpenConfirm.
     pub(super) fn is_repeated(&self, config: &PeerConfig, open: &Open) -> bool {
         let agreed = negotiate(config, self.offered, open).ok();
         agreed.is_some() && agreed.as_ref() == self.session()
@@ -186,7 +186,7 @@ impl Connection {
         }
     }
 
-    /// Wants exactly `routes` from now on, once Established.
+    /// Replaces the desired set, once Established.
     pub(super) fn want(&mut self, routes: &Routes, extent: Extent) {
         let keeps = self.session().is_some_and(|session| session.graceful_restart.is_some());
         if let Some(rib) = self.rib_mut() {
@@ -195,7 +195,7 @@ impl Connection {
         }
     }
 
-    /// Has other ends from now on: routes whose next hop is another one are sent again.
+    /// Replaces the endpoints: routes with a changed next hop are sent again.
     pub(super) fn relocate(&mut self, endpoints: Endpoints, configured: NextHops, wanted: &Routes) {
         if let Phase::Established { session, rib, heard, .. } = &mut self.phase {
             heard.set_addresses(endpoints.ours(configured));
@@ -205,8 +205,8 @@ impl Connection {
         self.endpoints = Some(endpoints);
     }
 
-    /// The NOTIFICATION that ends this session for good: a Hard Reset where the peer would keep our routes (RFC 8538
-    /// §3.1). A change of our configuration is not the end, so they may stay.
+    /// The NOTIFICATION that ends this session for good: a Hard Reset if the peer would keep our routes (RFC 8538
+    /// §3.1). After a change of our configuration the session comes back, so the routes may stay.
     pub(super) fn last_word(&self, notification: &Notification) -> Notification {
         let keeps = self
             .session()
@@ -233,7 +233,7 @@ impl Connection {
     }
 
     fn context(&self) -> SessionContext {
-        // Before the OPENs are exchanged nothing depends on the width.
+        // Before the OPENs are exchanged no message depends on the width.
         self.session().map_or(SessionContext { as_width: AsWidth::Four, peering: self.peering }, |session| {
             session.context(self.peering)
         })
@@ -243,7 +243,7 @@ impl Connection {
         self.received.extend_from_slice(data);
     }
 
-    /// The next whole message that has come in.
+    /// The next whole message of the input.
     pub(super) fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
         match next_frame(&mut self.received)? {
             Some(frame) => Message::decode(&frame, &self.context()).map(Some),
@@ -251,27 +251,27 @@ impl Connection {
         }
     }
 
-    /// What the input buffer holds on to, in octets.
+    /// The capacity of the input buffer, in octets.
     #[cfg(test)]
     pub(super) fn input_capacity(&self) -> usize {
         self.received.capacity()
     }
 
-    /// Whether what stands in front of the input, and could not be read, is a NOTIFICATION.
+    /// Whether the unreadable message at the front of the input is a NOTIFICATION.
     pub(super) fn reads_notification(&self) -> bool {
         self.received.get(HEADER_LEN - 1) == Some(&message_type::NOTIFICATION)
             && self.received.iter().take(MARKER_LEN).all(|octet| *octet == u8::MAX)
     }
 
-    /// The peer asks for `family` again; ignored unless it is one of the session's (RFC 2918 §4).
+    /// Notes that the peer asks for `family` again; ignored for a family that was not negotiated (RFC 2918 §4).
     pub(super) fn note_refresh(&mut self, family: Family) {
         if self.session().is_some_and(|session| session.families.contains(&family)) {
             self.refresh.insert(family);
         }
     }
 
-    /// Watches these prefixes. What the peer has said about new ones before was dropped, so it is asked to say it again
-    /// (RFC 2918 §4); a peer that cannot be asked, or does not answer, is heard about them when something changes.
+    /// Watches these prefixes. Earlier paths to new ones were dropped, so the peer is asked to send them again (RFC
+    /// 2918 §4). From a peer without route refresh, or without an answer, such a path comes with its next change.
     pub(super) fn watch(&mut self, watched: &Arc<Watched>) {
         let can_be_asked = self.session().is_some_and(|session| session.route_refresh);
         let Some(heard) = self.heard_mut() else { return };
@@ -281,7 +281,7 @@ impl Connection {
         }
     }
 
-    /// Asks for what is to be asked for. Behind a full window that waits.
+    /// Sends the route refreshes that are due. They wait while the window is full.
     pub(super) fn ask(&mut self, now: Instant, out: &mut Vec<Output>) {
         while self.unsent < SEND_WINDOW {
             let Some(family) = self.ask.pop_first() else { break };
@@ -289,8 +289,8 @@ impl Connection {
         }
     }
 
-    /// Makes what the peer asked for again due. Behind a full window that waits: a peer that asks and does not read must
-    /// not make us grow.
+    /// Makes the refreshed families due. This waits while the window is full: a peer that asks and does not read must
+    /// not make our memory grow.
     pub(super) fn refresh(&mut self, wanted: &Routes, now: Instant, out: &mut Vec<Output>) {
         let framed = self.session().is_some_and(|session| session.enhanced_route_refresh);
         while self.unsent < SEND_WINDOW {
@@ -304,7 +304,7 @@ impl Connection {
         }
     }
 
-    /// Whatever arrives in order proves that the peer lives.
+    /// Restarts the hold timer: any valid message proves that the peer lives.
     pub(super) fn peer_is_alive(&mut self, now: Instant) {
         self.delivery.heard(now);
         match &mut self.phase {
@@ -342,8 +342,8 @@ impl Connection {
         let _fits = self.send(&Message::Notification(notification), now, out);
     }
 
-    /// By how much our last KEEPALIVEs were late, if that alone may have made the peer give up: it allows for silence of a
-    /// hold time, and we mean to send after a third of it.
+    /// The lateness of our last KEEPALIVEs, if it may have expired the peer's hold timer: that allows a silence of one
+    /// hold time, and we send after a third of it.
     pub(super) fn lateness(&self, now: Instant) -> Option<Duration> {
         let hold = self.session()?.hold()?;
         let overdue = self.keepalive_at().map(|at| now.saturating_duration_since(at));
@@ -359,7 +359,7 @@ impl Connection {
         }
     }
 
-    /// The timer of the KEEPALIVE has run out, maybe long ago.
+    /// Notes that the KEEPALIVE timer has expired, maybe long ago.
     pub(super) fn note_lateness(&mut self, now: Instant) {
         let Some(late) = self.keepalive_at().map(|at| now.saturating_duration_since(at)) else { return };
         let hold = self.session().and_then(Session::hold).unwrap_or_default();
@@ -369,7 +369,8 @@ impl Connection {
         }
     }
 
-    /// A KEEPALIVE, and the time of the next. None is queued behind a full window, where it would prove nothing.
+    /// Sends a KEEPALIVE and sets the time of the next. None is queued behind a full window, where it would prove
+    /// nothing.
     pub(super) fn keepalive(&mut self, now: Instant, jitter: &mut Jitter, out: &mut Vec<Output>) {
         if self.unsent < SEND_WINDOW {
             let _fits = self.send(&Message::Keepalive, now, out);
@@ -387,7 +388,7 @@ impl Connection {
         }
     }
 
-    /// Makes UPDATEs until all that is wanted was sent or the window is full. Returns how many.
+    /// Makes UPDATEs until the desired set was sent or the window is full. Returns their number.
     pub(super) fn send_updates(&mut self, now: Instant, jitter: &mut Jitter, out: &mut Vec<Output>) -> u64 {
         let mut count = 0;
         while self.unsent < SEND_WINDOW {
@@ -409,29 +410,30 @@ impl Connection {
         count
     }
 
-    /// The kernel took `bytes` of what was given to the driver.
+    /// The kernel took `bytes` of the bytes given to the driver.
     pub(super) fn sent(&mut self, bytes: usize, now: Instant) {
         self.unsent = self.unsent.saturating_sub(bytes);
         self.delivery.taken(now);
         self.send_hold_until = if self.unsent == 0 { None } else { self.send_hold().map(|hold| now + hold) };
     }
 
-    /// The kernel holds so much of what it took.
+    /// The state of the kernel's send queue.
     pub(super) fn queue(&mut self, queue: SendQueue, now: Instant) -> Option<(Stall, bool)> {
         self.delivery.queue(queue, self.unsent, now)
     }
 
-    /// How many prefixes the peer's TCP has acknowledged.
+    /// The number of prefixes that the peer's TCP has acknowledged.
     pub(super) fn acknowledged(&self) -> usize {
         self.delivery.acknowledged().unwrap_or_else(|| self.rib().map_or(0, AdjRibOut::sent_count))
     }
 
-    /// Whether the kernel has all that is wanted.
+    /// Whether the kernel has the whole desired set.
     pub(super) fn is_synced(&self) -> bool {
         self.unsent == 0 && self.rib().is_some_and(AdjRibOut::is_synced)
     }
 
-    /// Twice the hold time, or eight minutes where there is none: long after the peer, had it run its own timer, would have closed (RFC 9687 §4).
+    /// Twice the hold time, or eight minutes without one: a peer with a running hold timer has closed long before (RFC
+    /// 9687 §4).
     fn send_hold(&self) -> Option<Duration> {
         self.session().map(|session| session.hold().map_or(SEND_HOLD, |hold| 2 * hold))
     }
@@ -446,7 +448,7 @@ impl Connection {
         [hold, keepalive, self.send_hold_until, self.delivery.look_at()].into_iter().flatten().min()
     }
 
-    /// The timer that is due, the worst first.
+    /// The timer that is due, the most severe first.
     pub(super) fn expired(&self, now: Instant) -> Option<Expired> {
         if self.send_hold_until.is_some_and(|until| until <= now) {
             return Some(Expired::SendHold);
@@ -477,7 +479,7 @@ pub(super) fn next_keepalive(session: &Session, now: Instant, jitter: &mut Jitte
     session.hold().map(|hold| now + jitter.percent(hold / 3, 75, 100))
 }
 
-/// How long the KEEPALIVE that confirms an OPEN may take.
+/// The deadline of the KEEPALIVE that confirms an OPEN.
 pub(super) fn confirm_until(session: &Session, now: Instant) -> Instant {
     now + session.hold().unwrap_or(OPEN_HOLD)
 }

@@ -1,13 +1,13 @@
-//! What of the bytes of a connection has arrived: the kernel's word that it took them is not the peer's that it has them.
+//! The delivery of a connection's bytes: bytes that the kernel has taken are not yet acknowledged by the peer.
 //!
 //! ```text
 //!  given to the driver ─► taken by the kernel ─► acknowledged by the peer's TCP
 //!       │                      Input::Sent          Input::Queue, asked for by Output::Look
-//!       └─ a mark behind each UPDATE: "up to here it has so many prefixes"
+//!       └─ a mark behind each UPDATE: the number of prefixes up to here
 //! ```
 //!
-//! The kernel does not say when something is acknowledged, so it is asked: soon after bytes of an UPDATE went out, then
-//! less and less often, and not at all while none is on the way.
+//! The kernel does not report acknowledgements, so it is asked: soon after bytes of an UPDATE went out, then less and
+//! less often, and not at all while no UPDATE is in flight.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::io::SendQueue;
 use super::status::Stall;
 use crate::time::Instant;
 
-/// The first look after something was sent or acknowledged: a peer on the same link is done by then.
+/// The delay of the first look after a send or an acknowledgement: a peer on the same link has acknowledged by then.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
-/// Between looks at a peer that acknowledges nothing.
+/// The longest delay between looks at a peer that does not acknowledge.
 const LAST_LOOK: Duration = Duration::from_millis(250);
-/// So many retransmissions in a row, 1.4 s and more, are no accident.
+/// The number of retransmissions in a row, 1.4 s and more, that counts as a stall.
 const STALLED: u32 = 3;
-/// Marks closer to each other than this are one: no more of them than the kernel's buffer has room for messages.
+/// Marks closer to each other than this are merged: never more marks than full messages in the kernel's buffer.
 const GRAIN: u64 = 4096;
 
 /// The delivery of one connection's bytes.
@@ -30,15 +30,15 @@ const GRAIN: u64 = 4096;
 pub(super) struct Delivery {
     /// Bytes given to the driver so far.
     given: u64,
-    /// The first of them that the peer's TCP may not have.
+    /// The first of these bytes that is not acknowledged.
     acknowledged: u64,
-    /// UPDATEs on the way: where each ends, and how many prefixes the peer has by then.
+    /// UPDATEs in flight: the end of each, and the number of prefixes up to there.
     marks: VecDeque<(u64, usize)>,
-    /// Prefixes up to `acknowledged`.
+    /// The number of prefixes up to `acknowledged`.
     prefixes: usize,
     look_at: Option<Instant>,
     look_after: Duration,
-    /// Since when nothing was acknowledged.
+    /// The time of the last acknowledgement, while bytes are outstanding.
     stuck_since: Option<Instant>,
     heard_at: Option<Instant>,
     stalled: bool,
@@ -61,12 +61,12 @@ impl Default for Delivery {
 }
 
 impl Delivery {
-    /// The driver was given so many bytes.
+    /// The driver was given `bytes`.
     pub(super) fn gave(&mut self, bytes: usize) {
         self.given += u64::try_from(bytes).unwrap_or_default();
     }
 
-    /// What was given last was an UPDATE, and the peer has so many prefixes with it.
+    /// The last bytes were an UPDATE; with it the peer has `prefixes` prefixes.
     pub(super) fn gave_update(&mut self, prefixes: usize) {
         let count = self.marks.len();
         let before = count.checked_sub(2).and_then(|index| self.marks.get(index)).copied();
@@ -78,7 +78,7 @@ impl Delivery {
         }
     }
 
-    /// The kernel took some of it.
+    /// The kernel took bytes.
     pub(super) fn taken(&mut self, now: Instant) {
         if self.marks.is_empty() || self.look_at.is_some() {
             return;
@@ -87,23 +87,23 @@ impl Delivery {
         self.look_at = Some(now + self.look_after);
     }
 
-    /// The peer has sent something.
+    /// The peer has sent data.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = Some(now);
     }
 
-    /// When the kernel is to be asked; see [`Output::Look`](super::Output::Look).
+    /// When the next look is due; see [`Output::Look`](super::Output::Look).
     pub(super) fn look_at(&self) -> Option<Instant> {
         self.look_at
     }
 
-    /// The kernel is asked now.
+    /// Notes a look at the kernel.
     pub(super) fn looking(&mut self) {
         self.look_at = None;
     }
 
-    /// Its answer, while the driver holds `unsent` bytes that it did not take. While nothing moves: what does not, and
-    /// whether that has just begun.
+    /// Takes the kernel's answer, while the driver holds `unsent` bytes that the kernel did not take. In a stall: the
+    /// stall, and whether it has just begun.
     pub(super) fn queue(&mut self, queue: SendQueue, unsent: usize, now: Instant) -> Option<(Stall, bool)> {
         let missing = u64::try_from(unsent.saturating_add(queue.unacknowledged)).unwrap_or(u64::MAX);
         let acknowledged = self.given.saturating_sub(missing);
@@ -125,19 +125,19 @@ impl Delivery {
         }
         self.look_at = Some(now + self.look_after);
         let hears = self.stuck_since.is_some_and(|since| self.heard_at.is_some_and(|at| at > since));
-        // A peer that is not heard either is dead or cut off, and that is another fault.
+        // A silent peer is dead or cut off, which is another fault.
         let begins = hears && !self.stalled && queue.retransmissions >= STALLED;
         self.stalled |= begins;
         let SendQueue { unacknowledged: bytes, retransmissions, segment } = queue;
         self.stalled.then_some((Stall { bytes, retransmissions, segment }, begins))
     }
 
-    /// Whether every UPDATE that was given is acknowledged.
+    /// Whether every UPDATE is acknowledged.
     pub(super) fn is_complete(&self) -> bool {
         self.marks.is_empty()
     }
 
-    /// How many prefixes are acknowledged; `None`: all that were sent.
+    /// The number of acknowledged prefixes; `None`: all that were sent.
     pub(super) fn acknowledged(&self) -> Option<usize> {
         (!self.marks.is_empty()).then_some(self.prefixes)
     }

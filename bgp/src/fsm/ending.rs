@@ -1,4 +1,4 @@
-//! How connections end, and what follows: what the peer is told, what is reported, when it is tried again.
+//! The end of a connection: the NOTIFICATION to the peer, the report, and the time of the next attempt.
 
 use super::connection::{Phase, Side};
 use super::{ConnId, DownReason, HoldTime, OFFER_AGAIN, Offer, Output, Peer, PeerEvent, State};
@@ -21,7 +21,7 @@ impl Peer {
         }
     }
 
-    /// Ends a connection with a NOTIFICATION because of what the peer sent, or did not.
+    /// Ends a connection with a NOTIFICATION, because the peer sent something wrong or nothing.
     pub(super) fn refuse(
         &mut self,
         conn: ConnId,
@@ -36,7 +36,7 @@ impl Peer {
         self.lost(conn, DownReason::Sent(notification), now, out);
     }
 
-    /// Ends the losing connection of a collision: no failure, so nothing is reported and nothing backs off.
+    /// Ends the losing connection of a collision. That is no failure: no report, no back-off.
     pub(super) fn collide(&mut self, loser: ConnId, now: Instant, out: &mut Vec<Output>) {
         if let Some(mut connection) = self.take(loser) {
             let notification = Notification::cease(cease::CONNECTION_COLLISION, "");
@@ -45,7 +45,7 @@ impl Peer {
         }
     }
 
-    /// A connection is gone: reports it and arranges for the next.
+    /// Reports a lost connection and schedules the next.
     pub(super) fn lost(&mut self, conn: ConnId, reason: DownReason, now: Instant, out: &mut Vec<Output>) {
         let Some(connection) = self.take(conn) else { return };
         let was_established = connection.state() == State::Established;
@@ -71,7 +71,7 @@ impl Peer {
         if self.running {
             self.back_off(&reason, was_established, now);
         }
-        // While its sibling goes on, the loss of a connection is the end of a collision that the peer resolved.
+        // While its sibling goes on, the loss of a connection is a collision that the peer has resolved.
         if !was_established && self.connections.iter().any(|c| c.state() >= State::OpenSent) {
             return;
         }
@@ -82,8 +82,8 @@ impl Peer {
         out.push(Output::Event(PeerEvent::Down { reason, was_established }));
     }
 
-    /// Arranges for the next attempt after a loss. Whatever the sibling is at, a dial that is due later must stay due: a
-    /// connection that the peer opened and abandoned keeps us from nothing.
+    /// Schedules the next attempt after a loss. A scheduled dial stays due in any state of the sibling: a connection
+    /// that the peer opened and abandoned must not stop us.
     fn back_off(&mut self, reason: &DownReason, was_established: bool, now: Instant) {
         if let DownReason::Received(Notification {
             code: code::CEASE,

@@ -1,7 +1,7 @@
-//! Why a TCP connection was not made, or why one ended, as far as retries and hints tell one cause from another.
+//! The causes of failed and ended TCP connections, as far as retries and hints distinguish them.
 //!
-//! A driver maps the errors of its system to these types once, where they come up. From there on code matches them, and
-//! only an operator reads their words.
+//! A driver maps the errors of its system to these types where they occur. Code matches the types; the texts are for
+//! the operator.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,29 +11,29 @@ use thiserror::Error;
 
 use crate::wire::DecodeError;
 
-/// Why a TCP connection could not be made.
+/// The reason for a failed TCP connection attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Error)]
 #[serde(rename_all = "snake_case")]
 pub enum DialError {
-    /// The peer's host has answered with a RST (ECONNREFUSED).
+    /// The peer's host answered with a RST (ECONNREFUSED).
     #[error("connection refused")]
     Refused,
-    /// Nothing came back in the time that we give a dial.
+    /// No answer within our own time-out of a dial.
     #[error("no answer to the connection request{}", Behind(.dropped))]
     NoAnswer {
-        /// What the kernel dropped meanwhile.
+        /// The packets that the kernel dropped meanwhile.
         dropped: Option<Dropped>,
     },
-    /// Nothing came back in the time that the kernel gives it (ETIMEDOUT).
+    /// No answer within the kernel's time-out (ETIMEDOUT).
     #[error("connection timed out{}", Behind(.dropped))]
     TimedOut {
-        /// What the kernel dropped meanwhile.
+        /// The packets that the kernel dropped meanwhile.
         dropped: Option<Dropped>,
     },
-    /// A router, or ARP, found no way to the peer's host (EHOSTUNREACH). An ICMP message that the TTL ran out is this too.
+    /// A router, or ARP, found no way to the peer's host (EHOSTUNREACH). An ICMP time exceeded also gives this error.
     #[error("no route to host")]
     NoRoute,
-    /// The peer's host began to answer, and then did not want to (ECONNRESET).
+    /// The peer's host began to answer, and then reset the connection (ECONNRESET).
     #[error("connection reset by peer")]
     Reset,
     /// This host has no route to the peer (ENETUNREACH).
@@ -70,13 +70,13 @@ pub enum DialError {
     /// The peer has a key, and this kernel has no TCP-AO.
     #[error("TCP-AO is not in this kernel (ENOPROTOOPT)")]
     NoAo,
-    /// Anything else, which nothing depends on.
+    /// Any other error.
     #[error("{0}")]
     Other(String),
 }
 
 impl DialError {
-    /// Whether this host lacks an address, an interface or a route, which may come any moment.
+    /// Whether this host lacks an address, an interface or a route, which may appear at any moment.
     pub fn is_ours(&self) -> bool {
         match self {
             Self::NetworkUnreachable
@@ -115,7 +115,7 @@ impl DialError {
         }
     }
 
-    /// The same with what the kernel has dropped meanwhile, which is looked up only for a silence.
+    /// The same error with the packets that the kernel dropped meanwhile. `look` is called only after a silence.
     #[must_use]
     pub fn explained_by(mut self, look: impl FnOnce() -> Option<Dropped>) -> Self {
         if let Self::NoAnswer { dropped } | Self::TimedOut { dropped } = &mut self {
@@ -125,32 +125,32 @@ impl DialError {
     }
 }
 
-/// Why a TCP connection ended without a NOTIFICATION.
+/// The reason for the end of a TCP connection without a NOTIFICATION.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Error)]
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
-    /// The peer has nothing more to say (end of file).
+    /// The peer closed the connection (end of file).
     #[error("the peer closed it")]
     EndedByPeer,
     /// The peer sent a RST (ECONNRESET).
     #[error("connection reset by peer")]
     Reset,
-    /// It was reset before, and then written to (EPIPE).
+    /// We wrote to a connection that was reset before (EPIPE).
     #[error("broken pipe")]
     BrokenPipe,
-    /// The peer's TCP has acknowledged nothing for too long (ETIMEDOUT).
+    /// The peer's TCP acknowledged nothing for too long (ETIMEDOUT).
     #[error("connection timed out{}", Behind(.dropped))]
     TimedOut {
-        /// What the kernel dropped meanwhile.
+        /// The packets that the kernel dropped meanwhile.
         dropped: Option<Dropped>,
     },
-    /// It timed out, and last a router, or ARP, found no way to the peer's host (EHOSTUNREACH).
+    /// The connection timed out because a router, or ARP, found no way to the peer's host (EHOSTUNREACH).
     #[error("no route to host")]
     NoRoute,
     /// The peer sent a NOTIFICATION that cannot be read.
     #[error("a bad NOTIFICATION: {0}")]
     BadNotification(#[serde(serialize_with = "in_words")] DecodeError),
-    /// Anything else, which nothing depends on.
+    /// Any other error.
     #[error("{0}")]
     Other(String),
 }
@@ -169,7 +169,7 @@ impl CloseReason {
         }
     }
 
-    /// The same with what the kernel has dropped meanwhile, which is looked up only for a silence.
+    /// The same error with the packets that the kernel dropped meanwhile. `look` is called only after a silence.
     #[must_use]
     pub fn explained_by(mut self, look: impl FnOnce() -> Option<Dropped>) -> Self {
         if let Self::TimedOut { dropped } = &mut self {
@@ -179,31 +179,31 @@ impl CloseReason {
     }
 }
 
-/// What the kernel has dropped before anybody could read it. Its counters are those of the whole network namespace, so
-/// this may also have come from another peer that is configured in the same way.
+/// The kind of packets that the kernel dropped. The kernel counts per network namespace, so the packets may also come
+/// from another peer with the same settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Dropped {
     /// TCP MD5 signatures that do not match.
     #[error("segments with a wrong TCP MD5 signature came in and were dropped: the passwords differ")]
     WrongMd5,
-    /// No TCP MD5 signature, where we have a key.
+    /// No TCP MD5 signature, although we have a key.
     #[error("segments without a TCP MD5 signature came in and were dropped: the other side has no password")]
     MissingMd5,
-    /// A TCP MD5 signature, where we have no key.
+    /// A TCP MD5 signature, although we have no key.
     #[error("segments with a TCP MD5 signature came in and were dropped: the other side has a password")]
     UnexpectedMd5,
-    /// TCP-AO signatures that do not match, or none.
+    /// TCP-AO signatures that do not match, or are missing.
     #[error("segments with a wrong or no TCP-AO signature came in and were dropped: the keys differ")]
     Ao,
-    /// A TTL below that of TTL security.
+    /// A TTL below the limit of TTL security.
     #[error(
         "packets with a low TTL came in and were dropped: the other side is farther away, or without TTL security"
     )]
     LowTtl,
 }
 
-/// What was dropped, behind the cause that it explains.
+/// Displays the dropped packets behind the error that they explain.
 struct Behind<'a>(&'a Option<Dropped>);
 
 impl fmt::Display for Behind<'_> {

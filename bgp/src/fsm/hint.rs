@@ -1,4 +1,4 @@
-//! What an operator should look at, from the reason for which there is no session and from what was seen beside it.
+//! Hints for the operator: the thing to look at when there is no session.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use super::{HeardOpen, Stall};
 use crate::wire::iana::notification::{self as code, cease, open, update};
 use crate::wire::{Capability, Family, Notification, Role};
 
-/// What was seen of a peer that a reason alone does not tell.
+/// Observations about a peer that explain more than the reason alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
-    /// The last OPEN that came from it.
+    /// The peer's last OPEN.
     pub open: Option<HeardOpen>,
-    /// By how much we were late with the last word of the session that ended, because this host or process stood still.
+    /// The lateness of our last KEEPALIVE in the session that ended, because this host or process stood still.
     pub late: Option<Duration>,
-    /// What its TCP did not acknowledge, in the session that stands or in the one that ended.
+    /// The bytes that its TCP did not acknowledge, in the current session or in the one that ended.
     pub stall: Option<Stall>,
 }
 
 impl DownReason {
-    /// What an operator should look at; `None` where the reason says it all.
+    /// The hint for this reason; `None` if the reason needs none.
     pub fn hint(&self, config: &PeerConfig, seen: &Seen) -> Option<String> {
         self.hint_from_what_was_seen(seen).or_else(|| match self {
             Self::Received(notification) => received(notification, config, seen),
@@ -35,7 +35,7 @@ impl DownReason {
         })
     }
 
-    /// What we did, or TCP did not, explains a silence better than a guess.
+    /// The hint from observations, which explain a silence better than a guess.
     pub fn hint_from_what_was_seen(&self, seen: &Seen) -> Option<String> {
         let is_silence = match self {
             Self::Received(notification) | Self::Sent(notification) => {
@@ -57,7 +57,7 @@ impl DownReason {
     }
 }
 
-/// Whatever depends on how the peer is reached is for `net::Transport::hint`.
+/// Hints that depend on the transport are in `net::Transport::hint`.
 fn dial_failed(error: &DialError) -> Option<String> {
     match error {
         DialError::Refused => Some("is BGP running there, with us as a neighbor?".to_owned()),
@@ -77,17 +77,17 @@ fn dial_failed(error: &DialError) -> Option<String> {
     }
 }
 
-/// The peer's NOTIFICATION. Each code that we know is in the table of the tests, with its hint or without one on purpose.
+/// The hint for the peer's NOTIFICATION. The tests have a table of all known codes, with hint or deliberately without.
 fn received(notification: &Notification, config: &PeerConfig, seen: &Seen) -> Option<String> {
     let PeerConfig { local_as, router_id, .. } = config;
     let text = match (notification.code, notification.subcode) {
         (code::OPEN_MESSAGE, open::UNSUPPORTED_VERSION_NUMBER) => {
-            "it speaks another version of BGP than 4: is there a router at this address?".to_owned()
+            "the router speaks another version of BGP than 4: is this the address of a router?".to_owned()
         }
         (code::OPEN_MESSAGE, open::BAD_PEER_AS) => {
-            let they = seen.open.as_ref().map(|open| format!("; it is AS {} itself", open.asn));
+            let they = seen.open.as_ref().map(|open| format!("; the router itself is AS {}", open.asn));
             format!(
-                "it has another `remote-as` configured for us than our local_as {local_as}{}",
+                "the router's `remote-as` for us is not our local_as {local_as}{}",
                 they.unwrap_or_default()
             )
         }
@@ -95,41 +95,41 @@ fn received(notification: &Notification, config: &PeerConfig, seen: &Seen) -> Op
             format!("another router uses our router_id {router_id}, or the peer itself does")
         }
         (code::OPEN_MESSAGE, open::UNSUPPORTED_OPTIONAL_PARAMETER) => {
-            "it knows no capabilities (RFC 5492), or takes them for something else; the next attempts do without"
+            "the router does not know capabilities (RFC 5492), or misreads them; the next attempts offer none"
                 .to_owned()
         }
         (code::OPEN_MESSAGE, open::AUTHENTICATION_FAILURE) => {
-            "it wants the authentication of BGP itself, which RFC 4271 has removed: TCP MD5 or TCP-AO on both sides"
+            "the router wants BGP's own authentication, which RFC 4271 removed: use TCP MD5 or TCP-AO on both sides"
                 .to_owned()
         }
         (code::OPEN_MESSAGE, open::UNACCEPTABLE_HOLD_TIME) => unacceptable_hold_time(config),
         (code::OPEN_MESSAGE, open::UNSUPPORTED_CAPABILITY) => unsupported_capability(notification, config),
         (code::OPEN_MESSAGE, open::GROUPING_CONFLICT) => {
-            "some routers say so when no address family is common: both sides must activate one".to_owned()
+            "some routers send this when there is no common address family: both sides must activate one".to_owned()
         }
         (code::OPEN_MESSAGE, open::GROUPING_REQUIRED) => {
-            "it wants a session for each group of address families (multisession), which vipcast does not have: turn that off there"
+            "the router wants a session for each group of address families (multisession), which vipcast does not have: turn that off there"
                 .to_owned()
         }
         (code::OPEN_MESSAGE, open::CAPABILITY_VALUE_MISMATCH) => {
-            "it does not agree with the value of a capability: compare the address families and the role of both sides"
+            "the router rejects the value of a capability: compare the address families and the role of both sides"
                 .to_owned()
         }
         (code::OPEN_MESSAGE, open::ROLE_MISMATCH) => role_mismatch(config, seen),
         (code::UPDATE_MESSAGE, update::MALFORMED_AS_PATH) => {
-            format!("it does not take our AS path: with `enforce-first-as` our local_as {local_as} must be its `remote-as` for us")
+            format!("the router rejects our AS path: with `enforce-first-as` our local_as {local_as} must be its `remote-as` for us")
         }
         (code::UPDATE_MESSAGE, update::AS_ROUTING_LOOP) => {
-            "it found its own AS in our path: `allowas-in` there, or AS numbers of their own for the nodes".to_owned()
+            "the router found its own AS in our path: set `allowas-in` there, or give the nodes AS numbers of their own".to_owned()
         }
         (code::UPDATE_MESSAGE, update::INVALID_NEXT_HOP_ATTRIBUTE) => {
-            "it does not take our next hop: is `next_hop` an address of this host that it can reach?".to_owned()
+            "the router rejects our next hop: is `next_hop` an address of this host that it can reach?".to_owned()
         }
         (code::CEASE, cease::MAXIMUM_PREFIXES) => {
             "raise the maximum-prefix limit for us on the router".to_owned()
         }
         (code::CEASE, cease::ADMINISTRATIVE_SHUTDOWN) => {
-            "somebody has shut us down as its neighbor; only there it can be undone".to_owned()
+            "the router's operator has shut this session down; only the router can undo it".to_owned()
         }
         (code::CEASE, cease::PEER_DECONFIGURED | cease::CONNECTION_REJECTED) => {
             "the router has no neighbor configured for our address".to_owned()
@@ -140,35 +140,38 @@ fn received(notification: &Notification, config: &PeerConfig, seen: &Seen) -> Op
         (code::CEASE, cease::HARD_RESET) => {
             return notification.inside_hard_reset().and_then(|inside| received(&inside, config, seen));
         }
-        (code::CEASE, cease::BFD_DOWN) => "its BFD session with us is down: see `bfd` in the log of both sides".to_owned(),
+        (code::CEASE, cease::BFD_DOWN) => "the router's BFD session with us is down: see `bfd` in the log of both sides".to_owned(),
         (code::SEND_HOLD_TIMER_EXPIRED, _) => {
-            "we took nothing from it for its send hold time: was this host suspended or overloaded?".to_owned()
+            "we read nothing from the router for its send hold time: was this host suspended or overloaded?".to_owned()
         }
         (code::MESSAGE_HEADER | code::UPDATE_MESSAGE | code::FINITE_STATE_MACHINE | code::ROUTE_REFRESH_MESSAGE, _)
         | (code::OPEN_MESSAGE, code::UNSPECIFIC) => {
             "one of the two does not follow the protocol: please report it, with the log of both sides".to_owned()
         }
-        // The last hold timer is a matter of the transport; the rest says it all, or means that it will be back.
+        // The hold timer belongs to the transport; the other codes explain themselves, or the router comes back.
         (_, _) => return None,
     };
     Some(text)
 }
 
-/// Ours.
+/// The hint for our own NOTIFICATION.
 fn sent(notification: &Notification, config: &PeerConfig, seen: &Seen) -> Option<String> {
     let PeerConfig { peer_as, router_id, .. } = config;
     let text = match (notification.code, notification.subcode) {
         (code::OPEN_MESSAGE, open::UNSUPPORTED_VERSION_NUMBER) => {
-            "it speaks another version of BGP than 4: is there a router at this address?".to_owned()
+            "the router speaks another version of BGP than 4: is this the address of a router?".to_owned()
         }
         (code::OPEN_MESSAGE, open::BAD_PEER_AS) => match &seen.open {
             Some(_) if config.any_external => {
-                format!("its ASN is ours, {}, and it is to be external", config.local_as)
+                format!(
+                    "the router's AS is ours, {}, but `peer_as: external` needs another one",
+                    config.local_as
+                )
             }
             Some(open) if open.asn != *peer_as => {
-                format!("it is AS {}, not the peer_as {peer_as} that is configured here", open.asn)
+                format!("the router is AS {}, not our configured peer_as {peer_as}", open.asn)
             }
-            Some(_) | None => format!("its ASN is not the peer_as {peer_as} that is configured here"),
+            Some(_) | None => format!("the router's AS is not our configured peer_as {peer_as}"),
         },
         (code::OPEN_MESSAGE, open::BAD_BGP_IDENTIFIER) => {
             format!("another router uses our router_id {router_id}, or the peer itself does")
@@ -187,17 +190,17 @@ fn sent(notification: &Notification, config: &PeerConfig, seen: &Seen) -> Option
             _,
         ) => "one of the two does not follow the protocol: please report it, with the log of both sides"
             .to_owned(),
-        // We ended it on purpose, or the transport knows more.
+        // We ended the session on purpose, or the transport has a better hint.
         (_, _) => return None,
     };
     Some(text)
 }
 
 fn unacceptable_hold_time(config: &PeerConfig) -> String {
-    format!("it must accept a hold time of {} s, and offer at least 3 s", config.hold_time.as_secs())
+    format!("the router must accept a hold time of {} s, and offer at least 3 s", config.hold_time.as_secs())
 }
 
-/// The data names what the peer misses in our OPEN, or does not want there (RFC 5492 §5).
+/// The data lists the capabilities that the peer misses in our OPEN, or rejects (RFC 5492 §5).
 fn unsupported_capability(notification: &Notification, config: &PeerConfig) -> String {
     let named = notification.capabilities();
     let families: Vec<Family> = named.iter().filter_map(family_of).collect();
@@ -207,19 +210,21 @@ fn unsupported_capability(notification: &Notification, config: &PeerConfig) -> S
     if !families.is_empty() {
         let (theirs, ours) = (listed(&families), listed(&config.families));
         return format!(
-            "both sides must activate a common address family: it names {theirs}, `families` here has {ours}"
+            "both sides must activate a common address family: the router names {theirs}, `families` here has {ours}"
         );
     }
     let names = listed(&named);
     let unknown = named.iter().any(|capability| matches!(capability, Capability::Unknown { .. }));
     if unknown {
-        format!("it names {names}, which vipcast does not have: the router must not require it")
+        format!("the router names {names}, which vipcast does not have: turn off the requirement there")
     } else {
-        format!("it names {names}: turn that on or off there; the next attempts do without what is optional")
+        format!(
+            "the router names {names}: turn that on or off there; the next attempts leave out optional capabilities"
+        )
     }
 }
 
-/// A peer may name as many as fit into a message.
+/// A short list: a peer may name as many items as fit into a message.
 fn listed<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 4;
     let mut names: Vec<String> = all.into_iter().map(|one| one.to_string()).collect();
@@ -233,24 +238,24 @@ fn family_of(capability: &Capability) -> Option<Family> {
     if let Capability::Multiprotocol(family) = capability { Some(*family) } else { None }
 }
 
-/// RFC 9234 §4.2.
+/// The hint for a Role Mismatch (RFC 9234 §4.2).
 fn role_mismatch(config: &PeerConfig, seen: &Seen) -> String {
     let theirs = seen.open.as_ref().and_then(|open| open.role);
     match (theirs, config.role) {
         (Some(theirs), Some(ours)) => {
             format!(
-                "it is `{theirs}`, which does not go with `role: {ours}`: write `role: {}`",
+                "the router is `{theirs}`, which does not go with `role: {ours}`: write `role: {}`",
                 theirs.counterpart()
             )
         }
         (Some(theirs), None) => {
             format!(
-                "it is `{theirs}` and requires a BGP role (RFC 9234): write `role: {}`",
+                "the router is `{theirs}` and requires a BGP role (RFC 9234): write `role: {}`",
                 theirs.counterpart()
             )
         }
         (None, Some(ours)) => format!(
-            "it does not tell its BGP role (RFC 9234), or `{ours}` is not what it expects; its role must be `{}`",
+            "the router does not tell its BGP role (RFC 9234), or does not expect `{ours}`; its role must be `{}`",
             ours.counterpart()
         ),
         (None, None) => format!(

@@ -1,4 +1,4 @@
-//! What goes into the machine and what comes out.
+//! The inputs and outputs of the peer's state machine.
 
 use std::sync::Arc;
 
@@ -13,115 +13,115 @@ use crate::adj_rib_in::Watched;
 use crate::route::Routes;
 use crate::wire::{Notification, Update};
 
-/// Names one TCP connection for as long as the process lives.
+/// The id of one TCP connection, unique within the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub(super) u64);
 
-/// Counts the desired sets that a peer was given; a later one has a higher number.
+/// The number of a desired set; a later set has a higher number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 pub struct Version(pub u64);
 
-/// Whether a desired set is all there is to say.
+/// Whether a desired set is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extent {
-    /// Nothing is undecided.
+    /// Every route is decided.
     #[default]
     Whole,
-    /// After a restart, some routes are not decided about yet. End-of-RIB is held on sessions with graceful restart, or
-    /// the peer would drop what it keeps from before (RFC 4724 §4.1).
+    /// After a restart some routes are not decided yet. End-of-RIB is held on sessions with graceful restart, because
+    /// the peer would drop the routes that it kept (RFC 4724 §4.1).
     Partial,
 }
 
-/// What the kernel still holds of a connection's bytes (SIOCOUTQ, TCP_INFO).
+/// The kernel's send queue of a connection (SIOCOUTQ, TCP_INFO).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendQueue {
-    /// Taken from us, and not acknowledged by the peer's TCP.
+    /// Bytes in the queue that the peer's TCP has not acknowledged.
     pub unacknowledged: usize,
-    /// How often the first of them was sent again since anything was acknowledged.
+    /// The number of retransmissions since the last acknowledgement.
     pub retransmissions: u32,
-    /// The most that one segment holds.
+    /// The maximum segment size.
     pub segment: u32,
 }
 
-/// What happens to a peer.
+/// An input of the peer's state machine.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Begin to connect and to accept.
     Start,
     /// End every connection with this NOTIFICATION, usually a Cease, and stay Idle.
     Stop(Notification),
-    /// From now on announce exactly these routes.
+    /// Replace the desired set.
     Advertise(Version, Routes, Extent),
-    /// From now on remember the peer's paths to exactly these prefixes.
+    /// Replace the watched prefixes: the peer's paths to them are kept.
     Watch(Arc<Watched>),
-    /// The connection that [`Output::Dial`] asked for stands.
+    /// The connection of [`Output::Dial`] is made.
     Dialled(ConnId, Endpoints),
-    /// It could not be made.
+    /// The connection of [`Output::Dial`] failed.
     DialFailed(ConnId, DialError),
     /// The peer has connected. The id comes from [`Peer::allocate`](super::Peer::allocate).
     Accepted(ConnId, Endpoints),
     /// Bytes came in.
     Received(ConnId, Bytes),
-    /// The kernel took so many of the bytes that [`Output::Send`] gave.
+    /// The kernel took this number of the bytes of [`Output::Send`].
     Sent(ConnId, usize),
-    /// The answer to [`Output::Look`]. It comes behind the [`Input::Sent`] of everything that the kernel had then.
+    /// The answer to [`Output::Look`]. It comes after the [`Input::Sent`] of all bytes that the kernel had then.
     Queue(ConnId, SendQueue),
     /// The connection is gone.
     Closed(ConnId, CloseReason),
-    /// These settings are others from now on.
+    /// Replace these settings.
     Tune(Tuning),
-    /// What BFD says of the way to the peer.
+    /// The state of BFD with the peer has changed.
     Liveness(Liveness),
-    /// Addresses of this host have changed, and these are the ends of a connection as they are now; `None`: our own is
+    /// Addresses of this host have changed; these are the endpoints of a connection now. `None`: its local address is
     /// gone from the host.
     AddressesChanged(ConnId, Option<Endpoints>),
-    /// What the last attempt to dial failed for want of may be there now: the next one need not wait any longer. Only
-    /// after a [`Self::DialFailed`] that [is ours](DialError::is_ours) is anything cut short.
+    /// The address, interface or route that the last dial lacked may be there now: dial at once. Ignored unless the
+    /// last [`Self::DialFailed`] [was ours](DialError::is_ours).
     HostChanged,
     /// The deadline has passed.
     Tick,
 }
 
-/// What is to be done, in this order.
+/// An output of the peer's state machine. The driver performs the outputs in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Connect to the peer; answer with [`Input::Dialled`] or [`Input::DialFailed`].
     Dial(ConnId),
     /// Write these bytes behind those of earlier outputs; answer with [`Input::Sent`].
     Send {
-        /// Where to.
+        /// The connection.
         conn: ConnId,
         /// One message.
         bytes: Bytes,
     },
-    /// Say what the kernel still holds of what was sent; answer with [`Input::Queue`].
+    /// Look at the kernel's send queue; answer with [`Input::Queue`].
     Look(ConnId),
-    /// Close once everything sent was written, or after a second; no answer is wanted.
+    /// Close after all bytes are written, or after a second; needs no answer.
     Close(ConnId),
-    /// For whoever runs the peer.
+    /// An event for the caller.
     Event(PeerEvent),
 }
 
-/// What whoever runs a peer wants to know.
+/// An event of a peer, for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerEvent {
     /// The session is up.
     Established(Session),
     /// A connection ended.
     Down {
-        /// Why.
+        /// The reason.
         reason: DownReason,
-        /// Whether it was Established; else an attempt failed.
+        /// Whether the session was Established; otherwise an attempt failed.
         was_established: bool,
     },
-    /// The peer sent this; only with [`PeerConfig::deliver_updates`](super::PeerConfig::deliver_updates).
+    /// An UPDATE of the peer; only with [`PeerConfig::deliver_updates`](super::PeerConfig::deliver_updates).
     Update(Box<Update>),
-    /// The kernel has every UPDATE that makes the peer's view equal to this desired set.
+    /// The kernel has all UPDATEs of this desired set.
     Synced(Version),
-    /// The peer's TCP has acknowledged them all: nothing on the way can lose them any more. Told again for the same set
-    /// when more was sent for it: a next hop has come or gone, or the peer has asked for everything once more.
+    /// The peer's TCP has acknowledged all UPDATEs of this desired set: they cannot be lost any more. Repeated for the
+    /// same set when more was sent for it: a next hop has come or gone, or the peer has asked for a refresh.
     Acknowledged(Version),
-    /// It acknowledges nothing, though it is heard; told once until something moves.
+    /// The peer acknowledges nothing, although it sends. Reported once, until an acknowledgement comes.
     Stalled(Stall),
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 pub(super) use crate::jitter::Jitter;
 
-/// 1→2→4…≤30 s, ±25 %. Only a session that stayed up for a hold time starts it over: a peer that rejects every OPEN
-/// at once must not be dialled thousands of times a second.
+/// 1→2→4…≤30 s, ±25 %. Only a session that stayed up for a hold time resets it: a peer that rejects every OPEN at once
+/// must not be dialled thousands of times a second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Backoff {
     first: Duration,

@@ -1,4 +1,4 @@
-//! From two OPENs to one session.
+//! Negotiation: from two OPENs to the parameters of a session.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -15,14 +15,14 @@ use crate::wire::{
     iana::notification::{OPEN_MESSAGE, open},
 };
 
-/// What both sides agreed on.
+/// The negotiated parameters of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Session {
     /// The peer's BGP identifier.
     pub peer_router_id: Ipv4Addr,
     /// The peer's ASN.
     pub peer_as: Asn,
-    /// The lower of the two hold times, in seconds; 0: none, only BFD tells that the peer lives.
+    /// The lower of the two hold times, in seconds; 0: none, only BFD detects a dead peer.
     pub hold_time: u16,
     /// Families that both sides offered.
     pub families: BTreeSet<Family>,
@@ -30,57 +30,59 @@ pub struct Session {
     pub four_octet_as: bool,
     /// Whether the peer understands ROUTE-REFRESH (RFC 2918); it may send us one either way.
     pub route_refresh: bool,
-    /// Whether answers to it are framed by begin and end (RFC 7313).
+    /// Whether answers to ROUTE-REFRESH are framed by BoRR and EoRR (RFC 7313).
     pub enhanced_route_refresh: bool,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
-    /// What the peer is towards us, where both sides say (RFC 9234).
+    /// The peer's role towards us, if both sides have one (RFC 9234).
     pub peer_role: Option<Role>,
-    /// What the peer keeps of ours over a restart; `None`: nothing.
+    /// Graceful restart; `None`: the peer drops our routes with the session.
     pub graceful_restart: Option<Keeping>,
 }
 
-/// Graceful restart as it was agreed on: the peer keeps our routes when the session is lost.
+/// Negotiated graceful restart: the peer keeps our routes when the session is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Keeping {
-    /// For how long, in seconds, as we told it.
+    /// The restart time that we sent, in seconds.
     pub restart_time: u16,
-    /// Whether also after a NOTIFICATION, unless it is a Hard Reset (RFC 8538 §2).
+    /// Whether the peer also keeps them after a NOTIFICATION other than a Hard Reset (RFC 8538 §2).
     pub notification: bool,
 }
 
 impl Session {
-    /// After so long a silence the peer is dead (RFC 4271 §4.2); `None`: that is left to BFD.
+    /// The hold time (RFC 4271 §4.2); `None`: only BFD detects a dead peer.
     pub fn hold(&self) -> Option<Duration> {
         (self.hold_time > 0).then(|| Duration::from_secs(u64::from(self.hold_time)))
     }
 
-    /// How this session encodes.
+    /// The encoding parameters of this session.
     pub fn context(&self, peering: Peering) -> SessionContext {
         let as_width = if self.four_octet_as { AsWidth::Four } else { AsWidth::Two };
         SessionContext { as_width, peering }
     }
 }
 
-/// How much we offer. A peer that refuses what it does not know is asked again for less (RFC 5492 §3).
+/// The capabilities that we offer. After a refusal the next OPEN offers fewer (RFC 5492 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Offer {
-    /// Everything.
+    /// All capabilities.
     #[default]
     Full,
-    /// What the session cannot do without: the families and four-octet AS numbers.
+    /// The required capabilities: the families and four-octet AS numbers.
     Required,
-    /// No capability at all, for a speaker older than RFC 5492.
+    /// No capability, for a speaker older than RFC 5492.
     Nothing,
 }
 
 impl Offer {
-    /// What to offer after the peer refused this one with an OPEN Message Error; `None`: it was not about that.
+    /// The next offer after the peer refused this one with an OPEN Message Error; `None`: the refusal was not about
+    /// capabilities.
     pub(super) fn less(self, refusal: &Notification, config: &PeerConfig) -> Option<Self> {
         match (self, refusal.subcode) {
             (Self::Full, open::UNSUPPORTED_CAPABILITY) => {
-                // It names what it wants of us, or does not want. Less would not help with the first.
+                // The peer names capabilities that it requires or rejects. A reduced offer helps only with rejected
+                // ones.
                 let named = refusal.capabilities();
                 let required: Vec<u8> =
                     Self::Required.capabilities(config, None).iter().map(Capability::code).collect();
@@ -91,7 +93,7 @@ impl Offer {
                 would_help.then_some(Self::Required)
             }
             (Self::Full | Self::Required, open::UNSUPPORTED_OPTIONAL_PARAMETER) => Some(Self::Nothing),
-            // It was not that either: the next attempt is a fresh one.
+            // The reduced offer did not help: the next one is full again.
             (Self::Required | Self::Nothing, _) => Some(Self::Full),
             (Self::Full, _) => None,
         }
@@ -115,7 +117,7 @@ impl Offer {
                 capabilities.push(Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]));
             }
             if let Some(graceful_restart) = &config.graceful_restart {
-                // A session that was lost while we live finds forwarding as it was.
+                // Forwarding goes on over a lost session as long as this process lives.
                 let forwarding =
                     |family: &Family| restarted.is_none_or(|preserved| preserved.contains(family));
                 let family = |family: &Family| GracefulRestartFamily {
@@ -143,7 +145,7 @@ pub(super) fn our_open(config: &PeerConfig, offer: Offer, restarted: Option<&BTr
     Open::new(config.local_as, config.hold_time.as_secs(), config.router_id, capabilities)
 }
 
-/// What the peer's OPEN makes of ours, or the NOTIFICATION that refuses it (RFC 4271 §6.2).
+/// The session from both OPENs, or the NOTIFICATION that refuses the peer's (RFC 4271 §6.2).
 pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Result<Session, Notification> {
     let fits = match config.any_external {
         true => theirs.asn != config.local_as,
@@ -158,7 +160,7 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
     }
     let ours = offer.capabilities(config, None);
     let peer_role = role_of(config, &ours, &theirs.capabilities)?;
-    // The decoder has refused 1 and 2; 0 turns off the timers that notice a dead peer, which BFD alone may stand in for.
+    // The decoder has refused 1 and 2; 0 turns the timers off, and then BFD must detect a dead peer.
     let hold_time = match HoldTime::from_secs(theirs.hold_time) {
         Some(hold_time) => hold_time,
         None if config.hold_time == HoldTime::NONE => HoldTime::NONE,
@@ -197,7 +199,8 @@ pub(super) fn negotiate(config: &PeerConfig, offer: Offer, theirs: &Open) -> Res
     })
 }
 
-/// What the peer is towards us, if both sides say, or the refusal of a role that does not go with ours (RFC 9234 §4.2).
+/// The peer's role towards us, if both sides have one, or the refusal of a role that does not match ours (RFC 9234
+/// §4.2).
 fn role_of(
     config: &PeerConfig,
     ours: &[Capability],
@@ -206,7 +209,7 @@ fn role_of(
     let Some(role) = config.role.filter(|role| ours.contains(&Capability::Role(*role))) else {
         return Ok(None);
     };
-    // A value that is not assigned is a role, too, and goes with none.
+    // An unassigned value also counts as a role, and matches none.
     let mut told = theirs.iter().filter(|capability| capability.code() == capability_code::ROLE);
     let Some(first) = told.next() else {
         return if config.require_role { Err(refusal(open::ROLE_MISMATCH)) } else { Ok(None) };
@@ -216,7 +219,7 @@ fn role_of(
     if agrees(first) && told.all(agrees) { Ok(Some(counterpart)) } else { Err(refusal(open::ROLE_MISMATCH)) }
 }
 
-/// A peer that only helps lists no family (RFC 4724 §3), so its capability is enough.
+/// A helper lists no family (RFC 4724 §3), so its capability alone is enough.
 fn keeping(ours: &[Capability], theirs: &[Capability]) -> Option<Keeping> {
     let told = |capabilities: &[Capability]| {
         capabilities.iter().find_map(|c| match c {
@@ -236,7 +239,7 @@ fn keeping(ours: &[Capability], theirs: &[Capability]) -> Option<Keeping> {
     Some(Keeping { notification: ours.notification && theirs.notification, ..ours })
 }
 
-/// The entry may stand among others.
+/// The entry may be one of several.
 fn offers_ipv6_next_hops(capabilities: &[Capability]) -> bool {
     capabilities.iter().any(|c| match c {
         Capability::ExtendedNextHop(entries) => entries.contains(&IPV4_OVER_IPV6),

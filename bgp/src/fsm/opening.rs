@@ -14,7 +14,7 @@ use crate::wire::iana::notification::cease;
 use crate::wire::{Capability, Message, Notification, Open};
 
 impl Peer {
-    /// Dials, unless a connection of ours is under way or one of the peer's has all but succeeded.
+    /// Dials, unless our connection is under way or the peer's is close to Established.
     pub(super) fn retry(&mut self, now: Instant, out: &mut Vec<Output>) {
         if self.connections.iter().any(|c| c.side == Side::Ours || c.state() >= State::OpenConfirm) {
             self.retry_at = Some(now + self.jitter.percent(self.config.connect_retry, 75, 125));
@@ -68,7 +68,7 @@ impl Peer {
         let subcode = if !self.running || !self.config.mode.accepts() || refused || self.held_back {
             Some(cease::CONNECTION_REJECTED)
         } else if self.established().is_some() || earlier.is_some_and(|(_, state)| state > State::OpenSent) {
-            // RFC 4271 §6.8: a session that stands, or is about to, wins over a newcomer.
+            // RFC 4271 §6.8: an established session, or one close to it, wins over a new connection.
             Some(cease::CONNECTION_COLLISION)
         } else {
             None
@@ -79,7 +79,7 @@ impl Peer {
             return;
         }
         if let Some((silent, _)) = earlier {
-            // The peer has begun anew and forgotten its earlier connection, which never delivered an OPEN.
+            // The peer has started again; its earlier connection never delivered an OPEN.
             self.collide(silent, now, out);
         }
         connection.offered = self.offer_at(now);
@@ -166,14 +166,14 @@ impl Peer {
         self.counters.established += 1;
         self.retry_at = None;
         self.refuse_until = None;
-        // A sibling has delivered no OPEN, or the collision would have been decided: whatever becomes of it, it loses to
-        // a session that stands. If its host has died meanwhile it would linger for minutes.
+        // A remaining sibling has delivered no OPEN, or the collision would have been resolved. It loses to an
+        // established session. If its host has died meanwhile it would stay for minutes.
         if let Some(sibling) = self.connections.iter().find(|c| c.id != conn).map(|c| c.id) {
             self.collide(sibling, now, out);
         }
     }
 
-    /// What to offer now: everything again when the refusal is long ago, because routers are changed and upgraded.
+    /// The offer now: full again long after a refusal, because routers are changed and upgraded.
     fn offer_at(&mut self, now: Instant) -> Offer {
         if self.offer_again_at.take_if(|at| *at <= now).is_some() {
             self.offer = Offer::Full;

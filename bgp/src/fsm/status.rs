@@ -1,4 +1,4 @@
-//! What a peer says about itself: its state, what came of the last session, and why, in words.
+//! The status of a peer: its state, the end of the last session, and the reason in words.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::time::Instant;
 use crate::wire::iana::notification::{self as code, cease};
 use crate::wire::{Asn, Notification, Role};
 
-/// The states of RFC 4271 §8.2.2, of whichever connection has come furthest.
+/// The state of the peer's most advanced connection (RFC 4271 §8.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum State {
     /// Stopped, or waiting before the next attempt.
@@ -26,7 +26,7 @@ pub enum State {
     Active,
     /// Dialling.
     Connect,
-    /// Our OPEN is out.
+    /// Our OPEN is sent.
     OpenSent,
     /// Both OPENs were exchanged.
     OpenConfirm,
@@ -47,35 +47,35 @@ impl fmt::Display for State {
     }
 }
 
-/// The two ends of a TCP connection, and what the host knows about the near one.
+/// The two ends of a TCP connection, and the host's addresses beside the local one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Endpoints {
     /// Our address and port (`getsockname`).
     pub local: SocketAddr,
-    /// The peer's.
+    /// The peer's address and port.
     pub remote: SocketAddr,
-    /// What else a router can reach us at on the interface of the session, best first. The first of a family that has
-    /// no next hop yet is the next hop for that family.
+    /// Our other addresses on the session's interface that a router can reach, best first. The first one of a family
+    /// without a next hop becomes the next hop of that family.
     pub interface_addresses: Vec<IpAddr>,
-    /// The local address is one that is announced here, and goes when its service does: no next hop.
+    /// The local address is a service address that is announced here, and goes with its service: no next hop.
     pub local_is_service: bool,
 }
 
 impl Endpoints {
-    /// What a next hop of ours may be: the addresses of the interface, and those that are configured.
+    /// The possible next hops of our routes: the addresses of the interface, and the configured ones.
     pub(crate) fn ours(&self, configured: NextHops) -> BTreeSet<IpAddr> {
         let configured = [configured.v4.map(IpAddr::V4), configured.v6.map(IpAddr::V6)];
         self.addresses().chain(configured.into_iter().flatten()).collect()
     }
 
-    /// Our own addresses: that of the session, unless it is a service's, and the others of its interface.
+    /// Our own addresses: the local address unless it is a service's, and the others of its interface.
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let local = (!self.local_is_service).then(|| self.local.ip());
         local.into_iter().chain(self.interface_addresses.iter().copied())
     }
 
-    /// Next hops: our own address for its family, else an address of the same interface. A link-local address is none:
-    /// it may only stand behind a global one (RFC 2545 §3).
+    /// Next hops: our own address for its family, else an address of the same interface. A link-local address alone is
+    /// no next hop: it may only stand behind a global one (RFC 2545 §3).
     pub fn next_hops(&self) -> NextHops {
         self.addresses().filter(|address| !is_link_local(*address) && !address.is_unspecified()).collect()
     }
@@ -88,41 +88,41 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-/// Everything there is to know about a peer now; plain data.
+/// A snapshot of a peer; plain data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerStatus {
     /// Its state.
     pub state: State,
     /// When it entered that state.
     pub since: Instant,
-    /// What was negotiated, from OpenConfirm on.
+    /// The negotiated parameters, from OpenConfirm on.
     pub session: Option<Session>,
-    /// The connection that has come furthest.
+    /// The endpoints of the most advanced connection.
     pub endpoints: Option<Endpoints>,
     /// No session may begin before BFD is up.
     pub held_back: bool,
     /// Why the last connection ended, and when.
     pub last_down: Option<(DownReason, Instant)>,
-    /// The last end since there was a session that says more than that nobody answers; see [`DownReason::is_telling`].
+    /// The last end since the last session with a telling reason; see [`DownReason::is_telling`].
     pub telling: Option<(DownReason, Instant)>,
-    /// What was seen beside those reasons.
+    /// Observations that explain those reasons.
     pub seen: Seen,
-    /// How much we offer to this peer; less than everything once it has refused that.
+    /// Our offer to this peer; reduced after a refusal.
     pub offer: Offer,
-    /// Prefixes that were sent to the peer, acknowledged or not.
+    /// The number of prefixes sent to the peer, acknowledged or not.
     pub advertised: usize,
-    /// Prefixes that the peer has from us: its TCP has acknowledged them.
+    /// The number of prefixes that the peer's TCP has acknowledged.
     pub acknowledged: usize,
-    /// Prefixes that we want to announce and this session cannot carry.
+    /// Desired prefixes that this session cannot carry.
     pub withheld: PrefixMap<Withheld>,
-    /// What the peer announces of the prefixes that are watched.
+    /// The peer's paths to the watched prefixes.
     pub paths: Paths,
     /// Totals since start.
     pub counters: Counters,
 }
 
 impl PeerStatus {
-    /// Of a peer that has not begun.
+    /// The status of a peer before its start.
     pub fn idle(since: Instant) -> Self {
         Self {
             state: State::Idle,
@@ -143,32 +143,32 @@ impl PeerStatus {
     }
 }
 
-/// What the peer's OPEN says of it.
+/// The contents of the peer's OPEN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct HeardOpen {
     /// Its ASN.
     pub asn: Asn,
     /// Its BGP identifier.
     pub router_id: Ipv4Addr,
-    /// The hold time that it offers, in seconds.
+    /// Its offered hold time, in seconds.
     pub hold_time: u16,
-    /// What it is towards us, if it says so (RFC 9234).
+    /// Its role towards us, if it has one (RFC 9234).
     pub role: Option<Role>,
 }
 
-/// Bytes of a session that the peer's TCP does not acknowledge, though the kernel sends them again and again.
+/// Bytes of a session that the peer's TCP does not acknowledge, in spite of retransmissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Stall {
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: usize,
-    /// How often the kernel has sent the first of them again.
+    /// The number of retransmissions of the first of them.
     pub retransmissions: u32,
-    /// The most that one segment holds (MSS).
+    /// The maximum segment size (MSS).
     pub segment: u32,
 }
 
 impl Stall {
-    /// Segments that a path with the least MTU of IPv4 would carry cannot be too large for one.
+    /// Segments of this size fit the smallest MTU of IPv4, so they cannot be too large for a path.
     const SMALL: usize = 536;
 
     fn is_large(self) -> bool {
@@ -210,7 +210,7 @@ pub struct Counters {
     pub updates_sent: u64,
     /// UPDATEs that we received.
     pub updates_received: u64,
-    /// Prefixes announced to us; counted and, unless they are watched, dropped.
+    /// Prefixes announced to us; dropped unless they are watched.
     pub prefixes_received: u64,
     /// Prefixes withdrawn from us.
     pub prefixes_withdrawn: u64,
@@ -218,7 +218,7 @@ pub struct Counters {
     pub updates_malformed: u64,
 }
 
-/// Why a connection ended, or never came to be.
+/// The reason for the end of a connection, or for a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DownReason {
@@ -226,17 +226,17 @@ pub enum DownReason {
     Received(Notification),
     /// We sent a NOTIFICATION.
     Sent(Notification),
-    /// The TCP connection ended without one.
+    /// The TCP connection ended without a NOTIFICATION.
     Closed(CloseReason),
     /// The TCP connection could not be made.
     DialFailed(DialError),
-    /// The peer took no bytes for twice the hold time (RFC 9687).
+    /// The peer read no bytes for twice the hold time (RFC 9687).
     SendHoldTimerExpired,
     /// Our own address of the connection is no longer on this host.
     LocalAddressGone,
-    /// BFD has lost the peer; why, in words.
+    /// BFD went down; the reason in words.
     BfdDown(String),
-    /// We were told to stop.
+    /// The caller stopped the peer.
     Stopped(Notification),
 }
 
@@ -256,7 +256,7 @@ impl fmt::Display for DownReason {
 }
 
 impl DownReason {
-    /// Whether this tells more than that nobody answers: a later failure that does not must not hide it.
+    /// Whether the reason is more than a missing or refused answer. A later reason that is not must not hide it.
     pub fn is_telling(&self) -> bool {
         match self {
             Self::Received(notification) | Self::Sent(notification) => {

@@ -57,7 +57,7 @@ fn beside(host: &Host, local: &str, remote: &str, services: &[&str]) -> Option<V
 #[test]
 fn a_next_hop_is_an_address_of_the_interface_that_the_router_can_reach_and_stays() {
     let cases: [(&str, &[&str], &[&str]); 15] = [
-        // Addresses besides 10.0.0.2/30 on eth0; services; what is left, the best first.
+        // Addresses besides 10.0.0.2/30 on eth0; services; the candidates, the best first.
         ("eth0 fd00::2/64", &[], &["fd00::2"]),
         ("eth0 fd00::2/64", &["fd00::2"], &[]),
         ("eth0 2001:db8::10/128", &["2001:db8::10"], &[]),

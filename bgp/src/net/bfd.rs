@@ -1,4 +1,4 @@
-//! The BFD driver: a thread of its own, named `bfd`, with real-time priority where that is granted.
+//! The BFD driver: a separate thread named `bfd`, with real-time priority if the host grants it.
 //!
 //! ```text
 //!   Bfd ── set(whole desired set), report() ─► channel, eventfd ─┐
@@ -11,10 +11,10 @@
 //!   └───────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A packet that comes or goes allocates nothing, logs nothing and waits for nobody. What the operator does, a change of
-//! state and an address that is gone may allocate. Sessions are a desired set: [`Bfd::set`] changes what differs. A changed timer is
-//! negotiated while the session stays Up; a changed address or interface makes a new session; one that is no longer
-//! wanted says AdminDown for as long as the other needs to notice, and is forgotten.
+//! The path of a packet allocates nothing, logs nothing and never waits. Commands, changes of state and lost addresses
+//! may allocate. Sessions are a desired set: [`Bfd::set`] applies the differences. A changed timer is negotiated while
+//! the session stays Up; a changed address or interface makes a new session; a session that is no longer wanted sends
+//! AdminDown for the other side's detection time, and is removed.
 //!
 //! ```no_run
 //! use std::collections::BTreeMap;
@@ -52,36 +52,35 @@ use self::thread::Thread;
 use super::sockopt::realtime;
 use crate::bfd::{BfdEvent, Sessions};
 
-/// How long a caller waits for the thread, which answers within microseconds.
+/// The time-out of a caller that waits for the thread, which answers within microseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The running thread. Dropping this hands an AdminDown for each session to the kernel, and leaves the thread to repeat
-/// it for as long as the others need to notice; [`Bfd::stop`] waits for that.
+/// The running thread. Dropping this sends an AdminDown for each session, and the thread repeats it for the other
+/// sides' detection times; [`Bfd::stop`] waits for that.
 #[derive(Debug)]
 pub struct Bfd {
     commands: Sender<Command>,
     wake: Arc<EventFd>,
     priority: Priority,
-    /// Gone when the thread is.
+    /// Disconnected when the thread ends.
     alive: Receiver<()>,
 }
 
-/// What the thread is told.
+/// A command for the thread.
 #[derive(Debug)]
 enum Command {
     Set(Sessions),
     Report(SyncSender<Report>),
-    /// Say goodbye; the sender is used when the first goodbye of each session was sent.
+    /// End all sessions; the sender is used when the first AdminDown of each session was sent.
     Stop(SyncSender<()>),
 }
 
 impl Bfd {
-    /// Starts the thread, with no sessions. The receiver has every change of state of every session that is wanted, and
-    /// must be read.
+    /// Starts the thread, without sessions. The receiver gets every change of state of every desired session, and must
+    /// be read.
     ///
     /// # Errors
-    /// The kernel has no thread or no eventfd for us. That real-time priority is not granted is no error: see
-    /// [`Bfd::priority`].
+    /// The kernel has no thread or no eventfd for us. A denied real-time priority is no error: see [`Bfd::priority`].
     pub fn start(options: Options) -> io::Result<(Self, UnboundedReceiver<BfdEvent>)> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (events, receiver) = unbounded_channel();
@@ -90,7 +89,7 @@ impl Bfd {
         let (living, alive) = sync_channel(1);
         let theirs = Arc::clone(&wake);
         std::thread::Builder::new().name("bfd".to_owned()).spawn(move || {
-            // Nobody waits for it if the caller is gone.
+            // An error means that the caller has gone.
             let _caller = granted.send(ask_for(options.priority));
             Thread::new(&options, orders, theirs, events).run();
             drop(living);
@@ -99,40 +98,40 @@ impl Bfd {
         Ok((Self { commands, wake, priority, alive }, receiver))
     }
 
-    /// How the thread competes for a processor; to be logged at start.
+    /// The scheduling priority of the thread; the caller logs it at start.
     pub fn priority(&self) -> &Priority {
         &self.priority
     }
 
-    /// From now on exactly these sessions.
+    /// Replaces the set of desired sessions.
     pub fn set(&self, sessions: Sessions) {
         self.tell(Command::Set(sessions));
     }
 
-    /// Everything about all sessions; `None` when the thread does not answer within a second.
+    /// A snapshot of all sessions; `None` if the thread does not answer within a second.
     pub fn report(&self) -> Option<Report> {
         let (answer, answered) = sync_channel(1);
         self.tell(Command::Report(answer));
         answered.recv_timeout(PATIENCE).ok()
     }
 
-    /// Ends all sessions with AdminDown and waits until the others had their detection times to notice, at most for
-    /// `limit`. Whether they had.
+    /// Ends all sessions with AdminDown and waits for the other sides' detection times, at most `limit`. Returns
+    /// whether they have passed.
     pub fn stop(self, limit: Duration) -> bool {
         self.say_goodbye();
-        // Nothing is ever sent; it ends when the thread drops its end.
+        // The channel carries no data; it disconnects when the thread ends.
         self.alive.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
     }
 
     fn say_goodbye(&self) {
         let (said, done) = sync_channel(1);
         self.tell(Command::Stop(said));
-        // Late or gone: there is nothing left to wait for.
+        // A late or ended thread: the caller cannot wait any longer.
         let _done = done.recv_timeout(PATIENCE);
     }
 
     fn tell(&self, command: Command) {
-        // Either fails only when the thread is gone, or when it has been woken 2⁶⁴ times and has not looked.
+        // Both fail only if the thread has ended, or did not look after 2⁶⁴ wake-ups.
         if self.commands.send(command).is_ok() {
             let _woken = self.wake.write(1);
         }

@@ -8,15 +8,15 @@ use crate::time::Instant;
 
 /// CLOCK_MONOTONIC now.
 pub fn now() -> Instant {
-    // It can fail only where the kernel has no such clock, or for a bad pointer.
+    // It fails only if the kernel has no such clock, or for a bad pointer.
     let since_boot = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
     Instant::BOOT + since_boot
 }
 
 /// Sleeps until CLOCK_MONOTONIC reads `at`. Cancel-safe.
 ///
-/// What has passed is ready at the first poll: a loop that makes this anew at each turn, and has something to do at each,
-/// would otherwise never see it. A sleep of tokio is rounded up to the next millisecond, also one of no length.
+/// A time that has passed is ready at the first poll: a busy loop that makes this future anew at each turn would
+/// otherwise never see it, because tokio rounds every sleep, even an empty one, up to the next millisecond.
 pub async fn sleep_until(at: Instant) {
     let left = at.saturating_duration_since(now());
     if !left.is_zero() {

@@ -27,25 +27,25 @@ use crate::time::Instant;
 use crate::transport::Transport;
 use crate::wire::Notification;
 
-/// Events that a link may be ahead of the peer task; beyond it, bytes wait in the kernel.
+/// The capacity of the channel from a link to the peer task; when it is full, bytes wait in the kernel.
 const LINK_EVENTS: usize = 8;
 
-/// Between two looks at what the kernel has dropped, while there is no session.
+/// The interval between two looks at the kernel's drop counters, while there is no session.
 const LOOK: Duration = Duration::from_secs(5);
-/// Links at once, those that linger to close included. A peer that connects faster than they close is closed at once.
+/// The most links at once, including those that linger to close. Further connections of a peer are closed at once.
 const MOST_LINKS: usize = 16;
 
-/// What is known of our end of a connection.
+/// The local end of a connection.
 #[derive(Debug, Clone, Copy)]
 struct NearEnd {
     born: Instant,
-    /// An interface had its address.
+    /// Whether an interface had its address.
     was_seen: bool,
 }
 
-/// Where the peer task tells what happens.
+/// The outgoing channels of the peer task.
 pub(super) struct Tells {
-    /// What the events carry.
+    /// The id in the events.
     pub(super) id: PeerId,
     pub(super) events: mpsc::UnboundedSender<(PeerId, PeerEvent)>,
     pub(super) notices: Notices,
@@ -55,19 +55,19 @@ pub(super) struct Tells {
 pub(super) struct Driver {
     peer: Peer,
     transport: Arc<Transport>,
-    /// What the kernel had dropped when there was last something to be said about it.
+    /// The drop counters at the last report.
     drops: Drops,
-    /// What was said about a peer that does not get in.
+    /// The last report about a peer whose packets are dropped.
     told: Option<Dropped>,
     tells: Tells,
     /// The addresses of this host.
     host: watch::Receiver<Host>,
-    /// Also when the speaker is gone.
+    /// Keeps the lookout thread alive without the speaker.
     _lookout: Arc<Lookout>,
-    /// Watched prefixes of one address: a service's, and no next hop.
+    /// The watched host prefixes: service addresses, which are no next hops.
     services: BTreeSet<IpAddr>,
     links: BTreeMap<ConnId, mpsc::UnboundedSender<Command>>,
-    /// The connections that stand.
+    /// The local ends of the connected connections.
     near_ends: BTreeMap<ConnId, NearEnd>,
     tasks: JoinSet<()>,
     link_tx: mpsc::Sender<(ConnId, LinkEvent)>,
@@ -94,7 +94,7 @@ impl Driver {
         }
     }
 
-    /// Runs until it was stopped and its connections are closed.
+    /// Runs until the peer is stopped and its connections are closed.
     pub(super) async fn run(
         mut self,
         mut desired: watch::Receiver<Desired>,
@@ -119,7 +119,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 notification = &mut stopped => {
-                    // The handle was dropped: close without a word.
+                    // The handle was dropped: close without a NOTIFICATION.
                     let Ok(notification) = notification else { return };
                     self.handle(Input::Stop(notification));
                     break;
@@ -128,7 +128,7 @@ impl Driver {
                 Ok(()) = watched.changed() => self.watch(&mut watched),
                 Ok(()) = self.host.changed() => {
                     self.look_at_addresses();
-                    // What was missing may have come. An attempt that fails for want of it sends nothing.
+                    // The missing address, interface or route may be there now. An attempt without it sends no packet.
                     self.handle(Input::HostChanged);
                 }
                 // Before the links: a peer that floods us must not delay our KEEPALIVE to it.
@@ -136,8 +136,8 @@ impl Driver {
                 Some(stream) = accepted.recv() => self.accept(stream),
                 Some((conn, event)) = self.link_rx.recv() => {
                     self.link_event(conn, event);
-                    // One piece at a time: the runtime looks at timers and sockets again before the next, so a flood takes
-                    // no more from another peer's KEEPALIVE, or from the caller, than it takes to read 16 KiB.
+                    // One piece at a time: the runtime looks at timers and sockets before the next, so a flood delays
+                    // another peer's KEEPALIVE, or the caller, only by the reading of 16 KiB.
                     tokio::task::yield_now().await;
                 }
                 Some(news) = news.recv() => match news {
@@ -145,11 +145,11 @@ impl Driver {
                     News::Liveness(liveness) => self.handle(Input::Liveness(liveness)),
                 },
                 _ = look.tick() => self.look_for_drops(),
-                // Reaps the tasks of links that ended.
+                // Reaps the tasks of ended links.
                 Some(_) = self.tasks.join_next() => {}
             }
         }
-        // A link closes within a second; nobody reads their events any more.
+        // A link closes within a second; its events are not read any more.
         drop(self.link_rx);
         while self.tasks.join_next().await.is_some() {}
     }
@@ -167,11 +167,11 @@ impl Driver {
         self.look_at_addresses();
     }
 
-    /// The deadline has passed, but if it was us who slept, what the peer sent in time is still in the socket:
-    /// let the links read it first.
+    /// The deadline has passed. If this process slept, data that the peer sent in time is still in the socket: let the
+    /// links read it first.
     async fn tick(&mut self) {
         tokio::task::yield_now().await;
-        // As many as wait now, and not those that come in meanwhile: the timer is due.
+        // Only the events that wait now, not those that come in meanwhile: the timer is due.
         for _ in 0..=LINK_EVENTS {
             let Ok((conn, event)) = self.link_rx.try_recv() else { break };
             self.link_event(conn, event);
@@ -179,7 +179,7 @@ impl Driver {
         self.handle(Input::Tick);
     }
 
-    /// What became of our ends of the connections.
+    /// Checks the local ends of the connections against the host's addresses.
     fn look_at_addresses(&mut self) {
         self.host.borrow_and_update();
         let ends: Vec<(ConnId, Endpoints)> =
@@ -200,23 +200,23 @@ impl Driver {
         }
     }
 
-    /// Whether our end of a connection, which no interface has, has left this host.
+    /// Whether the local end of a connection, which no interface has, has left this host.
     fn is_gone(&self, conn: ConnId, local: SocketAddr) -> bool {
         let Some(end) = self.near_ends.get(&conn) else { return false };
-        // What was known before the connection was made says nothing against it.
+        // Knowledge from before the connection was made proves nothing about its address.
         let is_known = self.host.borrow().complete_at.is_some_and(|at| end.born < at);
-        // A route may make a whole prefix local, as 127.0.0.0/8 is; then only the kernel can tell.
+        // A local route may cover a whole prefix, like 127.0.0.0/8; then only the kernel can tell.
         is_known && (end.was_seen || is_foreign(local))
     }
 
-    /// Ends of a connection, with what is known of the near one now; `None`: it is not on this host.
+    /// The endpoints of a connection, with the host's addresses; `None`: the local address is not on this host.
     fn located(&self, ends: Endpoints) -> Option<Endpoints> {
         let interface_addresses = self.host.borrow().beside(ends.local, ends.remote, &self.services)?;
         let local_is_service = self.services.contains(&ends.local.ip());
         Some(Endpoints { interface_addresses, local_is_service, ..ends })
     }
 
-    /// The same for a connection that was just made, whose address may be younger than what is known.
+    /// The same for a new connection, whose local address may be newer than the known ones.
     fn new_ends(&mut self, conn: ConnId, ends: Endpoints) -> Endpoints {
         let located = self.located(ends.clone());
         self.near_ends.insert(conn, NearEnd { born: clock::now(), was_seen: located.is_some() });
@@ -224,9 +224,9 @@ impl Driver {
         located.unwrap_or(Endpoints { local_is_service, ..ends })
     }
 
-    /// A peer that we do not dial, and that the kernel turns away, leaves no trace but this; nor does one whose handshake
-    /// passes and whose OPEN does not (FRR sends its SYN-ACK with TTL 255, and the rest with 1). What happens to a dial
-    /// stands in its cause.
+    /// Reports packets that the kernel drops. It is the only trace of a peer that we do not dial, and of a peer whose
+    /// handshake passes and whose OPEN is dropped (FRR sends its SYN-ACK with TTL 255, and the rest with 1). A failed
+    /// dial has the drops in its own cause.
     fn look_for_drops(&mut self) {
         let state = self.tells.status.borrow().state;
         if matches!(state, State::Idle | State::Connect) {
@@ -243,7 +243,7 @@ impl Driver {
         }
     }
 
-    /// What the kernel has dropped since this was asked last. Without /proc there is nothing to tell.
+    /// The packets that the kernel dropped since the last call. `None` without /proc.
     fn dropped(&mut self) -> Option<Dropped> {
         let now = Drops::read().unwrap_or_default();
         let dropped = now.since(&self.drops, &self.transport);
@@ -253,7 +253,7 @@ impl Driver {
 
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
         if let LinkEvent::DialFailed(_) = event {
-            // Its task has ended, and nobody will ask for a close.
+            // The task of the link has ended, and no Close will follow.
             self.links.remove(&conn);
         }
         let input = match event {
@@ -272,7 +272,7 @@ impl Driver {
         if self.tasks.len() >= MOST_LINKS {
             return;
         }
-        // A socket that has no addresses any more was closed by the peer already.
+        // A socket without addresses was already closed by the peer.
         let Ok(endpoints) = link::endpoints(&stream) else { return };
         let conn = self.peer.allocate();
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -285,7 +285,7 @@ impl Driver {
     fn handle(&mut self, input: Input) {
         let now = clock::now();
         let outputs = self.peer.handle(input, now);
-        // First, so that whoever acts on an event sees a status that is no older.
+        // First, so that the status is at least as new as the event.
         let status = self.peer.status(now);
         self.tells.status.send_if_modified(|shown| {
             let changed = *shown != status;
@@ -306,13 +306,13 @@ impl Driver {
                     self.command(conn, Command::Close);
                     self.links.remove(&conn);
                 }
-                // Nobody listens only while the speaker is being dropped.
+                // An error occurs only while the speaker is being dropped.
                 Output::Event(event) => drop(self.tells.events.send((self.tells.id, event))),
             }
         }
     }
 
-    /// To a link that has ended meanwhile: its `Closed` is on the way.
+    /// Sends a command to a link. If the link has ended, its `Closed` is on the way.
     fn command(&self, conn: ConnId, command: Command) {
         if let Some(link) = self.links.get(&conn) {
             drop(link.send(command));
@@ -320,7 +320,7 @@ impl Driver {
     }
 }
 
-/// Whether the kernel refuses to let anything begin at this address.
+/// Whether the kernel refuses to bind to this address.
 fn is_foreign(mut local: SocketAddr) -> bool {
     local.set_port(0);
     UdpSocket::bind(local).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)

@@ -1,8 +1,8 @@
-//! What the kernel has dropped before anybody could read it: its counters are the only witness of a wrong password or
+//! Packets that the kernel drops before any program reads them: its counters are the only sign of a wrong password or
 //! TTL.
 //!
-//! They count for the whole network namespace, so a cause that they show is that of some connection; it is told only
-//! where it fits what the peer is configured with.
+//! The counters are those of the whole network namespace, so a drop belongs to any of its connections; it is reported
+//! only if it fits the peer's configuration.
 
 use std::fs;
 use std::io;
@@ -25,7 +25,7 @@ impl Drops {
         Ok(Self::parse(&fs::read_to_string("/proc/self/net/netstat")?))
     }
 
-    /// Pairs of lines, names above numbers; a counter that this kernel does not have is 0 for ever.
+    /// Pairs of lines, names above numbers; a counter that this kernel lacks is always 0.
     fn parse(text: &str) -> Self {
         let mut drops = Self::default();
         let lines: Vec<&str> = text.lines().collect();
@@ -45,7 +45,7 @@ impl Drops {
         drops
     }
 
-    /// What was dropped since `earlier` that can have come from a peer with this transport.
+    /// The drops since `earlier` that can have come from a peer with this transport.
     pub(super) fn since(&self, earlier: &Self, transport: &Transport) -> Option<Dropped> {
         let moved = |counter: fn(&Self) -> u64| counter(self) > counter(earlier);
         let (md5, ao) = match &transport.authentication {

@@ -1,14 +1,14 @@
-//! Who may come in: the listening sockets, the keys on them, and the peers behind.
+//! The gate for incoming connections: the listening sockets, the keys on them, and the peers behind.
 //!
 //! ```text
 //!            listening sockets            doors, by address
 //!  SYN ──►  [ keys, TTL 255, min TTL ] ─► 10.0.1.1  TTL, interface ─► peer task
-//!             the kernel drops what       10.0.2.1  shut: the key could not be set
-//!             is not signed right         anyone else is closed
+//!             the kernel drops packets    10.0.2.1  shut: the key could not be set
+//!             with a wrong signature      any other address: closed
 //! ```
 //!
-//! A peer with a password must never come in without: its key is on every listening socket, and what has queued up on
-//! them before is dealt with, *before* its door opens; and where a key cannot be set, the door stays shut.
+//! A peer with a password must never connect without it: *before* its door opens, its key is set on every listening
+//! socket, and their queued connections are handled. If a key cannot be set, the door stays shut.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,14 +30,14 @@ use crate::time::Instant;
 use crate::transport::Transport;
 use crate::wire::Peering;
 
-/// Connections that the kernel keeps until we accept them.
+/// The number of connections that the kernel keeps until we accept them.
 const BACKLOG: i32 = 128;
-/// Strangers that are remembered so that each is told of once; those beyond are not told of.
+/// The number of strangers that are remembered, so that each is reported once; further strangers are not reported.
 const STRANGERS: usize = 64;
 /// How long a stranger is remembered.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// What the listeners and the peers of one speaker share. Its lock is never held across an await.
+/// The state that the listeners and the peers of one speaker share. Its lock is never held across an await.
 #[derive(Debug)]
 pub(super) struct Gate(Mutex<Inner>);
 
@@ -50,7 +50,7 @@ struct Inner {
     limiter: Limiter<IpAddr>,
 }
 
-/// Where a peer comes from. A link-local address says that only together with the interface.
+/// The origin of a connection. A link-local address needs its interface.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Origin {
     ip: IpAddr,
@@ -63,7 +63,7 @@ impl Origin {
         Self { ip, interface: transport.interface.clone().filter(|_| is_link_local(ip)) }
     }
 
-    /// `None`: on an interface that is gone meanwhile.
+    /// `None`: the interface is gone.
     fn from(address: SocketAddr) -> Option<Self> {
         let ip = address.ip().to_canonical();
         let interface = match address {
@@ -89,11 +89,11 @@ struct Door {
     transport: Arc<Transport>,
     peering: Peering,
     accepted: mpsc::Sender<TcpStream>,
-    /// Its key is not on every listening socket.
+    /// Whether its key is missing on a listening socket.
     shut: bool,
 }
 
-/// The way in of one peer. Dropping it closes the way and takes its key off the listeners.
+/// The admission of one peer. Dropping it closes its door and removes its key from the listeners.
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Arc<Gate>,
@@ -104,7 +104,7 @@ pub(super) struct Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut inner = self.gate.lock();
-        // A later peer at the same address has taken it over.
+        // A later peer at the same address may have taken the door over.
         if inner.doors.get(&self.origin).is_some_and(|door| door.id == self.id) {
             inner.close(&self.origin);
         }
@@ -112,7 +112,7 @@ impl Drop for Pass {
 }
 
 impl Gate {
-    /// Nobody listens, and nobody is let in.
+    /// A gate without listeners and peers.
     pub(super) fn new(notices: Notices) -> Self {
         Self(Mutex::new(Inner {
             notices,
@@ -123,11 +123,11 @@ impl Gate {
         }))
     }
 
-    /// Lets a bound socket listen, with the keys of the peers that are there.
+    /// Listens on a bound socket, with the keys of the present peers.
     pub(super) fn listen(&self, address: SocketAddr, socket: &Socket) -> io::Result<()> {
         let socket = socket.try_clone()?;
         let mut inner = self.lock();
-        // A SYN-ACK goes out before the peer is known. With less, one with GTSM would not take it; the others do not mind.
+        // A SYN-ACK leaves before the peer is known. A peer with GTSM requires TTL 255; other peers accept it.
         sockopt::set_ttl(&SockRef::from(&socket), u8::MAX)?;
         let Inner { doors, notices, .. } = &mut *inner;
         for door in doors.values_mut() {
@@ -139,12 +139,12 @@ impl Gate {
         Ok(())
     }
 
-    /// Lets go of the listening sockets.
+    /// Closes the listening sockets.
     pub(super) fn close(&self) {
         self.lock().listeners.clear();
     }
 
-    /// Lets a peer in, in place of an earlier one at its address.
+    /// Opens the door of a peer, in place of an earlier peer at its address.
     pub(super) fn open(
         self: &Arc<Self>,
         id: PeerId,
@@ -167,7 +167,7 @@ impl Gate {
         Pass { gate: Arc::clone(self), origin, id }
     }
 
-    /// Gives a connection that was accepted to its peer.
+    /// Gives an accepted connection to its peer.
     pub(super) fn enter(&self, stream: TcpStream, from: SocketAddr) {
         self.lock().enter(stream, from);
     }
@@ -187,7 +187,7 @@ impl Inner {
             }
             return;
         }
-        // Before a byte of ours leaves: a NOTIFICATION or RST with the wrong TTL would be dropped on the other side.
+        // Before the first byte is sent: the other side would drop a NOTIFICATION or RST with a wrong TTL.
         let socket = SockRef::from(&stream);
         if let Err(error) = door.transport.prepare(&socket, door.peering) {
             if let Some(left_out) = self.limiter.ask(from.ip(), clock::now()) {
@@ -195,7 +195,7 @@ impl Inner {
             }
             return;
         }
-        // A peer that floods us with connections loses those that its task has not come to.
+        // A peer that floods us with connections loses those that its task has not taken.
         drop(door.accepted.try_send(stream));
     }
 
@@ -223,8 +223,8 @@ impl Inner {
         self.limit_arrivals();
     }
 
-    /// Deals with the connections that were made before a key was set, as if they had come a moment earlier. Those that
-    /// are half open then are checked against the key by the kernel.
+    /// Handles the connections that were made before a key was set, as if they had come a moment earlier. The kernel
+    /// checks half-open connections against the new key.
     fn empty_queues(&mut self) {
         let mut queued = Vec::new();
         for (_, socket) in &self.listeners {
@@ -234,15 +234,15 @@ impl Inner {
         }
         for (stream, from) in queued {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream.into()));
-            // One that cannot be used is closed.
+            // An unusable connection is closed.
             if let Ok(stream) = stream {
                 self.enter(stream, from);
             }
         }
     }
 
-    /// What holds for all that come in: what is too far away for every peer need not even complete a handshake, and both
-    /// sides agree on a segment size in it.
+    /// Sets the limits for all incoming connections: a host that is too far away for every peer cannot complete a
+    /// handshake, and the handshake negotiates the segment size.
     fn limit_arrivals(&self) {
         let failed = |listener, limit, error: io::Error| {
             self.notices.tell(Notice::NotLimited { listener, limit, error: error.to_string() });
@@ -251,11 +251,11 @@ impl Inner {
             let peers = self.doors.values().filter(|door| door.transport.concerns(*address));
             let least = peers.clone().map(|door| door.transport.reach.min_ttl()).min().unwrap_or(0);
             let segment = peers.filter_map(|door| door.transport.segment_size).min();
-            // 0 takes the limit away again.
+            // 0 removes the limit.
             if let Err(error) = SockRef::from(socket).set_tcp_mss(segment.unwrap_or(0).into()) {
                 failed(*address, ArrivalLimit::SegmentSize, error);
             }
-            // Each connection is checked again for itself.
+            // Each connection is checked again.
             if let Err(error) = sockopt::set_min_ttl(&SockRef::from(socket), least) {
                 failed(*address, ArrivalLimit::LowestTtl, error);
             }

@@ -1,19 +1,19 @@
-//! Keeps one cause from filling the log: so many lines of a kind at once, then one now and then, with a count of those
-//! that were left out.
+//! Keeps one cause from filling the log: a burst of lines of a kind, then one line per interval, with the number of
+//! lines left out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// Lines of a kind that are written at once.
+/// The burst: lines of a kind that are written without a pause.
 const BURST: u32 = 10;
-/// After those, one in so long.
+/// The interval between lines after the burst.
 const EVERY: Duration = Duration::from_secs(10);
-/// Kinds that are told apart. Beyond them the one that was silent longest is forgotten.
+/// The number of kinds that are kept. Beyond it the kind that was silent longest is dropped.
 const KINDS: usize = 1024;
 
-/// Decides which lines are written, by a key that says who and what: `(peer, "down")`.
+/// Decides which lines are written, by a key of subject and event: `(peer, "down")`.
 #[derive(Debug, Clone)]
 pub struct Limiter<K> {
     kinds: BTreeMap<K, Kind>,
@@ -23,7 +23,7 @@ pub struct Limiter<K> {
 struct Kind {
     /// Lines that may be written before `full_at`.
     left: u32,
-    /// When the last of those that were written is made up for.
+    /// When the whole burst is available again.
     last: Instant,
     left_out: u64,
 }
@@ -35,7 +35,7 @@ impl<K> Default for Limiter<K> {
 }
 
 impl<K: Ord + Clone> Limiter<K> {
-    /// Whether a line of this kind is written now: `Some` with the number of those before it that were not.
+    /// Whether a line of this kind is written now: `Some` with the number of lines left out before it.
     pub fn ask(&mut self, key: K, now: Instant) -> Option<u64> {
         if !self.kinds.contains_key(&key) && self.kinds.len() >= KINDS {
             let oldest = self.kinds.iter().min_by_key(|(_, kind)| kind.last).map(|(key, _)| key.clone());

@@ -20,27 +20,27 @@ use crate::fsm::{CloseReason, ConnId, DialError, Endpoints, SendQueue};
 use crate::transport::Transport;
 use crate::wire::Peering;
 
-/// Read at a time. Enough for four full messages.
+/// The size of one read. Enough for four full messages.
 const READ_BUFFER: usize = 16 * 1024;
-/// How long a closing connection may take to flush its NOTIFICATION, and then to see the peer close.
+/// The time-out of a closing connection, to flush its NOTIFICATION, and then to wait for the peer's close.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a TCP connect may take. A little less than the machine gives it, so that its end comes by way of the peer
-/// task, which may know why there was no answer.
+/// The time-out of a TCP connect. A little shorter than that of the machine, so that the peer task reports it and can
+/// add the reason for the silence.
 const CONNECT: Duration = Duration::from_millis(4_900);
 
-/// What the peer task wants of a link.
+/// A command of the peer task to a link.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Write these bytes.
     Send(Bytes),
-    /// Say what the kernel still holds.
+    /// Report the kernel's send queue.
     Look,
     /// Flush, then close.
     Close,
 }
 
-/// What a link tells the peer task.
+/// An event of a link for the peer task.
 #[derive(Debug)]
 pub(super) enum LinkEvent {
     Dialled(Endpoints),
@@ -63,7 +63,7 @@ pub(super) async fn dial(
 ) {
     let connected = tokio::select! {
         connected = timeout(CONNECT, connect(&transport, peering)) => connected,
-        // The only command there is before a connection: to give up.
+        // The only command before a connection is to give up.
         _ = commands.recv() => return,
     };
     let error = match connected {
@@ -92,14 +92,14 @@ async fn connect(transport: &Transport, peering: Peering) -> Result<TcpStream, T
     socket.connect(remote).await.map_err(TransportError::Connect)
 }
 
-/// The two ends of `stream`. What the host knows about the near one is for the peer task to fill in.
+/// The two ends of `stream`. The peer task adds the host's other addresses.
 pub(super) fn endpoints(stream: &TcpStream) -> io::Result<Endpoints> {
     let local = canonical(stream.local_addr()?);
     let remote = canonical(stream.peer_addr()?);
     Ok(Endpoints { local, remote, interface_addresses: Vec::new(), local_is_service: false })
 }
 
-/// An IPv4 address as one; a link-local one keeps its interface.
+/// Converts a v4-mapped address to IPv4; a link-local address keeps its interface.
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(v4) => SocketAddr::new(v4.into(), address.port()),
@@ -107,10 +107,10 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Runs a connection until either side closes it. Every branch of the select is cancel-safe: what was not read or
-/// written by a branch that lost is still in the socket or in `pending`.
+/// Runs a connection until either side closes it. Every branch of the select is cancel-safe: bytes that a losing branch
+/// did not read or write are still in the socket or in `pending`.
 pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands, events: Events) {
-    // Without it a KEEPALIVE could wait for the acknowledgement of the UPDATE before it.
+    // Without TCP_NODELAY a KEEPALIVE may wait for the acknowledgement of the UPDATE before it.
     if let Err(error) = stream.set_nodelay(true) {
         drop(events.send((conn, LinkEvent::Closed(close_reason(&error)))).await);
         return;
@@ -131,7 +131,7 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
                 }
                 Some(Command::Look) => match sockopt::send_queue(&SockRef::from(writer.as_ref())) {
                     Ok(queue) => LinkEvent::Queue(queue),
-                    // It is about to be seen by a read or a write.
+                    // The next read or write will report it.
                     Err(_gone) => continue,
                 },
                 Some(Command::Close) => return close(reader, writer, pending).await,
@@ -139,7 +139,7 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
             },
             written = writer.write_buf(&mut pending), if pending.has_remaining() => match written {
                 Ok(count) => LinkEvent::Sent(count),
-                // The peer is gone, but its last words may still be in the socket: a NOTIFICATION tells more than this.
+                // The peer is gone, but its NOTIFICATION may still be in the socket, and says more than this error.
                 Err(error) => {
                     pending.clear();
                     write_error = Some(error);
@@ -159,12 +159,12 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
     }
 }
 
-/// Why there is nothing more to read.
+/// The reason for the end of the input.
 fn closed(write_error: Option<io::Error>) -> CloseReason {
     write_error.map_or(CloseReason::EndedByPeer, |error| close_reason(&error))
 }
 
-/// The peer task is gone or knows that the connection is dead; all that is left is its `Close`.
+/// Waits for the `Close` of the peer task, which has ended or knows that the connection is dead.
 async fn wait_for_close(
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
@@ -182,7 +182,7 @@ async fn wait_for_close(
     }
 }
 
-/// Flushes, says that no more will come, and reads what the peer still sends: to close with unread bytes would send a
+/// Flushes, shuts down the write side, and reads the peer's remaining bytes: a close with unread bytes would send a
 /// RST, and a RST may overtake the NOTIFICATION.
 async fn close(mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf, mut pending: BytesMut) {
     let flush = async {
@@ -196,6 +196,6 @@ async fn close(mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf, mut pendin
         let mut discarded = [0; 4096];
         while matches!(reader.read(&mut discarded).await, Ok(1..)) {}
     };
-    // Whether the peer closed in time or not, we are done.
+    // The time-out has the same effect as the peer's close.
     let _elapsed = timeout(LINGER, drain).await;
 }

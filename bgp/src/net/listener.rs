@@ -14,19 +14,19 @@ use super::notices::Notices;
 use super::words::io_error;
 use crate::notice::Notice;
 
-/// Pause after an error of `accept` itself, such as too many open files: it would come back at once.
+/// The pause after an error of `accept` itself, such as too many open files, which would repeat at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// Between two attempts to get a port that another program has.
+/// The pause between two attempts to get a port that another program has.
 const LISTEN_RETRY: Duration = Duration::from_secs(1);
-/// Errors of `accept` in a row are told at the first and then once in so many, ten seconds.
+/// Of the errors of `accept` in a row the first is reported, then every hundredth, after ten seconds.
 const TOLD: u32 = 100;
 
-/// A bound socket that does not listen yet: nobody is let in before the gate knows it.
+/// A bound socket that does not listen yet: the gate must know it first.
 ///
-/// The address need not be on this host yet (IP_FREEBIND): whoever connects to it later is let in.
+/// The address need not be on this host yet (IP_FREEBIND).
 ///
 /// # Errors
-/// The port is in use or privileged, or there is no such family here.
+/// The port is in use or privileged, or the host lacks the address family.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -41,7 +41,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A socket that lets in whom the gate knows.
+/// A listening socket, registered with the gate.
 ///
 /// # Errors
 /// As [`bind`].
@@ -51,8 +51,8 @@ pub(super) fn open(address: SocketAddr, gate: &Gate) -> io::Result<TcpListener> 
     TcpListener::from_std(socket.into())
 }
 
-/// Tries again until it can listen, and then accepts for ever; `trouble` says why not yet. Dropped at any await it leaves
-/// nothing behind.
+/// Tries until it can listen, and then accepts for ever; `trouble` has the error until then. May be dropped at any
+/// await.
 pub(super) async fn open_later(
     address: SocketAddr,
     gate: Arc<Gate>,
@@ -74,7 +74,7 @@ pub(super) async fn open_later(
     }
 }
 
-/// Accepts for ever. Dropped, it closes its socket; connections already handed over are not touched.
+/// Accepts for ever. Dropping it closes its socket; connections that were handed over go on.
 pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>, notices: Notices) {
     let mut errors: u32 = 0;
     loop {

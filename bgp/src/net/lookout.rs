@@ -1,12 +1,13 @@
-//! The thread that knows the host's links and addresses: it asks once, and then hears what the kernel tells.
+//! The thread that tracks the host's links and addresses: it reads them once, and then follows the kernel's
+//! notifications.
 //!
 //! ```text
 //!  kernel ── RTM_NEWADDR, … ──► thread "lookout" ── Host ──► watch channel ──► peer tasks
 //! ```
 //!
-//! A host may have tens of thousands of addresses that are none of ours and come and go in bursts; here they cost the
-//! sessions nothing. The first change after a quiet time is passed on at once, and from then on at most ten a second.
-//! When more was told than the socket can hold, everything is asked anew.
+//! A host may have tens of thousands of foreign addresses that come and go in bursts; this thread keeps their cost away
+//! from the sessions. The first change after a quiet time is passed on at once, further ones at most ten times a
+//! second. When the socket overflows, everything is read again.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -28,27 +29,28 @@ use crate::host::Host;
 use crate::notice::Notice;
 use crate::time::Instant;
 
-/// Between two pictures, while changes come one after the other.
+/// The shortest time between two snapshots.
 const PACE: Duration = Duration::from_millis(100);
-/// Between two attempts to learn what is there.
+/// The pause between two attempts to read the host.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The kernel writes at most 32 KiB at a time.
 const DATAGRAM: usize = 64 << 10;
-/// What the socket holds while we are not looking, as far as the kernel lets us: some 10,000 changes.
+/// The receive buffer, if the kernel grants it: some 10,000 changes.
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR (linux/rtnetlink.h).
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 
-/// The thread. Dropping it ends the thread.
+/// The handle of the thread. Dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Lookout {
     host: watch::Receiver<Host>,
-    /// Closed when this is dropped, which the thread sees.
+    /// Closed when this is dropped, which ends the thread.
     _stop: Option<UnixStream>,
 }
 
 impl Lookout {
-    /// Starts the thread. Without it nothing is known of the host, and next hops are those of the sessions alone.
+    /// Starts the thread. Without it the host's addresses are unknown, and only the sessions' own addresses are next
+    /// hops.
     pub(super) fn start(notices: Notices) -> Self {
         let (pictures, host) = watch::channel(Host::default());
         let unknown = notices.clone();
@@ -60,7 +62,7 @@ impl Lookout {
         Self { host, _stop: started.inspect_err(tell).ok() }
     }
 
-    /// What is there now, and its changes.
+    /// The host's links and addresses, and their changes.
     pub(super) fn host(&self) -> watch::Receiver<Host> {
         self.host.clone()
     }
@@ -80,23 +82,23 @@ fn run(stopped: &UnixStream, pictures: &watch::Sender<Host>, notices: &Notices) 
     }
 }
 
-/// A socket, and what was learnt by it.
+/// A socket, and the host as read from it.
 struct Watch {
     socket: OwnedFd,
     host: Host,
-    /// What is still to be asked for, and whether the answer to the last question is awaited.
+    /// The remaining questions, and whether an answer is awaited.
     asking: Asking,
     sequence: u32,
-    /// Something is another way than in the last picture.
+    /// Whether the host differs from the last snapshot.
     is_news: bool,
     told_at: Option<Instant>,
-    /// When there was last nothing more to read, on the clock of a moment before.
+    /// The time when the socket was last empty, read just before.
     empty_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asking {
-    /// Something was lost: from the beginning, as soon as the socket is empty.
+    /// Notifications were lost: start again as soon as the socket is empty.
     Afresh,
     For(Question),
     Nothing,
@@ -106,7 +108,7 @@ impl Watch {
     fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-        // Beyond the limit of the system only with CAP_NET_ADMIN.
+        // A size above the system's limit needs CAP_NET_ADMIN.
         if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
         }
@@ -122,7 +124,7 @@ impl Watch {
         })
     }
 
-    /// Until the other end of `stopped` is closed.
+    /// Runs until the other end of `stopped` is closed.
     fn run(
         mut self,
         stopped: &UnixStream,
@@ -155,7 +157,7 @@ impl Watch {
         }
     }
 
-    /// Reads a datagram. Whether there was none.
+    /// Reads a datagram. Returns whether there was none.
     fn read(&mut self, buffer: &mut [u8], notices: &Notices) -> io::Result<bool> {
         let length = match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
             Ok(length) => length,
@@ -171,7 +173,7 @@ impl Watch {
         for message in messages(buffer.get(..length).unwrap_or_default()) {
             match message {
                 Message::Change(change) => self.is_news |= self.host.fold(change),
-                // Others than ours have no answers here, but for those before a fresh start.
+                // All answers here are to our own questions, or to those before a fresh start.
                 Message::Done { interrupted: true } => self.asking = Asking::Afresh,
                 Message::Done { interrupted: false } => match self.asking {
                     Asking::For(Question::Links) => self.ask(Question::Addresses)?,
@@ -199,7 +201,7 @@ impl Watch {
         Ok(())
     }
 
-    /// When the next picture is due. There is none while it is incomplete.
+    /// When the next snapshot is due. `None` while the host is incomplete.
     fn tell_at(&self) -> Option<Instant> {
         let is_due = self.is_news && self.asking == Asking::Nothing;
         is_due.then(|| self.told_at.map_or_else(clock::now, |at| at + PACE))
@@ -209,16 +211,16 @@ impl Watch {
         self.host.complete_at = self.empty_at;
         pictures.send_replace(self.host.clone());
         self.told_at = Some(now);
-        // In the midst of a burst it is not known to be complete; so it is told once more.
+        // In the middle of a burst the snapshot may be incomplete; another one follows.
         self.is_news = !is_empty;
     }
 }
 
-/// Waits. Whether it is time to stop, and whether there is something to read.
+/// Waits. Returns whether to stop, and whether the socket is readable.
 fn wait(stopped: &UnixStream, socket: Option<&OwnedFd>, patience: Duration) -> io::Result<(bool, bool)> {
     let mut descriptors = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
     descriptors.extend(socket.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
-    // Rounded up, so that it does not spin for the last part of a millisecond.
+    // Rounded up, so that the thread does not spin for the last part of a millisecond.
     let milliseconds = i32::try_from(patience.as_micros().div_ceil(1000)).ok();
     let timeout =
         milliseconds.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::NONE));

@@ -1,14 +1,14 @@
-//! The way out for what is noticed.
+//! The channel for notices.
 
 use tokio::sync::mpsc;
 
 use crate::notice::Notice;
 
-/// Notices that wait for the caller. Those beyond are dropped: a caller that reads is never so far behind, because each kind
-/// of notice is limited where it arises.
+/// The number of notices that wait for the caller. Further ones are dropped: a caller that reads is never that far
+/// behind, because each kind of notice is limited at its source.
 const ROOM: usize = 1024;
 
-/// Tells notices, and never waits.
+/// Sends notices, and never waits.
 #[derive(Debug, Clone)]
 pub(super) struct Notices(mpsc::Sender<Notice>);
 
@@ -19,7 +19,7 @@ impl Notices {
     }
 
     pub(super) fn tell(&self, notice: Notice) {
-        // Full, or a caller that keeps no log.
+        // An error means a full channel, or a caller without a log.
         drop(self.0.try_send(notice));
     }
 }

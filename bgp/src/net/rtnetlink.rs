@@ -19,17 +19,17 @@ const ATTRIBUTE_HEADER: usize = 4;
 /// The upper bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3FFF;
 
-/// What stands in a datagram.
+/// A message in a datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
-    /// Something is another way now.
+    /// A link or an address has changed.
     Change(Change),
     /// The answer to a question is complete.
     Done {
-        /// Something has changed while the kernel answered, and may be missing.
+        /// The host changed during the answer, so it may be incomplete.
         interrupted: bool,
     },
-    /// The kernel refuses to answer: its error number.
+    /// The kernel refused to answer, with this error number.
     Refused(i32),
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Question {
 }
 
 impl Question {
-    /// Its bytes.
+    /// The request as bytes.
     pub(super) fn encode(self, sequence: u32) -> Vec<u8> {
         let (kind, body): (u16, usize) = match self {
             Self::Links => (libc::RTM_GETLINK, LINK_HEADER),
@@ -60,7 +60,7 @@ impl Question {
     }
 }
 
-/// The messages of a datagram. What is not about a link or an address is left out, and so is what is cut off.
+/// The messages of a datagram about links and addresses. Truncated messages are left out.
 pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
@@ -94,7 +94,7 @@ fn message(message: &[u8]) -> Option<Message> {
 }
 
 fn link(body: &[u8], is_gone: bool) -> Option<Change> {
-    // A bridge tells of its ports in the same way, and of their leaving it as if they were gone.
+    // A bridge reports its ports with the same messages, and a port that leaves the bridge as a removed link.
     if i32::from(*body.first()?) != libc::AF_UNSPEC {
         return None;
     }
@@ -126,7 +126,7 @@ fn link(body: &[u8], is_gone: bool) -> Option<Change> {
 fn address(body: &[u8], is_gone: bool) -> Option<Change> {
     let &[_family, length, flags, scope, ..] = body else { return None };
     let index = number(body, 4)?;
-    // Eight bits of the flags stand in the header, and all of them in an attribute.
+    // The header has eight bits of the flags, and an attribute has all of them.
     let mut flags = u32::from(flags);
     let (mut local, mut far) = (None, None);
     for (kind, value) in attributes(body.get(ADDRESS_HEADER..)?) {
@@ -137,7 +137,7 @@ fn address(body: &[u8], is_gone: bool) -> Option<Change> {
             _other => {}
         }
     }
-    // On IPv4 both are there, and the same but on a point-to-point link; on IPv6 mostly the second alone.
+    // IPv4 has both, and they differ only on a point-to-point link; IPv6 mostly has only the second.
     let ip = local.or(far)?;
     if is_gone {
         return Some(Change::AddressGone { index, ip, length });

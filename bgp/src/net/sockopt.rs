@@ -1,6 +1,6 @@
-//! The socket options that `socket2` does not have, and real-time priority: the only unsafe code here.
+//! Socket options that `socket2` lacks, and real-time priority: the only unsafe code of the crate.
 //!
-//! Each function makes one system call or two and returns what the kernel says. The structs are those of the kernel's
+//! Each function makes one or two system calls and returns the kernel's result. The structs are those of the kernel's
 //! `include/uapi/linux/tcp.h`; their sizes and offsets are asserted below. None has padding.
 
 use std::io;
@@ -35,8 +35,7 @@ struct Md5Sig {
 const _: () = assert!(size_of::<Md5Sig>() == 216);
 const _: () = assert!(offset_of!(Md5Sig, key_length) == 130 && offset_of!(Md5Sig, key) == 136);
 
-/// `struct tcp_ao_add`; `flags` holds its bit fields, of which `set_current` and `set_rnext` are not wanted: a socket
-/// with one key has no choice.
+/// `struct tcp_ao_add`; `flags` holds its bit fields. `set_current` and `set_rnext` are not needed with one key.
 #[repr(C)]
 struct AoAdd {
     address: SockAddrStorage,
@@ -73,23 +72,23 @@ struct AoDelete {
 
 const _: () = assert!(size_of::<AoDelete>() == 144);
 
-/// A key of TCP-AO as the kernel names its parts.
+/// A key of TCP-AO with the kernel's names for its parts.
 #[derive(Debug)]
 pub(super) struct AoParameters<'a> {
     pub(super) secret: &'a Secret,
-    /// The name of the kernel's crypto API.
+    /// The algorithm's name in the kernel's crypto API.
     pub(super) algorithm: &'static str,
     pub(super) send_id: u8,
     pub(super) receive_id: u8,
 }
 
-/// Signs what goes to `peer` and refuses from it what is not signed so (RFC 2385). On a listening socket it holds from
-/// the next SYN on.
+/// Signs segments to `peer` and requires the signature on segments from it (RFC 2385). On a listening socket it applies
+/// from the next SYN on.
 pub(super) fn set_md5_key(socket: &SockRef<'_>, peer: IpAddr, secret: &Secret) -> io::Result<()> {
     md5(socket, peer, secret.octets())
 }
 
-/// Ends [`set_md5_key`]; `ENOENT` where there is no key.
+/// Removes the key of [`set_md5_key`]; `ENOENT` if there is none.
 pub(super) fn clear_md5_key(socket: &SockRef<'_>, peer: IpAddr) -> io::Result<()> {
     md5(socket, peer, &[])
 }
@@ -131,7 +130,7 @@ pub(super) fn add_ao_key(
     set(socket, libc::IPPROTO_TCP, TCP_AO_ADD_KEY, &option)
 }
 
-/// Ends [`add_ao_key`].
+/// Removes the key of [`add_ao_key`].
 pub(super) fn delete_ao_key(
     socket: &SockRef<'_>,
     peer: IpAddr,
@@ -153,7 +152,7 @@ pub(super) fn delete_ao_key(
     set(socket, libc::IPPROTO_TCP, TCP_AO_DEL_KEY, &option)
 }
 
-/// What we send carries this TTL or hop limit.
+/// Sets the TTL or hop limit of sent packets.
 pub(super) fn set_ttl(socket: &SockRef<'_>, ttl: u8) -> io::Result<()> {
     if is_ipv6(socket)? {
         socket.set_unicast_hops_v6(u32::from(ttl))
@@ -162,7 +161,7 @@ pub(super) fn set_ttl(socket: &SockRef<'_>, ttl: u8) -> io::Result<()> {
     }
 }
 
-/// What arrives with a lower TTL or hop limit is dropped by the kernel, and counted in TCPMinTTLDrop; 0: nothing is.
+/// The kernel drops packets with a lower TTL or hop limit, and counts them in TCPMinTTLDrop; 0: no limit.
 pub(super) fn set_min_ttl(socket: &SockRef<'_>, ttl: u8) -> io::Result<()> {
     let ttl = c_int::from(ttl);
     if is_ipv6(socket)? {
@@ -172,13 +171,13 @@ pub(super) fn set_min_ttl(socket: &SockRef<'_>, ttl: u8) -> io::Result<()> {
     }
 }
 
-/// The front of `struct tcp_info`; the kernel gives as much as is asked for.
+/// The front of `struct tcp_info`; the kernel fills the requested length.
 #[repr(C)]
 #[derive(Default)]
 struct TcpInfo {
     state: u8,
     congestion_state: u8,
-    /// Of the first segment, since something was acknowledged.
+    /// The retransmissions of the first segment since the last acknowledgement.
     retransmits: u8,
     probes: u8,
     backoff: u8,
@@ -193,7 +192,7 @@ struct TcpInfo {
 const _: () = assert!(offset_of!(TcpInfo, retransmits) == 2 && offset_of!(TcpInfo, send_mss) == 16);
 const _: () = assert!(size_of::<TcpInfo>() == 20);
 
-/// What the kernel holds of what it was given: bytes that the peer's TCP has not acknowledged.
+/// The kernel's send queue: bytes that the peer's TCP has not acknowledged.
 pub(super) fn send_queue(socket: &SockRef<'_>) -> io::Result<SendQueue> {
     let mut held: c_int = 0;
     // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel writes one int to a reference
@@ -203,7 +202,7 @@ pub(super) fn send_queue(socket: &SockRef<'_>) -> io::Result<SendQueue> {
     }
     let mut info = TcpInfo::default();
     let mut length = socklen_t::try_from(size_of::<TcpInfo>()).map_err(io::Error::other)?;
-    // SAFETY: as above; the kernel writes at most `length` bytes, of integers alone, to a reference to as many.
+    // SAFETY: as above; the kernel writes at most `length` bytes, all of them integers, to a reference of that size.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -227,7 +226,7 @@ pub(super) fn is_ipv6(socket: &SockRef<'_>) -> io::Result<bool> {
     Ok(socket.domain()? == socket2::Domain::IPV6)
 }
 
-/// An IPv4 peer of an IPv6 socket is known to it as a v4-mapped address.
+/// An IPv6 socket knows an IPv4 peer by its v4-mapped address.
 fn storage(socket: &SockRef<'_>, peer: IpAddr) -> io::Result<SockAddrStorage> {
     let ip = match peer.to_canonical() {
         IpAddr::V4(v4) if is_ipv6(socket)? => v4.to_ipv6_mapped().into(),
@@ -240,7 +239,7 @@ fn host_length(socket: &SockRef<'_>) -> io::Result<u8> {
     Ok(if is_ipv6(socket)? { 128 } else { 32 })
 }
 
-/// A key at the front of the field that the kernel has for it, and its length.
+/// A key at the front of the kernel's field, and its length.
 fn padded(octets: &[u8]) -> io::Result<([u8; 80], u8)> {
     let mut key = [0; 80];
     let length = u8::try_from(octets.len()).map_err(io::Error::other)?;
@@ -252,8 +251,8 @@ fn padded(octets: &[u8]) -> io::Result<([u8; 80], u8)> {
 
 fn set<T>(socket: &SockRef<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     let length = socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads `length` bytes from a
-    // reference to exactly as many, none of them padding, and keeps no pointer.
+    // SAFETY: the descriptor is open as long as `socket` is borrowed; the kernel reads `length` bytes from a reference
+    // of that size, without padding, and keeps no pointer.
     let result =
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

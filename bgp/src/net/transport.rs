@@ -1,4 +1,4 @@
-//! How the TCP connection with a peer is made: from where, how far, and with which key.
+//! The TCP connection with a peer: source address, TTL and key.
 //!
 //! | | we send with TTL | we drop below TTL |
 //! | --- | --- | --- |
@@ -6,10 +6,10 @@
 //! | iBGP | 255 | – |
 //! | [`Reach::Multihop`](crate::transport::Reach::Multihop) n | n | – |
 //! | [`Reach::TtlSecurity`](crate::transport::Reach::TtlSecurity) n (GTSM, RFC 5082) | 255 | 256 − n |
-//! | SYN-ACKs of a listener | 255, so that a peer with GTSM takes them | the least of all its peers |
+//! | SYN-ACKs of a listener | 255, so that a peer with GTSM accepts them | the least of all its peers |
 //!
-//! An eBGP session that leaves the link needs `Multihop`, as with FRR, BIRD and the hardware vendors: a route that
-//! is learnt by accident over a detour does not carry it.
+//! An eBGP session that leaves the link needs `Multihop`, as with FRR, BIRD and the hardware vendors: so a session
+//! never takes an accidental detour.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +33,7 @@ impl AoKey {
     }
 }
 
-/// A socket that is not what its peer needs.
+/// A socket that cannot be set up for its peer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TransportError {
     #[error("cannot open a socket")]
@@ -81,7 +81,7 @@ impl TransportError {
     }
 }
 
-/// What the peer is told of a dial that got no farther.
+/// The error of a dial that failed before its connect.
 impl From<TransportError> for DialError {
     fn from(error: TransportError) -> Self {
         use TransportError as E;
@@ -108,12 +108,12 @@ impl Transport {
         self.address.remote.ip().to_canonical()
     }
 
-    /// Whether a socket bound to this address is one of those that the peer may come in by.
+    /// Whether the peer may connect to a socket bound to this address.
     pub(super) fn concerns(&self, listener: SocketAddr) -> bool {
         self.ip().is_ipv4() == listener.ip().to_canonical().is_ipv4()
     }
 
-    /// Makes a socket that is not connected yet, or was just accepted, one of this peer's.
+    /// Sets the options of this peer on a socket that is not connected yet, or was just accepted.
     pub(super) fn prepare(&self, socket: &SockRef<'_>, peering: Peering) -> Result<(), TransportError> {
         use TransportError as E;
         sockopt::set_min_ttl(socket, self.reach.min_ttl()).map_err(E::MinTtl)?;
@@ -132,7 +132,7 @@ impl Transport {
         Ok(())
     }
 
-    /// Gives a socket the key of this peer. An accepted socket has it from its listener.
+    /// Sets the key of this peer on a socket. An accepted socket has it from its listener.
     pub(super) fn authenticate(&self, socket: &SockRef<'_>) -> Result<(), TransportError> {
         let missing = |error: &io::Error| error.raw_os_error() == Some(libc::ENOPROTOOPT);
         match &self.authentication {
@@ -151,7 +151,7 @@ impl Transport {
         }
     }
 
-    /// Takes the key of this peer from a listener. One that is not there is gone already.
+    /// Removes the key of this peer from a listener. A missing key is no error.
     pub(super) fn forget(&self, socket: &SockRef<'_>) {
         let _gone = match &self.authentication {
             None => Ok(()),

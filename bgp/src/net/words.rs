@@ -1,4 +1,4 @@
-//! Errors of the system as causes that code can match, and in words that operators use.
+//! Errors of the system as causes that code can match, and in the operator's words.
 
 use std::io;
 
@@ -20,7 +20,7 @@ pub fn io_error(error: &io::Error) -> String {
     }
 }
 
-/// Why `connect` failed.
+/// The cause of a failed `connect`.
 pub(super) fn dial_error(error: &io::Error) -> DialError {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ECONNREFUSED) => DialError::Refused,
@@ -35,7 +35,7 @@ pub(super) fn dial_error(error: &io::Error) -> DialError {
     }
 }
 
-/// Why a connection can be read from and written to no longer.
+/// The cause of a broken connection.
 pub(super) fn close_reason(error: &io::Error) -> CloseReason {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ECONNRESET) => CloseReason::Reset,

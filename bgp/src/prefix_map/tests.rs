@@ -1,4 +1,4 @@
-//! The map against `BTreeMap`, and what two versions share.
+//! The map against `BTreeMap`, and the branches that two versions share.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -27,7 +27,7 @@ fn prefix() -> impl Strategy<Value = IpNet> {
 enum Op {
     Insert(IpNet, u8),
     Remove(IpNet),
-    /// What was changed until now is the older version.
+    /// The map as changed so far is the older version.
     Keep,
 }
 

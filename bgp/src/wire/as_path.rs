@@ -88,8 +88,8 @@ impl AsPath {
         }
     }
 
-    /// The AS4_PATH that must go with this path to a two-octet peer, `None` when nothing would be lost
-    /// without (RFC 6793 §4.2.2). Confederations are left out.
+    /// The AS4_PATH that must accompany this path to a two-octet peer; `None` if every ASN fits two octets (RFC 6793
+    /// §4.2.2). Confederations are left out.
     pub(super) fn as4_path(&self) -> Option<Self> {
         let plain = self.without_confederations();
         if plain.asns().all(Asn::fits_two_octets) { None } else { Some(plain) }
@@ -97,7 +97,7 @@ impl AsPath {
 
     /// This path from a two-octet peer, with its far end replaced by `as4` (RFC 6793 §4.2.3).
     ///
-    /// Unchanged when `as4` is longer, which it cannot rightly be.
+    /// Unchanged when `as4` is longer, which is an error of the peer.
     pub(super) fn merged_with(&self, as4: &Self) -> Self {
         let as4 = as4.without_confederations();
         let Some(mut missing) = self.hops().checked_sub(as4.hops()) else { return self.clone() };
@@ -187,7 +187,7 @@ impl fmt::Display for AsPath {
     }
 }
 
-/// `1 2` for a sequence, `{1,2}` for a set, `(1 2)` and `[1,2]` for those of a confederation.
+/// `1 2` for a sequence, `{1,2}` for a set, `(1 2)` and `[1,2]` for confederation segments.
 impl fmt::Display for AsSegment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (open, between, close) = match self {

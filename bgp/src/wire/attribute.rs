@@ -30,15 +30,15 @@ pub enum Attribute {
     Origin(Origin),
     /// The ASes it came through. Mandatory.
     AsPath(AsPath),
-    /// Where to send packets for the NLRI field. Mandatory with it.
+    /// The next hop for the NLRI field. Mandatory with it.
     NextHop(Ipv4Addr),
-    /// Which of several links into the AS to use: the lower, the better.
+    /// MULTI_EXIT_DISC: prefers one of several links into the AS; the lower, the better.
     MultiExitDisc(u32),
-    /// The higher, the better; inside an AS only.
+    /// LOCAL_PREF: the higher, the better; inside an AS only.
     LocalPref(u32),
-    /// A less specific route was preferred somewhere.
+    /// ATOMIC_AGGREGATE: a router on the way preferred a less specific route.
     AtomicAggregate,
-    /// Who aggregated the route.
+    /// The router that aggregated the route.
     Aggregator {
         /// Its AS; [`Asn::TRANS`] from a two-octet peer may stand for another.
         asn: Asn,
@@ -70,9 +70,9 @@ pub enum Attribute {
     LargeCommunities(Vec<LargeCommunity>),
     /// The route must go to customers alone from this AS on (RFC 9234 §5).
     OnlyToCustomer(Asn),
-    /// Any other optional attribute, not looked into.
+    /// Any other optional attribute, opaque.
     Unknown {
-        /// As received.
+        /// The flags as received.
         flags: AttributeFlags,
         /// The attribute type code.
         code: u8,
@@ -82,26 +82,26 @@ pub enum Attribute {
     },
 }
 
-/// The flags of an attribute that mean something: optional, transitive, partial (RFC 4271 §4.3).
+/// The significant flags of an attribute: optional, transitive, partial (RFC 4271 §4.3).
 ///
-/// Extended length is a matter of encoding, and the low four bits are ignored: neither is kept.
+/// The extended-length flag belongs to the encoding, and the low four bits are ignored: neither is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct AttributeFlags(u8);
 
 impl AttributeFlags {
-    /// Well-known: everybody must understand it.
+    /// Well-known: every speaker must know it.
     pub const WELL_KNOWN: Self = Self(0x40);
-    /// Optional, and not passed on by who does not understand it.
+    /// Optional non-transitive: a speaker that does not know it drops it.
     pub const OPTIONAL: Self = Self(0x80);
-    /// Optional, and passed on even by who does not understand it.
+    /// Optional transitive: a speaker that does not know it passes it on.
     pub const OPTIONAL_TRANSITIVE: Self = Self(0xC0);
-    /// Optional transitive, and somebody on the way did not understand it.
+    /// Optional transitive, and a speaker on the way did not know it.
     pub const PARTIAL: Self = Self(0xE0);
 
     const EXTENDED_LENGTH: u8 = 0x10;
     const KEPT: u8 = 0xE0;
-    /// Optional and transitive: what RFC 7606 §3 c compares.
+    /// The optional and transitive flags, which RFC 7606 §3 c compares.
     const CATEGORY: u8 = 0xC0;
 
     /// From the octet on the wire.
@@ -110,19 +110,19 @@ impl AttributeFlags {
         Self(octet & Self::KEPT)
     }
 
-    /// Not well-known.
+    /// Whether the attribute is optional, not well-known.
     #[must_use]
     pub const fn is_optional(self) -> bool {
         self.0 & Self::OPTIONAL.0 != 0
     }
 
-    /// Passed on.
+    /// Whether a speaker that does not know the attribute passes it on.
     #[must_use]
     pub const fn is_transitive(self) -> bool {
         self.0 & Self::WELL_KNOWN.0 != 0
     }
 
-    /// Not understood by everybody on the way.
+    /// Whether a speaker on the way did not know the attribute.
     #[must_use]
     pub const fn is_partial(self) -> bool {
         self.0 & Self::PARTIAL.0 & !Self::OPTIONAL_TRANSITIVE.0 != 0
@@ -155,7 +155,7 @@ impl AttributeFlags {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
-    /// From inside the AS; what an announcer uses.
+    /// From inside the AS; the origin of our routes.
     Igp,
     /// From EGP, the protocol before BGP.
     Egp,
@@ -178,7 +178,7 @@ impl Origin {
 pub struct MpReach {
     /// Of the routes.
     pub family: Family,
-    /// Where to send packets; of another family than the routes with RFC 8950.
+    /// The next hop; with RFC 8950 its family may differ from that of the routes.
     pub next_hop: MpNextHop,
     /// The routes.
     pub nlri: MpNlri,
@@ -206,7 +206,7 @@ pub enum MpNextHop {
         /// The link-local address, on a shared link only.
         link_local: Option<Ipv6Addr>,
     },
-    /// That of a family which is not looked into.
+    /// The next hop of any other family, opaque.
     #[serde(serialize_with = "parse::serialize_hex")]
     Other(Bytes),
 }
@@ -234,7 +234,7 @@ pub enum MpNlri {
     Ipv4(Vec<Ipv4Net>),
     /// Of IPv6 unicast.
     Ipv6(Vec<Ipv6Net>),
-    /// Of any other family, not looked into.
+    /// Of any other family, opaque.
     #[serde(serialize_with = "parse::serialize_hex")]
     Opaque(Bytes),
 }
@@ -261,7 +261,7 @@ impl MpNlri {
     }
 }
 
-/// What was done about a malformed attribute instead of ending the session, the weakest first (RFC 7606 §2).
+/// The handling of a malformed attribute that does not end the session, the weakest first (RFC 7606 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorAction {
@@ -271,14 +271,14 @@ pub enum ErrorAction {
     TreatAsWithdraw,
 }
 
-/// An attribute that could not be used, and what was done.
+/// A malformed attribute and its handling.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MalformedAttribute {
     /// The attribute type code; 0 when not even that could be read.
     pub code: u8,
-    /// What was done.
+    /// The handling of the attribute.
     pub action: ErrorAction,
-    /// Why.
+    /// The error in the attribute.
     #[serde(serialize_with = "serialize_error")]
     pub error: DecodeError,
 }

@@ -1,9 +1,8 @@
-//! Capabilities: what a speaker can do, told in its OPEN (RFC 5492).
+//! Capabilities of a speaker, listed in its OPEN (RFC 5492).
 //!
-//! A capability of a known code but an impossible value is treated by what depends on it. Multiprotocol and
-//! four-octet AS numbers decide how the whole session is read: a wrong length there is an error of the OPEN
-//! (2/0). Everything else is kept as [`Capability::Unknown`], which is to say that it is not used, as RFC 5492
-//! §3 wants it for what is not understood.
+//! A known capability may have an impossible value. Multiprotocol and four-octet AS numbers decide how the whole
+//! session is decoded, so a wrong length there is an error of the OPEN (2/0). Any other is kept as
+//! [`Capability::Unknown`] and not used, as RFC 5492 §3 requires for unknown capabilities.
 
 use std::fmt;
 
@@ -31,24 +30,24 @@ pub enum Capability {
     RouteRefresh,
     /// Marks the begin and the end of a refresh (RFC 7313).
     EnhancedRouteRefresh,
-    /// Takes next hops of another family than the routes (RFC 8950 §4).
+    /// Accepts next hops of another family than the routes (RFC 8950 §4).
     ExtendedNextHop(Vec<ExtendedNextHop>),
-    /// What the sender is towards its peer (RFC 9234 §4.1).
+    /// The sender's role towards its peer (RFC 9234 §4.1).
     Role(Role),
     /// Graceful restart (RFC 4724 §3, RFC 8538 §2).
     GracefulRestart {
-        /// R: the sender has just restarted and must not be waited for.
+        /// R: the sender has just restarted; the peer must not wait for its End-of-RIB.
         restarting: bool,
         /// N: restarts gracefully even after a NOTIFICATION (RFC 8538 §2).
         notification: bool,
-        /// How long its routes are to be kept until it is back, in seconds, 0 to 4,095.
+        /// The time for which the peer keeps the sender's routes, in seconds, 0 to 4,095.
         restart_time: u16,
-        /// The families that it keeps forwarding for; empty: it only helps others restart.
+        /// The families with preserved forwarding; empty: the sender is only a helper.
         families: Vec<GracefulRestartFamily>,
     },
     /// Four-octet AS numbers, with the sender's own (RFC 6793 §3).
     FourOctetAs(Asn),
-    /// Anything else, and what has a known code but no readable value.
+    /// Any other capability, and a known one with an unreadable value.
     Unknown {
         /// The capability code.
         code: u8,
@@ -70,7 +69,7 @@ pub struct ExtendedNextHop {
 /// One family of the graceful restart capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct GracefulRestartFamily {
-    /// Which one.
+    /// The address family.
     pub family: Family,
     /// F: forwarding went on during the restart, so stale routes are still good.
     pub forwarding: bool,

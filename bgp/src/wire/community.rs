@@ -22,9 +22,9 @@ impl Community {
     pub const GRACEFUL_SHUTDOWN: Self = Self(iana::community::GRACEFUL_SHUTDOWN);
     /// Drop traffic to this prefix (RFC 7999).
     pub const BLACKHOLE: Self = Self(iana::community::BLACKHOLE);
-    /// Not beyond this AS or confederation (RFC 1997).
+    /// Do not advertise outside this AS or confederation (RFC 1997).
     pub const NO_EXPORT: Self = Self(iana::community::NO_EXPORT);
-    /// Not beyond this router (RFC 1997).
+    /// Do not advertise to any peer (RFC 1997).
     pub const NO_ADVERTISE: Self = Self(iana::community::NO_ADVERTISE);
 
     /// `asn:value`.
@@ -65,7 +65,7 @@ impl Serialize for Community {
 /// A large community, written `65001:1:2` (RFC 8092).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LargeCommunity {
-    /// Global administrator: the AS that defines what the rest means.
+    /// Global administrator: the AS that defines the meaning of the local parts.
     pub global: u32,
     /// Local data part 1.
     pub local1: u32,
@@ -95,7 +95,7 @@ impl Serialize for LargeCommunity {
     }
 }
 
-/// An extended community, not looked into; shown as 16 hexadecimal digits (RFC 4360).
+/// An extended community, opaque; shown as 16 hexadecimal digits (RFC 4360).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtendedCommunity(pub [u8; 8]);
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a message, and the NOTIFICATION that says so.
+//! The errors of a message, each with its NOTIFICATION.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use super::{Family, Notification};
 /// Why received octets are not a BGP message.
 ///
 /// As the result of a decode it ends the session: send [`DecodeError::notification`] and close. Inside a
-/// [`MalformedAttribute`](super::MalformedAttribute) it only explains what was done instead (RFC 7606).
+/// [`MalformedAttribute`](super::MalformedAttribute) the session goes on, and the error is only the reason for the
+/// handling (RFC 7606).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The 16 octets of the marker are not all ones.
@@ -71,7 +72,7 @@ pub enum DecodeError {
     /// UPDATE: an ORIGIN other than IGP, EGP and INCOMPLETE.
     #[error("invalid ORIGIN {}", Excerpt(.0))]
     InvalidOrigin(Bytes),
-    /// UPDATE: an optional attribute whose value makes no sense.
+    /// UPDATE: an optional attribute with an invalid value.
     #[error("malformed optional attribute {}", Excerpt(.0))]
     OptionalAttribute(Bytes),
     /// UPDATE: prefixes that cannot be read.
@@ -84,7 +85,7 @@ pub enum DecodeError {
     #[error("malformed AS_PATH")]
     MalformedAsPath,
 
-    /// ROUTE-REFRESH: begin or end of refresh with something behind it (RFC 7313 §5).
+    /// ROUTE-REFRESH: begin or end of refresh with superfluous octets (RFC 7313 §5).
     #[error("ROUTE-REFRESH of a wrong length")]
     RouteRefreshLength(Bytes),
 }
@@ -162,9 +163,9 @@ pub enum EncodeError {
     /// One capability takes more than 255 octets.
     #[error("the value of capability {code} takes {length} octets, more than 255")]
     CapabilityTooLong {
-        /// Which one.
+        /// The capability code.
         code: u8,
-        /// Of its value, in octets.
+        /// The length of its value, in octets.
         length: usize,
     },
     /// A restart time above 4,095 s, which is what its 12 bits hold (RFC 4724 §3).
@@ -173,7 +174,7 @@ pub enum EncodeError {
     /// A next hop of more than 255 octets.
     #[error("a next hop of {0} octets is longer than 255")]
     NextHopTooLong(usize),
-    /// Prefixes of one kind under a family of another, or a next hop that the family cannot have.
+    /// Prefixes that do not belong to their family, or a next hop that the family cannot have.
     #[error("the prefixes or the next hop do not belong to {0}")]
     FamilyMismatch(Family),
 }
@@ -182,7 +183,7 @@ fn copy(octets: &[u8]) -> Bytes {
     Bytes::copy_from_slice(octets)
 }
 
-/// An attribute by name, with as many of its octets as a log line can take.
+/// An attribute by name, with its first octets, cut to the length of a log line.
 struct Excerpt<'a>(&'a [u8]);
 
 impl fmt::Display for Excerpt<'_> {

@@ -1,4 +1,4 @@
-//! Who and what: AS numbers and address families.
+//! AS numbers, router identifiers and address families.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ pub type RouterId = std::net::Ipv4Addr;
 pub struct Asn(pub u32);
 
 impl Asn {
-    /// What stands in a two-octet field for a number that does not fit there.
+    /// AS_TRANS: the value of a two-octet field for a number that needs four octets.
     pub const TRANS: Self = Self(iana::AS_TRANS as u32);
 
-    /// Whether a peer without four-octet AS numbers can be told this number as it is.
+    /// Whether the number fits a two-octet field.
     #[must_use]
     pub const fn fits_two_octets(self) -> bool {
         self.0 <= u16::MAX as u32
@@ -90,9 +90,9 @@ impl Serialize for Safi {
 /// An address family as BGP negotiates it, shown as `ipv4-unicast` (RFC 4760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Family {
-    /// What kind of address.
+    /// The kind of address.
     pub afi: Afi,
-    /// What it is used for.
+    /// The use of the routes, such as unicast.
     pub safi: Safi,
 }
 

@@ -1,4 +1,4 @@
-//! Where one message ends and the next begins (RFC 4271 §4.1).
+//! Message framing: the header, and the boundaries between messages (RFC 4271 §4.1).
 //!
 //! ```text
 //!  0                   16      18     19
@@ -22,14 +22,14 @@ pub const MAX_MESSAGE_LEN: usize = 4096;
 
 const MARKER_LEN: usize = 16;
 
-/// Takes the next whole message, header included, off the front of `buffer`; `None` when it is not all there.
+/// Takes the next whole message, header included, off the front of `buffer`; `None` while it is incomplete.
 ///
-/// The header is checked as soon as it is there, so a bad one is refused before its body arrives. The buffer
-/// is grown for one message at most.
+/// The header is checked as soon as it is complete, so a bad one is refused before its body arrives. The buffer grows
+/// for at most one message.
 ///
 /// # Errors
 /// A marker that is not all ones, a length outside 19..=4096 or impossible for the type, an unknown type
-/// (RFC 4271 §6.1). The buffer is left as it was; the stream cannot be read any further.
+/// (RFC 4271 §6.1). The buffer is unchanged; the stream cannot be read any further.
 pub fn next_frame(buffer: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
     if buffer.remaining() < HEADER_LEN {
         return Ok(None);
@@ -97,7 +97,7 @@ pub(super) fn finish(mut buffer: BytesMut) -> Result<Bytes, EncodeError> {
     }
 }
 
-/// The length of the message around `body`, as its Length field would say it.
+/// The Length field of the message around `body`.
 pub(super) fn message_length(body: &[u8]) -> u16 {
     clamp(body.len().saturating_add(HEADER_LEN))
 }

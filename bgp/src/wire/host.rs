@@ -1,10 +1,10 @@
-//! Which addresses can be those of a host, and so of a next hop (RFC 4271 §6.3).
+//! The addresses that can belong to a host, and so be a next hop (RFC 4271 §6.3).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether packets can be sent to one host by this address, as far as the address alone can tell.
+/// Whether the address can belong to one host, judged by its range.
 ///
-/// | | is none of a host |
+/// | | not a host's |
 /// | --- | --- |
 /// | IPv4 | 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4, 255.255.255.255 |
 /// | IPv6 | `::`, `::1`, ff00::/8, ::ffff:0:0/96 (v4-mapped) |

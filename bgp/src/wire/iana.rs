@@ -1,4 +1,4 @@
-//! Code points: every number that IANA or an RFC assigned, once, with its name in words.
+//! Code points: every number that IANA or an RFC assigned, stated once, with its registered name.
 //!
 //! Nothing outside this file spells a protocol number. Each module is one registry; its `name` function
 //! gives the registered name for messages to people.

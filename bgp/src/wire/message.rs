@@ -1,4 +1,4 @@
-//! A message of any type, and what of the session its octets depend on.
+//! A message of any type, and the session's parameters that its encoding depends on.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::frame::{self, Header};
 use super::iana::message_type;
 use super::{DecodeError, EncodeError, Notification, Open, RouteRefresh, Update};
 
-/// How many octets an AS number takes in AS_PATH and AGGREGATOR (RFC 6793 §4).
+/// The number of octets of an AS number in AS_PATH and AGGREGATOR (RFC 6793 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AsWidth {
@@ -17,7 +17,7 @@ pub enum AsWidth {
     Four,
 }
 
-/// Whether the peer is in our AS. Some attributes are ignored from outside (RFC 7606 §7).
+/// Whether the peer is in our AS. Some attributes are ignored from an eBGP peer (RFC 7606 §7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peering {
@@ -27,17 +27,17 @@ pub enum Peering {
     External,
 }
 
-/// What was settled with the OPENs and changes how UPDATEs read.
+/// The negotiated parameters that the encoding of UPDATEs depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct SessionContext {
-    /// Of AS numbers in UPDATE.
+    /// The width of AS numbers in UPDATE.
     pub as_width: AsWidth,
-    /// Inside or outside.
+    /// iBGP or eBGP.
     pub peering: Peering,
 }
 
 impl SessionContext {
-    /// From what was negotiated.
+    /// A context with these parameters.
     #[must_use]
     pub const fn new(as_width: AsWidth, peering: Peering) -> Self {
         Self { as_width, peering }
@@ -56,7 +56,7 @@ impl SessionContext {
     }
 }
 
-/// Good until the OPENs are exchanged: no message before the first UPDATE depends on it.
+/// Valid until the OPENs are exchanged: no message before the first UPDATE depends on it.
 impl Default for SessionContext {
     fn default() -> Self {
         Self::external()
@@ -84,8 +84,8 @@ impl Message {
     /// yields it.
     ///
     /// # Errors
-    /// Whatever RFC 4271 §6 and RFC 7606 end the session for; the error knows the NOTIFICATION to send. For a
-    /// bad NOTIFICATION none may be sent: close (RFC 4271 §6.4).
+    /// An error that ends the session by RFC 4271 §6 or RFC 7606; it knows the NOTIFICATION to send. After a bad
+    /// NOTIFICATION close without sending one (RFC 4271 §6.4).
     pub fn decode(frame: &[u8], ctx: &SessionContext) -> Result<Self, DecodeError> {
         let (body, Header { length, kind }) = Header::decode(frame)?;
         if usize::from(length) != frame.len() {
@@ -104,7 +104,7 @@ impl Message {
     /// Encodes the message with its header, at most 4,096 octets.
     ///
     /// # Errors
-    /// When the value has no encoding, see [`EncodeError`].
+    /// The value has no encoding, see [`EncodeError`].
     pub fn encode(&self, ctx: &SessionContext) -> Result<Bytes, EncodeError> {
         let mut buffer = frame::start(self.message_type());
         match self {

@@ -12,12 +12,12 @@ use super::{Capability, DecodeError, EncodeError};
 /// The longest shutdown communication, in octets (RFC 9003 §2: the length field is one octet).
 pub const MAX_SHUTDOWN_COMMUNICATION: usize = 255;
 
-/// The last message of a session. What a peer puts into `data` is not to be trusted.
+/// The last message of a session. Do not trust the `data` of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notification {
-    /// Which kind of error, see [`iana::notification`](super::iana::notification).
+    /// The error code, see [`iana::notification`](super::iana::notification).
     pub code: u8,
-    /// Which error of that kind; 0 is unspecific.
+    /// The subcode; 0 is unspecific.
     pub subcode: u8,
     /// Depends on code and subcode; often the offending octets.
     #[serde(serialize_with = "parse::serialize_hex")]
@@ -33,9 +33,8 @@ impl Notification {
 
     /// A Cease with a text for the operator on the other side (RFC 9003).
     ///
-    /// The text is cut at the last character that fits in 255 octets. Administrative Shutdown and
-    /// Administrative Reset are the subcodes that carry one; with any other it is left out, as it is
-    /// when empty.
+    /// The text is cut at the last character that fits in 255 octets. Only Administrative Shutdown and Administrative
+    /// Reset carry a text; with any other subcode, or if it is empty, it is left out.
     #[must_use]
     pub fn cease(subcode: u8, text: &str) -> Self {
         let text = truncate(text, MAX_SHUTDOWN_COMMUNICATION);
@@ -53,7 +52,7 @@ impl Notification {
         Self::new(code::HOLD_TIMER_EXPIRED, code::UNSPECIFIC, Bytes::new())
     }
 
-    /// The peer took nothing from us for the send hold time (RFC 9687).
+    /// The peer read nothing from us for the send hold time (RFC 9687).
     #[must_use]
     pub const fn send_hold_timer_expired() -> Self {
         Self::new(code::SEND_HOLD_TIMER_EXPIRED, code::UNSPECIFIC, Bytes::new())
@@ -69,7 +68,7 @@ impl Notification {
     /// The peer lacks `required` capabilities; they are listed in the data (RFC 5492 §5).
     ///
     /// # Errors
-    /// When a capability has no encoding.
+    /// A capability has no encoding.
     pub fn unsupported_capability(required: &[Capability]) -> Result<Self, EncodeError> {
         let mut data = BytesMut::new();
         for capability in required {
@@ -78,19 +77,19 @@ impl Notification {
         Ok(Self::new(code::OPEN_MESSAGE, code::open::UNSUPPORTED_CAPABILITY, data.freeze()))
     }
 
-    /// The capabilities that an Unsupported Capability names (RFC 5492 §5), as far as they can be read; none for any other.
+    /// The readable capabilities that an Unsupported Capability names (RFC 5492 §5); empty for any other NOTIFICATION.
     #[must_use]
     pub fn capabilities(&self) -> Vec<Capability> {
         let mut named = Vec::new();
         if (self.code, self.subcode) == (code::OPEN_MESSAGE, code::open::UNSUPPORTED_CAPABILITY) {
-            // What stands before the part that cannot be read is named all the same.
+            // The capabilities before the unreadable part are still named.
             let _rest = Capability::decode_all(&self.data, &mut named);
         }
         named
     }
 
-    /// `self` inside a Cease / Hard Reset, which ends the session even where graceful restart would keep
-    /// its routes (RFC 8538 §3.1).
+    /// `self` inside a Cease / Hard Reset, after which the peer drops our routes in spite of graceful restart (RFC 8538
+    /// §3.1).
     #[must_use]
     pub fn into_hard_reset(self) -> Self {
         let mut data = BytesMut::with_capacity(self.data.len() + 2);
@@ -100,7 +99,7 @@ impl Notification {
         Self::new(code::CEASE, code::cease::HARD_RESET, data.freeze())
     }
 
-    /// What a Cease / Hard Reset carries inside, `None` for anything else or when it carries nothing.
+    /// The NOTIFICATION inside a Cease / Hard Reset; `None` if there is none.
     #[must_use]
     pub fn inside_hard_reset(&self) -> Option<Self> {
         if (self.code, self.subcode) != (code::CEASE, code::cease::HARD_RESET) {
@@ -111,11 +110,11 @@ impl Notification {
         Some(Self::new(code, subcode, self.data.slice_ref(rest)))
     }
 
-    /// The text in an Administrative Shutdown or Administrative Reset, fit to be shown.
+    /// The text of an Administrative Shutdown or Administrative Reset, safe to show.
     ///
-    /// Never longer than what was received whatever its length octet claims; octets that are not UTF-8
-    /// become U+FFFD, and control characters and characters that turn the writing direction are escaped.
-    /// A Hard Reset is looked into once.
+    /// Never longer than the received octets, even if the length octet claims more. Octets that are not UTF-8 become
+    /// U+FFFD; control characters and bidirectional formatting characters are escaped. A text inside one Hard Reset is
+    /// found.
     #[must_use]
     pub fn shutdown_communication(&self) -> Option<String> {
         let inner = self.inside_hard_reset();
@@ -176,7 +175,7 @@ fn truncate(text: &str, max: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Text from a stranger, safe for a terminal and a log line.
+/// Untrusted text, made safe for a terminal and a log line.
 fn escape(text: &[u8]) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in String::from_utf8_lossy(text).chars() {

@@ -1,4 +1,4 @@
-//! OPEN: who we are and what we can (RFC 4271 §4.2).
+//! OPEN: the sender's AS, identifier, hold time and capabilities (RFC 4271 §4.2).
 //!
 //! ```text
 //! +---------+-------+-----------+----------------+--------+----------------------+
@@ -36,9 +36,8 @@ pub struct Open {
 impl Open {
     /// An OPEN of ours.
     ///
-    /// The two-octet AS field becomes AS_TRANS where `asn` does not fit, and then the four-octet AS
-    /// capability is added if `capabilities` lacks it, because the number would be lost otherwise. A speaker
-    /// of four-octet AS numbers lists it in any case.
+    /// If `asn` needs four octets, the two-octet AS field becomes AS_TRANS, and the four-octet AS capability is added
+    /// if `capabilities` lacks it. A speaker of four-octet AS numbers always lists that capability.
     #[must_use]
     pub fn new(asn: Asn, hold_time: u16, router_id: Ipv4Addr, mut capabilities: Vec<Capability>) -> Self {
         let listed = capabilities.iter().any(|capability| matches!(capability, Capability::FourOctetAs(_)));
@@ -60,7 +59,7 @@ impl Open {
         four_octet_as(&self.capabilities).is_some()
     }
 
-    /// The families that the sender wants routes of; IPv4 unicast alone when it names none (RFC 4760 §8).
+    /// The families of the sender; only IPv4 unicast if it names none (RFC 4760 §8).
     #[must_use]
     pub fn families(&self) -> Vec<Family> {
         let mut families: Vec<Family> = self
@@ -164,8 +163,8 @@ fn decode_parameters(input: &[u8]) -> Result<Vec<Capability>, DecodeError> {
 
 /// The octets of the parameters, and whether their lengths take two octets each.
 ///
-/// The extended form is recognised by its type alone; the classic length before it is ignored, unless it
-/// says that there are no parameters (RFC 9072 §2).
+/// The extended form is recognised by its type; the classic length before it is ignored, except 0 for no parameters
+/// (RFC 9072 §2).
 fn parameter_list(input: &[u8]) -> Option<(&[u8], bool)> {
     let (rest, length) = parse::octet(input).ok()?;
     match rest {
@@ -183,7 +182,7 @@ fn parameter(extended: bool, input: &[u8]) -> Parsed<'_, (u8, &[u8])> {
     Ok((rest, (kind, value)))
 }
 
-/// The first one counts; a second that differs says nothing that could be believed more.
+/// The first one counts; a second one that differs is ignored.
 fn four_octet_as(capabilities: &[Capability]) -> Option<Asn> {
     capabilities.iter().find_map(|capability| match capability {
         Capability::FourOctetAs(asn) => Some(*asn),

@@ -1,6 +1,6 @@
-//! The few nom parsers that every decoder here is made of, and how raw octets are shown.
+//! The nom parsers that all decoders share, and the display of raw octets.
 //!
-//! They report no detail: whoever calls them knows which message, attribute or field it was.
+//! They report no detail: the caller knows the message, attribute or field.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ use serde::Serializer;
 
 use super::{Afi, Asn, Family, Safi};
 
-/// What is left, and what was read.
+/// The rest of the input, and the parsed value.
 pub(super) type Parsed<'a, T> = nom::IResult<&'a [u8], T, ()>;
 
 pub(super) fn octet(input: &[u8]) -> Parsed<'_, u8> {
@@ -57,19 +57,19 @@ pub(super) fn family(input: &[u8]) -> Parsed<'_, Family> {
     Ok((rest, Family::new(Afi(afi), Safi(safi))))
 }
 
-/// A one-octet length and as many octets.
+/// A one-octet length, and the octets that it counts.
 pub(super) fn octets_with_length(input: &[u8]) -> Parsed<'_, &[u8]> {
     let (rest, length) = be_u8(input)?;
     take(usize::from(length), rest)
 }
 
-/// A two-octet length and as many octets.
+/// A two-octet length, and the octets that it counts.
 pub(super) fn octets_with_long_length(input: &[u8]) -> Parsed<'_, &[u8]> {
     let (rest, length) = be_u16(input)?;
     take(usize::from(length), rest)
 }
 
-/// Runs `parser` over all of `input`; `None` when it fails or leaves something.
+/// Runs `parser` over all of `input`; `None` when it fails or leaves octets.
 pub(super) fn whole<'a, T>(parser: impl Fn(&'a [u8]) -> Parsed<'a, T>, input: &'a [u8]) -> Option<T> {
     match parser(input) {
         Ok(([], value)) => Some(value),
@@ -79,7 +79,7 @@ pub(super) fn whole<'a, T>(parser: impl Fn(&'a [u8]) -> Parsed<'a, T>, input: &'
 
 /// Runs `parser` until `input` is used up; `None` when it fails on the way.
 ///
-/// `width` is the least that one item takes, in octets, and bounds what is allocated beforehand.
+/// `width` is the shortest item, in octets, and bounds the allocation.
 pub(super) fn every<'a, T>(
     parser: impl Fn(&'a [u8]) -> Parsed<'a, T>,
     width: usize,

@@ -1,4 +1,4 @@
-//! Prefixes as they stand in UPDATE: a length in bits, and as many octets as it needs (RFC 4271 §4.3).
+//! Prefixes in UPDATE: a length in bits, and the octets that it needs (RFC 4271 §4.3).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::parse::{self, Parsed};
 
-/// What a prefix takes in an UPDATE, in octets: 1 to 5 for IPv4, 1 to 17 for IPv6.
+/// The encoded length of a prefix, in octets: 1 to 5 for IPv4, 1 to 17 for IPv6.
 #[must_use]
 pub fn encoded_prefix_len(prefix: &IpNet) -> usize {
     1 + octets(prefix.prefix_len())
@@ -15,7 +15,7 @@ pub fn encoded_prefix_len(prefix: &IpNet) -> usize {
 
 /// IPv4 prefixes until the end of `input`; bits behind the prefix length are ignored (RFC 4271 §4.3).
 ///
-/// `None` when one is longer than 32 bits or than the input.
+/// `None` when a prefix is longer than 32 bits or than the input.
 pub(super) fn decode_ipv4(input: &[u8]) -> Option<Vec<Ipv4Net>> {
     let prefix = |input| {
         let (rest, (address, length)) = address_and_length::<4>(input)?;
@@ -54,8 +54,7 @@ fn encode(length: u8, address: &[u8], buffer: &mut BytesMut) {
     buffer.put_slice(address.get(..octets(length)).unwrap_or(address));
 }
 
-/// An address of `N` octets, filled up with zeros, and the prefix length before it, unchecked but for the
-/// number of octets.
+/// An address of `N` octets, padded with zeros, and the prefix length before it; only the number of octets is checked.
 fn address_and_length<const N: usize>(input: &[u8]) -> Parsed<'_, ([u8; N], u8)> {
     let (rest, length) = parse::octet(input)?;
     let (rest, significant) = parse::take(octets(length), rest)?;

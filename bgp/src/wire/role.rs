@@ -1,4 +1,4 @@
-//! BGP roles: what two neighbors are to each other, so that neither leaks the other's routes (RFC 9234).
+//! BGP roles: the relation between two neighbors, so that neither leaks the other's routes (RFC 9234).
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,19 @@ use serde::Serialize;
 
 use super::iana::role as code;
 
-/// What the sender is towards its peer (RFC 9234 §3.1).
+/// The sender's role towards its peer (RFC 9234 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Carries the peer's routes everywhere.
+    /// Advertises the peer's routes to all its neighbors.
     Provider,
     /// A route server.
     Rs,
     /// A client of a route server.
     RsClient,
-    /// The peer carries its routes everywhere.
+    /// The peer advertises the sender's routes to all its neighbors.
     Customer,
-    /// Each carries the other's routes to its customers alone.
+    /// Each advertises the other's routes only to its customers.
     Peer,
 }
 
@@ -57,8 +57,8 @@ impl Role {
         }
     }
 
-    /// Whether routes that this role sends must not go on to anyone but customers, and say so with ONLY_TO_CUSTOMER
-    /// (RFC 9234 §5: sent to a customer, a peer, or by a route server to its client).
+    /// Whether this role marks the routes it sends with ONLY_TO_CUSTOMER (RFC 9234 §5: sent to a customer, a peer, or
+    /// by a route server to its client).
     #[must_use]
     pub const fn marks_routes(self) -> bool {
         match self {
@@ -75,7 +75,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// The text is none of the names of the roles.
+/// The text is not the name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a role is provider, customer, peer, rs or rs-client")]
 pub struct ParseRoleError;

@@ -1,4 +1,4 @@
-//! ROUTE-REFRESH: send me your routes again (RFC 2918, RFC 7313).
+//! ROUTE-REFRESH: asks the peer to send its routes again (RFC 2918, RFC 7313).
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::Serialize;
@@ -7,14 +7,14 @@ use super::iana::route_refresh as subtype;
 use super::parse::{self, Parsed};
 use super::{Afi, DecodeError, Family, Safi, frame};
 
-/// Asks for, or frames, all routes of one family.
+/// A request for all routes of one family, or a marker around the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteRefresh {
-    /// Which routes.
+    /// The family of the routes.
     pub family: Family,
-    /// Request, or begin or end of the answer.
+    /// A request, or the begin or end of the answer.
     pub subtype: RefreshKind,
-    /// Outbound route filters behind the fixed part, not looked into (RFC 5291). Empty for begin and end.
+    /// Outbound route filters behind the fixed part, opaque (RFC 5291). Empty for begin and end.
     #[serde(serialize_with = "parse::serialize_hex")]
     pub trailing: Bytes,
 }
@@ -23,13 +23,13 @@ pub struct RouteRefresh {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefreshKind {
-    /// Send everything again.
+    /// A request to send all routes again.
     Normal,
-    /// What follows is everything (BoRR).
+    /// Begin of the answer (BoRR).
     Begin,
-    /// That was everything (EoRR).
+    /// End of the answer (EoRR).
     End,
-    /// Reserved; to be ignored (RFC 7313 §5).
+    /// Reserved; the receiver ignores it (RFC 7313 §5).
     Other(u8),
 }
 
@@ -87,7 +87,7 @@ impl From<u8> for RefreshKind {
     }
 }
 
-/// What a NOTIFICATION has room for behind header, code and subcode, in octets.
+/// The room in a NOTIFICATION behind header, code and subcode, in octets.
 const MAX_NOTIFICATION_DATA: usize = frame::MAX_MESSAGE_LEN - frame::HEADER_LEN - 2;
 
 fn fields(input: &[u8]) -> Parsed<'_, (Family, u8)> {

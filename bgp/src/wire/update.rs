@@ -1,11 +1,11 @@
-//! UPDATE: routes come and go (RFC 4271 §4.3), errors contained where possible (RFC 7606).
+//! UPDATE: announced and withdrawn routes (RFC 4271 §4.3), with the error handling of RFC 7606.
 //!
 //! ```text
 //! +--------+------------------+--------+-----------------+-------------- - -
 //! | length | withdrawn routes | length | path attributes | NLRI
 //! +--------+------------------+--------+-----------------+-------------- - -
 //!     2       IPv4 prefixes       2      other families,   IPv4 prefixes
-//!                                        too (RFC 4760)
+//!                                       also (RFC 4760)
 //! ```
 
 use std::net::IpAddr;
@@ -24,8 +24,8 @@ use super::{
 
 /// Routes withdrawn and routes announced with one set of attributes.
 ///
-/// Encoding orders the attributes by itself. It does not keep apart what is better sent in UPDATEs of its
-/// own: announcing and withdrawing, or the NLRI field and MP_REACH_NLRI (RFC 7606 §5.1).
+/// Encoding orders the attributes. It does not split an UPDATE that both announces and withdraws, or that has both the
+/// NLRI field and MP_REACH_NLRI, as RFC 7606 §5.1 recommends; the caller does.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Update {
     /// The Withdrawn Routes field: IPv4 unicast.
@@ -34,7 +34,7 @@ pub struct Update {
     pub attributes: Vec<Attribute>,
     /// The NLRI field: IPv4 unicast.
     pub nlri: Vec<Ipv4Net>,
-    /// What decoding did about attributes that it could not use. Never encoded.
+    /// The malformed attributes and their handling, from decoding. Never encoded.
     pub malformed: Vec<MalformedAttribute>,
 }
 
@@ -62,7 +62,7 @@ impl Update {
         }
     }
 
-    /// The strongest action that a malformed attribute calls for, `None` when all are well.
+    /// The strongest handling among the malformed attributes; `None` if there are none.
     ///
     /// [`announced`](Self::announced) and [`withdrawn_prefixes`](Self::withdrawn_prefixes) already follow it.
     #[must_use]
@@ -71,21 +71,21 @@ impl Update {
     }
 
     /// The IPv4 and IPv6 unicast routes that this UPDATE announces, from the NLRI field and MP_REACH_NLRI;
-    /// none when it is to be treated as a withdrawal.
+    /// empty if the UPDATE is treated as a withdrawal.
     pub fn announced(&self) -> impl Iterator<Item = IpNet> {
         self.reachable().filter(|_| !self.treat_as_withdraw())
     }
 
     /// The IPv4 and IPv6 unicast routes that this UPDATE withdraws, from the Withdrawn Routes field and
-    /// MP_UNREACH_NLRI, and those that it announces when it is to be treated as a withdrawal.
+    /// MP_UNREACH_NLRI, and those that it announces if it is treated as a withdrawal.
     pub fn withdrawn_prefixes(&self) -> impl Iterator<Item = IpNet> {
         let classic = self.withdrawn.iter().copied().map(IpNet::V4);
         let multiprotocol = self.mp_unreach().into_iter().flat_map(|unreach| prefixes(&unreach.nlri));
         classic.chain(multiprotocol).chain(self.reachable().filter(|_| self.treat_as_withdraw()))
     }
 
-    /// Where packets for the announced routes go: NEXT_HOP for the NLRI field, else the (global) next hop in
-    /// MP_REACH_NLRI. An UPDATE with both kinds of routes has both; look at the attributes then.
+    /// The next hop of the announced routes: NEXT_HOP for the NLRI field, else the (global) next hop in MP_REACH_NLRI.
+    /// An UPDATE with both kinds of routes has both; look at the attributes then.
     #[must_use]
     pub fn next_hop(&self) -> Option<IpAddr> {
         let classic = || {
@@ -105,7 +105,7 @@ impl Update {
             .find_map(|attribute| if let Attribute::AsPath(path) = attribute { Some(path) } else { None })
     }
 
-    /// MP_REACH_NLRI, also when it is to be treated as a withdrawal.
+    /// MP_REACH_NLRI, also if the UPDATE is treated as a withdrawal.
     #[must_use]
     pub fn mp_reach(&self) -> Option<&MpReach> {
         self.attributes
@@ -121,11 +121,11 @@ impl Update {
         })
     }
 
-    /// Puts the AS numbers of AS4_PATH and AS4_AGGREGATOR where AS_TRANS stands in for them, and removes the
-    /// two (RFC 6793 §4.2.3).
+    /// Replaces AS_TRANS by the AS numbers of AS4_PATH and AS4_AGGREGATOR, and removes the two attributes (RFC 6793
+    /// §4.2.3).
     ///
-    /// Decoding leaves them apart, so that nothing is lost. It keeps them from two-octet peers only, so this
-    /// changes nothing about the UPDATEs of others.
+    /// Decoding does not merge them, so that no octet is lost. It keeps them only from two-octet peers, so the UPDATEs
+    /// of other peers do not change.
     pub fn merge_as4(&mut self) {
         let mut as4_path = None;
         let mut as4_aggregator = None;
@@ -141,7 +141,7 @@ impl Update {
             }
         });
         // An AGGREGATOR with a number of its own shows that a two-octet speaker aggregated the route later,
-        // and both attributes tell of what was before.
+        // and both attributes are older than that.
         let stale = as4_aggregator.is_some()
             && self.attributes.iter().any(
                 |attribute| matches!(attribute, Attribute::Aggregator { asn, .. } if *asn != Asn::TRANS),
@@ -211,7 +211,7 @@ impl Update {
         }
     }
 
-    /// Without routes to withdraw, the routes may be in what could not be read: reset (RFC 7606 §5.2).
+    /// Without routes to withdraw, the unreadable attributes may have held them: reset (RFC 7606 §5.2).
     fn require_routes(&self) -> Result<(), DecodeError> {
         let severe = self.malformed.iter().find(|malformed| malformed.action == ErrorAction::TreatAsWithdraw);
         match severe {

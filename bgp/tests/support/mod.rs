@@ -1,4 +1,4 @@
-//! What the tests of the speaker share: settings, and a peer without a machine that does what a test says.
+//! Shared by the tests of the speaker: settings, and a peer without a machine that a test controls.
 
 #![allow(dead_code, reason = "each test is a crate of its own and uses a part")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests to us, not to clippy")]
@@ -16,7 +16,7 @@ use vipcast_bgp::{ConnectMode, HoldTime, NextHops, PeerConfig};
 /// Long enough for a loaded machine; nothing here takes a tenth of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a [`Raw`] is, and what those that it speaks to take it for.
+/// The identity of a [`Raw`], and its peers' view of it.
 pub(crate) const RAW_AS: u32 = 65002;
 
 pub(crate) fn config(local: u32, peer: u32, mode: ConnectMode, hold: u16) -> PeerConfig {
@@ -39,7 +39,7 @@ pub(crate) fn open(hold: u16) -> Message {
     Message::Open(Open::new(Asn(RAW_AS), hold, Ipv4Addr::new(9, 9, 9, 9), capabilities))
 }
 
-/// A peer without a machine: it does what the test says.
+/// A peer without a machine, controlled by the test.
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
     pub(crate) buffer: BytesMut,
@@ -82,7 +82,7 @@ impl Raw {
         self.stream.write_all(&encode(message)).await.unwrap();
     }
 
-    /// The next message, `None` at the end of the connection. Cancel-safe: what was read is in the buffer.
+    /// The next message, `None` at the end of the connection. Cancel-safe: bytes that were read are in the buffer.
     pub(crate) async fn receive(&mut self) -> Option<Message> {
         let read = async {
             loop {

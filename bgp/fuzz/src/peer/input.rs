@@ -1,4 +1,4 @@
-//! The input of the `peer` target: settings, then what the world does.
+//! The input of the `peer` target: settings, then events of the world.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(super) fn settings(input: &mut Unstructured<'_>) -> Result<(PeerConfig, Endp
     Ok((config, endpoints))
 }
 
-/// What the world does. Connections are chosen among all that ever were, modulo their number.
+/// An event of the world. Connections are chosen among all that ever existed, modulo their number.
 #[derive(Debug)]
 pub(super) enum Op<'a> {
     Advance(Duration),
@@ -76,7 +76,7 @@ pub(super) enum Op<'a> {
     Sent(u8, usize),
     SentAll,
     Closed(u8),
-    /// What BFD says.
+    /// The state of BFD.
     Liveness(u8),
     /// Whether our own is still there, and whether another is beside it.
     Addresses(u8, bool, bool),
@@ -88,7 +88,7 @@ pub(super) enum Op<'a> {
     Watch(u8),
 }
 
-/// What comes in from the peer.
+/// Data from the peer.
 #[derive(Debug)]
 pub(super) enum Piece<'a> {
     Raw(&'a [u8]),

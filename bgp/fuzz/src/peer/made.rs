@@ -1,4 +1,4 @@
-//! What is made of a few octets: an OPEN, prefixes to watch, routes to announce.
+//! Values made from a few octets: an OPEN, prefixes to watch, routes to announce.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

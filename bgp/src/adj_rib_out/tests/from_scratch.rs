@@ -1,4 +1,4 @@
-//! The same UPDATEs as of a rib that remembers what it sent, and plans everything anew at each change.
+//! The UPDATEs are the same as those of a rib that keeps all sent routes, and plans everything anew at each change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -234,7 +234,7 @@ proptest! {
             prop_assert!(rib.withheld().iter().eq(&model.withheld));
         }
         prop_assert!(rib.is_synced());
-        // Whoever has everything is behind only in what is withheld.
+        // A synced peer is behind only in the withheld routes.
         prop_assert!(rib.behind.keys().eq(rib.withheld.keys()));
         prop_assert!(rib.announce.is_empty() && rib.withdraw.is_empty() && rib.resend.is_empty());
     }

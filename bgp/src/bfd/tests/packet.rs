@@ -10,7 +10,7 @@ fn octets(hex: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
-/// What an Up session of [`theirs`] sends, in the groups of the RFC's figure.
+/// A packet of an Up session of [`theirs`], in the groups of the RFC's figure.
 const UP: &str = "20 c0 03 18  0b0b0b0b  0a0a0a0a  000186a0  000186a0  00000000";
 
 #[test]

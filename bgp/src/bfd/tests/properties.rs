@@ -61,7 +61,7 @@ fn perform(world: &mut World, op: Op) {
 /// The longest detection time, and a few of the slowest packets.
 const AFTER_THE_FAULTS: Duration = Duration::from_secs(30);
 
-/// Both know each other's timers, and use what follows from them.
+/// Both ends know each other's timers, and use the intervals that follow from them.
 fn settled(world: &World) -> bool {
     let [first, second] = [0, 1].map(|side| world.status(side));
     let agree = |ours: &crate::bfd::Status, theirs: &crate::bfd::Status| {
@@ -90,7 +90,7 @@ proptest! {
             perform(&mut world, op);
         }
         world.network = Network::CLEAN;
-        // What is under way from before arrives late.
+        // Packets in flight from before arrive late.
         world.advance(ms(500));
         world.configure(0, last.0);
         world.configure(1, last.1);
@@ -140,7 +140,7 @@ proptest! {
         world.advance(notices[0].max(notices[1]));
         let log = world.log.split_off(transitions);
         for side in [0, 1] {
-            // What side 1 sends is cut by the second.
+            // The second entry of `cut` is about the packets of side 1.
             let deaf = cut[1 - side];
             let (at, _, event) = log.iter().find(|(_, whose, _)| *whose == side).unwrap();
             prop_assert_eq!(event.from, State::Up);
@@ -168,7 +168,7 @@ proptest! {
         prop_assert!(world.run_until(AFTER_THE_FAULTS, settled));
         let transitions = world.log.len();
         for (time, frozen, pause) in stalls {
-            // Whoever is frozen for less and wakes in time has lost packets without a sign of it.
+            // A side that is frozen for less and wakes in time has lost packets without noticing it.
             let least = if frozen { tx * (u32::from(multiplier) + 1) } else { 0 };
             let time = time + u64::from(least);
             world.stall(0, ms(time), frozen);

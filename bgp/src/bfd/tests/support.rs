@@ -1,4 +1,4 @@
-//! One session, what the other end would send it, and a clock.
+//! One session, the packets of the other end, and a clock.
 
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(super) fn config(tx: u32, rx: u32, multiplier: u8) -> SessionConfig {
     }
 }
 
-/// What an ordinary neighbour says: 100 ms both ways, multiplier 3.
+/// A packet of an ordinary neighbour: 100 ms both ways, multiplier 3.
 pub(super) fn theirs(state: State) -> Packet {
     Packet {
         diagnostic: Diagnostic::NONE,
@@ -75,7 +75,7 @@ impl Bench {
         bench
     }
 
-    /// In this state, whatever it takes.
+    /// Takes the session into this state.
     pub(super) fn in_state(state: State) -> Self {
         let config = config(100, 100, 3);
         match state {

@@ -117,7 +117,7 @@ fn a_flood_of_packets_does_not_put_our_own_off() {
     let mut sent = 0;
     for _ in 0..10_000 {
         bench.receive(theirs(State::Up));
-        // A poll is answered at once, and that puts nothing off either.
+        // A poll is answered at once, which delays no periodic packet.
         let answer = bench.receive(Packet { poll: true, ..theirs(State::Up) }).transmit.unwrap();
         assert!(answer.final_ && !answer.poll);
         sent += bench.advance(ms(1)).len();
@@ -245,7 +245,7 @@ fn demand_mode_of_the_other_ends_periodic_packets_while_both_are_up() {
     bench.receive(theirs(State::Up));
     assert_eq!(bench.session.status().transmit_interval, Some(ms(200)));
     bench.receive(demands);
-    // One that is not Up gets periodic packets whatever it demands.
+    // A session that is not Up gets periodic packets even in demand mode.
     bench.receive(Packet { demand: true, ..theirs(State::Down) });
     assert_eq!(bench.session.status().transmit_interval, Some(ms(1000)));
 }

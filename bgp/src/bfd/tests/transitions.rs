@@ -4,7 +4,7 @@ use super::support::{Bench, config, ms, theirs};
 use crate::bfd::{Cause, Diagnostic, Input, Output, Packet, SessionConfig, State, Transition};
 use State::{AdminDown, Down, Init, Up};
 
-/// What happens, and the state that AdminDown, Down, Init and Up change to; the same state means no transition.
+/// An event, and the states that AdminDown, Down, Init and Up change to; the same state means no transition.
 const TABLE: &[(&str, [State; 4])] = &[
     ("they say AdminDown", [AdminDown, Down, Down, Down]),
     ("they say Down", [AdminDown, Init, Init, Down]),

@@ -9,7 +9,7 @@ use crate::bfd::{Cause, Input, Packet, Session, SessionConfig, State, Status, Tr
 use crate::jitter::Jitter;
 use crate::time::Instant;
 
-/// What the network does to packets, in either direction.
+/// The network's effect on packets, in both directions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Network {
     /// Of a thousand packets.
@@ -33,7 +33,7 @@ struct Side {
     rate: u64,
     /// It does nothing until then; the kernel queues for it.
     stalled: Option<Duration>,
-    /// The kernel does nothing either.
+    /// The kernel is also frozen.
     frozen: bool,
     queue: VecDeque<(Packet, Instant)>,
     heard: Option<Instant>,
@@ -111,7 +111,7 @@ impl World {
         end.queue.clear();
     }
 
-    /// One end sleeps; with `frozen`, its kernel does, too.
+    /// One end sleeps; with `frozen` its kernel also sleeps.
     pub(super) fn stall(&mut self, side: usize, time: Duration, frozen: bool) {
         let end = &mut self.sides[side];
         end.stalled = Some(self.now + time);
@@ -176,13 +176,13 @@ impl World {
         end.stalled.or_else(due)
     }
 
-    /// What a driver does: read what came, then tick.
+    /// The driver's turn: read all packets, then tick.
     fn wake(&mut self, side: usize) {
         let slept = self.sides[side].stalled.take().is_some();
         while let Some((packet, at)) = self.sides[side].queue.pop_front() {
             self.receive(side, packet, at);
         }
-        // What was waiting may have been old.
+        // The waiting packets may have been old.
         self.sides[side].late |= slept;
         if self.sides[side].session.deadline().is_some_and(|due| due <= self.local(side)) {
             self.input(side, Input::Tick);

@@ -7,7 +7,7 @@ use crate::fsm::{CloseReason, ConnId, ConnectMode, DialError, Input, Output, Pee
 use crate::wire::iana::notification::cease;
 use crate::wire::{Asn, Message, Notification, Open};
 
-/// What a peer does with a dial.
+/// The peer's answer to a dial.
 type Answer = Box<dyn FnMut(&mut Bench, ConnId)>;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -27,7 +27,7 @@ fn two_in_open_sent() -> (Bench, ConnId) {
 fn the_connection_of_the_higher_identifier_survives_whichever_open_comes_first() {
     const LOWER: [u8; 4] = [10, 0, 0, 1];
     const HIGHER: [u8; 4] = [10, 0, 0, 3];
-    // Their identifier, whether the OPEN on ours comes first, what the second OPEN brings.
+    // Their identifier, whether the OPEN on our connection comes first, the effect of the second OPEN.
     let cases = [
         (LOWER, true, "send 2 6/7, close 2"),
         (LOWER, false, "send 2 6/7, close 2, send 1 KEEPALIVE"),

@@ -1,4 +1,4 @@
-//! What is sent, and what has arrived.
+//! Sent and acknowledged bytes.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! RFC 4724 and 8538 from the restarting side: what the OPEN says, what holds End-of-RIB, and how a session ends.
+//! RFC 4724 and 8538 from the restarting side: the capability in the OPEN, the held End-of-RIB, and the end of a
+//! session.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +41,7 @@ fn helper(notification: bool) -> Open {
 /// R, and F by family.
 type Told = (bool, Vec<(Family, bool)>);
 
-/// What our OPEN says: R, and F by family; `None` without the capability.
+/// The capability of our OPEN: R, and F by family; `None` without the capability.
 fn told(outputs: &[Output]) -> Option<Told> {
     let [Output::Send { bytes, .. }] = outputs else { panic!("{outputs:?}") };
     let [Message::Open(open)] = &decode(bytes)[..] else { panic!("no OPEN") };
@@ -54,7 +55,8 @@ fn told(outputs: &[Output]) -> Option<Told> {
     })
 }
 
-/// Accepts a connection and takes it to Established with `open`; what our OPEN said, and what was sent then.
+/// Accepts a connection and takes it to Established with `open`; returns the capability of our OPEN, and the messages
+/// after it.
 fn establish(bench: &mut Bench, open: Open) -> (ConnId, Option<Told>, Vec<Output>) {
     let (conn, outputs) = bench.accept();
     let told = told(&outputs);
@@ -96,7 +98,7 @@ fn end_of_rib_waits_until_everything_is_decided_and_routes_do_not() {
     assert_eq!(show(&outputs), "Established, send 1 UPDATE +2 -0, Synced 1, Acknowledged 1");
     let outputs = bench.input(Input::Advertise(Version(2), routes(3, 0), Extent::Partial));
     assert_eq!(show(&bench.acknowledge(outputs)), "send 1 UPDATE +1 -0, Synced 2, Acknowledged 2");
-    // The last decision changes no route, but it is what the peer waits for.
+    // The last decision changes no route, but the peer waits for it.
     let outputs = bench.input(Input::Advertise(Version(3), routes(3, 0), Extent::Whole));
     let outputs = bench.acknowledge(outputs);
     assert_eq!(show(&outputs), "send 1 EoR ipv4-unicast, send 1 EoR ipv6-unicast, Synced 3, Acknowledged 3");

@@ -1,4 +1,4 @@
-//! What an operator reads when there is no session: for every code that we know, a hint or none on purpose.
+//! The hints for an operator without a session: for every known code a hint, or none on purpose.
 
 use bytes::Bytes;
 
@@ -49,11 +49,11 @@ fn the_as_that_the_router_has_is_said() {
     let bad_peer_as = || Notification::new(2, 2, Bytes::new());
     assert_eq!(
         hint(bad_peer_as(), false, &config, &seen),
-        "it is AS 65010, not the peer_as 65000 that is configured here"
+        "the router is AS 65010, not our configured peer_as 65000"
     );
     assert_eq!(
         hint(bad_peer_as(), true, &config, &Seen { open: Some(HeardOpen { asn: PEER_AS, ..open }), ..seen }),
-        "it has another `remote-as` configured for us than our local_as 65001; it is AS 65000 itself"
+        "the router's `remote-as` for us is not our local_as 65001; the router itself is AS 65000"
     );
 }
 
@@ -67,14 +67,17 @@ fn the_capability_that_the_refusal_names_is_named() {
     let vpn = Capability::Multiprotocol(Family::new(crate::wire::Afi::IPV4, crate::wire::Safi(128)));
     assert_eq!(
         named(&[vpn]),
-        "both sides must activate a common address family: it names ipv4-vpn, `families` here has ipv4-unicast, ipv6-unicast"
+        "both sides must activate a common address family: the router names ipv4-vpn, `families` here has ipv4-unicast, ipv6-unicast"
     );
     assert_eq!(
         named(&[Capability::EnhancedRouteRefresh]),
-        "it names enhanced-route-refresh: turn that on or off there; the next attempts do without what is optional"
+        "the router names enhanced-route-refresh: turn that on or off there; the next attempts leave out optional capabilities"
     );
     let fqdn = Capability::Unknown { code: 73, data: Bytes::new() };
-    assert_eq!(named(&[fqdn]), "it names fqdn, which vipcast does not have: the router must not require it");
+    assert_eq!(
+        named(&[fqdn]),
+        "the router names fqdn, which vipcast does not have: turn off the requirement there"
+    );
     // Octets that are no capability name none.
     let garbage = Notification::new(2, 7, Bytes::from_static(&[1, 200, 3]));
     assert_eq!(
@@ -93,15 +96,15 @@ fn a_role_mismatch_says_which_role_to_write() {
     let mismatch = || Notification::new(2, 11, Bytes::new());
     assert_eq!(
         hint(mismatch(), true, &with(None), &seen(Some(Role::Provider))),
-        "it is `provider` and requires a BGP role (RFC 9234): write `role: customer`"
+        "the router is `provider` and requires a BGP role (RFC 9234): write `role: customer`"
     );
     assert_eq!(
         hint(mismatch(), false, &with(Some(Role::Peer)), &seen(Some(Role::Rs))),
-        "it is `rs`, which does not go with `role: peer`: write `role: rs-client`"
+        "the router is `rs`, which does not go with `role: peer`: write `role: rs-client`"
     );
     assert_eq!(
         hint(mismatch(), true, &with(Some(Role::Peer)), &seen(None)),
-        "it does not tell its BGP role (RFC 9234), or `peer` is not what it expects; its role must be `peer`"
+        "the router does not tell its BGP role (RFC 9234), or does not expect `peer`; its role must be `peer`"
     );
     assert_eq!(
         hint(mismatch(), true, &with(None), &Seen::default()),

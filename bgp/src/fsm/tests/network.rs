@@ -47,9 +47,9 @@ pub(super) enum Reach {
 struct Wire {
     ids: [Option<ConnId>; 2],
     open: [bool; 2],
-    /// Nothing arrives any more, and nobody is told.
+    /// Nothing arrives any more, and neither side gets an event.
     dead: bool,
-    /// What is under way on it arrives no earlier than this, for each side.
+    /// The earliest arrival of data in flight, for each side.
     not_before: [Instant; 2],
     ribs: [BTreeMap<IpNet, u32>; 2],
 }
@@ -128,7 +128,7 @@ impl World {
         end(0).is_some_and(|wire| !self.wires[wire].dead) && end(0) == end(1)
     }
 
-    /// What `side` has received on its Established connection: prefixes with their MED.
+    /// The routes that `side` has received on its Established connection: prefixes with their MED.
     pub(super) fn received(&self, side: usize) -> Option<&BTreeMap<IpNet, u32>> {
         let established = self.peers[side].established()?;
         Some(&self.wires[self.wire_of(side, established.id)?].ribs[side])
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// From now on nothing arrives on a connection that stands, and nobody is told.
+    /// From now on nothing arrives on a connected connection, and neither side gets an event.
     pub(super) fn kill(&mut self, which: usize) {
         if let Some(wire) = self.pick(which) {
             self.wires[wire].dead = true;
@@ -283,7 +283,7 @@ impl World {
         }
     }
 
-    /// After a random delay, and behind what is under way to the same end of the same wire.
+    /// Arrives after a random delay, and behind data in flight to the same end of the same wire.
     fn schedule(&mut self, wire: usize, to: usize, due: Due) {
         if self.wires[wire].dead {
             return;
@@ -299,7 +299,7 @@ impl World {
         self.wires.iter().rposition(|wire| wire.ids[side] == Some(conn))
     }
 
-    /// What is called acknowledged has arrived.
+    /// Acknowledged routes have arrived.
     fn check_delivery(&self, side: usize) {
         let peer = &self.peers[side];
         let Some(established) = peer.established() else { return };
@@ -312,7 +312,7 @@ impl World {
         assert!(wanted.eq(self.wires[wire].ribs[1 - side].keys()), "acknowledged, and not there");
     }
 
-    /// What holds after every input.
+    /// The invariants after every input.
     fn check(&self, side: usize, tick: bool) {
         let peer = &self.peers[side];
         let sides: Vec<_> = peer.connections.iter().map(|connection| connection.side).collect();

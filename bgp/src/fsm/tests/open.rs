@@ -225,7 +225,7 @@ fn a_million_prefixes_leave_nothing_but_counters() {
     assert_eq!(size(&bench.peer), before);
 }
 
-/// RFC 5492 §3, FIELD-NOTES: once without what is optional, once without anything, then all over again.
+/// RFC 5492 §3: once without optional capabilities, once without any, then again from the start.
 #[test]
 fn a_peer_that_refuses_capabilities_is_asked_for_less() {
     let families = [Family::IPV4_UNICAST, Family::IPV6_UNICAST].map(Capability::Multiprotocol);
@@ -233,7 +233,7 @@ fn a_peer_that_refuses_capabilities_is_asked_for_less() {
     let full = [&required[..], &[Capability::RouteRefresh, Capability::EnhancedRouteRefresh]].concat();
     let mut bench = Bench::new(config(ConnectMode::Passive));
     bench.input(Input::Start);
-    // What we offer, and the subcode of OPEN Message Error that the peer answers with.
+    // Our offer, and the subcode of OPEN Message Error in the peer's answer.
     for (offered, subcode) in
         [(&full, 7), (&required, 4), (&Vec::new(), 4), (&full, 2), (&full, 4), (&Vec::new(), 7), (&full, 7)]
     {
@@ -245,7 +245,7 @@ fn a_peer_that_refuses_capabilities_is_asked_for_less() {
     }
 }
 
-/// What is in the OPEN that a peer gets which connects now.
+/// The OPEN for a peer that connects now.
 fn offered(bench: &mut Bench) -> (crate::fsm::ConnId, Vec<u8>) {
     let (conn, outputs) = bench.accept();
     let [Output::Send { bytes, .. }] = outputs.as_slice() else { panic!("{}", show(&outputs)) };
@@ -293,7 +293,7 @@ fn ten_minutes_after_a_refusal_everything_is_offered_again() {
     assert_eq!(offered(&mut bench).1, FULL);
 }
 
-/// RFC 5492 §5: what is missing is named the same way as what is not wanted.
+/// RFC 5492 §5: missing and unwanted capabilities are named in the same way.
 #[test]
 fn a_refusal_that_names_what_we_do_not_offer_makes_no_offer_poorer() {
     let flowspec = Capability::Multiprotocol(Family::new(crate::wire::Afi::IPV4, crate::wire::Safi(133)));

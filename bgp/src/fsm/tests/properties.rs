@@ -1,4 +1,4 @@
-//! Whatever the network does, two speakers come together again once it stops, and then each has what the other wants.
+//! After any faults of the network, two speakers come up again, and then each has the other's desired set.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -17,7 +17,7 @@ enum Op {
     AdvanceClock(u64),
     /// Both ends hear that a connection is gone.
     Cut(usize),
-    /// Nothing arrives on a connection any more, and nobody hears of it.
+    /// Nothing arrives on a connection any more, and neither side gets an event.
     Kill(usize),
     Reach(Reach),
     Delay(u64),

@@ -1,4 +1,4 @@
-//! BGP roles (RFC 9234): who may be what to whom, and what routes say of it.
+//! BGP roles (RFC 9234): the valid pairs of roles, and ONLY_TO_CUSTOMER on routes.
 
 use bytes::Bytes;
 
@@ -97,7 +97,7 @@ fn our_routes_are_marked_where_they_must_go_no_further_than_to_customers() {
     }
 }
 
-/// RFC 9234 §5, ingress 1 and 2: a route that leaks to us is not eligible, so it is nobody's announcement.
+/// RFC 9234 §5, ingress 1 and 2: a leaked route is not eligible, so it is not another speaker's announcement.
 #[test]
 fn a_leaked_route_counts_for_nothing() {
     let vip: ipnet::IpNet = "10.1.0.0/32".parse().unwrap();

@@ -89,7 +89,7 @@ fn keepalives_are_spaced_by_three_quarters_to_the_whole_of_a_third() {
 #[test]
 fn an_update_puts_the_next_keepalive_off() {
     let (mut bench, conn) = Bench::at(State::OpenConfirm, ConnectMode::Both);
-    // Our OPEN and KEEPALIVE, which nobody has taken yet, stand before it.
+    // Our OPEN and KEEPALIVE, which the kernel has not taken yet, stand before it.
     bench.input(Input::Sent(conn, 1000));
     let outputs = bench.receive(conn, &Message::Keepalive);
     bench.acknowledge(outputs);
@@ -106,7 +106,7 @@ fn an_update_puts_the_next_keepalive_off() {
 #[test]
 fn a_peer_that_reads_nothing_is_given_up_by_the_send_hold_timer() {
     let (mut bench, conn) = Bench::at(State::Established, ConnectMode::Passive);
-    // OPEN and KEEPALIVE are on their way, taken by nobody.
+    // OPEN and KEEPALIVE are sent, and not taken by the kernel.
     let begin = bench.now;
     let last = loop {
         let outputs = bench.tick();

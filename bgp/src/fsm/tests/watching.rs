@@ -1,4 +1,4 @@
-//! What a peer remembers of what it hears, and when it asks to hear it again.
+//! The paths that a peer keeps, and its route refreshes.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ fn paths_that_an_enhanced_refresh_leaves_out_are_gone() {
     assert_eq!(heard(&bench), ["10.1.0.0/32"]);
 }
 
-/// Invariant I6: what is heard changes nothing of what is sent.
+/// Invariant I6: received routes do not change sent routes.
 #[test]
 fn a_path_to_what_we_announce_changes_nothing_about_our_announcement() {
     let (mut bench, conn) = Bench::at(State::Established, ConnectMode::Both);

@@ -1,4 +1,4 @@
-//! What a peer that reads slowly, or not at all, makes us send and keep.
+//! The bytes that we send to, and keep for, a peer that reads slowly or not at all.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::support::{Bench, config, decode, routes, show, their_open};
 use crate::fsm::{CloseReason, ConnectMode, Input, Output, PeerEvent, State, Version};
 use crate::wire::{Attribute, Capability, Family, Message, Notification, RefreshKind, RouteRefresh};
 
-/// What a peer that applied every UPDATE in `outputs` holds: prefixes with their MED.
+/// The table of a peer that applied every UPDATE in `outputs`: prefixes with their MED.
 fn apply(outputs: &[Output], rib: &mut BTreeMap<IpNet, u32>) {
     for output in outputs {
         let Output::Send { bytes, .. } = output else { continue };
@@ -178,7 +178,7 @@ fn a_peer_that_asks_again_and_again_and_reads_nothing_does_not_make_us_grow() {
     }
     assert!(octets < 64 * 1024 + 4096, "{octets} octets for {refreshes} refreshes");
     assert!(refreshes > 1_000, "{refreshes}");
-    // Once it reads, what it asked for last is answered, and ended.
+    // When it reads again, its last request is answered, and ended.
     let outputs = bench.input(Input::Sent(conn, octets));
     assert_eq!(show(&outputs), "send 1 ROUTE-REFRESH, send 1 ROUTE-REFRESH");
 }

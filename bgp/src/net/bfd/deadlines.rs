@@ -1,5 +1,5 @@
-//! Which session is due next: a binary heap that knows where each slot is in it, so that moving a deadline, which every
-//! packet does, needs no allocation and leaves nothing stale behind.
+//! The deadlines of all sessions: a binary heap that knows the place of each slot, so that moving a deadline, which
+//! every packet does, needs no allocation and leaves no stale entry.
 
 use crate::time::Instant;
 
@@ -8,17 +8,17 @@ use crate::time::Instant;
 pub(super) struct Deadlines {
     /// Each no earlier than its parent, at half its index.
     heap: Vec<(Instant, usize)>,
-    /// Where in the heap a slot is.
+    /// The place of each slot in the heap.
     places: Vec<Option<usize>>,
 }
 
 impl Deadlines {
-    /// The earliest, and whose it is.
+    /// The earliest deadline and its slot.
     pub(super) fn first(&self) -> Option<(Instant, usize)> {
         self.heap.first().copied()
     }
 
-    /// Sets, moves or removes the deadline of `slot`. Allocates only for a slot that is higher than all before.
+    /// Sets, moves or removes the deadline of `slot`. Allocates only for a new highest slot.
     pub(super) fn set(&mut self, slot: usize, deadline: Option<Instant>) {
         if self.places.len() <= slot {
             self.places.resize(slot + 1, None);
@@ -47,7 +47,7 @@ impl Deadlines {
         }
     }
 
-    /// Moves an entry up or down to where it belongs.
+    /// Moves an entry up or down to its place.
     fn settle(&mut self, mut place: usize) {
         while place > 0 && self.heap[place].0 < self.heap[(place - 1) / 2].0 {
             self.swap(place, (place - 1) / 2);

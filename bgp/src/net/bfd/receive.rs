@@ -1,4 +1,4 @@
-//! The sockets that packets come in by: one for each family and port that a session needs.
+//! The receiving sockets: one for each family and port that a session needs.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -16,16 +16,17 @@ use crate::bfd::iana::{MULTIHOP_PORT, SINGLE_HOP_PORT};
 use crate::bfd::{Arrival, Hops};
 use crate::time::Instant;
 
-/// Longer than any packet without authentication; what is longer is cut, and its length field then says too much.
+/// Longer than any packet without authentication. A longer packet is cut, and then dropped because its length field is
+/// too large.
 const MAX_PAYLOAD: usize = 128;
 
-/// Room for what is waiting while the thread does not run: some hundred packets.
+/// The socket buffer for packets that wait while the thread does not run.
 const BUFFER: usize = 1 << 20;
 
-/// How long to wait before a port is tried again.
+/// The pause before a port is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Which socket a session needs.
+/// The family and port of a receiving socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Port {
     ipv6: bool,
@@ -49,7 +50,7 @@ impl Port {
     }
 }
 
-/// One of them, open or not.
+/// One receiving socket, open or not.
 #[derive(Debug)]
 pub(super) struct Receiver {
     port: Port,
@@ -72,7 +73,7 @@ impl Receiver {
         self.port
     }
 
-    /// Opens it when a session needs it and closes it when none does.
+    /// Opens the socket if a session needs it, and closes it otherwise.
     pub(super) fn want(&mut self, wanted: bool, now: Instant) {
         self.wanted = wanted;
         if !wanted {
@@ -82,7 +83,7 @@ impl Receiver {
         }
     }
 
-    /// When [`Receiver::retry`] may help.
+    /// When [`Receiver::retry`] is due.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
@@ -94,7 +95,7 @@ impl Receiver {
         }
     }
 
-    /// Why it is not open although it is needed.
+    /// The reason why a needed socket is not open.
     pub(super) fn trouble(&self) -> Option<String> {
         self.error.as_ref().map(|error| format!("cannot receive on UDP {}: {error}", self.address))
     }
@@ -103,7 +104,7 @@ impl Receiver {
         self.socket.as_ref().map(AsFd::as_fd)
     }
 
-    /// The next packet, `None` when there is none. Allocates nothing.
+    /// The next packet; `None` if there is none. Allocates nothing.
     pub(super) fn next(&self, buffers: &mut Buffers) -> Option<Received> {
         let fd = self.socket.as_ref()?.as_raw_fd();
         loop {
@@ -120,13 +121,13 @@ impl Receiver {
                 source,
                 destination: None,
                 interface: None,
-                // Nothing is accepted with it.
+                // No session accepts a TTL of 0.
                 ttl: 0,
                 multihop: self.port.multihop,
             };
             let mut stamp = None;
             for control in message.cmsgs().into_iter().flatten() {
-                // Nothing else was asked for.
+                // No other control message was requested.
                 #[expect(
                     clippy::wildcard_enum_match_arm,
                     reason = "the enum has every control message there is"
@@ -153,7 +154,7 @@ impl Receiver {
     }
 }
 
-/// How a packet came in; its octets are in [`Buffers::payload`].
+/// The arrival of a packet; its octets are in [`Buffers::payload`].
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) length: usize,
@@ -162,14 +163,14 @@ pub(super) struct Received {
     pub(super) stamp: Option<TimeSpec>,
 }
 
-/// Where the kernel puts things; made once.
+/// The receive buffers; allocated once.
 #[derive(Debug)]
 pub(super) struct Buffers {
     payload: [u8; MAX_PAYLOAD],
     control: Control,
 }
 
-/// TTL, addresses and the stamp take 96 octets at most.
+/// TTL, addresses and the stamp take at most 96 octets.
 #[derive(Debug)]
 #[repr(align(16))]
 struct Control([u8; 128]);
@@ -184,12 +185,12 @@ impl Buffers {
     }
 }
 
-/// Both clocks at one moment, by which the kernel's stamps become times of the clock that timers run by.
+/// Both clocks at one moment, to convert the kernel's wall-clock stamps to the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     pub(super) now: Instant,
     wall: Duration,
-    /// Everything that came before was read then.
+    /// The time when the sockets were last empty.
     emptied: Instant,
 }
 
@@ -200,7 +201,7 @@ impl Moment {
         Self { now: clock::now(), wall, emptied }
     }
 
-    /// When a packet was stamped. It was not before the sockets were last empty, however the wall clock was set since.
+    /// The time of a packet's stamp. Never before the sockets were last empty, even if the wall clock was set since.
     pub(super) fn instant(&self, stamp: Option<TimeSpec>) -> Instant {
         let age = stamp.map_or(Duration::ZERO, |stamp| self.wall.saturating_sub(Duration::from(stamp)));
         self.now.checked_sub(age).map_or(self.emptied, |at| at.max(self.emptied))

@@ -1,4 +1,4 @@
-//! How the driver runs, and what it tells of itself.
+//! The options of the driver, and its reports.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::bfd::{Discards, SessionName, Status};
 
-/// How the driver runs.
+/// The options of the driver.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// IPv4 packets are received on this address; 0.0.0.0 by default.
@@ -26,13 +26,13 @@ impl Default for Options {
     }
 }
 
-/// How the thread competes for a processor.
+/// The scheduling priority of the thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// SCHED_FIFO with this priority: before everything that is not real-time.
+    /// SCHED_FIFO with this priority: before all processes without real-time priority.
     RealTime(u8),
-    /// Like everybody else: it was not asked for, or not granted for this reason.
+    /// No real-time priority: none was requested, or the host denied it for this reason.
     Ordinary(Option<String>),
 }
 
@@ -46,16 +46,16 @@ impl fmt::Display for Priority {
     }
 }
 
-/// Everything there is to know about all sessions now.
+/// A snapshot of all sessions.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// Those that are wanted; one that says goodbye is not among them.
+    /// The desired sessions, without those that are ending.
     pub sessions: BTreeMap<SessionName, SessionReport>,
-    /// Packets that came from no session's address, by why they were dropped.
+    /// Dropped packets from other addresses than the sessions', by reason.
     pub discarded: Discards,
-    /// Why nothing can be received on a port, for each that is needed and cannot be opened.
+    /// The errors of needed ports that cannot be opened.
     pub deaf: Vec<String>,
-    /// The longest that the thread was late for a deadline, since the start.
+    /// The greatest delay of the thread behind a deadline, since the start.
     #[serde(rename = "worst_wakeup_us", serialize_with = "micros")]
     pub worst_wakeup: Duration,
 }
@@ -63,16 +63,16 @@ pub struct Report {
 /// One session, and its socket.
 #[derive(Debug, Clone, Serialize)]
 pub struct SessionReport {
-    /// The session itself.
+    /// The status of the session.
     #[serde(flatten)]
     pub status: Status,
-    /// The port that it sends from.
+    /// Its source port.
     pub source_port: u16,
-    /// Packets that the kernel did not take.
+    /// The number of packets that the kernel refused to send.
     pub send_errors: u64,
-    /// Why it did not take the last one that it did not take; `None` once one was sent again.
+    /// The error of the last refused packet; `None` after a successful one.
     pub send_error: Option<String>,
-    /// Packets from its remote address that were dropped, by why.
+    /// Dropped packets from its remote address, by reason.
     pub discarded: Discards,
 }
 

@@ -1,4 +1,4 @@
-//! What the thread does: wait, read, tick, send.
+//! The loop of the thread: wait, read, tick, send.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -31,7 +31,7 @@ pub(super) struct Thread {
     wake: Arc<EventFd>,
     events: UnboundedSender<BfdEvent>,
     receivers: [Receiver; 4],
-    /// Each keeps its place for as long as it lives, and is named by it.
+    /// A session keeps its slot as long as it lives; the index is its key.
     slots: Vec<Option<Slot>>,
     names: BTreeMap<SessionName, usize>,
     demux: Demux<usize>,
@@ -48,7 +48,7 @@ struct Slot {
     settings: SessionSettings,
     session: Session,
     transmitter: Transmitter,
-    /// No longer wanted: it says goodbye, and nobody is told of it any more.
+    /// No longer desired: it sends AdminDown, and its events are not reported any more.
     leaving: bool,
     discarded: Discards,
 }
@@ -76,7 +76,7 @@ impl Thread {
         }
     }
 
-    /// Until all sessions have ended after a [`Command::Stop`].
+    /// Runs until all sessions have ended after a [`Command::Stop`].
     pub(super) fn run(mut self) {
         let mut buffers = Buffers::new();
         let mut emptied = clock::now();
@@ -84,29 +84,29 @@ impl Thread {
             self.wait();
             let moment = Moment::read(emptied);
             self.obey(moment.now);
-            // Whatever was there when we woke is read before anybody is declared dead.
+            // All waiting packets are read before a session is declared down.
             self.read(&mut buffers, &moment);
             emptied = moment.now;
             self.tick(moment.now);
         }
     }
 
-    /// Until a packet, an order or the next deadline comes.
+    /// Waits for a packet, a command or the next deadline.
     fn wait(&self) {
         let retries = self.receivers.iter().filter_map(Receiver::retry_at);
         let next = self.deadlines.first().map(|(at, _)| at).into_iter().chain(retries).min();
         let timeout = next.map(|at| TimeSpec::from(at.saturating_duration_since(clock::now())));
-        // A socket that is not open leaves its place to the eventfd.
+        // The place of a closed socket is filled with the eventfd.
         let mut open = self.receivers.iter().filter_map(Receiver::fd);
         let mut fds: [PollFd<'_>; Port::ALL.len() + 1] = std::array::from_fn(|_| {
             PollFd::new(open.next().unwrap_or_else(|| self.wake.as_fd()), PollFlags::POLLIN)
         });
-        // A signal wakes us early, which does no harm; nothing else can fail with sockets that are open.
+        // A signal wakes the thread early, which does no harm; with open sockets there is no other error.
         let _ready = ppoll(&mut fds, timeout, None);
     }
 
     fn obey(&mut self, now: Instant) {
-        // The counter says only that there may be something, and the channel knows.
+        // The counter is only a wake-up; the commands are in the channel.
         let _woken = self.wake.read();
         while let Ok(command) = self.orders.try_recv() {
             match command {
@@ -116,7 +116,7 @@ impl Thread {
                 Command::Stop(said) => {
                     self.set(&Sessions::new(), now);
                     self.stopping = true;
-                    // They may not wait any more.
+                    // The caller may have stopped waiting.
                     let _said = said.try_send(());
                 }
             }
@@ -142,7 +142,7 @@ impl Thread {
                         slot.map_or(&mut self.discarded, |slot| &mut slot.discarded).count(reason);
                     }
                 }
-                // What came after we woke is for the next time: a flood must not keep us here.
+                // Packets after the wake-up are left for the next turn: a flood must not keep the thread here.
                 if at >= moment.now {
                     break;
                 }
@@ -157,7 +157,7 @@ impl Thread {
         }
     }
 
-    /// Hands an input to a session and does what it asks for.
+    /// Hands an input to a session and performs its outputs.
     fn input(&mut self, index: usize, input: Input, now: Instant) {
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
         let Output { transmit, event, finished } = slot.session.handle(input, now);
@@ -169,7 +169,7 @@ impl Thread {
             && let Some(slot) = self.slots.get(index).and_then(Option::as_ref)
             && !slot.leaving
         {
-            // Nobody listens any more: then nobody wants to know.
+            // An error means that the receiver was dropped.
             let _told = self.events.send(BfdEvent { session: Arc::clone(&slot.name), transition });
         }
         if finished {
@@ -208,7 +208,7 @@ impl Thread {
         self.slots.iter().flatten().map(|slot| slot.transmitter.port()).collect()
     }
 
-    /// Set, diff, apply.
+    /// Applies the differences to the desired sessions.
     fn set(&mut self, wanted: &Sessions, now: Instant) {
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get(index).and_then(Option::as_ref) else { continue };
@@ -218,7 +218,7 @@ impl Thread {
                 self.configure(index, settings.clone(), now);
                 continue;
             }
-            // Where another session with the same neighbour begins, two voices would confuse it.
+            // A new session with the same neighbour replaces this one: packets of both would confuse the neighbour.
             let replaced = wanted.values().any(|settings| settings.same_remote(&slot.settings));
             if !slot.leaving {
                 self.leave(index, now);
@@ -285,7 +285,7 @@ impl Thread {
         self.deadlines.set(index, deadline);
     }
 
-    /// Not to be guessed, and not used.
+    /// A random discriminator that is not in use.
     fn discriminator(&mut self) -> NonZeroU32 {
         loop {
             let [.., third, second, first, last] = self.random.next().to_be_bytes();
@@ -299,7 +299,7 @@ impl Thread {
     fn report(&self, answer: &SyncSender<Report>) {
         let of = |index: &usize| self.slots.get(*index)?.as_ref().map(Slot::report);
         let sessions = self.names.iter().filter_map(|(name, index)| Some((Arc::clone(name), of(index)?)));
-        // The one who asked may have gone.
+        // The caller may have stopped waiting.
         let _asked = answer.try_send(Report {
             sessions: sessions.collect(),
             discarded: self.discarded,
@@ -311,7 +311,7 @@ impl Thread {
 
 impl Slot {
     fn path(&self) -> Path {
-        // No interface has the index 0: until there is one with that name, nothing comes from it.
+        // No interface has the index 0: no packet matches until the named interface exists.
         let interface = self.settings.interface.as_ref().map(|_| self.transmitter.interface().unwrap_or(0));
         Path { remote: self.settings.remote, local: self.settings.local, interface, hops: self.settings.hops }
     }
@@ -327,7 +327,7 @@ impl Slot {
     }
 }
 
-/// A random port that no other session has. There are 16,384, more than one thread can serve.
+/// A random port that no other session has. There are 16,384 ports, more than one thread can serve.
 fn free_port(taken: &BTreeSet<u16>, random: &mut Jitter) -> u16 {
     let count = u64::from(SOURCE_PORTS.end() - SOURCE_PORTS.start()) + 1;
     let offset = u16::try_from(random.next() % count).unwrap_or(0);

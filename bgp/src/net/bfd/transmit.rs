@@ -1,4 +1,4 @@
-//! The socket that one session sends by: its own, with a source port that never changes (RFC 5881 §4).
+//! The sending socket of one session, with a source port that never changes (RFC 5881 §4).
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -13,15 +13,15 @@ use crate::bfd::SessionSettings;
 use crate::bfd::iana::{CLASS_SELECTOR_6, TTL};
 use crate::net::sockopt;
 
-/// Open, or to be opened by the next packet: an address or an interface may come later, or go and come back. A session
-/// that cannot send is not Up for long, and then tries once a second, which is all the back-off there needs to be.
+/// The socket is open, or the next packet opens it: an address or an interface may appear later, or go and come back. A
+/// session that cannot send soon leaves Up, and then tries once a second, which is enough back-off.
 #[derive(Debug)]
 pub(super) struct Transmitter {
     port: u16,
     socket: Option<Socket>,
-    /// The interface that was asked for, as it was when the socket was opened.
+    /// The index of the configured interface when the socket was opened.
     interface: Option<u32>,
-    /// Whether it has been open, with this port.
+    /// Whether the socket was once open with this port.
     proven: bool,
     errors: u64,
     error: Option<io::Error>,
@@ -53,7 +53,7 @@ impl Transmitter {
         self.socket.is_none()
     }
 
-    /// Opens the socket. `another` names ports that no session has, for when somebody else has ours.
+    /// Opens the socket. `another` gives free ports, in case another program has ours.
     pub(super) fn open(&mut self, settings: &SessionSettings, mut another: impl FnMut() -> u16) {
         const ATTEMPTS: usize = 32;
         for _ in 0..ATTEMPTS {
@@ -74,14 +74,14 @@ impl Transmitter {
         }
     }
 
-    /// Hands a packet to the kernel. What it does not take is lost, counted, and no reason to end a session.
+    /// Hands a packet to the kernel. A refused packet is lost and counted, but does not end the session.
     pub(super) fn send(&mut self, packet: &[u8; PACKET_LEN]) {
         let Some(socket) = &self.socket else {
             self.errors += 1;
             return;
         };
         let sent = match socket.send(packet) {
-            // An ICMP message about an earlier packet is told by refusing this one; the next is taken.
+            // The kernel reports an ICMP error of an earlier packet by refusing this one; it accepts the next.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => socket.send(packet).and(Err(error)),
             sent => sent,
         };
@@ -97,8 +97,8 @@ impl Transmitter {
     }
 }
 
-/// The address or the interface that the socket is bound to may have gone, and one of the same name may have come: then
-/// the kernel says `ENETUNREACH` as well as `EINVAL` or `ENODEV`. These say that it has not.
+/// Whether the error proves that the socket's address and interface still exist. If they are gone, or one of the same
+/// name was made anew, the kernel returns `ENETUNREACH`, `EINVAL` or `ENODEV`.
 fn is_bound_well(error: &io::Error) -> bool {
     const FINE: [Errno; 4] = [Errno::ECONNREFUSED, Errno::EAGAIN, Errno::EPERM, Errno::ENOBUFS];
     FINE.iter().any(|fine| error.raw_os_error() == Some(*fine as i32))
@@ -127,7 +127,7 @@ fn open(settings: &SessionSettings, port: u16) -> io::Result<(Socket, Option<u32
     Ok((socket, index))
 }
 
-/// A link-local address means nothing without its interface.
+/// A link-local address needs its interface.
 fn scoped(ip: IpAddr, port: u16, interface: Option<u32>) -> SocketAddr {
     match ip {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => {

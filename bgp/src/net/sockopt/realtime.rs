@@ -1,5 +1,5 @@
-//! Real-time priority for the calling thread. Not a socket option, but the one other system call that no crate here
-//! offers.
+//! Real-time priority for the calling thread. Not a socket option, but the only other system call that our crates do
+//! not offer.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use std::io;
 /// # Errors
 /// `EPERM` without CAP_SYS_NICE and with an RLIMIT_RTPRIO below `priority`.
 pub(in crate::net) fn set_fifo(priority: u8) -> io::Result<()> {
-    // SAFETY: it has integers only, for which zero is a value. On musl it has more of them than one.
+    // SAFETY: the struct has only integers, for which zero is valid. On musl it has more than one.
     let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
     parameters.sched_priority = libc::c_int::from(priority);
     // SAFETY: the calling thread exists, and the kernel only reads the parameters. (`sched_setscheduler` would need no

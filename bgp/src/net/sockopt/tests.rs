@@ -1,4 +1,4 @@
-//! What the kernel makes of the options, over loopback.
+//! The kernel's behaviour with the options, over loopback.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -16,7 +16,7 @@ use crate::wire::{
 pub(in crate::wire) struct Decoded {
     /// In the order of the message, each type at most once.
     pub(in crate::wire) attributes: Vec<Attribute>,
-    /// What was wrong with others; one entry a type, and one more for its duplicates.
+    /// The malformed attributes; one entry for each type, and one more for its duplicates.
     pub(in crate::wire) malformed: Vec<MalformedAttribute>,
 }
 
@@ -59,7 +59,7 @@ impl Decoded {
             self.push_malformed(raw.code, ErrorAction::TreatAsWithdraw, error);
         }
         match raw.value(ctx) {
-            // Its routes are needed even then: they are the ones to withdraw.
+            // The routes are needed even then, to withdraw them.
             Ok(attribute) if !wrong_flags || raw.is_multiprotocol() => self.attributes.push(attribute),
             Err(Fault::Reset(error)) => return Err(error),
             Err(Fault::Contained(action, error)) if !wrong_flags => {
@@ -75,15 +75,15 @@ impl Decoded {
     }
 }
 
-/// What is wrong with one attribute.
+/// An error in one attribute.
 enum Fault {
     /// The session cannot go on.
     Reset(DecodeError),
-    /// It can.
+    /// The session can go on.
     Contained(ErrorAction, DecodeError),
 }
 
-/// An attribute taken apart, its value not yet understood.
+/// An attribute with its value not yet decoded.
 struct Raw<'a> {
     flags: AttributeFlags,
     code: u8,
@@ -96,7 +96,7 @@ impl<'a> Raw<'a> {
     fn decode(input: &'a [u8]) -> Parsed<'a, Self> {
         let (rest, flags) = parse::octet(input)?;
         let (rest, code) = parse::octet(rest)?;
-        // The flag is valid on short attributes, too (RFC 4271 §4.3).
+        // The flag is also valid on short attributes (RFC 4271 §4.3).
         let (rest, value) = if flags & AttributeFlags::EXTENDED_LENGTH == 0 {
             parse::octets_with_length(rest)?
         } else {
@@ -110,8 +110,8 @@ impl<'a> Raw<'a> {
         matches!(self.code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI)
     }
 
-    /// Attributes that this peer has no business to send, whatever they hold: those of iBGP from outside
-    /// (RFC 7606 §7.5, §7.9, §7.10), and those for two-octet peers from others (RFC 6793 §4.1).
+    /// Attributes that this peer must not send, with any value: those of iBGP from an eBGP peer (RFC 7606 §7.5, §7.9,
+    /// §7.10), and those of two-octet peers from a four-octet peer (RFC 6793 §4.1).
     fn unexpected(&self, ctx: SessionContext) -> Option<DecodeError> {
         let unexpected = match self.code {
             code::LOCAL_PREF | code::ORIGINATOR_ID | code::CLUSTER_LIST => ctx.peering == Peering::External,
@@ -242,7 +242,7 @@ impl<'a> Raw<'a> {
         Ok(Attribute::MpUnreach(MpUnreach { family, nlri }))
     }
 
-    /// Routes or their next hop cannot be told: nothing less than a reset is safe (RFC 7606 §5.3, §7.11).
+    /// The routes or their next hop are unreadable: only a reset is safe (RFC 7606 §5.3, §7.11).
     fn unreadable(&self) -> Fault {
         Fault::Reset(DecodeError::OptionalAttribute(self.copy()))
     }
@@ -261,7 +261,7 @@ impl<'a> Raw<'a> {
 struct Codes([u128; 2]);
 
 impl Codes {
-    /// Whether `code` is new.
+    /// Adds `code`; returns whether it is new.
     fn insert(&mut self, code: u8) -> bool {
         let Self([low, high]) = self;
         let half = if code < 128 { low } else { high };
@@ -280,7 +280,7 @@ const fn discard(error: DecodeError) -> Fault {
     Fault::Contained(ErrorAction::AttributeDiscard, error)
 }
 
-/// Family and next hop, up to the routes. The reserved octet before them was a count once (RFC 2858 §2).
+/// Family and next hop, up to the routes. The reserved octet before the routes was a count in RFC 2858 §2.
 fn mp_reach_head(input: &[u8]) -> Parsed<'_, (Family, &[u8])> {
     let (rest, family) = parse::family(input)?;
     let (rest, next_hop) = parse::octets_with_length(rest)?;

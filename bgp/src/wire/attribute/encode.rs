@@ -7,8 +7,8 @@ use crate::wire::{AsWidth, EncodeError, Family, SessionContext, prefix};
 
 /// Appends `attributes`: those with routes first (RFC 7606 §5.1), then by type code (RFC 4271 §5).
 ///
-/// For a two-octet peer AS4_PATH and AS4_AGGREGATOR are added where AS numbers would be lost without them
-/// (RFC 6793 §4.2.2), unless `attributes` brings its own.
+/// For a two-octet peer AS4_PATH and AS4_AGGREGATOR are added if AS numbers would be lost without them (RFC 6793
+/// §4.2.2), unless `attributes` has its own.
 pub(in crate::wire) fn encode_all(
     attributes: &[Attribute],
     ctx: SessionContext,
@@ -143,7 +143,7 @@ fn put_next_hop(parts: &[&[u8]], value: &mut BytesMut) -> Result<(), EncodeError
     Ok(())
 }
 
-/// What has to go beside `attributes` so that a two-octet peer loses no AS number.
+/// The attributes to add to `attributes` so that a two-octet peer loses no AS number.
 fn four_octet_companions(attributes: &[Attribute]) -> Vec<Attribute> {
     let brings = |wanted: &Attribute| attributes.iter().any(|own| own.code() == wanted.code());
     let companion = |attribute: &Attribute| {
