@@ -1,5 +1,5 @@
-//! What one check costs that flips, among few and among many services: everything from the report to the routes that
-//! every peer is given, and the records of it.
+//! The cost of one check that flips, among few and among many services: everything from the report to the routes for
+//! every peer, and the records.
 //!
 //! ```text
 //! cargo bench -p vipcast-node --bench flip
@@ -90,7 +90,7 @@ impl Bench {
         bench
     }
 
-    /// A check of the middle goes down, or comes up again.
+    /// A check in the middle goes down, or comes up again.
     fn flip(&mut self, n: u32) {
         let services = u32::try_from(self.checks.len()).unwrap();
         let which = (n / 2).wrapping_mul(7_919) % services;
@@ -114,7 +114,7 @@ impl Bench {
     }
 }
 
-/// In their order.
+/// Names in the order of their numbers.
 fn name(n: u32) -> String {
     format!("service-{n:06}")
 }

@@ -1,4 +1,4 @@
-//! What a node wants done. Ports do it, and decide nothing.
+//! The effects of a node. Ports perform them, and decide nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::jobs::Ticket;
 use crate::model::{Config, KeySource, Listen};
 use crate::names::PeerName;
 
-/// What is to be done, in this order.
+/// An action for a port. Ports perform effects in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Follow this configuration in all that is not said by other effects: run exactly its checks, log as it says.
+    /// Follow this configuration in everything without an effect of its own: run exactly its checks, use its log
+    /// settings.
     Configure {
-        /// It.
         config: Arc<Config>,
-        /// While a restart lasts, the families whose VIPs stayed bound.
+        /// During a restart, the families whose VIPs stayed bound.
         restarted: Option<BTreeSet<Family>>,
     },
-    /// Put the address or the local route on the host.
+    /// Add the address or the local route to the host.
     Bind(Binding),
-    /// Give every session this set, and those that start later.
+    /// Give this set to every session, also to those that start later.
     Advertise(Advertised),
-    /// Take it off the host.
+    /// Remove it from the host.
     Unbind(Binding),
     /// Accept connections of peers here, as soon as that is possible.
     Listen(Listen),
@@ -39,11 +39,11 @@ pub enum Effect {
     StartPeer(Box<Start>),
     /// End a peer with this NOTIFICATION; answer with [`Input::PeerEnded`](crate::input::Input::PeerEnded).
     StopPeer(PeerId, Notification),
-    /// These settings of a peer are others from now on; its session goes on.
+    /// Change these settings of a peer; its session goes on.
     Tune(PeerId, Tuning),
-    /// What BFD says of the way to a peer now.
+    /// The state of BFD with a peer has changed.
     Liveness(PeerId, Liveness),
-    /// From now on every peer remembers its paths to exactly these prefixes.
+    /// Replace the watched prefixes of every peer.
     Watch(Arc<Watched>),
     /// Run exactly these BFD sessions.
     Bfd(Sessions),
@@ -53,62 +53,62 @@ pub enum Effect {
     LookForKeys(BTreeMap<PeerName, KeySource>),
     /// Keep these drains across a restart.
     SaveDrains(Arc<Drains>),
-    /// Keep it across a restart which VIPs are held back.
+    /// Keep the held-back VIPs across a restart.
     SaveHeldBack(Arc<HeldBack>),
-    /// What the state directory told late is merged: these drains take the place of what is in there.
+    /// A late state directory is merged: replace its drains by these.
     Merged(Arc<Drains>),
-    /// Answer with [`Input::Saved`](crate::input::Input::Saved) when the drains given last are saved, cannot be, or are not
-    /// after this time.
+    /// Answer with [`Input::Saved`](crate::input::Input::Saved) when the last drains are saved, cannot be saved, or are
+    /// not saved after this time.
     TellWhenSaved(Ticket, Duration),
     /// Read the configuration; answer with [`Input::Read`](crate::input::Input::Read).
     ReadConfiguration,
-    /// Try out the program that is to follow; answer with [`Input::Rehearsed`](crate::input::Input::Rehearsed).
+    /// Test the next program; answer with [`Input::Rehearsed`](crate::input::Input::Rehearsed).
     Rehearse,
-    /// Write down for the next process that these VIPs are announced; answer with
+    /// Write a note for the next process that these VIPs are announced; answer with
     /// [`Input::NoteLeft`](crate::input::Input::NoteLeft).
     LeaveNote(BTreeSet<Vip>),
-    /// No process follows: take the note away.
+    /// No process follows: remove the note.
     WithdrawNote,
-    /// Of the engine to the peers, and never seen by a port: end every session with Cease / Administrative Shutdown, and say
-    /// [`Event::PeersStopped`](crate::engine::Event::PeersStopped).
+    /// From the engine to the peers, never to a port: end every session with Cease / Administrative Shutdown, and then
+    /// report [`Event::PeersStopped`](crate::engine::Event::PeersStopped).
     StopPeers,
-    /// Answer whoever holds this ticket.
+    /// Answer the command with this ticket.
     Answer(Ticket, Answer),
-    /// The end has begun, and takes this long at most.
+    /// The shutdown has begun, and takes at most this long.
     Stopping(Duration),
     /// End the process.
     Exit(Ending),
 }
 
-/// Names a peer that runs, or is being stopped; never used twice.
+/// The id of a peer that runs, or is being stopped; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct PeerId(pub(crate) u64);
 
-/// A peer to start, and all that it has to know.
+/// A peer to start, with all its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// What its events are called by.
+    /// The id in its events.
     pub id: PeerId,
-    /// How it is reached.
+    /// Its address and socket options.
     pub transport: Transport,
-    /// What is agreed on with it, and how.
+    /// The settings of its session.
     pub config: PeerConfig,
-    /// What it is to have from us.
+    /// The desired set.
     pub advertised: Advertised,
-    /// The prefixes that it remembers paths to.
+    /// The watched prefixes.
     pub watched: Arc<Watched>,
-    /// What BFD says of the way to it.
+    /// The state of BFD with it.
     pub liveness: Liveness,
 }
 
-/// What is left to do when the node has ended.
+/// The port's action after the end of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// Nothing.
     Stopped,
-    /// Nothing can be done about so many addresses and local routes that the kernel has not removed.
+    /// Exit with an error: the kernel has not removed this number of addresses and local routes.
     Left(usize),
-    /// The next process.
+    /// Start the next process.
     Restart,
 }

@@ -3,13 +3,13 @@
 //! ```text
 //!  Event ─► fold ─► Facts ─► decide (touched services) ─► set ─► Desired ─► plan ─► Effect …
 //!              │                                           │                  ▲
-//!              └─ time: deadline() ─► Event::Tick          └─ Record          └─ Actual: what was set in motion
+//!              └─ time: deadline() ─► Event::Tick          └─ Record          └─ Actual: actions under way
 //! ```
 //!
-//! Events that are there at once are folded before anything is decided ([`Engine::handle_all`]): what five thousand
-//! addresses have in common is done once, and an address that vanished and is back makes no difference.
+//! Events that are available at once are all folded before the engine decides ([`Engine::handle_all`]): the common part
+//! of five thousand addresses is done once, and an address that vanished and came back makes no difference.
 //!
-//! Reload, drain, drift, adoption and shutdown are facts like any other; none has a path of its own.
+//! Reload, drain, drift, adoption and shutdown are facts like any other; none has a separate code path.
 
 mod binding;
 mod bindings;
@@ -74,24 +74,24 @@ use crate::vip::Vip;
 pub struct Standing {
     /// The service that the VIP belongs to.
     pub service: ServiceName,
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
     /// When the verdict last changed.
     pub since: Instant,
 }
 
-/// What a predecessor left in the state directory.
+/// The state that a predecessor left in the state directory.
 #[derive(Debug, Clone, Default)]
 pub struct Left {
     /// Operators' drains.
     pub drains: Drains,
     /// VIPs that must not take over by themselves.
     pub held: HeldBack,
-    /// The VIPs that were announced when a graceful restart was asked for, on this boot.
+    /// The VIPs that were announced when a graceful restart was requested, in this boot.
     pub announced: Option<BTreeSet<Vip>>,
-    /// The state directory has not answered: what is in it comes later ([`Event::Late`]).
+    /// The state directory has not answered: its content comes later ([`Event::Late`]).
     pub unread: bool,
-    /// Drains that cannot be understood: of which service, and why.
+    /// Unreadable drains: the service and the reason.
     pub forgotten: Vec<(String, String)>,
 }
 
@@ -104,26 +104,26 @@ pub struct Engine {
     desired: Desired,
     actual: Actual,
     reach: Reach,
-    /// Which services each check decides about.
+    /// The services that depend on each check.
     users: Table<CheckName, BTreeSet<ServiceName>>,
-    /// What a predecessor announced when it left for a graceful restart.
+    /// The VIPs that a predecessor announced when it ended for a graceful restart.
     announced_before: Option<BTreeSet<Vip>>,
-    /// What operators have said since the state directory was read.
+    /// Commands of operators since the state directory was read.
     meanwhile: Meanwhile,
     /// VIPs that a reboot holds back.
     watched: BTreeSet<Vip>,
-    /// What was last saved of what is held back.
+    /// The held-back VIPs as last saved.
     saved: HeldBack,
     /// The drains that were last saved.
     saved_drains: Arc<Drains>,
     /// See [`Self::deadline`].
     due: Option<Instant>,
-    /// When it was last planned. What time alone made possible until then is under way.
+    /// The time of the last plan. Every step that was possible until then is under way.
     acted_at: Option<Instant>,
 }
 
 impl Engine {
-    /// An engine that knows its configuration and what a predecessor left, and nothing else yet.
+    /// An engine with its configuration and the state of a predecessor, and without other facts.
     pub fn new(config: Arc<Config>, left: Left) -> Self {
         let mut facts = Facts { drains: Arc::new(left.drains), ..Facts::default() };
         facts.retain(&config);
@@ -156,8 +156,8 @@ impl Engine {
         engine
     }
 
-    /// The first effects. Where a peer keeps our routes over a restart, the addresses of the host should be told first
-    /// ([`Event::Listed`]): what the peers are told depends on them.
+    /// The first effects. If a peer keeps our routes over a restart, the addresses of the host should come first
+    /// ([`Event::Listed`]): the OPEN to the peers depends on them.
     pub fn start(&mut self, now: Instant, out: &mut Outbox) {
         out.push(self.configure());
         self.follow(Touched::All, now, out);
@@ -165,18 +165,18 @@ impl Engine {
         self.due = self.next_deadline();
     }
 
-    /// Takes one event.
+    /// Handles one event.
     pub fn handle(&mut self, event: Event, now: Instant, out: &mut Outbox) {
         self.handle_all([event], now, out);
     }
 
-    /// Takes events that happened in this order, and acts on what they come to.
+    /// Handles events in their order, and acts on their combined result.
     pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Instant, out: &mut Outbox) {
         if self.facts.shutdown == Some(Shutdown::Done) {
             return;
         }
         let mut touched = Touched::Nothing;
-        // What was due comes first, also when whatever happens has overtaken the timer.
+        // Due timers come first, even if another event was faster.
         if self.due.is_some_and(|due| due <= now) {
             touched = self.fold_time(now, out);
         }
@@ -185,7 +185,7 @@ impl Engine {
             touched = touched.and(self.fold(event, now, out));
         }
         self.save_drains(out);
-        // By far the most frequent event is a check with the same result again: nothing can follow from it.
+        // By far the most frequent event is a repeated result of a check, which has no effect.
         if touched != Touched::Nothing {
             self.follow(touched, now, out);
             self.note_missing_links(out);
@@ -198,7 +198,7 @@ impl Engine {
         self.due = self.next_deadline();
     }
 
-    /// Decides about the services touched, sets what should be so, and plans.
+    /// Decides about the touched services, updates the desired state, and plans.
     fn follow(&mut self, touched: Touched, now: Instant, out: &mut Outbox) {
         let config = Arc::clone(&self.config);
         if touched == Touched::All {
@@ -220,7 +220,7 @@ impl Engine {
         self.plan(now, out);
     }
 
-    /// The VIPs of services that are not decided about as a whole.
+    /// The touched single VIPs, by service.
     fn by_service(
         &self,
         vips: BTreeSet<Vip>,
@@ -235,7 +235,7 @@ impl Engine {
         by_service
     }
 
-    /// Decides about these VIPs of a service, or about all that it has, and sets what should be so.
+    /// Decides about these VIPs of a service, or about all of them, and updates the desired state.
     fn decide(
         &mut self,
         config: &Config,
@@ -251,7 +251,7 @@ impl Engine {
         self.set(name, service, decisions, now, out);
     }
 
-    /// When [`Event::Tick`] is due. It may have passed already; any event that comes later stands for it.
+    /// When [`Event::Tick`] is due. It may have passed already; any later event has the same effect.
     pub fn deadline(&self) -> Option<Instant> {
         self.due
     }
@@ -288,7 +288,7 @@ impl Engine {
         &self.config
     }
 
-    /// Everything known.
+    /// All facts.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -308,12 +308,12 @@ impl Engine {
         self.desired.routes.get(&vip.prefix())
     }
 
-    /// The VIPs that the peers were last given.
+    /// The VIPs of the last advertised set.
     pub fn announced(&self) -> impl Iterator<Item = Vip> {
         self.actual.advertised.routes.keys().map(|prefix| Vip::from(*prefix))
     }
 
-    /// The configuration in force, for whoever runs it.
+    /// The effect that puts the configuration in force.
     fn configure(&self) -> Effect {
         Effect::Configure {
             config: Arc::clone(&self.config),

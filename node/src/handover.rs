@@ -1,5 +1,4 @@
-//! A graceful restart (RFC 4724), as far as this process goes: whether one would lose nothing, and what has to be ready
-//! before it makes way.
+//! A graceful restart (RFC 4724), the part of the old process: the checks that it loses nothing, and the preparations.
 
 use crate::commands::{Answer, Refusal};
 use crate::effect::{Effect, Ending};
@@ -10,7 +9,7 @@ use crate::outbox::Outbox;
 use crate::record::What;
 
 impl Node {
-    /// Somebody wants this process to make way for the next one.
+    /// A caller asks for a graceful restart.
     pub(crate) fn ask_for_restart(&mut self, ticket: Ticket, by: String, out: &mut Outbox) -> Reply {
         match self.may_restart() {
             Ok(()) => {
@@ -23,7 +22,7 @@ impl Node {
         }
     }
 
-    /// Whether a graceful restart would lose nothing.
+    /// Refuses a graceful restart that would lose traffic.
     fn may_restart(&self) -> Result<(), Refusal> {
         let refuse = |error: String, hint: &str| Err(Refusal::new(error, hint));
         if self.engine.facts().shutdown.is_some() {
@@ -41,7 +40,7 @@ impl Node {
         if !watching.is_empty() {
             return refuse(
                 format!("{} watches us with BFD and would take the restart for a failure", list(watching)),
-                "stop and start instead, which drains first; or reload without `bfd` for as long as it takes",
+                "stop and start instead, which drains first; or reload without `bfd` before the restart",
             );
         }
         let without: Vec<&PeerName> = self.peers.forgetful().collect();
@@ -54,7 +53,7 @@ impl Node {
         Ok(())
     }
 
-    /// The program that is to follow was tried out.
+    /// The next program was tested.
     pub(crate) fn rehearsed(&mut self, result: Result<(), Refusal>, out: &mut Outbox) {
         let is_rehearsing = |restart: &mut Restart| restart.stage == Stage::Rehearsing;
         let Some(restart) = self.jobs.restart.take_if(is_rehearsing) else { return };
@@ -62,7 +61,7 @@ impl Node {
             out.tell(What::NotRestarted { reason: "the caller has given up".to_owned() });
             return;
         }
-        // Much may have happened since it was asked for.
+        // The conditions may have changed since the request.
         if let Err(refusal) = result.and_then(|()| self.may_restart()) {
             out.tell(What::NotRestarted { reason: refusal.error.clone() });
             out.push(Effect::Answer(restart.ticket, Answer::Conflict(refusal)));
@@ -72,14 +71,14 @@ impl Node {
         self.jobs.restart = Some(Restart { stage: Stage::Noting, ..restart });
     }
 
-    /// The note for the next process is written, or not.
+    /// The note for the next process is written, or could not be.
     pub(crate) fn note_left(&mut self, result: Result<(), String>, out: &mut Outbox) {
         let is_noting = |restart: &mut Restart| restart.stage == Stage::Noting;
         let Some(restart) = self.jobs.restart.take_if(is_noting) else { return };
         let result = result.map_err(|why| {
             Refusal::new(
                 format!("cannot leave a note for the next process: {why}"),
-                "nothing was changed; the routers would be told too late what is no longer announced",
+                "nothing was changed; without the note a VIP that is no longer announced would be withdrawn too late",
             )
         });
         match result.and_then(|()| self.may_restart()) {
@@ -89,7 +88,8 @@ impl Node {
                 self.exit(Ending::Restart, out);
             }
             Err(refusal) => {
-                // Written or not: no process follows, and a later one is not to take itself for it.
+                // Remove the note in any case: no process follows, and a later one must not take itself for the
+                // successor.
                 out.push(Effect::WithdrawNote);
                 out.tell(What::NotRestarted { reason: refusal.error.clone() });
                 out.push(Effect::Answer(restart.ticket, Answer::Conflict(refusal)));

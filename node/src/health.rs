@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   deadline() reached ──► handle(Tick)     ──► Probe      the driver starts one, and only one
-//!   the kernel says so ──► handle(Hint)     ──► Probe      at once
-//!   the probe's result ──► handle(Finished) ──► Report     deadline() is now when the next one starts
+//!   a kernel event     ──► handle(Hint)     ──► Probe      at once
+//!   the probe's result ──► handle(Finished) ──► Report     deadline() is the start of the next one
 //! ```
 //!
 //! **State** is drawn at [`HealthState`]. `rise` passes in a row make it `Up`, `fall` failures in a row `Down`;
@@ -14,20 +14,20 @@
 //! | the last result | delay |
 //! | --- | --- |
 //! | confirmed `Up` or `Down` | `interval` ± 5 % |
-//! | has just settled it (now `Up` or `Down`, before it was not) | anything from `fast_interval` to `interval` |
-//! | left it `Unknown`, `Rising` or `Falling` | `fast_interval` ± 5 % |
+//! | has just settled the state (now `Up` or `Down`, before it was not) | a random delay from `fast_interval` to `interval` |
+//! | left the state `Unknown`, `Rising` or `Falling` | `fast_interval` ± 5 % |
 //!
 //! The second row spreads checks that were started, or that failed and recovered, at the same moment; the jitter keeps
-//! them from drifting together again. What the jitter leaves open is used: probes of settled checks that would begin within
-//! the same few milliseconds begin at the end of those, so that a thousand checks do not wake their thread a thousand times.
-//! A probe that outlasts its delay is followed by the next one at once. Whoever wakes late starts one probe, late; what was
-//! missed is not made up for.
+//! them from drifting together again. Probes of settled checks that are due within the same few milliseconds begin
+//! together at the end of those, within their jitter, so that a thousand checks do not wake their thread a thousand
+//! times. A probe that outlasts its delay is followed by the next one at once. After a late wake-up one probe starts;
+//! missed probes are not repeated.
 //!
-//! **Judgement.** Limits to latency and errors ([`Limit`](crate::model::Limit)) either make the check degraded, which
-//! is reported beside its state, or make each probe count as failed while they are exceeded.
+//! **Judgement.** An exceeded limit to latency or errors ([`Limit`](crate::model::Limit)) either makes the check
+//! degraded, which is reported beside its state, or makes each probe count as failed.
 //!
-//! **Damping.** A check with `hold_down` that goes down stays so for a time, which doubles with each time that it went down
-//! before and is halved again as it stays up. Meanwhile it is `Rising` when it passes, at the pace of `interval`.
+//! **Damping.** A check with `hold_down` that goes down stays down for a time, which doubles with each earlier failure
+//! and is halved again while the check stays up. Meanwhile a passing check is `Rising`, and is probed every `interval`.
 
 mod judgement;
 pub mod report;
@@ -45,41 +45,41 @@ use crate::model::{Check, Consequence, HoldDown};
 
 /// Probes of settled checks begin at multiples of this, so that they begin together.
 const TOGETHER: Duration = Duration::from_millis(8);
-/// How often it is halved for short intervals: a timer has a millisecond.
+/// The number of times that it is halved for short intervals: a timer has a resolution of a millisecond.
 const HALVES: usize = 4;
 
-/// What happens to a check.
+/// An input of a check.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
     /// Time has passed; perhaps [`Health::deadline`] has been reached.
     Tick,
-    /// Something has happened that may have changed the answer, so it is asked for now. An event alone decides nothing.
+    /// An event may have changed the answer, so probe now. The event alone decides nothing.
     Hint,
-    /// The probe that was asked for has ended.
+    /// The probe of [`Output::Probe`] has ended.
     Finished(&'a Outcome),
 }
 
-/// What the driver has to do.
+/// An action for the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Start a probe now. There is no other one before its result is handed in.
+    /// Start a probe now. No other one starts before its result is handed in.
     Probe,
-    /// Tell the engine, together with the result.
+    /// Report to the engine, together with the result.
     Report(Judged),
 }
 
-/// What a result has come to.
+/// The state of a check after a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
     /// The state after the result.
     pub state: HealthState,
-    /// When it was entered.
+    /// When that state was entered.
     pub since: Instant,
-    /// Which limit makes the check degraded, in words.
+    /// The limit that makes the check degraded, in words.
     pub degraded: Option<String>,
-    /// Which limit makes a passed probe count as failed, in words.
+    /// The limit that makes a passed probe count as failed, in words.
     pub failed: Option<String>,
-    /// Until when it cannot come up, whatever its probes say.
+    /// The end of a hold-down: the check cannot come up before.
     pub held_until: Option<Instant>,
 }
 
@@ -100,12 +100,12 @@ pub struct Health {
     random: Random,
 }
 
-/// How often it has gone down lately, and what follows from it.
+/// The hold-down of a check that flaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Damping {
-    /// Times that it went down and that are not forgotten.
+    /// The number of recent failures.
     flaps: u32,
-    /// When it came up last.
+    /// When the check last came up.
     up_since: Option<Instant>,
     held_until: Option<Instant>,
 }
@@ -117,17 +117,17 @@ struct Streak {
     length: u32,
 }
 
-/// Where we are between two probes.
+/// The state of the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Schedule {
     /// The next probe starts then.
     Due(Instant),
-    /// One has run since then.
+    /// A probe has run since then.
     Probing(Instant),
 }
 
 impl Health {
-    /// A check of which nothing is known. Its first probe is due at a moment within `spread` from now (at most its own
+    /// A new check, in `Unknown`. Its first probe is due at a moment within `spread` from now (at most its own
     /// interval), chosen by `seed`, which also chooses the jitter of the later ones.
     pub fn new(check: &Check, spread: Duration, seed: u64, now: Instant) -> Self {
         let mut random = Random(Jitter::new(seed));
@@ -148,7 +148,7 @@ impl Health {
         }
     }
 
-    /// Takes one input. A tick before the deadline, and a result that nobody asked for, change nothing.
+    /// Handles one input. A tick before the deadline, and a result without a probe, change nothing.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) -> Vec<Output> {
         match (input, self.schedule) {
             (Input::Tick, Schedule::Due(due)) if now >= due => {
@@ -168,7 +168,7 @@ impl Health {
                 self.enter(self.next_state(now), now);
                 let held_until = self.held_until(now);
                 let due = match (settled, self.settled(), held_until) {
-                    // It cannot change before, so there is no hurry.
+                    // The state cannot change before, so there is no hurry.
                     (_, _, Some(_)) => self.random.steady(started, self.interval),
                     (_, false, None) => started + self.random.jitter(self.fast_interval),
                     (false, true, None) => started + self.random.between(self.fast_interval, self.interval),
@@ -198,7 +198,7 @@ impl Health {
         }
     }
 
-    /// Where the check stands.
+    /// The state of the check.
     #[cfg(test)]
     pub fn state(&self) -> HealthState {
         self.state
@@ -217,7 +217,7 @@ impl Health {
         self.streak = Streak { passed, length };
     }
 
-    /// Until when it cannot come up.
+    /// The end of a hold-down.
     fn held_until(&self, now: Instant) -> Option<Instant> {
         self.damping.held_until.filter(|until| now < *until)
     }
@@ -255,7 +255,7 @@ impl Health {
                     self.damping.go_down(hold_down, now);
                 }
             }
-            // One that was never up has not flapped.
+            // A check that was never up has not flapped.
             (Some(true), Some(true) | None)
             | (Some(false), Some(false) | None)
             | (None, Some(false) | None) => {}
@@ -284,8 +284,8 @@ impl Random {
         low + high.saturating_sub(low).mul_f64(fraction)
     }
 
-    /// The time of `interval` ± 5 % after `started`, at which others begin as well: a multiple of [`TOGETHER`], or of a half, a
-    /// quarter … of it where the interval is short. Exactly the range is kept.
+    /// A time `interval` ± 5 % after `started`, shared with other checks: a multiple of [`TOGETHER`], or of a half, a
+    /// quarter … of it for a short interval. Never outside ± 5 %.
     fn steady(&mut self, started: Instant, interval: Duration) -> Instant {
         let most = interval / 100;
         let halves = std::iter::successors(Some(TOGETHER), |time| Some(*time / 2)).take(HALVES);

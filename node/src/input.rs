@@ -1,4 +1,4 @@
-//! What ports have seen. They say it as it is; what it means is decided here.
+//! The inputs of a node. Ports report facts; the node decides.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -17,18 +17,16 @@ use crate::names::PeerName;
 use crate::notice::Notice;
 use crate::record::Warning;
 
-/// Something that happened.
+/// An input.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A check, or the kernel, has said something.
+    /// An event from a check or the kernel.
     Fact(Event),
-    /// Something happened to a peer.
+    /// An event of a peer.
     Peer {
-        /// Which.
         id: PeerId,
-        /// What.
         event: PeerEvent,
-        /// Everything about it then.
+        /// The peer's status after the event.
         status: Box<PeerStatus>,
     },
     /// A peer that was stopped has closed its connections.
@@ -37,46 +35,43 @@ pub enum Input {
     Bfd(BfdEvent),
     /// A router advertises itself.
     Heard {
-        /// On this interface.
         interface: String,
-        /// It has this link-local address.
+        /// Its link-local address.
         router: Ipv6Addr,
     },
-    /// Our BGP identifier, where the configuration does not give it.
+    /// Our BGP identifier, if the configuration does not have it.
     Identified(Ipv4Addr),
-    /// A look for a key is over.
+    /// A search for a key has ended.
     Key {
-        /// Whose.
         peer: PeerName,
-        /// Where it was looked for.
+        /// The place that was searched.
         source: KeySource,
-        /// It, or why there is none.
+        /// The key, or the reason why there is none.
         key: Result<Authentication, String>,
     },
-    /// Somebody asks for something.
+    /// A command.
     Command {
-        /// What the answer is called by.
+        /// The ticket for the answer.
         ticket: Ticket,
-        /// Who asks.
+        /// The caller.
         by: String,
-        /// What for.
         command: Command,
     },
-    /// Whoever holds this ticket waits no longer, and does not want it done any more.
+    /// The caller with this ticket has given up: drop the command.
     GivenUp(Ticket),
     /// The configuration was read, or could not be.
     Read(Result<Read, NotRead>),
-    /// The program that is to follow was tried out.
+    /// The next program was tested.
     Rehearsed(Result<(), Refusal>),
-    /// The note for the next process is written, or why not.
+    /// The note for the next process is written, or could not be.
     NoteLeft(Result<(), String>),
-    /// What became of the drains that were to be saved.
+    /// The drains are saved, or are not.
     Saved(Ticket, Result<(), Unsaved>),
     /// A state directory that was not read at the start has answered, or there is another one under its path.
     Late(Box<Left>),
-    /// A port has noticed something. It is told, and nothing follows from it.
+    /// A notice of a port. It is recorded, and has no other effect.
     Noticed(Notice),
-    /// SIGTERM. The second one is in a hurry.
+    /// SIGTERM. The second one shortens the waits.
     Stop,
     /// SIGHUP.
     HangUp,
@@ -97,8 +92,7 @@ impl From<CheckNews> for Input {
 /// A configuration that was read, and is valid.
 #[derive(Debug, Clone)]
 pub struct Read {
-    /// It.
     pub config: Arc<Config>,
-    /// What in it was probably not meant.
+    /// Warnings about it.
     pub warnings: Vec<Warning>,
 }

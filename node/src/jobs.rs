@@ -1,13 +1,13 @@
-//! What takes time: a command answers at once, or when its job has ended.
+//! Jobs: a command answers at once, or when its job has ended.
 //!
 //! ```text
-//!  reload ──► reading ──────────► Input::Read ──► in force, or refused ──► everybody who asked is answered
-//!               └ who asks meanwhile waits for the next reading: the files may have changed
+//!  reload ──► reading ──────────► Input::Read ──► in force, or refused ──► all callers are answered
+//!               └ later callers wait for the next reading: the files may have changed
 //!  restart ─► rehearsing ─► Input::Rehearsed ─► noting ─► Input::NoteLeft ─► answered, and the process ends
 //!  drain ───► in force at once ─► Input::Saved ─► answered, with a warning if it will not survive a restart
 //! ```
 //!
-//! A node that stops answers what is under way.
+//! A node that stops answers all jobs.
 
 use std::collections::BTreeMap;
 
@@ -15,50 +15,50 @@ use serde::Serialize;
 
 use crate::commands::{Answer, Refusal};
 
-/// What the answer to a command is called by; the port that passed the command on has chosen it.
+/// The ticket of a command, chosen by the port, for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Ticket(pub u64);
 
-/// How a command is answered.
+/// The answer to a command, or the job that it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// At once.
+    /// The answer, at once.
     Now(Answer),
-    /// When this has ended.
+    /// The answer follows when this job has ended.
     When(Job),
 }
 
-/// What has to end before a command is answered.
+/// A job that must end before a command is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
-    /// The drains are saved.
+    /// Saving the drains.
     Saving {
         /// The answer.
         message: String,
-        /// What is lost where they are not.
+        /// The loss if they are not saved.
         lost: &'static str,
     },
-    /// The configuration is read.
+    /// Reading the configuration.
     Reading,
-    /// The next process is ready to begin.
+    /// Preparing the next process.
     Restarting,
 }
 
-/// Why drains are not saved.
+/// The reason why drains are not saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsaved {
-    /// They cannot be; the cause in words.
+    /// An error, in words.
     Failed(String),
     /// The state directory has not answered in time.
     NotYet,
 }
 
-/// Why a configuration could not be read.
+/// The reason why a configuration could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotRead {
-    /// For whoever asked.
+    /// For the caller.
     pub refusal: Refusal,
-    /// For the log, where the refusal shows lines of the file.
+    /// For the log, if the refusal shows lines of the file.
     pub in_line: Option<String>,
 }
 
@@ -68,44 +68,44 @@ impl From<Refusal> for NotRead {
     }
 }
 
-/// Everything that is under way.
+/// All running jobs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Jobs {
-    /// The reading that is under way, and for whom.
+    /// The callers of the running reading.
     pub(crate) reading: Option<Vec<Asker>>,
-    /// They asked while a reading was under way, which may have missed what they changed.
+    /// Callers for the next reading: the running one may have missed their changes.
     pub(crate) waiting: Vec<Asker>,
-    /// The restart that is under way.
+    /// The running restart.
     pub(crate) restart: Option<Restart>,
     /// Answers that wait for drains to be saved.
     pub(crate) saving: BTreeMap<Ticket, (String, &'static str)>,
 }
 
-/// Somebody who wants a reload.
+/// A caller of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asker {
-    /// `None`: SIGHUP, which waits for no answer.
+    /// `None`: SIGHUP, which has no answer.
     pub(crate) ticket: Option<Ticket>,
     pub(crate) by: String,
-    /// It waits no longer.
+    /// The caller has given up.
     pub(crate) gone: bool,
 }
 
-/// A restart that was asked for.
+/// A requested restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Restart {
     pub(crate) ticket: Ticket,
     pub(crate) stage: Stage,
-    /// Whoever asked waits no longer.
+    /// The caller has given up.
     pub(crate) gone: bool,
 }
 
-/// How far a restart has come.
+/// The stage of a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The program that is to follow is tried out.
+    /// Testing the next program.
     Rehearsing,
-    /// What it has to know is being written down.
+    /// Writing the note for it.
     Noting,
 }
 
@@ -120,7 +120,7 @@ impl Asker {
 }
 
 impl Jobs {
-    /// Somebody wants a reload. Whether a reading is to begin now.
+    /// Takes the request for a reload. Returns whether a reading must begin now.
     pub(crate) fn ask_for_reload(&mut self, asker: Asker) -> bool {
         let is_signal = asker.ticket.is_none();
         if is_signal && self.waiting.iter().any(|waiting| waiting.ticket.is_none()) {
@@ -131,7 +131,7 @@ impl Jobs {
         self.begin_reading()
     }
 
-    /// Begins a reading for everybody who waits, unless one is under way.
+    /// Begins a reading for the waiting callers, unless one is running.
     pub(crate) fn begin_reading(&mut self) -> bool {
         let begins = self.reading.is_none() && !self.waiting.is_empty();
         if begins {
@@ -140,7 +140,7 @@ impl Jobs {
         begins
     }
 
-    /// Whoever holds this ticket waits no longer.
+    /// The caller with this ticket has given up.
     pub(crate) fn give_up(&mut self, ticket: Ticket) {
         let reading = self.reading.iter_mut().flatten();
         for asker in reading.chain(&mut self.waiting).filter(|asker| asker.ticket == Some(ticket)) {
@@ -152,7 +152,7 @@ impl Jobs {
         self.saving.remove(&ticket);
     }
 
-    /// The tickets of everything that is under way; nothing is from now on.
+    /// Ends all jobs and returns their tickets.
     pub(crate) fn end(&mut self) -> Vec<Ticket> {
         let Self { reading, waiting, restart, saving } = std::mem::take(self);
         let askers = reading.into_iter().flatten().chain(waiting).filter_map(|asker| asker.ticket);

@@ -1,18 +1,18 @@
 //! A vipcast node as a pure machine: no socket, clock, task, file or random source of its own.
 //!
 //! ```text
-//!  Input, Now ──► node::Node ──► Outbox { effects: what ports are to do, records: what happened }
+//!  Input, Now ──► node::Node ──► Outbox { effects: actions for ports, records: events }
 //! ```
 //!
-//! | module | what |
+//! | module | contents |
 //! | --- | --- |
 //! | [`node`] | the machine: [`Node::handle`](node::Node::handle), [`Node::deadline`](node::Node::deadline) |
-//! | [`input`], [`effect`], [`record`] | what comes in, what is to be done, what happened |
-//! | [`notice`] | what ports notice and the node only passes on |
-//! | [`commands`], [`reload`], [`handover`], [`jobs`] | what operators ask for, and what of it takes time |
-//! | [`peers`], [`liveness`] | which sessions there are, and what BFD means for them |
-//! | [`engine`] | facts, verdicts, and the plan that leads from what is so to what should be |
-//! | [`health`] | one check: when it is probed, and what the results make of its state |
+//! | [`input`], [`effect`], [`record`] | inputs, actions for ports, and events |
+//! | [`notice`] | notices of ports, which the node only records |
+//! | [`commands`], [`reload`], [`handover`], [`jobs`] | commands of operators, and the jobs that take time |
+//! | [`peers`], [`liveness`] | the sessions, and the effect of BFD on them |
+//! | [`engine`] | facts, verdicts, and the plan from the actual to the desired state |
+//! | [`health`] | one check: its schedule, and its state after each result |
 //! | [`model`], [`defaults`], [`names`] | the configuration as the program needs it |
 
 pub mod commands;

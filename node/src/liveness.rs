@@ -1,4 +1,4 @@
-//! What BFD means for the peers: which sessions there are to be, and what a change of one says about its peer.
+//! BFD of the peers: the desired sessions, and the effect of a change on the peer.
 //!
 //! ```text
 //!  peers ─► set ─► Effect::Bfd ─► (the port's thread) ─► Input::Bfd ─► Effect::Liveness ─► the peer's session
@@ -22,18 +22,18 @@ use crate::record::What;
 #[derive(Debug, Clone, Default)]
 pub struct Liveness {
     wanted: BTreeMap<PeerName, Peer>,
-    /// What the sessions are called: a peer keeps its session when it gets another name.
+    /// The name of each peer's session: a renamed peer keeps its session.
     sessions: BTreeMap<PeerName, SessionName>,
     up: BTreeSet<PeerName>,
-    /// What the port runs.
+    /// The sessions of the port.
     told: Sessions,
 }
 
 impl Liveness {
-    /// Peers go by other names, and their sessions go on. Before [`Self::set`].
+    /// Renames peers; their sessions go on. Call before [`Self::set`].
     pub(crate) fn rename(&mut self, renamed: &BTreeMap<PeerName, PeerName>) {
         let new = |name: PeerName| renamed.get(&name).cloned().unwrap_or(name);
-        // A name that was taken over by another peer is no longer that of the session before.
+        // Another peer may have taken the name over; then it is not the name of this session.
         let is_current =
             |name: &PeerName| renamed.contains_key(name) || !renamed.values().any(|to| to == name);
         self.up = std::mem::take(&mut self.up).into_iter().filter(is_current).map(new).collect();
@@ -49,12 +49,12 @@ impl Liveness {
             .collect();
     }
 
-    /// Watches exactly the ways to those of `peers` that have `bfd`.
+    /// Replaces the sessions by those of the `peers` with `bfd`.
     pub(crate) fn set(&mut self, peers: &BTreeMap<PeerName, Peer>, out: &mut Outbox) {
         let with_bfd = peers.iter().filter(|(_, peer)| peer.bfd.is_some());
         let wanted: BTreeMap<PeerName, Peer> =
             with_bfd.map(|(name, peer)| (name.clone(), peer.clone())).collect();
-        // A session with another address is another session, and begins Down.
+        // A session with another address is a new session, and begins in Down.
         let same_way = |name: &PeerName| match (self.wanted.get(name), wanted.get(name)) {
             (Some(before), Some(now)) => settings(before).map(way) == settings(now).map(way),
             (None, _) | (_, None) => false,
@@ -80,7 +80,7 @@ impl Liveness {
         }
     }
 
-    /// Takes note of a change, and tells what it means for the peer.
+    /// Takes a change of a session, and returns its effect on the peer.
     pub(crate) fn changed(&mut self, event: &BfdEvent, out: &mut Outbox) -> Option<(PeerName, Vec<Says>)> {
         let (name, _) = self.sessions.iter().find(|(_, session)| **session == event.session)?;
         let (name, peer) = self.wanted.get_key_value(name)?;
@@ -106,7 +106,7 @@ impl Liveness {
         Some((name, vec![waiting]))
     }
 
-    /// What BFD says of the way to a peer now.
+    /// The state of BFD with a peer.
     pub(crate) fn of(&self, name: &PeerName) -> Says {
         let strict = self.wanted.get(name).and_then(|peer| peer.bfd).is_some_and(|bfd| bfd.strict);
         match (self.up.contains(name), strict) {
@@ -116,18 +116,18 @@ impl Liveness {
         }
     }
 
-    /// Peers that watch us, and that we have seen doing so.
+    /// Peers whose BFD session has been up: they watch us.
     pub(crate) fn up(&self) -> &BTreeSet<PeerName> {
         &self.up
     }
 
-    /// What the session of each peer is called.
+    /// The name of each peer's session.
     pub(crate) fn names(&self) -> &BTreeMap<PeerName, SessionName> {
         &self.sessions
     }
 }
 
-/// What decides whether a session is the same one.
+/// The settings that identify a session.
 fn way(settings: SessionSettings) -> SessionSettings {
     SessionSettings { config: SessionConfig::DEFAULT, ..settings }
 }

@@ -1,4 +1,4 @@
-//! What a verdict means to each medium that carries it: a verdict says whether and how well a VIP is served, a medium says
-//! what is sent for it. The order in which media and addresses are changed is the plan's alone (`engine::plan`).
+//! Media: a verdict says whether and how well a VIP is served, and a medium translates it to its protocol. Only the
+//! plan (`engine::plan`) knows the order of changes to media and addresses.
 
 pub mod bgp;

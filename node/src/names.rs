@@ -1,5 +1,5 @@
-//! Names that the operator chose: the map keys of the configuration, one type for each kind of thing,
-//! so that a check can never be looked up among the peers.
+//! Names chosen by the operator: the map keys of the configuration, one type for each kind, so that a check can never
+//! be looked up among the peers.
 
 use std::borrow::Borrow;
 use std::fmt;

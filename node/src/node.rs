@@ -1,4 +1,4 @@
-//! The node: everything that a vipcast knows and decides, as one value.
+//! The node: all state and all decisions of a vipcast, as one value.
 //!
 //! ```text
 //!               ┌───────────────────────── Node ──────────────────────────┐
@@ -8,7 +8,7 @@
 //!               └─────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The same inputs at the same times give the same outboxes. A clone goes on as the original does.
+//! The same inputs at the same times give the same outboxes. A clone behaves like the original.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,25 +27,25 @@ use crate::outbox::Outbox;
 use crate::peers::Peers;
 use crate::record::{Warning, What};
 
-/// A change of the wall clock that is no more than its slow adjustment.
+/// A smaller change of the wall clock is its slow adjustment.
 const STEP: Duration = Duration::from_secs(1);
-/// How often the wall clock is looked at, at least, while a drain ends by it.
+/// The longest interval between two looks at the wall clock, while a drain ends by it.
 const CLOCK_LOOK: Duration = Duration::from_secs(60);
 
-/// What a node begins with.
+/// The initial values of a node.
 #[derive(Debug, Clone)]
 pub struct Birth {
-    /// What it is to do.
+    /// The configuration.
     pub config: Arc<Config>,
-    /// What was probably not meant in there.
+    /// Warnings about it.
     pub warnings: Vec<Warning>,
-    /// The file that it stands in, for people.
+    /// Its file, for messages.
     pub path: String,
-    /// What a predecessor left.
+    /// The state that a predecessor left.
     pub left: Left,
-    /// Which vipcast this is, and of which source.
+    /// The version of vipcast, and its commit.
     pub version: (String, Option<String>),
-    /// All chance follows from it. No two nodes of a network should have the same.
+    /// The seed of all randomness. No two nodes of a network should have the same.
     pub seed: u64,
 }
 
@@ -55,22 +55,22 @@ pub struct Node {
     pub(crate) engine: Engine,
     pub(crate) peers: Peers,
     pub(crate) jobs: Jobs,
-    /// The configuration file, for people.
+    /// The configuration file, for messages.
     pub(crate) path: String,
     version: (String, Option<String>),
-    /// To be told at the start.
+    /// Warnings to record at the start.
     warnings: Vec<Warning>,
     forgotten: Vec<Notice>,
     /// Both clocks at the last wake-up.
     clocks: Option<Now>,
-    /// When the clocks are to be compared at the latest, while it matters.
+    /// When the clocks must be compared at the latest.
     look_at: Option<Instant>,
     next_record: u64,
     over: bool,
 }
 
 impl Node {
-    /// A node that knows what it is to do, and nothing of the world yet.
+    /// A node with its configuration, and without facts about the world.
     pub fn new(birth: Birth) -> Self {
         let Birth { config, warnings, path, mut left, version, seed } = birth;
         let forgotten = forgotten(&mut left);
@@ -89,8 +89,8 @@ impl Node {
         }
     }
 
-    /// Begins. What is known of the host's addresses should come with it: what routers that keep our routes are told depends
-    /// on that.
+    /// Starts the node. `inputs` should have the host's addresses: the first OPEN to routers that keep our routes
+    /// depends on them.
     pub fn start(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Outbox {
         let mut out = Outbox::new(now, self.next_record);
         let (version, commit) = self.version.clone();
@@ -105,13 +105,13 @@ impl Node {
         self.finish(now, out)
     }
 
-    /// Takes one input.
+    /// Handles one input.
     pub fn handle(&mut self, input: Input, now: Now) -> Outbox {
         self.handle_all([input], now)
     }
 
-    /// Takes inputs that came in this order and are there at once, and acts on what they come to. After [`Effect::Exit`] only
-    /// what ports notice is still told.
+    /// Handles inputs that are available at once, in their order, and acts on their combined result. After
+    /// [`Effect::Exit`] only notices of ports are still recorded.
     pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Outbox {
         let mut out = Outbox::new(now, self.next_record);
         if self.over {
@@ -130,13 +130,13 @@ impl Node {
         self.finish(now, out)
     }
 
-    /// When [`Input::Tick`] is due. It may have passed already; any input that comes later stands for it.
+    /// When [`Input::Tick`] is due. It may have passed already; any later input has the same effect.
     pub fn deadline(&self) -> Option<Instant> {
         let deadlines = [self.engine.deadline(), self.look_at];
         deadlines.into_iter().flatten().min().filter(|_| !self.over)
     }
 
-    /// The engine: what is decided, and on which facts.
+    /// The engine: facts and decisions.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -153,7 +153,8 @@ impl Node {
         out
     }
 
-    /// What the engine is told together is decided together: what thousands of addresses have in common is done once.
+    /// Events handed to the engine together are decided together: the common part of thousands of addresses is done
+    /// once.
     fn take_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now, out: &mut Outbox) {
         let mut events = Vec::new();
         for input in inputs {
@@ -169,7 +170,7 @@ impl Node {
         self.engine_events(events, now, out);
     }
 
-    /// Acts on an input, and says what of it concerns the engine.
+    /// Acts on an input, and returns the events for the engine.
     fn take(&mut self, input: Input, now: Now, out: &mut Outbox) -> Vec<Event> {
         match input {
             Input::Fact(event) => return vec![event],
@@ -203,7 +204,7 @@ impl Node {
         Vec::new()
     }
 
-    /// Has the engine act on events, and the peers on what the engine wants.
+    /// Hands events to the engine, and the engine's effects to the peers.
     pub(crate) fn engine_events(
         &mut self,
         events: impl IntoIterator<Item = Event>,
@@ -219,7 +220,7 @@ impl Node {
         self.digest(begin, now, out);
     }
 
-    /// What the engine wants of the peers becomes what is to be done for each of them, in its place.
+    /// Replaces the engine's effects on all peers by effects on each peer, in their place.
     fn digest(&mut self, begin: usize, now: Now, out: &mut Outbox) {
         let mut follows = Vec::new();
         for effect in out.effects.split_off(begin) {
@@ -242,10 +243,10 @@ impl Node {
         self.engine_events(follows, now, out);
     }
 
-    /// Ends, and answers what is under way.
+    /// Ends the node, and answers all jobs.
     pub(crate) fn exit(&mut self, ending: Ending, out: &mut Outbox) {
         if self.jobs.restart.is_some_and(|restart| restart.stage == Stage::Noting) {
-            // The end came while it was written down for a next process.
+            // The end came while the note for the next process was written.
             out.push(Effect::WithdrawNote);
         }
         for ticket in self.jobs.end() {
@@ -257,13 +258,13 @@ impl Node {
     }
 }
 
-/// What of a predecessor's is lost. Taken out: nothing else is made of it.
+/// Takes out the notices about unreadable drains of a predecessor.
 fn forgotten(left: &mut Left) -> Vec<Notice> {
     let lost = std::mem::take(&mut left.forgotten).into_iter();
     lost.map(|(service, error)| Notice::DrainForgotten { service, error }).collect()
 }
 
-/// Whether somebody has set the wall clock between these two readings.
+/// Whether the wall clock was set between these two readings.
 fn is_set(before: Now, now: Now) -> bool {
     let passed = now.mono.saturating_duration_since(before.mono);
     let off =

@@ -1,4 +1,4 @@
-//! What ports notice and the node only passes on: worth telling, and no reason to decide anything.
+//! Notices of ports: the node only records them; no decision depends on them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,35 +7,35 @@ use serde::Serialize;
 use crate::names::{CheckName, PeerName};
 use crate::vip::Vip;
 
-/// Something that a port has noticed about what a node is for: its VIPs, checks, peers and addresses.
+/// A notice of a port about VIPs, checks, peers or addresses.
 ///
-/// What a port has to say of itself alone (a file, a thread, a socket) is no notice: the port logs it.
+/// Troubles of the port itself (a file, a thread, a socket) are no notices: the port logs them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// Noticed by the BGP speaker.
+    /// A notice of the BGP speaker.
     Speaker(vipcast_bgp::Notice),
-    /// Peers cannot connect to an address yet. It is tried again.
+    /// Peers cannot connect to an address yet. The port tries again.
     Deaf {
         /// The address.
         address: SocketAddr,
-        /// Why, in the words of the system.
+        /// The system's error.
         error: String,
-        /// What to look at.
+        /// A hint for the operator.
         hint: Option<String>,
     },
-    /// Our BGP identifier is not known yet, and no session begins before it is.
+    /// Our BGP identifier is not known yet, and no session begins without it.
     NoIdentity {
-        /// The peer whose side of this host it is taken from.
+        /// The peer whose route gives our identifier.
         towards: Option<IpAddr>,
-        /// Why, in words.
+        /// The reason, in words.
         error: String,
     },
-    /// Routers cannot be looked for on a link yet. It is tried again.
+    /// The port cannot listen for routers on a link yet. It tries again.
     LinkUnheard {
         /// The link.
         interface: String,
-        /// Why, in the words of the system.
+        /// The system's error.
         error: String,
     },
     /// BFD runs.
@@ -43,14 +43,14 @@ pub enum Notice {
         /// At this priority, in words.
         priority: String,
     },
-    /// BFD cannot run: strict peers stay down, and hold timers alone watch the others.
+    /// BFD cannot run: strict peers stay down, and only hold timers watch the others.
     BfdNotStarted {
-        /// Why, in the words of the system.
+        /// The system's error.
         error: String,
     },
-    /// BFD has not ended in time: routers may take the end for a failure.
+    /// BFD has not ended in time: routers may take its end for a failure.
     BfdHangs,
-    /// The kernel has not listed the host's addresses yet, and nothing is bound before it has.
+    /// The kernel has not listed the host's addresses yet, and no VIP is bound before.
     AddressesUnlisted,
     /// A check has panicked, which is a bug, and begins anew.
     CheckPanicked {
@@ -59,16 +59,16 @@ pub enum Notice {
         /// The panic, in words.
         error: String,
     },
-    /// A drain that an operator had set before the start cannot be understood, and is not in force.
+    /// A saved drain is unreadable, and is not in force.
     DrainForgotten {
-        /// The service, as the file names it.
+        /// The service name in the file.
         service: String,
-        /// Why, in words.
+        /// The reason, in words.
         error: String,
     },
     /// Routing daemons run on this host, and may announce VIPs that are withheld here.
     OtherDaemons(Vec<OtherDaemon>),
-    /// A router has a path to a VIP that is withheld here, by way of this host: another daemon announces it.
+    /// A router has a path by this host to a VIP that is withheld here: another daemon announces it.
     AnnouncedElsewhere {
         /// The VIP.
         vip: Vip,
@@ -79,7 +79,7 @@ pub enum Notice {
     },
 }
 
-/// A process that may announce what is on the host's interfaces.
+/// A process that may announce the host's addresses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct OtherDaemon {
     /// The name of its program.

@@ -7,8 +7,8 @@ use vipcast_bgp::Instant;
 /// A reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {
-    /// CLOCK_MONOTONIC: what every decision rests on. Nobody sets it.
+    /// CLOCK_MONOTONIC, for all decisions. It cannot be set.
     pub mono: Instant,
-    /// The wall clock: for people, and for what outlasts the boot. Anybody may set it.
+    /// The wall clock, for messages and for times that outlast the boot. It can be set at any time.
     pub wall: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! The peers: those that are wanted, those that run, and those that are being stopped.
+//! The peers: the desired ones, the running ones, and those that are being stopped.
 //!
 //! ```text
 //!  configuration ─► wanted ─┬─ has no key ──► LookForKeys ─► Input::Key ────┐
@@ -39,54 +39,54 @@ use crate::names::PeerName;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// What a peer is told when we stop for good (RFC 9003).
+/// The shutdown communication when we stop for good (RFC 9003).
 const GOODBYE: &str = "vipcast is shutting down";
 
 /// The peers of the node.
 #[derive(Debug, Clone)]
 pub struct Peers {
-    /// Two speakers must not share the seed of a peer, or they collide in lockstep.
+    /// The source of the peers' seeds. Two speakers must not share a seed, or their connections collide for ever.
     seeds: Jitter,
     last_id: u64,
     liveness: Liveness,
     /// `None`: not known yet, and no session can begin.
     router_id: Option<Ipv4Addr>,
-    /// Connections are accepted, or will be as soon as they can.
+    /// Whether connections are accepted, now or as soon as possible.
     listens: bool,
     running: BTreeMap<PeerName, Running>,
     /// Peers that are being stopped, because they changed or are gone. A changed one starts when its end is reported.
     stopping: BTreeMap<PeerId, PeerName>,
     wanted: BTreeMap<PeerName, Peer>,
-    /// Those of them that have no key yet, and do not run without it.
+    /// Peers without their key, which do not run.
     keys: Keys,
     /// Routers that are known by their link.
     unnumbered: Unnumbered,
     advertised: Advertised,
-    /// While a restart lasts, the families whose VIPs stayed bound.
+    /// During a restart, the families whose VIPs stayed bound.
     restarted: Option<BTreeSet<Family>>,
-    /// All VIPs of the configuration, announced now or not: whoever else announces one is to be seen.
+    /// All VIPs of the configuration, announced or not, to see other nodes that announce them.
     watched: Arc<Watched>,
-    /// Stopped for good.
+    /// Whether all peers are stopped for good.
     over: bool,
 }
 
 /// A peer that runs.
 #[derive(Debug, Clone)]
 pub struct Running {
-    /// What its events are called by.
+    /// The id in its events.
     pub id: PeerId,
     /// Its settings.
     pub peer: Peer,
     bgp: PeerConfig,
     transport: Transport,
-    /// The session that stands.
+    /// The established session.
     session: Option<Session>,
-    /// What the engine was told that the session cannot carry.
+    /// The withheld routes as last reported to the engine.
     withheld: PrefixMap<Withheld>,
 }
 
 impl Peers {
-    /// Nothing runs before there is a configuration.
+    /// No peers before the first configuration.
     pub fn new(router_id: Option<Ipv4Addr>, seed: u64) -> Self {
         Self {
             seeds: Jitter::new(seed),
@@ -111,27 +111,27 @@ impl Peers {
         self.router_id
     }
 
-    /// Those that run.
+    /// The running peers.
     pub fn running(&self) -> &BTreeMap<PeerName, Running> {
         &self.running
     }
 
-    /// Says that sessions may begin.
+    /// Records that sessions may begin.
     pub(crate) fn announce_speaker(&self, out: &mut Outbox) {
         if let Some(router_id) = self.router_id {
             out.tell(What::SpeakerStarted { router_id });
         }
     }
 
-    /// The BGP identifier is known now: sessions may begin.
+    /// Takes the BGP identifier: sessions may begin.
     pub(crate) fn identified(&mut self, router_id: Ipv4Addr, out: &mut Outbox) {
         self.router_id = Some(router_id);
         self.announce_speaker(out);
         self.start_missing(out);
     }
 
-    /// Runs exactly the peers of `config`. One whose settings did not change is not touched (I7), also when it has another
-    /// name; then the engine is told. `restarted` are the families whose VIPs stayed bound, while a restart lasts.
+    /// Runs exactly the peers of `config`. A peer with unchanged settings keeps its session (I7), even under another
+    /// name; then the engine gets the new name. `restarted`: during a restart, the families whose VIPs stayed bound.
     pub(crate) fn configure(
         &mut self,
         config: &Config,
@@ -141,7 +141,7 @@ impl Peers {
     ) -> Option<Event> {
         self.restarted = restarted;
         if self.restarted.is_some() {
-            // Also before the first set.
+            // Also for peers that start before the first set.
             self.advertised.extent = Extent::Partial;
         }
         self.wanted = config.peers.clone();
@@ -154,14 +154,14 @@ impl Peers {
         self.apply(out)
     }
 
-    /// Looks for the keys and routers that are missing, and for no others.
+    /// Looks for exactly the missing keys and routers.
     fn look_around(&mut self, now: Instant, out: &mut Outbox) {
         self.keys.want(&self.wanted, now, out);
         self.unnumbered.set(&self.wanted, now, out);
         self.unnumbered.fill_in(&mut self.wanted);
     }
 
-    /// A router has advertised itself: its session may begin, or begins anew at its new address.
+    /// Takes a router advertisement: the session with the router may begin, or begins anew at its new address.
     pub(crate) fn heard(
         &mut self,
         interface: &str,
@@ -181,7 +181,7 @@ impl Peers {
         None
     }
 
-    /// Runs exactly the peers that are wanted.
+    /// Runs exactly the desired peers.
     fn apply(&mut self, out: &mut Outbox) -> Option<Event> {
         let renamed = self.rename(out);
         self.liveness.rename(&renamed);
@@ -199,7 +199,7 @@ impl Peers {
         (!renamed.is_empty()).then_some(Event::PeersRenamed(renamed))
     }
 
-    /// Sessions whose peer has another name now, from the old one to the new one.
+    /// Moves sessions of renamed peers; returns the old names with the new ones.
     fn rename(&mut self, out: &mut Outbox) -> BTreeMap<PeerName, PeerName> {
         let stays = |name: &PeerName, running: &Running| {
             self.wanted.get(name).is_some_and(|wanted| wanted.same_session(&running.peer))
@@ -219,7 +219,7 @@ impl Peers {
         }
         let (names, sessions): (BTreeMap<_, _>, Vec<_>) =
             renamed.into_iter().map(|(old, (name, running))| ((old, name.clone()), (name, running))).unzip();
-        // Those whose name was taken over end first.
+        // Peers whose name was taken over end first.
         for (old, running) in others {
             self.end(old, &running, out);
         }
@@ -236,7 +236,7 @@ impl Peers {
         }
     }
 
-    /// Takes note of the set that every peer is given, for those that start later.
+    /// Keeps the desired set, for peers that start later.
     pub(crate) fn advertise(&mut self, advertised: &Advertised) {
         self.advertised = advertised.clone();
         if self.advertised.extent == Extent::Whole {
@@ -244,7 +244,7 @@ impl Peers {
         }
     }
 
-    /// Ends every session with Cease / Administrative Shutdown, for good. Whether none is left at once.
+    /// Ends every session with Cease / Administrative Shutdown, for good. Returns whether none is left.
     pub(crate) fn stop_all(&mut self, now: Instant, out: &mut Outbox) -> bool {
         self.wanted.clear();
         self.look_around(now, out);
@@ -255,12 +255,12 @@ impl Peers {
         self.is_over()
     }
 
-    /// Whether they were all stopped for good, and no connection is left.
+    /// Whether all peers were stopped for good, and no connection is left.
     fn is_over(&self) -> bool {
         self.over && self.running.is_empty() && self.stopping.is_empty()
     }
 
-    /// A peer that was stopped is closed; if it only changed, it starts anew.
+    /// Takes the end of a stopped peer; a peer that only changed starts anew.
     pub(crate) fn ended(&mut self, id: PeerId, out: &mut Outbox) -> Option<Event> {
         let name = self.stopping.remove(&id)?;
         self.start_missing(out);
@@ -272,7 +272,7 @@ impl Peers {
         (!taken).then_some(Event::PeerDown(name))
     }
 
-    /// A look for a key is over: its peer starts when it is there.
+    /// Takes the result of a search for a key; a found key starts its peer.
     pub(crate) fn key(
         &mut self,
         name: &PeerName,
@@ -288,7 +288,7 @@ impl Peers {
         }
     }
 
-    /// A BFD session has changed its state.
+    /// Takes a change of a BFD session.
     pub(crate) fn bfd(&mut self, event: &BfdEvent, out: &mut Outbox) {
         let Some((name, liveness)) = self.liveness.changed(event, out) else { return };
         if let Some(running) = self.running.get(&name) {
@@ -298,17 +298,17 @@ impl Peers {
         }
     }
 
-    /// Peers that watch us with BFD, and that we have seen doing so.
+    /// Peers whose BFD session has been up: they watch us.
     pub(crate) fn watching(&self) -> &BTreeSet<PeerName> {
         self.liveness.up()
     }
 
-    /// What the BFD session of each peer is called.
+    /// The name of each peer's BFD session.
     pub fn bfd_names(&self) -> &BTreeMap<PeerName, vipcast_bgp::bfd::SessionName> {
         self.liveness.names()
     }
 
-    /// Peers with a session that keep nothing over a restart.
+    /// Peers with a session that drop our routes in a restart.
     pub(crate) fn forgetful(&self) -> impl Iterator<Item = &PeerName> {
         let keeps_nothing = |running: &Running| {
             running.session.as_ref().is_some_and(|session| session.graceful_restart.is_none())
@@ -316,15 +316,13 @@ impl Peers {
         self.running.iter().filter(move |(_, running)| keeps_nothing(running)).map(|(name, _)| name)
     }
 
-    /// What an operator should look at, for a peer that is down: what its last telling failure means, if there was one
-    /// since the last session.
+    /// The hint for a peer that is down: that of its last telling failure, if there was one since the last session.
     pub fn hint(&self, name: &PeerName, status: &PeerStatus) -> Option<String> {
         let (reason, _) = status.telling.as_ref().or(status.last_down.as_ref())?;
         self.running.get(name).and_then(|running| running.hint(reason, status))
     }
 
-    /// Configured peers that do not run, because their key or their router is missing: why, in words, and since when; with
-    /// the interface whose router was not heard.
+    /// Configured peers that do not run, because their key or their router is missing.
     pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
         let keyless = self.keys.waiting().filter_map(|(name, reason, since)| {
             let why = Waits::Key(reason.to_owned());
@@ -345,7 +343,7 @@ impl Peers {
             if is_ending || self.running.contains_key(name) || peer.lacks_key() {
                 continue;
             }
-            // Its router has not been heard yet.
+            // The router has not been heard yet.
             let Some(transport) = transport(peer) else { continue };
             let bgp = bgp_config(peer, router_id, self.restarted.clone(), self.seeds.next());
             self.last_id += 1;
@@ -356,7 +354,7 @@ impl Peers {
                 config: bgp.clone(),
                 advertised: self.advertised.clone(),
                 watched: Arc::clone(&self.watched),
-                // BFD may be up already, and then has nothing more to say.
+                // BFD may be up already; then no change follows.
                 liveness: self.liveness.of(name),
             })));
             let running =
@@ -365,7 +363,7 @@ impl Peers {
         }
     }
 
-    /// Ends the session of a peer that is gone from the configuration, or is another one now.
+    /// Ends the session of a peer that was removed from the configuration, or changed.
     fn end(&mut self, name: PeerName, running: &Running, out: &mut Outbox) {
         let subcode = if self.wanted.contains_key(&name) {
             cease::OTHER_CONFIGURATION_CHANGE
@@ -389,26 +387,23 @@ pub struct Waiting<'a> {
     pub name: &'a PeerName,
     /// Its settings.
     pub peer: &'a Peer,
-    /// What it waits for.
+    /// The missing item.
     pub why: Waits,
-    /// Since when; `None`: since this moment.
+    /// The begin of the wait; `None`: now.
     pub since: Option<Instant>,
 }
 
-/// What a peer waits for that does not run.
+/// The reason why a peer does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waits {
-    /// Its key; why there is none, in words.
+    /// Its key is missing; the reason in words.
     Key(String),
-    /// A router that advertises itself.
-    Router {
-        /// On this interface.
-        interface: String,
-    },
+    /// No router has advertised itself.
+    Router { interface: String },
 }
 
 impl Running {
-    /// Goes on with settings that are the same session's.
+    /// Applies settings that do not need a new session.
     fn tune(&mut self, wanted: &Peer, out: &mut Outbox) {
         self.bgp.connect_retry = wanted.connect_retry;
         self.bgp.mode = wanted.mode;

@@ -1,8 +1,8 @@
-//! Text that somebody else has written, made harmless for a terminal and for a line of a log.
+//! Untrusted text, made harmless for a terminal and for a line of a log.
 
 use std::fmt::Write as _;
 
-/// Writes out what would not be seen as it is: control characters, line ends, and what turns the direction of a text.
+/// Escapes hidden characters: control characters, line ends, and bidirectional formatting.
 pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! What happened, in words that a machine can read.
+//! Records: the events of a node, as data.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,26 +16,22 @@ use crate::names::{CheckName, PeerName, ServiceName};
 use crate::notice::Notice;
 use crate::now::Now;
 
-/// Something that happened, in the one stream of all that is worth telling. The log, and whatever else tells of it, is a fold
-/// over these.
+/// An event in the one stream of all events. The log is a fold over these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Record {
     /// Its number: one more than that of the record before, from 1 at the start of the process.
     pub seq: u64,
-    /// When.
     pub at: Now,
-    /// What.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", content = "of", rename_all = "snake_case")]
 pub enum What {
     /// The decision about a VIP changed.
     Vip {
-        /// Which.
         vip: Vip,
         /// Its service.
         service: ServiceName,
@@ -46,52 +42,47 @@ pub enum What {
         /// The fact behind the reason, in words.
         cause: Option<String>,
     },
-    /// A router has a VIP, whose verdict is new or that no router had.
+    /// A router has a VIP with a new verdict, or a VIP that no router had.
     Reached {
-        /// Which.
         vip: Vip,
         /// Its service.
         service: ServiceName,
-        /// How many have it.
+        /// The number of routers that have it.
         routers: usize,
     },
-    /// VIPs that are to be announced are at no router, and have not been for a while.
+    /// VIPs with an announcing verdict have been at no router for a while.
     Unreached {
-        /// Which.
         vips: BTreeSet<Vip>,
-        /// What keeps each router from having them, in words.
+        /// The reason of each router, in words.
         why: String,
     },
     /// A check changed its state.
     Check {
-        /// Which.
         check: CheckName,
         /// The state now.
         state: HealthState,
-        /// The result that brought it about.
+        /// The result behind the change.
         detail: String,
     },
     /// A check became degraded (`Some`) or no longer is.
     Degraded {
-        /// Which.
         check: CheckName,
         /// The limit that is exceeded, in words.
         limit: Option<String>,
     },
     /// An operator let a service take over again.
     Promoted(ServiceName, Order),
-    /// One of our addresses or local routes vanished and is put back. Written once, however often it goes on.
+    /// One of our addresses or local routes vanished and is put back. Written once for repeated losses.
     AddressLost(Place),
-    /// Somebody kept taking one away, and no longer does.
+    /// An address or local route that was removed repeatedly stays again.
     AddressStays {
-        /// Which.
         place: Place,
-        /// How often it was taken away.
+        /// The number of removals.
         losses: u32,
     },
-    /// One of a predecessor was found.
+    /// An address or local route of a predecessor was found.
     AddressAdopted(Place),
-    /// One could not be bound or unbound.
+    /// An address or local route could not be bound or unbound.
     AddressFailed(Place, String),
     /// VIPs cannot be bound because there is no interface of this name.
     NoInterface(String),
@@ -101,106 +92,94 @@ pub enum What {
     Undrained(Scope, Option<Order>),
     /// A drained service left the configuration, or came back.
     DrainWaits {
-        /// Which.
         service: ServiceName,
-        /// It left: the drain waits for it.
+        /// Whether it left: the drain waits for it.
         waits: bool,
     },
-    /// A restart begins, and the routers keep what they have of these families.
+    /// A restart begins, and the routers keep our routes of these families.
     Restarting {
         /// Families whose VIPs stayed bound.
         preserved: BTreeSet<Family>,
     },
-    /// A restart is over: End-of-RIB goes out.
+    /// A restart has ended: End-of-RIB is sent.
     Restarted {
-        /// VIPs that nothing was decided about in time.
+        /// VIPs that were not decided in time.
         undecided: BTreeSet<Vip>,
     },
-    /// The shutdown has ended, and this is still bound on the host.
+    /// The shutdown has ended, and these are still bound on the host.
     AddressesLeft(Vec<Binding>),
     /// The shutdown entered a phase.
     Shutdown(Shutdown),
     /// The node begins.
     Started {
-        /// Which vipcast.
+        /// The version.
         version: String,
-        /// Of which source; `None`: not known.
+        /// The commit; `None`: not known.
         commit: Option<String>,
-        /// The file of its configuration.
+        /// The configuration file.
         configuration: String,
     },
-    /// Something in a configuration was probably not meant.
+    /// A warning about a configuration.
     Warned(Warning),
-    /// A port has noticed something, and nothing follows from it.
+    /// A notice of a port, without an effect.
     Noticed(Notice),
     /// The node has stopped.
     Stopped,
     /// This process ends for the next one: addresses and routes stay.
     Leaving,
-    /// Somebody has set the wall clock, and it is this now.
+    /// The wall clock was set.
     ClockSet {
         /// The time.
         wall: Timestamp,
     },
     /// Sessions may begin, with this BGP identifier.
-    SpeakerStarted {
-        /// It.
-        router_id: Ipv4Addr,
-    },
-    /// A peer has another name now, and its session goes on.
+    SpeakerStarted { router_id: Ipv4Addr },
+    /// A peer was renamed, and its session goes on.
     PeerRenamed {
         /// The name now.
         peer: PeerName,
         /// The name before.
         was: PeerName,
     },
-    /// Something happened to the session with a peer.
+    /// An event of the session with a peer.
     Session {
-        /// Which peer.
         peer: PeerName,
         /// Its address.
         address: IpAddr,
-        /// What.
         what: OfSession,
     },
     /// A session is ended by us.
     SessionStopped {
-        /// With this peer.
         peer: PeerName,
         /// The NOTIFICATION, in words.
         reason: String,
     },
-    /// The kernel has everything that a peer is to have.
+    /// The kernel has all UPDATEs of a peer's desired set.
     HandedOver {
-        /// Which peer.
         peer: PeerName,
         /// The set.
         version: Version,
     },
-    /// A peer's TCP has acknowledged everything that it is to have.
+    /// A peer's TCP has acknowledged the whole desired set.
     Acknowledged {
-        /// Which peer.
         peer: PeerName,
         /// The set.
         version: Version,
     },
-    /// BFD says that the way to a peer is up.
+    /// BFD with a peer is up.
     BfdUp {
-        /// Which peer.
         peer: PeerName,
         /// The change, in words.
         transition: String,
     },
-    /// BFD says that the way to a peer has failed.
+    /// BFD with a peer has failed.
     BfdDown {
-        /// Which peer.
         peer: PeerName,
         /// The change, in words.
         transition: String,
     },
     /// The other end has taken its BFD session out of service.
     BfdOutOfService {
-        /// Which peer.
         peer: PeerName,
         /// The change, in words.
         transition: String,
@@ -212,79 +191,75 @@ pub enum What {
         /// The router.
         router: Ipv6Addr,
     },
-    /// Another router advertises itself on a link than the one that has the session.
+    /// A second router advertises itself on a link.
     SecondRouter {
         /// The link.
         interface: String,
-        /// The one with the session.
+        /// The router with the session.
         router: Ipv6Addr,
-        /// The other one.
+        /// The second router.
         other: Ipv6Addr,
     },
-    /// No session comes up with the router of a link, and another one has its turn.
+    /// No session comes up with the router of a link, and another one replaces it.
     RouterGivesWay {
         /// The link.
         interface: String,
-        /// The one before.
+        /// The router before.
         router: Ipv6Addr,
-        /// The one now.
+        /// The router now.
         other: Ipv6Addr,
     },
-    /// The key of a session is there.
-    KeyFound {
-        /// Whose.
-        peer: PeerName,
-    },
-    /// The key of a session is not there.
+    /// The key of a session was found.
+    KeyFound { peer: PeerName },
+    /// The key of a session is missing.
     KeyMissing {
-        /// Whose.
         peer: PeerName,
-        /// Why, in words.
+        /// The reason, in words.
         reason: String,
     },
-    /// Somebody has given a command. What it changes is told beside it.
+    /// A command was given. Its effects have records of their own.
     Commanded {
-        /// Who.
+        /// The caller.
         by: String,
-        /// Which, in a word.
+        /// The command, in a word.
         command: String,
-        /// Why it is not done, in words; `None`: it is, or is under way.
+        /// The reason of a refusal, in words; `None`: it is done, or runs.
         refused: Option<String>,
     },
-    /// A configuration that was read anew is in force.
+    /// A reloaded configuration is in force.
     Reloaded {
-        /// Who asked for it.
+        /// The caller.
         by: String,
-        /// What follows from it, in words.
+        /// The effects, in words.
         message: String,
     },
-    /// A configuration that was read anew changes nothing.
+    /// A reload was refused, and changes nothing.
     NotReloaded {
-        /// Who asked for it.
+        /// The caller.
         by: String,
-        /// What is wrong, in one line.
+        /// The error, in one line.
         error: String,
-        /// What to do about it.
+        /// A hint for the operator.
         hint: Option<String>,
     },
-    /// Whoever asked for a reload waits no longer.
+    /// The caller of a reload has given up.
     ReloadGivenUp {
-        /// Who asked for it.
+        /// The caller.
         by: String,
     },
-    /// Somebody asks for a restart.
+    /// A restart was requested.
     RestartAsked {
-        /// Who.
+        /// The caller.
         by: String,
     },
-    /// A restart that was asked for does not take place.
+    /// A requested restart does not take place.
     NotRestarted {
-        /// Why, in words.
+        /// The reason, in words.
         reason: String,
     },
 }
 
-/// What happens to a session.
+/// An event of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OfSession {
@@ -292,44 +267,42 @@ pub enum OfSession {
     Up {
         /// The peer's ASN.
         peer_as: Asn,
-        /// The hold time that was agreed on, in seconds.
+        /// The negotiated hold time, in seconds.
         hold_time: u16,
-        /// The families that were agreed on.
+        /// The negotiated families.
         families: BTreeSet<Family>,
-        /// How much of what we can the peer was offered.
+        /// Our offer to the peer.
         offer: Offer,
     },
-    /// Our end of it is a VIP: it ends when the VIP leaves this host.
+    /// Our end of the session is a VIP: the session ends when the VIP leaves this host.
     FromService(IpAddr),
-    /// It has ended.
+    /// The session has ended.
     Down {
-        /// Why.
         reason: DownReason,
-        /// What to look at.
+        /// A hint for the operator.
         hint: Option<String>,
     },
-    /// An attempt to get one has failed.
+    /// An attempt has failed.
     Failed {
-        /// Why.
         reason: DownReason,
-        /// What an earlier failure has told, which is more.
+        /// An earlier, more telling reason.
         earlier: Option<DownReason>,
-        /// What to look at.
+        /// A hint for the operator.
         hint: Option<String>,
     },
-    /// The peer acknowledges nothing, though it is heard.
+    /// The peer acknowledges nothing, although it sends.
     Stalled(Stall),
 }
 
-/// Something in a configuration that was probably not meant.
+/// A warning about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
     /// The file.
     pub file: String,
     /// The line, from 1; `None`: no line in particular.
     pub line: Option<usize>,
-    /// What it is.
+    /// The warning.
     pub message: String,
-    /// What to do about it.
+    /// A hint for the operator.
     pub hint: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A reload: a configuration that was read is followed as a whole, or not at all (I8).
+//! A reload: a new configuration takes effect as a whole, or not at all (I8).
 
 use std::collections::BTreeSet;
 
@@ -13,18 +13,18 @@ use crate::now::Now;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// Services that keep their verdict, as many as a reload names.
+/// The most services with a kept verdict that a reload names.
 const KEPT_SHOWN: usize = 10;
 
 impl Node {
-    /// Somebody wants the configuration to be read anew.
+    /// A caller asks for a reload.
     pub(crate) fn ask_for_reload(&mut self, asker: Asker, out: &mut Outbox) {
         if self.jobs.ask_for_reload(asker) {
             out.push(Effect::ReadConfiguration);
         }
     }
 
-    /// The configuration was read: everybody who asked for it is told what came of it.
+    /// The configuration was read: answers all callers.
     pub(crate) fn read(&mut self, read: Result<Read, NotRead>, now: Now, out: &mut Outbox) {
         let Some(askers) = self.jobs.reading.take() else { return };
         if self.jobs.begin_reading() {
@@ -52,7 +52,7 @@ impl Node {
         }
     }
 
-    /// Follows the configuration that was read, or leaves everything as it was.
+    /// Puts the configuration in force, or changes nothing.
     fn follow(
         &mut self,
         Read { config, warnings }: Read,

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use vipcast_bgp::family_of;
 use vipcast_bgp::wire::Family;
 
-/// A host prefix (/32, /128), or a wider prefix, which an address cannot carry. It has no bits set behind its length. It is shown
-/// and ordered as the prefix that it is.
+/// A host prefix (/32, /128), or a wider prefix, which an address cannot carry. No bits are set behind its length.
+/// Shown and ordered as a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "IpNet", into = "IpNet")]
 pub struct Vip(IpNet);
@@ -37,7 +37,7 @@ impl Vip {
         family_of(&self.0)
     }
 
-    /// As people write it: an address without its length, a wider prefix with it.
+    /// The short form: an address without its length, a wider prefix with it.
     pub fn short(&self) -> String {
         if self.is_host() { self.ip().to_string() } else { self.to_string() }
     }
@@ -73,7 +73,7 @@ impl From<Vip> for IpNet {
     }
 }
 
-/// What is kept by VIP can be looked up by what a router calls the same prefix.
+/// A map by VIP can be searched by the prefix of a route.
 impl Borrow<IpNet> for Vip {
     fn borrow(&self) -> &IpNet {
         &self.0

@@ -1,4 +1,4 @@
-//! Values as they stand inside a sentence.
+//! Values in words.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub fn duration(duration: Duration) -> String {
     text + " s"
 }
 
-/// A drain as it is told to people: whatever an operator has written is harmless on another one's terminal.
+/// A drain in words; the operator's text is made harmless for another operator's terminal.
 pub fn drain(drain: &Drain) -> String {
     let reason = drain.order.reason.as_ref().map(|reason| format!(", {}", plain(reason))).unwrap_or_default();
     let until = drain.ends.map(|ends| format!(", until {:.0}", ends.wall)).unwrap_or_default();

@@ -1,14 +1,14 @@
-//! What carries a VIP on this host, as far as decisions need it: an address on an interface, or a local route. What the kernel
-//! has said, and nothing else.
+//! Bindings: the address on an interface, or the local route, that carries a VIP on this host. They come only from the
+//! kernel.
 //!
 //! ```text
 //!  Address   192.0.2.10/32 on lo             any program sees it: `ip addr`, bind(2), source address selection
 //!  Route     local 192.0.2.0/24 dev lo       packets are delivered here; a whole prefix costs as much as one address
 //! ```
 //!
-//! Both make the kernel deliver what is sent to the VIP, so either is enough to announce it, and a service changes from one to
-//! the other by having both for a moment. The route that the kernel itself makes of every address is part of the address, and
-//! not known here.
+//! With either the kernel delivers packets to the VIP, so either is enough to announce it, and a service changes from
+//! one to the other by having both for a moment. The kernel's own route for every address is part of the address, and
+//! not a binding.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -21,25 +21,25 @@ use super::facts::{Asked, Facts};
 use crate::model::{Carrier, Service};
 use crate::vip::Vip;
 
-/// The metric of our local routes. The kernel's own have none, and those of `ip route add` have none or 1024: whoever else has
-/// a local route to a VIP keeps it beside ours.
+/// The metric of our local routes. The kernel's own have none, and those of `ip route add` have none or 1024: a local
+/// route of another program to a VIP stays beside ours.
 pub const ROUTE_METRIC: u32 = 86;
 
-/// Something on an interface that makes a VIP local. It is known by everything that the kernel tells two of them apart by: the
-/// same IP address may be on one interface twice, with different prefix lengths or far ends. An interface is known by its
-/// index: its name may change, and be another interface's a moment later.
+/// An address or a local route that makes a VIP local. Its fields are those by which the kernel distinguishes two: the
+/// same IP address may be on one interface twice, with different prefix lengths or far ends. An interface is identified
+/// by its index, because its name may change, and belong to another interface a moment later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     /// The address; of a wider prefix the first one.
     pub ip: IpAddr,
     /// The index of its interface.
     pub index: u32,
-    /// What it is.
+    /// Address or route.
     #[serde(flatten)]
     pub kind: Kind,
 }
 
-/// What a [`Binding`] is to the kernel.
+/// The kind of a [`Binding`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Kind {
@@ -60,7 +60,7 @@ pub enum Kind {
 }
 
 impl Ord for Binding {
-    /// As they would be ordered field by field; numbers are compared faster than the bytes of them.
+    /// The order field by field; numbers are compared faster than their bytes.
     fn cmp(&self, other: &Self) -> Ordering {
         let ip = match (self.ip, other.ip) {
             (IpAddr::V4(ours), IpAddr::V4(theirs)) => ours.to_bits().cmp(&theirs.to_bits()),
@@ -91,7 +91,7 @@ impl Binding {
         Self { ip: vip.ip(), index, kind: Kind::Route { length, metric: ROUTE_METRIC } }
     }
 
-    /// What we make of a VIP.
+    /// Our binding of a VIP.
     pub fn ours(vip: Vip, carrier: Carrier, index: u32) -> Self {
         match carrier {
             Carrier::Address => Self::host(vip.ip(), index),
@@ -99,16 +99,16 @@ impl Binding {
         }
     }
 
-    /// What it makes local: an address one address, whatever its prefix length; a route all that it leads to.
+    /// The prefix that it makes local: one address, with any prefix length; or the whole prefix of a route.
     pub fn vip(&self) -> Vip {
         match self.kind {
             Kind::Address { .. } => self.ip.into(),
-            // The kernel has no prefix that is longer than its addresses.
+            // The kernel never has a prefix longer than the address.
             Kind::Route { length, .. } => IpNet::new(self.ip, length).map_or(self.ip.into(), Vip::from),
         }
     }
 
-    /// Whether it serves whoever wants this: an address does all that a route does, and more.
+    /// Whether it is sufficient for `carrier`: an address is always sufficient, a route only for a route.
     fn serves(&self, carrier: Carrier) -> bool {
         match self.kind {
             Kind::Address { .. } => true,
@@ -116,24 +116,24 @@ impl Binding {
         }
     }
 
-    /// It for people, on the interface of this name.
+    /// The binding for messages, on the interface of this name.
     pub(super) fn place(&self, interface: String) -> Place {
         let route = matches!(self.kind, Kind::Route { .. }).then(|| self.vip());
         Place { ip: self.ip, interface, route }
     }
 
-    /// The first in order of all that begin with `ip`.
+    /// The first possible binding of `ip`, in the order of bindings.
     pub fn first(ip: IpAddr) -> Self {
         Self { ip, index: 0, kind: Kind::Route { length: 0, metric: 0 } }
     }
 }
 
-/// What is known of a binding that is there.
+/// The facts about a present binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BindingFact {
-    /// Who put it there.
+    /// The program that added it.
     pub owner: Owner,
-    /// Whether the kernel lets anybody use it.
+    /// Whether the kernel allows its use.
     pub state: AddressState,
 }
 
@@ -143,30 +143,30 @@ impl From<Owner> for BindingFact {
     }
 }
 
-/// Who put something on the host.
+/// The program that added a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
-    /// We, or a predecessor that crashed: it carries our protocol number (IFA_PROTO, rtm_protocol), and one daemon runs in a
-    /// network namespace.
+    /// We, or a predecessor that crashed: the binding carries our protocol number (IFA_PROTO, rtm_protocol), and only
+    /// one daemon runs in a network namespace.
     Us,
-    /// Someone else. Used if it is a VIP, never touched.
+    /// Another program. Used if it is a VIP, never removed.
     Other,
 }
 
-/// What the flags of an address say. Deprecated is usable: the host only prefers other sources, which for a VIP is the
-/// point. So is optimistic (RFC 4429).
+/// The state of an address by its flags. Deprecated is usable: the host only prefers other source addresses, which is
+/// right for a VIP. Optimistic is also usable (RFC 4429).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressState {
     /// The kernel answers for it.
     Usable,
-    /// Duplicate address detection is under way (RFC 4862).
+    /// Duplicate address detection is running (RFC 4862).
     Tentative,
     /// Duplicate address detection has found another host with it.
     Duplicate,
 }
 
-/// Why an address that is on the host is of no use.
+/// The reason why an address on the host is unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unusable {
@@ -174,7 +174,8 @@ pub enum Unusable {
     Tentative,
     /// Duplicate address detection has failed.
     Duplicate,
-    /// The interface is administratively down. One without a carrier is not: what comes in elsewhere is delivered.
+    /// The interface is administratively down. A missing carrier does not matter: packets that come in by another
+    /// interface are delivered.
     InterfaceDown,
 }
 
@@ -188,7 +189,7 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// A binding and the name of its interface, for people.
+/// A binding and the name of its interface, for messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The address; of a wider prefix the first one.
@@ -200,34 +201,34 @@ pub struct Place {
     pub route: Option<Vip>,
 }
 
-/// What should carry a VIP.
+/// The desired binding of a VIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted<'a> {
-    /// What it should be.
+    /// Address or route.
     pub carrier: Carrier,
-    /// The name of the interface that it belongs on.
+    /// The name of its interface.
     pub interface: &'a str,
 }
 
 impl<'a> Wanted<'a> {
-    /// What a service wants for one of its VIPs; `None`: it is announced and never bound.
+    /// The desired binding of a service's VIP; `None`: it is announced and never bound.
     pub fn by(service: &'a Service, vip: &Vip) -> Option<Self> {
         service.carrier(vip).map(|carrier| Self { carrier, interface: &service.interface })
     }
 
-    /// What that is at present; `None`: there is no such interface.
+    /// The binding with the current index of the interface; `None`: there is no such interface.
     pub(super) fn of(self, vip: Vip, facts: &Facts) -> Option<Binding> {
         Some(Binding::ours(vip, self.carrier, facts.links.index_of(self.interface)?))
     }
 }
 
 impl Facts {
-    /// Whether `vip` is on this host and usable, on whichever interface and whoever put it there, and is not about to go.
+    /// Whether `vip` is on this host and usable, and is not about to go; on any interface, added by any program.
     pub fn is_bound(&self, vip: Vip) -> bool {
         self.lasting(vip).any(|(binding, held)| self.unusable(binding, held).is_none())
     }
 
-    /// Why a binding that is there is of no use.
+    /// The reason why a present binding is unusable.
     pub fn unusable(&self, binding: &Binding, held: &BindingFact) -> Option<Unusable> {
         match held.state {
             AddressState::Tentative => Some(Unusable::Tentative),
@@ -239,43 +240,43 @@ impl Facts {
         }
     }
 
-    /// Whether `vip` is nowhere on this host, nor on its way there.
+    /// Whether `vip` has no binding on this host, and none is being added.
     pub(super) fn is_absent(&self, vip: Vip) -> bool {
         !self.is_asked(vip) && self.holders(vip).next().is_none()
     }
 
-    /// Whether the kernel owes an answer about `vip`.
+    /// Whether a request to the kernel about `vip` is unanswered.
     pub(super) fn is_asked(&self, vip: Vip) -> bool {
         let of_ip = self.asked.range(Binding::first(vip.ip())..);
         of_ip.take_while(|(asked, _)| asked.ip == vip.ip()).any(|(asked, _)| asked.vip() == vip)
     }
 
-    /// Where `vip` is bound and not about to go, and by whom.
+    /// The bindings of `vip` that are not about to go.
     pub(super) fn lasting(&self, vip: Vip) -> impl Iterator<Item = (&Binding, &BindingFact)> {
         self.holders(vip).filter(|(binding, _)| self.asked.get(*binding) != Some(&Asked::Unbind))
     }
 
-    /// Where `vip` is bound, and by whom.
+    /// The bindings of `vip`.
     pub fn holders(&self, vip: Vip) -> impl Iterator<Item = (&Binding, &BindingFact)> {
         self.bindings.of(vip)
     }
 
-    /// What is ours to remove.
+    /// Our own bindings.
     pub fn ours(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.iter().filter(|(_, held)| held.owner == Owner::Us).map(|(binding, _)| binding)
     }
 
-    /// What of it carries `vip`.
+    /// Our own bindings of `vip`.
     pub(super) fn ours_of(&self, vip: Vip) -> impl Iterator<Item = &Binding> {
         self.holders(vip).filter(|(_, held)| held.owner == Owner::Us).map(|(binding, _)| binding)
     }
 
-    /// Whether nothing of ours is on the host, nor on its way there.
+    /// Whether none of our bindings is on the host, or being added.
     pub(super) fn is_clean(&self) -> bool {
         self.is_listed && self.asked.is_empty() && self.ours().next().is_none()
     }
 
-    /// Whether nothing is to be done for `vip` to be as wanted: it is, or what someone else has put there does as well.
+    /// Whether the desired binding of `vip` is present, or another program's binding is sufficient.
     pub(super) fn is_there(&self, vip: Vip, wanted: Wanted<'_>) -> bool {
         let ours = wanted.of(vip, self);
         let index = ours.map(|ours| ours.index);
@@ -288,7 +289,7 @@ impl Facts {
         })
     }
 
-    /// Why `vip` cannot be bound as wanted, if something is known to be in its way.
+    /// The known reason why `vip` cannot be bound as desired.
     pub fn obstacle(&self, vip: Vip, wanted: Wanted<'_>) -> Option<String> {
         match wanted.of(vip, self) {
             None if self.is_listed => Some(format!("there is no interface {:?}", wanted.interface)),
@@ -297,7 +298,7 @@ impl Facts {
         }
     }
 
-    /// The name to show for the interface of a binding: `wanted`, if it is called that among others.
+    /// The displayed name of a binding's interface: `wanted`, if that is one of its names.
     pub fn shown_name(&self, binding: &Binding, wanted: &str) -> String {
         if self.links.index_of(wanted) == Some(binding.index) {
             wanted.to_owned()
@@ -306,7 +307,7 @@ impl Facts {
         }
     }
 
-    /// A binding for people.
+    /// A binding for messages.
     pub fn place(&self, binding: &Binding) -> Place {
         binding.place(self.links.name_of(binding.index))
     }

@@ -1,41 +1,41 @@
-//! What is known of every binding of the host, found by what it carries.
+//! All bindings of the host, by VIP.
 
 use super::binding::{Binding, BindingFact};
 use crate::table::Table;
 use crate::vip::Vip;
 
-/// Bindings and what is known of each. Those of one VIP are found at once, among however many others.
+/// Bindings and their facts. Those of one VIP are found in constant time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bindings(Table<Vip, Vec<(Binding, BindingFact)>>);
 
 impl Bindings {
-    /// Those that carry `vip`, in their order.
+    /// The bindings of `vip`, in their order.
     pub fn of(&self, vip: Vip) -> impl Iterator<Item = (&Binding, &BindingFact)> {
         self.0.get(&vip).into_iter().flatten().map(|(binding, fact)| (binding, fact))
     }
 
-    /// All of them; those of one VIP stand together.
+    /// All bindings; those of one VIP are adjacent.
     pub fn iter(&self) -> impl Iterator<Item = (&Binding, &BindingFact)> {
         self.0.values().flatten().map(|(binding, fact)| (binding, fact))
     }
 
-    /// Every VIP that something carries.
+    /// Every VIP with a binding.
     pub fn vips(&self) -> impl Iterator<Item = Vip> {
         self.0.keys().copied()
     }
 
-    /// What is known of a binding; `None`: it is not there.
+    /// The facts about a binding; `None`: it is not present.
     pub fn get(&self, binding: &Binding) -> Option<&BindingFact> {
         self.of(binding.vip()).find_map(|(known, fact)| (known == binding).then_some(fact))
     }
 
-    /// Notes a binding, and returns what was known of it.
+    /// Adds a binding, and returns its earlier facts.
     pub fn insert(&mut self, binding: Binding, fact: BindingFact) -> Option<BindingFact> {
         let beside = self.0.entry(binding.vip()).or_default();
         match beside.binary_search_by_key(&binding, |(known, _)| *known) {
             Ok(at) => Some(std::mem::replace(&mut beside[at].1, fact)),
             Err(at) => {
-                // Hardly any VIP is carried twice.
+                // Hardly any VIP has two bindings.
                 beside.reserve_exact(1);
                 beside.insert(at, (binding, fact));
                 None
@@ -43,7 +43,7 @@ impl Bindings {
         }
     }
 
-    /// Forgets a binding, and returns what was known of it.
+    /// Removes a binding, and returns its facts.
     pub fn remove(&mut self, binding: &Binding) -> Option<BindingFact> {
         let vip = binding.vip();
         let beside = self.0.get_mut(&vip)?;

@@ -1,4 +1,4 @@
-//! Carries out what was planned: each step becomes an effect, and is noted as under way.
+//! Carries out the plan: each step becomes an effect, and is noted as under way.
 
 use vipcast_bgp::Instant;
 
@@ -10,14 +10,14 @@ use crate::outbox::Outbox;
 use crate::record::What;
 
 impl Engine {
-    /// Plans, and sets in motion whatever can be now; what is under way is not asked for again.
+    /// Plans, and starts every step that is possible now; steps under way are not repeated.
     pub(super) fn plan(&mut self, now: Instant, out: &mut Outbox) {
         let unbind_delay = self.unbind_delay();
         self.acted_at = Some(now);
         loop {
             self.actual.settle(&self.facts, unbind_delay, now);
             let steps = plan(&self.desired, &self.actual, &self.facts, unbind_delay, now);
-            // A withdrawal that nobody has to be told of may be settled at once, and then something is left to do.
+            // A withdrawal without an established peer may be settled at once, and then another step is possible.
             let advertises = steps.iter().any(|step| matches!(step, Step::Advertise(..)));
             out.effects.extend(steps.into_iter().map(|step| self.begin(step)));
             if !advertises || self.facts.told(now) < Some(self.version()) {
@@ -27,7 +27,7 @@ impl Engine {
         self.actual.close(&self.desired, &self.facts);
     }
 
-    /// Says once of an interface that VIPs wait for that it is not there.
+    /// Records once that an interface is missing for VIPs.
     pub(super) fn note_missing_links(&mut self, out: &mut Outbox) {
         let Facts { links, is_listed: true, .. } = &self.facts else { return };
         self.actual.missing_links.retain(|name| links.index_of(name).is_none());

@@ -1,4 +1,4 @@
-//! The fact behind a reason, in words. The log, the records, `explain` and the API all say it with these.
+//! The fact behind a reason, in words, for the log, the records, `explain` and the API.
 
 use vipcast_bgp::Instant;
 
@@ -8,7 +8,7 @@ use crate::vip::Vip;
 use crate::words;
 
 impl Engine {
-    /// Why a VIP is not announced plainly, with the fact behind it; `None` where it is, or is not configured.
+    /// The reason why a VIP is not announced plainly, with the fact behind it; `None` if it is, or is not configured.
     pub fn why(&self, vip: &Vip, now: Instant) -> Option<String> {
         let standing = self.standing.get(vip)?;
         let reason = standing.decision.verdict.reason()?;
@@ -18,7 +18,7 @@ impl Engine {
         })
     }
 
-    /// The fact behind the reason of a VIP's verdict, where the reason alone does not say it.
+    /// The fact behind the reason of a VIP's verdict, if the reason needs one.
     pub(super) fn cause(
         &self,
         vip: &Vip,
@@ -27,7 +27,7 @@ impl Engine {
         now: Instant,
     ) -> Option<String> {
         let facts = &self.facts;
-        #[expect(clippy::wildcard_enum_match_arm, reason = "a reason that says it all has no fact behind it")]
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the other reasons have no fact behind them")]
         match reason {
             Reason::CheckUnknown { check } | Reason::CheckDown { check } => {
                 facts.checks.get(check).map(|fact| fact.outcome.detail.clone())
@@ -52,14 +52,14 @@ impl Engine {
         }
     }
 
-    /// Of the drains that hold for a service the one that ends last.
+    /// The drain of a service that ends last.
     pub fn lasting_drain(&self, service: &ServiceName) -> Option<&Drain> {
         let drains = self.facts.drains.of(service.as_str()).map(|drain| &**drain);
         drains.reduce(|first, second| if second.outlasts(first) { second } else { first })
     }
 }
 
-/// How long until then, in whole seconds.
+/// The time until then, in whole seconds.
 fn left(until: Instant, now: Instant) -> String {
     format!("{} s", until.saturating_duration_since(now).as_secs_f64().ceil())
 }

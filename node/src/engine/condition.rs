@@ -1,4 +1,4 @@
-//! The truth of a service's condition over its checks, with the check to blame.
+//! Evaluates the condition of a service over its checks, and finds the decisive check.
 
 use crate::vip::Vip;
 
@@ -6,20 +6,20 @@ use super::facts::Facts;
 use crate::model::Condition;
 use crate::names::CheckName;
 
-/// What the checks of a service come to, for one VIP.
+/// The health of a service for one VIP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Health {
-    /// It holds.
+    /// The condition holds.
     Passing,
-    /// It holds, but only with a check that is degraded: the first of them.
+    /// The condition holds only with a degraded check: the first of them.
     Degraded(CheckName),
-    /// It does not hold: the first check that is down.
+    /// The condition does not hold: the first check that is down.
     Failing(CheckName),
-    /// Too little is known: the first check that has not settled.
+    /// Not decidable yet: the first check that has not settled.
     Unsettled(CheckName),
 }
 
-/// The health behind `vip`, which matters only where the condition differs by VIP.
+/// The health for `vip`, which matters only if the condition differs by VIP.
 pub(super) fn health(condition: &Condition, vip: Option<&Vip>, facts: &Facts) -> Health {
     let (needed, of) = match condition {
         Condition::Check(check) => return of_check(check, vip, facts),
@@ -55,7 +55,7 @@ pub(super) fn health(condition: &Condition, vip: Option<&Vip>, facts: &Facts) ->
         (true, Some(check), _) => Health::Failing(check),
         (_, _, Some(check)) => Health::Unsettled(check),
         (_, Some(check), None) => Health::Failing(check),
-        // Not reached: fewer parts than needed, which the configuration refuses.
+        // Unreachable: fewer parts than needed, which the configuration refuses.
         (_, None, None) => Health::Passing,
     }
 }

@@ -1,4 +1,4 @@
-//! Somebody keeps taking an address away: a network script, a second tool that believes it to be its own.
+//! An address that another program keeps removing: a network script, or a second tool that manages the address.
 //!
 //! ```text
 //!  lost ─► pause ─► put back, announced at once
@@ -6,29 +6,30 @@
 //!      lost again ─► twice that …                            stays for QUIET ─► over
 //! ```
 //!
-//! A flush goes on until nothing is left: what is put back before it has ended is taken away again. So there is a pause from the
-//! first loss on. The VIP is withdrawn during all of the pauses, so that a router never follows what lasts for a moment. Pure: told of
-//! losses and returns, it says when the address may be put back and when it may be announced.
+//! A flush goes on until no address is left: an address that is put back before its end is removed again. So there is a
+//! pause from the first loss on. The VIP is withdrawn during the pauses, so that routers do not follow momentary
+//! changes. Pure: from losses and returns follows when the address may be put back and when it may be announced.
 
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
 
-/// The first pause. To flush thousands of addresses takes less.
+/// The first pause. A flush of thousands of addresses is shorter.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// An address that stays for so long is no longer contested. More than any pause, so that the pauses cannot make it quiet.
+/// An address that stays for this time is no longer contested. Longer than any pause, so that a pause cannot look like
+/// peace.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// An address that was taken away.
+/// An address that was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contest {
-    /// How often.
+    /// The number of losses.
     pub losses: u32,
-    /// When it was lost last.
+    /// The last loss.
     lost_at: Instant,
-    /// Since when it is back.
+    /// The last return.
     back_since: Option<Instant>,
 }
 
@@ -38,24 +39,24 @@ impl Contest {
         Self { losses: 1, lost_at: now, back_since: None }
     }
 
-    /// It was lost again.
+    /// Notes another loss.
     pub(super) fn lost(&mut self, now: Instant) {
         *self = Self { losses: self.losses.saturating_add(1), ..Self::begin(now) };
     }
 
-    /// It was put back and never seen: whoever takes it is faster than the kernel's word.
+    /// Notes a loss before the kernel reported the address: it was removed at once.
     pub(super) fn hurried(&mut self, now: Instant) {
         if self.put_back_at() <= now {
             self.lost(now);
         }
     }
 
-    /// It is back.
+    /// Notes the return of the address.
     pub(super) fn returned(&mut self, now: Instant) {
         self.back_since.get_or_insert(now);
     }
 
-    /// Whether it was lost more than once, which is no accident.
+    /// Whether it was lost more than once.
     pub fn is_repeated(&self) -> bool {
         self.losses > 1
     }
@@ -70,14 +71,14 @@ impl Contest {
         self.back_since.is_some_and(|since| since + self.trial() <= now)
     }
 
-    /// Whether it has stayed for long enough.
+    /// Whether the address has stayed for [`QUIET`].
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.back_since.is_some_and(|since| since + QUIET.max(2 * self.pause()) <= now)
     }
 
     /// The next time after `after` at which one of these answers changes.
     pub(super) fn deadline(&self, after: Instant) -> Option<Instant> {
-        // Also when it is back: on another interface, or as another thing than it should be.
+        // Also when the address is back: it may be on another interface, or be a route instead.
         let put_back = Some(self.put_back_at());
         let tried = self.back_since.map(|since| since + self.trial());
         let over = self.back_since.map(|since| since + QUIET.max(2 * self.pause()));
@@ -89,7 +90,7 @@ impl Contest {
         doubled.and_then(|factor| FIRST_PAUSE.checked_mul(factor)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
     }
 
-    /// How long it has to stay before it is announced: not at all after the first loss, which is an accident.
+    /// The time that it must stay before it is announced: zero after the first loss, which may be an accident.
     fn trial(&self) -> Duration {
         if self.is_repeated() { 2 * self.pause() } else { Duration::ZERO }
     }

@@ -9,7 +9,7 @@ use super::verdict::{Demotion, Reason, Verdict};
 use crate::model::{OnDegraded, OnDown, Rank, Role, Service};
 use crate::names::ServiceName;
 
-/// What is to become of one VIP.
+/// The decision about one VIP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// Whether and how well it is served.
@@ -26,7 +26,7 @@ pub(super) fn decide<'a>(
     facts: &Facts,
     now: Instant,
 ) -> Vec<(Vip, Decision)> {
-    // What is about to leave does so VIP by VIP: not all of them may have been announced.
+    // A drain or shutdown is decided by VIP: not all of them may have been announced.
     let leaves = facts.shutdown.is_some() || facts.is_drained(name.as_str());
     let alike = !service.checks.differs_by_vip() && !service.recovers() && !leaves;
     let alike = alike && (facts.kept.is_empty() || !vips.clone().any(|vip| facts.kept.contains_key(vip)));
@@ -55,8 +55,8 @@ pub(super) fn decide<'a>(
     vips.map(decision).collect()
 }
 
-/// Why nobody can reach the service at this VIP through this host, whatever its health. One that is never bound has nothing in
-/// its way.
+/// The reason why the VIP is unreachable on this host, independent of the service's health. `None` for a VIP that is
+/// never bound.
 fn obstacle(vip: Vip, service: &Service, facts: &Facts, now: Instant) -> Option<Reason> {
     service.carrier(&vip)?;
     let contest = facts.contests.get(&vip).filter(|contest| contest.is_repeated());
@@ -74,9 +74,9 @@ fn obstacle(vip: Vip, service: &Service, facts: &Facts, now: Instant) -> Option<
     }))
 }
 
-/// The verdict about a VIP, were it bound. A shutdown or a drain wins over the checks of a service, and takes only
-/// away: only what was announced before, and still would be, leaves gracefully. `vip` matters only where VIPs of the service
-/// may differ.
+/// The verdict about a bound VIP. A shutdown or a drain wins over the checks of a service, and never adds a route: only
+/// a VIP that was announced before, and still would be, is drained gracefully. `vip` matters only if the VIPs of the
+/// service differ.
 fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Facts, now: Instant) -> Verdict {
     let leaving = vip.and_then(|vip| facts.leaving.get(vip));
     let graceful = match (facts.shutdown, facts.is_drained(name.as_str()), leaving) {
@@ -121,7 +121,7 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Fact
     }
     match (graceful, worst) {
         (None, None) => Verdict::Announce,
-        // What was withheld, or has lost its address, does not come back.
+        // A VIP that was withheld, or has lost its address, does not come back.
         (Some((leaving, _)), _)
             if leaving.out || vip.is_none_or(|vip| obstacle(*vip, service, facts, now).is_some()) =>
         {

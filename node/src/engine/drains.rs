@@ -7,17 +7,19 @@
 //!                                                                         undrain, or its end ◄───┘
 //! ```
 //!
-//! **A drain never adds a route and never improves one.** [`Leaving`] has the VIPs that were announced when it began, and only
-//! as long as they have been announced without a gap. A VIP that recovers meanwhile stays withheld. A shutdown does the same.
+//! **A drain never adds a route and never improves one.** [`Leaving`] has the VIPs that were announced when the drain
+//! began and were announced without a gap since. A VIP that recovers during the drain stays withheld. A shutdown does
+//! the same.
 //!
-//! **Of two drains the one that ends later holds**, so that nobody shortens a colleague's by accident; see [`Drains::add`].
+//! **Of two drains the later end counts**, so that no operator shortens a colleague's drain by accident; see
+//! [`Drains::add`].
 //!
-//! **A drain of everything is a record of its own**, so it holds for services that come with a later reload. A drain of a
-//! service that is not configured waits for it: drop-ins come and go.
+//! **A drain of everything is stored as such**, so it includes services of a later reload. A drain of a service that is
+//! not configured waits for it: drop-ins come and go.
 //!
-//! **Its end** is a time of the monotonic clock, which nobody sets. A reboot leaves only the wall clock, which may be wrong
-//! until NTP has set it: it is looked at again whenever it is set ([`Drains::set_wall`]), and no drain outlasts its own
-//! length ([`Ends::at_most`]).
+//! **The end of a drain** is a time of the monotonic clock, which cannot be set. After a reboot only the wall clock is
+//! left, which may be wrong until NTP has set it: the end is computed again whenever the clock is set
+//! ([`Drains::set_wall`]), and no drain outlasts its own length ([`Ends::at_most`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -37,54 +39,51 @@ use crate::names::ServiceName;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// Drains of services that are not configured, at most. The oldest go first.
+/// The most drains of services that are not configured. The oldest are dropped first.
 const WAITING: usize = 1000;
 
 /// An operator's drain. Survives a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drain {
-    /// Who asked for it, and why.
+    /// The operator and the reason.
     pub order: Order,
-    /// When, on the wall clock.
+    /// The begin, on the wall clock.
     pub since: Timestamp,
-    /// When it ends by itself; `None`: until it is lifted.
+    /// The end; `None`: until it is lifted.
     pub ends: Option<Ends>,
 }
 
-/// Who asked for something, and why.
+/// The operator behind a command, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Order {
-    /// Who.
     pub by: String,
-    /// Why.
     pub reason: Option<String>,
 }
 
-/// When a drain ends by itself.
+/// The end of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Ends {
     /// On the wall clock.
     pub wall: Timestamp,
     /// On the monotonic clock.
     pub at: Instant,
-    /// For a drain of before a reboot: the wall clock decides, but it ends then at the latest.
+    /// The latest end of a drain from before a reboot, which otherwise ends by the wall clock.
     pub at_most: Option<Instant>,
 }
 
-/// What is drained.
+/// The scope of a drain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Every service, those that come later included.
+    /// Every service, including those that are added later.
     Everything,
-    /// One.
+    /// One service.
     Service(ServiceName),
 }
 
 /// A drain of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Everything {
-    /// It.
     pub drain: Arc<Drain>,
     /// Services that were put back into traffic one by one.
     pub except: BTreeSet<ServiceName>,
@@ -104,9 +103,9 @@ pub struct Drains {
 pub struct Leaving {
     /// When it is withdrawn.
     pub until: Instant,
-    /// The worst that it was meanwhile: it does not become better again.
+    /// The worst rank since then: it does not become better again.
     pub(super) rank: Option<Rank>,
-    /// It was withheld meanwhile: it does not come back.
+    /// Whether it was withheld since then: it does not come back.
     pub(super) out: bool,
 }
 
@@ -131,18 +130,18 @@ impl Drain {
 }
 
 impl Drains {
-    /// Whether there is none.
+    /// Whether there is no drain.
     pub fn is_empty(&self) -> bool {
         self.everything.is_none() && self.services.is_empty()
     }
 
-    /// The drains that hold for a service: its own, and that of everything.
+    /// The drains of a service: its own, and that of everything.
     pub fn of(&self, service: &str) -> impl Iterator<Item = &Arc<Drain>> {
         let everything = self.everything.iter().filter(|everything| !everything.except.contains(service));
         self.services.get(service).into_iter().chain(everything.map(|everything| &everything.drain))
     }
 
-    /// The drain of exactly this.
+    /// The drain with exactly this scope.
     pub fn get(&self, scope: &Scope) -> Option<&Arc<Drain>> {
         match scope {
             Scope::Everything => self.everything.as_ref().map(|everything| &everything.drain),
@@ -150,8 +149,9 @@ impl Drains {
         }
     }
 
-    /// Adds a drain. One that would end no later than the one in force changes nothing, unless it is to `replace` it: nobody
-    /// shortens a colleague's drain unasked. A drain of everything always holds for services that had been taken out of it.
+    /// Adds a drain. A drain that ends no later than the one in force changes nothing, except with `replace`: no
+    /// operator shortens a colleague's drain by accident. A drain of everything always includes services that were
+    /// excepted before.
     pub fn add(&mut self, scope: &Scope, drain: &Drain, replace: bool) -> bool {
         let holds = self.get(scope).filter(|earlier| !replace && !drain.outlasts(earlier)).cloned();
         let is_new = holds.is_none();
@@ -168,7 +168,7 @@ impl Drains {
         }
     }
 
-    /// Lifts every drain that holds for this, and says whether there was any.
+    /// Lifts every drain of this scope, and returns whether there was any.
     pub fn lift(&mut self, scope: &Scope) -> bool {
         match scope {
             Scope::Everything => {
@@ -184,7 +184,7 @@ impl Drains {
         }
     }
 
-    /// Lifts what has ended at `now`, and says which.
+    /// Lifts the drains that have ended at `now`, and returns them.
     fn lift_ended(&mut self, now: Instant) -> Vec<(Scope, Arc<Drain>)> {
         let over = |drain: &Drain| drain.ends.is_some_and(|ends| ends.at <= now);
         let ended = self.services.extract_if(.., |_, drain| over(drain));
@@ -194,8 +194,8 @@ impl Drains {
         ended
     }
 
-    /// The wall clock was set to `wall`. Times of this boot move with it; a drain of before the boot ends when the clock says
-    /// so.
+    /// The wall clock was set to `wall`. The wall times of drains of this boot move with it; a drain from before the
+    /// boot ends by the wall clock.
     fn set_wall(&mut self, wall: Timestamp, now: Instant) {
         let everything = self.everything.iter_mut().map(|everything| &mut everything.drain);
         for drain in self.services.values_mut().chain(everything) {
@@ -216,14 +216,14 @@ impl Drains {
         }
     }
 
-    /// When the next one ends by itself.
+    /// The next end of a drain.
     fn deadline(&self) -> Option<Instant> {
         let everything = self.everything.iter().map(|everything| &everything.drain);
         let drains = self.services.values().chain(everything);
         drains.filter_map(|drain| drain.ends.map(|ends| ends.at)).min()
     }
 
-    /// Whether any ends by itself.
+    /// Whether any drain has an end.
     pub fn any_ends(&self) -> bool {
         self.deadline().is_some()
     }
@@ -238,7 +238,7 @@ impl Drains {
 }
 
 impl Ends {
-    /// What the wall clock, which says `wall` at `now`, makes of it.
+    /// The end by the wall clock, which is `wall` at `now`.
     pub fn wall_at(&self, wall: Timestamp, now: Instant) -> Instant {
         let left = Duration::try_from(self.wall.duration_since(wall)).unwrap_or_default();
         now.checked_add(left).unwrap_or(now)
@@ -261,7 +261,7 @@ impl Engine {
         now: Instant,
         out: &mut Outbox,
     ) -> Touched {
-        // One that waits for its service is as good as any other; a name that nobody knows is none.
+        // A drain may wait for its service, but only one with a valid name.
         if let Scope::Service(service) = &scope
             && !self.config.services.contains_key(service)
             && !self.facts.drains.services.contains_key(service)
@@ -293,7 +293,7 @@ impl Engine {
         Self::touched_by(scope)
     }
 
-    /// Notes which of the services' VIPs are announced now: those alone may be for a little longer.
+    /// Notes the VIPs of these services that are announced now: only those stay announced for the drain time.
     pub(super) fn leave(&mut self, services: impl Fn(&ServiceName) -> bool, until: Instant) {
         for (vip, standing) in &self.standing {
             if standing.decision.verdict.is_announced() && services(&standing.service) {
@@ -303,7 +303,7 @@ impl Engine {
         }
     }
 
-    /// Keeps [`Leaving`] in line with what was decided about a VIP.
+    /// Updates [`Leaving`] after a decision about a VIP.
     pub(super) fn note_leaving(&mut self, vip: &Vip, service: &str, decision: &Decision, now: Instant) {
         let Some(leaving) = self.facts.leaving.get_mut(vip) else { return };
         leaving.rank = leaving.rank.max(decision.verdict.rank());
@@ -316,7 +316,7 @@ impl Engine {
         }
     }
 
-    /// Lifts what is over at `now`, and withdraws what has been announced for long enough since its drain began.
+    /// Lifts drains that have ended at `now`, and withdraws VIPs whose drain time is over.
     pub(super) fn fold_drain_time(&mut self, now: Instant, out: &mut Outbox) -> Touched {
         let standing = &self.standing;
         let over = self.facts.leaving.iter().filter(|(_, leaving)| leaving.until <= now);
@@ -339,7 +339,8 @@ impl Engine {
         self.fold_drain_time(now, out)
     }
 
-    /// Says which drains wait for their service after a reload, and which have found it; forgets what is too many.
+    /// Records, after a reload, the drains that wait for their service and those that have found it; drops surplus
+    /// ones.
     pub(super) fn follow_drains(&mut self, before: &Config, out: &mut Outbox) {
         let drains = &self.facts.drains;
         for service in drains.services.keys() {
@@ -361,7 +362,7 @@ impl Engine {
         }
     }
 
-    /// When a drain ends, or a drained VIP is withdrawn.
+    /// The next end of a drain or withdrawal of a drained VIP.
     pub(super) fn drain_deadline(&self) -> Option<Instant> {
         let leaving = self.facts.leaving.values().map(|leaving| leaving.until);
         let leaving = leaving.filter(|_| self.facts.shutdown.is_none() || !self.facts.drains.is_empty());
@@ -372,7 +373,7 @@ impl Engine {
             .min()
     }
 
-    /// Has the drains saved, when they are not what was saved last.
+    /// Saves the drains if they have changed.
     pub(super) fn save_drains(&mut self, out: &mut Outbox) {
         if !Arc::ptr_eq(&self.saved_drains, &self.facts.drains) && self.saved_drains != self.facts.drains {
             out.push(Effect::SaveDrains(Arc::clone(&self.facts.drains)));

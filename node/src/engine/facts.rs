@@ -1,4 +1,4 @@
-//! What we know. Plain data, changed only by folding an [`Event`] into it; `explain` prints it.
+//! The facts. Plain data, changed only by folding an [`Event`] into it; `explain` prints it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,102 +24,101 @@ use crate::names::{CheckName, PeerName, ServiceName};
 use crate::table::Table;
 use crate::vip::Vip;
 
-/// Something happened.
+/// An event of the engine.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// The configuration to follow from now on; the first one is given to [`Engine::new`](super::Engine::new).
+    /// A new configuration; the first one is given to [`Engine::new`](super::Engine::new).
     Reload(Arc<Config>),
     /// A probe has ended.
     Check(CheckReport),
-    /// A probe of a check, as it is defined here, waits for its turn.
+    /// A probe of a check with this definition waits for a permit.
     CheckWaits(CheckName, Arc<Check>),
-    /// Every interface of the host and what is bound there; at start, and whenever changes were missed.
+    /// All interfaces and bindings of the host; at start, and whenever changes were missed.
     Listed(Listing),
-    /// An interface appeared or changed (`Some`), or is gone.
+    /// An interface was added or has changed (`Some`), or is gone.
     Link(u32, Option<Link>),
-    /// An address or a local route appeared, or something about it changed.
+    /// An address or a local route was added or has changed.
     Added(Binding, BindingFact),
-    /// It is gone.
+    /// An address or a local route is gone.
     Removed(Binding),
-    /// The kernel has answered [`Asked`], or will not. It closes the question and says nothing about what
-    /// is on the host now; an error is in words.
+    /// The kernel has answered [`Asked`], or will not. This ends the request, and is no fact about the host; an error
+    /// is in words.
     Answered(Binding, Result<(), String>),
     /// A session reached Established.
     PeerUp(PeerName),
     /// A session, or an attempt, ended.
     PeerDown(PeerName),
-    /// Peers go by other names: from the old one to the new one. Their sessions go on.
+    /// Peers were renamed: the old names with the new ones. Their sessions go on.
     PeersRenamed(BTreeMap<PeerName, PeerName>),
     /// The peer's TCP has acknowledged all UPDATEs of this version.
     PeerSynced(PeerName, Version),
-    /// What the session with this peer cannot carry of what is announced, all of it.
+    /// All announced routes that the session with this peer cannot carry.
     PeerWithholds(PeerName, PrefixMap<Withheld>),
     /// An operator drains something.
     Drain {
-        /// What.
         scope: Scope,
-        /// By whom, why and for how long.
+        /// The operator, the reason and the length.
         drain: Drain,
-        /// Also where that shortens the drain in force.
+        /// Whether it may shorten the drain in force.
         replace: bool,
     },
     /// An operator lifts drains.
     Undrain(Scope, Order),
     /// A state directory that was not read at the start has answered, or there is another one under its path.
     Late(Box<Left>),
-    /// The wall clock was set, and is this now.
+    /// The wall clock was set to this time.
     WallClock(jiff::Timestamp),
     /// An operator lets a service that was down take over again.
     Promote(ServiceName, Order),
-    /// SIGTERM. The second one is in a hurry.
+    /// SIGTERM. The second one shortens the waits.
     Shutdown,
-    /// Every peer was stopped and its connection is closed.
+    /// All peers are stopped and their connections closed.
     PeersStopped,
     /// The deadline has passed.
     Tick,
 }
 
-/// What is known of a check.
+/// The facts about a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckFact {
     /// Its state.
     pub state: HealthState,
-    /// Since when.
+    /// When it entered that state.
     pub since: Instant,
-    /// Which limit makes it degraded, in words.
+    /// The limit that makes it degraded, in words.
     pub degraded: Option<String>,
-    /// Until when it cannot come up, because it went down too often.
+    /// The end of a hold-down.
     pub held_until: Option<Instant>,
     /// The last result.
     pub outcome: Outcome,
-    /// When that came.
+    /// The time of that result.
     pub at: Instant,
 }
 
-/// What is known of a peer, as far as decisions need it.
+/// The facts about a peer that decisions need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerFact {
     /// Whether the session is up.
     pub established: bool,
     /// The last version that the peer's TCP has acknowledged in full.
     pub synced: Option<Version>,
-    /// VIPs that the session cannot carry, and why.
+    /// VIPs that the session cannot carry, with the reason.
     pub withheld: PrefixMap<Withheld>,
-    /// It may keep routes of ours until then (graceful restart), unless it is told everything before.
+    /// It may keep our routes until then (graceful restart), unless it gets the whole set before.
     pub keeps_until: Option<Instant>,
-    /// The longest time to keep routes that a configuration before this one asked of it. A session is told by its end which
-    /// configuration it began with no more, and a reload may come between an end and the news of it.
+    /// The longest restart time that an earlier configuration asked of it. The event of a session's end does not have
+    /// the configuration that the session began with, and a reload may come between the end and the event.
     pub(super) asked_before: Option<Duration>,
 }
 
 impl PeerFact {
-    /// Whether it may have routes of a session that has ended, and has not been told anything since.
+    /// Whether it may have routes of an ended session, without an update since.
     pub(super) fn keeps(&self, now: Instant) -> bool {
         self.keeps_until.is_some_and(|until| until > now)
     }
 }
 
-/// How far the shutdown has come. Each phase waits for its own condition; drawn in `engine::shutdown`.
+/// The phase of the shutdown. Each phase waits for its own condition; drawn in `engine::shutdown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shutdown {
@@ -128,12 +127,12 @@ pub enum Shutdown {
         /// End of the phase.
         until: Instant,
     },
-    /// Withdrawn; waits until every established peer was told, at most until then.
+    /// Withdrawn; waits until every established peer has acknowledged it, at most until then.
     Withdrawing {
         /// End of patience.
         until: Instant,
     },
-    /// Every peer was told; the addresses stay a little longer.
+    /// Every peer has acknowledged the withdrawal; the addresses stay a little longer.
     Settling {
         /// End of the phase.
         until: Instant,
@@ -153,7 +152,7 @@ pub enum Shutdown {
 }
 
 impl Shutdown {
-    /// One word for people.
+    /// One word for messages.
     pub fn word(self) -> &'static str {
         match self {
             Self::Draining { .. } => "draining",
@@ -166,14 +165,14 @@ impl Shutdown {
     }
 }
 
-/// Everything we know.
+/// All facts.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// Checks that have reported.
     pub checks: Table<CheckName, CheckFact>,
-    /// Checks that a reload has brought or changed, and when they have settled at the latest.
+    /// Checks that a reload has added or changed, with the latest time for them to settle.
     pub pending: BTreeMap<CheckName, Instant>,
-    /// VIPs that keep what they had until such checks have settled.
+    /// VIPs that keep their health until such checks have settled.
     pub kept: BTreeMap<Vip, Kept>,
     /// Configured peers.
     pub peers: BTreeMap<PeerName, PeerFact>,
@@ -181,21 +180,21 @@ pub struct Facts {
     pub links: Links,
     /// Addresses and local routes on the host.
     pub bindings: Bindings,
-    /// Whether the two were ever filled; before that nothing may be concluded from their emptiness.
+    /// Whether `links` and `bindings` were ever filled; before that, an empty map means nothing.
     pub is_listed: bool,
-    /// What the kernel was asked to do and has not answered yet.
+    /// Requests that the kernel has not answered yet.
     pub asked: BTreeMap<Binding, Asked>,
-    /// What could not be bound or unbound, why, and when it is tried again.
+    /// Failed requests, with the error and the time of the next attempt.
     pub binding_errors: BTreeMap<Binding, (String, Instant)>,
-    /// VIPs whose binding was taken away a short time ago.
+    /// VIPs whose binding was removed by another program a short time ago.
     pub contests: BTreeMap<Vip, Contest>,
     /// Operators' drains.
     pub drains: Arc<Drains>,
     /// VIPs that are announced until their drain, or the shutdown, withdraws them.
     pub leaving: BTreeMap<Vip, Leaving>,
-    /// VIPs whose service is, or was, down, as far as that matters.
+    /// VIPs whose service is, or was, down, if it has `warm_up` or `preempt`.
     pub recovering: BTreeMap<Vip, Recovery>,
-    /// Set until everything is decided after a restart that routers wait for.
+    /// Set after a restart that routers wait for, until every VIP is decided.
     pub restart: Option<Restart>,
     /// Set once a shutdown has begun.
     pub shutdown: Option<Shutdown>,
@@ -208,20 +207,20 @@ pub struct Facts {
 /// A request that the kernel has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// To put it on the host.
+    /// To add the binding.
     Bind,
-    /// To take it off: it may be gone any moment, so nothing is announced that rests on it.
+    /// To remove the binding: it may be gone at any moment, so no VIP is announced on it.
     Unbind,
 }
 
 impl Facts {
-    /// Whether the TCP of every established peer has acknowledged `version` or a later one, and none keeps routes of an earlier session. In a
-    /// hurry those are not waited for.
+    /// Whether the TCP of every established peer has acknowledged `version` or a later one, and no peer keeps routes of
+    /// an earlier session. In a hurry the latter is ignored.
     pub(super) fn all_told(&self, version: Version, now: Instant) -> bool {
         self.told(now).is_some_and(|told| told >= version)
     }
 
-    /// The last version that every established peer has acknowledged, if nobody keeps routes of an earlier session.
+    /// The last version that every established peer has acknowledged, if no peer keeps routes of an earlier session.
     pub(super) fn told(&self, now: Instant) -> Option<Version> {
         let established = self.peers.values().filter(|peer| peer.established);
         let told = established.map(|peer| peer.synced).min().unwrap_or(Some(Version(u64::MAX)));
@@ -233,8 +232,8 @@ impl Facts {
         !self.hurry && self.peers.values().any(|peer| peer.keeps(now))
     }
 
-    /// Forgets what a new configuration no longer names; a peer only once its session is closed, because until then it
-    /// has our routes.
+    /// Drops facts about objects that a new configuration no longer has; a peer only when its session is closed,
+    /// because until then it has our routes.
     pub(super) fn retain(&mut self, config: &Config) {
         self.checks.retain(|check, _| config.checks.contains_key(check));
         self.peers.retain(|peer, fact| {

@@ -1,4 +1,4 @@
-//! Events into facts: what each changes, what has to be saved or written down with it, and what it may change further on.
+//! Folds events into facts: the changed facts, the state to save, the records, and the touched services.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::record::What;
 use crate::table::Table;
 use crate::vip::Vip;
 
-/// What an event may change.
+/// The decisions and plans that an event may change.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Touched {
-    /// Nothing that a decision or a plan rests on.
+    /// No decision and no plan.
     Nothing,
-    /// The plan, and the decisions about these services, and about these VIPs alone.
+    /// The plan, the decisions about these services, and those about these single VIPs.
     These(BTreeSet<ServiceName>, BTreeSet<Vip>),
     /// Everything.
     All,
@@ -34,7 +34,7 @@ impl Touched {
         Self::These(names, BTreeSet::new())
     }
 
-    /// The plan, and the decision about this VIP, if it is one.
+    /// The plan, and the decision about this VIP, if it is configured.
     pub(super) fn vip(vip: Vip) -> Self {
         Self::These(BTreeSet::new(), [vip].into())
     }
@@ -53,7 +53,7 @@ impl Touched {
 }
 
 impl Engine {
-    /// Changes the facts, and says which services they touch.
+    /// Changes the facts, and returns the touched services.
     pub(super) fn fold(&mut self, event: Event, now: Instant, out: &mut Outbox) -> Touched {
         match event {
             Event::Reload(config) => self.fold_config(config, now, out),
@@ -69,7 +69,7 @@ impl Engine {
                 *fact = PeerFact { established: true, keeps_until, asked_before, ..PeerFact::default() };
             }),
             Event::PeersRenamed(renamed) => {
-                // All at once: two may have changed places.
+                // All at once: two peers may have swapped their names.
                 let facts: Vec<_> = renamed
                     .into_iter()
                     .filter_map(|(from, to)| Some((to, self.facts.peers.remove(&from)?)))
@@ -82,7 +82,7 @@ impl Engine {
                 let asked = self.config.peers.get(&peer).and_then(Peer::keeps_routes);
                 let (nothing, version) = (self.actual.advertised.routes.is_empty(), self.version());
                 let touched = self.fold_peer(peer.clone(), |fact| {
-                    // Whoever was told that there is nothing keeps nothing.
+                    // A peer that has the empty set keeps no route.
                     let told = fact.keeps_until.is_none() && nothing && fact.synced >= Some(version);
                     let asked_before = fact.asked_before;
                     let keeps_until = if fact.established && !told {
@@ -92,7 +92,8 @@ impl Engine {
                     };
                     *fact = PeerFact { keeps_until, asked_before, ..PeerFact::default() };
                 });
-                // One that is no longer configured is forgotten, unless it may keep what it has: our goodbye may be lost.
+                // A peer that is no longer configured is dropped, unless it may keep our routes: the NOTIFICATION may
+                // be lost.
                 let keeps = self.facts.peers.get(&peer).is_some_and(|fact| fact.keeps_until.is_some());
                 if !keeps && !self.config.peers.contains_key(&peer) {
                     self.facts.peers.remove(&peer);
@@ -126,13 +127,13 @@ impl Engine {
                 Touched::PLAN
             }
             Event::Promote(service, order) => self.fold_promotion(service, order, out),
-            // It has no more to say than the time.
+            // A Tick carries only the time.
             Event::Tick => Touched::Nothing,
         }
     }
 
     fn fold_config(&mut self, config: Arc<Config>, now: Instant, out: &mut Outbox) -> Touched {
-        // It would start the peers again that are being stopped.
+        // A reload would start peers that are being stopped.
         if self.facts.shutdown.is_some() {
             return Touched::Nothing;
         }
@@ -152,7 +153,7 @@ impl Engine {
                 fact.asked_before = fact.asked_before.max(Some(asked));
             }
         }
-        // Whoever reloads may have mended what went wrong.
+        // The operator may have fixed the cause of the errors.
         self.facts.binding_errors.clear();
         self.users = users(&self.config);
         self.follow_new_rules(now);
@@ -178,7 +179,7 @@ impl Engine {
         let reported = state;
         let before = self.facts.checks.get(&check);
         if let (HealthState::Unknown, Some(settled)) = (state, before) {
-            // Its definition has changed: until the new one settles, the old answer is the best there is.
+            // The definition has changed: until the new check settles, the old state is the best one.
             (state, since) = (settled.state, settled.since);
             (degraded, held_until) = (settled.degraded.clone(), settled.held_until);
         }
@@ -211,9 +212,9 @@ impl Engine {
         if *fact == before { Touched::Nothing } else { Touched::PLAN }
     }
 
-    /// What time alone changes.
+    /// The changes by time alone.
     pub(super) fn fold_time(&mut self, now: Instant, out: &mut Outbox) -> Touched {
-        // A shutdown remembers who kept something: what forwards the packets of a router takes a moment longer.
+        // A shutdown keeps the peers that kept routes: a router's forwarding plane takes a moment longer.
         if self.facts.shutdown.is_none() {
             for peer in self.facts.peers.values_mut() {
                 peer.keeps_until = peer.keeps_until.filter(|until| *until > now);
@@ -229,7 +230,7 @@ impl Engine {
     }
 }
 
-/// Which services each check decides about.
+/// The services that depend on each check.
 pub(super) fn users(config: &Config) -> Table<CheckName, BTreeSet<ServiceName>> {
     let mut users = Table::<CheckName, BTreeSet<ServiceName>>::default();
     for (name, service) in &config.services {

@@ -1,14 +1,15 @@
-//! A reload that changes checks does not change verdicts: until a new check has settled, the service keeps what it had.
+//! A reload that changes checks does not change verdicts: until a new check has settled, the service keeps its earlier
+//! health.
 //!
 //! ```text
 //!  reload: check b is new ─► Kept { health before, [b] } ─► b settles, or its time is over (then it is down) ─► b counts
 //!                                                       └► another check of the service goes down: nothing is kept
 //! ```
 //!
-//! The time of a check does not run while its probe waits for its turn: with hundreds of programs and a few slots that may be
-//! minutes, and says nothing about the service.
+//! The time of a check does not run while its probe waits for a permit: with hundreds of programs and a few permits
+//! that may take minutes, and is not the fault of the service.
 //!
-//! What is new to a service that nothing was known of, as at a start, is withheld until it is known.
+//! A service without an earlier health, as at a start, is withheld until its checks have settled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,19 +26,19 @@ use crate::names::{CheckName, ServiceName};
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// Beside the time that its results need: a loaded host, and the spread of first probes.
+/// Added to the time that the results need, for a loaded host and the spread of first probes.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// What a VIP keeps over a reload.
+/// The health that a VIP keeps over a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// What the conditions came to before.
+    /// The health before the reload.
     pub(super) was: Was,
-    /// Checks that have not settled since, and stand for that.
+    /// Checks that have not settled since, and count as that health.
     pub checks: BTreeSet<CheckName>,
 }
 
-/// What the condition of a service came to.
+/// The earlier health of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Was {
     Passing,
@@ -55,7 +56,7 @@ impl Was {
         }
     }
 
-    /// What an unsettled check stands for.
+    /// The health that an unsettled check counts as.
     fn health(self, check: &CheckName) -> Health {
         match self {
             Self::Passing => Health::Passing,
@@ -66,7 +67,7 @@ impl Was {
 }
 
 impl Facts {
-    /// What a check that has not settled stands for.
+    /// The health that a check counts as until it has settled.
     pub(super) fn kept(&self, check: &CheckName, vip: Option<&Vip>) -> Option<Health> {
         let kept = self.kept.get(vip?).filter(|kept| kept.checks.contains(check))?;
         Some(kept.was.health(check))
@@ -77,7 +78,7 @@ impl Facts {
     }
 }
 
-/// What every VIP has before a reload.
+/// The health of every VIP before a reload.
 pub(super) fn before(config: &Config, facts: &Facts) -> BTreeMap<Vip, Was> {
     let of = |vip: &Vip, health: &Health| Was::of(health).map(|was| (*vip, was));
     let each = config.services.values().flat_map(|service| {
@@ -86,13 +87,13 @@ pub(super) fn before(config: &Config, facts: &Facts) -> BTreeMap<Vip, Was> {
     each.collect()
 }
 
-/// The time within which a check has settled, unless it never gives the same result often enough.
+/// The time within which a check settles, unless its results alternate.
 fn time_to_settle(check: &Check) -> Duration {
     (check.interval + check.timeout).saturating_mul(check.rise.max(check.fall).get()).saturating_add(MARGIN)
 }
 
 impl Engine {
-    /// Keeps verdicts over a reload from the configuration `old`, where `was` is what every VIP had.
+    /// Keeps verdicts over a reload from the configuration `old`; `was` is the earlier health of every VIP.
     pub(super) fn keep(&mut self, old: &Config, was: &BTreeMap<Vip, Was>, now: Instant) {
         let config = std::sync::Arc::clone(&self.config);
         // A check with a new name and the same definition is the same check.
@@ -108,7 +109,7 @@ impl Engine {
         facts
             .pending
             .retain(|check, _| config.checks.get(check).is_some_and(|is| old.checks.get(check) == Some(is)));
-        // An answer of an earlier definition, or under an earlier name, holds for a while, too.
+        // A state of an earlier definition, or under an earlier name, also counts for a while.
         for (name, check) in config.checks.iter().filter(|(name, check)| old.checks.get(*name) != Some(check))
         {
             if facts.is_settled(name) {
@@ -131,7 +132,7 @@ impl Engine {
         }
     }
 
-    /// A check has settled, and counts; `fails`: it was not down before.
+    /// A check has settled, and counts from now on; `fails`: it went down.
     pub(super) fn settled(&mut self, check: &CheckName, fails: bool) {
         self.facts.pending.remove(check);
         if self.facts.kept.is_empty() {
@@ -143,7 +144,7 @@ impl Engine {
             for vip in &service.vips {
                 let Some(kept) = self.facts.kept.get_mut(vip) else { continue };
                 kept.checks.remove(check);
-                // Something real has failed: what is not known is no reason any more to go on as before.
+                // A real failure: unsettled checks no longer keep the earlier health.
                 let fails =
                     fails && kept.was != Was::Failing && service.checks.checks(Some(vip)).contains(&check);
                 if kept.checks.is_empty() || fails {
@@ -153,9 +154,9 @@ impl Engine {
         }
     }
 
-    /// A check whose probe waits for its turn has as much time from now on as one that has just come.
+    /// Gives a check whose probe waits for a permit the whole time again.
     pub(super) fn fold_waits(&mut self, check: &CheckName, definition: &Check, now: Instant) -> Touched {
-        // A late word of a check that a reload has removed or changed.
+        // A late report of a check that a reload has removed or changed.
         let is_this = self.config.checks.get(check).is_some_and(|check| **check == *definition);
         if let Some(until) = self.facts.pending.get_mut(check).filter(|_| is_this) {
             *until = (*until).max(now + time_to_settle(definition));
@@ -169,7 +170,7 @@ impl Engine {
         let due: Vec<CheckName> = due.map(|(check, _)| check).collect();
         let mut touched = Touched::Nothing;
         for check in due {
-            let detail = "it has not settled since the reload, whatever it said".to_owned();
+            let detail = "it has not settled since the reload".to_owned();
             let outcome = Outcome { passed: false, detail: detail.clone(), took: Duration::ZERO };
             let state = HealthState::Down;
             let fact = CheckFact { state, since: now, degraded: None, held_until: None, outcome, at: now };

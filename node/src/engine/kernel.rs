@@ -1,7 +1,7 @@
-//! What the kernel says of interfaces, addresses and local routes, folded into facts.
+//! Folds the kernel's events about interfaces, addresses and local routes into facts.
 //!
-//! Only its notifications and listings state facts, in its order. An answer to a request of ours closes the question and no
-//! more: whatever has happened since is told before or after it.
+//! Only notifications and listings are facts, in the kernel's order. The answer to our request only ends the request: a
+//! notification about the change comes before or after it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::names::ServiceName;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// Pause before what could not be bound or unbound is tried again.
+/// The pause before a failed request is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -55,7 +55,7 @@ impl Engine {
         Touched::All
     }
 
-    /// An interface has changed: that matters to what is on it, and to what belongs on an interface of its names.
+    /// Folds a change of an interface, which affects its bindings, and VIPs that belong on an interface of its names.
     pub(super) fn fold_link(&mut self, index: u32, link: Option<Link>) -> Touched {
         let before = match link.clone() {
             Some(link) => self.facts.links.insert(index, link),
@@ -88,7 +88,7 @@ impl Engine {
             return Touched::Nothing;
         }
         match self.vip_of(&binding) {
-            // Someone else's business.
+            // The interface has no binding of ours.
             touched if touched == Touched::PLAN && fact.owner == Owner::Other && !mended => Touched::Nothing,
             touched => touched,
         }
@@ -116,12 +116,12 @@ impl Engine {
         match (asked, result) {
             (None, _) => return Touched::Nothing,
             (Some(Asked::Bind), Ok(())) if !is_held => {
-                // It was there, and is gone again, and that it went was told already: one who is as fast as that is not
-                // raced. Or it is there, and the kernel says so in a moment.
+                // The binding was added, and its removal is already reported: another program removes it at once, so do
+                // not race it. Or it is present, and the kernel reports it in a moment.
                 let contest = self.facts.contests.entry(binding.vip());
                 contest.and_modify(|contest| contest.hurried(now)).or_insert_with(|| Contest::begin(now));
             }
-            // Someone else was faster: it is there, and that was all we wanted.
+            // Another program was faster: the binding is present, which is enough.
             (Some(Asked::Bind), Err(_)) if is_held => {}
             (Some(Asked::Unbind), Err(_)) if !is_held => {}
             (Some(Asked::Bind | Asked::Unbind), Ok(())) => {}
@@ -137,7 +137,7 @@ impl Engine {
         self.vip_of(&binding)
     }
 
-    /// Ends the contests that are over, and says whose VIPs may be another thing now.
+    /// Ends contests after their quiet time, and returns the touched services.
     pub(super) fn fold_contest_time(&mut self, now: Instant, out: &mut Outbox) -> BTreeSet<ServiceName> {
         let over: Vec<(Vip, Contest)> =
             self.facts.contests.extract_if(.., |_, contest| contest.is_over(now)).collect();
@@ -154,7 +154,7 @@ impl Engine {
         over.iter().map(|(vip, _)| vip).chain(due).filter_map(|vip| self.service_of(vip)).collect()
     }
 
-    /// Notes that a binding is gone. One of ours that nobody of us has asked for was taken away.
+    /// Notes that a binding is gone. If it was ours and we did not remove it, another program did.
     fn note_loss(
         &mut self,
         binding: Binding,
@@ -186,7 +186,7 @@ impl Engine {
         }
     }
 
-    /// The VIP, which is looked at again, and of its service nothing else.
+    /// Touches only the VIP of a binding.
     fn vip_of(&mut self, binding: &Binding) -> Touched {
         let vip = binding.vip();
         self.actual.reopen([vip]);

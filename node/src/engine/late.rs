@@ -1,15 +1,14 @@
-//! A state directory that answers after the start, or is mounted then: what it says is merged with what has happened
-//! meanwhile.
+//! Merges a state directory that answers after the start, or is mounted then, with the commands since the start.
 //!
 //! ```text
-//!  start ─► Meanwhile: what operators lift, replace and promote is remembered ─► Event::Late ─► merged
+//!  start ─► Meanwhile: keeps what operators lift, replace and promote ─► Event::Late ─► merged
 //! ```
 //!
-//! **What an operator has said meanwhile holds**: a drain that was lifted stays lifted, also where the daemon did not know
-//! of it. Of two drains the one that ends later holds, as ever.
+//! **Commands since the start win**: a drain that was lifted stays lifted, even if the daemon did not know of it. Of
+//! two drains the later end counts, as always.
 //!
-//! **What is held back** is so from then on. A VIP with `preempt` that has taken over meanwhile gives its traffic back:
-//! nobody promoted it.
+//! **Held-back VIPs** are held back from then on. A VIP with `preempt` that has taken over since the start gives its
+//! traffic back, because no operator promoted it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,12 +21,12 @@ use crate::names::ServiceName;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// What operators have said since the state directory was read.
+/// Commands of operators since the state directory was read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meanwhile {
-    /// It was not read at all.
+    /// Whether the directory was never read.
     is_unread: bool,
-    /// Drains that were lifted: the services, and everything.
+    /// Services whose drains were lifted.
     lifted: BTreeSet<ServiceName>,
     all_lifted: bool,
     /// Drains that were replaced.
@@ -57,12 +56,12 @@ impl Meanwhile {
 }
 
 impl Engine {
-    /// Whether the state directory has not been read yet: more may be drained and held back than is known.
+    /// Whether the state directory has not been read yet: unknown drains and held-back VIPs may follow.
     pub fn is_unread(&self) -> bool {
         self.meanwhile.is_unread
     }
 
-    /// Remembers that drains were lifted, known or not.
+    /// Notes that drains were lifted, known or not.
     pub(super) fn note_lifted(&mut self, scope: &Scope) {
         let meanwhile = &mut self.meanwhile;
         match scope {
@@ -71,7 +70,7 @@ impl Engine {
         }
     }
 
-    /// Remembers that a drain takes the place of whatever was in force.
+    /// Notes that a drain replaces any other.
     pub(super) fn note_replaced(&mut self, scope: &Scope) {
         let meanwhile = &mut self.meanwhile;
         match scope {
@@ -80,7 +79,7 @@ impl Engine {
         }
     }
 
-    /// Remembers that nothing of a service is to be held back.
+    /// Notes that an operator promoted a service.
     pub(super) fn note_promoted(&mut self, service: &ServiceName) {
         self.meanwhile.promoted.insert(service.clone());
     }
@@ -88,7 +87,7 @@ impl Engine {
     pub(super) fn fold_late(&mut self, left: Left, now: Instant, out: &mut Outbox) -> Touched {
         let meanwhile = std::mem::take(&mut self.meanwhile);
         let Left { drains, held, announced, unread: _, forgotten: _ } = left;
-        // A shutdown withdraws everything in its own time.
+        // A shutdown withdraws everything anyway.
         if self.facts.shutdown.is_none() {
             self.hold_back(&held, announced.is_some(), &meanwhile.promoted);
         }
@@ -106,7 +105,7 @@ impl Engine {
             let drain = Arc::clone(&everything.drain);
             match &mut drains.everything {
                 Some(ours) if !drain.outlasts(&ours.drain) => {}
-                // Which services it leaves out was said anew meanwhile.
+                // The excepted services of our newer drain count.
                 Some(ours) => {
                     ours.drain = Arc::clone(&drain);
                     added.push((Scope::Everything, drain));

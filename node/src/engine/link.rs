@@ -1,4 +1,4 @@
-//! The host's interfaces and what is on them, as the kernel lists them.
+//! The host's interfaces and bindings, as the kernel lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Everything that it is called.
+    /// All its names.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.name).chain(&self.altnames)
     }
@@ -35,17 +35,17 @@ impl Links {
         self.links.get(&index)
     }
 
-    /// The index of the interface that has this name now.
+    /// The index of the interface that currently has this name.
     pub fn index_of(&self, name: &str) -> Option<u32> {
         self.indices.get(name).copied()
     }
 
-    /// The name of an interface; one that is not known is shown by its index.
+    /// The name of an interface, or its index if it is unknown.
     pub fn name_of(&self, index: u32) -> String {
         self.get(index).map_or_else(|| format!("#{index}"), |link| link.name.clone())
     }
 
-    /// Notes an interface as it is now, and returns it as it was.
+    /// Updates an interface, and returns its earlier value.
     pub fn insert(&mut self, index: u32, link: Link) -> Option<Link> {
         let before = self.remove(index);
         self.indices.extend(link.names().map(|name| (name.clone(), index)));
@@ -53,7 +53,7 @@ impl Links {
         before
     }
 
-    /// Forgets an interface that is gone.
+    /// Removes an interface.
     pub fn remove(&mut self, index: u32) -> Option<Link> {
         let gone = self.links.remove(&index)?;
         for name in gone.names() {
@@ -65,7 +65,7 @@ impl Links {
         Some(gone)
     }
 
-    /// All of them.
+    /// All interfaces.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Link)> {
         self.links.iter().map(|(index, link)| (*index, link))
     }
@@ -81,12 +81,12 @@ impl FromIterator<(u32, Link)> for Links {
     }
 }
 
-/// Everything that the kernel lists.
+/// The kernel's listing of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
     /// Its interfaces.
     pub links: Links,
-    /// Its addresses, and its local routes but those that the kernel makes of addresses.
+    /// Its addresses, and its local routes except those that the kernel makes for addresses.
     pub bindings: BTreeMap<Binding, BindingFact>,
 }
 
@@ -104,7 +104,7 @@ mod tests {
         let mut links = Links::default();
         links.insert(2, link("eth0", &["enp1s0"]));
         assert_eq!((links.index_of("eth0"), links.index_of("enp1s0")), (Some(2), Some(2)));
-        // The kernel says of two interfaces that change places only what each is called in the end.
+        // For two interfaces that swap their names the kernel reports only the final names.
         links.insert(3, link("eth0", &[]));
         links.insert(2, link("eth1", &["enp1s0"]));
         assert_eq!((links.index_of("eth0"), links.index_of("eth1")), (Some(3), Some(2)));

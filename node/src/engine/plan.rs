@@ -1,13 +1,14 @@
-//! From what is wanted and what is so to what is to be done, in the one order that never blackholes:
+//! Plans the steps from the actual to the desired state, in the one order that never blackholes:
 //!
-//! 1. bind what is missing; it is announced only once the kernel says that it is there,
+//! 1. bind missing VIPs; a VIP is announced only when the kernel has reported its binding,
 //! 2. advertise the whole set, if it differs from the last one,
-//! 3. unbind what is ours and no longer wanted, but only after every established peer's TCP has acknowledged its
-//!    withdrawal and the unbind delay has passed. A peer that acknowledges nothing is waited for as long as its session
-//!    lasts, which its hold timer, the Send Hold Timer and TCP_USER_TIMEOUT bound; a shutdown has its own patience.
+//! 3. unbind our bindings that are no longer wanted, but only after every established peer's TCP has acknowledged the
+//!    withdrawal and the unbind delay has passed. The plan waits for a peer that acknowledges nothing as long as its
+//!    session lasts, which its hold timer, the Send Hold Timer and TCP_USER_TIMEOUT bound; a shutdown has its own
+//! time-out.
 //!
-//! Nothing else in the daemon knows this order. Only what changed is looked at, so that one VIP of thousands costs no
-//! more than one of ten.
+//! Only this module knows the order. It looks only at changed VIPs, so that one VIP among thousands costs no more than
+//! one among ten.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,34 +25,34 @@ use crate::model::Carrier;
 use crate::table::{Keys, Table};
 use crate::vip::Vip;
 
-/// What should be so.
+/// The desired state.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Desired {
-    /// VIPs that should be on the host, as what, and the name of the interface for each.
+    /// VIPs that should be bound, each with its carrier and the name of its interface.
     pub(super) bindings: Table<Vip, (Carrier, String)>,
     /// Routes that every peer should have from us.
     pub(super) routes: Routes,
-    /// Whether that is all there is to say.
+    /// Whether the routes are complete.
     pub(super) extent: Extent,
 }
 
-/// A set of routes as the peers are given it.
+/// A set of routes for the peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Advertised {
-    /// Its number.
+    /// The number of the set.
     pub version: Version,
-    /// All of it.
+    /// All routes.
     pub routes: Routes,
-    /// Whether more is to be decided, after a restart.
+    /// Whether every VIP is decided, after a restart.
     pub extent: Extent,
 }
 
-/// What a new decision about a VIP has changed of [`Desired`].
+/// The change of [`Desired`] by a new decision about a VIP.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    /// It has another route, or none any more.
+    /// The route has changed, or is gone.
     pub(super) route: Option<Reroute>,
-    /// It should be bound as something else, somewhere else, or not at all.
+    /// Whether the desired binding has changed.
     pub(super) binding: bool,
 }
 
@@ -62,26 +63,26 @@ pub(super) struct Reroute {
     pub(super) to: Option<Arc<RouteAttributes>>,
 }
 
-/// What was set in motion already.
+/// The steps under way.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Actual {
-    /// The last set that was advertised.
+    /// The last advertised set.
     pub(super) advertised: Advertised,
-    /// The end of a restart, while peers are to be told of it.
+    /// The end of a restart, until the peers have acknowledged it.
     pub(super) handover: Option<Handover>,
-    /// The first version that was the whole set: whoever has it, or a later one, keeps nothing of before.
+    /// The first whole set: a peer with this version or a later one keeps no earlier route.
     pub(super) whole_since: Option<Version>,
-    /// Bindings of ours that were left when the unbinding was looked at last.
+    /// The number of our bindings at the last look during the unbinding.
     pub(super) left: usize,
     /// VIPs that were announced and no longer are.
     pub(super) retiring: BTreeMap<Vip, Retiring>,
-    /// VIPs that are not bound as desired, or have changed since that was known.
+    /// VIPs that are not bound as desired, or have changed since the last look.
     pub(super) open: Keys<Vip>,
-    /// The set in which the route of each VIP that is announced was last another one.
+    /// For each announced VIP, the version of the last change of its route.
     pub(super) sent_in: Table<Vip, Version>,
-    /// VIPs whose route should be another one than was advertised: from that one to the one desired.
+    /// VIPs whose desired route differs from the advertised one.
     pub(super) changed: Table<Vip, Reroute>,
-    /// Names of interfaces that are wanted and not there, and the log says so.
+    /// Names of missing interfaces that are recorded already.
     pub(super) missing_links: BTreeSet<String>,
 }
 
@@ -97,15 +98,15 @@ pub(super) struct Retiring {
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Put it on the host.
+    /// Add this binding.
     Bind(Binding),
-    /// Give every peer this set.
+    /// Give this set to every peer.
     Advertise(Advertised),
-    /// Take it off the host.
+    /// Remove this binding.
     Unbind(Binding),
 }
 
-/// The steps from `actual` to `desired`, in order. Empty when there is nothing to do; planning twice changes nothing.
+/// The steps from `actual` to `desired`, in order. Empty if there is no difference; a second plan changes nothing.
 pub(super) fn plan(
     desired: &Desired,
     actual: &Actual,
@@ -143,7 +144,7 @@ fn advertise(desired: &Desired, actual: &Actual) -> Option<Step> {
     })
 }
 
-/// Whether no router can still send us packets for it.
+/// Whether no router can still send us packets for the binding's VIP.
 fn may_leave(
     binding: &Binding,
     desired: &Desired,
@@ -154,7 +155,8 @@ fn may_leave(
 ) -> bool {
     let vip = binding.vip();
     if desired.bindings.contains_key(&vip) {
-        // It only moves to another interface, to the other carrier, or to someone else: it must be there first, and of use.
+        // If the VIP only moves to another interface, to the other carrier, or to another program's binding, that one
+        // must be usable first.
         let mut others = facts.lasting(vip).filter(|(other, _)| *other != binding);
         return others.any(|(other, held)| {
             let belongs = held.owner == Owner::Other || desired.has(other, facts);
@@ -163,25 +165,25 @@ fn may_leave(
     }
     let announced = |routes: &Routes| routes.contains_key(&vip.prefix());
     if announced(&desired.routes) {
-        // A wider prefix whose service does not bind it any more, and announces it all the same.
+        // A wider prefix whose service does not bind it any more, but still announces it.
         return !vip.is_host();
     }
     if announced(&actual.advertised.routes) {
         return false;
     }
-    // A router that keeps what our predecessor announced, and that we have not reached yet.
+    // A router may keep routes of our predecessor, and is not reached yet.
     if actual.advertised.extent == Extent::Partial || actual.handover.is_some() {
         return false;
     }
     match actual.retiring.get(&vip) {
         Some(retiring) => retiring.settled_at.is_some_and(|at| at + unbind_delay <= now),
-        // Not announced since we started; whatever announced it before is dead, and its sessions with it.
+        // Not announced since our start; a predecessor that announced it is dead, and its sessions with it.
         None => true,
     }
 }
 
 impl Desired {
-    /// Says what should be so of a VIP: its route, and as what and where it should be bound.
+    /// Sets the desired state of a VIP: its route and its binding.
     pub(super) fn set(
         &mut self,
         vip: Vip,
@@ -207,19 +209,19 @@ impl Desired {
         Change { route: reroute, binding: is_elsewhere }
     }
 
-    /// What should carry a VIP.
+    /// The desired binding of a VIP.
     pub(super) fn wanted(&self, vip: Vip) -> Option<Wanted<'_>> {
         let (carrier, interface) = self.bindings.get(&vip)?;
         Some(Wanted { carrier: *carrier, interface })
     }
 
-    /// Whether a binding of ours is what should be.
+    /// Whether our binding is the desired one.
     fn has(&self, binding: &Binding, facts: &Facts) -> bool {
         let vip = binding.vip();
         self.wanted(vip).and_then(|wanted| wanted.of(vip, facts)) == Some(*binding)
     }
 
-    /// Whether `vip` is as it should be, and stays so until something happens to it.
+    /// Whether `vip` is as desired, and stays so until an event about it.
     fn is_met(&self, vip: Vip, facts: &Facts) -> bool {
         self.wanted(vip).is_none_or(|wanted| facts.is_there(vip, wanted))
             && facts.ours_of(vip).all(|binding| self.has(binding, facts))
@@ -227,7 +229,7 @@ impl Desired {
 }
 
 impl Actual {
-    /// Something else should be so of a VIP: the plan looks at its route and its binding.
+    /// Notes a change of a VIP's desired state: the plan looks at its route and its binding.
     pub(super) fn look_at(&mut self, vip: Vip, change: Change) {
         if change.route.is_some() || change.binding {
             self.open.insert(vip);
@@ -235,7 +237,7 @@ impl Actual {
         match (change.route, self.changed.entry(vip)) {
             (None, _) => {}
             (Some(reroute), Entry::Vacant(entry)) => drop(entry.insert(reroute)),
-            // Back to what was advertised.
+            // Back to the advertised route.
             (Some(Reroute { to, .. }), Entry::Occupied(entry)) if entry.get().from == to => {
                 drop(entry.swap_remove())
             }
@@ -243,7 +245,7 @@ impl Actual {
         }
     }
 
-    /// Something else is so of what these are bound as: the plan looks at them.
+    /// Notes a change of these VIPs' actual bindings: the plan looks at them.
     pub(super) fn reopen(&mut self, vips: impl IntoIterator<Item = Vip>) {
         self.open.extend(vips);
     }
@@ -270,10 +272,11 @@ impl Actual {
         self.advertised = advertised;
     }
 
-    /// Forgets what is as desired now, and what waits for routers or for an answer of the kernel: that opens it again.
+    /// Drops VIPs that are as desired now, and those that wait for routers or for an answer of the kernel, which
+    /// reopens them.
     pub(super) fn close(&mut self, desired: &Desired, facts: &Facts) {
         let retiring = &self.retiring;
-        // Opened again when it settles.
+        // Reopened when its withdrawal settles.
         let waits = |vip: &Vip| {
             retiring.get(vip).is_some_and(|retiring| retiring.settled_at.is_none())
                 && !desired.bindings.contains_key(vip)
@@ -281,14 +284,14 @@ impl Actual {
         self.open.retain(|vip| {
             !facts.is_listed || !waits(vip) && !facts.is_asked(*vip) && !desired.is_met(*vip, facts)
         });
-        // After a start, or a change of everything, that is the room of everything.
+        // After a start, or a change of all VIPs, this frees the memory for all of them.
         if self.open.is_empty() {
             self.open = Keys::default();
         }
     }
 
-    /// Notes which withdrawals every established peer now has, and forgets those that are long over. A session that has
-    /// just come up may have begun with an earlier set, so it is waited for too.
+    /// Notes the withdrawals that every established peer has acknowledged, and drops those that are long over. A new
+    /// session may have begun with an earlier set, so it counts as well.
     pub(super) fn settle(&mut self, facts: &Facts, unbind_delay: Duration, now: Instant) {
         let told = facts.told(now);
         for (vip, retiring) in &mut self.retiring {
@@ -308,7 +311,7 @@ impl Actual {
         });
     }
 
-    /// The next time after `acted_at` at which something becomes possible that was not then.
+    /// The next time after `acted_at` at which another step becomes possible.
     pub(super) fn deadline(
         &self,
         facts: &Facts,

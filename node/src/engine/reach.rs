@@ -1,4 +1,4 @@
-//! Whether the routers have what we announce: the fact, beside the verdict.
+//! Reach: whether a router has each announced VIP, beside the verdict.
 //!
 //! ```text
 //!  verdict: Announce ─► waiting ──── a router has acknowledged it ───► What::Reached
@@ -8,8 +8,8 @@
 //!                   What::Unreached, once
 //! ```
 //!
-//! A router has a VIP when its session stands, carries the VIP, and its TCP has acknowledged the set in which the route
-//! was last changed. Only VIPs that no router has are looked at, so that thousands that all is well with cost nothing.
+//! A router has a VIP when its session is up, carries the VIP, and its TCP has acknowledged the set with the last
+//! change of the route. Only VIPs that no router has are examined, so that thousands of reached VIPs cost nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,24 +25,24 @@ use crate::outbox::Outbox;
 use crate::record::What;
 use crate::table::Table;
 
-/// How long a session may take to come up, and a router to acknowledge, before the log says that no router has a VIP.
+/// The time for a session to come up, and for a router to acknowledge, before the log says that no router has a VIP.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The VIPs that are to be announced and that no router has.
+/// The VIPs with an announcing verdict that no router has.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reach {
     waiting: Table<Vip, Waiting>,
-    /// Those among them that a router may have got.
+    /// The VIPs among them that a router may have got.
     gained: Gained,
-    /// A router may have lost some that are not in `waiting`.
+    /// Whether a router may have lost VIPs that are not in `waiting`.
     lost: bool,
-    /// When the next one has waited too long. Never too late.
+    /// When the next VIP has waited too long. Never too late.
     due: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
 enum Gained {
-    /// Those whose verdict is new.
+    /// The VIPs with a new verdict.
     These(Vec<Vip>),
     All,
 }
@@ -56,7 +56,7 @@ impl Default for Gained {
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     since: Instant,
-    /// That a router has it is worth a line: the verdict is new, or there was a complaint.
+    /// Whether reaching a router is worth a record: the verdict is new, or there was a complaint.
     news: bool,
     complained: bool,
 }
@@ -70,7 +70,7 @@ impl Reach {
         }
         let waiting =
             self.waiting.entry(vip).or_insert(Waiting { since: now, news: false, complained: false });
-        // That it is demoted is said with its reason when that is decided.
+        // A demotion is recorded with its reason when it is decided.
         waiting.news = *verdict == Verdict::Announce;
         let due = waiting.since + PATIENCE;
         if !waiting.complained {
@@ -85,7 +85,7 @@ impl Reach {
         self.waiting.swap_remove(vip);
     }
 
-    /// What an event may mean for it.
+    /// Notes the effect of an event.
     pub(super) fn note(&mut self, event: &Event) {
         match event {
             Event::PeerSynced(..) => self.gained = Gained::All,
@@ -114,7 +114,7 @@ impl Reach {
         self.due
     }
 
-    /// The first routers are configured: what waits for them has waited for nothing so far.
+    /// The first routers are configured: the wait of all VIPs begins now.
     pub(super) fn begin(&mut self, now: Instant) {
         self.waiting.values_mut().for_each(|waiting| waiting.since = now);
         self.due = (!self.waiting.is_empty()).then_some(now + PATIENCE);
@@ -122,7 +122,7 @@ impl Reach {
 }
 
 impl Engine {
-    /// Whether this router has the route of a VIP as it is now.
+    /// Whether this router has the current route of a VIP.
     pub fn is_at(&self, peer: &PeerName, vip: &Vip) -> bool {
         let Some(fact) = self.facts.peers.get(peer) else { return false };
         let sent_in = self.actual.sent_in.get(vip);
@@ -131,19 +131,19 @@ impl Engine {
             && sent_in.is_some_and(|version| fact.synced.is_some_and(|synced| synced >= *version))
     }
 
-    /// How many routers have it.
+    /// The number of routers that have a VIP.
     pub fn reached(&self, vip: &Vip) -> usize {
         self.facts.peers.keys().filter(|peer| self.is_at(peer, vip)).count()
     }
 
-    /// Writes down what became of the VIPs that no router had.
+    /// Records the VIPs that reached a router, and those that have waited too long.
     pub(super) fn follow_reach(&mut self, now: Instant, out: &mut Outbox) {
-        // While it stops, nothing is to be had by routers for long.
+        // During a shutdown the routers lose all VIPs anyway.
         if self.facts.shutdown.is_some() {
             self.reach = Reach::default();
             return;
         }
-        // Where no router is configured, none is waited for.
+        // Without a configured router there is no wait.
         if self.facts.peers.is_empty() {
             (self.reach.due, self.reach.lost, self.reach.gained) = (None, false, Gained::default());
             return;
@@ -171,7 +171,7 @@ impl Engine {
         }
         self.reach.waiting = waiting;
         if self.reach.waiting.is_empty() {
-            // After a start it has had room for everything.
+            // Frees the memory for all VIPs of a start.
             self.reach.waiting = Table::default();
             self.reach.due = None;
         } else if self.reach.due.is_some_and(|due| due <= now) {
@@ -179,7 +179,7 @@ impl Engine {
         }
     }
 
-    /// Whether a router has it now, which is told where that is news.
+    /// Whether a router has the VIP now; records it if that is news.
     fn is_reached(&self, vip: Vip, waiting: &Waiting, out: &mut Outbox) -> bool {
         let routers = self.reached(&vip);
         if routers == 0 {
@@ -192,7 +192,7 @@ impl Engine {
         true
     }
 
-    /// One record for all that have the same reasons: a ToR that is down is one line, not thousands.
+    /// One record for all VIPs with the same reasons: a ToR that is down is one line, not thousands.
     fn complain(&mut self, now: Instant, out: &mut Outbox) {
         let mut by_reason: BTreeMap<String, BTreeSet<Vip>> = BTreeMap::new();
         let late: Vec<Vip> = (self.reach.waiting.iter())
@@ -213,7 +213,7 @@ impl Engine {
     }
 
     fn why_unreached(&self, vip: &Vip) -> String {
-        // Others may be known that are no longer configured and keep what they have.
+        // Facts may include peers that are no longer configured and keep our routes.
         let configured = self.facts.peers.iter().filter(|(peer, _)| self.config.peers.contains_key(*peer));
         let each = configured.map(|(peer, fact)| {
             let why = match fact.withheld.get(&vip.prefix()) {
@@ -227,7 +227,7 @@ impl Engine {
     }
 }
 
-/// Why a session cannot carry a VIP.
+/// The reason why a session cannot carry a VIP, in words.
 pub fn withheld(why: Withheld) -> &'static str {
     match why {
         Withheld::FamilyNotNegotiated => "the peer has not activated this address family",
@@ -236,7 +236,7 @@ pub fn withheld(why: Withheld) -> &'static str {
     }
 }
 
-/// What a VIP is, in a word: the verdict, unless no router has what it says.
+/// The state of a VIP in a word: the verdict, unless no router has the VIP.
 pub fn word(verdict: &Verdict, routers: usize) -> &'static str {
     match verdict {
         Verdict::Announce | Verdict::Demote { .. } if routers == 0 => "ready",

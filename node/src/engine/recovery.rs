@@ -1,15 +1,16 @@
-//! What follows when a VIP's service was down and is healthy again: it may warm up, and it may have to leave the traffic
-//! where it went meanwhile until somebody, or some time, says otherwise.
+//! Recovery of a VIP whose service was down and is healthy again: it may warm up (`warm_up`), and it may be held back
+//! (`preempt`) until an operator promotes it or a time has passed.
 //!
 //! ```text
 //!            down                              healthy again
 //!  (none) ──────────► Recovery{down, lost} ──────────────────► Recovery{warm_until, held} ──► (none)
-//!             degraded: lost alone                               │        │
+//!             degraded: only `lost`                              │        │
 //!                                                             the time  the time, or Event::Promote
 //! ```
 //!
-//! Only services with `warm_up` or `preempt` take part. What is held back is in the state directory too. A daemon that starts
-//! takes nothing over that it had before, because somebody else has it now; only over a graceful restart it has kept it.
+//! Only services with `warm_up` or `preempt` take part. Held-back VIPs are also in the state directory. A daemon that
+//! starts holds back the VIPs that it had before, because another node has their traffic now; not after a graceful
+//! restart, which keeps the traffic.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,46 +28,46 @@ use crate::names::ServiceName;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// A VIP whose service is, or was, not well.
+/// A VIP whose service is, or was, down or degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// It is down now, or nothing is known of it since it was.
+    /// Whether it is down now, or unsettled since it was.
     pub down: bool,
-    /// Its traffic went elsewhere since it was last announced plainly.
+    /// Whether its traffic went to another node since it was last announced plainly.
     pub lost: bool,
-    /// An operator said that it takes over as soon as it is healthy.
+    /// Whether an operator has promoted it: it takes over as soon as it is healthy.
     pub promoted: bool,
-    /// It warms up until then.
+    /// The end of its warm-up.
     pub warm_until: Option<Instant>,
-    /// It does not take over again.
+    /// Set while it is held back.
     pub held: Option<Held>,
 }
 
-/// For how long a VIP is held back.
+/// The length of a hold-back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// Until an operator says otherwise.
+    /// Until an operator promotes it.
     UntilPromoted,
-    /// Until then, or until an operator says otherwise.
+    /// Until then, or until an operator promotes it.
     Until(Instant),
 }
 
-/// VIPs that must not take over by themselves after a restart.
+/// VIPs that are held back after a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
-    /// Those that are held back, or down.
+    /// VIPs that are held back, or down.
     pub held: BTreeSet<Vip>,
-    /// All of which the service has `preempt: false` or a delay: whose traffic goes elsewhere when this daemon ends.
+    /// All VIPs of services with `preempt: false` or a delay: their traffic goes to another node when this daemon ends.
     pub watched: BTreeSet<Vip>,
 }
 
 impl Service {
-    /// Whether it matters to it that it was down.
+    /// Whether the service has `warm_up` or `preempt`.
     pub(super) fn recovers(&self) -> bool {
         self.warm_up.is_some() || self.preempt() != Preempt::AtOnce
     }
 
-    /// When it takes over again after it was down.
+    /// When the service takes its traffic back after it was down.
     pub(super) fn preempt(&self) -> Preempt {
         match self.role {
             Role::Active(preempt) => preempt,
@@ -86,9 +87,9 @@ impl Held {
 }
 
 impl Recovery {
-    /// What it becomes when its service is as `health` says.
+    /// The next value, with this health of the service.
     fn after(self, health: &Health, service: &Service, now: Instant) -> Self {
-        // A degraded VIP is a worse path than a standby, or none: its traffic is elsewhere.
+        // A degraded VIP is a worse path than a standby, or none: another node has its traffic.
         let loses = match health {
             Health::Degraded(_) => {
                 service.on_degraded != OnDegraded::Ignore && service.preempt() != Preempt::AtOnce
@@ -118,7 +119,7 @@ impl Recovery {
         }
     }
 
-    /// When something about it changes by itself.
+    /// The next change by time.
     fn deadline(&self) -> Option<Instant> {
         let held = match self.held {
             Some(Held::Until(until)) => Some(until),
@@ -129,8 +130,8 @@ impl Recovery {
 }
 
 impl Engine {
-    /// Holds back what a predecessor held back, and where it did not leave for a graceful restart, all that it had: somebody
-    /// else has its traffic now. Services that were promoted since are not held back.
+    /// Holds back the VIPs that a predecessor held back and, except after a graceful restart, all that it had: another
+    /// node has their traffic now. Services that were promoted since are not held back.
     pub(super) fn hold_back(&mut self, left: &HeldBack, graceful: bool, promoted: &BTreeSet<ServiceName>) {
         let held = if graceful { &left.held } else { &left.watched };
         let holds = |service: &Service| service.preempt() != Preempt::AtOnce;
@@ -143,7 +144,7 @@ impl Engine {
         }
     }
 
-    /// Notes for each VIP of a service whether it is down, and what begins when it no longer is.
+    /// Updates the recovery of each VIP of a service.
     pub(super) fn note_recovery<'a>(
         &mut self,
         service: &Service,
@@ -165,7 +166,7 @@ impl Engine {
         }
     }
 
-    /// Brings what is under way in line with the rules of a new configuration.
+    /// Applies the rules of a new configuration to running recoveries.
     pub(super) fn follow_new_rules(&mut self, now: Instant) {
         let config = Arc::clone(&self.config);
         for service in config.services.values() {
@@ -183,7 +184,7 @@ impl Engine {
         self.watched = watched(&config);
     }
 
-    /// Ends what is over at `now`, and says whose it was.
+    /// Ends recoveries whose time is over at `now`, and returns their services.
     pub(super) fn fold_recovery_time(&mut self, now: Instant) -> BTreeSet<ServiceName> {
         let mut over = BTreeSet::new();
         for (vip, recovery) in &mut self.facts.recovering {
@@ -201,7 +202,7 @@ impl Engine {
         over
     }
 
-    /// An operator lets a service take over again, warm or not.
+    /// Folds a promotion: the service takes its traffic back, warm or not.
     pub(super) fn fold_promotion(&mut self, service: ServiceName, order: Order, out: &mut Outbox) -> Touched {
         let Some(vips) = self.config.services.get(&service).map(|service| &service.vips) else {
             return Touched::Nothing;
@@ -218,12 +219,12 @@ impl Engine {
         Touched::services([service].into())
     }
 
-    /// When something is over.
+    /// The next end of a warm-up or hold-back.
     pub(super) fn recovery_deadline(&self) -> Option<Instant> {
         self.facts.recovering.values().filter_map(Recovery::deadline).min()
     }
 
-    /// Has it saved, when it is not what was saved last.
+    /// Saves the held-back VIPs if they have changed.
     pub(super) fn save_held_back(&mut self, out: &mut Outbox) {
         let is_held = |recovery: &Recovery| recovery.lost || recovery.held.is_some();
         let recovering = self.facts.recovering.iter();

@@ -3,11 +3,11 @@
 //! ```text
 //!  first listing ─► preserved families ─► OPEN with F=1 for those
 //!  every VIP decided, or the restart time is over ─► the set is whole ─► End-of-RIB on every session
-//!  every peer told, or the restart time is over ─► what the predecessor bound and we do not want may go
+//!  every peer told, or the restart time is over ─► unwanted bindings of the predecessor may go
 //! ```
 //!
-//! Until it is whole a desired set is [`Extent::Partial`]: routers keep what they have. Who has no peer with
-//! `graceful_restart` begins whole, and none of this happens.
+//! Until every VIP is decided the desired set is [`Extent::Partial`], and routers keep the predecessor's routes.
+//! Without a `graceful_restart` peer the first set is already whole and this module does nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,28 +30,29 @@ use crate::record::What;
 pub struct Restart {
     /// Families whose VIPs stayed bound since the predecessor announced them.
     pub preserved: BTreeSet<Family>,
-    /// VIPs that nothing is decided about yet.
+    /// VIPs that are not decided yet.
     pub undecided: BTreeSet<Vip>,
-    /// When what is not decided is no longer waited for: the routers do not wait longer either. `None` until the
-    /// addresses of the host are known.
+    /// When the wait for undecided VIPs ends, together with the routers' wait. `None` until the addresses of the host
+    /// are known.
     pub until: Option<Instant>,
-    /// When a router that was not heard of has dropped what it keeps. It was told so later than the predecessor ended: by its
-    /// hold timer, where it heard nothing. After a power loss nothing here tells that there was a predecessor.
+    /// When a router without a session has dropped the routes that it keeps. Its restart time may begin later than the
+    /// predecessor's end: when its hold timer expires, if it heard nothing. After a power loss no state shows that
+    /// there was a predecessor.
     pub kept_until: Option<Instant>,
 }
 
-/// The end of a restart, of which every peer is to be told before what the predecessor left is touched.
+/// The end of a restart. The predecessor's bindings are removed only after every peer has acknowledged it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Handover {
     /// The first whole version.
     pub(super) version: Version,
-    /// When a router that was not heard of has dropped the routes.
+    /// When a router without a session has dropped the routes.
     pub(super) patience: Instant,
     /// When every peer had that version.
     pub(super) settled_at: Option<Instant>,
 }
 
-/// The longest restart time of the peers that keep our routes; `None` when none does.
+/// The longest restart time of the peers that keep our routes; `None` if none does.
 pub(super) fn restart_time(config: &Config) -> Option<Duration> {
     config
         .peers
@@ -60,15 +61,14 @@ pub(super) fn restart_time(config: &Config) -> Option<Duration> {
         .max()
 }
 
-/// The families of which everything that may have been announced is still bound. `announced` is what the predecessor
-/// wrote down before it left; a crash leaves nothing, and then only addresses that carry our mark prove that it ran on
-/// this boot.
+/// The families whose possibly announced VIPs are all still bound. `announced` is the predecessor's note. A crash
+/// leaves no note; then only addresses with our mark prove that it ran in this boot.
 pub(super) fn preserved(
     config: &Config,
     facts: &Facts,
     announced: Option<&BTreeSet<Vip>>,
 ) -> BTreeSet<Family> {
-    // What was bound before, and what should be so now. A prefix that nobody binds is not missed.
+    // The VIPs that were bound before and should be bound now. A prefix that is never bound is not missing.
     let carried: BTreeSet<&Vip> = (config.services.values())
         .flat_map(|service| service.vips.iter().filter(|vip| service.carrier(vip).is_some()))
         .collect();
@@ -93,8 +93,8 @@ pub(super) fn preserved(
 }
 
 impl Restart {
-    /// Takes note of a decision: one that rests on a check that never ended, or on a request that the kernel has not
-    /// answered, is none yet.
+    /// Notes a decision. A VIP whose check has never ended, or whose request the kernel has not answered, stays
+    /// undecided.
     fn note(&mut self, vip: Vip, decision: &Decision, failed: bool) {
         let undecided = match &decision.verdict {
             Verdict::Withhold(Reason::NotBound) => !failed,
@@ -119,7 +119,7 @@ impl Restart {
 }
 
 impl Handover {
-    /// Whether nobody can send us packets for what the predecessor announced and we do not.
+    /// Whether no router can still send us traffic for VIPs that only the predecessor announced.
     pub(super) fn is_settled(&self, facts: &Facts, now: Instant) -> bool {
         let told = |synced: Option<Version>| synced.is_some_and(|synced| synced >= self.version);
         matches!(facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done))
@@ -129,12 +129,12 @@ impl Handover {
 }
 
 impl Engine {
-    /// Whether a peer that keeps routes may have some of the predecessor's.
+    /// Whether a peer may still keep routes of the predecessor.
     pub fn is_restarting(&self) -> bool {
         self.facts.restart.is_some() || self.actual.handover.is_some()
     }
 
-    /// How long a router without a session may keep routes, at most.
+    /// The longest time for which a router without a session may keep routes.
     pub(super) fn longest_kept(&self) -> Duration {
         let before = self.facts.peers.values().filter_map(|peer| peer.asked_before).max();
         self.config.peers.values().filter_map(Peer::keeps_routes).max().max(before).unwrap_or_default()
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// Notes whether a decision is one, while a restart lasts.
+    /// Notes a decision during a restart.
     pub(super) fn note_undecided(&mut self, vip: Vip, service: &Service, decision: &Decision) {
         let Some(mut restart) = self.facts.restart.take() else { return };
         let failed =
@@ -168,7 +168,7 @@ impl Engine {
         self.facts.restart = Some(restart);
     }
 
-    /// Ends it when everything is decided; a shutdown decides everything.
+    /// Ends the restart when every VIP is decided; a shutdown decides all.
     pub(super) fn end_restart(&mut self, now: Instant, out: &mut Outbox) {
         let stopping = self.facts.shutdown.is_some();
         if let Some(restart) = self.facts.restart.take_if(|restart| stopping || restart.is_over(now)) {

@@ -1,5 +1,5 @@
-//! From decisions to what should be so. A decision changes what is desired here and nowhere else; whatever it changes is noted
-//! here for the plan, for the records and for what routers have.
+//! Applies decisions to the desired state. Only this module does; it also notes the changes for the plan, the records
+//! and the reach.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Engine {
         }
     }
 
-    /// Withdraws and forgets the VIPs that are no longer configured.
+    /// Withdraws and drops the VIPs that are no longer configured.
     pub(super) fn forget_unconfigured(&mut self, config: &Config, out: &mut Outbox) {
         let configured: BTreeSet<&Vip> = config.services.values().flat_map(|s| &s.vips).collect();
         let gone: BTreeSet<Vip> =
@@ -63,7 +63,7 @@ impl Engine {
         out.tell(What::Vip { vip, service: standing.service, from, to: None, cause: None });
     }
 
-    /// Says what should be so of a VIP, has the plan look at it where that is new, and returns whether its route is another one.
+    /// Sets the desired state of a VIP, notes a change for the plan, and returns whether the route has changed.
     fn want(&mut self, vip: Vip, route: Option<Arc<RouteAttributes>>, wanted: Option<Wanted<'_>>) -> bool {
         let change = self.desired.set(vip, route, wanted);
         let is_other_route = change.route.is_some();
@@ -71,7 +71,7 @@ impl Engine {
         is_other_route
     }
 
-    /// Writes a decision down, and returns whether the verdict is another one.
+    /// Stores a decision, and returns whether the verdict has changed.
     fn stand(
         &mut self,
         vip: Vip,

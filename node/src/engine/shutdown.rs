@@ -1,4 +1,4 @@
-//! SIGTERM is a drain (I9), told as phases of which each waits for a fact:
+//! SIGTERM is a drain (I9), in phases that each wait for a fact:
 //!
 //! ```text
 //!  Draining ───────► Withdrawing ───────► Settling ─────► Ceasing ──────► Unbinding ──────► Done
@@ -6,10 +6,10 @@
 //!  for drain_time     (or its patience ends)               on every session
 //! ```
 //!
-//! Addresses that are to be kept need no unbinding, so Ceasing is followed by Done. A second SIGTERM takes the waiting
-//! out, never a step. Nothing waits for ever: a router that does not read is given up after seconds, the kernel when it has
-//! removed nothing for as long, and a router that keeps our routes without a session (graceful restart) when it has dropped
-//! them.
+//! With `keep_addresses` there is no unbinding, so Ceasing is followed by Done. A second SIGTERM skips the waits, never
+//! a step. No wait is endless: that for a router that does not read ends after seconds, that for the kernel when it has
+//! removed no address for the same time, and that for a router that keeps our routes without a session (graceful
+//! restart) when it has dropped them.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ use crate::model;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// How long a peer that reads nothing may hold up the end.
+/// The longest wait for a peer that reads nothing.
 const WITHDRAW_PATIENCE: Duration = Duration::from_secs(5);
-/// The same for a connection that does not close; a link gives its own up after two seconds.
+/// The same for a connection that does not close; the link itself gives up after two seconds.
 const CEASE_PATIENCE: Duration = Duration::from_secs(5);
-/// The same for the kernel, since it has last removed an address: on a busy host thousands of them take a while.
+/// The same for the kernel, since its last removal: on a busy host thousands of addresses take a while.
 const UNBIND_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a stop may take beside the configured times: routers that are slow to close, thousands of addresses.
+/// The time of a stop besides the configured times: for routers that are slow to close, and thousands of addresses.
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// The first phase.
@@ -40,8 +40,8 @@ pub(super) fn begin(config: &model::Shutdown, now: Instant) -> Shutdown {
     Shutdown::Draining { until: now + config.drain_time }
 }
 
-/// The phase that follows, if the present one is over. `advertised` is the last version and whether it is empty;
-/// `longest_kept` is how long a router without a session may keep routes.
+/// The next phase, if the present one is over. `advertised` is the last version and whether it is empty; `longest_kept`
+/// is the time for which a router without a session may keep routes.
 fn advance(
     phase: Shutdown,
     config: &model::Shutdown,
@@ -61,7 +61,7 @@ fn advance(
                 || (until <= now && !facts.any_keeps(now))
                 || until + longest_kept <= now =>
         {
-            // A router that has just dropped what it kept forwards for a moment longer, as one that was just told.
+            // A router that has just dropped its kept routes forwards for a moment longer, like one that was just told.
             let kept = facts.peers.values().any(|peer| peer.keeps_until.is_some());
             let delay = if alone && !kept { Duration::ZERO } else { config.unbind_delay };
             Some(Shutdown::Settling { until: now + delay })
@@ -87,8 +87,8 @@ fn advance(
 }
 
 impl Engine {
-    /// How long a stop may take from now on, at most: the times that the operator has given it, a router that keeps our routes
-    /// without a session, and a minute beside.
+    /// The longest time of a stop from now on: the configured times, the wait for a router that keeps our routes
+    /// without a session, and a minute.
     pub fn stop_takes(&self) -> Duration {
         let model::Shutdown { drain_time, unbind_delay, keep_addresses: _ } = self.config.shutdown;
         [drain_time, unbind_delay, self.longest_kept()].into_iter().fold(MARGIN, Duration::saturating_add)
@@ -109,7 +109,7 @@ impl Engine {
         out.tell(What::Shutdown(next));
         match next {
             Shutdown::Ceasing { .. } => out.push(Effect::StopPeers),
-            // Also those whose end nobody reported: nothing is told to them any more.
+            // Including sessions without a reported end: they get no more updates.
             Shutdown::Unbinding { .. } => {
                 self.facts.peers.values_mut().for_each(|fact| *fact = PeerFact::default())
             }
@@ -130,7 +130,7 @@ impl Engine {
         true
     }
 
-    /// The patience with the kernel begins anew with each address that it has removed.
+    /// Restarts the wait for the kernel after each removed address.
     fn note_progress(&mut self, phase: Shutdown, now: Instant) -> Shutdown {
         let Shutdown::Unbinding { until } = phase else { return phase };
         let left = self.facts.ours().count();
@@ -140,14 +140,14 @@ impl Engine {
         Shutdown::Unbinding { until }
     }
 
-    /// None in a hurry, and none once every session is closed: then no router has a route to us any more.
+    /// Zero in a hurry, and after every session is closed: then no router has a route to us any more.
     pub(super) fn unbind_delay(&self) -> Duration {
         let closed = matches!(self.facts.shutdown, Some(Shutdown::Unbinding { .. } | Shutdown::Done));
         if self.facts.hurry || closed { Duration::ZERO } else { self.config.shutdown.unbind_delay }
     }
 }
 
-/// When the phase may end by itself, after `acted_at`.
+/// When the phase ends by time, after `acted_at`.
 pub(super) fn deadline(
     phase: Shutdown,
     longest_kept: Duration,

@@ -1,7 +1,6 @@
 //! The engine against tables, stories and a model of everything around it.
 //!
-//! [`world`] is that model; [`properties`] drives it at random. The stories write effects as lines of text, so that what
-//! is expected can be read.
+//! [`world`] is that model; [`properties`] drives it at random. The stories compare effects as lines of text.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -175,7 +174,7 @@ fn order() -> Order {
     Order { by: "alice".into(), reason: None }
 }
 
-/// A drain since noon of 1970-01-01, as far as the wall clock knows.
+/// A drain since noon of 1970-01-01 by the wall clock.
 fn a_drain(ends: Option<Instant>) -> Drain {
     let since = jiff::Timestamp::UNIX_EPOCH;
     Drain { order: order(), since, ends: ends.map(|at| Ends { wall: since, at, at_most: None }) }
@@ -312,7 +311,7 @@ fn is_of_reach(told: &Told) -> bool {
     matches!(told, Told::Record(What::Reached { .. } | What::Unreached { .. }))
 }
 
-/// What comes out of an engine, effects first.
+/// The output of an engine, effects first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Told {
     Effect(Effect),
@@ -323,7 +322,7 @@ fn now(mono: Instant) -> Now {
     Now { mono, wall: Timestamp::UNIX_EPOCH }
 }
 
-/// What follows from doing this to an engine.
+/// The output of the engine after this call.
 fn follows(engine: &mut Engine, now: Instant, action: impl FnOnce(&mut Engine, &mut Outbox)) -> Vec<Told> {
     let mut out = Outbox::new(self::now(now), 1);
     action(engine, &mut out);
@@ -343,7 +342,7 @@ fn handle_all(engine: &mut Engine, events: impl IntoIterator<Item = Event>, now:
     follows(engine, now, |engine, out| engine.handle_all(events, now, out))
 }
 
-/// An engine and a clock, for stories: whoever tells them plays everyone else.
+/// An engine and a clock, for stories: the test plays everyone else.
 struct Story {
     engine: Engine,
     epoch: Instant,
@@ -394,7 +393,7 @@ impl Story {
         story
     }
 
-    /// What follows from an event, but for what is written down of what the routers have; see `tests::reach`.
+    /// The output after an event, without records of reach; see `tests::reach`.
     fn tell(&mut self, event: Event) -> Vec<String> {
         let effects = handle(&mut self.engine, event, self.now);
         effects.iter().filter(|effect| !is_of_reach(effect)).map(show).collect()
@@ -424,7 +423,7 @@ impl Story {
         effects
     }
 
-    /// What follows from time alone, each line with the milliseconds since the beginning.
+    /// The output by time alone, each line with the milliseconds since the beginning.
     fn wait(&mut self, time: Duration) -> Vec<String> {
         let end = self.now + time;
         let mut lines = Vec::new();

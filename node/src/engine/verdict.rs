@@ -1,5 +1,5 @@
-//! What is decided about a VIP, and why. The one place where a "no" gets its name: the log line, `explain`, the API
-//! and the metric label all come from [`Reason`].
+//! The verdict about a VIP, and its reason. The log line, `explain`, the API and the metric label all take their name
+//! for a "no" from [`Reason`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,35 +10,34 @@ use super::binding::Unusable;
 use crate::model::Rank;
 use crate::names::CheckName;
 
-/// Whether and how well one VIP is served here. What that means to routers is said in [`media`](crate::media).
+/// Whether and how well one VIP is served here. [`media`](crate::media) translates it for routers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Announced as configured.
     Announce,
-    /// Announced, but as less than it could be.
+    /// Announced with a worse or ending path.
     Demote {
-        /// By how much.
+        /// The kind of demotion.
         how: Demotion,
-        /// Why.
         reason: Reason,
     },
     /// Not announced.
     Withhold(Reason),
 }
 
-/// How an announcement is less than a plain one.
+/// The kind of a demotion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Demotion {
-    /// It is worse than that of a healthy node.
+    /// The path is worse than that of a healthy node.
     Worse(Rank),
-    /// It is about to end (RFC 8326); with a rank it is also worse.
+    /// The announcement is about to end (RFC 8326); with a rank the path is also worse.
     Leaving(Option<Rank>),
 }
 
 impl Demotion {
-    /// How much worse than healthy it is; `None`: it only ends soon.
+    /// The rank of the path; `None`: the announcement only ends soon.
     pub fn rank(self) -> Option<Rank> {
         match self {
             Self::Worse(rank) => Some(rank),
@@ -56,7 +55,7 @@ impl Verdict {
         }
     }
 
-    /// How much worse than healthy it is announced, if it is.
+    /// The rank of a demoted path.
     pub fn rank(&self) -> Option<Rank> {
         match self {
             Self::Demote { how, .. } => how.rank(),
@@ -64,7 +63,7 @@ impl Verdict {
         }
     }
 
-    /// Why it is less than a plain announcement.
+    /// The reason of a verdict other than announce.
     pub fn reason(&self) -> Option<&Reason> {
         match self {
             Self::Announce => None,
@@ -82,7 +81,7 @@ impl Verdict {
     }
 }
 
-/// Why a VIP is withheld or demoted.
+/// The reason why a VIP is withheld or demoted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
@@ -101,22 +100,21 @@ pub enum Reason {
         /// The first such check.
         check: CheckName,
     },
-    /// This node has the traffic only while nobody else does.
+    /// This node gets the traffic only while no active node has it.
     Standby,
     /// The service was down a short time ago.
     WarmingUp,
-    /// The service was down, and does not take its traffic back by itself.
+    /// The service was down, and does not take its traffic back by itself (`preempt`).
     HeldBack,
-    /// It is not bound on this host (yet, or any more).
+    /// The VIP is not bound on this host (yet, or any more).
     NotBound,
-    /// It is bound on this host, and that is of no use.
+    /// The VIP is bound on this host, but unusable.
     Unusable {
-        /// Where it is.
+        /// The interface with the address.
         interface: String,
-        /// Why.
         why: Unusable,
     },
-    /// Somebody keeps taking the address or the local route away.
+    /// Another program keeps removing the address or the local route.
     Contested,
     /// An operator drains the service: announced with GRACEFUL_SHUTDOWN until the drain time is over.
     Draining,
@@ -134,7 +132,7 @@ impl Reason {
         self.said().0
     }
 
-    /// Its name, and what it says to people.
+    /// Its stable name, and its text.
     fn said(&self) -> (&'static str, Cow<'static, str>) {
         match self {
             Self::CheckUnknown { check } => {
@@ -145,13 +143,13 @@ impl Reason {
             Self::Standby => ("standby", "this node is a standby".into()),
             Self::WarmingUp => ("warming_up", "warming up after it was down".into()),
             Self::HeldBack => {
-                ("held_back", "it was down, and does not preempt whoever has taken over".into())
+                ("held_back", "held back after a failure (`preempt`): another node has the traffic".into())
             }
             Self::NotBound => ("not_bound", "it is not bound on this host".into()),
             Self::Unusable { interface, why } => {
                 ("unusable", format!("the address is on {interface} but unusable: {why}").into())
             }
-            Self::Contested => ("contested", "somebody keeps taking the address away".into()),
+            Self::Contested => ("contested", "another program keeps removing the address".into()),
             Self::Draining => ("draining", "being drained by an operator, GRACEFUL_SHUTDOWN is set".into()),
             Self::Drained => ("drained", "drained by an operator".into()),
             Self::ShuttingDown => {

@@ -1,8 +1,8 @@
-//! What the results of a check are judged by beyond passed and failed: latency and error rate, against their limits. Pure.
+//! The limits of a check beyond passed and failed: latency and error rate. Pure.
 //!
-//! Each limit trips when `results` results in a row are over it, and resets when as many are within it again. A limit
-//! over a window is silent while there are fewer than [`Measure::LEAST_RESULTS`] results in it. Latency is that of passed probes: one
-//! that failed says nothing of how fast the service is.
+//! A limit trips when `results` results in a row exceed it, and resets when that number of results is within it again.
+//! A limit over a window is not exceeded while the window has fewer than [`Measure::LEAST_RESULTS`] results. Only
+//! passed probes count for latency: a failed one does not measure the speed of the service.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use crate::words;
 #[cfg(test)]
 mod tests;
 
-/// The results of a check so far, as far as its limits need them. Plain data.
+/// The results of a check that its limits need. Plain data.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Judgement {
     limits: Vec<Tripwire>,
-    /// How far back the longest window looks; `None`: nothing needs to be kept.
+    /// The longest window; `None`: no results are kept.
     window: Option<Duration>,
     results: VecDeque<Seen>,
 }
 
-/// One limit and where it stands.
+/// One limit and its state.
 #[derive(Debug, Clone, PartialEq)]
 struct Tripwire {
     limit: Limit,
     average: Option<Average>,
     tripped: bool,
-    /// How many results in a row disagree with `tripped`.
+    /// The number of results in a row that disagree with `tripped`.
     streak: u32,
-    /// What was measured last, in words.
+    /// The last measurement, in words.
     measured: String,
 }
 
@@ -104,14 +104,14 @@ impl Tripwire {
     fn take(&mut self, seen: Seen, results: &VecDeque<Seen>) {
         match self.measure(seen, results) {
             Measured::Nothing => {}
-            // What was measured before is too long ago to say anything of now.
+            // The earlier measurement is too old.
             Measured::TooLittle => (self.tripped, self.streak) = (false, 0),
             Measured::Some { is_over, words } => {
                 self.streak = if is_over == self.tripped { 0 } else { self.streak + 1 };
                 if self.streak >= self.limit.results.get() {
                     (self.tripped, self.streak) = (is_over, 0);
                 }
-                // While it lasts, what has brought it about is what is told.
+                // While the limit is exceeded, the words are those of the last result over it.
                 if is_over {
                     self.measured = words;
                 }
@@ -119,7 +119,7 @@ impl Tripwire {
         }
     }
 
-    /// Whether the limit is exceeded now, and by what.
+    /// Measures a result against the limit.
     fn measure(&mut self, seen: Seen, results: &VecDeque<Seen>) -> Measured {
         match self.limit.measure {
             Measure::Latency { .. } | Measure::AverageLatency { .. } if !seen.passed => Measured::Nothing,
@@ -138,7 +138,7 @@ impl Tripwire {
                 if took.len() < Measure::LEAST_RESULTS {
                     return Measured::TooLittle;
                 }
-                // The nearest rank: the smallest that so many per cent are not above.
+                // The nearest rank: the smallest value that `percentile` per cent of the values do not exceed.
                 let rank = (took.len() * usize::from(percentile)).div_ceil(100).max(1) - 1;
                 let (_, value, _) = took.select_nth_unstable(rank);
                 Measured::latency(&format!("p{percentile} "), *value, over)
@@ -162,11 +162,11 @@ impl Tripwire {
     }
 }
 
-/// What one result says of a limit.
+/// The measurement of a limit after one result.
 enum Measured {
-    /// Nothing.
+    /// The result does not count for this limit.
     Nothing,
-    /// There are too few results to say anything.
+    /// There are too few results.
     TooLittle,
     Some {
         is_over: bool,
@@ -183,8 +183,8 @@ impl Measured {
 }
 
 impl Average {
-    /// The weight of what was before falls with the time that has passed since, not with the number of results: the pace
-    /// of a check changes.
+    /// The weight of the earlier average falls with time, not with the number of results, because the interval of a
+    /// check changes.
     fn after(before: Option<Self>, seen: Seen, window: Duration) -> Self {
         let took = seen.took.as_secs_f64();
         let Some(Self { seconds, results, at }) = before else {

@@ -1,4 +1,4 @@
-//! What a check tells the engine.
+//! The reports of a check to the engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use vipcast_bgp::Instant;
 use crate::model::Check;
 use crate::names::CheckName;
 
-/// Where a check stands (DESIGN §5).
+/// The state of a check.
 ///
 /// ```text
 ///            pass × rise                 fail (1st)
@@ -22,7 +22,7 @@ use crate::names::CheckName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthState {
-    /// Nothing is settled since the check began.
+    /// Not settled since the check began.
     Unknown,
     /// Down, but the last results passed.
     Rising,
@@ -35,7 +35,7 @@ pub enum HealthState {
 }
 
 impl HealthState {
-    /// Whether a service may be announced on it: `None` while nothing is settled.
+    /// Whether a service may be announced on it: `None` while it is not settled.
     pub fn verdict(self) -> Option<bool> {
         match self {
             Self::Unknown => None,
@@ -50,48 +50,48 @@ impl HealthState {
 pub struct Outcome {
     /// Whether it passed.
     pub passed: bool,
-    /// What was seen, one line: `200 OK`, `connection refused`, `no answer within 500 ms`.
+    /// The observation, one line: `200 OK`, `connection refused`, `no answer within 500 ms`.
     pub detail: String,
-    /// How long it took.
+    /// The duration of the probe.
     pub took: Duration,
 }
 
-/// What is sent to the engine.
+/// A message to the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckNews {
     /// A result.
     Report(CheckReport),
-    /// A probe has waited for its turn for a while and has not begun; told again while it waits.
+    /// A probe is waiting for a permit and has not begun; repeated while it waits.
     Waits(CheckName, Arc<Check>),
-    /// The task of a check has panicked, with these words; the check begins anew.
+    /// The task of a check has panicked, with this message; the check begins anew.
     Panicked(CheckName, String),
 }
 
-/// Sent after a probe that says anything new.
+/// The report of a probe with news.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReport {
-    /// Which check.
+    /// The check.
     pub check: CheckName,
-    /// The definition that was probed. A report of an earlier one may still be on its way when the configuration has
-    /// changed; it says nothing about the check that has the name now.
+    /// The definition that was probed. After a change of the configuration a report of the earlier definition may still
+    /// arrive; it does not count for the check that has the name now.
     pub definition: Arc<Check>,
     /// Its state after this result.
     pub state: HealthState,
     /// When it entered that state.
     pub since: Instant,
-    /// Which limit makes it degraded, in words. It passes all the same.
+    /// The limit that makes it degraded, in words. The check still passes.
     pub degraded: Option<String>,
-    /// Until when it cannot come up, because it has gone down too often.
+    /// The end of a hold-down.
     pub held_until: Option<Instant>,
-    /// The result; one that a limit makes count as failed has failed.
+    /// The result; failed if a limit makes it count as failed.
     pub outcome: Outcome,
-    /// When the result came.
+    /// The time of the result.
     pub at: Instant,
 }
 
 impl CheckReport {
-    /// Whether it says more than `last`, the report before it, beside how long the probe took and when it ended. A check that
-    /// is not settled always does: the engine waits for it.
+    /// Whether it differs from `last`, the report before it, in more than the duration and time of the probe. A report
+    /// of a check that is not settled is always news: the engine waits for it.
     pub fn is_news(&self, last: &Self) -> bool {
         let is_settled = matches!(self.state, HealthState::Up | HealthState::Down);
         let judged = |report: &Self| (report.state, report.since, report.held_until, report.outcome.passed);

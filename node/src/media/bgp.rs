@@ -17,8 +17,8 @@ use vipcast_bgp::wire::{Community, Family, iana};
 use crate::engine::{Demotion, Verdict};
 use crate::model::Service;
 
-/// The routes of one service. VIPs of a family with the same verdict share their attributes, so that thousands of VIPs stay
-/// small and pack into few UPDATEs.
+/// The routes of one service. VIPs of a family with the same verdict share their attributes, so that thousands of VIPs
+/// need little memory and few UPDATEs.
 #[derive(Debug)]
 pub struct ServiceRoutes<'a> {
     service: &'a Service,
@@ -26,7 +26,7 @@ pub struct ServiceRoutes<'a> {
 }
 
 impl<'a> ServiceRoutes<'a> {
-    /// None are made yet.
+    /// The routes of `service`, made on demand.
     pub fn new(service: &'a Service) -> Self {
         Self { service, shared: BTreeMap::new() }
     }
@@ -55,7 +55,7 @@ fn attributes(service: &Service, how: Option<Demotion>, family: Family) -> Route
     match how {
         Some(Demotion::Leaving(_)) => {
             communities.insert(Community(iana::community::GRACEFUL_SHUTDOWN));
-            // RFC 8326 §4.1: inside an AS the community alone moves nothing; the lowest preference does.
+            // RFC 8326 §4.1: over iBGP the community alone has no effect; the lowest preference has.
             local_pref = Some(0);
         }
         Some(Demotion::Worse(_)) | None => {}

@@ -1,4 +1,4 @@
-//! What is made of the answers of a check beyond passed and failed: limits to latency and errors, and damping.
+//! Limits of a check to latency and errors, and damping.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,32 +9,32 @@ use crate::defaults;
 /// One entry under `latency:` or `errors:` of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// What is measured, and how much is too much.
+    /// The measure and its limit.
     pub measure: Measure,
-    /// How many results in a row have to be over it, or within it again, before that counts; 1 to 1000.
+    /// The number of results in a row that trip or reset the limit; 1 to 1000.
     pub results: NonZeroU32,
-    /// What follows.
+    /// The consequence.
     pub then: Consequence,
 }
 
-/// What a [`Limit`] limits.
+/// The measure of a [`Limit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
-    /// How long each passed probe took.
+    /// The duration of each passed probe.
     Latency {
-        /// More is too much.
+        /// The limit.
         over: Duration,
     },
-    /// The moving average of it, in which the weight of a result falls to 1/e within `window`.
+    /// The moving average of the latency; the weight of a result falls to 1/e within `window`.
     AverageLatency {
-        /// More is too much.
+        /// The limit.
         over: Duration,
         /// 1 s to 1 day.
         window: Duration,
     },
-    /// Its percentile over a window.
+    /// The percentile of the latency over a window.
     LatencyPercentile {
-        /// More is too much.
+        /// The limit.
         over: Duration,
         /// 1 to 99.
         percentile: u8,
@@ -43,7 +43,7 @@ pub enum Measure {
     },
     /// The share of failed probes in a window.
     Errors {
-        /// More is too much.
+        /// The limit.
         over: Share,
         /// 1 s to 1 day, and at most the last [`Measure::MOST_RESULTS`] results.
         window: Duration,
@@ -51,9 +51,9 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// Windows hold no more results than this: it bounds the memory of a check.
+    /// The most results in a window; bounds the memory of a check.
     pub const MOST_RESULTS: usize = 1000;
-    /// A window with fewer results says nothing.
+    /// The fewest results with which a window counts.
     pub const LEAST_RESULTS: usize = 10;
 }
 
@@ -70,42 +70,42 @@ impl fmt::Display for Share {
     }
 }
 
-/// What follows when a limit is exceeded.
+/// The consequence of an exceeded limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Consequence {
-    /// The check is degraded (the default): it passes, and services do with it what their `on_degraded` says.
+    /// The check is degraded (the default): it passes, and services follow their `on_degraded`.
     Degraded,
-    /// Each probe counts as failed while it lasts.
+    /// Each probe counts as failed while the limit is exceeded.
     Down,
 }
 
-/// `hold_down:`: how long a check that went down stays so, at least.
+/// `hold_down:`: the time for which a check that went down stays down, at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HoldDown {
-    /// The first time; it doubles each time that the check goes down again.
+    /// The first hold; it doubles each time that the check goes down again.
     pub first: Duration,
-    /// Up to this. While the check is up, a doubling is forgotten for each such time.
+    /// The longest hold. While the check is up, each such time undoes one doubling.
     pub most: Duration,
 }
 
 impl HoldDown {
-    /// How long the check is held down that has gone down `flaps` times before.
+    /// The hold of a check that has gone down `flaps` times before.
     pub fn after(self, flaps: u32) -> Duration {
         let doubled = 2_u32.checked_pow(flaps).and_then(|times| self.first.checked_mul(times));
         doubled.unwrap_or(self.most).min(self.most)
     }
 
-    /// How many doublings there are until `most` is reached: more flaps make no difference.
+    /// The number of doublings until `most` is reached: more flaps make no difference.
     pub fn doublings(self) -> u32 {
         (0..u32::BITS).find(|flaps| self.after(*flaps) == self.most).unwrap_or(u32::BITS)
     }
 
-    /// How often the check can come up within any hour, whatever its probes say: what the reference says and tests hold it to.
+    /// The most times that the check can come up within any hour, as in the reference.
     #[cfg(test)]
     pub fn recoveries_an_hour(self) -> u32 {
         const HOUR: Duration = Duration::from_secs(60 * 60);
-        // It may come up at the very beginning. After that each time is preceded by a whole hold; that a doubling is
-        // forgotten costs more time than it saves.
+        // The check may come up at the very beginning. After that each time is preceded by a whole hold; undoing a
+        // doubling takes more time than it saves.
         let (mut recoveries, mut passed) = (1, self.after(0));
         while passed <= HOUR && recoveries < u32::MAX {
             recoveries += 1;

@@ -1,29 +1,29 @@
-//! Keys of sessions that do not stand in the configuration itself.
+//! Keys of sessions that are not in the configuration itself.
 
 use std::path::PathBuf;
 
 use vipcast_bgp::secret::Secret;
 use vipcast_bgp::transport::{AoAlgorithm, AoKey, Authentication};
 
-/// `password_file:` and its kin: where the key of a session is read.
+/// The source of a session's key: `password_file:` and similar keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySource {
-    /// Where it stands.
+    /// The place of the key.
     pub place: KeyPlace,
-    /// What is made of it.
+    /// The use of the key.
     pub purpose: KeyPurpose,
 }
 
-/// Where a key stands.
+/// The place of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPlace {
-    /// In this file; absolute.
+    /// This file; absolute.
     File(PathBuf),
-    /// In the credential of systemd that has this name.
+    /// The systemd credential with this name.
     Credential(String),
 }
 
-/// What a key is for.
+/// The use of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyPurpose {
     /// TCP MD5 (RFC 2385).
@@ -34,13 +34,13 @@ pub enum KeyPurpose {
         send_id: u8,
         /// The peer's key's id.
         receive_id: u8,
-        /// What makes the MAC.
+        /// The algorithm of the MAC.
         algorithm: AoAlgorithm,
     },
 }
 
 impl KeyPurpose {
-    /// What signs a session with this key.
+    /// The authentication with this key.
     pub fn with(self, secret: Secret) -> Authentication {
         match self {
             Self::Md5 => Authentication::Md5(secret),

@@ -1,4 +1,4 @@
-//! What is so where the configuration says nothing else: for programs that make a configuration without a file.
+//! Default values, for programs that make a configuration without a file.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::table::Table;
 use crate::vip::Vip;
 
 impl Config {
-    /// These peers and services. The checks that the services name have to be added.
+    /// A configuration with these peers and services. The caller adds the checks that the services name.
     pub fn new(
         peers: impl IntoIterator<Item = (PeerName, Peer)>,
         services: impl IntoIterator<Item = (ServiceName, Service)>,

@@ -1,4 +1,4 @@
-//! What happens to a peer: told, and passed on as far as it concerns the engine.
+//! Events of a peer: recorded, and passed on to the engine if they concern it.
 
 use vipcast_bgp::{Offer, PeerEvent, PeerStatus, PrefixMap};
 
@@ -9,7 +9,8 @@ use crate::outbox::Outbox;
 use crate::record::{OfSession, What};
 
 impl Peers {
-    /// Tells what happened to a peer, and what of it concerns the engine. `status` is everything about the peer then.
+    /// Records an event of a peer, and returns the events for the engine. `status` is the peer's status after the
+    /// event.
     pub(crate) fn happened(
         &mut self,
         id: PeerId,
@@ -38,7 +39,7 @@ impl Peers {
                 vec![Event::PeerUp(peer)]
             }
             PeerEvent::Down { reason, was_established } => {
-                // What an earlier failure has told is better than a guess at this one.
+                // An earlier telling failure is better than a guess at this one.
                 let earlier = status.telling.as_ref().filter(|(telling, _)| *telling != reason);
                 let hint = if earlier.is_none() { running.hint(&reason, &status) } else { None };
                 if was_established {
@@ -50,7 +51,7 @@ impl Peers {
                 out.tell(session(OfSession::Failed { reason, earlier, hint }));
                 Vec::new()
             }
-            // Not asked for.
+            // Not requested.
             PeerEvent::Update(_) => Vec::new(),
             PeerEvent::Synced(version) => {
                 out.tell(What::HandedOver { peer, version });
@@ -74,13 +75,15 @@ impl Peers {
     }
 }
 
-/// What a peer that has refused more is offered; `None`: everything.
+/// The reduced offer to a peer, in words; `None`: everything is offered.
 pub fn reduced_offer(offer: Offer) -> Option<&'static str> {
     match offer {
         Offer::Full => None,
-        Offer::Required => {
-            Some("it refused our capabilities: only address families and four-octet AS numbers are offered")
+        Offer::Required => Some(
+            "the router refused our capabilities: only address families and four-octet AS numbers are offered",
+        ),
+        Offer::Nothing => {
+            Some("the router refused capabilities: none is offered, so the session is IPv4 only")
         }
-        Offer::Nothing => Some("it refused capabilities: none is offered, so the session is IPv4 alone"),
     }
 }

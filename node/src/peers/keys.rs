@@ -1,5 +1,5 @@
-//! Peers whose key could not be read when the configuration was. They are not talked to without it; a port looks for it
-//! again and again.
+//! Peers whose key could not be read with the configuration. They have no session without it; a port looks for it again
+//! and again.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,13 @@ pub(super) struct Keys(BTreeMap<PeerName, Waiting>);
 #[derive(Debug, Clone)]
 struct Waiting {
     source: KeySource,
-    /// Why there is no session, in words.
+    /// The reason why there is no session, in words.
     reason: String,
     since: Instant,
 }
 
 impl Keys {
-    /// Has the keys of those of `peers` looked for that lack them, and no others.
+    /// Looks for the keys of exactly those `peers` that lack them.
     pub(super) fn want(&mut self, peers: &BTreeMap<PeerName, Peer>, now: Instant, out: &mut Outbox) {
         let lacking = |name: &PeerName| {
             peers.get(name).filter(|peer| peer.lacks_key()).and_then(|peer| peer.key_source.as_ref())
@@ -42,12 +42,12 @@ impl Keys {
         self.look_for(&before, out);
     }
 
-    /// Who waits, why, and since when.
+    /// The waiting peers, each with its reason and the begin of its wait.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&PeerName, &str, Instant)> {
         self.0.iter().map(|(name, waiting)| (name, waiting.reason.as_str(), waiting.since))
     }
 
-    /// A look is over: the key, if it is there now.
+    /// Takes the result of a search; returns the key if it was found.
     pub(super) fn looked(
         &mut self,
         peer: &PeerName,

@@ -1,4 +1,4 @@
-//! What a session is told of its peer: its settings as the BGP crate has them.
+//! The settings of a peer for the BGP crate.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use vipcast_bgp::{GracefulRestart, HoldTime, PeerConfig};
 
 use crate::model::Peer;
 
-/// How it is reached; `None`: its router was not heard yet.
+/// Its address and socket options; `None`: its router was not heard yet.
 pub(super) fn transport(peer: &Peer) -> Option<Transport> {
     Some(Transport {
         segment_size: peer.tcp_mss,
@@ -21,13 +21,13 @@ pub(super) fn transport(peer: &Peer) -> Option<Transport> {
         interface: peer.interface.clone(),
         reach: peer.reach,
         authentication: peer.authentication.clone(),
-        // Behind the Send Hold Timer, which can say what is wrong (RFC 9687: twice the hold time here).
+        // Longer than the Send Hold Timer, which has a better reason (RFC 9687: twice the hold time here).
         user_timeout: (peer.hold_time != HoldTime::NONE)
             .then(|| peer.hold_time.duration() * 2 + Duration::from_secs(1)),
     })
 }
 
-/// What is agreed on with it, and how.
+/// The settings of its session.
 pub(super) fn bgp_config(
     peer: &Peer,
     router_id: Ipv4Addr,

@@ -1,14 +1,14 @@
-//! Peers that are known by their link: which router each of them is.
+//! Peers that are known by their link: the choice of the router on each link.
 //!
 //! ```text
 //!  first one heard ─► the router ── another one is heard, and it ... ──► the other one
 //!                                    has been silent for SILENCE,
-//!                                    or has had no session for TRIAL (PROVEN, where one stood before)
+//!                                    or has had no session for TRIAL (PROVEN after an earlier session)
 //! ```
 //!
-//! A link has one router. It stays it while its session stands, whatever else advertises itself there. Anybody on a link can
-//! send an advertisement, so being heard first is no proof: one with which no session comes up gives way to another one that
-//! is heard, each of them once before any has another turn.
+//! A link has one router. The router stays the same while its session is up, even if others advertise themselves. Any
+//! host on a link can send an advertisement, so the first one heard may be wrong: a router without a session gives way
+//! to another one, and each one heard has one turn before any has a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
@@ -22,14 +22,14 @@ use crate::names::PeerName;
 use crate::outbox::Outbox;
 use crate::record::What;
 
-/// A router that was not heard for three of its intervals has given way to another one.
+/// A router that was silent for three of its intervals gives way to another one.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long a router has for its first session while another one advertises itself: some attempts.
+/// The time for a router's first session while another one advertises itself: enough for some attempts.
 const TRIAL: Duration = Duration::from_secs(30);
-/// The same since its last session: it may start anew, which takes minutes.
+/// The same after its last session: the router may be rebooting, which takes minutes.
 const PROVEN: Duration = Duration::from_secs(300);
 
-/// The routers on the links that have such peers.
+/// The routers on the links of unnumbered peers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Unnumbered {
     /// By interface.
@@ -38,12 +38,12 @@ pub(super) struct Unnumbered {
 
 #[derive(Debug, Clone)]
 struct Link {
-    /// Its router is waited for.
+    /// The begin of the wait for its router.
     since: Instant,
     router: Option<Router>,
-    /// Routers that had their turn in vain.
+    /// Routers that had their turn without a session.
     tried: BTreeSet<Ipv6Addr>,
-    /// Others that were warned of.
+    /// Other routers that were warned of.
     warned: BTreeSet<Ipv6Addr>,
 }
 
@@ -52,15 +52,15 @@ struct Router {
     address: Ipv6Addr,
     heard_at: Instant,
     chosen_at: Instant,
-    /// When its session was last seen to stand.
+    /// When its session was last up.
     stood_at: Option<Instant>,
 }
 
-/// Others on one link that are remembered.
+/// The most other routers that are remembered on one link.
 const OTHERS: usize = 16;
 
 impl Unnumbered {
-    /// Has routers listened for on the links of these peers, and on no others.
+    /// Listens for routers on exactly the links of these peers.
     pub(super) fn set(&mut self, peers: &BTreeMap<PeerName, Peer>, now: Instant, out: &mut Outbox) {
         let on_links = peers.values().filter(|peer| is_on_link(peer));
         let links: BTreeSet<String> = on_links.filter_map(|peer| peer.interface.clone()).collect();
@@ -77,7 +77,7 @@ impl Unnumbered {
         }
     }
 
-    /// Fills in what is known of the routers of these peers.
+    /// Fills in the known routers of these peers.
     pub(super) fn fill_in(&self, peers: &mut BTreeMap<PeerName, Peer>) {
         for peer in peers.values_mut().filter(|peer| is_on_link(peer)) {
             let link = peer.interface.as_ref().and_then(|interface| self.links.get(interface));
@@ -85,7 +85,8 @@ impl Unnumbered {
         }
     }
 
-    /// Takes note of a router; `stands`: the session with the one that is known does. Whether another one is known now.
+    /// Takes an advertisement; `stands`: the session with the known router is up. Returns whether the router has
+    /// changed.
     pub(super) fn heard(
         &mut self,
         interface: &str,
@@ -99,7 +100,7 @@ impl Unnumbered {
         link.heard(interface, router, stands, now, out)
     }
 
-    /// Since when the router of a link is waited for.
+    /// The begin of the wait for the router of a link.
     pub(super) fn since(&self, interface: &str) -> Option<Instant> {
         self.links.get(interface).map(|link| link.since)
     }
@@ -157,7 +158,7 @@ impl Link {
         true
     }
 
-    /// Whether the router has had its time. One that had its turn in vain waits for another one that had none.
+    /// Whether the router gives way to `other`. A router that had its turn waits until every other had one.
     fn gives_way(&self, known: &Router, other: Ipv6Addr, now: Instant) -> bool {
         let time = if known.stood_at.is_some() { PROVEN } else { TRIAL };
         let again = if self.tried.contains(&other) { SILENCE } else { Duration::ZERO };

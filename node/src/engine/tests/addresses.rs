@@ -1,4 +1,4 @@
-//! Stories of the host's addresses: whoever else changes them, and of interfaces that change under them.
+//! Stories of the host's addresses: changes by other programs, and changes of interfaces.
 
 use super::*;
 
@@ -182,7 +182,7 @@ fn an_address_is_known_by_its_length_and_its_far_end_too() {
         assert_eq!(story.tell(added(other, Owner::Other)), [""; 0], "{other:?}");
         assert_eq!(story.tell(Event::Removed(other)), [""; 0], "{other:?}");
     }
-    // One that somebody else had first is used, and the other one beside it is left, too.
+    // An address that another program added first is used, and the other one beside it is left alone.
     let mut story = Story::begin(web());
     start(&mut story.engine, story.now);
     story.tell(list([(wider, Owner::Other)]));

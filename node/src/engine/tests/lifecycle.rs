@@ -1,4 +1,4 @@
-//! Stories of addresses and checks: from the start to the announcement, and what happens on the way.
+//! Stories of addresses and checks, from the start to the announcement.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the routers have, beside what was decided: `announced` is said when a router has it.
+//! Reach, beside the verdict: `announced` is recorded when a router has the VIP.
 
 use vipcast_bgp::adj_rib_out::Withheld;
 

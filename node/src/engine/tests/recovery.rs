@@ -1,4 +1,4 @@
-//! Stories of services that are not as they should be: degraded, standby, warming up, held back.
+//! Stories of demoted services: degraded, standby, warming up, held back.
 
 use super::super::decide::decide;
 use super::*;

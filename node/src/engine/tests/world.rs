@@ -1,4 +1,4 @@
-//! Everything around the engine, as a model: the kernel's addresses, the routers, a clock, and what each was last told.
+//! A model of everything around the engine: the kernel's addresses, the routers, a clock, and the last message to each.
 //!
 //! ```text
 //!  engine ── Bind, Unbind ──► requests ─► kernel ─► kernel_says ──┐
@@ -7,9 +7,9 @@
 //!  clock ─────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Every arrow takes as long as whoever drives the world likes. Notifications and listings are in the kernel's order; an
-//! answer comes at any time after the notification of what it is about, also when all of that is undone again, and says
-//! that there was none when it was lost.
+//! The driver of the world chooses the delay of every arrow. Notifications and listings are in the kernel's order; an
+//! answer comes at any time after its notification, also when the change is undone again; a lost answer is reported as
+//! an error.
 //!  After every event the invariants are checked
 //! ([`rules`]).
 

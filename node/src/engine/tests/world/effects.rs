@@ -1,4 +1,4 @@
-//! The engine in its world: what it is told, what time does, and what becomes of its effects.
+//! The engine in its world: its inputs, time, and the results of its effects.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The rules, stated a second time and in another way than the engine does.
+//! The rules, stated a second time and differently from the engine.
 
 use super::*;
 
