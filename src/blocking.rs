@@ -1,8 +1,7 @@
-//! Work that may block for ever: a file on a server that died, a name that a directory service does not answer.
+//! Work that may block for ever: a file on a dead server, a name that a directory service does not answer.
 //!
-//! Each piece of work has a thread of its own, so that only its caller waits for it, and only for a time. A thread that
-//! hangs in the kernel cannot be ended: it is abandoned, its result is thrown away when it comes, and [`Threads`] bounds
-//! how many of a kind there are.
+//! Each piece of work has its own thread, so that only its caller waits for it, with a time-out. A thread that hangs in
+//! the kernel cannot be ended: it is abandoned, a late result is dropped, and [`Threads`] bounds their number.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// As much as the main thread of a process has: a configuration may nest deeply.
+/// The stack of a process's main thread: a configuration may nest deeply.
 const STACK: usize = 8 << 20;
 
 /// Threads for one kind of work.
@@ -23,24 +22,24 @@ pub struct Threads {
     free: Arc<Semaphore>,
 }
 
-/// Why there is no result.
+/// The reason why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// It took too long.
+    /// The time-out has passed.
     #[error("no answer after {after:?}")]
     Late {
-        /// How long it was waited for.
+        /// The time-out.
         after: Duration,
-        /// What it was looking at then, as [`at`] says.
+        /// The object that the work was looking at, from [`at`].
         at: Option<String>,
     },
-    /// As many threads as are allowed are at work, or hang.
+    /// All allowed threads are at work, or hang.
     #[error("{most} earlier attempts have no answer yet")]
     Busy {
-        /// How many are allowed.
+        /// The number of allowed threads.
         most: usize,
     },
-    /// There is no thread to do it.
+    /// The system has no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     /// The work panicked.
@@ -48,7 +47,7 @@ pub enum NoAnswer {
     Died,
 }
 
-/// What a thread looks at, for whoever waits for it.
+/// The object that a thread is looking at, for its caller.
 type Sight = Arc<Mutex<Option<String>>>;
 
 thread_local! {
@@ -56,12 +55,12 @@ thread_local! {
 }
 
 impl Threads {
-    /// At most `most` at once; `name` is what `ps -L` shows.
+    /// At most `most` at once; `ps -L` shows `name`.
     pub fn new(name: &'static str, most: usize) -> Self {
         Self { name, most, free: Arc::new(Semaphore::new(most)) }
     }
 
-    /// The result of `work`, if it comes within `patience`. Cancel-safe: who stops waiting abandons the thread.
+    /// The result of `work`, if it comes within `patience`. Cancel-safe: dropping the future abandons the thread.
     ///
     /// # Errors
     /// See [`NoAnswer`].
@@ -80,7 +79,7 @@ impl Threads {
         let started = thread.spawn(move || {
             let _permit = permit;
             SIGHT.set(Some(shown));
-            // Nobody takes the result of an abandoned thread.
+            // The result of an abandoned thread is dropped.
             drop(sender.send(work()));
         });
         started.map_err(NoAnswer::Thread)?;
@@ -92,7 +91,7 @@ impl Threads {
     }
 }
 
-/// Does `look`, and lets whoever waits for this thread know that it is at `what`.
+/// Does `look`; if the caller's wait ends meanwhile, its error names `what`.
 pub fn at<T>(what: impl FnOnce() -> String, look: impl FnOnce() -> T) -> T {
     let Some(sight) = SIGHT.with_borrow(Clone::clone) else { return look() };
     *seen(&sight) = Some(what());

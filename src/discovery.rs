@@ -1,13 +1,12 @@
-//! Routers that are known by their link (BGP unnumbered): their link-local addresses are learnt from their router
-//! advertisements, and ours is told in the same way, so that a router with `neighbor swp1 interface remote-as external`
-//! finds us.
+//! Discovery of routers on a link (BGP unnumbered): learns their link-local addresses from router advertisements, and
+//! advertises ours in the same way, so that a router with `neighbor swp1 interface remote-as external` finds us.
 //!
 //! ```text
 //!  router ── router advertisement ──► link task (one an interface) ── Input ──► peers: the session's address
 //!         ◄── ours, with a lifetime of zero ──┘
 //! ```
 //!
-//! A task waits for its interface, and opens a new socket when that is another one under the same name. It may be dropped at
+//! A task waits for its interface, and opens a new socket when another interface gets the name. It may be dropped at
 //! any await.
 
 mod packet;
@@ -30,20 +29,20 @@ use self::packet::Packet;
 use self::socket::LinkSocket;
 use crate::blocking::Threads;
 
-/// Between two advertisements, as routers do it for unnumbered sessions.
+/// The interval between advertisements, like that of routers with unnumbered sessions.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Between the first ones, while no router is known.
+/// The interval between the first advertisements, while no router is known.
 const AT_FIRST: Duration = Duration::from_secs(1);
 /// Solicitations in a row (RFC 4861 §10).
 const SOLICITATIONS: u32 = 3;
-/// Between two advertisements, at least (RFC 4861 §10, MIN_DELAY_BETWEEN_RAS).
+/// The shortest interval between advertisements (RFC 4861 §10, MIN_DELAY_BETWEEN_RAS).
 const LEAST: Duration = Duration::from_secs(3);
-/// Until a socket is tried again.
+/// The pause before a socket is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// Sockets of a link that may wait for the kernel at a time.
+/// The most sockets of a link that wait for the kernel at a time.
 const HANGING: usize = 2;
 
-/// The interfaces with such routers. Dropping it ends the tasks.
+/// The tasks of the interfaces. Dropping it ends them.
 #[derive(Debug)]
 pub struct Discovery {
     tasks: BTreeMap<String, JoinHandle<()>>,
@@ -51,7 +50,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// No interface yet. What is heard goes to `heard`.
+    /// No interface yet. Inputs go to `heard`.
     pub fn new(heard: mpsc::UnboundedSender<Input>) -> Self {
         Self { tasks: BTreeMap::new(), heard }
     }
@@ -81,7 +80,7 @@ impl Drop for Discovery {
     }
 }
 
-/// The interface as it is now.
+/// The current interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Link {
     index: u32,
@@ -89,7 +88,7 @@ struct Link {
     ours: BTreeSet<Ipv6Addr>,
 }
 
-/// `None`: it is not there, is down, or has no link-local address that may be used yet.
+/// `None`: the interface is missing, is down, or has no usable link-local address yet.
 fn link(host: &Host, name: &str) -> Option<Link> {
     let (index, interface) = host.named(name).filter(|(_, interface)| interface.is_up)?;
     let mut ours = BTreeSet::new();
@@ -115,7 +114,7 @@ async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::Unbo
             if said.as_ref() != Some(&error) {
                 said = Some(error.clone());
                 let notice = Notice::LinkUnheard { interface: name.clone(), error };
-                // Nobody listens only while the daemon ends.
+                // An error occurs only while the daemon ends.
                 drop(heard.send(Input::Noticed(notice)));
             }
             tokio::time::sleep(AGAIN).await;
@@ -123,7 +122,7 @@ async fn attend(name: String, mut host: watch::Receiver<Host>, heard: mpsc::Unbo
     }
 }
 
-/// Until the link is another one.
+/// Serves a link until it changes.
 async fn serve(
     threads: &Threads,
     name: &str,
@@ -156,7 +155,7 @@ async fn serve(
                     next = next.min(last.map_or_else(Instant::now, |last| last + LEAST));
                 }
                 (router, Ok(Some(Packet::Advertisement))) => {
-                    // Nobody listens only while the daemon ends.
+                    // An error occurs only while the daemon ends.
                     let _ending = heard.send(Input::Heard { interface: name.to_owned(), router });
                 }
                 (_, Ok(None)) => {}

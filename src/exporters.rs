@@ -1,9 +1,9 @@
-//! Other routing daemons on this host, which may announce VIPs that are withheld here.
+//! Finds other routing daemons on this host, which may announce VIPs that are withheld here.
 //!
-//! A VIP is on the host from the start, healthy or not (`bind: always`). A daemon that announces what is on `lo` (BIRD's
-//! `protocol direct`, FRR's `redistribute connected`) announces it too, and traffic goes to a service that is down. It is
-//! noticed in two ways: its process is there, and a router tells us of a path to a VIP whose next hop is this host while
-//! we do not announce it. The first is asked of /proc at the start and at each reload, on a thread of its own.
+//! A VIP is on the host from the start, healthy or not (`bind: always`). A daemon that announces the addresses on `lo`
+//! (BIRD's `protocol direct`, FRR's `redistribute connected`) also announces the VIP, and traffic goes to a service
+//! that is down. There are two signs: the process of such a daemon, and a router's path to a VIP with this host as next
+//! hop while we do not announce it. A thread looks for processes in /proc at the start and at each reload.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,34 +24,34 @@ use vipcast_node::vip::Vip;
 
 use crate::log::note;
 
-/// Programs that announce what is on the host's interfaces, where they are told to.
+/// Programs that announce the host's addresses if they are configured so.
 const DAEMONS: [&str; 7] = ["bird", "bird6", "bgpd", "ospfd", "ospf6d", "isisd", "calico-node"];
-/// A router may send our own route back for a moment after it was withdrawn.
+/// A router may still send our own route for a moment after its withdrawal.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two looks at what routers send.
+/// The interval between two looks at the routers' paths.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// What is known of them.
+/// The known daemons and their announcements.
 #[derive(Debug)]
 pub struct Exporters {
     running: watch::Sender<Option<String>>,
-    /// VIPs that another daemon on this host announces, and what was said of each.
+    /// VIPs that another daemon on this host announces, with the warning for each.
     announced: BTreeMap<Vip, String>,
     next_look: Instant,
     noticed: mpsc::UnboundedSender<Input>,
 }
 
 impl Exporters {
-    /// Nothing is known yet. What is found goes to `noticed`.
+    /// Nothing is known yet. Findings go to `noticed`.
     pub fn new(noticed: mpsc::UnboundedSender<Input>, now: Instant) -> Self {
         let running = watch::Sender::new(None);
         Self { running, announced: BTreeMap::new(), next_look: now + EVERY, noticed }
     }
 
-    /// Looks for other daemons, if one of them could do harm. What is found is noticed, and shows in [`Self::warnings`].
+    /// Looks for other daemons, if one of them could do harm. Findings are noticed, and show in [`Self::warnings`].
     pub fn look(&self, config: &Config) {
         let harmless = config.services.values().all(|service| match service.bind {
-            // There no longer than it is announced, or no address.
+            // Bound only while it is announced, or not an address.
             BindPolicy::Announced | BindPolicy::Route => true,
             BindPolicy::Always => false,
         });
@@ -68,7 +68,7 @@ impl Exporters {
                     return false;
                 }
                 if said.is_some() {
-                    // Nobody listens only while the daemon ends.
+                    // An error occurs only while the daemon ends.
                     drop(noticed.send(Input::Noticed(Notice::OtherDaemons(found))));
                 }
                 *known = said;
@@ -80,13 +80,13 @@ impl Exporters {
         }
     }
 
-    /// When routers are next to be listened to.
+    /// When the next look at the routers' paths is due.
     pub fn deadline(&self) -> Instant {
         self.next_look
     }
 
-    /// Compares what routers send with what is announced here. `paths` are those to VIPs, with the next hops; `is_ours` tells
-    /// whether an address is on this host.
+    /// Compares the routers' paths with our announcements. `paths` are those to VIPs, with the next hops; `is_ours`
+    /// tells whether an address is on this host.
     pub fn listen<'a>(
         &mut self,
         engine: &Engine,
@@ -111,27 +111,27 @@ impl Exporters {
         for (vip, (peer, next_hop)) in found {
             if !before.contains_key(&vip) {
                 let notice = Notice::AnnouncedElsewhere { vip, peer: peer.clone(), next_hop };
-                // Nobody listens only while the daemon ends.
+                // An error occurs only while the daemon ends.
                 drop(self.noticed.send(Input::Noticed(notice)));
             }
         }
     }
 
-    /// What is to be said of them.
+    /// The warnings about other daemons.
     pub fn warnings(&self) -> Vec<String> {
         self.running.borrow().iter().chain(self.announced.values()).cloned().collect()
     }
 
-    /// What is to be said of single VIPs.
+    /// The warnings about single VIPs.
     pub fn announced(&self) -> &BTreeMap<Vip, String> {
         &self.announced
     }
 }
 
-/// What to do about them.
-pub(crate) const HINT: &str = "bind VIPs only while they are announced (`bind: announced`), or leave addresses of protocol 86 out there";
+/// The hint of these warnings.
+pub(crate) const HINT: &str = "bind VIPs only while they are announced (`bind: announced`), or filter addresses of protocol 86 in that daemon";
 
-/// What a VIP is called that another daemon announces, with how it is known.
+/// The warning about a VIP that another daemon announces.
 pub(crate) fn announced_in_words(vip: Vip, peer: &PeerName, next_hop: IpAddr) -> String {
     format!(
         "another daemon on this host announces {}, which is withheld here: {peer} sends a path whose next hop is {next_hop}, \
@@ -140,20 +140,20 @@ pub(crate) fn announced_in_words(vip: Vip, peer: &PeerName, next_hop: IpAddr) ->
     )
 }
 
-/// What daemons that run here may do.
+/// The warning about running daemons.
 pub(crate) fn running_in_words(found: &[OtherDaemon]) -> String {
     let named: Vec<String> =
         found.iter().map(|OtherDaemon { name, pid }| format!("{name} (process {pid})")).collect();
     format!(
-        "{} on this host: if it announces connected or loopback addresses, it announces VIPs that are withheld here too; \
+        "{} on this host: if it announces connected or loopback addresses, it also announces VIPs that are withheld here; \
          `bind: announced` keeps them off the host meanwhile",
         named.join(", ")
     )
 }
 
-/// Whether a process is in our network namespace. The link to it may be read by whoever may trace the process
-/// (CAP_SYS_PTRACE, which the unit does not grant); everybody sees in /proc/PID/net the files of its namespace, each of which has
-/// an inode of its own. A process of which neither can be seen, and that has not ended, may be here.
+/// Whether a process may be in our network namespace. Only a process that may trace it can read the link to its
+/// namespace (CAP_SYS_PTRACE, which the unit does not grant); but every process can read /proc/PID/net, whose files
+/// have inode numbers of the namespace. A live process with neither visible may be here.
 fn may_be_here(proc: &Path, pid: &Path) -> bool {
     let namespace = |of: &Path| fs::read_link(of.join("ns/net")).ok();
     let file =
@@ -174,7 +174,7 @@ fn daemons(proc: &Path) -> io::Result<Vec<OtherDaemon>> {
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            // It may have ended meanwhile.
+            // The process may have ended meanwhile.
             let name = fs::read_to_string(entry.path().join("comm")).ok()?;
             let name = name.trim_end();
             (DAEMONS.contains(&name) && may_be_here(proc, &entry.path()))
@@ -200,7 +200,8 @@ mod tests {
             ("9", "birdwatcher", "net:[1]"),
             ("10", "bgpd", "net:[1]"),
             ("self", "vipcast", "net:[1]"),
-            // Those whose namespace may not be looked at: with the files of ours, of another one, and with none to be seen.
+            // Processes without a readable link: with the files of our namespace, of another one, and with none
+            // visible.
             ("11", "ospfd", "ours"),
             ("12", "ospfd", "other"),
             ("13", "ospfd", "hidden"),

@@ -1,5 +1,5 @@
-//! What happened, as log lines: one a record, the values as fields, each with its cause. What is repeated too often is left
-//! out here, and nowhere else.
+//! The log lines of records: one line a record, the values as fields, each with its cause. Only this module leaves out
+//! lines that are repeated too often.
 
 mod notices;
 mod sessions;
@@ -29,14 +29,14 @@ impl Lines {
                 let (reason, cause) = (reason.as_deref(), cause.as_deref());
                 let (was, now) = (verdict_word(from.as_ref()), verdict_word(to.as_ref()));
                 match (from.as_ref().is_some_and(Verdict::is_announced), to) {
-                    // Before anything is settled every VIP is withheld; that is no news.
+                    // Before its checks have settled every VIP is withheld, which is no news.
                     (false, Some(Verdict::Withhold(_))) => {
                         debug!(%vip, %service, was, now, reason, cause, "VIP withheld");
                     }
                     (true, Some(Verdict::Withhold(_))) => {
                         warn!(%vip, %service, was, now, reason, cause, "VIP withdrawn");
                     }
-                    // That it is announced is said when a router has it: see `What::Reached`.
+                    // The announcement is logged when a router has the VIP: see `What::Reached`.
                     (_, Some(Verdict::Announce)) => {
                         debug!(%vip, %service, was, now = "ready", "VIP ready")
                     }
@@ -121,7 +121,7 @@ impl Lines {
             }
             What::Restarted { undecided } => {
                 let undecided = words(undecided);
-                warn!(undecided, "graceful restart is over by time; what is undecided is withdrawn");
+                warn!(undecided, "graceful restart is over by time; undecided VIPs are withdrawn");
             }
             What::Shutdown(phase) => info!(phase = phase.word(), "shutting down"),
             What::Started { version, commit, configuration } => {
@@ -154,14 +154,14 @@ impl Lines {
             }
             What::SecondRouter { interface, router, other } => {
                 warn!(interface, %router, %other,
-                hint = "a link with several routers takes a peer with an `address` for each",
-                "a second router advertises itself on this link; the session is with the first, as long as it has one");
+                hint = "for several routers on a link, configure a peer with an `address` for each",
+                "a second router advertises itself on this link; the first one is used while its session is up");
             }
             What::RouterGivesWay { interface, router, other } => {
                 warn!(interface, %router, %other,
                 "no session comes up with the router of this link; trying the other one that advertises itself");
             }
-            What::KeyFound { peer } => info!(%peer, "the key of the session is there"),
+            What::KeyFound { peer } => info!(%peer, "the key of the session was found"),
             What::KeyMissing { peer, reason } => warn!(%peer, reason, "no session without its key"),
             What::Commanded { by, command, refused } => debug!(by, command, refused, "command"),
             What::Reloaded { by, message } => info!(by, "{message}"),
@@ -175,7 +175,7 @@ impl Lines {
     }
 }
 
-/// The address or the local route, and what it is.
+/// The address or the local route, and its kind.
 fn named(place: &Place) -> (Option<String>, Option<String>, &'static str) {
     match place.route {
         None => (Some(place.ip.to_string()), None, "address"),

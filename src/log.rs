@@ -4,17 +4,17 @@
 //!  any thread ─► Line ─► Queue (bounded) ─► thread "log" ─► stderr
 //! ```
 //!
-//! Nobody waits for stderr. A pipe that nobody reads, a journal that hangs, a full disk or a closed terminal costs lines:
-//! they are counted, and `N lines were not logged` stands in their place once stderr takes lines again.
+//! No other thread waits for stderr. A pipe without a reader, a journal that hangs, a full disk or a closed terminal
+//! costs lines: they are counted, and `N lines were not logged` stands in their place when stderr accepts lines again.
 //!
-//! **Thread.** One, started by [`start`] for the life of the process; only it writes to stderr. It blocks there as long as
-//! stderr does, and [`finish`] gives it a moment at the end.
+//! **Thread.** [`start`] starts one for the life of the process; only it writes to stderr. It blocks as long as stderr
+//! does, and [`finish`] waits a moment for it at the end.
 //!
-//! What a port has to say of itself goes through `note!`, `trouble!` or `failure!`; everything else is a record, and
+//! A port reports its own troubles with `note!`, `trouble!` or `failure!`; everything else is a record, and
 //! [`crate::journal`] writes it.
 //!
-//! Where stderr is the journal, each line begins with its syslog priority (`<4>` for a warning) instead of a time, so
-//! that `journalctl -p warning` works and no time is printed twice.
+//! If stderr is the journal, each line begins with its syslog priority (`<4>` for a warning) instead of a time, so that
+//! `journalctl -p warning` works and no time is printed twice.
 
 mod door;
 mod form;
@@ -37,15 +37,15 @@ use self::form::Form;
 use self::line::Lines;
 use self::writer::Log as Thread;
 
-/// How long the end of the process waits for stderr.
+/// The longest wait for stderr at the end of the process.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The queue and its thread, once there are.
+/// The queue and its thread, after [`start`].
 static THREAD: OnceLock<Thread> = OnceLock::new();
-/// Changes the level, once there is a subscriber.
+/// Changes the level, after the first [`set`].
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
-/// Waits for what is still to be written when it is dropped, for a second at most.
+/// When dropped, waits for unwritten lines, at most a second.
 #[derive(Debug)]
 #[must_use = "the last lines are lost without it"]
 pub struct Flush(());
@@ -56,23 +56,23 @@ impl Drop for Flush {
     }
 }
 
-/// Starts the thread that writes, and sends panics through it. Until [`set`] only what is [`print()`]ed is shown.
-/// Where the host has no thread for it nothing is logged, and why the process then ends is written without it.
+/// Starts the thread that writes, and sends panics through it. Until [`set`] only [`print()`] writes. If the host has
+/// no thread nothing is logged, and the reason for the end of the process is written directly.
 pub fn start() -> Flush {
     if let Ok(thread) = Thread::start(writer::Stderr) {
-        // Whoever is called twice keeps the first.
+        // A second call keeps the first thread.
         drop(THREAD.set(thread));
         panic::set_hook(Box::new(panicked));
     }
     Flush(())
 }
 
-/// Logs in this form and from this level on; may be called again at any time.
+/// Sets the form and the level; may be called again at any time.
 pub fn set(log: model::Log) {
     form::set(Form::of(log.format));
     let level = level(log.level);
     match LEVEL.get() {
-        // An error says that there is no subscriber any more, which only happens when the process ends.
+        // An error means that the subscriber is gone, which happens only when the process ends.
         Some(handle) => drop(handle.reload(level)),
         None => {
             let (filter, handle) = reload::Layer::new(level);
@@ -82,7 +82,7 @@ pub fn set(log: model::Log) {
                 .log_internal_errors(false)
                 .event_format(form::Event::default());
             let subscriber = tracing_subscriber::registry().with(filter).with(lines);
-            // An error says that there is a subscriber already, as in a test.
+            // An error means that there is already a subscriber, as in a test.
             if tracing::subscriber::set_global_default(subscriber).is_ok() {
                 drop(LEVEL.set(handle));
             }
@@ -90,12 +90,12 @@ pub fn set(log: model::Log) {
     }
 }
 
-/// Whether [`start`] was called: whatever is for stderr goes through [`print()`] then.
+/// Whether [`start`] was called: then all output to stderr goes through [`print()`].
 pub fn is_started() -> bool {
     THREAD.get().is_some()
 }
 
-/// Sends text to stderr as it is, behind the lines that wait.
+/// Sends text to stderr unchanged, behind the waiting lines.
 pub fn print(text: &str) {
     if let Some(thread) = THREAD.get() {
         thread.push(text.as_bytes().into());

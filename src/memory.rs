@@ -1,24 +1,24 @@
-//! Memory that was used once and is not needed any more.
+//! Returns memory that is no longer needed to the system.
 //!
-//! A configuration takes several times its size while it is read and put into force, and what is freed of that lies between
-//! what stays: glibc keeps it, for ever. With 100,000 prefixes that was half of what the daemon held.
+//! A configuration takes several times its size while it is read and put in force. The freed memory lies between memory
+//! in use, so glibc keeps it for ever. With 100,000 prefixes that was half of the daemon's memory.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How long after a configuration the work that it makes is done: addresses are bound, and sessions have their routes.
+/// The time after which the work for a configuration is done: addresses are bound, and sessions have their routes.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// How often [`give_back_soon`] was called, and whether a thread still waits.
+/// The number of calls of [`give_back_soon`], and whether a thread still waits.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static IS_COMING: AtomicBool = AtomicBool::new(false);
 
-/// Gives back to the system what configurations have used, when none has come for ten seconds.
+/// Returns freed memory to the system when no configuration has come for ten seconds.
 ///
-/// On a thread of its own, which ends with that. Others that allocate meanwhile wait: some tenths of a millisecond on a small
-/// node, a few milliseconds with 100,000 prefixes; so never while one reload follows the other. Without a thread nothing is given
-/// back.
+/// A separate thread does it and then ends. Threads that allocate meanwhile wait: some tenths of a millisecond on a
+/// small node, a few milliseconds with 100,000 prefixes; so never between quick reloads. Without a thread no memory is
+/// returned.
 pub fn give_back_soon() {
     CALLS.fetch_add(1, Ordering::Relaxed);
     if IS_COMING.swap(true, Ordering::Relaxed) {
@@ -44,7 +44,7 @@ fn give_back() {
     #[cfg(target_env = "gnu")]
     {
         // SAFETY: malloc_trim(3) may be called at any time by any thread, and touches nothing but free memory.
-        #[expect(unsafe_code, reason = "nobody has a safe name for it")]
+        #[expect(unsafe_code, reason = "no crate has a safe wrapper")]
         let _whether_there_was_any = unsafe { nix::libc::malloc_trim(0) };
     }
 }
@@ -53,7 +53,7 @@ fn give_back() {
 mod tests {
     use super::*;
 
-    /// What the process has in memory, in pages.
+    /// The resident memory of the process, in pages.
     fn resident() -> usize {
         let text = std::fs::read_to_string("/proc/self/statm").unwrap();
         text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap()

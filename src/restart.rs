@@ -1,9 +1,9 @@
-//! A graceful restart (RFC 4724) from the outside: the program that will follow is tried out first, and takes the place
-//! of this process, with its id, by `execve`. Why so: `docs/adr/0003`.
+//! The change of process in a graceful restart (RFC 4724): tests the next program, and replaces this process by it with
+//! `execve`, which keeps the process id. See `docs/adr/0003`.
 //!
 //! ```text
 //!  restart --graceful ─► rehearse: `vipcast version --json` and `vipcast check` of the program on disk ─► leave a note
-//!    ─► answer ─► drop everything: sockets close with no NOTIFICATION, addresses stay ─► exec
+//!    ─► answer ─► drop everything: sockets close without a NOTIFICATION, addresses stay ─► exec
 //! ```
 
 mod hanging;
@@ -24,31 +24,31 @@ use crate::control::api::Refusal;
 use crate::log::trouble;
 use crate::version::Identity;
 
-/// How long it may take to say which version it is.
+/// The time-out of `vipcast version`.
 const VERSION_PATIENCE: Duration = Duration::from_secs(5);
-/// How long it may take to read the configuration.
+/// The time-out of `vipcast check`.
 const CHECK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tells a program that it takes the place of the process of this id.
+/// The variable that tells a program that it replaces the process with this id.
 const FOLLOWS: &str = "VIPCAST_FOLLOWS";
 
-/// What comes of trying out the program that is to follow.
+/// The result of testing the next program.
 pub type Rehearsal = oneshot::Receiver<Result<(), Refusal>>;
 
-/// Asks the program that would follow which vipcast it is, and runs it with `check`, on a thread of its own: it may be
-/// another version, which reads the configuration differently, and it may hang.
+/// Runs the next program with `version` and `check`, on a separate thread: it may be another version that reads the
+/// configuration differently, and it may hang.
 pub fn rehearse(config: &Path) -> Rehearsal {
     let (sender, receiver) = oneshot::channel();
     let config = config.to_owned();
     let rehearsal = thread::Builder::new().name("rehearsal".to_owned());
-    // Whether the thread could not be made or has no result to send: the receiver learns that it is gone.
+    // Without a thread, or without a result, the receiver is disconnected.
     drop(
         rehearsal.spawn(move || drop(sender.send(try_out(&program(), &config).and_then(|()| none_hangs())))),
     );
     receiver
 }
 
-/// `execve` would wait for a thread that hangs, with every session closed.
+/// Refuses if a thread hangs: `execve` would wait for it, with every session closed.
 fn none_hangs() -> Result<(), Refusal> {
     match hanging::hanging() {
         Ok(threads) if threads.is_empty() => Ok(()),
@@ -58,11 +58,11 @@ fn none_hangs() -> Result<(), Refusal> {
                 threads.join(", ")
             ),
             hint: Some(
-                "nothing was changed; a disk or a file server does not answer: mend that and try again"
+                "nothing was changed; a disk or a file server does not answer: fix that and try again"
                     .to_owned(),
             ),
         }),
-        // Without /proc nothing can be seen of it, and most restarts are well without.
+        // Without /proc hanging threads are not visible, and most restarts succeed anyway.
         Err(error) => {
             trouble!(%error, "cannot look whether threads hang");
             Ok(())
@@ -81,13 +81,13 @@ fn try_out(program: &Path, config: &Path) -> Result<(), Refusal> {
                 program.display(),
                 stderr.trim_end()
             ),
-            hint: Some("nothing was changed; mend it and try again".to_owned()),
+            hint: Some("nothing was changed; fix it and try again".to_owned()),
         }),
         Err(trouble) => Err(troubled(program, "check", &trouble)),
     }
 }
 
-/// Any program may exit with 0.
+/// Checks that the program is a vipcast that can take over: any program may exit with 0.
 fn identify(program: &Path) -> Result<(), Refusal> {
     let asked = [OsString::from("version"), OsString::from("--json")];
     let outcome = run(program, &asked, VERSION_PATIENCE)
@@ -120,12 +120,12 @@ fn troubled(program: &Path, arguments: &str, trouble: &Trouble) -> Refusal {
         },
         Trouble::Hangs(after) => Refusal {
             error: format!("`{} {arguments}` does not end: killed after {after:?}", program.display()),
-            hint: Some("nothing was changed; mend it and try again".to_owned()),
+            hint: Some("nothing was changed; fix it and try again".to_owned()),
         },
     }
 }
 
-/// Replaces this process. Returns only when that fails.
+/// Replaces this process. Returns only on failure.
 pub fn exec() -> io::Error {
     Command::new(program())
         .args(std::env::args_os().skip(1))
@@ -133,20 +133,20 @@ pub fn exec() -> io::Error {
         .exec()
 }
 
-/// Whether this program has taken the place of another vipcast: routers keep its routes, and its addresses are on the host.
+/// Whether this program has replaced another vipcast: routers keep its routes, and its addresses are on the host.
 pub fn follows() -> bool {
     is_of_this_process(std::env::var_os(FOLLOWS))
 }
 
-/// Programs that we start may inherit it: it is for the process of this id alone.
+/// Programs that we start may inherit the variable: it is only for the process with this id.
 fn is_of_this_process(value: Option<OsString>) -> bool {
     value.is_some_and(|value| value == OsString::from(std::process::id().to_string()))
 }
 
-/// What this process was started as, and not the file that it was then: an upgrade has put another in its place.
+/// The path that this process was started by, not the file of that time: an upgrade has replaced the file.
 fn program() -> PathBuf {
     let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
-    // A name alone was looked for in PATH; one with a slash is a path, which stays as it is.
+    // A plain name was searched in PATH; a name with a slash is a path, which stays unchanged.
     let found = match name.components().count() {
         1 if !name.has_root() => std::env::var_os("PATH").and_then(|path| {
             std::env::split_paths(&path).map(|directory| directory.join(&name)).find(|path| path.is_file())
@@ -156,7 +156,7 @@ fn program() -> PathBuf {
     found.filter(|path| path.is_file()).or_else(own_path).unwrap_or(name)
 }
 
-/// Where this program was when it was started, for whoever calls it by another name; the kernel marks one that is gone.
+/// The path of the executable at the start, for a caller that used another name; the kernel marks a removed file.
 fn own_path() -> Option<PathBuf> {
     let path = std::fs::read_link("/proc/self/exe").ok()?.into_os_string().into_string().ok()?;
     Some(PathBuf::from(path.strip_suffix(" (deleted)").unwrap_or(&path)))
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(said, "`PROGRAM version --json` does not end: killed after 5s");
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
         let child = fs::read_to_string(&pid).unwrap();
-        // It was told to die; it does so when it next has a turn.
+        // The process has its SIGKILL; it dies when it is next scheduled.
         let state = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
         while !(state().is_empty() || state().contains(") Z ")) {
             assert!(began.elapsed() < Duration::from_secs(60), "{}", state());

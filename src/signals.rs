@@ -1,19 +1,18 @@
 //! Signals: none ends the daemon without a drain, and none is lost.
 //!
-//! Every signal that can wait is blocked in every thread, from the first instruction of `run` on and over the change of
-//! process at a graceful restart; the loop takes them from a descriptor (signalfd(2)) when it has time for them. So there
-//! is no moment at which the default counts, which for most of them is the end of the process: not while a daemon starts,
-//! not between two processes (blocked signals and those that wait survive execve), and not for signals that mean something
-//! to other daemons only.
+//! Every signal that can be blocked is blocked in every thread, from the first instruction of `run` on and over the
+//! change of process at a graceful restart; the loop takes them from a descriptor (signalfd(2)) when it has time. So
+//! the default action, mostly the end of the process, never applies: not while a daemon starts, not between two
+//! processes (blocked and pending signals survive execve), and not for signals without a meaning for vipcast.
 //!
-//! | signal | what follows |
+//! | signal | effect |
 //! | --- | --- |
-//! | SIGTERM, SIGINT, SIGQUIT | a drain; a second one cuts it short (I9) |
+//! | SIGTERM, SIGINT, SIGQUIT | a drain; a second one shortens it (I9) |
 //! | SIGHUP | a reload |
 //! | SIGKILL, SIGSTOP | cannot be blocked |
-//! | SIGABRT, SIGSEGV and other faults | the default: a core for whoever looks for the cause; systemd's watchdog sends SIGABRT |
-//! | SIGCHLD, SIGCONT, SIGURG, SIGWINCH | the default, which is nothing; exec checks listen to SIGCHLD |
-//! | any other | nothing; mentioned in the log, each once a minute at most |
+//! | SIGABRT, SIGSEGV and other faults | the default: a core dump to find the cause; systemd's watchdog sends SIGABRT |
+//! | SIGCHLD, SIGCONT, SIGURG, SIGWINCH | the default, none; exec checks listen to SIGCHLD |
+//! | any other | none; logged, each at most once a minute |
 //!
 //! Programs that we start begin with no signal blocked and every default in place: [`unblock`].
 
@@ -38,28 +37,28 @@ use tokio::io::unix::AsyncFd;
 use crate::log::{note, trouble};
 use crate::{log, restart};
 
-/// How often a signal that means nothing is mentioned.
+/// The interval between log lines about an ignored signal.
 const MENTIONED: Duration = Duration::from_secs(60);
-/// How long a start may go on after it was told to stop.
+/// The longest time of a start after a signal to stop.
 const START_PATIENCE: Duration = Duration::from_secs(5);
-/// The same where there is something to withdraw: routers keep what a predecessor has announced.
+/// The same after a graceful restart: routers keep the predecessor's routes.
 const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What somebody wants of us.
+/// A signal to the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM, SIGINT or SIGQUIT.
     Stop,
     /// SIGHUP.
     Hangup,
-    /// Nothing that we know of.
+    /// Any other signal.
     Unknown,
 }
 
-/// Those that stop us.
+/// The signals that stop the daemon.
 const STOP: [Number; 3] = [Number::SIGTERM, Number::SIGINT, Number::SIGQUIT];
-/// Those that are not blocked: faults of the program itself, and those whose default is harmless.
+/// The signals that are not blocked: faults of the program itself, and those with a harmless default.
 const UNBLOCKED: [Number; 11] = [
     Number::SIGABRT,
     Number::SIGBUS,
@@ -74,7 +73,7 @@ const UNBLOCKED: [Number; 11] = [
     Number::SIGWINCH,
 ];
 
-/// Blocks them in this thread and in those that it starts from now on, whatever our parent has blocked.
+/// Blocks the signals in this thread and in threads that it starts later, independent of the parent's mask.
 ///
 /// # Errors
 /// The kernel refuses, which it never does.
@@ -93,8 +92,8 @@ fn blocked() -> SigSet {
 pub fn unblock(command: &mut Command) {
     let reset = || {
         for signal in 1..=libc::SIGRTMAX() {
-            // SAFETY: signal(2) is async-signal-safe, and SIG_DFL is no function of ours. An error says that this one
-            // cannot be changed (SIGKILL, SIGSTOP, and two of libc's own), and then it is as it should be.
+            // SAFETY: signal(2) is async-signal-safe, and SIG_DFL is no function of ours. An error means that this
+            // signal cannot be changed (SIGKILL, SIGSTOP, and two of libc's own) and has its default.
             let _unchangeable = unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
         Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
@@ -103,7 +102,7 @@ pub fn unblock(command: &mut Command) {
     unsafe { command.pre_exec(reset) };
 }
 
-/// The signals that have come and that nobody has looked at.
+/// The pending signals.
 #[derive(Debug)]
 pub struct Signals {
     descriptor: AsyncFd<SignalFd>,
@@ -111,17 +110,17 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes those that [`block`] keeps; must be called within a runtime.
+    /// Opens the descriptor for the signals that [`block`] blocks; must be called within a runtime.
     ///
     /// # Errors
-    /// There is no descriptor left.
+    /// The process has no descriptor left.
     pub fn new() -> io::Result<Self> {
-        #[expect(deprecated, reason = "a descriptor of its own is all that its unsafe successor asks for")]
+        #[expect(deprecated, reason = "the unsafe successor requires only an owned descriptor")]
         let descriptor = AsyncFd::with_interest(descriptor(&blocked())?, Interest::READABLE)?;
         Ok(Self { descriptor, mentioned: BTreeMap::new() })
     }
 
-    /// The next one. Cancel-safe: one that was not returned waits on.
+    /// The next signal. Cancel-safe: a signal that was not returned stays pending.
     pub async fn next(&mut self) -> Signal {
         loop {
             let ready = self.descriptor.readable().await;
@@ -148,7 +147,7 @@ impl Signals {
             match number {
                 Some(number) if STOP.contains(&number) => return Signal::Stop,
                 Some(Number::SIGHUP) => return Signal::Hangup,
-                // Our own write to a pipe that nobody reads any more; the write has failed, too.
+                // Our own write to a pipe without a reader; the write has failed as well.
                 Some(Number::SIGPIPE) if info.ssi_pid == getpid().as_raw().cast_unsigned() => {}
                 Some(_) | None => {
                     self.mention(info.ssi_signo, number, info.ssi_pid, Instant::now());
@@ -173,13 +172,13 @@ fn descriptor(set: &SigSet) -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
-/// Until it is dropped, ends the process a few seconds after it was told to stop: while the daemon starts nobody else looks,
+/// Until it is dropped, ends the process a few seconds after a signal to stop: during the start no loop takes signals,
 /// and a start may wait for a file or a name for ever.
 #[derive(Debug)]
 pub struct Starting(Arc<AtomicBool>);
 
 impl Starting {
-    /// Begins to look. Where that cannot be, only SIGKILL ends a start that hangs.
+    /// Starts to watch. If that fails, only SIGKILL ends a start that hangs.
     pub fn watch() -> Self {
         let started = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("starting".to_owned()).stack_size(64 * 1024);
@@ -210,7 +209,7 @@ fn watch(started: &AtomicBool) {
             thread::sleep(LOOK_AGAIN);
             continue;
         }
-        // Looks without taking it away: it is for the loop, which drains.
+        // Looks without taking the signal, which is for the loop, to drain.
         let mut signals = [PollFd::new(&stop, PollFlags::IN)];
         let within = rustix::event::Timespec::try_from(LOOK_AGAIN).ok();
         if matches!(rustix::event::poll(&mut signals, within.as_ref()), Ok(1..)) {
@@ -219,7 +218,7 @@ fn watch(started: &AtomicBool) {
     }
 }
 
-/// How long a start that was told to stop may go on, and what is said of it then.
+/// The longest time of a start after a signal to stop, and the message then.
 fn last_words(follows: bool) -> (Duration, &'static str) {
     if follows {
         let words = "error: told to stop while starting anew, which hangs; nothing was withdrawn: addresses stay on the host, and \

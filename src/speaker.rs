@@ -1,5 +1,5 @@
-//! The port to the routers: performs what the node wants of sessions, BFD, keys and routers on links, and tells it what it
-//! sees. It decides nothing.
+//! The port to the routers: performs the node's effects on sessions, BFD, keys and routers on links, and reports to the
+//! node. It decides nothing.
 
 mod identity;
 mod keys;
@@ -29,17 +29,17 @@ use vipcast_node::notice::Notice;
 use self::keys::Keys;
 use crate::discovery::Discovery;
 
-/// How long the last packets of BFD may take.
+/// The time for the last packets of BFD.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Sessions with routers, and all that belongs to them.
+/// The sessions with routers, with BFD, keys and discovery.
 #[derive(Debug)]
 pub struct Speaker {
     speaker: net::Speaker,
     handles: BTreeMap<PeerId, PeerHandle>,
-    /// What the node calls the peers of the speaker, those that end included.
+    /// The node's ids of the speaker's peers, including those that are ending.
     ids: BTreeMap<net::PeerId, PeerId>,
-    /// The thread is started with the first session, and says AdminDown to all of them at the end.
+    /// The thread starts with the first session, and sends AdminDown on all of them at the end.
     bfd: Option<(Bfd, mpsc::UnboundedReceiver<BfdEvent>)>,
     keys: Keys,
     discovery: Discovery,
@@ -47,7 +47,7 @@ pub struct Speaker {
     ended: mpsc::UnboundedSender<net::PeerId>,
 }
 
-/// What the port hears; the daemon selects over it.
+/// The streams of the port; the daemon selects over them.
 #[derive(Debug)]
 pub struct Streams {
     events: mpsc::UnboundedReceiver<(net::PeerId, PeerEvent)>,
@@ -55,19 +55,19 @@ pub struct Streams {
     ended: mpsc::UnboundedReceiver<net::PeerId>,
 }
 
-/// What was heard, before the node's names are in it.
+/// An item of the streams, before it has the node's ids.
 #[derive(Debug)]
 pub enum Said {
-    /// What happened to a peer.
+    /// An event of a peer.
     Event(net::PeerId, PeerEvent),
     /// A peer that was stopped has closed its connections.
     Ended(net::PeerId),
-    /// The speaker has noticed something.
+    /// A notice of the speaker.
     Noticed(vipcast_bgp::Notice),
 }
 
 impl Streams {
-    /// The next thing that is heard. Cancel-safe.
+    /// The next item. Cancel-safe.
     pub async fn next(&mut self) -> Said {
         tokio::select! {
             biased;
@@ -80,8 +80,8 @@ impl Streams {
 }
 
 impl Speaker {
-    /// Nothing listens or dials yet. What needs no translation goes to `told`. Our BGP identifier, where the configuration
-    /// does not give it and it can be told at once, is the input.
+    /// A port without listeners and peers. Inputs that need no translation go to `told`. The returned input is our BGP
+    /// identifier, if the configuration lacks it and it is known at once.
     pub fn start(config: &Config, told: mpsc::UnboundedSender<Input>) -> (Self, Streams, Option<Input>) {
         let (speaker, events, notices) = net::Speaker::new();
         let router_id = identity::find(config, &told);
@@ -100,7 +100,7 @@ impl Speaker {
         (port, streams, router_id.filter(|_| config.router_id.is_none()).map(Input::Identified))
     }
 
-    /// What was heard, as the node knows it.
+    /// Translates an item to an input of the node.
     pub fn input(&mut self, said: Said) -> Option<Input> {
         match said {
             Said::Event(id, event) => {
@@ -130,7 +130,7 @@ impl Speaker {
         let (id, ended) = (handle.id(), self.ended.clone());
         tokio::spawn(async move {
             handle.stop(notification).await;
-            // Nobody listens only while the daemon ends.
+            // An error occurs only while the daemon ends.
             let _ending = ended.send(id);
         });
     }
@@ -142,21 +142,21 @@ impl Speaker {
         }
     }
 
-    /// Passes on what BFD says of the way to a peer.
+    /// Passes on the state of BFD with a peer.
     pub fn liveness(&self, id: PeerId, liveness: Liveness) {
         if let Some(handle) = self.handles.get(&id) {
             handle.liveness(liveness);
         }
     }
 
-    /// Has every peer remember its paths to these prefixes.
+    /// Replaces the watched prefixes of every peer.
     pub fn watch(&self, watched: &Arc<Watched>) {
         for handle in self.handles.values() {
             handle.watch(Arc::clone(watched));
         }
     }
 
-    /// Gives every peer this set.
+    /// Gives this set to every peer.
     pub fn advertise(&self, advertised: &Advertised) {
         for handle in self.handles.values() {
             give(handle, advertised);
@@ -183,7 +183,7 @@ impl Speaker {
         self.keys.want(sources);
     }
 
-    /// Everything about a peer that runs.
+    /// A snapshot of a running peer.
     pub fn status(&self, id: PeerId) -> Option<PeerStatus> {
         self.handles.get(&id).map(PeerHandle::status)
     }
@@ -201,7 +201,7 @@ impl Speaker {
                     self.notice(Notice::BfdStarted { priority: bfd.priority().to_string() });
                     self.bfd = Some((bfd, events));
                 }
-                // Without it, strict peers stay down and the others are watched by their hold timers alone.
+                // Without BFD, strict peers stay down and only hold timers watch the others.
                 Err(error) => self.notice(Notice::BfdNotStarted { error: error.to_string() }),
             }
         }
@@ -210,7 +210,7 @@ impl Speaker {
         }
     }
 
-    /// The next change of a BFD session; for ever pending while there is none. Cancel-safe.
+    /// The next change of a BFD session; pending while there is no session. Cancel-safe.
     pub async fn next_bfd(&mut self) -> Input {
         let event = match &mut self.bfd {
             Some((_, events)) => events.recv().await,
@@ -222,12 +222,12 @@ impl Speaker {
         }
     }
 
-    /// Everything about all BFD sessions.
+    /// A snapshot of all BFD sessions.
     pub fn bfd_report(&self) -> Option<Report> {
         self.bfd.as_ref().and_then(|(bfd, _)| bfd.report())
     }
 
-    /// Says AdminDown to everyone, so that nobody takes the end for a failure.
+    /// Sends AdminDown on every session, so that no router takes the end for a failure.
     pub fn stop_bfd(&mut self) {
         if let Some((bfd, _)) = self.bfd.take()
             && !bfd.stop(GOODBYE)
@@ -237,7 +237,7 @@ impl Speaker {
     }
 
     fn notice(&self, notice: Notice) {
-        // Nobody listens only while the daemon ends.
+        // An error occurs only while the daemon ends.
         drop(self.told.send(Input::Noticed(notice)));
     }
 }

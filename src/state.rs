@@ -1,14 +1,14 @@
-//! The state directory: what helps over a restart. It is help and not a condition (`docs/adr/0008`): whatever is wrong with
-//! it, the daemon runs, and says what will be forgotten.
+//! The state directory, which helps over a restart. It is help and not a condition (`docs/adr/0008`): with any fault of
+//! it the daemon runs, and logs the loss.
 //!
 //! ```text
-//! state_dir/lock          locked as long as the daemon lives; holds its process id, for people
+//! state_dir/lock          locked as long as the daemon lives; has its process id, for the operator
 //! state_dir/drains.json   service -> drain (I12)
 //! state_dir/held.json     the VIPs that are held back, and those that a start holds back
-//! state_dir/restart.json  the process and the VIPs; there only between two processes
+//! state_dir/restart.json  the process and the VIPs; exists only between two processes
 //! ```
 //!
-//! `StateDir` reads and writes, and blocks as long as the disk does. Only the thread of the [`Store`] calls it.
+//! `StateDir` reads and writes, and blocks as long as the disk does. Only the thread of the [`Store`] uses it.
 
 mod disk;
 pub(crate) mod file;
@@ -37,10 +37,10 @@ use self::stored::Clocks;
 
 use crate::log::{note, trouble};
 
-/// Why the state directory cannot be used.
+/// The reason why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// It cannot be made, or is none.
+    /// It cannot be made, or is not a directory.
     #[error("cannot use the state directory {}", path.display())]
     Directory {
         /// Which.
@@ -49,12 +49,12 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
-    /// Another daemon has it: the one reason not to start.
+    /// Another daemon uses it: the only reason not to start.
     #[error("another vipcast (process {pid}) runs with the state directory {}", path.display())]
     Taken {
         /// The state directory.
         path: PathBuf,
-        /// What the other daemon wrote into the lock file.
+        /// The process id in the lock file.
         pid: String,
     },
     /// A file cannot be written.
@@ -73,25 +73,25 @@ const DRAINS: &str = "drains.json";
 const HELD: &str = "held.json";
 const RESTART: &str = "restart.json";
 
-/// The state directory, locked for as long as this value lives.
+/// The state directory, locked as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    /// As it was opened. It is held, so that no other one can be taken for it.
+    /// The open directory, held so that no other one can get its inode number.
     directory: File,
-    /// `None` where the disk does not give one.
+    /// `None` if the disk has no locks.
     lock: Option<File>,
 }
 
 impl StateDir {
-    /// Creates the directory if need be with this `mode`, and locks it.
+    /// Creates the directory with this `mode` if it is missing, and locks it.
     ///
     /// # Errors
-    /// [`StateError::Taken`] when another daemon has it; [`StateError::Directory`] when there is none to be had.
+    /// [`StateError::Taken`] if another daemon uses it; [`StateError::Directory`] if it cannot be used.
     pub(crate) fn open(path: &Path, mode: u32) -> Result<Self, StateError> {
         let unusable = |source| StateError::Directory { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(mode).create(path).map_err(unusable)?;
-        // A path that ends in something else than a directory.
+        // The path may lead to something else than a directory.
         fs::read_dir(path).map_err(unusable)?;
         let held = File::open(path).map_err(unusable)?;
         let mut directory = Self { path: path.to_owned(), directory: held, lock: None };
@@ -105,8 +105,8 @@ impl StateDir {
         Ok(directory)
     }
 
-    /// Whether the path leads to another directory now, or to none: a file system was mounted over it, or unmounted, or it was
-    /// removed. A disk that fails is no other one.
+    /// Whether the path now leads to another directory, or to none: a file system was mounted or unmounted, or the
+    /// directory was removed. A failing disk does not count as another directory.
     pub(crate) fn is_elsewhere(&self) -> bool {
         let same = |there: fs::Metadata| {
             self.directory.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
@@ -117,7 +117,7 @@ impl StateDir {
         }
     }
 
-    /// The inner error is the disk's.
+    /// Takes the lock. The inner error is the disk's.
     fn take_lock(&mut self) -> Result<io::Result<()>, StateError> {
         if self.lock.is_some() {
             return Ok(Ok(()));
@@ -132,17 +132,17 @@ impl StateDir {
         }
     }
 
-    /// Everything that a predecessor left and that can be understood; what cannot be is set aside with a warning.
+    /// The readable state of a predecessor; an unreadable file is set aside with a warning.
     ///
     /// # Errors
-    /// [`StateError::Directory`] when this host cannot read at present: nothing is known of the files then.
+    /// [`StateError::Directory`] if this host cannot read at present, which says nothing about the files.
     pub(crate) fn left(&self) -> Result<Left, StateError> {
-        // The last is used up by reading it.
+        // Reading the note removes it, so it comes last.
         let ((drains, forgotten), held) = (self.drains()?, self.held_back()?);
         Ok(Left { drains, held, announced: self.take_announced()?, unread: false, forgotten })
     }
 
-    /// The drains, and those that cannot be understood: of which service, and why.
+    /// The drains, and the unreadable ones with service and reason.
     fn drains(&self) -> Result<(Drains, Vec<(String, String)>), StateError> {
         const LOST: &str = "drains that operators had set before this start are forgotten";
         let Some(stored) = self.read::<BTreeMap<String, Value>>(DRAINS, LOST)? else {
@@ -160,7 +160,7 @@ impl StateDir {
             self.keep_a_copy(DRAINS);
         }
         if restored.ended {
-            // Or it would be in force again when the clock goes back.
+            // Otherwise an ended drain would be in force again if the clock is set back.
             let written = self.save_drains(&restored.drains);
             if let Err(error) = &written {
                 trouble!(error = error as &dyn std::error::Error, "drains that are over stay written down");
@@ -174,8 +174,8 @@ impl StateDir {
         Ok(held.unwrap_or_default())
     }
 
-    /// What the process before left in [`Self::leave_announced`], once, if that was this process before `execve`: whoever else
-    /// has left it has been stopped or has failed since, and a reboot has bound nothing.
+    /// The note of [`Self::leave_announced`], removed by reading, if this process wrote it before `execve`: the writer
+    /// of any other note has stopped or failed since, and after a reboot nothing is bound.
     fn take_announced(&self) -> Result<Option<BTreeSet<Vip>>, StateError> {
         const LOST: &str = "the restart is taken for one after a crash";
         let Some(announced) = self.read::<Announced>(RESTART, LOST)? else { return Ok(None) };
@@ -196,18 +196,18 @@ impl StateDir {
         self.write(DRAINS, &stored::store(drains, &clocks))
     }
 
-    /// Saves what is held back: after this returns it survives a power cut.
+    /// Saves the held-back VIPs: after this returns they survive a power cut.
     pub(crate) fn save_held_back(&self, held_back: &HeldBack) -> Result<(), StateError> {
         self.write(HELD, held_back)
     }
 
-    /// Leaves for the next process what was announced, because the routers keep it (RFC 4724).
+    /// Leaves a note of the announced VIPs for the next process, because the routers keep them (RFC 4724).
     pub(crate) fn leave_announced(&self, vips: &BTreeSet<Vip>) -> Result<(), StateError> {
         let failed = |source| StateError::Write { path: self.path.join(RESTART), source };
         self.write(RESTART, &Announced::by_us(vips.clone()).map_err(failed)?)
     }
 
-    /// Takes it back: there will be no next process.
+    /// Removes that note: no process follows.
     pub(crate) fn withdraw_announced(&self) -> Result<(), StateError> {
         let path = self.path.join(RESTART);
         match fs::remove_file(&path) {
@@ -217,7 +217,7 @@ impl StateDir {
         }
     }
 
-    /// `None`: there is no such file, or none that can be understood, and then it is set aside.
+    /// `None`: there is no such file, or it was unreadable and is set aside.
     fn read<T: DeserializeOwned + Serialize>(&self, name: &str, lost: &str) -> Result<Option<T>, StateError> {
         let path = self.path.join(name);
         let understood = understand(&path, lost).map_err(|source| StateError::Directory { path, source })?;
@@ -229,13 +229,13 @@ impl StateDir {
         }))
     }
 
-    /// Keeps what this version does not understand: the next save replaces the file.
+    /// Keeps a copy of a file with unknown fields, because the next save replaces the file.
     fn keep_a_copy(&self, name: &str) {
         let path = self.path.join(name);
         match file::copy_aside(&path) {
             Ok(copy) => {
                 let (path, copy) = (path.display(), copy.display());
-                trouble!(%path, %copy, "there is more in it than this version understands; a copy is kept");
+                trouble!(%path, %copy, "the file has fields that this version does not know; a copy is kept");
             }
             Err(error) => trouble!(%error, path = %path.display(), "cannot keep a copy"),
         }
@@ -247,8 +247,8 @@ impl StateDir {
     }
 }
 
-/// What is in a file, as it is and as it is understood. `None`: there is no such file, or none that can be understood, and
-/// then it is set aside with a warning that names what is `lost`.
+/// The content of a file, raw and decoded. `None`: there is no such file, or it was unreadable and is set aside with a
+/// warning that names what is `lost`.
 ///
 /// # Errors
 /// This host cannot read at present, which says nothing about the file.
@@ -278,7 +278,7 @@ pub(crate) fn understand<T: DeserializeOwned>(path: &Path, lost: &str) -> io::Re
     }))
 }
 
-/// Whether this host is short of something, or a server is: that passes, and says nothing about a file.
+/// Whether this host or a server is short of resources: that passes, and says nothing about a file.
 fn is_shortage(error: &io::Error) -> bool {
     const SHORT: [Errno; 7] = [
         Errno::EMFILE,
@@ -292,7 +292,7 @@ fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| SHORT.contains(&Errno::from_raw(number)))
 }
 
-/// What a damaged file looks like: a parser's words do not tell an empty file from one full of zeros.
+/// The damage of a file in words: a parser's error does not distinguish an empty file from one full of zeros.
 fn in_words(error: &serde_json::Error, bytes: Option<&[u8]>) -> String {
     match bytes {
         Some([]) => "it is empty".to_owned(),

@@ -1,25 +1,25 @@
-//! Which program this is.
+//! The version of this program.
 
 use serde::{Deserialize, Serialize};
 
 /// The version, as in `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a program can take over at a graceful restart: blocked signals, and what the state directory says of the process
-/// before it. It grows when that changes, and a program takes over from every number that is not above its own.
+/// The version of the hand-over at a graceful restart: blocked signals, and the note in the state directory. It is
+/// raised when that changes, and a program takes over from every number up to its own.
 const TAKES_OVER: u32 = 1;
 
-/// What `vipcast version --json` prints, and what a graceful restart asks of the program that is to follow.
+/// The output of `vipcast version --json`, which a graceful restart reads from the next program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// `vipcast`.
     pub name: String,
     /// Its version.
     pub version: String,
-    /// The commit that it was built from, where that is known.
+    /// The commit that it was built from, if known.
     #[serde(default)]
     pub commit: Option<String>,
-    /// From which programs it can take over.
+    /// The highest hand-over version that it supports.
     #[serde(default)]
     pub takes_over: u32,
 }

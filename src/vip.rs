@@ -1,4 +1,4 @@
-//! The addresses and local routes of this host: what is there, put on, taken off, and watched.
+//! The addresses and local routes of this host: listed, added, removed, and watched.
 //!
 //! ```text
 //!  engine ── Bind, Unbind ──► requester ── requests ──► kernel
@@ -6,15 +6,15 @@
 //!  engine ◄────── events ─────  listener ◄───────────────┘
 //! ```
 //!
-//! Two threads, because the kernel may take its time with a request, and neither the daemon's loop nor the news of an
-//! address that vanishes waits for that. The kernel's notifications and listings are believed, in its order (`view`);
-//! an answer to a request closes a question. Listings are asked for at the start, when notifications were lost, when an
-//! answer does not fit, and from time to time.
+//! Two threads, because the kernel may be slow with a request, and neither the daemon's loop nor the event of a lost
+//! address may wait for that. Only the kernel's notifications and listings are facts, in its order (`view`); an answer
+//! only ends a request. Listings are requested at the start, when notifications were lost, when an answer does not
+//! match, and periodically.
 //!
-//! Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), our routes the route protocol 86, so that whoever
-//! comes after a crash knows them as ours; the kernel itself is the state file (I3). That no other daemon that lives has any of
-//! them is what the lock of the network namespace is for ([`namespace`]). Older kernels: a note of the addresses in the state
-//! directory instead.
+//! Our addresses carry the address protocol 86 (IFA_PROTO, Linux 5.18), our routes the route protocol 86, so that the
+//! next daemon after a crash recognises them; the kernel itself is the state file (I3). The lock of the network
+//! namespace ([`namespace`]) ensures that no other live daemon has such addresses. On older kernels a note in the state
+//! directory replaces the mark.
 
 mod here;
 mod listener;
@@ -45,10 +45,10 @@ use self::note::Notes;
 use self::requester::{Job, Requester};
 use self::view::View;
 
-/// How long the start waits for the first listing. A kernel that is busy for longer is waited for by nobody.
+/// The longest wait of the start for the first listing.
 const FIRST_LISTING: Duration = Duration::from_secs(2);
 
-/// Why the addresses of the host cannot be managed.
+/// The reason why the addresses of the host cannot be managed.
 #[derive(Debug, thiserror::Error)]
 pub enum VipError {
     /// The netlink socket cannot be made.
@@ -59,21 +59,21 @@ pub enum VipError {
     Thread(#[source] io::Error),
 }
 
-/// Puts addresses and local routes on the host and takes them off. Dropping it ends the threads; what is there stays.
+/// Adds and removes addresses and local routes. Dropping it ends the threads; the addresses and routes stay.
 #[derive(Debug)]
 pub struct Binder {
     jobs: sync::Sender<Job>,
-    /// What is to be asked for and was not yet.
+    /// Requests that were not sent yet.
     changes: Vec<(Binding, Asked)>,
     here: Here,
 }
 
 impl Binder {
-    /// Starts the threads. The first event is [`Event::Listed`]; it is there when this returns, unless the kernel is
-    /// very slow, which is the input.
+    /// Starts the threads. The first event is [`Event::Listed`]; it is available when this returns. If the kernel is
+    /// very slow, this returns a notice instead.
     ///
     /// # Errors
-    /// There is no netlink here, which no Linux lacks, or no thread to be had.
+    /// The host has no netlink, or no thread.
     pub async fn start(
         events: mpsc::UnboundedSender<Event>,
         state_dir: &Path,
@@ -115,21 +115,21 @@ impl Binder {
         Ok((Self { jobs, changes: Vec::new(), here }, noticed))
     }
 
-    /// What is on the host, as the kernel tells it.
+    /// The addresses of this host, from the kernel.
     pub fn here(&self) -> Here {
         self.here.clone()
     }
 
-    /// Puts something on the host, or takes it off, from the next [`Self::ask`] on. The answer is [`Event::Answered`]; that
-    /// it is there, or gone, is told by itself.
+    /// Adds or removes a binding with the next [`Self::ask`]. The answer is [`Event::Answered`]; the change itself is a
+    /// separate event.
     pub fn change(&mut self, binding: Binding, asked: Asked) {
         self.changes.push((binding, asked));
     }
 
-    /// Asks the kernel for everything that is to be changed, in that order.
+    /// Sends all requests to the kernel, in their order.
     pub fn ask(&mut self) {
         if !self.changes.is_empty() {
-            // The thread ends only with the binder.
+            // The thread lives as long as the binder.
             drop(self.jobs.send(Job::Change(std::mem::take(&mut self.changes))));
         }
     }

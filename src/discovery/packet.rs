@@ -17,19 +17,19 @@ const SOLICITATION_HEADER: usize = 8;
 const ADVERTISEMENT_HEADER: usize = 16;
 /// Source link-layer address (RFC 4861 §4.6.1).
 const SOURCE_LINK_LAYER: u8 = 1;
-/// What has crossed no router (RFC 4861 §6.1).
+/// The hop limit of a packet that has crossed no router (RFC 4861 §6.1).
 pub(super) const HOP_LIMIT: i32 = 255;
 
-/// What somebody on the link says.
+/// A packet of neighbor discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packet {
-    /// Which routers are there?
+    /// A host asks for routers.
     Solicitation,
-    /// This one is.
+    /// A router advertises itself.
     Advertisement,
 }
 
-/// Why a packet counts for nothing.
+/// The reason why a packet is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("it has crossed a router: its hop limit is {0}")]
@@ -45,10 +45,10 @@ pub(super) enum Malformed {
 }
 
 impl Packet {
-    /// Reads an ICMPv6 packet; `None`: it is about something else.
+    /// Decodes an ICMPv6 packet; `None`: it is of another type.
     ///
     /// # Errors
-    /// RFC 4861 §6.1: it is to be discarded.
+    /// The packet must be discarded (RFC 4861 §6.1).
     pub(super) fn decode(
         bytes: &[u8],
         source: Ipv6Addr,
@@ -63,7 +63,7 @@ impl Packet {
             Some(HOP_LIMIT) => {}
             other => return Err(Malformed::HopLimit(other.unwrap_or(0))),
         }
-        // Whoever asks may have no address yet.
+        // A soliciting host may have no address yet.
         let may_be_unspecified = packet == Self::Solicitation && source.is_unspecified();
         if !source.is_unicast_link_local() && !may_be_unspecified {
             return Err(Malformed::Source(source));
@@ -81,8 +81,8 @@ impl Packet {
         Ok(Some(packet))
     }
 
-    /// Its bytes. We are no default router, nor do we say anything of prefixes or configuration: the lifetime is zero, and
-    /// so is everything that leaves hosts as they are.
+    /// The packet as bytes. We are not a default router and advertise neither prefixes nor configuration: the lifetime
+    /// and all other fields are zero, so that hosts change nothing.
     pub(super) fn encode(self, link_layer: Option<[u8; 6]>) -> Vec<u8> {
         let (kind, header) = match self {
             Self::Solicitation => (SOLICITATION, SOLICITATION_HEADER),

@@ -1,7 +1,8 @@
-//! A raw ICMPv6 socket on one interface: what comes in with its source and hop limit, what goes out to everybody on the link.
+//! A raw ICMPv6 socket on one interface: receives packets with source and hop limit, and sends to all nodes on the
+//! link.
 //!
-//! The kernel passes on what is about routers and nothing else, so that no ping and no neighbor wakes the loop. Joining a group
-//! and leaving it, which is what closing does, wait for the lock of the network's configuration, and that may be held for long
+//! The kernel passes on only router messages, so that no ping and no neighbor wakes the loop. Joining a group, and
+//! leaving it by closing the socket, wait for the kernel's lock of network configuration, which may be held for long
 //! while links come and go: a thread does both.
 
 use std::io::{self, IoSliceMut};
@@ -22,20 +23,20 @@ use crate::blocking::Threads;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 2);
 
-/// How long the kernel may take to make a socket a member of its group.
+/// The time-out for joining the group.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The socket.
 #[derive(Debug)]
 pub(super) struct LinkSocket {
-    /// Not of UDP, but it sends, receives and waits all the same, and that is all that is asked of it.
+    /// Not a UDP socket, but sending, receiving and waiting work the same.
     socket: UdpSocket,
     index: u32,
-    // After the socket: the last one to go closes.
+    // After the socket, so that this closes it.
     _closing: Closing,
 }
 
-/// The same socket, which is closed on a thread of its own.
+/// The same socket, closed on its own thread.
 #[derive(Debug)]
 struct Closing(Option<Socket>);
 
@@ -43,7 +44,7 @@ impl Drop for Closing {
     fn drop(&mut self) {
         let socket = self.0.take();
         let thread = thread::Builder::new().name("link".to_owned()).stack_size(64 << 10);
-        // Without a thread it is closed here.
+        // Without a thread the socket is closed here.
         drop(thread.spawn(move || drop(socket)));
     }
 }
@@ -72,7 +73,7 @@ impl LinkSocket {
         Ok(socket)
     }
 
-    /// The next packet that is about routers. Cancel-safe: nothing is taken before it is returned.
+    /// The next router message. Cancel-safe: a packet is taken only when it is returned.
     pub(super) async fn receive(&self) -> io::Result<(Ipv6Addr, Result<Option<Packet>, Malformed>)> {
         loop {
             self.socket.readable().await?;
@@ -100,7 +101,7 @@ impl LinkSocket {
         Ok((source, Packet::decode(buffer.get(..length).unwrap_or_default(), source, hop_limit)))
     }
 
-    /// Says something to everybody whom it concerns. What there is no room for is lost, as it might be on the way.
+    /// Sends a packet to all nodes. A packet without room in the socket is lost, like one lost on the way.
     pub(super) fn send(&self, packet: Packet, link_layer: Option<[u8; 6]>) -> io::Result<()> {
         let group = match packet {
             Packet::Solicitation => ALL_ROUTERS,
@@ -138,14 +139,14 @@ mod tests {
         let threads = Threads::new("link", 1);
         let socket = match LinkSocket::open(&threads, "lo", 1).await {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                eprintln!("SKIPPED: raw sockets take CAP_NET_RAW");
+                eprintln!("SKIPPED: raw sockets need CAP_NET_RAW");
                 return;
             }
             opened => opened.unwrap(),
         };
         let other = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap();
         let to = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0);
-        // Echo request, which is answered too, neighbor solicitation and advertisement, and what has no type.
+        // Echo request, which is also answered, neighbor solicitation and advertisement, and an unassigned type.
         for kind in [128, 135, 136, 1, ADVERTISEMENT, 128, SOLICITATION] {
             other.send_to(&[kind, 0, 0, 0, 0, 0, 0, 0], &to.into()).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Lines about what ports have noticed.
+//! Log lines of notices.
 
 use tracing::{debug, error, info, warn};
 use vipcast_bgp::ArrivalLimit;
@@ -6,7 +6,7 @@ use vipcast_node::notice::Notice;
 
 use crate::exporters;
 
-/// Writes what a port has noticed.
+/// Writes a notice of a port.
 pub(super) fn write(notice: &Notice) {
     match notice {
         Notice::Speaker(notice) => write_speaker(notice),
@@ -21,7 +21,7 @@ pub(super) fn write(notice: &Notice) {
             warn!(
                 interface,
                 error,
-                hint = "raw sockets take CAP_NET_RAW",
+                hint = "raw sockets need CAP_NET_RAW",
                 "cannot look for the router on this link; trying again"
             );
         }
@@ -29,13 +29,13 @@ pub(super) fn write(notice: &Notice) {
         Notice::BfdNotStarted { error } => error!(%error, "cannot start BFD"),
         Notice::BfdHangs => warn!("BFD did not end in time"),
         Notice::AddressesUnlisted => {
-            warn!("the kernel is slow to list the host's addresses: nothing is bound before it has");
+            warn!("the kernel is slow to list the host's addresses: no VIP is bound until then");
         }
         Notice::CheckPanicked { check, error } => {
             error!(%check, %error, "the check panicked and begins anew");
         }
         Notice::DrainForgotten { service, error } => {
-            warn!(service, error, "the drain of this service cannot be understood and is forgotten");
+            warn!(service, error, "the saved drain of this service is unreadable and is dropped");
         }
         Notice::OtherDaemons(daemons) => {
             warn!(hint = exporters::HINT, "{}", exporters::running_in_words(daemons));

@@ -1,4 +1,4 @@
-//! Lines about sessions: said, but not too often. A peer that is down for a day is a few lines and not thousands.
+//! Log lines of sessions, limited: a peer that is down for a day is a few lines and not thousands.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -11,10 +11,10 @@ use vipcast_node::names::PeerName;
 use vipcast_node::peers::reduced_offer;
 use vipcast_node::record::OfSession;
 
-/// Different failures of one peer that are remembered.
+/// The most different failures of one peer that are kept.
 const COMPLAINTS: usize = 8;
 
-/// What is said of a peer, as far as it may be said too often.
+/// The kinds of lines that are limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Established,
@@ -23,16 +23,16 @@ enum Kind {
     Stalled,
 }
 
-/// What was said of each peer.
+/// The lines written about each peer.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     limiter: Limiter<(PeerName, Kind)>,
-    /// The failures that were said since the last session. At most [`COMPLAINTS`] of a peer.
+    /// The failures that were logged since the last session. At most [`COMPLAINTS`] of a peer.
     complained: BTreeMap<PeerName, VecDeque<DownReason>>,
 }
 
 impl Sessions {
-    /// Writes what happened to a session.
+    /// Writes an event of a session.
     pub(super) fn write(&mut self, peer: &PeerName, address: IpAddr, what: &OfSession, now: Instant) {
         match what {
             OfSession::Up { peer_as, hold_time, families, offer } => {
@@ -73,7 +73,7 @@ impl Sessions {
         }
     }
 
-    /// Whether a line of this kind is written now: `Some` with the number of those that were left out, if there are any.
+    /// Whether a line of this kind is written now: `Some` with the number of lines left out, if any.
     #[expect(clippy::option_option, reason = "whether, and with which field")]
     fn ask(&mut self, peer: &PeerName, kind: Kind, now: Instant) -> Option<Option<u64>> {
         let left_out = self.limiter.ask((peer.clone(), kind), now)?;

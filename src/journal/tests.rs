@@ -34,7 +34,7 @@ fn at(seconds: u32) -> Now {
     Now { mono: Instant::BOOT + passed, wall: Timestamp::UNIX_EPOCH + passed }
 }
 
-/// What the log says of these records.
+/// The log lines of these records.
 fn log<'a>(records: impl IntoIterator<Item = &'a Record>) -> String {
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
@@ -64,7 +64,7 @@ fn log<'a>(records: impl IntoIterator<Item = &'a Record>) -> String {
     String::from_utf8(bytes).unwrap().lines().map(|line| line.trim_start().to_owned() + "\n").collect()
 }
 
-/// What the log says when a running node is told of this.
+/// The log lines of a running node with these notices.
 fn told(notices: impl IntoIterator<Item = Notice>) -> String {
     let mut node = node(Left::default());
     let begun = node.start([], at(0)).records.len() as u64;
@@ -116,7 +116,7 @@ DEBUG changes of the host's addresses were lost; asking for all of them
 fn what_other_ports_notice_is_logged() {
     let (address, ip) = ("0.0.0.0:179".parse().unwrap(), "10.0.0.1".parse().unwrap());
     let (interface, error) = ("eth0".to_owned(), "Permission denied (os error 13)".to_owned());
-    let hint = Some("a port below 1024 takes CAP_NET_BIND_SERVICE".to_owned());
+    let hint = Some("a port below 1024 needs CAP_NET_BIND_SERVICE".to_owned());
     let bird = OtherDaemon { name: "bird".to_owned(), pid: 7 };
     let notices = [
         Notice::Deaf { address, error: error.clone(), hint },
@@ -137,17 +137,17 @@ fn what_other_ports_notice_is_logged() {
     ];
     assert_eq!(
         told(notices),
-        r#"WARN cannot listen for peers yet; trying again, and dialling meanwhile address=0.0.0.0:179 error=Permission denied (os error 13) hint="a port below 1024 takes CAP_NET_BIND_SERVICE"
+        r#"WARN cannot listen for peers yet; trying again, and dialling meanwhile address=0.0.0.0:179 error=Permission denied (os error 13) hint="a port below 1024 needs CAP_NET_BIND_SERVICE"
 WARN our router id is not known yet: waiting for the address towards the first peer peer=10.0.0.1 error=Permission denied (os error 13) hint="or write `router_id` in the configuration"
-WARN cannot look for the router on this link; trying again interface="eth0" error="Permission denied (os error 13)" hint="raw sockets take CAP_NET_RAW"
+WARN cannot look for the router on this link; trying again interface="eth0" error="Permission denied (os error 13)" hint="raw sockets need CAP_NET_RAW"
 INFO BFD started priority=real-time priority
 ERROR cannot start BFD error=Permission denied (os error 13)
 WARN BFD did not end in time
-WARN the kernel is slow to list the host's addresses: nothing is bound before it has
+WARN the kernel is slow to list the host's addresses: no VIP is bound until then
 ERROR the check panicked and begins anew check=http error=task 9 panicked
-WARN the drain of this service cannot be understood and is forgotten service="web" error="no reason"
-WARN bird (process 7) on this host: if it announces connected or loopback addresses, it announces VIPs that are withheld here too; `bind: announced` keeps them off the host meanwhile hint="bind VIPs only while they are announced (`bind: announced`), or leave addresses of protocol 86 out there"
-WARN another daemon on this host announces 192.0.2.10, which is withheld here: tor sends a path whose next hop is 10.0.0.1, an address of this host hint="bind VIPs only while they are announced (`bind: announced`), or leave addresses of protocol 86 out there"
+WARN the saved drain of this service is unreadable and is dropped service="web" error="no reason"
+WARN bird (process 7) on this host: if it announces connected or loopback addresses, it also announces VIPs that are withheld here; `bind: announced` keeps them off the host meanwhile hint="bind VIPs only while they are announced (`bind: announced`), or filter addresses of protocol 86 in that daemon"
+WARN another daemon on this host announces 192.0.2.10, which is withheld here: tor sends a path whose next hop is 10.0.0.1, an address of this host hint="bind VIPs only while they are announced (`bind: announced`), or filter addresses of protocol 86 in that daemon"
 "#
     );
 }
@@ -160,7 +160,7 @@ fn a_drain_that_is_forgotten_is_told_at_the_start_and_when_it_is_read_late() {
     };
     let line = |service: &str| {
         format!(
-            "WARN the drain of this service cannot be understood and is forgotten service=\"{service}\" error=\"no reason\"\n"
+            "WARN the saved drain of this service is unreadable and is dropped service=\"{service}\" error=\"no reason\"\n"
         )
     };
     let mut node = node(Left { unread: true, ..forgotten("web") });

@@ -1,5 +1,5 @@
-//! The thread that puts what happened into words. Somebody who flushes a thousand addresses makes five thousand lines, and the
-//! next withdrawal waits for none of them.
+//! The thread that writes records as log lines. A flush of a thousand addresses makes five thousand lines, and the next
+//! withdrawal does not wait for them.
 
 use std::thread;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use vipcast_node::record::Record;
 
 use super::Lines;
 
-/// Records that may wait for the thread, a few MiB at most. Beyond that they are left out and counted.
+/// The most records that wait for the thread, a few MiB. Further ones are left out and counted.
 const ROOM: usize = 16_384;
-/// Putting a record into words takes a few KiB.
+/// Formatting a record takes a few KiB.
 const STACK: usize = 128 * 1024;
-/// How long the end waits for what is not in the log yet.
+/// The longest wait at the end for records that are not logged yet.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Takes records, and never waits.
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Journal {
     entries: mpsc::Sender<Entry>,
     left_out: u64,
-    /// Where there is no thread the lines are written here, and what was said is remembered all the same.
+    /// Without a thread the lines are written here, with the same limits.
     lines: Lines,
 }
 
@@ -30,12 +30,12 @@ pub struct Journal {
 enum Entry {
     Record(Record),
     LeftOut(u64),
-    /// Told when everything before it is in the log.
+    /// Answered when everything before it is in the log.
     Flush(oneshot::Sender<()>),
 }
 
 impl Journal {
-    /// Starts the thread. Where the system has none left, the lines are written at once.
+    /// Starts the thread. If the system has no thread, the lines are written at once.
     pub fn start() -> Self {
         let mut lines = Lines::default();
         Self::start_with(ROOM, move |record| lines.write(record))
@@ -69,7 +69,7 @@ impl Journal {
         }
     }
 
-    /// Waits until everything is in the log, for a second at most, and how much is not.
+    /// Waits until everything is in the log, for at most a second.
     pub async fn finish(&mut self) {
         let (done, is_done) = oneshot::channel();
         let left_out = std::mem::take(&mut self.left_out);
@@ -112,7 +112,7 @@ mod tests {
         for number in 0..100 {
             journal.note(record(number));
         }
-        // One may be in the writer's hands.
+        // The writer may hold one record.
         assert!((95..=96).contains(&journal.left_out), "{}", journal.left_out);
         drop(go);
         journal.finish().await;

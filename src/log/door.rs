@@ -1,11 +1,11 @@
-//! The door for what a port has to say of itself alone: its files, sockets, threads and signals.
+//! Log macros for a port's own troubles: its files, sockets, threads and signals.
 //!
-//! What happens to VIPs, services, checks, peers, sessions and addresses does not go through here: it is a record of the node
-//! ([`vipcast_node::record`]), and [`crate::journal`] writes its line. `tests/lint/records` looks for lines that forget that.
+//! Events of VIPs, services, checks, peers, sessions and addresses do not use these macros: they are records of the
+//! node ([`vipcast_node::record`]), and [`crate::journal`] writes their lines. `tests/lint/records` finds violations.
 //!
-//! The macros take what those of `tracing` take.
+//! The macros have the arguments of those of `tracing`.
 
-/// For whoever wants to know how things go: INFO.
+/// Information for the operator: INFO.
 macro_rules! note {
     ($($line:tt)+) => { ::tracing::info!($($line)+) };
 }

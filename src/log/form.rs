@@ -1,4 +1,4 @@
-//! How a line looks. The form may change at any time, so one formatter has all of them.
+//! The form of a line. It may change at any time, so one formatter has all forms.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -13,7 +13,7 @@ use vipcast_node::model::LogFormat;
 
 static FORM: AtomicU8 = AtomicU8::new(Form::Plain as u8);
 
-/// How a line looks.
+/// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Form {
@@ -26,7 +26,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form that is right for where stderr goes.
+    /// The right form for the destination of stderr.
     pub(super) fn of(format: LogFormat) -> Self {
         match format {
             LogFormat::Json => Self::Json,
@@ -36,24 +36,25 @@ impl Form {
     }
 }
 
-/// Lines have this form from now on.
+/// Sets the form of all further lines.
 pub(super) fn set(form: Form) {
     FORM.store(form as u8, Ordering::Relaxed);
 }
 
-/// Whether lines for people may have colour.
+/// Whether plain lines may have colour.
 pub(super) fn has_colour() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// Whether stderr is a socket of the journal, and not only that of a parent was (systemd.exec(5), `JOURNAL_STREAM`).
+/// Whether stderr itself, and not only that of a parent, is a socket of the journal (systemd.exec(5),
+/// `JOURNAL_STREAM`).
 fn is_journal() -> bool {
     let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
     let Ok(stderr) = rustix::fs::fstat(io::stderr().as_fd()) else { return false };
     stream == format!("{}:{}", stderr.st_dev, stderr.st_ino)
 }
 
-/// Spans are left out: ours has none, and those of libraries say nothing to an operator.
+/// Spans are left out: we have none, and those of libraries do not help an operator.
 #[derive(Debug)]
 pub(super) struct Event {
     plain: Format<Full>,

@@ -1,4 +1,4 @@
-//! One event on its way to the queue: one line, whatever is in it.
+//! One event on its way to the queue: always one line.
 
 use std::cell::RefCell;
 use std::io;
@@ -6,11 +6,11 @@ use std::io;
 use tracing_subscriber::fmt::MakeWriter;
 
 thread_local! {
-    /// On the thread that writes, the line that says how many are missing: it must not go through the queue.
+    /// On the thread that writes, the line with the number of missing lines: it must not go through the queue.
     static ASIDE: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Where the subscriber writes to. Never fails and never waits.
+/// The writer of the subscriber. Never fails and never waits.
 #[derive(Debug)]
 pub(super) struct Lines;
 
@@ -48,14 +48,14 @@ impl Drop for Line {
     }
 }
 
-/// The line in which `log` is told of, in the form of the log, without the queue. Empty where there is no subscriber.
+/// The line that `log` writes, in the form of the log, without the queue. Empty without a subscriber.
 pub(super) fn aside(log: impl FnOnce()) -> Vec<u8> {
     ASIDE.set(Some(Vec::new()));
     log();
     ASIDE.take().unwrap_or_default()
 }
 
-/// A value may hold line ends, but the journal and every reader take each line for an event of its own.
+/// A value may have line ends, but the journal and every reader take each line for a separate event.
 fn one_line(text: &[u8]) -> Vec<u8> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let mut line = Vec::with_capacity(text.len() + 1);

@@ -1,35 +1,35 @@
-//! Lines that wait for stderr: bounded, in their order, and honest about those that did not fit.
+//! The queue of lines for stderr: bounded, in order, with a count of the lines that did not fit.
 //!
-//! Once a line did not fit, none is taken until all that wait are written and the gap is told of: so the number of lines
-//! that are missing stands where they are missing.
+//! After a line that did not fit, no line is accepted until all waiting lines and the count are written: so the count
+//! stands in the place of the missing lines.
 
 use std::collections::VecDeque;
 
-/// Bytes that may wait, with the line that is being written.
+/// The most bytes that wait, including the line that is being written.
 const MOST: usize = 1 << 20;
-/// What a line takes beside its text.
+/// The memory of a line besides its text.
 const OVERHEAD: usize = 32;
-/// Room for lines that is kept while none waits.
+/// The capacity that is kept while no line waits.
 const KEPT: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     lines: VecDeque<Box<[u8]>>,
-    /// Of the lines that wait, and of the one that is being written.
+    /// The bytes of the waiting lines, and of the one that is being written.
     bytes: usize,
-    /// Of the line that is being written.
+    /// The bytes of the line that is being written.
     taken: usize,
-    /// Lines that did not fit since those that wait came.
+    /// The number of lines that did not fit behind the waiting ones.
     missing: u64,
 }
 
-/// What comes next.
+/// The next thing to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// This line.
     Line(Box<[u8]>),
-    /// So many lines are missing here.
+    /// This number of lines is missing here.
     Gap(u64),
 }
 

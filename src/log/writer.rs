@@ -1,4 +1,4 @@
-//! The thread that writes: it alone meets whatever stderr is, and may wait there for ever.
+//! The thread that writes to stderr; only it may wait there for ever.
 
 use std::fmt;
 use std::io;
@@ -15,15 +15,15 @@ use super::queue::{Next, Queue};
 /// Formatting a line takes a few KiB.
 const STACK: usize = 128 * 1024;
 
-/// Takes bytes, and may wait for as long as it likes.
+/// A destination of bytes, which may block.
 pub(super) trait Sink: Send + 'static {
     /// Writes some of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
-    /// After [`io::ErrorKind::WouldBlock`]: waits until bytes are taken again.
+    /// After [`io::ErrorKind::WouldBlock`]: waits until bytes are accepted again.
     fn wait(&mut self);
 }
 
-/// Descriptor 2. Not by way of [`io::stderr`], which has a lock that others would wait for.
+/// Descriptor 2. Not by [`io::stderr`], whose lock would block other threads.
 #[derive(Debug)]
 pub(super) struct Stderr;
 
@@ -34,7 +34,7 @@ impl Sink for Stderr {
 
     fn wait(&mut self) {
         let stderr = io::stderr();
-        // Whatever it says, the next write says more.
+        // The next write reports any error.
         let _said_by_the_next_write = rustix::event::poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None);
     }
 }
@@ -46,16 +46,16 @@ pub(super) struct Log(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signalled when there is a line to write.
     filled: Condvar,
-    /// Everything is written.
+    /// Signalled when everything is written.
     drained: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     queue: Queue,
-    /// Nothing waits and nothing is being written.
+    /// Whether no line waits and none is being written.
     idle: bool,
 }
 
@@ -69,7 +69,7 @@ impl Log {
     /// Starts the thread.
     ///
     /// # Errors
-    /// There is none to be had, and nothing would ever be written.
+    /// The system has no thread.
     pub(super) fn start(sink: impl Sink) -> io::Result<Self> {
         let log = Self(Arc::default());
         let shared = Arc::clone(&log.0);
@@ -134,9 +134,9 @@ fn write_all(shared: &Shared, sink: impl Sink) {
 
 struct Writer<S> {
     sink: S,
-    /// Lines that could not be written and have not been told of.
+    /// The number of lines that could not be written and are not reported yet.
     failed: u64,
-    /// What was written last ends within a line.
+    /// Whether the last write ended within a line.
     torn: bool,
 }
 
@@ -161,7 +161,7 @@ impl<S: Sink> Writer<S> {
         }
     }
 
-    /// Writes a whole line. An error says that stderr does not take it, now or ever.
+    /// Writes a whole line. An error means that stderr does not accept it.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.bytes(b"\n")?;
@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each write as it is told to, and shows what was written.
+    /// Answers each write as the test says, and shows the written bytes.
     struct Scripted(mpsc::Receiver<Answer>, mpsc::Sender<String>);
 
     enum Answer {

@@ -1,27 +1,28 @@
-//! Threads of this process that hang in the kernel where no signal reaches them: a disk that does not answer.
+//! Finds threads of this process that hang in the kernel where no signal reaches them, for example on a disk that does
+//! not answer.
 //!
-//! `execve` ends all other threads first, and waits for each, while the sessions of the daemon are closed already. So a restart
-//! with such a thread is an outage for as long as its disk is silent.
+//! `execve` first ends all other threads and waits for each, when the daemon's sessions are already closed. So a
+//! restart with such a thread is an outage as long as its disk is silent.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use std::{fs, io, thread};
 
-/// A thread that has not moved for so long hangs; one that reads and writes has.
+/// A thread that was not scheduled for this time hangs; a thread that reads and writes is scheduled.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// A thread, as far as it matters here.
+/// The state of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Thread {
     name: String,
-    /// `D`: it waits, and no signal ends that.
+    /// `D`: an uninterruptible wait.
     state: char,
-    /// How often it has given its processor away.
+    /// The number of context switches.
     switches: u64,
 }
 
-/// The names of the threads that hang. Blocks for a second, if one may.
+/// The names of the threads that hang. Blocks for a second if one may hang.
 pub(super) fn hanging() -> io::Result<Vec<String>> {
     let before = threads()?;
     if before.values().all(|thread| thread.state != 'D') {
@@ -31,7 +32,7 @@ pub(super) fn hanging() -> io::Result<Vec<String>> {
     Ok(stuck(&before, &threads()?))
 }
 
-/// Those that wait at both times, and did nothing in between.
+/// The threads that wait at both times without a context switch in between.
 fn stuck(before: &BTreeMap<u32, Thread>, after: &BTreeMap<u32, Thread>) -> Vec<String> {
     let is_stuck = |(id, thread): &(&u32, &Thread)| thread.state == 'D' && before.get(id) == Some(thread);
     after.iter().filter(is_stuck).map(|(_, thread)| thread.name.clone()).collect()
@@ -44,12 +45,12 @@ fn threads() -> io::Result<BTreeMap<u32, Thread>> {
         .collect())
 }
 
-/// `None`: it has ended.
+/// `None`: the thread has ended.
 fn thread_at(task: &Path) -> Option<Thread> {
     parse(&fs::read_to_string(task.join("status")).ok()?)
 }
 
-/// Of /proc/PID/task/TID/status.
+/// Parses /proc/PID/task/TID/status.
 fn parse(status: &str) -> Option<Thread> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let switches = field("voluntary_ctxt_switches:").and_then(|number| number.parse().ok());

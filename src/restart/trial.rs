@@ -1,5 +1,5 @@
-//! Runs a program that may do anything: hang, talk for ever, leave others behind. It ends within its time with its whole
-//! process group, and no more than a little of what it says is kept.
+//! Runs a program that may hang, write for ever or leave children behind. It ends within its time with its whole
+//! process group, and only a little of its output is kept.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -16,12 +16,12 @@ use nix::unistd::Pid;
 
 use crate::signals;
 
-/// What is kept of stdout, and of stderr.
+/// The bytes kept of stdout, and of stderr.
 const KEPT: u64 = 64 * 1024;
-/// How long a killed program may take to be gone.
+/// The time for a killed program to end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How it ended, and the beginning of what it said.
+/// The exit status, and the beginning of the output.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) status: ExitStatus,
@@ -29,16 +29,16 @@ pub(super) struct Outcome {
     pub(super) stderr: String,
 }
 
-/// Why there is no outcome.
+/// The reason why there is no outcome.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// It cannot be run.
+    /// The program cannot be run.
     NotStarted(io::Error),
-    /// It did not end in this time.
+    /// The program did not end in this time.
     Hangs(Duration),
 }
 
-/// Blocks for `patience` and two seconds at most.
+/// Blocks for at most `patience` and two seconds.
 pub(super) fn run(program: &Path, arguments: &[OsString], patience: Duration) -> Result<Outcome, Trouble> {
     let mut command = Command::new(program);
     command
@@ -53,7 +53,7 @@ pub(super) fn run(program: &Path, arguments: &[OsString], patience: Duration) ->
     let (stdout, stderr) = (beginning(child.stdout.take()), beginning(child.stderr.take()));
     let exited = beside(move || waitid(Id::Pid(leader), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT));
     let in_time = exited.recv_timeout(patience).is_ok();
-    // Its leader is not reaped yet, so the group is still its own. An error says that nothing is left of it.
+    // The leader is not reaped yet, so the group id is still its own. An error means that the group is empty.
     let _gone = killpg(leader, Signal::SIGKILL);
     let status = beside(move || child.wait()).recv_timeout(GRACE);
     match status {
@@ -66,22 +66,22 @@ pub(super) fn run(program: &Path, arguments: &[OsString], patience: Duration) ->
     }
 }
 
-/// The beginning of what comes from a pipe; the rest is read and forgotten.
+/// The beginning of a pipe's data; the rest is read and dropped.
 fn beginning(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     beside(move || {
         let Some(mut pipe) = pipe else { return String::new() };
         let mut kept = Vec::new();
         let read = pipe.by_ref().take(KEPT).read_to_end(&mut kept);
-        // What was read before an error counts.
+        // The data before an error counts.
         drop(read.and_then(|_| io::copy(&mut pipe, &mut io::sink())));
         String::from_utf8_lossy(&kept).into_owned()
     })
 }
 
-/// The result of something that may wait for ever, if it ever comes.
+/// Runs work that may block for ever on a thread; the receiver gets its result.
 fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
     let (sender, receiver) = mpsc::channel();
-    // Without a thread the receiver learns at once that there is no result.
+    // Without a thread the receiver is disconnected at once.
     drop(thread::Builder::new().name("trial".to_owned()).spawn(move || drop(sender.send(work()))));
     receiver
 }

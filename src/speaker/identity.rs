@@ -1,7 +1,7 @@
-//! Our BGP identifier where the configuration does not give one: the address that the host uses towards the first peer.
+//! Our BGP identifier if the configuration lacks one: the address that the host uses towards the first peer.
 //!
-//! At boot the address, or the route, may come later than we do. It is waited for: nothing is sent to find out, and the
-//! identifier is the same one after every start.
+//! At boot the address or the route may appear after the start of the daemon, so this module waits for it. No packet is
+//! sent to find it, and the identifier is the same after every start.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,21 +16,21 @@ use vipcast_node::model::{Config, Peer};
 use vipcast_node::notice::Notice;
 use vipcast_node::vip::Vip;
 
-/// Between two looks.
+/// The interval between two looks.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How long the first peer is waited for before another will do.
+/// The wait for the first peer's route, before that of another peer is used.
 const FIRST: Duration = Duration::from_secs(10);
 
-/// Why the identifier is not known.
+/// The reason why the identifier is not known.
 #[derive(Debug, thiserror::Error)]
 enum Unknown {
     #[error(transparent)]
     Kernel(#[from] io::Error),
-    #[error("the host would use {0}, a VIP that other nodes have too")]
+    #[error("the host would use {0}, a VIP that other nodes also have")]
     Vip(IpAddr),
 }
 
-/// The identifier; `None`: it goes to `told` when it is known, and until then that it is not. Without peers it is not needed.
+/// The identifier; `None`: it goes to `told` when it is known, with notices until then. Without peers it is not needed.
 pub(super) fn find(config: &Config, told: &mpsc::UnboundedSender<Input>) -> Option<Ipv4Addr> {
     if config.router_id.is_some() {
         return config.router_id;
@@ -42,7 +42,7 @@ pub(super) fn find(config: &Config, told: &mpsc::UnboundedSender<Input>) -> Opti
         .filter(|vip| vip.is_host())
         .map(Vip::ip)
         .collect();
-    // Where there are peers, the configuration has one of these, or a `router_id`.
+    // A configuration with peers has one of these, or a `router_id`.
     let ipv4 = |peer: &&Peer| peer.address.ip().is_some_and(|ip| ip.is_ipv4());
     let peers: Vec<Peer> = config.peers.values().filter(ipv4).cloned().collect();
     let first = peers.first()?;
@@ -50,7 +50,7 @@ pub(super) fn find(config: &Config, told: &mpsc::UnboundedSender<Input>) -> Opti
         Ok(router_id) => Some(router_id),
         Err(error) => {
             let notice = Notice::NoIdentity { towards: first.address.ip(), error: error.to_string() };
-            // Nobody listens only while the daemon ends.
+            // An error occurs only while the daemon ends.
             let _ending = told.send(Input::Noticed(notice));
             let told = told.clone();
             tokio::spawn(async move {
@@ -60,7 +60,7 @@ pub(super) fn find(config: &Config, told: &mpsc::UnboundedSender<Input>) -> Opti
                     let patient = clock::now() - began < FIRST;
                     let candidates = if patient { peers.get(..1).unwrap_or_default() } else { &peers };
                     if let Some(router_id) = candidates.iter().find_map(|peer| towards(peer, &vips).ok()) {
-                        // Nobody listens only while the daemon ends.
+                        // An error occurs only while the daemon ends.
                         let _ending = told.send(Input::Identified(router_id));
                         return;
                     }
@@ -71,7 +71,7 @@ pub(super) fn find(config: &Config, told: &mpsc::UnboundedSender<Input>) -> Opti
     }
 }
 
-/// Our address towards a peer, as the kernel would choose it.
+/// Our address towards a peer, chosen by the kernel.
 fn towards(peer: &Peer, vips: &BTreeSet<IpAddr>) -> Result<Ipv4Addr, Unknown> {
     let local = match peer.source_address {
         Some(source) => source,
@@ -85,7 +85,7 @@ fn towards(peer: &Peer, vips: &BTreeSet<IpAddr>) -> Result<Ipv4Addr, Unknown> {
     match local {
         local if vips.contains(&local) => Err(Unknown::Vip(local)),
         IpAddr::V4(router_id) => Ok(router_id),
-        // A source has the family of its peer.
+        // A source address has the family of its peer.
         IpAddr::V6(_) => Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into()),
     }
 }

@@ -1,4 +1,4 @@
-//! Looks for keys of sessions that are not there yet, again and again, each on a thread of its own, because reading may hang.
+//! Looks for missing keys of sessions again and again, each on its own thread, because reading may hang.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -12,19 +12,19 @@ use vipcast_node::names::PeerName;
 
 use crate::config::files::read_key;
 
-/// Between two looks at a file.
+/// The interval between two looks at a file.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The looks that go on.
+/// The running searches.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// Each with what its thread looks at: the thread ends when nobody holds that any more.
+    /// Each with a handle of its thread, which ends when the handle is dropped.
     wanted: BTreeMap<PeerName, (KeySource, Arc<()>)>,
     read: mpsc::UnboundedSender<Input>,
 }
 
 impl Keys {
-    /// No look yet. What is read goes to `read`.
+    /// No search yet. Results go to `read`.
     pub(super) fn new(read: mpsc::UnboundedSender<Input>) -> Self {
         Self { wanted: BTreeMap::new(), read }
     }
@@ -39,7 +39,7 @@ impl Keys {
             let wanted = Arc::new(());
             if let Err(error) = self.look_for(peer, source, Arc::downgrade(&wanted)) {
                 let key = Err(format!("its key cannot be read: {error}"));
-                // Nobody listens only while the daemon ends.
+                // An error occurs only while the daemon ends.
                 drop(self.read.send(Input::Key { peer: peer.clone(), source: source.clone(), key }));
             }
             self.wanted.insert(peer.clone(), (source.clone(), wanted));
@@ -103,7 +103,7 @@ mod tests {
         assert!(next().await.unwrap_err().ends_with("holds a password, and everyone may read or write it"));
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         let found: Authentication = next().await.unwrap();
-        // What a reload would read.
+        // The key that a reload reads.
         let reloaded = config::load(&file, Host::Strict).unwrap().config;
         assert_eq!(reloaded.peers["signed"].authentication, Some(found));
         fs::remove_dir_all(&directory).unwrap();

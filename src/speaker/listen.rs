@@ -1,4 +1,4 @@
-//! Where peers may connect.
+//! The listening addresses for peers.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,7 +11,7 @@ use vipcast_node::input::Input;
 use vipcast_node::model::Listen;
 use vipcast_node::notice::Notice;
 
-/// Listens on every address that is configured; on those that cannot be had yet, as soon as they can.
+/// Listens on every configured address; on unavailable ones as soon as possible.
 pub(super) fn listen(speaker: &mut Speaker, listen: &Listen, noticed: &mpsc::UnboundedSender<Input>) {
     let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let everywhere = listen.addresses.is_empty();
@@ -26,7 +26,7 @@ pub(super) fn listen(speaker: &mut Speaker, listen: &Listen, noticed: &mpsc::Unb
             Err(error) => {
                 let hint = why_deaf(&error).map(str::to_owned);
                 let notice = Notice::Deaf { address, error: error.to_string(), hint };
-                // Nobody listens only while the daemon ends.
+                // An error occurs only while the daemon ends.
                 drop(noticed.send(Input::Noticed(notice)));
                 speaker.listen_later(address, &error);
             }
@@ -34,11 +34,11 @@ pub(super) fn listen(speaker: &mut Speaker, listen: &Listen, noticed: &mpsc::Unb
     }
 }
 
-/// What an operator should look at when a port cannot be listened on.
+/// The hint for an address that is not available.
 fn why_deaf(error: &io::Error) -> Option<&'static str> {
     let hints = [
         (io::ErrorKind::AddrInUse, "another program has the port: `ss -ltnp` names it"),
-        (io::ErrorKind::PermissionDenied, "a port below 1024 takes CAP_NET_BIND_SERVICE"),
+        (io::ErrorKind::PermissionDenied, "a port below 1024 needs CAP_NET_BIND_SERVICE"),
         (io::ErrorKind::AddrNotAvailable, "no interface has this address"),
     ];
     hints.into_iter().find(|(kind, _)| *kind == error.kind()).map(|(_, hint)| hint)

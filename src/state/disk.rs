@@ -1,4 +1,4 @@
-//! What the thread of the store writes to: the state directory, or in tests a disk that hangs, is full or comes late.
+//! The disk of the store's thread: the state directory, or in tests a disk that hangs, is full or late.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{StateDir, StateError};
 
 /// See the [module](self).
 pub(super) trait Disk {
-    /// Whether there is another one now.
+    /// Whether the path leads to another directory now.
     fn is_elsewhere(&self) -> bool;
     fn save_drains(&self, drains: &Drains) -> Result<(), StateError>;
     fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError>;

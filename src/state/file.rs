@@ -1,10 +1,10 @@
-//! Files of the state directory, read and written so that nothing in it can hurt: a symbolic link is not followed, a pipe
-//! does not block, a file of any size is bounded, and what cannot be understood is set aside and not lost.
+//! Reads and writes files of the state directory safely: a symbolic link is not followed, a pipe does not block, the
+//! size is bounded, and an unreadable file is set aside and not lost.
 //!
 //! ```text
 //!  drains.json                 the file; mode 0600, replaced as a whole
 //!  drains.json.new-<random>    while it is written; swept up at a start
-//!  drains.json.damaged-<time>  what could not be read; the newest few are kept
+//!  drains.json.damaged-<time>  an unreadable file; the newest few are kept
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -19,14 +19,14 @@ use serde::Serialize;
 
 /// The largest file that is read.
 const LARGEST: u64 = 64 * 1024 * 1024;
-/// Damaged files of one name that are kept.
+/// The number of damaged files of one name that are kept.
 const KEPT: usize = 5;
 /// Only the owner reads and writes.
 pub(super) const MODE: u32 = 0o600;
 
-/// What is in a file; `None`: there is none.
+/// The content of a file; `None`: there is no such file.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // O_NONBLOCK: opening a pipe that nobody writes would wait for a writer.
+    // O_NONBLOCK: opening a pipe would otherwise wait for a writer.
     let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path);
     let file = match opened {
         Ok(file) => file,
@@ -51,7 +51,7 @@ pub(crate) fn replace(directory: &Path, name: &str, what: &impl Serialize) -> io
     let new = directory.join(format!("{name}.new-{random:016x}"));
     let written = write(&new, what).and_then(|()| fs::rename(&new, directory.join(name)));
     if written.is_err() {
-        // It may not even be there; what went wrong is told by the first error.
+        // The file may not exist; the first error is the one that is reported.
         let _not_there = fs::remove_file(&new);
         return written;
     }
@@ -61,7 +61,7 @@ pub(crate) fn replace(directory: &Path, name: &str, what: &impl Serialize) -> io
 fn write(new: &Path, what: &impl Serialize) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(MODE).custom_flags(O_NOFOLLOW).open(new)?;
-    // Whatever the umask takes away.
+    // Independent of the umask.
     file.set_permissions(fs::Permissions::from_mode(MODE))?;
     let mut buffered = BufWriter::new(file);
     serde_json::to_writer_pretty(&mut buffered, what)?;
@@ -69,7 +69,7 @@ fn write(new: &Path, what: &impl Serialize) -> io::Result<()> {
     buffered.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
-/// Renames a file that cannot be used, whatever it is, and says what it is called now.
+/// Renames an unusable file of any kind, and returns its new name.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     aside(path, |path, aside| fs::rename(path, aside))
 }
@@ -90,16 +90,16 @@ fn aside(path: &Path, act: impl FnOnce(&Path, &Path) -> io::Result<()>) -> io::R
     let mut earlier = names_in(directory, |name| name.starts_with(&stem))?;
     earlier.sort();
     for old in earlier.iter().rev().skip(KEPT).filter(|old| **old != aside) {
-        // One that stays is no harm.
+        // A remaining file does no harm.
         let _stays = if old.is_dir() { fs::remove_dir(old) } else { fs::remove_file(old) };
     }
     Ok(aside)
 }
 
-/// Removes what a crash in the middle of a write has left.
+/// Removes the remains of a crash during a write.
 pub(super) fn sweep(directory: &Path) -> io::Result<()> {
     for left in names_in(directory, |name| name.contains(".json.new"))? {
-        // It is in nobody's way.
+        // A remaining file does no harm.
         let _stays = fs::remove_file(left);
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The lock of the state directory: one daemon uses it at a time.
 //!
-//! Only another vipcast is a reason not to start. A lock that somebody else holds, or that is no plain file, is set aside and
-//! made anew; one that the disk does not give leaves the daemon without it.
+//! Only another vipcast is a reason not to start. A lock that another program holds, or that is no plain file, is set
+//! aside and made anew; on a disk without locks the daemon runs without one.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -14,12 +14,12 @@ use super::file::{MODE, set_aside};
 
 use crate::log::trouble;
 
-/// Why there is no lock.
+/// The reason why there is no lock.
 #[derive(Debug)]
 pub(super) enum Unlocked {
-    /// Another daemon has it; its process id, as it wrote it down.
+    /// Another daemon has it; the process id that it wrote.
     Taken(String),
-    /// The file system does not give it.
+    /// The file system refused it.
     Disk(io::Error),
 }
 
@@ -31,7 +31,7 @@ impl From<io::Error> for Unlocked {
 
 /// Takes the lock; it is held as long as the file is open.
 pub(super) fn take(path: &Path) -> Result<File, Unlocked> {
-    // Each turn either has it or has put something out of the way; whoever plays against us is no reason to wait for ever.
+    // Each turn either gets the lock or removes an obstacle; a program that interferes must not keep us here for ever.
     for _ in 0..3 {
         let mut lock = match open(path) {
             Ok(lock) => lock,
@@ -60,18 +60,18 @@ pub(super) fn take(path: &Path) -> Result<File, Unlocked> {
         }
         let is_same = |about: fs::Metadata| Some(about.ino()) == lock.metadata().ok().map(|held| held.ino());
         if !path.symlink_metadata().is_ok_and(is_same) {
-            // Somebody has made it anew meanwhile.
+            // Another program has replaced the file meanwhile.
             continue;
         }
         lock.set_len(0)?;
         lock.rewind()?;
-        // For people: on a full disk the lock holds all the same.
+        // For the operator only: on a full disk the lock still holds.
         if let Err(error) = writeln!(lock, "{}", std::process::id()) {
             trouble!(%error, path = %path.display(), "cannot write the process id");
         }
         return Ok(lock);
     }
-    Err(Unlocked::Disk(io::Error::other("somebody keeps replacing it")))
+    Err(Unlocked::Disk(io::Error::other("another program keeps replacing it")))
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -81,12 +81,12 @@ fn open(path: &Path) -> io::Result<File> {
     if !lock.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    // Whoever may open it may hold it.
+    // Every user who may open it could hold it.
     lock.set_permissions(fs::Permissions::from_mode(MODE))?;
     Ok(lock)
 }
 
-/// Processes that hold a lock on the file; 0 for one of another container, of which nothing can be seen here.
+/// Processes that hold a lock on the file; 0 for a process of another container, which is not visible here.
 fn holders(file: &fs::Metadata) -> Vec<u32> {
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return vec![0] };
     let mut holders: Vec<u32> = (locks.lines().filter_map(holder).filter(|(inode, _)| *inode == file.ino()))
@@ -107,7 +107,7 @@ fn holder(line: &str) -> Option<(u64, u32)> {
     Some((inode, pid))
 }
 
-/// Whether a process may be a daemon of ours. One that cannot be looked at may be.
+/// Whether a process may be a vipcast. A process that cannot be examined may be one.
 fn is_vipcast(pid: u32) -> bool {
     let program =
         |pid: &str| fs::metadata(format!("/proc/{pid}/exe")).map(|about| (about.dev(), about.ino()));

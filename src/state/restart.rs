@@ -1,11 +1,12 @@
-//! The note between the two processes of a graceful restart: what routers keep, and for whom it was written.
+//! The note between the two processes of a graceful restart: the VIPs that routers keep, and the process that it is
+//! for.
 //!
 //! ```json
 //! {"boot": "…", "process": {"id": 4711, "started": 123456}, "vips": ["192.0.2.10/32"]}
 //! ```
 //!
-//! `execve` keeps the id of a process and the time at which it was started, so the note is for nobody but the process that
-//! follows: not for a later start on the same boot, should the restart have come to nothing and the note have stayed.
+//! `execve` keeps the id of a process and its start time, so the note is only for the next process: not for a later
+//! start in the same boot, if the restart failed and the note stayed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +25,7 @@ pub(super) struct Announced {
     pub(super) vips: BTreeSet<Vip>,
 }
 
-/// A process, told from every other one of this boot.
+/// The identity of a process, unique in this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Process {
     id: u32,
@@ -33,12 +34,12 @@ struct Process {
 }
 
 impl Announced {
-    /// For the program that takes the place of this one.
+    /// A note for the program that replaces this one.
     pub(super) fn by_us(vips: BTreeSet<Vip>) -> io::Result<Self> {
         Ok(Self { boot: Clocks::read()?.boot, process: Some(Process::this()?), vips })
     }
 
-    /// Whether this process has written it before `execve`.
+    /// Whether this process wrote it before `execve`.
     pub(super) fn is_ours(&self) -> bool {
         Self::by_us(BTreeSet::new())
             .is_ok_and(|this| (&this.boot, this.process) == (&self.boot, self.process))
@@ -53,7 +54,7 @@ impl Process {
     }
 }
 
-/// Field 22 of /proc/PID/stat. The second one, a name in parentheses, may have anything in it.
+/// Field 22 of /proc/PID/stat. The second field, a name in parentheses, may contain any character.
 fn started(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }

@@ -1,21 +1,22 @@
-//! The state directory as a port of the loop: wishes go in at once, a thread writes the newest of each file.
+//! The state directory as a port of the loop: the loop hands over new contents without waiting, and a thread writes the
+//! newest of each file.
 //!
 //! ```text
 //!   main thread                    │  thread "state"
 //!   Store::save(Drains) ─ newest ──┼─► open (lock, read) ─► write, fsync, rename ─┐
-//!   Store::progress  ◄─ watch ─────┼──── which number is saved, or why not ◄──────┘ again every 10 s until saved
-//!   Store::late      ◄─ mpsc ──────┼──── what was found, when that took too long for the start
+//!   Store::progress  ◄─ watch ─────┼──── the saved number, or the error ◄─────────┘ again every 10 s until saved
+//!   Store::late      ◄─ mpsc ──────┼──── the state found, if it came too late for the start
 //! ```
 //!
-//! **A disk that hangs** stops this thread and nothing else. The start waits for it for a moment ([`PATIENCE`]) and then goes on
-//! without what is in there; the thread tells it when it has it ([`Late`]). Until the daemon has answered that, nothing is
-//! written, so that what was there is merged and not replaced.
+//! **A disk that hangs** stops only this thread. The start waits a moment for it ([`PATIENCE`]) and then goes on
+//! without its content; the thread hands it over later ([`Late`]). Until the daemon has answered that, nothing is
+//! written, so that the content is merged and not replaced.
 //!
-//! **Another directory** under the same path (it was mounted over, or removed) is found before anything is written, and from time
-//! to time ([`LOOK`]): it is locked, read and merged as one that answers late.
+//! **Another directory** under the same path (mounted over it, or made anew) is noticed before each write, and
+//! periodically ([`LOOK`]): it is locked, read and merged like one that answers late.
 //!
-//! **The thread** is never joined: it may be stuck in the kernel. [`Store::finish`] waits for the last wishes, but not for ever.
-//! The mutex is held for moments only, never while the disk is asked.
+//! **The thread** is never joined: it may be stuck in the kernel. [`Store::finish`] waits for the last writes, but not
+//! for ever. The mutex is held only for moments, never during disk access.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,30 +36,30 @@ use super::disk::Disk;
 use super::{StateDir, StateError};
 use crate::log::{failure, note, trouble};
 
-/// How long a start waits for the state directory.
+/// The longest wait of a start for the state directory.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long the end waits for the last wishes.
+/// The longest wait at the end for the last writes.
 const FINISH: Duration = Duration::from_secs(5);
-/// Until what could not be opened or written is tried again.
+/// The pause before a failed open or write is repeated.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// How often is looked whether the path leads to another directory now.
+/// The interval between looks for another directory under the path.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// What a start finds.
+/// The result of a start.
 #[derive(Debug)]
 pub struct Opened {
     /// The port.
     pub store: Store,
-    /// What a predecessor left; nothing where the directory cannot be used (yet).
+    /// The state of a predecessor; empty if the directory cannot be used (yet).
     pub left: Left,
 }
 
-/// What a state directory has told after the start had gone on without it.
+/// The content of a state directory that answered after the start.
 #[derive(Debug)]
 pub struct Late(pub Left);
 
-/// The port. Dropping it ends the thread when it has written what it was given.
+/// The port. Dropping it ends the thread after the last writes.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -67,19 +68,19 @@ pub struct Store {
     late: mpsc::UnboundedReceiver<Late>,
 }
 
-/// Where the files stand.
+/// The progress of the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Progress {
     drains: Written,
     held: Written,
 }
 
-/// Where a file stands: wishes are numbered.
+/// The progress of a file; its contents are numbered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Written {
-    /// The last that is on the disk.
+    /// The last content on the disk.
     saved: u64,
-    /// The last that was tried in vain, and why.
+    /// The last failed write, with its error.
     failed: Option<(u64, String)>,
 }
 
@@ -94,17 +95,17 @@ struct Wishes {
     drains: Wish<Arc<Drains>>,
     held: Wish<Arc<HeldBack>>,
     announced: Option<Note>,
-    /// What was found late is not merged yet.
+    /// Whether a late content is not merged yet.
     merging: bool,
     over: bool,
 }
 
-/// What becomes of the note of a graceful restart.
+/// A request about the note of a graceful restart.
 #[derive(Debug)]
 enum Note {
-    /// It is left; somebody waits for that.
+    /// Write the note, and answer.
     Leave(BTreeSet<Vip>, oneshot::Sender<Result<(), String>>),
-    /// It is taken back.
+    /// Remove the note.
     Withdraw,
 }
 
@@ -131,7 +132,7 @@ impl<T> Wish<T> {
 
 impl Shared {
     fn wishes(&self) -> MutexGuard<'_, Wishes> {
-        // Plain data: whoever panicked has left it whole.
+        // Plain data: it is consistent even after a panic.
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,10 +144,10 @@ impl Shared {
 }
 
 impl Store {
-    /// Opens the directory, which is made with `mode` where it is missing, and reads what is in there.
+    /// Opens the directory, makes it with `mode` if it is missing, and reads it.
     ///
     /// # Errors
-    /// Another daemon has it. Whatever else is wrong is a warning.
+    /// Another daemon uses it. Any other fault is a warning.
     pub fn open(path: &Path, mode: u32) -> Result<Opened, StateError> {
         let path_of_disk = path.to_owned();
         Self::start(path, move || {
@@ -192,29 +193,29 @@ impl Store {
         Ok(Opened { store, left })
     }
 
-    /// Has the drains written. Returns at once the number of the wish.
+    /// Hands over the drains to write. Returns the number of this content at once.
     pub fn save_drains(&self, drains: Arc<Drains>) -> u64 {
         self.shared.change(|wishes| wishes.drains.set(drains))
     }
 
-    /// Has it written what is held back. Returns at once.
+    /// Hands over the held-back VIPs to write. Returns at once.
     pub fn save_held_back(&self, held: Arc<HeldBack>) {
         self.shared.change(|wishes| wishes.held.set(held));
     }
 
-    /// Leaves for the next process what was announced; the receiver tells whether it could be written.
+    /// Leaves a note of the announced VIPs for the next process; the receiver gets the result of the write.
     pub fn leave_announced(&self, vips: BTreeSet<Vip>) -> oneshot::Receiver<Result<(), String>> {
         let (sender, receiver) = oneshot::channel();
         self.shared.change(|wishes| wishes.announced = Some(Note::Leave(vips, sender)));
         receiver
     }
 
-    /// Takes that back, written or not: nothing follows. Returns at once.
+    /// Removes that note, written or not: no process follows. Returns at once.
     pub fn withdraw_announced(&self) {
         self.shared.change(|wishes| wishes.announced = Some(Note::Withdraw));
     }
 
-    /// What was found late. Cancel-safe. [`Self::merged`] answers it.
+    /// The late content. Cancel-safe. [`Self::merged`] answers it.
     pub async fn late(&mut self) -> Late {
         match self.late.recv().await {
             Some(late) => late,
@@ -222,19 +223,19 @@ impl Store {
         }
     }
 
-    /// What was found late is merged, and these are the drains now.
+    /// Answers a late content: it is merged, and these are the drains now.
     pub fn merged(&self, drains: Arc<Drains>) {
         self.shared.change(|wishes| {
             wishes.merging = false;
             wishes.drains.set(drains);
-            // Whatever was saved before is not in what has just been read.
+            // The directory just read does not have the earlier saves.
             if let Some(held) = wishes.held.content.clone() {
                 wishes.held.set(held);
             }
         });
     }
 
-    /// Waits until the drains given last are saved, or could not be, or `patience` is over.
+    /// Waits until the last drains are saved, could not be saved, or `patience` is over.
     pub fn drains_saved(
         &self,
         patience: Duration,
@@ -251,7 +252,7 @@ impl Store {
         }
     }
 
-    /// What is not saved at present: a file, and why.
+    /// The file that is not saved at present, with the reason.
     pub fn unsaved(&self) -> Option<(PathBuf, Unsaved)> {
         let (drains, held) = {
             let wishes = self.shared.wishes();
@@ -266,7 +267,7 @@ impl Store {
         })
     }
 
-    /// Waits for the last wishes, a few seconds at most.
+    /// Waits for the last writes, at most a few seconds.
     pub async fn finish(&mut self) {
         self.shared.change(|wishes| wishes.over = true);
         let over = async { while self.progress.changed().await.is_ok() {} };
@@ -283,7 +284,7 @@ impl Drop for Store {
 }
 
 impl Written {
-    /// What became of a wish; `None`: nothing yet.
+    /// The result of a write; `None`: none yet.
     fn says(&self, number: u64) -> Option<Result<(), Unsaved>> {
         match &self.failed {
             _ if self.saved >= number => Some(Ok(())),
@@ -306,7 +307,7 @@ impl Written {
                     let error = &error as &dyn std::error::Error;
                     trouble!(
                         error,
-                        "not saved: it will not survive a restart; it is tried again until it is saved"
+                        "not saved: it will not survive a restart; vipcast tries again until it is saved"
                     );
                 }
                 self.failed = Some((number, words));
@@ -315,22 +316,22 @@ impl Written {
     }
 }
 
-/// The kernel's words.
+/// The kernel's error.
 fn cause(error: &StateError) -> String {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     source.map_or_else(|| error.to_string(), io_error)
 }
 
-/// What this daemon did before a directory was found.
+/// The state of this daemon before a directory was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
-    /// It did not run, or without one.
+    /// It did not run, or ran without a directory.
     Stopped,
-    /// It ran, with another one under this path.
+    /// It ran with another directory under this path.
     Running,
 }
 
-/// What the start is told first.
+/// The first message to the start.
 type First = std::sync::mpsc::SyncSender<Result<Left, StateError>>;
 
 struct Writer<D> {
@@ -365,7 +366,7 @@ impl<D: Disk> Writer<D> {
         while let Some((drains, held, announced)) = self.next(retry_at) {
             let is_elsewhere = self.disk.as_ref().is_some_and(D::is_elsewhere);
             if is_elsewhere {
-                trouble!(path = %self.path.display(), "the state directory is another one now: it is read before it is written");
+                trouble!(path = %self.path.display(), "another directory is under this path now: it is read before it is written");
                 (self.disk, before) = (None, Before::Running);
             }
             if self.disk.is_none() && (is_elsewhere || retry_at <= clock::now()) {
@@ -374,7 +375,7 @@ impl<D: Disk> Writer<D> {
                         note!(path = %self.path.display(), "the state directory can be used now");
                         self.disk = Some(disk);
                         self.found(left, None, before);
-                        // What was to be written is merged first.
+                        // The pending contents are merged first.
                         self.put_back(announced);
                         continue;
                     }
@@ -397,16 +398,16 @@ impl<D: Disk> Writer<D> {
             match (announced, disk) {
                 (Some(Note::Leave(vips, waits)), disk) => {
                     let written = disk.ok_or_else(closed).and_then(|disk| disk.leave_announced(&vips));
-                    // Whoever asked may have given up.
+                    // The caller may have given up.
                     drop(waits.send(written.map_err(|error| cause(&error))));
                 }
                 (Some(Note::Withdraw), Some(disk)) => {
                     if let Err(error) = disk.withdraw_announced() {
                         let error = &error as &dyn std::error::Error;
-                        trouble!(error, "the note of a graceful restart that came to nothing stays");
+                        trouble!(error, "cannot remove the note of a graceful restart that failed");
                     }
                 }
-                // What is there is used up when the directory can be read.
+                // An existing note is removed when the directory can be read.
                 (Some(Note::Withdraw), None) | (None, _) => {}
             }
             if retry_at <= clock::now() {
@@ -415,10 +416,10 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Tells what was found: the start, or, when that has gone on, the daemon.
+    /// Hands the content to the start or, if that has gone on, to the daemon.
     fn found(&self, mut left: Left, first: Option<&First>, before: Before) {
         if before == Before::Running {
-            // As after a graceful restart: what we have is ours, and only what was held back is not.
+            // As after a graceful restart: we keep the traffic, except for held-back VIPs.
             left.announced.get_or_insert_default();
         }
         if first.is_some_and(|first| first.send(Ok(left.clone())).is_ok()) {
@@ -430,13 +431,13 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// A note that was not left yet, unless there is a newer wish.
+    /// Puts back a note that was not written yet, unless there is a newer request.
     fn put_back(&self, note: Option<Note>) {
         let mut wishes = self.shared.wishes();
         wishes.announced = wishes.announced.take().or(note);
     }
 
-    /// Waits for something to write, or for the time to try again or to look; `None` at the end.
+    /// Waits for contents to write, or for the time to try again or to look; `None` at the end.
     fn next(&self, retry_at: Instant) -> Option<Work> {
         let mut wishes = self.shared.wishes();
         let look_at = clock::now() + LOOK;
@@ -471,7 +472,7 @@ impl<D: Disk> Writer<D> {
     }
 }
 
-/// Numbered contents of the files that are to be written.
+/// The numbered contents to write.
 type Work = (Option<(u64, Arc<Drains>)>, Option<(u64, Arc<HeldBack>)>, Option<Note>);
 
 #[cfg(test)]

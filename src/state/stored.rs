@@ -1,12 +1,13 @@
-//! Drains as they are written down, and what becomes of their times in another process and after a reboot.
+//! The saved form of drains, and the conversion of their times for another process and after a reboot.
 //!
 //! ```json
 //! {"web": {"by": "alice", "since": "…", "until": "…", "ends": {"boot": "…", "uptime_ms": 7200000}},
 //!  "/everything": {"by": "bob", "since": "…", "except": ["dns"]}}
 //! ```
 //!
-//! Within a boot the end is a time since the boot, which no clock that is set can move. After a reboot the wall clock decides,
-//! and never later than after the whole length of the drain: a host without a battery clock may begin in another year.
+//! Within a boot the end is a time since the boot, independent of the wall clock. After a reboot the wall clock
+//! decides, but at most the whole length of the drain remains: a host without a battery clock may start in another
+//! year.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,7 +23,7 @@ use vipcast_bgp::net::clock;
 use vipcast_node::engine::{Drain, Drains, Ends, Everything, Order};
 use vipcast_node::names::ServiceName;
 
-/// Stands for the drain of everything: no service can have this name.
+/// The key of the drain of everything: no service can have this name.
 const EVERYTHING: &str = "/everything";
 
 /// All clocks, read at one moment.
@@ -68,12 +69,12 @@ pub(super) struct StoredDrain {
 struct StoredEnd {
     boot: String,
     uptime_ms: u64,
-    /// It began before that boot.
+    /// Whether it began before that boot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     by_wall: bool,
 }
 
-/// What is written down.
+/// The saved form of the drains.
 pub(super) fn store(drains: &Drains, clocks: &Clocks) -> BTreeMap<String, StoredDrain> {
     let stored = |drain: &Drain| StoredDrain {
         by: drain.order.by.clone(),
@@ -98,20 +99,20 @@ pub(super) fn store(drains: &Drains, clocks: &Clocks) -> BTreeMap<String, Stored
     everything.chain(services).collect()
 }
 
-/// What was written down.
+/// The result of reading saved drains.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Restored {
-    /// What is in force.
+    /// The drains in force.
     pub(super) drains: Drains,
-    /// Entries that cannot be understood, each with the cause.
+    /// Unreadable entries, each with the cause.
     pub(super) damaged: Vec<(String, String)>,
-    /// Whether an entry says more than this version understands.
+    /// Whether an entry has fields that this version does not know.
     pub(super) newer: bool,
-    /// Whether some have ended.
+    /// Whether some drains have ended.
     pub(super) ended: bool,
 }
 
-/// Takes everything from a file that can be understood.
+/// Takes all readable drains from a file.
 pub(super) fn restore(stored: BTreeMap<String, Value>, clocks: &Clocks) -> Restored {
     let mut restored = Restored::default();
     for (name, value) in stored {
@@ -157,7 +158,7 @@ impl StoredDrain {
     }
 }
 
-/// Whether a newer version has written keys of which nothing would be left.
+/// Whether a newer version has written fields that would be lost.
 pub(super) fn says_more(value: &Value, understood: &impl Serialize) -> bool {
     fn more(value: &Value, understood: Option<&Value>) -> bool {
         match (value, understood) {
@@ -200,7 +201,7 @@ mod tests {
         stored.iter().map(|(name, drain)| (name.clone(), serde_json::to_value(drain).unwrap())).collect()
     }
 
-    /// How long the drain of `web` lasts for a process that reads it with these clocks; `None`: it has ended.
+    /// The rest of the drain of `web` for a process that reads it with these clocks; `None`: it has ended.
     fn left(boot: &str, uptime: Duration, wall: &str) -> Option<Duration> {
         let now = clock::now();
         let clocks = clocks(boot, uptime, wall, now);

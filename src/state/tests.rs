@@ -55,7 +55,7 @@ fn what_was_announced_is_left_once_and_for_the_process_that_follows_by_execve_on
     state.leave_announced(&vips).unwrap();
     assert_eq!(state.take_announced().unwrap(), Some(vips));
     assert_eq!(state.take_announced().unwrap(), None, "it is used up");
-    // A later start on this boot has another id, or, as process 1 of a container, another start time.
+    // A later start in this boot has another id or, as process 1 of a container, another start time.
     let vips = BTreeSet::from(["192.0.2.10/32".parse().unwrap()]);
     for field in ["id", "started"] {
         state.leave_announced(&vips).unwrap();
@@ -86,7 +86,7 @@ fn i12_what_was_saved_comes_back() {
     fs::remove_dir_all(path).unwrap();
 }
 
-/// Puts something in the place of each file.
+/// Damages each file.
 type Damage = fn(&Path);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which addresses this host has, for the checks: what the kernel said last. That a socket can be bound to an address says
+//! The addresses of this host for the checks, from the kernel's last message. A successful bind of a socket proves
 //! nothing (`net.ipv4.ip_nonlocal_bind`).
 
 use std::io;
@@ -10,7 +10,7 @@ use vipcast_node::engine::{AddressState, Binding, Listing};
 use super::message::Notice;
 use super::view::apply;
 
-/// Clones are one. Empty until the kernel has listed its addresses.
+/// Clones share the same state. Empty until the kernel has listed its addresses.
 #[derive(Debug, Clone, Default)]
 pub struct Here(Arc<RwLock<Listing>>);
 
@@ -20,24 +20,24 @@ impl Here {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let of_ip = known.bindings.range(Binding::first(ip)..).take_while(|(binding, _)| binding.ip == ip);
         let usable = of_ip.filter(|(_, fact)| fact.state == AddressState::Usable);
-        // An interface of which nothing was heard is not down as far as we know.
+        // An unknown interface counts as up.
         usable.into_iter().any(|(address, _)| known.links.get(address.index).is_none_or(|link| link.up))
     }
 
-    /// Exactly what there is now.
+    /// Replaces the listing.
     pub(super) fn listed(&self, listing: &Listing) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).clone_from(listing);
     }
 
-    /// A change of it.
+    /// Applies a change.
     pub(super) fn heard(&self, notice: Notice) {
         apply(&mut self.0.write().unwrap_or_else(PoisonError::into_inner), notice);
     }
 
-    /// What this host has at this moment, which nobody follows. May block.
+    /// A snapshot of this host, which is not updated. May block.
     ///
     /// # Errors
-    /// The kernel does not say.
+    /// The kernel does not answer.
     pub fn now() -> io::Result<Self> {
         let here = Self::default();
         for interface in nix::ifaddrs::getifaddrs()? {
@@ -59,7 +59,7 @@ impl Here {
         self.heard(Notice::Added(Binding::host(ip, 0), fact));
     }
 
-    /// A host that has just these.
+    /// A host with exactly these addresses.
     #[cfg(test)]
     pub(crate) fn of(addresses: &[&str]) -> Self {
         let here = Self::default();

@@ -1,16 +1,16 @@
-//! The thread that hears the kernel, and the only one that tells the engine.
+//! The thread that receives the kernel's notifications, and the only one that sends events to the engine.
 //!
 //! ```text
 //!  kernel ── notifications ──► listener ── events ──► engine
 //!  requester ── answers, listings ──┘
 //! ```
 //!
-//! Answers come on another socket than notifications, so nothing orders the two; but the kernel notifies before it answers.
-//! So whatever the requester has done is taken first, then all notifications are read and told, and only then what was
-//! taken. Between two answers an address may have come and gone, and that is what is told.
+//! Answers and notifications come on two sockets, so their order is lost; but the kernel notifies before it answers. So
+//! this thread takes the requester's answers first, then reads all notifications and sends their events, and only then
+//! those of the answers. Between two answers an address may have come and gone; the events show that.
 //!
-//! Of an IPv6 address the kernel tells when it has looked at it once more, which may be after the answer. Such an answer waits
-//! for the notification for a moment ([`LATE`]).
+//! The kernel may notify about an IPv6 address only after the answer. Such an answer waits a moment for the
+//! notification ([`LATE`]).
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,19 +34,19 @@ use crate::log::trouble;
 
 /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE (linux/rtnetlink.h).
 const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
-/// Room for what was not read yet, some twenty thousand notifications. It is taken only when it is needed.
+/// The receive buffer, for some twenty thousand notifications. The kernel uses memory only for waiting ones.
 const ROOM: usize = 16 << 20;
-/// Between two listings that nothing gives cause for.
+/// The interval between periodic listings.
 const AUDIT: Duration = Duration::from_secs(20);
-/// How long an answer waits for the notification of what it is about.
+/// The wait of an answer for its notification.
 const LATE: Duration = Duration::from_millis(50);
-/// Before the kernel is asked again for what it did not give.
+/// The pause before a failed listing is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A socket that hears of links, addresses and local routes.
+/// A socket for notifications about links, addresses and local routes.
 ///
 /// # Errors
-/// The system has none left.
+/// The system has no socket left.
 pub(super) fn subscribe() -> io::Result<Netlink> {
     Netlink::open(ROOM, &route::filter(), &GROUPS)
 }
@@ -59,13 +59,13 @@ pub(super) struct Listener {
     pub(super) wake: Arc<OwnedFd>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) notes: Notes,
-    /// Told of the first listing.
+    /// Signalled at the first listing.
     pub(super) ready: Option<oneshot::Sender<()>>,
-    /// What was put on the host and was not heard of yet, and until when the answer waits for that.
+    /// Added bindings without a notification yet, with the end of the wait.
     pub(super) late: VecDeque<(Binding, Instant)>,
     /// When a listing is due.
     pub(super) list_at: Instant,
-    /// Whether one is under way.
+    /// Whether a listing is under way.
     pub(super) lists: bool,
 }
 
@@ -81,7 +81,7 @@ impl Listener {
                 trouble!(%error, "cannot wait for address changes: trying again");
                 std::thread::sleep(PAUSE);
             }
-            // Empty is fine: it only wakes.
+            // An empty read is fine: the descriptor only wakes this thread.
             rustix::io::read(&*self.wake, &mut [0; 8]).ok();
             let done: Vec<Done> = self.done.try_iter().collect();
             self.hear();
@@ -113,7 +113,7 @@ impl Listener {
         drop(self.events.send(event));
     }
 
-    /// Asks for a listing as soon as it can be.
+    /// Requests a listing as soon as possible.
     fn list_soon(&mut self) {
         self.list_at = Instant::now();
     }
@@ -127,7 +127,7 @@ impl Listener {
         }
     }
 
-    /// Reads everything that there is to be heard.
+    /// Reads all waiting notifications.
     fn hear(&mut self) {
         let mut flushed = false;
         loop {
@@ -144,7 +144,7 @@ impl Listener {
                         let news = self.view.heard(self.notes.owned(notice));
                         flushed |= news.iter().any(|event| takes_routes_along(event, &self.view));
                         for event in news {
-                            // Nobody listens only while the daemon ends.
+                            // An error occurs only while the daemon ends.
                             drop(self.events.send(event));
                         }
                     }
@@ -154,7 +154,7 @@ impl Listener {
                     self.list_soon();
                 }
                 Err(error) => {
-                    trouble!(%error, "not told when addresses change: trying again");
+                    trouble!(%error, "cannot read address changes: trying again");
                     std::thread::sleep(PAUSE);
                     if let Ok(socket) = subscribe() {
                         self.socket = socket;
@@ -179,7 +179,7 @@ impl Listener {
         }
     }
 
-    /// Gives the answers that have waited for what has been heard by now, or for long enough.
+    /// Sends the answers whose notification has come, or whose wait is over.
     fn tell_late(&mut self) {
         while let Some((binding, until)) = self.late.front().copied()
             && (self.view.has(&binding) || until <= Instant::now())
@@ -191,7 +191,7 @@ impl Listener {
 
     fn answered(&mut self, binding: Binding, asked: Asked, result: Result<(), Refusal>) {
         let suspicious = match (&result, asked) {
-            // It may have been carried out.
+            // The request may have been carried out.
             (Err(Refusal::Silent(_)), _) => true,
             (Err(Refusal::Kernel(Errno::EEXIST)), Asked::Bind) => !self.view.has(&binding),
             (Ok(()), Asked::Unbind) => self.view.has(&binding),
@@ -210,10 +210,10 @@ impl Listener {
     }
 }
 
-/// Whether local routes may be gone without a word: IPv4 routes of an interface go with it, and with the last of its IPv4
-/// addresses, which on the loopback interface is never a VIP.
+/// Whether local routes may be gone without a notification: IPv4 routes of an interface go with the interface, and with
+/// its last IPv4 address, which on the loopback interface is never a VIP.
 fn takes_routes_along(event: &Event, view: &View) -> bool {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "of what the kernel tells only these matter")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only these events matter")]
     match event {
         Event::Link(index, _) => *index == view.loopback(),
         Event::Removed(Binding { ip, kind: Kind::Address { .. }, .. }) => ip.is_loopback(),
@@ -221,11 +221,11 @@ fn takes_routes_along(event: &Event, view: &View) -> bool {
     }
 }
 
-/// Why a request came to nothing, with what an operator can do about the common causes.
+/// The reason of a failed request, with the fix for common causes.
 fn in_words(binding: &Binding, interface: &str, refusal: &Refusal) -> String {
     match refusal {
         Refusal::Kernel(Errno::EPERM) => "not permitted: CAP_NET_ADMIN is needed".to_owned(),
-        // sysctl takes `/` for `.` where a name has dots in it.
+        // In sysctl, `/` stands for a `.` in a name.
         Refusal::Kernel(Errno::EACCES) if binding.ip.is_ipv6() => {
             let interface = interface.replace('.', "/");
             format!("IPv6 is disabled there: net.ipv6.conf.{interface}.disable_ipv6 is 1")

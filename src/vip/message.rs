@@ -1,7 +1,6 @@
-//! Our addresses as netlink messages, and what the kernel's messages say of interfaces, addresses and local routes (`route`).
+//! Netlink messages: our requests, and the kernel's messages about interfaces, addresses and local routes (`route`).
 //!
-//! What comes in is read attribute by attribute, and only those attributes that matter: a kernel or a driver that says more,
-//! or says the rest in a new way, hides nothing.
+//! Only the needed attributes of a message are decoded, so that unknown or new attributes do no harm.
 
 use std::net::IpAddr;
 
@@ -16,7 +15,7 @@ use vipcast_node::engine::{AddressState, Asked, Binding, BindingFact, Kind, Link
 
 use super::route;
 
-/// The protocol number (IFA_PROTO, rtm_protocol) that marks an address or a route as put there by vipcast: ASCII `V`.
+/// The protocol number (IFA_PROTO, rtm_protocol) that marks an address or a route of vipcast: ASCII `V`.
 pub(super) const PROTOCOL: u8 = 86;
 /// A lifetime without end.
 const FOREVER: u32 = u32::MAX;
@@ -44,19 +43,19 @@ mod kernel {
     pub(super) const IFA_F_TENTATIVE: u32 = 0x40;
 }
 
-/// What a message of the kernel says.
+/// A message of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// An interface is there like this (`Some`), or is gone.
+    /// An interface was added or has changed (`Some`), or is gone.
     Link(u32, Option<Link>),
-    /// An address or a local route is there like this.
+    /// An address or a local route was added or has changed.
     Added(Binding, BindingFact),
-    /// It is gone.
+    /// An address or a local route is gone.
     Removed(Binding),
 }
 
 /// A host address that the host itself never picks as a source: IPv4 by its scope, IPv6 because it is deprecated from
-/// the start. No duplicate address detection: every node of the rack has this address, and that is the point.
+/// the start. No duplicate address detection, because every node of the rack has this address on purpose.
 fn ours(ip: IpAddr, index: u32, length: u8, far: Option<IpAddr>) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -78,7 +77,7 @@ fn ours(ip: IpAddr, index: u32, length: u8, far: Option<IpAddr>) -> AddressMessa
     message
 }
 
-/// The request to put something on the host, or to take exactly that off.
+/// The request to add or remove a binding.
 pub(super) fn change(binding: &Binding, asked: Asked) -> NetlinkMessage<RouteNetlinkMessage> {
     let Binding { ip, index, kind } = *binding;
     let message = match (kind, asked) {
@@ -117,7 +116,7 @@ pub(super) fn listings() -> [NetlinkMessage<RouteNetlinkMessage>; 4] {
     })
 }
 
-/// What a message of this type says; `None` if it is about something else.
+/// Decodes a message of this type; `None` if it is about something else.
 pub(super) fn read(kind: u16, body: &[u8]) -> Option<Notice> {
     match kind {
         kernel::RTM_NEWADDR => {
@@ -145,13 +144,13 @@ fn address(body: &[u8]) -> Option<(Binding, BindingFact)> {
         match attribute.kind() {
             kernel::IFA_LOCAL => local = ip(attribute.value()),
             kernel::IFA_ADDRESS => address = ip(attribute.value()),
-            // All of them; the header has room for eight.
+            // All flags; the header has room for eight.
             kernel::IFA_FLAGS => flags = u32_of(attribute.value())?,
             kernel::IFA_PROTO => protocol = *attribute.value().first()?,
             _other => {}
         }
     }
-    // On IPv4, and with a far end on IPv6, IFA_ADDRESS is the far end.
+    // For IPv4, and for IPv6 with a far end, IFA_ADDRESS is the far end.
     let ip = local.or(address)?;
     let far = address.filter(|address| *address != ip);
     let owner = if protocol == PROTOCOL { Owner::Us } else { Owner::Other };
@@ -169,8 +168,8 @@ fn address(body: &[u8]) -> Option<(Binding, BindingFact)> {
 /// `struct ifinfomsg` and its attributes.
 fn link(body: &[u8], is_there: bool) -> Option<Notice> {
     let (&[family, _, _, _, i0, i1, i2, i3, f0, f1, f2, f3, _, _, _, _], rest) = body.split_first_chunk()?;
-    // A bridge tells of its ports with messages of its own family: a port that leaves the bridge is no interface that is
-    // gone.
+    // A bridge reports its ports with messages of its own family: a port that leaves the bridge is not a removed
+    // interface.
     if family != 0 {
         return None;
     }
@@ -193,7 +192,7 @@ fn link(body: &[u8], is_there: bool) -> Option<Notice> {
     Some(Notice::Link(index, Some(link)))
 }
 
-/// Those that are whole.
+/// The complete attributes.
 pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
     NlasIterator::new(bytes).map_while(Result::ok)
 }

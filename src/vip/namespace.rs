@@ -1,9 +1,9 @@
-//! One daemon in a network namespace: whoever else runs here would take our addresses for those of a dead predecessor,
-//! because the mark that they carry is the same. Why so: `docs/adr/0006`.
+//! The lock for one daemon in a network namespace: a second daemon would take our addresses for those of a dead
+//! predecessor, because the mark is the same. See `docs/adr/0006`.
 //!
-//! The lock is a unix socket with an abstract name. Such names belong to the network namespace, whatever file systems and
-//! process ids its containers have, and the kernel frees them when the process dies. They have no permissions, though, so
-//! the kernel is asked who holds the name (SO_PEERCRED): only root and our own user can keep us from running.
+//! The lock is a unix socket with an abstract name. Such names belong to the network namespace, across containers with
+//! other file systems and process ids, and the kernel frees them when the process dies. They have no permissions, so
+//! the kernel's SO_PEERCRED identifies the holder: only root and our own user can keep us from running.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -19,24 +19,24 @@ use crate::log::trouble;
 
 /// The name of the lock.
 const NAME: &str = "vipcast/daemon";
-/// Before the next visitor is let in, when there was no descriptor for one.
+/// The pause after a failed accept, when descriptors are short.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why the namespace cannot be had.
+/// The reason why the namespace cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
-    /// Another daemon has it.
+    /// Another daemon has the lock.
     #[error(
         "another vipcast ({who}) runs in this network namespace\nhint: one daemon may have all services; a second one \
              needs a network namespace of its own"
     )]
     Taken {
-        /// Its process, or that it is in another container.
+        /// The other process, or "in another container".
         who: String,
     },
 }
 
-/// The network namespace is ours for as long as this value lives.
+/// The lock of the network namespace, held as long as this value lives.
 #[derive(Debug)]
 pub struct NamespaceLock {
     /// Owns the socket, if we have it.
@@ -44,10 +44,10 @@ pub struct NamespaceLock {
 }
 
 impl NamespaceLock {
-    /// Takes the network namespace that this thread is in. Needs a runtime.
+    /// Locks the network namespace of this thread. Needs a runtime.
     ///
     /// # Errors
-    /// Another daemon has it. Where the lock cannot be had for another reason, that is logged, and we run without it.
+    /// Another daemon has the lock. Any other failure is logged, and the daemon runs without the lock.
     pub fn take() -> Result<Self, NamespaceError> {
         Self::take_named(NAME)
     }
@@ -100,8 +100,8 @@ fn bind(name: &str) -> io::Result<UnixListener> {
     UnixListener::from_std(socket)
 }
 
-/// Whoever looks who we are has seen it when he is connected. He is let in, because those who wait at a full door could not
-/// be told from those who are kept out.
+/// Accepts and closes connections. A daemon that connects identifies us by the connection itself; without the accept it
+/// could not distinguish a full backlog from a refusal.
 async fn show_out(socket: UnixListener) {
     loop {
         if socket.accept().await.is_err() {
@@ -110,7 +110,7 @@ async fn show_out(socket: UnixListener) {
     }
 }
 
-/// Who listens at the name. Never waits: whoever holds the name may let nobody in.
+/// The process that listens at the name. Never waits: the holder may not accept.
 fn holder(name: &str) -> io::Result<UnixCredentials> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.connect(&SockAddr::unix(format!("\0{name}"))?)?;
@@ -127,7 +127,7 @@ mod tests {
         let first = NamespaceLock::take_named(&name).unwrap();
         assert!(first.task.is_some());
         let process = std::process::id();
-        // More often than there is room for at the door.
+        // More connections than the backlog holds.
         for _ in 0..500 {
             let error = NamespaceLock::take_named(&name).unwrap_err();
             assert_eq!(

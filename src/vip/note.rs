@@ -1,4 +1,4 @@
-//! Which addresses are ours on a kernel that cannot mark them (before Linux 5.18): a note in the state directory.
+//! The note of our addresses in the state directory, for kernels that cannot mark them (before Linux 5.18).
 //!
 //! ```text
 //!  requester ── add, remove ─► addresses ◄─ owned ── requester, listener
@@ -6,15 +6,16 @@
 //!      └── saved, or why not ── thread "note" ─► addresses.json
 //! ```
 //!
-//! It is written before an address is added, so that a crash between the two leaves a name too many, never an address
-//! too many. It names the boot it belongs to: after a reboot none of its addresses is ours any more.
+//! The note is written before an address is added, so that a crash between the two leaves a superfluous entry, never an
+//! unknown address. It names its boot: after a reboot none of its addresses is ours any more.
 //!
-//! It helps after a crash and is no condition (`docs/adr/0008`): where it cannot be read or written, addresses are bound all the
-//! same, and what a crash leaves then is taken for somebody else's. It is tried again until it is written.
+//! The note helps after a crash and is no condition (`docs/adr/0008`): if it cannot be read or written, addresses are
+//! still bound, and addresses that a crash leaves are taken for those of another program. Writing is tried again until
+//! it succeeds.
 //!
-//! **A disk that hangs** stops the thread of the note and nothing else: the start and each change wait for it for a moment
-//! ([`PATIENCE`]), and while it is known to hang nobody waits. What it says later is added to what is ours; the next listing
-//! of addresses (`listener`) tells of it. The mutex is held for moments only, never while the disk is asked.
+//! **A disk that hangs** stops only the thread of the note: the start and each change wait a moment for it
+//! ([`PATIENCE`]), and not at all while it is known to hang. Its late content is added to our addresses; the next
+//! listing (`listener`) shows it. The mutex is held only for moments, never during disk access.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -33,20 +34,20 @@ use crate::state::{file, understand};
 
 /// The first kernel that keeps IFA_PROTO.
 const MARKS_SINCE: (u32, u32) = (5, 18);
-/// How long the disk is waited for.
+/// The longest wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Until a file that could not be read is tried again.
+/// The pause before an unreadable file is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 /// The file.
 const NAME: &str = "addresses.json";
-/// What follows where there is no note.
-const UNKNOWN: &str = "addresses that a crash leaves are taken for somebody else's";
+/// The consequence of a missing note.
+const UNKNOWN: &str = "addresses that a crash leaves are taken for those of another program";
 
-/// The note, if the kernel needs one, shared by those who ask the kernel and hear it.
+/// The note, if the kernel needs one, shared by requester and listener.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notes(Option<Arc<Note>>);
 
-/// Dropping it ends the thread when it has written what it was given.
+/// Dropping it ends the thread after its last write.
 #[derive(Debug)]
 struct Note {
     shared: Arc<Shared>,
@@ -61,14 +62,14 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Addresses that we have added since boot, and those that we are about to add.
+    /// Addresses that we have added since the boot, and those that we are about to add.
     addresses: BTreeSet<Binding>,
-    /// Changes are numbered. Reading what there is is the first.
+    /// The number of the last change. The first read counts as a change.
     wanted: u64,
-    /// The last that was tried, and why in vain.
+    /// The last attempt, and its error.
     tried: u64,
     failed: Option<String>,
-    /// Since when the disk has been at work.
+    /// The begin of the running disk access.
     busy: Option<Instant>,
     over: bool,
 }
@@ -85,7 +86,7 @@ impl Notes {
         if marks_addresses(&rustix::system::uname().release().to_string_lossy()) {
             return Self(None);
         }
-        // Of /proc, which never waits.
+        // /proc never blocks.
         let boot = match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
             Ok(boot) => boot.trim().to_owned(),
             Err(error) => {
@@ -97,7 +98,7 @@ impl Notes {
         Self(Some(Arc::new(Note::start(disk, PATIENCE).await)))
     }
 
-    /// Notes addresses as ours, and waits a moment until that is written.
+    /// Notes addresses as ours, and waits a moment for the write.
     pub(super) fn add(&self, bindings: impl Iterator<Item = Binding>) {
         if let Some(note) = &self.0 {
             // Every kernel keeps the protocol of a route.
@@ -106,7 +107,7 @@ impl Notes {
         }
     }
 
-    /// Notes addresses as ours no more.
+    /// Removes addresses from the note.
     pub(super) fn remove(&self, addresses: impl Iterator<Item = Binding>) {
         if let Some(note) = &self.0 {
             note.change(|ours| {
@@ -118,14 +119,14 @@ impl Notes {
         }
     }
 
-    /// Has it written what could not be written before.
+    /// Repeats a failed write.
     pub(super) fn save_again(&self) {
         if let Some(note) = &self.0 {
             note.save_again();
         }
     }
 
-    /// What the kernel says, with our addresses known as ours.
+    /// A message of the kernel, with our addresses marked as ours.
     pub(super) fn owned(&self, notice: Notice) -> Notice {
         match (notice, &self.0) {
             (Notice::Added(address, mut fact), Some(note)) if note.has(&address) => {
@@ -138,7 +139,7 @@ impl Notes {
 }
 
 impl Note {
-    /// Starts the thread, and waits a moment for what is written already.
+    /// Starts the thread, and waits a moment for the existing note.
     async fn start(disk: impl Keep + Send + 'static, patience: Duration) -> Self {
         let shared = Arc::new(Shared::default());
         {
@@ -160,7 +161,7 @@ impl Note {
         self.shared.state().addresses.contains(address)
     }
 
-    /// Whoever finds the disk hanging does not wait again.
+    /// Applies a change, and waits for the write unless the disk is known to hang.
     fn change(&self, change: impl FnOnce(&mut BTreeSet<Binding>)) {
         let mut state = self.shared.state();
         let before = state.addresses.clone();
@@ -173,7 +174,7 @@ impl Note {
         self.shared.changed.notify_all();
         let open = |state: &mut State| state.tried < number;
         let patience = self.patience.saturating_sub(hangs_for);
-        // Whether it is written by then or not: the note is no condition.
+        // The result does not matter: the note is no condition.
         drop(self.shared.changed.wait_timeout_while(state, patience, open));
     }
 
@@ -195,7 +196,7 @@ impl Drop for Note {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Plain data: whoever panicked has left it whole.
+        // Plain data: it is consistent even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -206,7 +207,7 @@ impl Shared {
             (Some(error), before) if before.as_ref() != Some(error) => {
                 trouble!(error, "cannot note which addresses are ours: {UNKNOWN}");
             }
-            (None, Some(_)) => note!("which addresses are ours is noted again"),
+            (None, Some(_)) => note!("the note of our addresses can be written again"),
             (Some(_) | None, _) => {}
         }
         (state.busy, state.tried, state.failed) = (None, number, failed);
@@ -214,14 +215,14 @@ impl Shared {
     }
 }
 
-/// What the thread reads and writes.
+/// The storage of the note.
 trait Keep {
     fn read(&self) -> io::Result<BTreeSet<Binding>>;
     fn write(&self, addresses: BTreeSet<Binding>) -> io::Result<()>;
 }
 
 fn run(disk: &impl Keep, shared: &Shared, read: oneshot::Sender<()>) {
-    // Nothing is replaced before it was read.
+    // The file is read before it is replaced.
     let found = loop {
         match disk.read() {
             Ok(found) => break found,
@@ -257,7 +258,7 @@ struct Disk {
 
 impl Keep for Disk {
     fn read(&self) -> io::Result<BTreeSet<Binding>> {
-        let lost = "addresses that a predecessor has added count as somebody else's, and stay";
+        let lost = "addresses that a predecessor has added count as those of another program, and stay";
         Ok(match understand::<Written>(&self.directory.join(NAME), lost)? {
             Some((_, written)) if written.boot == self.boot => written.addresses,
             Some(_) | None => BTreeSet::new(),
@@ -269,8 +270,8 @@ impl Keep for Disk {
     }
 }
 
-/// Whether a kernel of this release keeps the protocol of an address. One whose release says nothing we can read is
-/// taken for an old one: the note is right on every kernel, only slower.
+/// Whether a kernel of this release keeps the protocol of an address. An unreadable release counts as old: the note
+/// works on every kernel, only slower.
 fn marks_addresses(release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {

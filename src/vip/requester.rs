@@ -1,9 +1,9 @@
-//! The thread that asks the kernel: to put addresses and local routes on and take them off, and for listings.
+//! The thread that sends requests to the kernel: to add and remove addresses and local routes, and for listings.
 //!
-//! A request is carried out while it is sent, and whoever holds the kernel's lock of network configuration (a driver, a
-//! tool with ten thousand addresses) holds it up. So nobody but this thread asks. Its socket is in no group: what the
-//! kernel tells by itself cannot crowd out an answer. One that errs or stays silent is replaced, and what was asked on it
-//! counts as refused; whether it was carried out all the same is in the listing that follows.
+//! The kernel carries out a request while it is sent, and any holder of its lock of network configuration (a driver, a
+//! tool with ten thousand addresses) delays it. So only this thread sends requests. Its socket is in no group, so that
+//! notifications cannot crowd out an answer. After an error or a silence the socket is replaced, and its requests count
+//! as refused; the next listing shows whether they were carried out.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,15 +21,15 @@ use super::message::{self, Notice};
 use super::note::Notes;
 use super::socket::{Frame, Netlink};
 
-/// Requests that are sent and answered together, at most.
+/// The most requests that are sent and answered together.
 const AT_ONCE: usize = 128;
-/// Room for the answers to those, and for a part of a listing.
+/// The receive buffer, for their answers and for a part of a listing.
 const ROOM: usize = 1 << 20;
-/// How long an answer may take. The kernel writes it before it takes the next request.
+/// The time-out of an answer. The kernel writes it before it takes the next request.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a listing is asked for again because something changed while it was made.
+/// The most repeats of a listing that was interrupted by a change.
 const TRIES: u32 = 20;
-/// The pause before that.
+/// The pause before a repeat.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// linux/netlink.h
@@ -37,7 +37,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// What is to be asked.
+/// A job of the thread.
 #[derive(Debug)]
 pub(super) enum Job {
     Change(Vec<(Binding, Asked)>),
@@ -45,7 +45,7 @@ pub(super) enum Job {
     Stop,
 }
 
-/// What came of it.
+/// The result of a job.
 #[derive(Debug)]
 pub(super) enum Done {
     Answers(Vec<(Binding, Asked, Result<(), Refusal>)>),
@@ -53,10 +53,10 @@ pub(super) enum Done {
     Stopped,
 }
 
-/// Why a request came to nothing.
+/// The reason of a failed request.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The kernel said so.
+    /// The kernel's error.
     Kernel(Errno),
     /// There was no answer.
     Silent(io::Error),
@@ -65,10 +65,10 @@ pub(super) enum Refusal {
 pub(super) struct Requester {
     pub(super) jobs: Receiver<Job>,
     pub(super) done: Sender<Done>,
-    /// Written when there is something in `done`.
+    /// Written when `done` has a result.
     pub(super) wake: Arc<OwnedFd>,
     pub(super) notes: Notes,
-    /// Opened when it is needed, and again after an error.
+    /// Opened on demand, and again after an error.
     pub(super) socket: Option<Netlink>,
     pub(super) sequence: u32,
 }
@@ -106,14 +106,14 @@ impl Requester {
     }
 
     fn tell(&self, done: Done) {
-        // Nobody listens only when the daemon ends. A counter that is full wakes as well as one that is not.
+        // An error occurs only while the daemon ends. A full counter also wakes the listener.
         drop(self.done.send(done));
         rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()).ok();
     }
 
     fn change(&mut self, batch: &[(Binding, Asked)]) -> Vec<(Binding, Asked, Result<(), Refusal>)> {
         let binds = batch.iter().filter(|(_, asked)| *asked == Asked::Bind);
-        // Before it is done, so that a crash between the two leaves a name too many, never an address too many.
+        // Before the request, so that a crash between the two leaves a superfluous entry, never an unknown address.
         self.notes.add(binds.map(|(binding, _)| *binding));
         let messages = batch.iter().map(|(binding, asked)| message::change(binding, *asked)).collect();
         let (answers, failed) = self.ask(messages);
@@ -121,7 +121,7 @@ impl Requester {
             .map(|((binding, asked), answer)| {
                 let result = match (answer, asked) {
                     (Some(Ok(())), _) => Ok(()),
-                    // It is gone already, or its interface is.
+                    // The binding or its interface is already gone.
                     (Some(Err(Errno::EADDRNOTAVAIL | Errno::ESRCH | Errno::ENODEV)), Asked::Unbind) => Ok(()),
                     (Some(Err(errno)), _) => Err(Refusal::Kernel(errno)),
                     (None, _) => Err(Refusal::Silent(silence(failed.as_ref()))),
@@ -137,7 +137,7 @@ impl Requester {
         answers
     }
 
-    /// Sends messages as one, and collects what is said of each: nothing, if the socket failed meanwhile.
+    /// Sends messages together, and collects their answers: `None` if the socket failed meanwhile.
     fn ask(
         &mut self,
         mut messages: Vec<NetlinkMessage<RouteNetlinkMessage>>,
@@ -160,9 +160,9 @@ impl Requester {
         (answers, outcome.err())
     }
 
-    /// Everything that is there, of one moment if possible.
+    /// A complete listing, of one moment if possible.
     fn list(&mut self) -> io::Result<Listing> {
-        // From time to time, as listings are asked for.
+        // As often as listings are requested.
         self.notes.save_again();
         let mut tries = 0;
         loop {
@@ -179,7 +179,7 @@ impl Requester {
         }
     }
 
-    /// Returns whether nothing has changed meanwhile.
+    /// Returns whether the host did not change meanwhile.
     fn list_one(
         &mut self,
         mut question: NetlinkMessage<RouteNetlinkMessage>,
@@ -212,7 +212,7 @@ impl Requester {
         }
     }
 
-    /// Sends messages and reads until `each` has seen enough. After an error the socket is another one.
+    /// Sends messages and reads until `each` is done. After an error the socket is replaced.
     fn exchange(
         &mut self,
         messages: &mut [NetlinkMessage<RouteNetlinkMessage>],
@@ -232,7 +232,7 @@ impl Requester {
         socket.send(&bytes)?;
         let mut enough = false;
         while !enough {
-            // From the last sign of life.
+            // The time-out restarts with each datagram.
             socket.wait(Instant::now() + PATIENCE)?;
             for frame in socket.frames() {
                 enough |= each(frame);
@@ -243,7 +243,7 @@ impl Requester {
     }
 }
 
-/// What NLMSG_ERROR and NLMSG_DONE begin with: zero, or an error number below it.
+/// The first field of NLMSG_ERROR and NLMSG_DONE: zero, or a negative error number.
 fn errno(body: &[u8]) -> Result<(), Errno> {
     match body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code)) {
         0 => Ok(()),

@@ -1,7 +1,7 @@
-//! Our local routes as netlink messages, and which of the kernel's messages are about such routes.
+//! Netlink messages of local routes: our requests, and the kernel's messages.
 //!
-//! A route of type local in the table local makes the host answer for all that it leads to, whether an interface has the address
-//! or not. The kernel makes one of every address by itself; of those nothing is heard here, because the address tells.
+//! With a route of type local in the table local the host answers for the whole prefix, even if no interface has the
+//! address. The kernel makes one for every address; those are ignored here, because the address itself is reported.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -30,7 +30,7 @@ mod kernel {
     pub(super) const AF_INET6: u8 = 10;
 }
 
-/// A local route without a source of its own: nothing is ever sent from a VIP unless a program binds to it or answers.
+/// A local route without a preferred source: packets are sent from a VIP only if a program binds to it or answers.
 pub(super) fn ours(ip: IpAddr, index: u32, length: u8, metric: u32) -> RouteMessage {
     let mut message = of(if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 });
     message.header.destination_prefix_length = length;
@@ -44,7 +44,7 @@ pub(super) fn ours(ip: IpAddr, index: u32, length: u8, metric: u32) -> RouteMess
     message
 }
 
-/// The questions for all local routes, one for each family. Kernels before 4.20 answer with all routes there are.
+/// The requests for all local routes, one for each family. Kernels before 4.20 answer with all routes.
 pub(super) fn all() -> [RouteMessage; 2] {
     [AddressFamily::Inet, AddressFamily::Inet6].map(of)
 }
@@ -68,7 +68,7 @@ pub(super) fn read(body: &[u8]) -> Option<(Binding, BindingFact)> {
     {
         return None;
     }
-    // The route of everything names no destination.
+    // The default route has no destination attribute.
     let mut destination = match family {
         kernel::AF_INET => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         kernel::AF_INET6 => Ipv6Addr::UNSPECIFIED.into(),
@@ -87,8 +87,8 @@ pub(super) fn read(body: &[u8]) -> Option<(Binding, BindingFact)> {
     Some((Binding { ip: destination, index: index?, kind: Kind::Route { length, metric } }, owner.into()))
 }
 
-/// A packet filter for a socket that is told of every route of the host: a router next door may have a million of them, and
-/// changes thousands at once. What [`read`] would leave out is not even queued.
+/// A packet filter for the socket of route notifications: a routing daemon may have a million routes, and change
+/// thousands at once. Messages that [`read`] ignores are not even queued.
 pub(super) fn filter() -> [SockFilter; 11] {
     /// Offsets: `nlmsg_type`; `rtm_table`, `rtm_protocol` and `rtm_type` behind struct nlmsghdr.
     const TYPE: u32 = 4;
@@ -98,7 +98,7 @@ pub(super) fn filter() -> [SockFilter; 11] {
     const LOAD_ONE: u16 = 0x30;
     const IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
-    // It loads in network order what netlink keeps in the host's.
+    // The filter loads in network order, and netlink has the host's order.
     let kind = |kind: u16| u32::from(kind.to_be());
     [
         SockFilter::new(LOAD_TWO, 0, 0, TYPE),

@@ -1,4 +1,4 @@
-//! A netlink socket, read a datagram at a time. Nothing here waits unless it says so.
+//! A netlink socket, read one datagram at a time. Functions do not wait unless they say so.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockFilter, SockRef};
 
-/// More than the kernel writes at once (32 KiB).
+/// Larger than one write of the kernel (32 KiB).
 const DATAGRAM: usize = 64 << 10;
 /// Length, type, flags, sequence number, port (struct nlmsghdr).
 const HEADER: usize = 16;
@@ -22,7 +22,7 @@ pub(super) struct Netlink {
     buffer: Vec<u8>,
 }
 
-/// A message, as far as it is the same for all.
+/// The common part of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame<'a> {
     pub(super) kind: u16,
@@ -32,11 +32,11 @@ pub(super) struct Frame<'a> {
 }
 
 impl Netlink {
-    /// A socket in these groups that hears what the filter lets through, with room for `room` bytes that were not read yet. The
-    /// filter only saves work: without it, the reader leaves out the same.
+    /// A socket in these groups with this filter, and with a receive buffer of `room` bytes. The filter only saves
+    /// work: without it, the reader drops the same messages.
     ///
     /// # Errors
-    /// The system has none left.
+    /// The system has no socket left.
     pub(super) fn open(room: usize, filter: &[SockFilter], groups: &[u32]) -> io::Result<Self> {
         let netlink = Self::new(room)?;
         // Before the first message.
@@ -49,11 +49,11 @@ impl Netlink {
         Ok(netlink)
     }
 
-    /// A socket for questions, whose headers the kernel heeds (Linux 4.20): of all routes it lists only the table that is
-    /// asked for. An older one lists them all.
+    /// A socket for requests with strict checking (Linux 4.20): the kernel lists only the requested table of routes. An
+    /// older kernel lists all of them.
     ///
     /// # Errors
-    /// The system has none left.
+    /// The system has no socket left.
     pub(super) fn strict(room: usize) -> io::Result<Self> {
         let netlink = Self::new(room)?;
         match netlink.socket.set_netlink_get_strict_chk(true) {
@@ -66,30 +66,30 @@ impl Netlink {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
         socket.bind_auto()?;
-        // As much as there may be; who has no CAP_NET_ADMIN gets less, and then more is asked for anew.
+        // Without CAP_NET_ADMIN the buffer is smaller, and overruns cause more listings.
         if setsockopt(&socket, sockopt::RcvBufForce, &room).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &room)?;
         }
         Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
-    /// Sends to the kernel, which does what it is asked for before this returns.
+    /// Sends to the kernel, which carries out the request before this returns.
     ///
     /// # Errors
-    /// The kernel does not take it.
+    /// The kernel refuses the message.
     pub(super) fn send(&self, messages: &[u8]) -> io::Result<()> {
         self.socket.send_to(messages, &SocketAddr::new(0, 0), 0).map(drop)
     }
 
-    /// Reads the next datagram, whose messages are in [`Self::frames`] then. Returns whether there is one.
+    /// Reads the next datagram; its messages are then in [`Self::frames`]. Returns whether there was one.
     ///
     /// # Errors
-    /// ENOBUFS: more was to be said than there was room for, and it is lost.
+    /// ENOBUFS: the buffer overflowed, and messages are lost.
     pub(super) fn receive(&mut self) -> io::Result<bool> {
         loop {
             self.buffer.clear();
             match self.socket.recv_from(&mut self.buffer, 0) {
-                // Only the kernel is listened to.
+                // Messages of other senders than the kernel are ignored.
                 Ok((_, sender)) if sender.port_number() != 0 => {}
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -107,7 +107,7 @@ impl Netlink {
     /// Waits for a datagram, until `deadline`, and reads it.
     ///
     /// # Errors
-    /// As [`Self::receive`], and that there was none in time.
+    /// Like [`Self::receive`], or there was none in time.
     pub(super) fn wait(&mut self, deadline: Instant) -> io::Result<()> {
         loop {
             if self.is_readable_before(deadline)? && self.receive()? {
@@ -131,7 +131,7 @@ impl AsFd for Netlink {
     }
 }
 
-/// Waits until one of two descriptors can be read, or has an error to tell, or the time is over; says which can.
+/// Waits until a descriptor is readable or has an error, or the time is over; returns which ones are ready.
 ///
 /// # Errors
 /// The system has no memory for it.
@@ -148,7 +148,7 @@ pub(super) fn readable<const N: usize>(
     }
 }
 
-/// Whether the kernel had more to say than there was room for.
+/// Whether the receive buffer overflowed.
 pub(super) fn is_overrun(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ENOBUFS as i32)
 }

@@ -1,8 +1,8 @@
-//! What the kernel has said so far, and what of it is news. Pure.
+//! The host as the kernel has reported it, and the news among its messages. Pure.
 //!
-//! Notifications come in the kernel's order. A listing is from some moment between the request for it and its arrival, and
-//! not of one moment even: what was notified meanwhile is kept, and comes after it. Of whatever changed meanwhile the last
-//! notification is the truth; of all else the listing is.
+//! Notifications come in the kernel's order. A listing is made some time between its request and its arrival, and not
+//! even at one moment. So notifications meanwhile are kept, and applied after it: for objects that changed meanwhile
+//! the last notification counts, for all others the listing.
 
 use std::mem;
 
@@ -12,41 +12,41 @@ use vipcast_node::engine::{Binding, Event, Listing};
 use super::here::Here;
 use super::message::Notice;
 
-/// The host as the kernel has described it.
+/// The host as the kernel has reported it.
 #[derive(Debug, Default)]
 pub(super) struct View {
     known: Listing,
-    /// Whether there was a listing ever.
+    /// Whether there was ever a listing.
     listed: bool,
-    /// What was heard since a listing was asked for.
+    /// Notifications since a listing was requested.
     meanwhile: Option<Vec<Notice>>,
-    /// The same as `known`, for others.
+    /// A copy of `known`, for the checks.
     here: Here,
 }
 
 impl View {
-    /// Knows nothing yet, and lets `here` know what it learns.
+    /// An empty view, which also updates `here`.
     pub(super) fn new(here: Here) -> Self {
         Self { here, ..Self::default() }
     }
 
-    /// Takes a notification. Returns what is news.
+    /// Takes a notification. Returns the news.
     pub(super) fn heard(&mut self, notice: Notice) -> Vec<Event> {
         if let Some(meanwhile) = &mut self.meanwhile {
             meanwhile.push(notice.clone());
         }
         self.here.heard(notice.clone());
         let news = apply(&mut self.known, notice);
-        // Before the first listing nothing is told: it has all of it.
+        // Before the first listing there are no events: the listing includes them.
         if self.listed { news } else { Vec::new() }
     }
 
-    /// A listing is asked for.
+    /// Notes the request of a listing.
     pub(super) fn asks(&mut self) {
         self.meanwhile = Some(Vec::new());
     }
 
-    /// Takes a listing. Returns it, if it is news.
+    /// Takes a listing. Returns it if it has news.
     pub(super) fn listed(&mut self, mut listing: Listing) -> Option<Event> {
         for notice in self.meanwhile.take().unwrap_or_default() {
             apply(&mut listing, notice);
@@ -59,17 +59,17 @@ impl View {
         Some(Event::Listed(listing))
     }
 
-    /// Whether an address is there.
+    /// Whether a binding is present.
     pub(super) fn has(&self, address: &Binding) -> bool {
         self.known.bindings.contains_key(address)
     }
 
-    /// Whether it has been told of everything at least once.
+    /// Whether there was a listing.
     pub(super) fn is_listed(&self) -> bool {
         self.listed
     }
 
-    /// The index of the loopback interface; zero, which none has, if there is none.
+    /// The index of the loopback interface; zero if there is none.
     pub(super) fn loopback(&self) -> u32 {
         self.known.links.index_of(LOOPBACK).unwrap_or_default()
     }
@@ -80,7 +80,7 @@ impl View {
     }
 }
 
-/// Changes what is known, and returns the changes.
+/// Applies a message to the listing, and returns the changes.
 pub(super) fn apply(known: &mut Listing, notice: Notice) -> Vec<Event> {
     match notice {
         Notice::Link(index, Some(link)) => {
@@ -88,7 +88,7 @@ pub(super) fn apply(known: &mut Listing, notice: Notice) -> Vec<Event> {
             if before.as_ref() == Some(&link) { Vec::new() } else { vec![Event::Link(index, Some(link))] }
         }
         Notice::Link(index, None) => {
-            // What was on it went before it; this is for that of which it was not heard.
+            // Notifications about its addresses usually come first; this handles lost ones.
             let gone: Vec<Binding> =
                 known.bindings.extract_if(.., |address, _| address.index == index).map(|(a, _)| a).collect();
             let removed = gone.into_iter().map(Event::Removed);
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    /// What is told, in short.
+    /// The events, in short.
     fn short(events: Vec<Event>) -> Vec<String> {
         let short = |event| {
             if let Event::Listed(listing) = event {

@@ -97,7 +97,7 @@ fn old_kernel(lab: &Lab) -> Result<()> {
         Ok(())
     })?;
     let log = node.process.log();
-    let said = "addresses.json is damaged and was set aside: addresses that a predecessor has added count as somebody else's, \
+    let said = "addresses.json is damaged and was set aside: addresses that a predecessor has added count as those of another program, \
                 and stay";
     ensure!(log.matches(said).count() == 1, "{log}");
     lab.until("the VIP to be noted", SOON, || {

@@ -5,7 +5,7 @@
 //! 3. unbind our bindings that are no longer wanted, but only after every established peer's TCP has acknowledged the
 //!    withdrawal and the unbind delay has passed. The plan waits for a peer that acknowledges nothing as long as its
 //!    session lasts, which its hold timer, the Send Hold Timer and TCP_USER_TIMEOUT bound; a shutdown has its own
-//! time-out.
+//!    time-out.
 //!
 //! Only this module knows the order. It looks only at changed VIPs, so that one VIP among thousands costs no more than
 //! one among ten.

@@ -3,7 +3,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::*;
 use crate::state::tests::drained;
 
-/// A disk that answers each write of drains when it is told to, and with what.
+/// A disk that answers each write of drains as the test says.
 struct Slow {
     writes: Sender<Drains>,
     notes: Sender<&'static str>,
@@ -172,7 +172,7 @@ async fn what_is_mounted_over_the_directory_is_read_and_merged_before_it_is_writ
     store.save_held_back(Arc::new(HeldBack::default()));
     store.save_drains(Arc::new(drained("dns")));
     assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
-    // As a mount does it: the path leads to another directory.
+    // Like a mount: the path leads to another directory.
     std::fs::rename(&path, &hidden).unwrap();
     std::fs::rename(&real, &path).unwrap();
     store.save_drains(Arc::new(drained("mail")));
@@ -185,7 +185,7 @@ async fn what_is_mounted_over_the_directory_is_read_and_merged_before_it_is_writ
     assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
     assert!(drains().contains("both"));
     assert!(matches!(StateDir::open(&path, 0o700), Err(StateError::Taken { .. })), "it is locked");
-    // Removed: it is made again, and everything is in it.
+    // Removed: it is made again, with all contents.
     std::fs::remove_dir_all(&path).unwrap();
     store.save_drains(Arc::new(drained("again")));
     let Late(late) = store.late().await;

@@ -16,7 +16,7 @@ fn scratch(name: &str) -> PathBuf {
     path
 }
 
-/// The note of a process that runs on this boot.
+/// The note of a process in this boot.
 async fn on(directory: &Path, boot: &str) -> Note {
     Note::start(Disk { directory: directory.to_owned(), boot: boot.to_owned() }, LONG).await
 }
@@ -25,7 +25,7 @@ fn add(note: &Note, address: Binding) {
     note.change(|ours| ours.extend([address]));
 }
 
-/// A disk that answers when it is told to, and with what.
+/// A disk with answers from the test.
 struct Slow {
     reads: Mutex<Receiver<BTreeSet<Binding>>>,
     writes: Sender<BTreeSet<Binding>>,
