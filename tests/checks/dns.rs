@@ -3,7 +3,7 @@
 //! ```text
 //!   vipcast ──► unbound ──► knot    signed.example   signed, and unbound has its key
 //!      │                    ▲       bogus.example    not signed, though unbound has a key for it: SERVFAIL
-//!      └────────────────────┘       plain.example    not signed, and nobody expects it to be
+//!      └────────────────────┘       plain.example    not signed, and no key for it
 //! ```
 
 use std::fs;

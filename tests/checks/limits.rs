@@ -1,5 +1,5 @@
-//! Few descriptors: `ulimit -n 64`, and more servers that hang and programs that ignore SIGTERM than there are descriptors. What
-//! a daemon makes of it is in `tests/interop/descriptors.rs`.
+//! Few descriptors: `ulimit -n 64`, and more hanging servers and programs that ignore SIGTERM than descriptors.
+//! `tests/interop/descriptors.rs` has the same with a daemon.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

@@ -1,6 +1,6 @@
-//! Every kind of check against real servers, asked as an operator asks: `vipcast check --probe --json`.
+//! Every kind of check against real servers, by `vipcast check --probe --json`.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
 //! | `server` | a server as a child process in a directory of its own, gone with the test |
 //! | `pki` | certificates for them |
@@ -16,7 +16,7 @@
 //! | `exec` | the host's programs |
 //! | `limits` | more checks than descriptors |
 //! | `file` | the host's own |
-//! | `told` | nginx and the host, as the kernel sees them: `listener`, `process`, `interface` |
+//! | `told` | nginx and the host, by the kernel's events: `listener`, `process`, `interface` |
 //! | `systemd` | systemd itself, and over dbus-daemon |
 //!
 //! Without a server's package the tests that need it are counted as ignored and named.

@@ -1,4 +1,4 @@
-//! `listener`, `process` and `interface` against nginx and this host: what the kernel says of them.
+//! `listener`, `process` and `interface` against nginx and this host.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The commands as they are typed: what is printed where, and the exit code.
+//! The commands: their output and exit codes.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Every diagnostic that a configuration can be answered with, as the operator sees it.
+//! Every diagnostic of a configuration, as the operator sees it.
 
 pub(crate) mod mistakes;
 

@@ -1,4 +1,4 @@
-//! Every configuration that people start from is one that loads: the files, and the blocks of the documentation.
+//! Every example loads: the files, and the blocks of the documentation.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

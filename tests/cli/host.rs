@@ -1,4 +1,4 @@
-//! What a configuration needs of its host: an error for a check and a reload, a warning at a start, nothing elsewhere.
+//! Missing things on the host: an error of `check` and of a reload, a warning at a start, nothing with `--offline`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What an operator sees: diagnostics of a configuration, and the examples that people start from.
+//! The operator's view: diagnostics of a configuration, and the examples.
 
 mod commands;
 mod config_errors;

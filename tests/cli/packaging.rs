@@ -1,4 +1,4 @@
-//! What is beside the program: versions that are named in several places, man pages, completions.
+//! The files beside the program: versions named in several places, man pages, completions.
 
 use std::fs;
 use std::io::ErrorKind;

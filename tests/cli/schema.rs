@@ -1,7 +1,7 @@
-//! The JSON Schema takes what the daemon takes, and refuses most of what it refuses.
+//! The JSON Schema accepts every valid configuration, and refuses most invalid ones.
 //!
-//! Somebody else's validator looks: Debian's `python3-jsonschema`, with `python3-ruamel.yaml`. So these do nothing but where
-//! `tests/run` asks for them, in a step of its own.
+//! A third-party validator checks that: Debian's `python3-jsonschema`, with `python3-ruamel.yaml`. So these tests run
+//! only in a separate step of `tests/run`.
 
 use std::env;
 use std::io::Write as _;

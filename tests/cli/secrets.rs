@@ -1,4 +1,4 @@
-//! Passwords of peers: where they may stand, and that nothing shows them.
+//! Passwords of peers: their allowed places, and no output that shows them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
-//! Plays a compose file in the lab: a bridge a network, a host a service, and in it a process that has its own view of
-//! the few directories that the scripts write to.
+//! Runs a compose file in the lab: a bridge for each network, a host for each service, and a process in it with its own
+//! view of the directories that the scripts write to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What we need to know of a compose file. Keys that are not listed are for the container engine alone.
+//! The needed part of a compose file. Other keys are only for the container engine.
 
 use std::collections::BTreeMap;
 use std::fs;

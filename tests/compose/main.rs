@@ -1,10 +1,11 @@
-//! The racks that people are told to build, built as they are told:
+//! The racks of the documentation, built as documented:
 //!
-//! * that of `docker-compose.yml`, without a container engine: what the file says is read and played in the lab, with the
-//!   same start scripts, router configurations and addresses;
+//! * that of `docker-compose.yml`, without a container engine: the lab runs the file, with the same start scripts,
+//!   router
+//!   configurations and addresses;
 //! * those of `docs/tor-recipes.md`: the router's configuration and the node's are the blocks of the page.
 //!
-//! What this machine cannot run is counted as ignored.
+//! Tests that cannot run on this machine are counted as ignored.
 
 mod engine;
 mod file;

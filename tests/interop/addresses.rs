@@ -1,4 +1,4 @@
-//! The host's own addresses under its sessions: link-local ones, ones that vanish, and next hops that change.
+//! The host's own addresses and its sessions: link-local addresses, addresses that vanish, next hops that change.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! `bind: announced`: the address is on the host while its service is announced, and not otherwise, so two nodes that have the
-//! service on the same address need not both have the VIP.
+//! `bind: announced`: the address is on the host only while its service is announced, so of two nodes with the same
+//! service only one may have the VIP.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

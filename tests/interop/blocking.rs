@@ -1,7 +1,7 @@
-//! The loop makes no call that waits for files, names, users or the log: the system calls of its thread are listed by
-//! `strace` during every command, a reload, a drain and faults, and held against a table.
+//! The loop makes no call that waits for files, names, users or the log: `strace` lists the system calls of its thread
+//! during every command, a reload, a drain and faults, and the test compares them with a table.
 //!
-//! `VIPCAST_RELEASE` names another build of the program, as `tests/run` does with the one for release.
+//! `VIPCAST_RELEASE` names another build of the program; `tests/run` names the release build.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a session can do beyond the plain one: IPv4 over IPv6 next hops, iBGP, two-octet AS numbers, refresh, weights.
+//! Optional abilities of a session: IPv4 over IPv6 next hops, iBGP, two-octet AS numbers, refresh, weights.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

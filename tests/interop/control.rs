@@ -1,5 +1,5 @@
-//! The control socket and reloads, with clients and files that mean it no good: the loop goes on, sessions stay, the checks keep
-//! their descriptors, memory is bounded, and a command that was given up is not carried out.
+//! The control socket and reloads, with hostile clients and files: the loop goes on, sessions stay, the checks keep
+//! their descriptors, memory is bounded, and a command whose caller has given up is not carried out.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! What routers have of what we announce: acknowledged, cut off by a small MTU, or not carried; and BGP roles.
+//! Delivery of our routes to routers: acknowledged, cut off by a small MTU, or not carried; and BGP roles.
 
 use std::net::{IpAddr, Ipv4Addr};
 

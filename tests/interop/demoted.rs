@@ -1,4 +1,4 @@
-//! Nodes that are announced as a worse path: a standby without VRRP, and a service that is slow, or flaps.
+//! Demoted nodes: a standby without VRRP, and a service that is slow, or flaps.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,5 +1,5 @@
-//! A daemon with few descriptors: `ulimit -n 64`, servers that hang, programs whose children ignore SIGTERM, and more checks than
-//! descriptors. Those that hang fail and say so, nothing else does, and all are up when the servers are.
+//! A daemon with few descriptors: `ulimit -n 64`, servers that hang, programs whose children ignore SIGTERM, and more
+//! checks than descriptors. Only checks of hanging servers fail, with that reason, and all are up when the servers are.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! BFD beside BGP: what the daemon, the router and a client notice when somebody is dead and the link is up.
+//! BFD beside BGP: the reaction of the daemon, the router and a client to a dead host with its link up.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A state directory that hangs: the file system of it is frozen, so that whoever writes there waits in the kernel and cannot
-//! even be killed. Commands, drains that end, sessions, verdicts and the end go on without it.
+//! A state directory that hangs: its file system is frozen, so that a writer waits in the kernel and cannot even be
+//! killed. Commands, ends of drains, sessions, verdicts and the shutdown go on without it.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};

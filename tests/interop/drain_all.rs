@@ -1,5 +1,4 @@
-//! `drain --all` on a node with thousands of services: how long the operator waits, what it costs, and that no KEEPALIVE is
-//! late because of it.
+//! `drain --all` on a node with thousands of services: the wait of the operator, the cost, and no late KEEPALIVE.
 
 use std::sync::atomic::AtomicBool;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Another routing daemon on the same host, which announces what is on `lo`.
+//! Another routing daemon on the same host, which announces the addresses on `lo`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! Connections that are opened and closed as fast as two cores can, at the BGP port by strangers and in the name of a router,
-//! and at the control socket: sessions stay, commands are answered, a service that dies is withdrawn, and the log stays short.
+//! Connections opened and closed as fast as two cores can: to the BGP port by strangers and from a router's address,
+//! and to the control socket. Sessions stay, commands are answered, a service that dies is withdrawn, and the log stays
+//! short.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,9 +1,9 @@
-//! Addresses that somebody flushes at random moments: a VIP is never announced and not on the host for longer than it takes
-//! to hear of it and to say so.
+//! Addresses that another program flushes at random moments: a VIP without its address is announced only for the
+//! reaction time of the daemon.
 //!
-//! Two witnesses, and neither is the daemon: `ip monitor` says when addresses went and came, a BGP speaker when routes did.
-//! Each flush meets VIPs that a reload has just brought: no address has been lost often enough to be withdrawn for longer,
-//! and some are being bound. The thousand flushes of a full run take some minutes a size: `VIPCAST_FLUSHES=1000`.
+//! Two witnesses are independent of the daemon: `ip monitor` shows the changes of addresses, a BGP speaker those of
+//! routes. A reload adds new VIPs before each flush: no address was lost often enough for a longer pause, and some are
+//! being bound. The thousand flushes of a full run take some minutes a size: `VIPCAST_FLUSHES=1000`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Graceful restart (RFC 4724, 8538): what the routers keep while we are away, and what they do not.
+//! Graceful restart (RFC 4724, 8538): the routes that the routers keep while we are away, and those that they drop.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -6,8 +6,8 @@
 //!   kill ──► our UPDATE on the wire ──► the route is gone from the kernel of the router ──► the client's last loss
 //! ```
 //!
-//! FRR holds every change of a route for 50 ms before it looks at it (bgpd, `process_queue->spec.hold`; nothing in its
-//! configuration changes that), BIRD for none: so the same is measured with both, and what is ours is the first step.
+//! FRR holds every change of a route for 50 ms (bgpd, `process_queue->spec.hold`; not configurable), BIRD does not: so
+//! the same is measured with both, and the first step is ours.
 //!
 //! `VIPCAST_ROUNDS` is the number of rounds.
 

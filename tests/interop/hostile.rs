@@ -1,5 +1,5 @@
-//! Peers and strangers that mean it no good, all at once: the session beside them and the checks do not notice, and what
-//! they cost comes back.
+//! Hostile peers and strangers, all at once: another session and the checks are not affected, and memory and
+//! descriptors come back.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,5 +1,5 @@
-//! The invariants of the design where they need a kernel, a router and real time. Each test is named after those it
-//! shows; the pure engine shows I2 and I4 again over random events.
+//! The invariants that need a kernel, a router and real time. Each test is named after the invariants that it shows;
+//! the pure engine shows I2 and I4 again over random events.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

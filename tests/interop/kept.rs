@@ -1,12 +1,12 @@
-//! The daemon is stopped while the router keeps its routes without a session (graceful restart): a VIP stays bound for as long
-//! as the router may send traffic to it.
+//! The daemon is stopped while the router keeps its routes without a session (graceful restart): a VIP stays bound as
+//! long as the router may send traffic to it.
 //!
 //! ```text
 //!  client ── tor (FRR) ──┬── edge     announces the VIP
-//!                        └── other    has the VIP, too: a route of the kernel that is used when that of BGP is gone
+//!                        └── other    also has the VIP: a kernel route, used when the BGP route is gone
 //! ```
 //!
-//! So a datagram that is lost was sent to a node that no longer had the VIP.
+//! So a lost datagram was sent to a node that no longer had the VIP.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Addresses and interfaces that others change, in whatever order and number: what the kernel says is believed, and
-//! nothing else. A VIP is announced only while it is there and of use, and what is ours is gone at the end.
+//! Addresses and interfaces that other programs change, in any order and number: only the kernel's reports are facts. A
+//! VIP is announced only while it is present and usable, and all our addresses are gone at the end.
 
 use std::fs;
 use std::net::Ipv4Addr;

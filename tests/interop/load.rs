@@ -1,4 +1,4 @@
-//! A full table, and more, from one peer: what it costs, and whether anybody else notices.
+//! A full table, and more, from one peer: its cost, and its effect on other sessions.
 //!
 //! The memory is the resident set of the daemon, sampled all the time: it grows by no less than the proportional set
 //! does. Signs of life are KEEPALIVEs and UPDATEs

@@ -1,7 +1,7 @@
-//! A kernel that does not answer netlink: the lock of its network configuration is held, so that whoever changes or lists
-//! addresses waits in the kernel. The loop must not be among them.
+//! A kernel that does not answer netlink: the lock of its network configuration is held, so that every change or
+//! listing of addresses waits in the kernel. The loop must not wait.
 //!
-//! The lock is that of the whole machine, and every test that runs beside this one would wait as well: it runs by itself with
+//! The lock is that of the whole machine, and all tests that run beside this one would also wait: it runs alone, with
 //! those of `soak`.
 
 use std::net::{IpAddr, Ipv4Addr};

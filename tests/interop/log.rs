@@ -1,4 +1,4 @@
-//! The other side of the log hangs, dies or is full: lines are lost, and nothing else.
+//! The reader of the log hangs, dies or is full: only lines are lost.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -1,48 +1,48 @@
 //! The daemon against real routers, in a rack of network namespaces with real client traffic.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `sessions` | every kind of router: who dials, collision, attributes, fail-over, restart, goodbye |
-//! | `capabilities` | what both sides can do: next hops, iBGP, AS numbers, refresh, link bandwidth |
-//! | `graceful` | graceful restart: nothing is lost, and nothing is kept that should not be |
-//! | `successor` | a graceful restart whose program takes its time, or that is asked for twice |
+//! | `sessions` | every kind of router: dialling by either side, collision, attributes, fail-over, restart, goodbye |
+//! | `capabilities` | optional abilities: next hops, iBGP, AS numbers, refresh, link bandwidth |
+//! | `graceful` | graceful restart: no packet is lost, and no wrong route is kept |
+//! | `successor` | a graceful restart with a slow program, or requested twice |
 //! | `kept` | stopped while a router keeps the routes of a session that is gone |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `routes` | VIPs and prefixes that are bound as local routes |
-//! | `boot` | started before the addresses, routes and ports that it needs are there |
-//! | `renamed` | peers that get another name, or settings that do not concern the session |
+//! | `boot` | a start before the needed addresses, routes and ports exist |
+//! | `renamed` | peers that get another name, or settings that do not affect the session |
 //! | `exporters` | another routing daemon on the same host |
 //! | `unnumbered` | routers that are known by their link |
-//! | `next_hops` | which addresses are next hops, and 20,000 that are none |
-//! | `rack` | two nodes behind one router: ECMP, and what a client loses when a service dies |
+//! | `next_hops` | the choice of next hops, among 20,000 addresses that are none |
+//! | `rack` | two nodes behind one router: ECMP, and a client's losses when a service dies |
 //! | `announced` | addresses that are bound only while they are announced |
-//! | `demoted` | an active node and a standby, and one that is slow: who has the traffic, and when it moves |
-//! | `kernel` | addresses and interfaces that others change: what the kernel says is believed, and nothing else |
-//! | `flushes` | addresses that are flushed at random: how long a VIP is announced and not there |
+//! | `demoted` | an active node and a standby, and a slow node: the node with the traffic, and the time of a move |
+//! | `kernel` | addresses and interfaces that other programs change: only the kernel's reports are facts |
+//! | `flushes` | addresses that are flushed at random: how long a VIP is announced without its address |
 //! | `drain_all` | thousands of services drained at once: the time, the memory, the session |
-//! | `delivery` | what routers have of what we announce, a path that loses full segments, BGP roles |
-//! | `invariants` | I1 to I10 of the design where they need a kernel and a router |
-//! | `transport` | passwords, TTL security, multihop, interfaces, and what is said when they are wrong |
-//! | `hostile` | peers and strangers that mean it no good, and what the others notice |
+//! | `delivery` | delivery of our routes, a path that loses full segments, BGP roles |
+//! | `invariants` | I1 to I10, where they need a kernel and a router |
+//! | `transport` | passwords, TTL security, multihop, interfaces, and the messages when they are wrong |
+//! | `hostile` | hostile peers and strangers, and their effect on others |
 //! | `flood` | thousands of connections a second to the BGP port and the control socket |
-//! | `load` | a million routes from one peer, and what the others notice |
-//! | `scale` | a thousand services with a check of their own every second |
-//! | `paths` | who else announces a VIP |
-//! | `package` | the Debian package under a real systemd, and what each step does to the traffic |
-//! | `bfd` | the BFD driver of the bgp crate against routers that have BFD, and what happens to links and addresses |
-//! | `detection` | BFD beside BGP: a dead host, a dead router, and what the daemon makes of it |
+//! | `load` | a million routes from one peer, and their effect on others |
+//! | `scale` | a thousand services, each with its own check every second |
+//! | `paths` | other nodes that announce a VIP |
+//! | `package` | the Debian package under a real systemd, and the effect of each step on the traffic |
+//! | `bfd` | the BFD driver of the bgp crate against routers with BFD, and changes of links and addresses |
+//! | `detection` | BFD beside BGP: a dead host, a dead router, and the daemon's reaction |
 //! | `control` | reloads that hang, a daemon that stands still, clients that neither speak nor read |
-//! | `missing` | a resolver that is silent, users and keys that are not there at the start |
+//! | `missing` | a silent resolver, users and keys that are missing at the start |
 //! | `disk` | a state directory that hangs |
 //! | `descriptors` | more checks than descriptors, half of which hang |
-//! | `health` | from the death of a service to the last packet lost, by checks that are told and by one that asks |
-//! | `blocking` | what the loop asks of the kernel, by strace: nothing that waits |
-//! | `log` | a log that nobody reads, or that cannot be written |
-//! | `signals` | what stops, what reloads, what changes nothing, and that none is lost at a bad moment |
-//! | `clients` | a thousand clients of the control socket, and what they delay |
-//! | `soak` | BFD on a host with far too much to do, for as long as VIPCAST_SOAK says (seconds) |
-//! | `locked` | a kernel that does not answer netlink; by itself, with `soak` |
-//! | `unit` | the unit of systemd: reloads that are refused, and what starts the daemon again |
+//! | `health` | from the death of a service to the last lost packet, with told and polled checks |
+//! | `blocking` | the system calls of the loop, by strace: none of them waits |
+//! | `log` | a log without a reader, or that cannot be written |
+//! | `signals` | signals that stop, reload or change nothing, and none that is lost at a bad moment |
+//! | `clients` | a thousand clients of the control socket, and the delay that they cause |
+//! | `soak` | BFD on an overloaded host, for VIPCAST_SOAK seconds |
+//! | `locked` | a kernel that does not answer netlink; alone, with `soak` |
+//! | `unit` | the systemd unit: refused reloads, and automatic restarts |
 //! | `node` | a vipcast daemon on a lab host |
 //!
 //! Without root, or without a router's package, the tests that need it are counted as ignored and named.

@@ -1,5 +1,5 @@
-//! What the host does not have, or does not say: a resolver that is silent, users and keys that come later. Only what needs it
-//! fails.
+//! Missing things of the host: a silent resolver, users and keys that come later. Only checks and peers that need them
+//! fail.
 
 use std::fs;
 use std::net::IpAddr;

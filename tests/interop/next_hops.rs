@@ -1,4 +1,4 @@
-//! Which addresses of the host are next hops, on a host that has many of all kinds.
+//! The choice of next hops, on a host with many addresses of all kinds.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! A vipcast daemon on a lab host: its configuration, its process, what it says of itself.
+//! A vipcast daemon on a lab host: its configuration, its process, its status.
 
 use std::fs;
 use std::net::IpAddr;

@@ -1,8 +1,8 @@
-//! The Debian package under a real systemd: what each step does to the daemon, and to the traffic of the node.
+//! The Debian package under a real systemd: the effect of each step on the daemon, and on the traffic of the node.
 //!
 //! ```text
 //!  client ── tor (FRR) ──┬── edge     a booted machine of its own, with the package
-//!                        └── other    a node that is not touched; it has traffic where a test needs one that does
+//!                        └── other    another node, for tests that need one with traffic
 //! ```
 //!
 //! The older version is the same program under a lower number.

@@ -1,4 +1,4 @@
-//! Who else announces a VIP: several nodes behind one router that passes its best path on.
+//! Other nodes that announce a VIP: several nodes behind one router that passes its best path on.
 
 use std::net::{IpAddr, Ipv4Addr};
 

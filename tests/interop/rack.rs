@@ -1,4 +1,4 @@
-//! Two nodes behind one router, and a client that counts what it loses.
+//! Two nodes behind one router, and a client that counts its losses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! Peers whose name or other settings change under a session.
+//! Peers whose name or other settings change during a session.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

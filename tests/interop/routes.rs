@@ -1,4 +1,4 @@
-//! `bind: route`: VIPs and whole prefixes that are local by a route and no address.
+//! `bind: route`: VIPs and whole prefixes that are local by a route instead of an address.
 //!
 //! ```text
 //!  client ── tor (FRR) ── edge     local routes in the table local: ours carry the protocol 86

@@ -1,4 +1,4 @@
-//! A thousand services, each with an HTTP check of its own every second: what that costs, and how punctual they are.
+//! A thousand services, each with its own HTTP check every second: their cost and their punctuality.
 
 use std::fmt::Write as _;
 use std::fs;

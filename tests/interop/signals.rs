@@ -1,4 +1,4 @@
-//! Signals: what stops, what reloads, what changes nothing, and that none is lost at a bad moment.
+//! Signals that stop, reload or change nothing, and none that is lost at a bad moment.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

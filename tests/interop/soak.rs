@@ -1,10 +1,10 @@
-//! BFD on a host with far too much to do: whether anybody takes anybody for dead who is not.
+//! BFD on an overloaded host: no live host or router is taken for dead.
 //!
-//! Twice as many processes as there are cores do nothing but spin, the probes thread makes a thousand HTTP checks a second,
-//! and a second peer sends a full table again and again.
+//! Two spinning processes for each core, a thousand HTTP checks a second on the probes thread, and a second peer that
+//! sends a full table again and again.
 //!
-//! There are two routers. `tor` stands for one with cores of its own: its bfdd has real-time priority. `busy` shares all of the
-//! misery, and may be silent for so long that it is right to take it for dead; that is measured, and it has to come back.
+//! There are two routers. `tor` represents a router with its own cores: its bfdd has real-time priority. `busy` shares
+//! the load, and may be silent beyond the detection time; that is measured, and its session must come back.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

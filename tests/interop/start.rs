@@ -1,4 +1,5 @@
-//! A start with what is only helpful broken, or not there: the daemon runs, announces, and says what is wrong.
+//! A start with broken or missing helpers, such as the state directory: the daemon runs, announces, and reports the
+//! fault.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

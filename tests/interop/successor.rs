@@ -1,5 +1,5 @@
-//! `restart --graceful` while the program that is to follow takes its time, or is asked for twice: one restart at a time, and
-//! until the next program is accepted the daemon does everything that it always does.
+//! `restart --graceful` with a slow next program, or requested twice: one restart at a time, and the daemon works
+//! normally until the next program is accepted.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,5 +1,5 @@
-//! How sessions are carried: TCP MD5, TTL security, multihop, a bound interface, and what is said when any of it is
-//! wrong. Password files are 0600, because others are refused.
+//! The transport of sessions: TCP MD5, TTL security, multihop, a bound interface, and the messages when one is wrong.
+//! Password files are 0600, because other modes are refused.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! What can be wrong in a configuration.
+//! All mistakes in a configuration.
 
 /// Section, text: what can be wrong.
 pub(crate) const WRONG: &[(&str, &str)] = &[

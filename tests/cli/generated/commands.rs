@@ -1,4 +1,4 @@
-//! What is made from the commands: the reference, the man pages, and the completions of the shells.
+//! Files made from the commands: the reference, the man pages, and the completions of the shells.
 //!
 //! ```text
 //!                        ┌─► docs/commands.md

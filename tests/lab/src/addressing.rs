@@ -1,4 +1,4 @@
-//! What `ip -j address` and `ip -j route` say.
+//! Parses `ip -j address` and `ip -j route`.
 
 use std::net::IpAddr;
 

@@ -1,9 +1,9 @@
 //! Finding `vipcast-lab-agent`, the helper that runs inside the namespaces.
 //!
-//! Cargo tells a test where the binaries of its *own* package are, not where those of a dependency are. So the agent
-//! is looked for where Cargo puts it: `target/<profile>/`, above the `deps/` (or `examples/`) directory the running test is in, whatever
-//! `CARGO_TARGET_DIR` says. When it is missing there or older than its sources, it is built with
-//! `cargo build -p vipcast-lab --bin vipcast-lab-agent` into the same target directory and profile.
+//! Cargo tells a test the paths of the binaries of its *own* package, not of a dependency. So the agent is searched
+//! where Cargo puts it: in `target/<profile>/`, above the `deps/` (or `examples/`) directory of the running test, with
+//! any `CARGO_TARGET_DIR`. If it is missing there or older than its sources, it is built with `cargo build -p
+//! vipcast-lab --bin vipcast-lab-agent` into the same target directory and profile.
 //! `VIPCAST_LAB_AGENT=/path` overrides all of this.
 
 use std::fs::{self, File};

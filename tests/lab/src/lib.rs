@@ -43,9 +43,10 @@
 //! # }
 //! ```
 //!
-//! * **Failure shows everything.** A panic, an error out of [`Lab::run`] and a time-out of [`Lab::until`] print all routers, hosts and
-//!   logs to standard error before anything is cleared away.
-//! * **Nothing is left**, after a panic or a `SIGKILL` of the test either; see [`remains`].
+//! * **Failure shows everything.** A panic, an error of [`Lab::run`] and a time-out of [`Lab::until`] print all
+//!   routers, hosts and
+//!   logs to standard error before the lab is cleared away.
+//! * **Nothing is left**, even after a panic or a `SIGKILL` of the test; see [`remains`].
 //! * **A test that cannot run says so**: [`Lab::available_with`] has the reason, and [`trial()`] ignores the test with it.
 //! * **Nothing sleeps for an effect**: [`wait::until`] takes a closure whose error is the status so far.
 //! * Several labs may run at once, in one process or many. Everything in a lab is named after its process and a number.
@@ -53,11 +54,11 @@
 //! | To … | see |
 //! | --- | --- |
 //! | add a kind of router | [`router`]: one file, one `match` arm in [`RouterKind`] and in `router::start` |
-//! | change what a new host is like | `SYSCTLS` in [`host`] |
-//! | change how datagrams are counted | [`traffic`]; what runs in the namespace is `bin/vipcast-lab-agent` |
+//! | change the settings of a new host | `SYSCTLS` in [`host`] |
+//! | change how datagrams are counted | [`traffic`]; its part in the namespace is `bin/vipcast-lab-agent` |
 //! | let a systemd of the test's own run a service | [`Systemd`] |
 //! | boot a host, and install packages there | [`Machine`] |
-//! | make a BGP peer misbehave | [`speaker`]; what runs in the namespace is `bin/vipcast-lab-agent` |
+//! | make a BGP peer misbehave | [`speaker`]; its part in the namespace is `bin/vipcast-lab-agent` |
 //! | know how the agent is found and built | `agent.rs` |
 
 pub mod addressing;

@@ -1,14 +1,14 @@
 //! A machine: a host of the lab that is booted, with a systemd as its first process and a dpkg that may install and remove.
 //!
 //! ```text
-//!  this machine's files ── overlay, read only below ──► /  of the machine; what it writes is in memory
+//!  this machine's files ── overlay, read only below ──► /  of the machine; its writes stay in memory
 //!  the namespace of the host ────────────────────────► its network
 //!  namespaces of processes, mounts, names, cgroups ──► its own
 //! ```
 //!
-//! So it is a Debian as far as this machine is one, with the same programs, and it boots within a second. The services that
-//! are enabled here are not enabled there. The kernel is shared, hence nothing may change its variables, and the clock is the
-//! one that all have. All of it is gone with its first process.
+//! So it has the same system and programs as this machine, and boots within a second. Services that are enabled here
+//! are not enabled there. The kernel is shared, so no test may change its variables, and so is the clock. The machine
+//! ends with its first process.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! What a lab leaves behind, and who buries it.
+//! The remains of a lab, and their removal.
 //!
 //! ```text
-//! /tmp/vipcast-lab/lock            held while a lab is founded or dead ones are looked for
-//! /tmp/vipcast-lab/vl812-0/lock    held by the lab's process for as long as it lives: no pid to be reused
+//! /tmp/vipcast-lab/lock            held while a lab is founded or dead ones are searched
+//! /tmp/vipcast-lab/vl812-0/lock    held by the lab's process as long as it lives: a pid could be reused
 //! /run/netns/vl812-0-tor           every namespace carries the lab's prefix
 //! ```
 //!

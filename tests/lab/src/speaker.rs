@@ -1,15 +1,15 @@
-//! A BGP peer that misbehaves on purpose, or just counts: floods, asks for everything all the time, stops reading, sends
-//! a byte a second; and writes down when each message came.
+//! A BGP peer that misbehaves on purpose, or only counts: floods, asks for all routes all the time, stops reading,
+//! sends a byte a second; and writes down the arrival time of each message.
 //!
 //! It is `vipcast-lab-agent` inside a host, with the codec of `vipcast-bgp` and nothing else of it. It listens on the
 //! BGP port and speaks IPv4 unicast; the program under test dials. Commands go to its standard input, one a line:
 //!
-//! | command | what it does |
+//! | command | effect |
 //! | --- | --- |
-//! | `flood ROUTES TOGETHER BURSTS BURST MS` | sends distinct routes, so many in an UPDATE, with bursts of requests for a refresh among them; again until so much time has passed |
-//! | `ask COUNT` | asks for all routes so many times, and waits for no answer |
-//! | `deaf` | reads nothing more; its KEEPALIVEs go on |
-//! | `drip` | sends its next message a byte a second, and nothing beside it |
+//! | `flood ROUTES TOGETHER BURSTS BURST MS` | sends ROUTES distinct routes, TOGETHER in an UPDATE, with bursts of refresh requests among them; repeats until MS have passed |
+//! | `ask COUNT` | asks for all routes COUNT times, without waiting for an answer |
+//! | `deaf` | stops reading; its KEEPALIVEs go on |
+//! | `drip` | sends its next message a byte a second, and nothing else |
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

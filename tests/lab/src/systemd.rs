@@ -1,7 +1,7 @@
 //! A real systemd of the test's own: a user instance with its own directories, reached by its private socket or a bus.
 //!
-//! It believes that the host runs systemd because of a directory in `/run`, which it has for itself in a mount namespace,
-//! and manages cgroups below one of its own in each hierarchy that systemd would use. Dropping it kills all that is in there.
+//! A directory in `/run`, in its own mount namespace, makes it believe that the host runs systemd. It manages cgroups
+//! below its own one in each hierarchy that systemd would use. Dropping it kills all processes there.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Traffic: a client that sends numbered datagrams and finds out which were lost, and a server that answers them.
+//! Traffic: a client that sends numbered datagrams and counts the lost ones, and a server that answers them.
 //!
 //! Both are `vipcast-lab-agent` inside a host. The client binds several source ports and uses them in turn, so that
 //! routers which hash flows over equal routes spread its datagrams over all nodes.

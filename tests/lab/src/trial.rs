@@ -1,4 +1,4 @@
-//! A test of a kind that the standard harness does not know: one that cannot run everywhere, and says so.
+//! A test that cannot run everywhere, and reports itself as skipped.
 
 use anyhow::Result;
 use libtest_mimic::{Failed, Trial};

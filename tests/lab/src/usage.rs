@@ -1,4 +1,4 @@
-//! What a process and its descendants cost: processor time and memory, as the kernel counts them.
+//! The cost of a process and its descendants: processor time and memory, as the kernel counts them.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,8 +1,8 @@
 //! Waiting for a condition instead of sleeping for an effect.
 //!
-//! A probe is a closure that returns `Ok(value)` when it saw what was wanted and an error that describes what it
-//! saw instead. So every call of the lab composes with `?`, `ensure!` makes a condition, and the last description
-//! is in the time-out message.
+//! A probe is a closure that returns `Ok(value)` when the condition holds, and otherwise an error that describes the
+//! present state. So every call of the lab composes with `?`, `ensure!` makes a condition, and the last description is
+//! in the time-out message.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What each action does to the world.
+//! The effect of each action on the world.
 
 use std::time::Duration;
 

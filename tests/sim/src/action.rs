@@ -1,4 +1,5 @@
-//! What happens to the world from outside: faults and operators. Each is a line of text and the same line again when read.
+//! Actions on the world from outside: faults and operators. Each has a line of text, which is parsed back to the same
+//! action.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -96,9 +97,7 @@ pub enum Action {
 /// When something happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timed {
-    /// When.
     pub at: Instant,
-    /// What.
     pub action: Action,
 }
 

@@ -1,4 +1,4 @@
-//! What is due, and when. Of what is due at the same moment, what was scheduled first comes first.
+//! The agenda of the world. Items that are due at the same moment keep the order in which they were scheduled.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

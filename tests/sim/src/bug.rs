@@ -1,4 +1,4 @@
-//! Bugs that are planted between a node and its ports, to see whether the rules find them.
+//! Planted bugs between a node and its ports, to test that the rules find them.
 
 use std::fmt;
 use std::str::FromStr;

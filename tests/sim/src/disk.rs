@@ -1,4 +1,4 @@
-//! The model of a state directory: slow, full, or silent; and what is in it when a process begins.
+//! The model of a state directory: slow, full or silent, and its content at the start of a process.
 //!
 //! ```text
 //!  SaveDrains, SaveHeldBack ─► wishes ─► (some milliseconds) ─► on the disk

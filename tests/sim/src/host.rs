@@ -1,7 +1,7 @@
-//! A host with a vipcast on it: the node, and the ports that do as it says.
+//! A host with a vipcast: the node, and its ports.
 //!
-//! The ports decide nothing. Each hands in what it sees, some time later and in its own order, and does what the node's
-//! outbox says. This is the only file that knows the node's inputs and effects by name, with [`checks`](crate::checks).
+//! The ports decide nothing. Each hands in its inputs, some time later and in its own order, and performs the node's
+//! effects. Only this file and [`checks`](crate::checks) know the node's inputs and effects by name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! The model of a host's kernel: its interfaces, addresses and local routes, and what it says when they change.
+//! The model of a host's kernel: its interfaces, addresses and local routes, and its notifications.
 //!
-//! Only the kernel changes what is on the host. Whoever asks it for something gets an answer, and whoever listens is told of
-//! every change; how late, and in which order to each other, is the world's to say.
+//! Only the kernel changes the host. It answers requests and notifies listeners of every change; the world chooses the
+//! delays and the order of answers and notifications.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
 //! Whole vipcast nodes in one deterministic world: routers that are real BGP peers with a model of a RIB, wires, kernels, disks,
-//! services and clocks as models. All chance follows from one seed, so a seed is a run and a run can be repeated.
+//! services and clocks as models. All randomness follows from one seed, so a run can be repeated from its seed.
 //!
 //! ```text
 //!                    schedule (faults, operators) ── from the seed, made before anything begins
@@ -11,16 +11,16 @@
 //!  │   fsm::Peer a router│   └────────┘
 //!  └─────────────────────┘       │ after every step
 //!                                ▼
-//!                    truth: what should be so ── rules: whether it is
+//!                    truth: the expected state ── rules: the comparison
 //! ```
 //!
 //! | to change | look at |
 //! | --- | --- |
-//! | what can happen | [`action`], [`act`](world::World::act), [`schedule`] |
-//! | what must hold | [`rules`], [`truth`] |
-//! | what nodes are configured as | [`shape`] |
-//! | how a port behaves | [`kernel`], [`disk`], [`probe`], [`net`] |
-//! | what a node's inputs and effects mean | [`host`], [`checks`] |
+//! | the possible actions | [`action`], [`act`](world::World::act), [`schedule`] |
+//! | the invariants | [`rules`], [`truth`] |
+//! | the configurations of nodes | [`shape`] |
+//! | the behaviour of a port | [`kernel`], [`disk`], [`probe`], [`net`] |
+//! | the handling of a node's inputs and effects | [`host`], [`checks`] |
 //! | a bug that must be found | [`bug`] |
 //!
 //! `cargo run --profile sim -p vipcast-sim -- seeds 1000` runs seeds; `-- replay FILE` runs a [`scenario`].

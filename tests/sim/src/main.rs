@@ -3,7 +3,7 @@
 //! ```text
 //! vipcast-sim seeds [COUNT] [FIRST]    seeds from FIRST on; with SIM_SEED that one, with its trace, for SIM_STEPS steps
 //! vipcast-sim replay FILE              a scenario, with its trace
-//! vipcast-sim ordinary [NODES] [SECS]  nodes that nothing happens to
+//! vipcast-sim ordinary [NODES] [SECS]  nodes without faults and operators
 //! vipcast-sim planted [SEEDS]          every planted bug is found
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command")]

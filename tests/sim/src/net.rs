@@ -1,10 +1,10 @@
-//! Wires: TCP connections between a node and a router as ordered streams of bytes, which may be late, held up, reset, or
-//! dead without a word.
+//! Wires: TCP connections between a node and a router as ordered streams of bytes, which may be late, delayed, reset,
+//! or silently dead.
 //!
 //! ```text
 //!  fsm::Peer ── Dial, Send, Close ──► wire ── (delay, in order) ──► Accepted, Received, Closed ──► fsm::Peer
 //!                                       │
-//!                                       └ cut: what is under way waits, as TCP would send it again
+//!                                       └ cut: bytes in flight wait, as TCP would send them again
 //! ```
 //!
 //! Side 0 of a wire is the node's, side 1 the router's.

@@ -1,4 +1,4 @@
-//! Operators' drains as the world knows them: what was asked for, in the operators' own terms.
+//! Operators' drains as the world knows them: the orders, in the operators' own terms.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The checks of a host: each is the real [`Health`], driven as the daemon's runner does, against a modelled service.
+//! The checks of a host: each is the real [`Health`], driven like in the daemon's runner, against a modelled service.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

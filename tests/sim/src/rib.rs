@@ -1,4 +1,4 @@
-//! What a router has of one node: routes as they came in UPDATEs, kept over a restart where that was agreed on.
+//! A router's routes from one node, from its UPDATEs, kept over a restart with graceful restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Chance, from one seed.
+//! Randomness, from one seed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A top-of-rack router: the real peer machine for each node, and what it has learnt of each.
+//! A top-of-rack router: the real peer machine for each node, and the routes from each.
 
 use std::time::Duration;
 

@@ -1,12 +1,11 @@
-//! The invariants of DESIGN §4, as far as the world can see whether they hold. They are asked after every step about every node
-//! that anything has happened to.
+//! The invariants that the world can check. They are checked after every step, for every node that the step touched.
 //!
-//! | | what is looked at |
+//! | | the check |
 //! | --- | --- |
-//! | I1, I4, I10, I12 | what each router has against what it [should have](crate::truth), a moment after that has changed |
+//! | I1, I4, I10, I12 | each router's routes against the [expected ones](crate::truth), a moment after those have changed |
 //! | I2, I3 | each request to the kernel and each set of routes, when it is made |
-//! | I7 | each UPDATE changes something; each session that ends does so for a reason |
-//! | I9 | what is left when a process ends |
+//! | I7 | each UPDATE changes a route; each end of a session has a reason |
+//! | I9 | the remains after the end of a process |
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,11 +35,8 @@ const STOP: Duration = Duration::from_secs(60);
 /// A rule that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
     pub rule: &'static str,
-    /// How.
     pub what: String,
-    /// When.
     pub at: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! One run of a world from its beginning to its end, and the least that still goes wrong.
+//! One run of a world from its beginning to its end, and the reduction of a failing one.
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};

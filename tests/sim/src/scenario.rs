@@ -1,4 +1,4 @@
-//! Scenarios: a world and what happens to it as text, with what is expected on the way.
+//! Scenarios: a world and its actions as text, with expectations.
 //!
 //! ```text
 //! # A service dies on one of two nodes.
@@ -10,8 +10,8 @@
 //! settles
 //! ```
 //!
-//! `world` may end with `graceful`, `passive`, and `bug` with its name. `settles` has everything be as it should when faults
-//! have stopped for long enough.
+//! `world` may end with `graceful`, `passive`, and `bug` with its name. `settles` expects the right state some time
+//! after the last fault.
 
 use std::fmt;
 use std::str::FromStr;

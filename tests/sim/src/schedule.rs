@@ -1,5 +1,5 @@
-//! What happens to a world, from its seed: a list of times and actions, made before anything begins, so that a part of it can
-//! be run as well.
+//! The schedule of a world, from its seed: a list of times and actions, made before the run, so that a part of it can
+//! also be run.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What happened in the world, a line each, for people and for golden files.
+//! The events of the world, a line each, for people and for golden files.
 
 use vipcast_bgp::Instant;
 

@@ -1,8 +1,8 @@
-//! What the world knows of a node without asking it: its configuration, what operators ordered, whether it is to stop; and what
-//! follows from that and from the host for each VIP.
+//! The world's own knowledge of a node: its configuration, the operators' orders, its stop; and the expected state of
+//! each VIP from that and from the host.
 //!
-//! This says a second time what the engine decides, more coarsely and from the other side: from what is so, not from what the
-//! node was told. Where the node may do either, it says [`Expect::Any`].
+//! It states the engine's decisions a second time, more coarsely and from the actual world instead of the node's
+//! inputs. If the node is free to choose, it says [`Expect::Any`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,7 +45,6 @@ pub enum Expect {
 /// Since when something is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
-    /// What.
     pub what: Expect,
     /// Whether a drain holds. When another cause takes its place in one instant, the node may have learned of the two one
     /// after the other, and what it said in between is on its way.

@@ -1,4 +1,4 @@
-//! Lines of words: what a scenario and a trace are written in.
+//! The lines of words in scenarios and traces.
 
 use std::iter::Peekable;
 use std::str::{FromStr, SplitWhitespace};

@@ -1,7 +1,7 @@
-//! The world: nodes, routers, what is between them, and the one clock that all of it goes by.
+//! The world: nodes, routers, the wires between them, and one clock.
 //!
 //! ```text
-//!  agenda ─► the next thing that is due ─► one machine handles it ─► what comes out is scheduled, or done ─► the rules
+//!  agenda ─► the next due item ─► one machine handles it ─► its outputs are scheduled, or performed ─► the rules
 //! ```
 //!
 //! A step is one input handled by one machine: a node, a peer, or a check.
@@ -58,7 +58,6 @@ pub enum Due {
         wire: usize,
         /// At which side.
         to: usize,
-        /// What.
         packet: Packet,
     },
     /// A side of a wire is told that it has broken.
@@ -85,7 +84,6 @@ pub enum Due {
         node: usize,
         /// Which of its processes.
         epoch: u64,
-        /// What.
         input: Box<Input>,
     },
     /// A probe has ended.

@@ -1,4 +1,4 @@
-//! The scenarios in `scenarios/*.txt`, and what happens in each: `*.trace` beside it. `SIM_BLESS=1` writes the traces anew.
+//! The scenarios in `scenarios/*.txt`, each with its trace, `*.trace`. `SIM_BLESS=1` writes the traces anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Some seeds, as a first look; `vipcast-sim seeds` runs many.
 //!
-//! `SIM_SEED=17` runs this seed alone, and `SIM_SEEDS=500` so many from there on.
+//! `SIM_SEED=17` runs only this seed, and `SIM_SEEDS=500` that number of seeds from there on.
 
 use vipcast_sim::run::Case;
 

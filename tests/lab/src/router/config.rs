@@ -1,4 +1,4 @@
-//! What a test says about a router: who it is, who its neighbours are, what it announces.
+//! The configuration of a router by a test: its identity, its neighbours, its announcements.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,5 @@
-//! FRR: zebra (routes into the kernel), bgpd, and bfdd where a neighbour has BFD, without its init scripts, with their sockets in a directory of their own.
+//! FRR: zebra (routes into the kernel), bgpd, and bfdd if a neighbour has BFD, without its init scripts, with their
+//! sockets in their own directory.
 
 use std::fs;
 use std::io::{Read, Write};

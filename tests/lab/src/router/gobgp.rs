@@ -1,5 +1,5 @@
-//! GoBGP: one daemon, asked over gRPC on the loopback of its host. Its routes stay in its own table: without a zebra beside it,
-//! nothing reaches the kernel.
+//! GoBGP: one daemon, queried over gRPC on the loopback of its host. Its routes stay in its own table: without zebra
+//! none reaches the kernel.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

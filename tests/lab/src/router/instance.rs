@@ -1,4 +1,4 @@
-//! What routers of all kinds have: a host, a directory, a configuration file and processes.
+//! The common part of all routers: a host, a directory, a configuration file and processes.
 
 use std::fs;
 use std::os::unix::net::UnixStream;

@@ -1,5 +1,5 @@
-//! OpenBGPD, the portable one: a parent and three children in one process group. It looks at the routes of the
-//! kernel to find out which next hops are valid, but on Linux it puts none into it.
+//! Portable OpenBGPD: a parent and three children in one process group. It reads the kernel's routes to validate next
+//! hops, but on Linux it adds none.
 
 use std::collections::BTreeSet;
 use std::fs;

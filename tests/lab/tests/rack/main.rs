@@ -1,4 +1,4 @@
-//! The lab, tried on itself. What this machine cannot run is listed and counted as ignored, not as passed.
+//! Tests of the lab itself. Tests that cannot run on this machine are listed and counted as ignored, not as passed.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a skipped test says so")]
 
 mod clearing;

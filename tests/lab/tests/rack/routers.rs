@@ -1,4 +1,5 @@
-//! Each kind of router against FRR, and FRR against itself: what one announces, the other tells in the same words.
+//! Each kind of router against FRR, and FRR against itself: the routes that one announces arrive unchanged at the
+//! other.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,7 +1,7 @@
-//! Sends numbered datagrams at absolute times and writes down what came back.
+//! Sends numbered datagrams at absolute times and writes down the answers.
 //!
-//! Two threads: this one sends; the other polls all sockets, so that an answer is stamped when it arrives and
-//! not when there is time for it. A third waits for the end of standard input.
+//! This thread sends; another polls all sockets, so that an answer is stamped when it arrives. A third waits for the
+//! end of standard input.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;

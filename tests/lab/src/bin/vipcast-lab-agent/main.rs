@@ -3,7 +3,7 @@
 //! ```text
 //! vipcast-lab-agent undertake PREFIX                            buries the lab when standard input ends
 //! vipcast-lab-agent client TARGET INTERVAL_US PORTS REPORT      sends datagrams until standard input ends
-//! vipcast-lab-agent reach ADDRESS                               fails when nobody is there
+//! vipcast-lab-agent reach ADDRESS                               fails if no host answers
 //! vipcast-lab-agent server NAME UDP HEALTH_FILE [HTTP]          answers until it is killed
 //! vipcast-lab-agent speaker LISTEN AS ID HOLD REPORT [drips] [small]   a BGP peer; obeys until standard input ends
 //! vipcast-lab-agent knock TARGET COUNT AS ID HOLD               connects and closes at once, again and again

@@ -1,4 +1,4 @@
-//! A BGP peer that does what it is told, good or bad, and writes down when each message came.
+//! A BGP peer that obeys commands, good or bad, and writes down the arrival time of each message.
 //!
 //! ```text
 //! main      standard input: one command a line ─────┐

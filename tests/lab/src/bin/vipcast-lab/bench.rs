@@ -1,4 +1,4 @@
-//! `vipcast-lab bench`: what vipcast costs, beside what others cost who do a part of the same.
+//! `vipcast-lab bench`: the cost of vipcast, compared with programs that do a part of its work.
 //!
 //! ```text
 //!  Bench ──► field: contenders that can ──► rounds ──► Table ──► Section ──► Report ──► terminal, docs/benchmarks.md
@@ -6,14 +6,14 @@
 //!                                             └─ a lab of its own for each: hosts, sink, contender; gone before the next
 //! ```
 //!
-//! A contender that fails has a row that says so, and the others go on. What an interrupt leaves is cleared away by the
-//! undertaker of the lab, as after a test.
+//! A contender that fails has a row that says so, and the others go on. After an interrupt the undertaker of the lab
+//! clears up, as after a test.
 //!
 //! | To … | see |
 //! | --- | --- |
 //! | add a contender | [`contender`]: one file, and its line in `contender::all` |
 //! | add a bench | a variant of [`Bench`] and its file |
-//! | change what the page looks like | [`report`], [`table`] |
+//! | change the page | [`report`], [`table`] |
 
 mod announce;
 mod bfd;

@@ -1,4 +1,4 @@
-//! What the lab does besides testing: `vipcast-lab bench` measures vipcast beside others, in the same namespaces and with the
+//! The lab's command: `vipcast-lab bench` compares vipcast with other programs, in the same namespaces and with the
 //! same routers as the tests.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line")]
 

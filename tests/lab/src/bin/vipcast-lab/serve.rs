@@ -1,4 +1,4 @@
-//! The servers that checks ask: one thread that listens on many ports of 127.0.0.1.
+//! The servers for checks: one thread that listens on many ports of 127.0.0.1.
 //!
 //! ```text
 //!              accept             request                  answer, close
@@ -7,8 +7,8 @@
 //!                          └──► until the client closes
 //! ```
 //!
-//! It shares the machine with what is measured, so it does as little as it can: it reads a request once, does not look at it,
-//! and answers the same to all.
+//! It shares the machine with the measured program, so it does as little as possible: it reads a request once, ignores
+//! it, and always gives the same answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};

@@ -1,4 +1,4 @@
-//! `bfd`: a router falls silent with its link up; how long past the detection time is its session ended.
+//! `bfd`: a router falls silent with its link up; measures the time from the detection time to the end of its session.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};

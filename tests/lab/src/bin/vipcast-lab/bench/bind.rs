@@ -1,4 +1,4 @@
-//! `bind`: thousands of VIPs on a host and at the router, beside what the kernel alone takes for the first half of it.
+//! `bind`: thousands of VIPs on a host and at the router, compared with the kernel alone, which only binds.
 
 use std::time::Instant;
 

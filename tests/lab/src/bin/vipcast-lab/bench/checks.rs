@@ -1,4 +1,4 @@
-//! `checks`: what it costs to ask many servers every second.
+//! `checks`: the cost of checking many servers every second.
 
 use std::time::Duration;
 

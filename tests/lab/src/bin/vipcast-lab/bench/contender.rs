@@ -1,7 +1,7 @@
-//! Who is measured: one file each, behind one trait.
+//! The measured programs: one file each, behind one trait.
 //!
-//! A contender says which benches it can do, and starts itself for them on a host of the lab. What it cannot do has a reason,
-//! which stands below the table.
+//! A contender says which benches it can do, and starts itself for them on a host of the lab. For a bench that it
+//! cannot do it gives a reason, which stands below the table.
 
 mod bird;
 mod exabgp;

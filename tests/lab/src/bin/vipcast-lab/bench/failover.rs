@@ -1,4 +1,5 @@
-//! `failover`: a service dies; when was its VIP withdrawn on the wire, and when had the router's kernel forgotten it.
+//! `failover`: a service dies; measures the time of the withdrawal on the wire, and of the route's removal from the
+//! router's kernel.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};

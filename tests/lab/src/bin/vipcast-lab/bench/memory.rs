@@ -1,4 +1,4 @@
-//! `memory`: what VIPs with a check each take, when all is well.
+//! `memory`: the memory of VIPs with a check each, in normal operation.
 
 use std::time::Duration;
 

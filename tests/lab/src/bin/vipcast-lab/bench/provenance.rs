@@ -1,4 +1,4 @@
-//! What the numbers are from: the machine, and the versions of all programs.
+//! The origin of the numbers: the machine, and the versions of all programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

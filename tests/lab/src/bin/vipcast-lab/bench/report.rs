@@ -1,4 +1,4 @@
-//! What a run has shown: as text on a terminal, and as the page `docs/benchmarks.md`.
+//! The results of a run: as text on a terminal, and as the page `docs/benchmarks.md`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! GoBGP: announces what it is given over its API; here by `gobgp mrt inject`, from a table dump (RFC 6396).
+//! GoBGP: announces routes from its API; here by `gobgp mrt inject`, from a table dump (RFC 6396).
 
 use std::net::Ipv4Addr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The kernel alone: what binding costs when nobody thinks about it, by `ip -batch`.
+//! The kernel alone: the plain cost of binding, by `ip -batch`.
 
 use std::fmt::Write as _;
 use std::path::Path;
