@@ -1,5 +1,5 @@
-//! The command line: one file a command. A command prints its result on stdout and returns; what went wrong is printed
-//! here, on stderr, as `what failed: cause` with a `hint:` line where there is one.
+//! The command line: one file for each command. A command prints its result on stdout and returns; this module prints
+//! errors on stderr, as `what failed: cause` with an optional `hint:` line.
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 78 bad configuration.
 
@@ -39,21 +39,21 @@ struct Cli {
 enum Command {
     /// Run the daemon in the foreground
     Run(ConfigArgs),
-    /// Validate a configuration; exits with 78 when it is broken
+    /// Validate a configuration; exits with 78 if it is invalid
     Check(check::CheckArgs),
-    /// Watch a VIP being announced and withdrawn: a rack on this machine, no root and no router needed
+    /// Watch a VIP being announced and withdrawn: a rack on this machine, without root and without a router
     Demo(demo::DemoArgs),
     /// Show peers, services and VIPs
     Status(ClientArgs),
-    /// Say why a VIP is announced or not, with every fact behind it
+    /// Explain why a VIP is or is not announced, with every fact behind the verdict
     Explain(explain::ExplainArgs),
-    /// Take a service out of traffic: GRACEFUL_SHUTDOWN first, then withdrawn, until `undrain`
+    /// Take a service out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal
     Drain(drain::DrainArgs),
     /// Put a drained service back into traffic
     Undrain(drain::NamedArgs),
-    /// Let a service that was down, and is held back by `preempt`, take its traffic over again
+    /// Let a service that `preempt` holds back after a failure take its traffic back
     Promote(drain::NamedArgs),
-    /// Follow the configuration file as it is now; a broken one changes nothing
+    /// Reload the configuration; an invalid file changes nothing
     Reload(reload::ReloadArgs),
     /// Replace the daemon by the program on disk without a gap in traffic
     Restart(restart::RestartArgs),
@@ -65,10 +65,10 @@ enum Command {
     Version(version::VersionArgs),
 }
 
-/// Which configuration.
+/// The arguments that name the configuration.
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// Configuration file, `-` for standard input; without it /etc/vipcast/vipcast.yaml
+    /// Configuration file, `-` for standard input; default: /etc/vipcast/vipcast.yaml
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Another way to name FILE
@@ -87,7 +87,7 @@ impl ConfigArgs {
     }
 }
 
-/// How to reach the daemon.
+/// The arguments of all commands that talk to the daemon.
 #[derive(Debug, Args)]
 struct ClientArgs {
     /// Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]
@@ -96,13 +96,13 @@ struct ClientArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]
+    /// Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]
     #[arg(long, value_name = "DURATION", value_parser = arguments::some_time, hide_default_value = true)]
     timeout: Option<Duration>,
 }
 
 impl ClientArgs {
-    /// Waits as long as the operator says, or else for `patience`.
+    /// A client with the operator's time-out, or else `patience`.
     fn client(&self, patience: Duration) -> Client {
         Client::new(self.socket(), self.timeout.unwrap_or(patience))
     }
@@ -112,13 +112,13 @@ impl ClientArgs {
     }
 }
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// The configuration is broken; this is the whole message.
+    /// The configuration is invalid; this is the whole message.
     #[error("{0}")]
     Config(String),
-    /// The configuration cannot be read at present, which is no mistake of it; this is the whole message.
+    /// The configuration cannot be read at present, which does not make it invalid; this is the whole message.
     #[error("{0}")]
     Unread(String),
     /// The daemon did not answer, or refused.
@@ -127,15 +127,15 @@ enum Failure {
     /// The daemon refused, and its log says why.
     #[error("refused; the log of the daemon says why")]
     Logged,
-    /// It is in force, but not all is as it should be; this is what.
+    /// The command is in force with a warning; this is the warning.
     #[error("{0}")]
     HalfDone(String),
-    /// Anything else.
+    /// Any other error.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
-/// All commands with their arguments, for what is made from them: the reference, man pages and completions.
+/// All commands with their arguments, for the generated reference, man pages and completions.
 pub fn command() -> clap::Command {
     Cli::command()
 }
@@ -143,7 +143,7 @@ pub fn command() -> clap::Command {
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|command| command == "run") {
-        // Before anything else: a signal that comes while the daemon starts waits for it. An error comes again in `run`.
+        // First of all: a signal during the start waits for the daemon. `run` reports an error again.
         drop(signals::block());
     }
     let result = match Cli::parse().command {
@@ -173,7 +173,7 @@ const EX_CONFIG: u8 = 78;
 fn report(failure: &Failure) -> ExitCode {
     let (text, code) = match failure {
         Failure::Config(diagnostics) => (diagnostics.clone(), ExitCode::from(EX_CONFIG)),
-        // Whoever starts it again, as systemd does, may find it.
+        // A supervisor such as systemd may succeed with another start.
         Failure::Unread(diagnostics) => (diagnostics.clone(), ExitCode::FAILURE),
         Failure::Client(error) => {
             let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {

@@ -273,7 +273,7 @@ impl Node {
         self.engine_events(events, now, out);
         let message = match recovering.is_empty() {
             false => format!("{} takes over as soon as it is healthy", list(&recovering)),
-            true => format!("{} not held back before either", list(&others)),
+            true => format!("not held back: {}", list(&others)),
         };
         self.with_unread(message, "nor does it hold it back when it does")
     }

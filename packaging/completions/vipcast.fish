@@ -27,14 +27,14 @@ end
 complete -c vipcast -n "__fish_vipcast_needs_command" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_needs_command" -s V -l version -d 'Print version'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "run" -d 'Run the daemon in the foreground'
-complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "check" -d 'Validate a configuration; exits with 78 when it is broken'
-complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "demo" -d 'Watch a VIP being announced and withdrawn: a rack on this machine, no root and no router needed'
+complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "check" -d 'Validate a configuration; exits with 78 if it is invalid'
+complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "demo" -d 'Watch a VIP being announced and withdrawn: a rack on this machine, without root and without a router'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "status" -d 'Show peers, services and VIPs'
-complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "explain" -d 'Say why a VIP is announced or not, with every fact behind it'
-complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "drain" -d 'Take a service out of traffic: GRACEFUL_SHUTDOWN first, then withdrawn, until `undrain`'
+complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "explain" -d 'Explain why a VIP is or is not announced, with every fact behind the verdict'
+complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "drain" -d 'Take a service out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "undrain" -d 'Put a drained service back into traffic'
-complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "promote" -d 'Let a service that was down, and is held back by `preempt`, take its traffic over again'
-complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "reload" -d 'Follow the configuration file as it is now; a broken one changes nothing'
+complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "promote" -d 'Let a service that `preempt` holds back after a failure take its traffic back'
+complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "reload" -d 'Reload the configuration; an invalid file changes nothing'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "restart" -d 'Replace the daemon by the program on disk without a gap in traffic'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "schema" -d 'Print the JSON Schema of the configuration, for editors'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "openapi" -d 'Print the OpenAPI document of the control socket, for programs that use it'
@@ -43,48 +43,48 @@ complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "help" -d 'Print thi
 complete -c vipcast -n "__fish_vipcast_using_subcommand run" -s c -l config -d 'Another way to name FILE' -r -F
 complete -c vipcast -n "__fish_vipcast_using_subcommand run" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -s c -l config -d 'Another way to name FILE' -r -F
-complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l probe -d 'Ask every check once, now, and show what it says; nothing is bound or announced. Exits with 1 when one fails. Only the checks of SERVICE where one is named' -r
-complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l offline -d 'Look at nothing of this host: no users, groups, programs or files. For a check where the configuration is made'
+complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l probe -d 'Run every check once and show the results; nothing is bound or announced. Exits with 1 if a check fails. With SERVICE, run only its checks' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l offline -d 'Ignore users, groups, programs and files of this host, to check a configuration for another host'
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l json -d 'Print the findings, or the results of the checks, as JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand demo" -l keep -d 'Leave the rack running until Ctrl-C, for `status`, `explain` and `drain` from another terminal'
 complete -c vipcast -n "__fish_vipcast_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand status" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
-complete -c vipcast -n "__fish_vipcast_using_subcommand status" -l timeout -d 'Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand status" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand status" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand status" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand explain" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
-complete -c vipcast -n "__fish_vipcast_using_subcommand explain" -l timeout -d 'Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand explain" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand explain" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand explain" -s h -l help -d 'Print help'
-complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l for -d 'End the drain by itself after this long, like 2h' -r
-complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l reason -d 'Why; shown by `status` and `explain`' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l for -d 'End the drain automatically after this time, for example 2h' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l reason -d 'The reason, shown by `status` and `explain`' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
-complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l timeout -d 'Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l all -d 'Every service'
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l json -d 'Print JSON'
-complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l replace -d 'Also where that ends a drain in force earlier'
+complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l replace -d 'Replace the drain in force, even if it ends later'
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -s h -l help -d 'Print help'
-complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l reason -d 'Why; in the log' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l reason -d 'The reason, for the log' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
-complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l timeout -d 'Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l all -d 'Every service'
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -s h -l help -d 'Print help'
-complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -l reason -d 'Why; in the log' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -l reason -d 'The reason, for the log' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
-complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -l timeout -d 'Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -l all -d 'Every service'
 complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
-complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -l timeout -d 'Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]' -r
-complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -s q -l quiet -d 'Do not print what the daemon answers, because its log has it'
+complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -s q -l quiet -d 'Do not print the daemon\'s answer, which is also in its log'
 complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand restart" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
-complete -c vipcast -n "__fish_vipcast_using_subcommand restart" -l timeout -d 'Give up when there is no answer after this long, like 30s [default: 10s; 30s for reload, 60s for restart]' -r
-complete -c vipcast -n "__fish_vipcast_using_subcommand restart" -l graceful -d 'Leave addresses and routes in place meanwhile; every peer needs `graceful_restart` for it'
+complete -c vipcast -n "__fish_vipcast_using_subcommand restart" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand restart" -l graceful -d 'Keep addresses and routes during the restart; every peer needs `graceful_restart`'
 complete -c vipcast -n "__fish_vipcast_using_subcommand restart" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand restart" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand schema" -s h -l help -d 'Print help'
@@ -92,14 +92,14 @@ complete -c vipcast -n "__fish_vipcast_using_subcommand openapi" -s h -l help -d
 complete -c vipcast -n "__fish_vipcast_using_subcommand version" -l json -d 'Print JSON, with the commit'
 complete -c vipcast -n "__fish_vipcast_using_subcommand version" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "run" -d 'Run the daemon in the foreground'
-complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "check" -d 'Validate a configuration; exits with 78 when it is broken'
-complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "demo" -d 'Watch a VIP being announced and withdrawn: a rack on this machine, no root and no router needed'
+complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "check" -d 'Validate a configuration; exits with 78 if it is invalid'
+complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "demo" -d 'Watch a VIP being announced and withdrawn: a rack on this machine, without root and without a router'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "status" -d 'Show peers, services and VIPs'
-complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "explain" -d 'Say why a VIP is announced or not, with every fact behind it'
-complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "drain" -d 'Take a service out of traffic: GRACEFUL_SHUTDOWN first, then withdrawn, until `undrain`'
+complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "explain" -d 'Explain why a VIP is or is not announced, with every fact behind the verdict'
+complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "drain" -d 'Take a service out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "undrain" -d 'Put a drained service back into traffic'
-complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "promote" -d 'Let a service that was down, and is held back by `preempt`, take its traffic over again'
-complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "reload" -d 'Follow the configuration file as it is now; a broken one changes nothing'
+complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "promote" -d 'Let a service that `preempt` holds back after a failure take its traffic back'
+complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "reload" -d 'Reload the configuration; an invalid file changes nothing'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "restart" -d 'Replace the daemon by the program on disk without a gap in traffic'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "schema" -d 'Print the JSON Schema of the configuration, for editors'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain drain undrain promote reload restart schema openapi version help" -f -a "openapi" -d 'Print the OpenAPI document of the control socket, for programs that use it'

@@ -276,7 +276,7 @@ impl ProbeContext<'_> {
     }
 }
 
-/// When nobody listens on a local port of the ephemeral range, the kernel sooner or later picks that very port as the
+/// When no program listens on a local port of the ephemeral range, the kernel sooner or later picks that very port as the
 /// source of a connection to it, and TCP connects to itself (RFC 9293 §3.5, simultaneous open): a dead service would pass.
 fn is_to_itself((own, peer): (SocketAddr, SocketAddr)) -> bool {
     own == peer

@@ -1,5 +1,4 @@
-//! What the arguments may be. Whatever can be seen to be wrong without the daemon is a mistake of the command line (exit
-//! code 2), and no answer of the daemon.
+//! Validation of arguments. A mistake that is visible without the daemon is a usage error (exit code 2).
 
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ pub(super) fn service(text: &str) -> Result<ServiceName, config::NameError> {
     config::parse_service_name(text)
 }
 
-/// The service behind `check --probe`, where the file is easily written instead.
+/// The service behind `check --probe`; operators easily write the file there instead.
 pub(super) fn probed_service(text: &str) -> Result<ServiceName, String> {
     service(text).map_err(|error| match text.contains('/') {
         true => format!("{error}; the file comes first: check {text} --probe"),
@@ -40,12 +39,12 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Words that are shown beside a drain, or in the log.
+/// A reason for a drain or for the log.
 pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.chars().count() {
         0..=LONGEST_WORDS => Ok(text.to_owned()),
         length => Err(format!(
-            "it has {length} characters, and {LONGEST_WORDS} are allowed; say it shorter, or give the number of a ticket"
+            "it has {length} characters, and {LONGEST_WORDS} are allowed; shorten it, or give the number of a ticket"
         )),
     }
 }

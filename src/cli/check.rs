@@ -1,4 +1,4 @@
-//! `vipcast check`: validates a configuration; with `--probe` it also asks every check once, and nothing follows from it.
+//! `vipcast check`: validates a configuration; with `--probe` it also runs every check once, without any effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
@@ -21,11 +21,11 @@ use crate::config::{self, Diagnostics, Host, Loaded};
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Ask every check once, now, and show what it says; nothing is bound or announced. Exits with 1 when one fails.
-    /// Only the checks of SERVICE where one is named
+    /// Run every check once and show the results; nothing is bound or announced. Exits with 1 if a check fails.
+    /// With SERVICE, run only its checks
     #[arg(long, value_name = "SERVICE", num_args = 0..=1, value_parser = arguments::probed_service)]
     probe: Option<Option<ServiceName>>,
-    /// Look at nothing of this host: no users, groups, programs or files. For a check where the configuration is made
+    /// Ignore users, groups, programs and files of this host, to check a configuration for another host
     #[arg(long, conflicts_with = "probe")]
     offline: bool,
     /// Print the findings, or the results of the checks, as JSON
@@ -33,15 +33,15 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
-/// What one check said.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Probed {
     /// The services that it decides about.
     services: BTreeSet<String>,
     passed: bool,
-    /// How long it took, in microseconds.
+    /// The duration, in microseconds.
     took_us: u64,
-    /// What it saw, in words.
+    /// The observation, in words.
     detail: String,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-/// Asks the checks of `service`, or all.
+/// Runs the checks of `service`, or all.
 fn probe(config: &Config, service: Option<&ServiceName>, json: bool) -> Result<(), Failure> {
     let services: BTreeMap<_, _> =
         config.services.iter().filter(|(name, _)| service.is_none_or(|service| *name == service)).collect();
@@ -140,7 +140,7 @@ fn took(us: u64) -> String {
     }
 }
 
-/// With colour where stderr is a terminal.
+/// Rendered with colour if stderr is a terminal.
 pub(super) fn rendered(diagnostics: &Diagnostics) -> String {
     if diagnostics.is_empty() {
         return String::new();

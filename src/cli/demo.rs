@@ -1,5 +1,5 @@
-//! `vipcast demo`: a rack in this process and a network namespace of its own. Nothing is simulated: a BGP speaker
-//! stands for the router, a small web server for the service, and the daemon is `vipcast run` itself.
+//! `vipcast demo`: a rack in this process and a new network namespace. Nothing is simulated: the router is a BGP
+//! speaker, the service is a small web server, and the daemon is `vipcast run` itself.
 //!
 //! ```text
 //!  network namespace

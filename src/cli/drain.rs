@@ -35,15 +35,15 @@ impl ServiceArgs {
 pub(super) struct DrainArgs {
     #[command(flatten)]
     services: ServiceArgs,
-    /// End the drain by itself after this long, like 2h
+    /// End the drain automatically after this time, for example 2h
     #[arg(long = "for", value_name = "DURATION", value_parser = arguments::some_time)]
     lasts: Option<Duration>,
-    /// Why; shown by `status` and `explain`
+    /// The reason, shown by `status` and `explain`
     #[arg(long, value_name = "TEXT", value_parser = arguments::reason)]
     reason: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
-    /// Also where that ends a drain in force earlier
+    /// Replace the drain in force, even if it ends later
     #[arg(long)]
     replace: bool,
 }
@@ -52,7 +52,7 @@ pub(super) struct DrainArgs {
 pub(super) struct NamedArgs {
     #[command(flatten)]
     services: ServiceArgs,
-    /// Why; in the log
+    /// The reason, for the log
     #[arg(long, value_name = "TEXT", value_parser = arguments::reason)]
     reason: Option<String>,
     #[command(flatten)]

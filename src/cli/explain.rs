@@ -11,7 +11,7 @@ use crate::control::routes;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The VIP, like 192.0.2.10
+    /// The VIP, for example 192.0.2.10
     #[arg(value_parser = arguments::vip)]
     vip: IpNet,
     #[command(flatten)]
@@ -29,7 +29,7 @@ fn render(explanation: &Explanation) -> String {
     let why = entry.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let reach = match &entry.state {
         VipState::Withheld => String::new(),
-        // What was decided, and what came of it.
+        // The decision, and its result at the routers.
         VipState::Ready => format!(" to be {}, and at none of {} peers", entry.verdict, peers.len()),
         VipState::Announced | VipState::Demoted | VipState::Other(_) => {
             format!(" to {} of {} peers", entry.sent_to, peers.len())
@@ -66,7 +66,7 @@ fn render(explanation: &Explanation) -> String {
     }
     line("healthy if", condition);
     let others: Vec<String> = entry.heard.iter().filter_map(|heard| other(heard, &entry.verdict)).collect();
-    line("others", others.first().map_or("nobody, as far as our peers tell", String::as_str));
+    line("others", others.first().map_or("none seen by our peers", String::as_str));
     for other in others.iter().skip(1) {
         line("", other);
     }
@@ -86,17 +86,17 @@ fn render(explanation: &Explanation) -> String {
     format!("{text}{checks}\n{peer_table}")
 }
 
-/// Who else announces the VIP; `None` for our own announcement come back.
+/// The other announcer of the VIP; `None` for our own route, reflected.
 fn other(heard: &Heard, verdict: &Verdict) -> Option<String> {
     let Heard { peer, next_hop, origin_as, as_path, more_asns, communities, .. } = heard;
     let origin = origin_as.map_or_else(|| "our AS".to_owned(), |asn| format!("AS {asn}"));
     let who = match (&heard.whose, verdict) {
         (Whose::Ours, _) => return None,
         (Whose::Anothers, _) => origin,
-        // Ours it can only be while a router has not noticed yet.
-        (Whose::Unclear | Whose::Other(_), Verdict::Withheld) => format!("another node of {origin}"),
+        // It can be our own route only until the router has processed the withdrawal.
+        (Whose::Unclear | Whose::Other(_), Verdict::Withheld) => format!("another node in {origin}"),
         (Whose::Unclear | Whose::Other(_), Verdict::Announced | Verdict::Demoted | Verdict::Other(_)) => {
-            format!("this node come back, or another of {origin}")
+            format!("our own route reflected, or another node in {origin}")
         }
     };
     let drains = communities.iter().any(|community| community == "graceful-shutdown");
@@ -139,8 +139,11 @@ mod tests {
         let said = |who: &str| Some(format!("{who}, {heard_from}"));
         assert_eq!(other(&heard, &Verdict::Announced), said("AS 65002"));
         let unclear = Heard { whose: Whose::Unclear, ..heard.clone() };
-        assert_eq!(other(&unclear, &Verdict::Announced), said("this node come back, or another of AS 65002"));
-        assert_eq!(other(&unclear, &Verdict::Withheld), said("another node of AS 65002"));
+        assert_eq!(
+            other(&unclear, &Verdict::Announced),
+            said("our own route reflected, or another node in AS 65002")
+        );
+        assert_eq!(other(&unclear, &Verdict::Withheld), said("another node in AS 65002"));
         assert_eq!(other(&Heard { whose: Whose::Ours, ..heard.clone() }, &Verdict::Withheld), None);
         let internal = Heard { as_path: Vec::new(), origin_as: None, ..heard.clone() };
         assert_eq!(

@@ -1,4 +1,4 @@
-//! How things are written for people: durations, tables, causes.
+//! Output for the operator: durations, tables, causes.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ fn in_words(error: &(dyn Error + 'static)) -> String {
     error.downcast_ref::<io::Error>().map_or_else(|| error.to_string(), io_error)
 }
 
-/// An age in the two units that matter: `340 ms`, `12 s`, `3 m 20 s`, `5 h 2 m`, `12 d 4 h`.
+/// An age in its two largest units: `340 ms`, `12 s`, `3 m 20 s`, `5 h 2 m`, `12 d 4 h`.
 pub(super) fn age(ms: u64) -> String {
     let (seconds, minutes, hours, days) = (ms / 1000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
     if ms < 1000 {
@@ -39,7 +39,7 @@ pub(super) fn age(ms: u64) -> String {
     }
 }
 
-/// A table without lines, as wide as the terminal; 80 columns where there is none.
+/// A table without lines, as wide as the terminal; 80 columns without a terminal.
 pub(super) fn table(header: &[&str]) -> Table {
     let width = terminal_size::terminal_size().map_or(80, |(width, _)| width.0);
     let mut table = Table::new();
@@ -51,9 +51,9 @@ pub(super) fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Prints to stdout. A reader that went away, as `head` does, is no error.
+/// Prints to stdout. A reader that has closed the pipe, like `head`, is no error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    // Whatever a peer, a server or another operator has written.
+    // The text of a peer, a server or another operator.
     let mut text = text.lines().map(|line| plain(line.trim_end())).collect::<Vec<_>>().join("\n");
     text.push('\n');
     match io::stdout().write_all(text.as_bytes()) {
@@ -64,7 +64,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints to stderr. What cannot be written there can be told nowhere: it is left out, and the exit code says the rest.
+/// Prints to stderr. Text that cannot be written is dropped; the exit code still shows the failure.
 pub(super) fn complain(text: &str) {
     if log::is_started() {
         log::print(text);
@@ -77,7 +77,7 @@ pub(super) fn complain(text: &str) {
 /// Prints JSON for programs.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).context("cannot write JSON")?;
-    // In JSON strings, the only place where it can be, this says the same.
+    // In JSON strings, the only possible place, this is equivalent.
     let escaped = |c: char| -> String {
         let mut units = [0; 2];
         c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
@@ -86,7 +86,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&text.chars().map(|c| if hides(c) { escaped(c) } else { c.to_string() }).collect::<String>())
 }
 
-/// The state of a check, and what it said last, with what limits it.
+/// The state of a check, and its last result with its limits.
 pub(super) fn check(check: &Check) -> (String, String) {
     let detail = check.detail.clone().unwrap_or_else(|| "none yet".to_owned());
     let degraded = check.degraded.as_ref().map(|limit| format!("; {limit}"));
@@ -99,7 +99,7 @@ pub(super) fn check(check: &Check) -> (String, String) {
     (state.to_owned(), detail + &degraded.unwrap_or_default() + &held.unwrap_or_default())
 }
 
-/// Why a VIP is less than plainly announced by every router: the decision's reason, then that of the routers.
+/// The reasons why a VIP is not plainly announced at every router: that of the decision, then those of the routers.
 pub(super) fn why(vip: &Vip) -> String {
     let each = vip.not_at.iter().map(|(peer, why)| format!("{peer}: {why}")).collect::<Vec<_>>().join("; ");
     let routers = match (vip.not_at.is_empty(), vip.sent_to) {
@@ -110,7 +110,7 @@ pub(super) fn why(vip: &Vip) -> String {
     vip.why.iter().cloned().chain(routers).collect::<Vec<_>>().join("; ")
 }
 
-/// A drain, for people: `by alice since 2026-11-22T12:00:00Z, until …, kernel update`.
+/// A drain in words: `by alice since 2026-11-22T12:00:00Z, until …, kernel update`.
 pub(super) fn drain(drain: &Drain) -> String {
     let Drain { by, reason, since, until, except } = drain;
     let mut text = format!("by {} since {since}", plain(by));

@@ -8,12 +8,12 @@ use super::{ClientArgs, Failure, block_on, drain};
 use crate::control::client::ClientError;
 use crate::control::routes;
 
-/// The daemon gives up a reading that hangs after ten seconds, and may have another one before ours.
+/// The daemon gives up a hanging read after ten seconds, and another read may come before ours.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(super) struct ReloadArgs {
-    /// Do not print what the daemon answers, because its log has it
+    /// Do not print the daemon's answer, which is also in its log
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `vipcast restart --graceful`: asks for it, and waits until the new process has told the routers everything.
+//! `vipcast restart --graceful`: requests the restart, and waits until the new process has sent all routes.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use crate::control::api::{Done, SessionState, Status};
 use crate::control::client::{Client, ClientError};
 use crate::control::routes;
 
-/// The longest restart time of BGP is 4,095 s; nobody watches that long.
+/// The longest restart time of BGP is 4,095 s; no operator watches that long.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the program on disk may be tried out.
+/// The time-out for testing the program on disk.
 const REHEARSAL: Duration = Duration::from_secs(60);
-/// How long a process that begins may take to answer.
+/// The time-out for the answer of a new process.
 const ANSWER: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(super) struct RestartArgs {
-    /// Leave addresses and routes in place meanwhile; every peer needs `graceful_restart` for it
+    /// Keep addresses and routes during the restart; every peer needs `graceful_restart`
     #[arg(long, required = true)]
     graceful: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
     )
 }
 
-/// The status of the new process once its restart is over.
+/// The status of the new process after its restart.
 async fn until_over(args: &ClientArgs, asked: Instant) -> Result<Status, Failure> {
     let client = Client::new(args.socket(), ANSWER);
     loop {
@@ -58,7 +58,7 @@ async fn until_over(args: &ClientArgs, asked: Instant) -> Result<Status, Failure
             }
             Ok(status) if !status.restarting => return Ok(status),
             Ok(_) => "checks have not settled yet, or sessions are not back; see `vipcast status`".to_owned(),
-            // Between two processes there is nobody to talk to, and one that is about to go refuses to.
+            // Between the two processes no socket answers, and a process that is about to end refuses.
             Err(
                 error @ (ClientError::Connect { .. }
                 | ClientError::Silent { .. }

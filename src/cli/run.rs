@@ -9,7 +9,7 @@ use crate::daemon::Daemon;
 use crate::{log, restart, signals};
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
-    // Before any thread is started, so that they all inherit it.
+    // Before any thread is started, so that all threads inherit the mask.
     signals::block().map_err(anyhow::Error::from)?;
     let _flush = log::start();
     let starting = signals::Starting::watch();
@@ -21,7 +21,7 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
             }
         })?;
     log::set(loaded.config.log);
-    // When this returns, the daemon and its runtime are gone, and with them every socket.
+    // When this returns, the daemon, its runtime and every socket are gone.
     let ended = block_on(async {
         let daemon = Daemon::start(args.path().to_owned(), loaded).await?;
         drop(starting);

@@ -11,10 +11,10 @@ pub(super) fn status(args: &ClientArgs) -> Result<(), Failure> {
     if args.json { print_json(&status) } else { print(&render(&status)) }
 }
 
-/// Behind the state of the session.
+/// The column behind the state of the session.
 const BFD_COLUMN: usize = 4;
 
-/// What is wrong with a BFD session that is not up, or will soon not be.
+/// The fault of a BFD session that is not up, or about to go down.
 fn bfd_note(bfd: &Bfd) -> Option<String> {
     let down = (bfd.state != BfdState::Up).then(|| {
         let change = bfd.last_change.clone();
@@ -50,7 +50,7 @@ fn render(status: &Status) -> String {
         headings.insert(BFD_COLUMN, "BFD");
     }
     let mut peers = table(&headings);
-    // Below the table: with an IPv6 address in it there is no room left.
+    // Below the table, because an IPv6 address leaves no room in it.
     let mut notes = String::new();
     for (name, peer) in &status.peers {
         let established = peer.state == SessionState::Established;

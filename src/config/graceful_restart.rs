@@ -38,7 +38,7 @@ fn restart_time(node: &Node, key: Span, report: &mut Report) -> Option<RestartTi
     if time.duration() > LONG {
         let time = value::show_duration(time.duration());
         report
-            .warning(node.span, format!("a host that dies goes on getting traffic for {time}"))
+            .warning(node.span, format!("a dead host would get traffic for {time}"))
             .hint("10 to 30 s is enough for a restart");
     }
     Some(time)

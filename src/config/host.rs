@@ -251,7 +251,7 @@ fn look(need: &Need) -> Seen {
                 ..error(
                     format!("two peers at {address} have different passwords"),
                     Some(
-                        "what comes in is checked by its address; give both the same, or use another address"
+                        "the kernel checks incoming packets by address; give both the same, or use another address"
                             .to_owned(),
                     ),
                 )

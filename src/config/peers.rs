@@ -255,8 +255,8 @@ impl Written {
             && !awaits_bfd()
         {
             report
-                .error(*span, "with a hold time of zero nobody would notice that the router is dead")
-                .hint("the least is 3s; none at all takes BFD in its place: `bfd: {strict: true}`");
+                .error(*span, "with a hold time of 0 a dead router would not be noticed")
+                .hint("the least is 3s; 0 requires `bfd: {strict: true}`");
             return None;
         }
         let (authentication, key_source) = match self.key.optional()? {

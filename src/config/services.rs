@@ -116,9 +116,8 @@ fn service<'a>(
     let on_down = table
         .field("on_down", report, |node, key, report| match &node.value {
             Value::Map(_) => {
-                expected(node, key, "`withdraw` or `demote`", report).hint(
-                    "what a demoted service is announced with goes under `demoted: {…}`, beside `on_down`",
-                );
+                expected(node, key, "`withdraw` or `demote`", report)
+                    .hint("the attributes of a demoted service go under `demoted: {…}`, beside `on_down`");
                 None
             }
             Value::Scalar(_) | Value::Null | Value::List(_) => value::choice(node, key, &ON_DOWN, report),
@@ -182,7 +181,7 @@ fn look_at_ranks(service: &Service, entry: &Entry, report: &mut Report) {
             .warning(
                 entry.key_span,
                 format!(
-                    "`{}`: a standby has the same path as what is degraded or held back",
+                    "`{}`: a standby has the same path as a degraded or held-back node",
                     short(&entry.key)
                 ),
             )
@@ -255,7 +254,7 @@ fn own_vips<'a>(
                 Use::NextHop => (
                     "a next hop",
                     "the next hop",
-                    "routers would send traffic for the VIPs to whoever has this one; use an address that stays",
+                    "routers would send traffic for the VIPs to the node that has this one; use an address that stays",
                 ),
             };
             let verb = if vip.value.is_host() { "is" } else { "covers" };

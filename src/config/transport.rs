@@ -40,7 +40,7 @@ pub(super) fn reach(table: &mut Table<'_>, report: &mut Report) -> Field<Reach> 
         ("ttl_security", table.field("ttl_security", report, hops).map(Reach::TtlSecurity)),
         ("multihop", table.field("multihop", report, hops).map(Reach::Multihop)),
     ];
-    let why = "`ttl_security: N` allows for N hops itself, and `multihop` lets in what comes from anywhere";
+    let why = "`ttl_security: N` itself allows N hops, and `multihop` accepts packets from anywhere";
     only_one(written, why, report)
 }
 

@@ -86,7 +86,7 @@ impl SocketFile {
         let held = File::options().read(true).custom_flags(O_PATH | O_NOFOLLOW).open(path)?;
         let found = held.metadata()?;
         if !found.file_type().is_socket() {
-            return Err(io::Error::other("somebody has replaced it"));
+            return Err(io::Error::other("another program has replaced it"));
         }
         Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino(), held: Arc::new(held) })
     }
@@ -142,7 +142,7 @@ pub(super) fn listen(control: &Control) -> Result<(UnixListener, SocketFile), So
     Ok((socket.into(), file))
 }
 
-/// A socket that nobody listens on was left by a crash. Anything else stays.
+/// A socket that no program listens on was left by a crash. Anything else stays.
 fn make_room(path: &Path) -> Result<(), SocketError> {
     let failed = |source| SocketError::Bind { path: path.to_owned(), source };
     let kind = match fs::symlink_metadata(path) {

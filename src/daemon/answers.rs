@@ -99,7 +99,7 @@ impl Daemon {
             format!("not listening on {address}: {cause}; peers that we dial do not need it")
         });
         let unread = self.node.engine().is_unread().then(|| {
-            "the state directory was not read: what operators drained and `preempt` held back before this start is not known"
+            "the state directory was not read: drains and held-back services from before this start are not known"
                 .to_owned()
         });
         Surroundings {

@@ -43,27 +43,32 @@ fn of_nginx() -> Result<()> {
     let (file, listener) = (file.display(), format!("{{listener: {{tcp: {port}}}}}"));
     let process = |name: &str| format!("{{process: {{pid_file: {file}, name: {name}}}}}");
     expect(&[
-        ("listener", listener.clone(), true, &format!("somebody listens on tcp {port} (127.0.0.1)")),
+        ("listener", listener.clone(), true, &format!("a program listens on tcp {port} (127.0.0.1)")),
         (
             "own-address",
             format!("{{listener: {{tcp: {port}, address: 127.0.0.1}}}}"),
             true,
-            &format!("somebody listens on tcp 127.0.0.1:{port}"),
+            &format!("a program listens on tcp 127.0.0.1:{port}"),
         ),
         (
             "other-address",
             format!("{{listener: {{tcp: {port}, address: 192.0.2.10}}}}"),
             false,
-            &format!("nobody listens on tcp 192.0.2.10:{port}, only on 127.0.0.1:{port}"),
+            &format!("no program listens on tcp 192.0.2.10:{port}, only on 127.0.0.1:{port}"),
         ),
-        ("udp", format!("{{listener: {{udp: {port}}}}}"), false, &format!("nobody listens on udp {port}")),
+        (
+            "udp",
+            format!("{{listener: {{udp: {port}}}}}"),
+            false,
+            &format!("no program listens on udp {port}"),
+        ),
         ("process", process("nginx"), true, &format!("process {pid} (nginx) is alive")),
         ("other", process("bird"), false, &format!("process {pid} of {file} is \"nginx\", not \"bird\"")),
     ])?;
     // Killed: the file with its id stays.
     drop(server);
     expect(&[
-        ("listener", listener, false, &format!("nobody listens on tcp {port}")),
+        ("listener", listener, false, &format!("no program listens on tcp {port}")),
         ("process", process("nginx"), false, &format!("process {pid} of {file} is gone")),
     ])
 }

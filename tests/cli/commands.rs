@@ -142,7 +142,7 @@ fn what_is_wrong_without_asking_the_daemon_is_a_mistake_of_the_command_line() {
             &["drain", "web", "--reason", &long],
             &format!(
                 "'{long}' for '--reason <TEXT>': it has 257 characters, and 256 are allowed; \
-                 say it shorter, or give the number of a ticket"
+                 shorten it, or give the number of a ticket"
             ),
         ),
         (

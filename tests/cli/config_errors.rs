@@ -108,7 +108,7 @@ fn a_kind_that_is_not_known_is_answered_with_every_kind() {
     let [unknown] = &found.iter().collect::<Vec<_>>()[..] else { panic!("{found}") };
     assert_eq!(unknown.message, "unknown key `snmp`");
     let kinds: Vec<String> = table::names_of_kinds().map(|kind| format!("`{kind}`")).collect();
-    let hint = format!("what can be given under a check: {}, `host`, ", kinds.join(", "));
+    let hint = format!("possible keys under a check: {}, `host`, ", kinds.join(", "));
     assert!(unknown.hint.as_ref().is_some_and(|found| found.starts_with(&hint)), "{unknown:?}");
 }
 

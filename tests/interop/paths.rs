@@ -98,7 +98,10 @@ fn others(lab: &Lab, kind: RouterKind) -> Result<()> {
     wait_heard(lab, &a, SHARED6, is_b)?;
     // Of our own AS: it may be ourselves.
     let said = wait_heard(lab, &a, SAME_AS, |heard| matches!(heard, [one] if one.whose == Whose::Unclear))?;
-    ensure!(said.starts_with("this node come back, or another of AS 65001, heard from tor ("), "{said:?}");
+    ensure!(
+        said.starts_with("our own route reflected, or another node in AS 65001, heard from tor ("),
+        "{said:?}"
+    );
     // The router prefers that of `b`: what comes back to it from there, if anything, is its own.
     let said = wait_heard(lab, &b, SHARED, nobody)?;
     println!("{kind} tells the node that it prefers: {said:?}");
@@ -122,8 +125,8 @@ fn others(lab: &Lab, kind: RouterKind) -> Result<()> {
     // Gone when it withdraws, and with its session.
     b.cli(&["drain", "web"])?;
     let said = wait_heard(lab, &a, SHARED, nobody)?;
-    let come_back = "this node come back, or another of AS 65001, heard from tor";
-    ensure!(said == "nobody, as far as our peers tell" || said.starts_with(come_back), "{said:?}");
+    let come_back = "our own route reflected, or another node in AS 65001, heard from tor";
+    ensure!(said == "none seen by our peers" || said.starts_with(come_back), "{said:?}");
     wait_heard(lab, &a, SHARED6, nobody)?;
     wait_heard(lab, &a, LATER, is_b)?;
     b.cli(&["undrain", "web"])?;

@@ -21,27 +21,27 @@ const TRANSPORTS: [(&str, DnsTransport); 2] = [("udp", DnsTransport::Udp), ("tcp
 
 section! {
     KEYS("dns", "under `dns`") {
-        /// whom to ask; may be left out where the check has a `host`
+        /// the server; optional if the check has a `host`
         server: RESOLVER =>
             required() said_elsewhere() written("host name or IP address, with `:port` or without") default("port 53")
             called(&["nameserver", "resolver"]);
-        /// what to ask for
+        /// the name in the question
         name: DOMAIN => required() called(&["qname", "query", "domain"]);
-        /// by its name or as `TYPE65`
+        /// the type in the question, by its name or as `TYPE65`
         type: TEXT => written("type of record") default("A") called(&["qtype", "record_type", "record"]);
-        /// with `udp`, an answer that is cut (TC) is asked for again over TCP, which must work then
+        /// with `udp`, a truncated answer (TC) is requested again over TCP, which must then work
         transport: word(&words(&TRANSPORTS)) => written("`udp` or `tcp`") default("udp");
-        /// what passes
+        /// the response codes that pass
         rcode: either(&[TEXT, list(&TEXT)]) =>
             written("response code, or a list") default("NOERROR") called(&["status"]);
-        /// the values that must be among the answers, in any order, as in a zone file; with `[]` there must be none
+        /// values that must be among the answers, in any order, as in a zone file; with `[]` there must be none
         answers: list(&TEXT) => written("list of texts") default("any") called(&["expected", "values"]);
         /// whether the server must have verified the answer with DNSSEC (the AD bit)
         authenticated: SWITCH => default("false") called(&["ad", "dnssec"]);
-        /// whether the server is to ask others (the RD bit); a server of zones ignores it
+        /// whether to ask for recursion (the RD bit); an authoritative server ignores it
         recursion: SWITCH => default("true") called(&["rd", "recurse"]);
-        /// whether to ask with EDNS; a server that answers it with FORMERR, NOTIMP or BADVERS is asked again without, one
-        /// that is silent needs `false`
+        /// whether to ask with EDNS; after FORMERR, NOTIMP or BADVERS the check asks again without EDNS; a server that
+        /// does not answer EDNS needs `false`
         edns: SWITCH => default("true");
     }
 }

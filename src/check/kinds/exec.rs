@@ -23,17 +23,17 @@ use crate::config::keys::{PATH, SOME_TEXT, TEXT, either, list, map, section, som
 
 section! {
     KEYS("exec", "under `exec`").exactly_one_of(&[&["command", "shell"]]) {
-        /// the program, by its whole path, and its arguments
+        /// the program, with its absolute path, and its arguments
         command: some(&TEXT) => written("list") called(&["cmd", "program", "script"]);
-        /// a line for `/bin/sh` instead
+        /// a command line for `/bin/sh` instead
         shell: SOME_TEXT;
-        /// who runs it; of its groups it has the primary one only
+        /// the user of the program, only with its primary group
         user: TEXT => written("user name") default("that of the daemon");
-        /// which group runs it
+        /// the group of the program
         group: TEXT => written("group name") default("that of the user");
-        /// where it runs
+        /// the working directory
         directory: PATH => default("that of the daemon") called(&["cwd", "working_directory", "chdir"]);
-        /// what it finds in its environment; names that begin with `VIPCAST_` are taken, and values are not shown anywhere
+        /// its environment; names that begin with `VIPCAST_` are reserved, and values are never shown
         environment: map(&TEXT) => written("map") called(&["env"]);
     }
 }

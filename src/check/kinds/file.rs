@@ -16,19 +16,19 @@ use crate::config::keys::{PATH, PATTERN, SECONDS, SOME_TEXT, SWITCH, either, sec
 
 section! {
     KEYS("file", "under `file`") {
-        /// which file
+        /// the file
         path: PATH => required();
-        /// whether it is to be there; with `false`, nothing may have this name, not even a dangling link
+        /// whether it must exist; with `false`, nothing may have this name, not even a dangling link
         present: SWITCH => default("true");
-        /// how long ago it may have been changed
+        /// the longest time since its last change
         max_age: SECONDS => written("1s or more");
-        /// what it must hold within its first 64 KiB
+        /// a text that its first 64 KiB must contain
         contains: either(&[SOME_TEXT, section(&PATTERN)]) => written("text, or `{regex: \"…\"}`");
     }
 }
 
 pub(super) static KIND: Kind = kind! {
-    /// a file is there, or is not, or was changed not long ago
+    /// a file exists, is absent, or has changed recently
     file: either(&[PATH, section(&KEYS)]), [&KEYS], read::read
 }
 .local();

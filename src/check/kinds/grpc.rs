@@ -15,14 +15,14 @@ use crate::config::keys::{SERVER, SWITCH, TEXT, either, number, section};
 
 section! {
     KEYS("grpc", "under `grpc`") {
-        /// whom to connect to, as for [`tcp`](#tcp)
+        /// the server, as for [`tcp`](#tcp)
         address: SERVER =>
             required() written("`host:port`") called(&["host", "ip", "neighbor", "remote_address"]);
-        /// the service that is asked about: `package.Service`
+        /// the service in the question: `package.Service`
         service: TEXT => default("the server as a whole");
-        /// whom we ask for (`:authority`)
+        /// the `:authority` header
         authority: TEXT => written("host name, with or without a port") default("the address");
-        /// TLS, with the keys of [`tls`](#tls) but for the first three
+        /// TLS, with the keys of [`tls`](#tls) except the first three
         tls: either(&[SWITCH, section(&tls::OPTIONS)]) => written("true, false or a map") default("false");
         /// begin the connection with the PROXY protocol, as a load balancer does
         proxy_protocol: number(1, 2) =>

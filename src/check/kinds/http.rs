@@ -35,30 +35,30 @@ const METHODS: [(&str, Method); 5] = [
 
 section! {
     KEYS("http", "under `http`") {
-        /// `http://` or `https://`, with no user name and no fragment
+        /// `http://` or `https://`, without user name and fragment
         url: URL => required() written("URL") called(&["uri", "endpoint"]);
-        /// the Host header, and whom a certificate must be for
+        /// the Host header, and the name in the certificate
         host: HOST => written("host name or address") default("that of the URL");
-        /// what passes
+        /// the status codes that pass
         status: either(&[STATUS, some(&STATUS)]) =>
             written("100 to 599, a range `200-299`, or a list") default("200");
-        /// for https: the keys of [`tls`](#tls) but for the first three
+        /// for https: the keys of [`tls`](#tls) except the first three
         tls: section(&tls::OPTIONS) => written("map");
-        /// how it is asked
+        /// the request method
         method: word(&words(&METHODS)) =>
             written("GET, HEAD, POST, OPTIONS, PUT") default("GET");
-        /// headers to send, or to send instead of `user-agent` and `accept`; their values are never shown
+        /// headers to add, or to replace `user-agent` and `accept`; their values are never shown
         headers: map(&TEXT) => written("map");
-        /// sent with POST and PUT
+        /// the body of POST and PUT
         request_body: TEXT;
-        /// must be in the first 64 KiB of the body, which is not read otherwise
+        /// a text in the first 64 KiB of the body; without this key the body is not read
         body: either(&[SOME_TEXT, section(&PATTERN)]) => written("text");
-        /// how many to follow, of GET and HEAD; with 0 a redirect is the answer; what a result quotes of a URL has `***`
-        /// for the user and the values of the query
+        /// the most redirects to follow, of GET and HEAD; with 0 a redirect is the answer; in a quoted URL `***`
+        /// replaces the user and the values of the query
         redirects: number(0, 10) => default("0");
-        /// 2 is agreed on in the TLS handshake; over http the server must expect it (prior knowledge)
+        /// 2 is negotiated in the TLS handshake; over http the server must expect it (prior knowledge)
         version: word(&words(&VERSIONS)) => written("1.1 or 2") default("1.1");
-        /// the socket on this host that is asked instead of the url's host; `@` is for an abstract one
+        /// a socket on this host to use instead of the url's host; `@` for an abstract one
         unix: SOCKET_PATH => written("absolute path, or `@name`") called(&["unix_socket", "socket_path"]);
         /// begin the connection with the PROXY protocol, as a load balancer does, with the real addresses of both ends
         proxy_protocol: number(1, 2) =>

@@ -15,15 +15,16 @@ use crate::config::keys::{DURATION, HOST, PERCENT, either, number, section};
 
 section! {
     KEYS("icmp", "under `icmp`") {
-        /// whom to ask; may be left out where the check has a `host`
+        /// the host to ping; optional if the check has a `host`
         host: HOST => required() said_elsewhere();
         /// requests of each probe
         count: number(1, 100) => default("3") called(&["packets"]);
-        /// how many of them may be lost: one of three, because single packets get lost and hosts limit ICMP
+        /// the share of requests that may be lost; by default one of three, because single packets get lost and hosts
+        /// limit ICMP
         loss: PERCENT => written("0% to 99%") default("34%") called(&["packet_loss", "max_loss"]);
-        /// bytes of data in each, as for `ping`
+        /// bytes of data in each request, as for `ping`
         size: number(8, 9000) => default("56");
-        /// between two of them; all must be sent within the `timeout`
+        /// the time between two requests; all must be sent within the `timeout`
         spacing: DURATION => written("1ms or more") default("20ms");
     }
 }

@@ -15,7 +15,8 @@ use crate::config::keys::{INTERFACE, either, section};
 
 section! {
     KEYS("interface", "under `interface`") {
-        /// it must be switched on, with a carrier, and its state `up` or `unknown`, which is what drivers without one say
+        /// the interface: it must be administratively up, have a carrier, and be in the state `up`, or `unknown` from
+        /// drivers without a state
         name: INTERFACE => required() called(&["qname", "query", "domain"]);
     }
 }

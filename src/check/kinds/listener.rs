@@ -19,18 +19,18 @@ const PROTOCOL: &str = "the protocol is a key, and the port its value: `tcp: 808
 
 section! {
     KEYS("listener", "under `listener`").exactly_one_of(&[&["tcp", "udp"]]).instead(&[("port", PROTOCOL), ("protocol", PROTOCOL)]) {
-        /// a TCP port that somebody must listen on; or
+        /// a TCP port with a listener; or
         tcp: number(1, 65535) => required();
-        /// a UDP port that somebody must have open, connected to nobody
+        /// a UDP port with an open, unconnected socket
         udp: number(1, 65535) => required();
-        /// the address that it must be; a wildcard socket is one of every address of its family, and `::` of IPv4, too,
-        /// unless it is for IPv6 alone
+        /// the address of the socket; a wildcard socket covers every address of its family, and `::` also IPv4 unless
+        /// it is IPv6-only
         address: IP => written("IP address") default("any") called(&["host", "ip", "neighbor", "remote_address"]);
     }
 }
 
 pub(super) static KIND: Kind = kind! {
-    /// a port of this host is listened on
+    /// a program listens on a port of this host
     listener: section(&KEYS), [&KEYS], read::read
 }
 .local()

@@ -21,9 +21,9 @@ section! {
         pid_file: PATH => required();
         /// the id itself
         pid: number(1, 4194304) => required();
-        /// what its command (as `ps -o comm` shows it) or its program must be called: so another process that was given the
-        /// id of a dead one does not pass. The unit of the package may not see the program of a process that has more
-        /// capabilities than vipcast; there the command counts, or `systemctl edit vipcast` adds CAP_SYS_PTRACE
+        /// the name of its command (as in `ps -o comm`) or program, so that another process with a reused id does not
+        /// pass. Under the packaged unit vipcast may not see the program of a process with more capabilities than its
+        /// own; then the command counts, or `systemctl edit vipcast` adds CAP_SYS_PTRACE
         name: NAME => written("file name") default("anything") called(&["qname", "query", "domain"]);
     }
 }

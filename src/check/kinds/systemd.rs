@@ -17,9 +17,9 @@ use crate::config::keys::{PATH, UNIT, either, section};
 
 section! {
     KEYS("systemd", "under `systemd`") {
-        /// its ActiveState must be `active` or `reloading`
+        /// the unit; its ActiveState must be `active` or `reloading`
         unit: UNIT => required() written("unit name, with its suffix");
-        /// the socket of systemd itself or of the bus that it is on
+        /// the socket of systemd itself or of its bus
         bus: PATH =>
             default("`/run/systemd/private` for root where it is there, else `/run/dbus/system_bus_socket`");
     }

@@ -16,14 +16,14 @@ use crate::config::read::target::PORT;
 
 section! {
     KEYS("tcp", "under `tcp`").only_one_of(&[&["send", "send_hex"]]).instead(&[("port", PORT)]) {
-        /// whom to connect to, with IPv6 addresses in brackets; the port alone where the check has a `host`
+        /// the server, with an IPv6 address in brackets; only the port if the check has a `host`
         address: SERVER =>
             required() written("`host:port`") called(&["host", "ip", "neighbor", "remote_address"]);
-        /// sent as soon as the connection is there; double quotes have escapes: `"PING\r\n"`
+        /// a text to send at once; double quotes have escapes: `"PING\r\n"`
         send: SOME_TEXT => default("nothing") called(&["request", "payload"]);
-        /// the same for bytes that are no text, instead of `send`
+        /// bytes to send, in hexadecimal, instead of `send`
         send_hex: HEX => written("hexadecimal digits");
-        /// must be in the first 64 KiB of the answer, of which no more is read than is needed
+        /// a text in the first 64 KiB of the answer; vipcast reads no more than it needs
         expect: either(&[SOME_TEXT, section(&PATTERN)]) =>
             written("text") default("nothing") called(&["receive", "response", "reply", "answer"]);
         /// begin the connection with the PROXY protocol, as a load balancer does

@@ -16,9 +16,9 @@ use crate::config::keys::{
 
 section! {
     KEYS("tls_check", "under `tls`").only_one_of(&[&["insecure", "expiry"], &["insecure", "ca_file"]]).with(&[("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")]) {
-        /// whom to connect to, as for [`tcp`](#tcp)
+        /// the server, as for [`tcp`](#tcp)
         address: HOST_AND_PORT => required() own() written("`host:port`") called(&["host", "ip", "neighbor", "remote_address"]);
-        /// protocols to offer, of which the server must choose one: `[h2, http/1.1]`
+        /// protocols to offer; the server must choose one: `[h2, http/1.1]`
         alpn: list(&TEXT) => own() written("list");
         /// begin the connection with the PROXY protocol, before TLS
         proxy_protocol: number(1, 2) =>
@@ -28,7 +28,7 @@ section! {
         /// accept any certificate; not with `ca_file` or `expiry`
         insecure: SWITCH =>
             default("false") called(&["insecure_skip_verify", "skip_verify", "tls_skip_verify", "no_verify"]);
-        /// whom the certificate must be for, and the name that is asked for (SNI)
+        /// the name in the certificate and in the handshake (SNI)
         server_name: TEXT =>
             written("host name or address") default("the host") called(&["sni", "servername"]);
         /// PEM file with our certificate and its chain, for servers that ask for one

@@ -16,14 +16,14 @@ use crate::config::read::target::PORT;
 
 section! {
     KEYS("udp", "under `udp`").exactly_one_of(&[&["send", "send_hex"]]).instead(&[("port", PORT)]) {
-        /// whom to ask, with IPv6 addresses in brackets; the port alone where the check has a `host`
+        /// the server, with an IPv6 address in brackets; only the port if the check has a `host`
         address: HOST_AND_PORT =>
             required() written("`host:port`") called(&["host", "ip", "neighbor", "remote_address"]);
-        /// what to send: one datagram, with the escapes of YAML: `"PING\r\n"`
+        /// the datagram to send, with the escapes of YAML: `"PING\r\n"`
         send: SOME_TEXT => required() called(&["request", "payload"]);
-        /// the same for bytes that are no text, instead of `send`
+        /// bytes to send, in hexadecimal, instead of `send`
         send_hex: HEX => written("hexadecimal digits");
-        /// what must be in the answer, of which the first 4 KiB are looked at
+        /// a text in the first 4 KiB of the answer
         expect: either(&[SOME_TEXT, section(&PATTERN)]) =>
             written("text, or `{regex: \"…\"}`") default("any answer")
             called(&["receive", "response", "reply", "answer"]);

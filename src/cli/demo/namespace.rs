@@ -1,4 +1,4 @@
-//! A user and network namespace of our own: in it we may do everything, outside of it nothing changes.
+//! A new user and network namespace: in it the demo may do everything, outside of it nothing changes.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

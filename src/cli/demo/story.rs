@@ -1,4 +1,4 @@
-//! The story: what happens, in order, each step waited for and measured. One that does not happen ends it.
+//! The story: the steps in order, each awaited and measured. A step that does not happen ends the story.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::control::routes;
 
 /// The VIP (RFC 5737).
 const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
-/// No step may take longer.
+/// The time-out of a step.
 const PATIENCE: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(250);
 const FAST_INTERVAL: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! The router: our own speaker, which only listens, and remembers what it hears.
+//! The router: our own speaker, which only listens, and keeps the received routes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub(super) const TOR_AS: u32 = 65000;
 /// ASN of the edge node.
 pub(super) const EDGE_AS: u32 = 65001;
 
-/// A route as the router has it.
+/// A route of the router.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     pub(super) next_hop: String,
@@ -34,7 +34,7 @@ pub(super) struct Tor {
     routes: BTreeMap<IpNet, Route>,
     established: bool,
     goodbye: Option<String>,
-    // They close their sockets when they are dropped.
+    // Dropping them closes their sockets.
     _peer: PeerHandle,
     _speaker: Speaker,
 }
@@ -74,12 +74,12 @@ impl Tor {
         self.wait("the withdrawal", patience, |tor| (!tor.routes.contains_key(&vip)).then_some(())).await
     }
 
-    /// Waits until the edge node has closed the session, and returns how it said so.
+    /// Waits until the edge node has closed the session, and returns its reason.
     pub(super) async fn wait_goodbye(&mut self, patience: Duration) -> Result<String> {
         self.wait("the end of the session", patience, |tor| tor.goodbye.take()).await
     }
 
-    /// Folds events until `found` finds what it looks for.
+    /// Folds events until `found` returns a value.
     async fn wait<T>(
         &mut self,
         what: &str,

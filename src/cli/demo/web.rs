@@ -1,4 +1,4 @@
-//! The service: a web server on the VIP, which can be killed, and a client that asks it something.
+//! The service: a web server on the VIP, which can be killed, and its client.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ impl Drop for Web {
     }
 }
 
-/// What the server says.
+/// The server's answer.
 pub(super) async fn ask(address: SocketAddr) -> Result<String> {
     let stream = TcpStream::connect(address).await.context("the VIP does not answer")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -54,7 +54,7 @@ fn some(
 /// `{over: 200ms, of: p95, window: 60s, for: 1, then: degraded}`.
 fn latency(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> Option<Limit> {
     let mut table = Table::open(node, &keys::LATENCY, "`latency`", key, report)?;
-    let over = table.required("over", "how much is too much: `over: 200ms`", report, |node, key, report| {
+    let over = table.required("over", "the limit: `over: 200ms`", report, |node, key, report| {
         value::duration(node, key, Duration::from_millis(1), report)
     });
     let of = table.field("of", report, of);
@@ -120,7 +120,7 @@ fn of(node: &Node, key: Span, report: &mut Report) -> Option<Of> {
 /// `{over: 5%, window: 60s, for: 1, then: degraded}`.
 fn errors(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> Option<Limit> {
     let mut table = Table::open(node, &keys::ERRORS, "`errors`", key, report)?;
-    let over = table.required("over", "how much is too much: `over: 5%`", report, share);
+    let over = table.required("over", "the limit: `over: 5%`", report, share);
     let window = table.field("window", report, |node, key, report| window(node, key, pace, report));
     let results = table.number("for", RESULTS, report);
     let then = consequence(&mut table, report);

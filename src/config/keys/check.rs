@@ -10,31 +10,31 @@ const KIND: &str = "the kind of a check is a key: `http: {…}`, `tcp: {…}` or
 
 section! {
     CHECK("check", "under a check").has_kinds().instead(&[("type", KIND), ("kind", KIND)]).off("remove the check, and its name from the services, to switch it off") {
-        /// whom to ask, whatever name is asked for
-        host: HOST => written("host name, IP address, or `vip`") default("what the kind says");
-        /// where the question comes from; an address of this host
+        /// the host to probe, independent of the name in the request
+        host: HOST => written("host name, IP address, or `vip`") default("the address of the kind");
+        /// the source address of the probe; an address of this host
         source_address: either(&[IP, VIP]) =>
-            written("IP address, or `vip`") default("what the route says")
+            written("IP address, or `vip`") default("from the route")
             called(&["local_address", "update_source", "source"]);
-        /// where the question leaves
-        source_interface: INTERFACE => written("interface name") default("what the route says");
-        /// between two probes while nothing changes
+        /// the outgoing interface of the probe
+        source_interface: INTERFACE => written("interface name") default("from the route");
+        /// the time between two probes while nothing changes
         interval: DURATION =>
             written("10ms or more") default("1s")
             called(&["min_rx", "min_tx", "receive_interval", "transmit_interval", "period", "every"]);
-        /// between two probes as soon as a result disagrees with the state, until it is settled
+        /// the time between two probes after a result that disagrees with the state, until the state is settled
         fast_interval: DURATION => written("10ms to `interval`") default("100ms");
-        /// a probe that takes longer has failed
+        /// a longer probe fails
         timeout: DURATION => written("10ms to `interval`") default("500ms");
-        /// passes in a row until it is up
+        /// passes in a row until the check is up
         rise: number(1, 1000) =>
             default("2, or 1") called(&["rise_count", "success_threshold", "healthy_threshold"]);
-        /// failures in a row until it is down
+        /// failures in a row until the check is down
         fall: number(1, 1000) =>
             default("2, or 1") called(&["fall_count", "failure_threshold", "unhealthy_threshold", "retries"]);
-        /// a limit to how long probes may take: [below](#slow-and-failing-now-and-then)
+        /// a limit to the duration of probes: [below](#slow-and-failing-now-and-then)
         latency: either(&[section(&LATENCY), some(&section(&LATENCY))]) => written("duration, or a map");
-        /// a limit to how many may fail: [below](#slow-and-failing-now-and-then)
+        /// a limit to the share of failed probes: [below](#slow-and-failing-now-and-then)
         errors: section(&ERRORS) => written("percentage, or a map");
         /// damping of a check that flaps: [below](#flapping)
         hold_down: either(&[SWITCH, DURATION, section(&HOLD_DOWN)]) =>
@@ -44,25 +44,25 @@ section! {
 
 section! {
     LATENCY("latency", "under `latency`").with(&[("window", "of")]) {
-        /// more is too much
+        /// the limit
         over: DURATION => required() written("duration, shorter than `timeout`");
-        /// what is compared: each probe, a moving average (of which a result's weight falls to 1/e within `window`), or the
-        /// percentile of the window
+        /// the compared value: each probe, a moving average (the weight of a result falls to 1/e within `window`), or
+        /// the percentile of the window
         of: TEXT => written("`each`, `average`, or a percentile, `p1` to `p99`") default("`each`");
-        /// with `of: average` or a percentile
+        /// the window of `of: average` or a percentile
         window: DURATION => written("15 intervals to 1d") default("60s, or 15 intervals");
-        /// how many results in a row are over it, or within it again, before that counts
+        /// the number of results in a row that trip or reset the limit
         for: number(1, 1000) => default("5 for `each`, else 1");
-        /// what follows
+        /// the consequence
         then: word(&words(&CONSEQUENCES)) => default("`degraded`");
     }
 }
 
 section! {
     ERRORS("errors", "under `errors`") {
-        /// more is too much
+        /// the limit
         over: PERCENT => required() written("0% to 99%, in tenths");
-        /// at most the last 1000 results
+        /// the window; at most the last 1000 results
         window: DURATION => written("15 intervals to 1d") default("60s, or 15 intervals");
         /// as above
         for: number(1, 1000) => default("1");
@@ -73,16 +73,16 @@ section! {
 
 section! {
     HOLD_DOWN("hold_down", "under `hold_down`") {
-        /// how long it stays down the first time; this doubles each time that it goes down again
+        /// the first hold; it doubles each time that the check goes down again
         first: DURATION => written("100ms or more") default("10s");
-        /// up to this; and for each such time that it is up, one doubling is forgotten
+        /// the longest hold; while the check is up, each such time undoes one doubling
         most: DURATION => written("`first` or more") default("5m");
     }
 }
 
 section! {
     PATTERN("pattern", "in an expression") {
-        /// must match, instead of a text
+        /// an expression that must match, instead of a text
         regex: SOME_TEXT => required() written("[expression](#expressions)") called(&["pattern", "regexp", "re"]);
     }
 }

@@ -8,33 +8,32 @@ use crate::config::services::{BIND, ON_DEGRADED, ON_DOWN, ROLES};
 
 section! {
     SERVICE("service", "under a service").off("remove the service to switch it off, or take it out of traffic with `vipcast drain`") {
-        /// a single address is bound and announced, a wider prefix is bound only with `bind: route`; each belongs to one
-        /// service
+        /// the service's addresses and prefixes: an address is bound and announced, a wider prefix is bound only with
+        /// `bind: route`; each belongs to one service
         vips: some(&PREFIX) =>
             required() written("list of addresses or prefixes")
             called(&["addresses", "prefix", "prefixes", "ip_prefix", "routes", "networks"]);
-        /// when the service is healthy; `[]`: always
+        /// the condition for a healthy service; `[]`: always healthy
         checks: either(&[list(&CONDITION_PART), section(&CONDITION)]) =>
             required() written("list, or a condition")
             called(&["check", "healthcheck", "health_check", "health_checks", "healthchecks"]);
         /// the attributes of the routes
         announce: section(&ANNOUNCE) => written("map");
-        /// the attributes when it is demoted, for whatever reason
+        /// the attributes of the routes of a demoted service
         demoted: section(&DEMOTED) => written("map");
-        /// what happens when it is not healthy
+        /// the reaction to an unhealthy service
         on_down: word(&words(&ON_DOWN)) => default("`withdraw`");
-        /// what happens when it is healthy only with a check that is [degraded](checks.md#slow-and-failing-now-and-then)
+        /// the reaction if the service is healthy only with a [degraded](checks.md#slow-and-failing-now-and-then) check
         on_degraded: word(&words(&ON_DEGRADED)) => default("`demote`");
-        /// how long it stays demoted when it is healthy again after it was down
+        /// the time for which the service stays demoted after it was down
         warm_up: DURATION => default("none");
-        /// a standby is always announced demoted
+        /// active or standby; a standby is always demoted
         role: word(&words(&ROLES)) => default("`active`") called(&["local_role", "bgp_role"]);
-        /// whether it takes its traffic back when it is healthy again after it was down: at once, when `vipcast promote`
-        /// says so, or after a time
+        /// when the service takes its traffic back after it was down: at once, after `vipcast promote`, or after a time
         preempt: either(&[SWITCH, DURATION]) => written("true, false, or a duration") default("true");
-        /// as what and when the VIPs are on the host: [below](#bind)
+        /// the kind and the time of the VIPs' binding: [below](#bind)
         bind: word(&words(&BIND)) => default("`always`");
-        /// where they are bound; not with `bind: route`
+        /// the interface of the VIPs; not with `bind: route`
         interface: INTERFACE =>
             written("interface name, or an alternative one") default("that of the top level");
     }
@@ -46,9 +45,9 @@ section! {
         all: list(&CONDITION_PART);
         /// at least one of a list
         any: some(&CONDITION_PART);
-        /// with `of`: a number of a list
+        /// with `of`: this number of checks of a list
         at_least: number(1, 4294967295);
-        /// the list of which that many must pass
+        /// the list for `at_least`
         of: some(&CONDITION_PART);
     }
 }
@@ -59,7 +58,7 @@ section! {
         med: number(0, 4294967295) => default("not sent") called(&["metric"]);
         /// LOCAL_PREF, in iBGP sessions only
         local_pref: number(0, 4294967295) => default("100");
-        /// how many more times our AS number is put in front of the path
+        /// the number of extra times that our AS number is prepended to the path
         as_path_prepend: number(0, 16) => default("0") called(&["prepend"]);
         /// `65001:100`, or names such as `no-export`
         communities: list(&COMMUNITY) => written("list") default("none");
@@ -69,9 +68,9 @@ section! {
         large_communities: list(&LARGE_COMMUNITY) => written("list") default("none");
         /// link bandwidth community: routers that weigh paths by it give this node its share
         link_bandwidth: BANDWIDTH => written("bits per second, `100M` to `10T`") default("not sent");
-        /// next hop of these routes
+        /// the next hop of these routes
         next_hop: either(&[GATEWAY, section(&NEXT_HOP)]) =>
-            written("IP address, or `ipv4` and `ipv6`") default("what the session says");
+            written("IP address, or `ipv4` and `ipv6`") default("that of the session");
     }
 }
 

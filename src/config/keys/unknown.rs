@@ -39,7 +39,7 @@ impl Section {
             return format!("it belongs {}, not {}", section.place, self.place);
         }
         let keys = self.names().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-        format!("what can be given {}: {keys}", self.place)
+        format!("possible keys {}: {keys}", self.place)
     }
 
     /// What to do instead of switching a part of the configuration off.
@@ -94,7 +94,7 @@ mod tests {
                 "enabled",
                 "remove the service to switch it off, or take it out of traffic with `vipcast drain`",
             ),
-            (&LOG, "colour", "what can be given under `log`: `level`, `format`"),
+            (&LOG, "colour", "possible keys under `log`: `level`, `format`"),
         ];
         for (section, key, hint) in table {
             assert_eq!(section.hint(key), hint, "{key} {}", section.place);

@@ -91,7 +91,7 @@ pub(super) fn mode(table: &mut Table<'_>, report: &mut Report) -> Field<ConnectM
         (Field::Broken, _) | (_, Field::Broken) => Field::Broken,
         (Field::Set(Placed { value: true, span: first }), Field::Set(Placed { value: true, span })) => {
             report
-                .error(span, "a peer cannot be both passive and active: nobody would connect")
+                .error(span, "a peer cannot be both passive and active: neither side would connect")
                 .also(first, "here it only accepts")
                 .hint("leave both out: then we dial and accept");
             Field::Broken

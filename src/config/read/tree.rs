@@ -314,7 +314,7 @@ impl Builder<'_> {
                 Value::Null => self.text[key_span.start..key_span.end].to_owned(),
                 Value::List(_) | Value::Map(_) => {
                     self.report.error(key_span, "a key must be text").hint(
-                        "a text that begins with `{` or `[` needs quotes; `{{ … }}` is a template that nobody filled in",
+                        "a text that begins with `{` or `[` needs quotes; `{{ … }}` is a template that was not filled in",
                     );
                     continue;
                 }

@@ -142,7 +142,7 @@ pub(crate) fn asn(node: &Node, key: Span, report: &mut Report) -> Option<Asn> {
                         format!("`{}` is AS {value} in the notation high.low (RFC 5396)", short(number)),
                     )
                     .hint(format!(
-                        "write `{}` or `{value}`, whichever is meant",
+                        "write the intended one, `{}` or `{value}`",
                         number.trim_end_matches(".0")
                     ));
             }

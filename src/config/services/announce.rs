@@ -55,7 +55,7 @@ pub(super) fn differs(
 ) {
     if healthy.is_some() && healthy == demoted {
         report
-            .error(span, "demoted, the service would be announced as when it is healthy")
+            .error(span, "the demoted service would be announced like a healthy one")
             .hint(format!("its path cannot be longer than {MOST_PREPENDS} prepends: lower the `as_path_prepend` of `announce`"));
     }
 }
@@ -80,7 +80,7 @@ fn worse(attributes: Attributes, healthy: &Announce, span: Span, report: &mut Re
     }
     if demoted == *healthy {
         report
-            .error(prepend.unwrap_or(span), "demoted, the service would be announced as when it is healthy")
+            .error(prepend.unwrap_or(span), "the demoted service would be announced like a healthy one")
             .hint("make the `as_path_prepend` of `demoted` larger than that of `announce`");
         return None;
     }

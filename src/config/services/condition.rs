@@ -35,7 +35,7 @@ impl<'t> ReadChecks<'t> {
             if !used {
                 report
                     .warning(span, format!("no service names the check `{}`", short(name)))
-                    .hint("it decides nothing; name it under a service, or remove it");
+                    .hint("it has no effect; name it under a service, or remove it");
             }
         }
     }

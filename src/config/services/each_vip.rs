@@ -51,7 +51,7 @@ pub(crate) fn expand(
                         let taken = short(taken.key().as_str());
                         report
                             .error(entry.key_span, format!("the name `{taken}` is taken"))
-                            .hint("it is what the check of this VIP is called: rename the other one");
+                            .hint("the check of this VIP has this name: rename the other one");
                     }
                 }
             }

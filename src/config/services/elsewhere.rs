@@ -45,7 +45,7 @@ pub(crate) fn look_at_targets(
                     false => report.warning(entry.key_span, message),
                 };
                 diagnostic
-                    .label("until then another node answers, or nobody")
+                    .label("until then another node answers, or none")
                     .hint("leave `bind: announced` out, or ask the service at an address of its own");
             }
         }

@@ -20,7 +20,7 @@ const PORT: u16 = 53;
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<DnsCheck> {
     let mut table = Table::open(node, &KEYS, "`dns`", key, report)?;
     let server = server(&mut table, around, report);
-    let name = table.required("name", "what to ask for: `name: www.example.com`", report, name);
+    let name = table.required("name", "the name to ask for: `name: www.example.com`", report, name);
     let record_type = table.field("type", report, record_type).or(Rtype::A);
     let transport =
         table.field("transport", report, |node, key, report| value::choice(node, key, &TRANSPORTS, report));
@@ -66,7 +66,7 @@ fn server(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option
         (Field::Absent, None) => {
             report
                 .error(table.span, "`server` is missing")
-                .hint("whom to ask: `server: 127.0.0.1`, or `host` of the check");
+                .hint("the server to ask: `server: 127.0.0.1`, or `host` of the check");
             None
         }
         (Field::Broken, _) => None,

@@ -24,7 +24,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let mut table = Table::open(node, &KEYS, "`grpc`", key, report)?;
     let place = table.required(
         "address",
-        "whom to connect to: `address: \"127.0.0.1:50051\"`",
+        "the server to connect to: `address: \"127.0.0.1:50051\"`",
         report,
         |node, key, report| address(node, key, around, report),
     );

@@ -26,7 +26,8 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         return None;
     }
     let mut table = Table::open(node, &KEYS, "`http`", key, report)?;
-    let url = table.required("url", "whom to ask: `url: \"http://127.0.0.1:8080/healthz\"`", report, url);
+    let url =
+        table.required("url", "the server to ask: `url: \"http://127.0.0.1:8080/healthz\"`", report, url);
     let host = table.field("host", report, host).optional();
     let status = table.field("status", report, status).or_else(|| vec![STATUS_CODES]);
     let tls = table.field("tls", report, tls::options);
@@ -120,7 +121,7 @@ fn parse_url(written: &str) -> Result<Url, BadUrl> {
         written.parse().map_err(|error| refused(format!("`{shown}` is not a URL: {error}"), EXAMPLE))?;
     let authority = uri.authority().ok_or_else(|| refused(format!("`{shown}` is not a URL"), EXAMPLE))?;
     if authority.as_str().contains('@') {
-        let hint = "remove what is before the `@`: it would show in logs and on the network";
+        let hint = "remove the part before the `@`: it would show in logs and on the network";
         return Err(refused("the url has a user name or password in it", hint));
     }
     let host = authority.host();

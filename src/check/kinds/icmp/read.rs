@@ -25,7 +25,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         (Field::Absent, None) => {
             report
                 .error(key, "`host` is missing")
-                .hint("whom to ask: `host: 192.0.2.1`, or `host` of the check");
+                .hint("the host to ask: `host: 192.0.2.1`, or `host` of the check");
             None
         }
         (Field::Broken, _) => None,

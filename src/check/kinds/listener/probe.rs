@@ -1,4 +1,4 @@
-//! `listener:` checks: somebody listens on a port of this host, whoever it is.
+//! `listener:` checks: a program listens on a port of this host, whoever it is.
 //!
 //! The question goes to the kernel (`hub`), which knows all sockets of the host; the service itself is not bothered. As
 //! soon as a socket on that port is gone, whatever became of its owner, the kernel says so, and the question is asked anew: with
@@ -70,21 +70,21 @@ impl Listening {
 fn judge(check: &ListenerCheck, sockets: &BTreeSet<Listening>) -> Answer {
     let Some(wanted) = check.address else {
         if sockets.is_empty() {
-            return Err(format!("nobody listens on {} {}", check.transport, check.port));
+            return Err(format!("no program listens on {} {}", check.transport, check.port));
         }
         let addresses = named(sockets, |socket| socket.address.to_string());
-        return Ok(format!("somebody listens on {} {} ({addresses})", check.transport, check.port));
+        return Ok(format!("a program listens on {} {} ({addresses})", check.transport, check.port));
     };
     let wanted_port = SocketAddr::new(wanted, check.port);
     let covering: BTreeSet<_> = sockets.iter().copied().filter(|socket| socket.covers(wanted)).collect();
     if covering.iter().any(|socket| socket.address == wanted) {
-        return Ok(format!("somebody listens on {} {wanted_port}", check.transport));
+        return Ok(format!("a program listens on {} {wanted_port}", check.transport));
     }
     if !covering.is_empty() {
         let addresses = named(&covering, |socket| socket.address.to_string());
-        return Ok(format!("somebody listens on {} {wanted_port} ({addresses})", check.transport));
+        return Ok(format!("a program listens on {} {wanted_port} ({addresses})", check.transport));
     }
-    let nobody = format!("nobody listens on {} {wanted_port}", check.transport);
+    let nobody = format!("no program listens on {} {wanted_port}", check.transport);
     if sockets.is_empty() {
         return Err(nobody);
     }

@@ -35,7 +35,7 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
             report
                 .error(pid.span, "`pid_file` and `pid` cannot be given together")
                 .also(file.span, "the file")
-                .hint("keep `pid_file`: it is true after a restart of the service, too");
+                .hint("keep `pid_file`: it stays valid after a restart of the service");
             return None;
         }
         (Field::Broken, _) | (_, Field::Broken) => return None,

@@ -23,7 +23,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     let mut table = Table::open(node, &KEYS, "`tcp`", key, report)?;
     let place = table.required(
         "address",
-        "whom to connect to: `address: \"127.0.0.1:8080\"`",
+        "the server to connect to: `address: \"127.0.0.1:8080\"`",
         report,
         |node, key, report| address(node, key, around, report),
     );

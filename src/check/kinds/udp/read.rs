@@ -15,7 +15,7 @@ const MOST: usize = 65_507;
 /// `udp: {address: "host:port", send: "…"}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<UdpCheck> {
     let mut table = Table::open(node, &KEYS, "`udp`", key, report)?;
-    let hint = "whom to ask: `address: \"127.0.0.1:5353\"`";
+    let hint = "the server to ask: `address: \"127.0.0.1:5353\"`";
     let target =
         table.required("address", hint, report, |node, key, report| target(node, key, around, report));
     let send = payload(&mut table, MOST, report);

@@ -132,7 +132,7 @@ fn one(entry: &Entry, report: &mut Report) -> Option<(HeaderName, HeaderValue)> 
     if name == header::HOST {
         report
             .error(entry.key_span, "the Host header has a key of its own")
-            .hint("write `host` beside `headers`: a certificate is checked for it, too");
+            .hint("write `host` beside `headers`: the certificate is also checked for it");
         return None;
     }
     if OURS.contains(&name) {

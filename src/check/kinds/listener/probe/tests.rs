@@ -39,8 +39,8 @@ fn any_v6(kind: Type, only_v6: bool) -> (Socket, u16) {
 #[test]
 fn an_address_is_covered_by_itself_and_by_the_wildcards_of_its_family() {
     let table = [
-        (None, listening([]), Err("nobody listens on tcp 80")),
-        (None, listening([("0.0.0.0", false)]), Ok("somebody listens on tcp 80 (0.0.0.0)")),
+        (None, listening([]), Err("no program listens on tcp 80")),
+        (None, listening([("0.0.0.0", false)]), Ok("a program listens on tcp 80 (0.0.0.0)")),
         (
             None,
             listening([
@@ -50,49 +50,49 @@ fn an_address_is_covered_by_itself_and_by_the_wildcards_of_its_family() {
                 ("::", true),
                 ("::1", false),
             ]),
-            Ok("somebody listens on tcp 80 (127.0.0.1, 192.0.2.1, 192.0.2.2 and 2 more)"),
+            Ok("a program listens on tcp 80 (127.0.0.1, 192.0.2.1, 192.0.2.2 and 2 more)"),
         ),
-        (Some("192.0.2.10"), listening([]), Err("nobody listens on tcp 192.0.2.10:80")),
+        (Some("192.0.2.10"), listening([]), Err("no program listens on tcp 192.0.2.10:80")),
         (
             Some("192.0.2.10"),
             listening([("192.0.2.10", false), ("0.0.0.0", false)]),
-            Ok("somebody listens on tcp 192.0.2.10:80"),
+            Ok("a program listens on tcp 192.0.2.10:80"),
         ),
         (
             Some("192.0.2.10"),
             listening([("0.0.0.0", false)]),
-            Ok("somebody listens on tcp 192.0.2.10:80 (0.0.0.0)"),
+            Ok("a program listens on tcp 192.0.2.10:80 (0.0.0.0)"),
         ),
-        (Some("192.0.2.10"), listening([("::", false)]), Ok("somebody listens on tcp 192.0.2.10:80 (::)")),
+        (Some("192.0.2.10"), listening([("::", false)]), Ok("a program listens on tcp 192.0.2.10:80 (::)")),
         (
             Some("192.0.2.10"),
             listening([("::ffff:192.0.2.10", false)]),
-            Ok("somebody listens on tcp 192.0.2.10:80 (::ffff:192.0.2.10)"),
+            Ok("a program listens on tcp 192.0.2.10:80 (::ffff:192.0.2.10)"),
         ),
         (
             Some("192.0.2.10"),
             listening([("::", true), ("127.0.0.1", false)]),
-            Err("nobody listens on tcp 192.0.2.10:80, only on 127.0.0.1:80, [::]:80 (IPv6 alone)"),
+            Err("no program listens on tcp 192.0.2.10:80, only on 127.0.0.1:80, [::]:80 (IPv6 alone)"),
         ),
         (
             Some("2001:db8::10"),
             listening([("::", true)]),
-            Ok("somebody listens on tcp [2001:db8::10]:80 (::)"),
+            Ok("a program listens on tcp [2001:db8::10]:80 (::)"),
         ),
         (
             Some("2001:db8::10"),
             listening([("0.0.0.0", false)]),
-            Err("nobody listens on tcp [2001:db8::10]:80, only on 0.0.0.0:80"),
+            Err("no program listens on tcp [2001:db8::10]:80, only on 0.0.0.0:80"),
         ),
         (
             Some("2001:db8::10"),
             listening([("2001:db8::10", false)]),
-            Ok("somebody listens on tcp [2001:db8::10]:80"),
+            Ok("a program listens on tcp [2001:db8::10]:80"),
         ),
         (
             Some("2001:db8::10"),
             listening([("2001:db8::11", false)]),
-            Err("nobody listens on tcp [2001:db8::10]:80, only on [2001:db8::11]:80"),
+            Err("no program listens on tcp [2001:db8::10]:80, only on [2001:db8::11]:80"),
         ),
     ];
     for (address, sockets, expected) in table {
@@ -107,28 +107,28 @@ async fn the_kernel_tells_sockets_that_listen_from_others() {
     let port = tcp.local_addr().unwrap().port();
     assert_eq!(
         pass(listener(Transport::Tcp, port, None)).await,
-        format!("somebody listens on tcp {port} (127.0.0.1)")
+        format!("a program listens on tcp {port} (127.0.0.1)")
     );
     assert_eq!(
         fail(listener(Transport::Tcp, port, Some("192.0.2.10"))).await,
-        format!("nobody listens on tcp 192.0.2.10:{port}, only on 127.0.0.1:{port}")
+        format!("no program listens on tcp 192.0.2.10:{port}, only on 127.0.0.1:{port}")
     );
-    assert_eq!(fail(listener(Transport::Udp, port, None)).await, format!("nobody listens on udp {port}"));
+    assert_eq!(fail(listener(Transport::Udp, port, None)).await, format!("no program listens on udp {port}"));
     // A connection has the port, too, and listens no more than a client does.
     let client = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
     let (_server, _) = tcp.accept().unwrap();
     drop(tcp);
-    assert_eq!(fail(listener(Transport::Tcp, port, None)).await, format!("nobody listens on tcp {port}"));
+    assert_eq!(fail(listener(Transport::Tcp, port, None)).await, format!("no program listens on tcp {port}"));
     drop(client);
 
     let udp = UdpSocket::bind(LOCAL).unwrap();
     let port = udp.local_addr().unwrap().port();
     assert_eq!(
         pass(listener(Transport::Udp, port, Some("127.0.0.1"))).await,
-        format!("somebody listens on udp 127.0.0.1:{port}")
+        format!("a program listens on udp 127.0.0.1:{port}")
     );
     udp.connect(UdpSocket::bind(LOCAL).unwrap().local_addr().unwrap()).unwrap();
-    assert_eq!(fail(listener(Transport::Udp, port, None)).await, format!("nobody listens on udp {port}"));
+    assert_eq!(fail(listener(Transport::Udp, port, None)).await, format!("no program listens on udp {port}"));
 }
 
 #[tokio::test]
@@ -137,12 +137,12 @@ async fn a_socket_of_ipv6_takes_ipv4_unless_it_says_otherwise() {
         let (_both, port) = any_v6(kind, false);
         assert_eq!(
             pass(listener(transport, port, Some("192.0.2.10"))).await,
-            format!("somebody listens on {transport} 192.0.2.10:{port} (::)")
+            format!("a program listens on {transport} 192.0.2.10:{port} (::)")
         );
         let (_only, port) = any_v6(kind, true);
         assert_eq!(
             fail(listener(transport, port, Some("192.0.2.10"))).await,
-            format!("nobody listens on {transport} 192.0.2.10:{port}, only on [::]:{port} (IPv6 alone)")
+            format!("no program listens on {transport} 192.0.2.10:{port}, only on [::]:{port} (IPv6 alone)")
         );
         pass(listener(transport, port, Some("2001:db8::10"))).await;
     }
@@ -177,7 +177,7 @@ async fn the_end_of_a_socket_is_told_and_any_that_is_left_keeps_it_up() {
         assert!(prober.probe().await.passed, "the new one listens");
         drop(new);
         tokio::time::timeout(PATIENT, prober.changed()).await.expect("not told of the new one");
-        assert_eq!(prober.probe().await.detail, format!("nobody listens on {transport} {port}"));
+        assert_eq!(prober.probe().await.detail, format!("no program listens on {transport} {port}"));
     }
 }
 
@@ -224,7 +224,7 @@ async fn i4_checks_that_ask_together_share_a_dump_of_many_parts() {
     let answers = futures_util::future::join_all(answers.collect::<Vec<_>>()).await;
     let failed: Vec<_> = answers.into_iter().filter_map(|answer| answer.unwrap().err()).collect();
     assert_eq!(failed.len(), 1, "{failed:?}");
-    assert!(failed[0].starts_with("nobody listens on udp"), "{failed:?}");
+    assert!(failed[0].starts_with("no program listens on udp"), "{failed:?}");
 }
 
 /// A port of UDP that nobody listens on.

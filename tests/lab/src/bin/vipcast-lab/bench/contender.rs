@@ -85,7 +85,7 @@ pub(crate) enum Binding {
     Address,
 }
 
-/// A service that dies: one VIP depends on whether somebody listens on a port of 127.0.0.1.
+/// A service that dies: one VIP depends on whether a program listens on a port of 127.0.0.1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watch {
     /// The address of the router.
