@@ -23,9 +23,9 @@ use super::limit::Answer;
 use super::permit::Attempt;
 use super::probe::Shared;
 use super::tls::{TlsOptions, Trust};
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::keys::{Key, Section};
+use crate::config::keys::section::{Key, Section};
+use crate::config::read::target::Around;
 use crate::config::read::tree::Node;
 
 /// A kind of check, for the configuration and its reference.
@@ -202,7 +202,7 @@ impl Kind {
 macro_rules! kind {
     ($(#[doc = $doc:literal])+ $key:ident: $shape:expr, [$($section:expr),*], $read:path) => {
         $crate::check::kind::Kind::new(
-            $crate::config::keys::Key::new(
+            $crate::config::keys::section::Key::new(
                 stringify!($key),
                 $shape,
                 &[concat!("[`", stringify!($key), "`](#", stringify!($key), "):"), $($doc),+],

@@ -32,13 +32,14 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, SignatureScheme};
 
 use self::expiry::Validity;
-pub(crate) use self::options::{ClientFiles, TlsOptions};
+pub(crate) use self::options::TlsOptions;
 use self::trust::{Authorities, Files};
 pub(super) use self::trust::{SystemTrust, Trust};
 pub(super) use self::words::io_error;
 use super::context::ProbeContext;
 use super::limit::Limit;
 use super::stream::Stream;
+pub(crate) use crate::config::files::ClientFiles;
 
 #[cfg(test)]
 pub(super) mod tests;

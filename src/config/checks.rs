@@ -14,6 +14,7 @@ use vipcast_node::names::{CheckName, ServiceName};
 use self::way::Way;
 use super::diagnostic::Report;
 use super::model::{Check, Service};
+use super::read::target::Around;
 use super::read::tree::{Entry, Node};
 use super::read::{Field, Placed, Table, value};
 use super::{defaults, keys};
@@ -24,13 +25,6 @@ use crate::check::kinds::KINDS;
 const RESULTS: &str = "a number of results";
 /// Faster than this, probing is a load test.
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
-
-/// What the reader of a kind is told of the rest of the check.
-#[derive(Debug)]
-pub(crate) struct Around {
-    /// Whom to ask instead of the host that the kind names.
-    pub(crate) host: Option<String>,
-}
 
 /// Checks as they were read.
 #[derive(Debug, Default)]

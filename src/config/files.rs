@@ -20,7 +20,6 @@ use vipcast_bgp::transport::Authentication;
 use super::file;
 use super::model::{KeyPlace, KeySource};
 use crate::check::password::Password;
-use crate::check::tls::ClientFiles;
 
 /// What others may do with a file: read or write it.
 const OTHERS: u32 = 0o006;
@@ -120,6 +119,15 @@ pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileErr
         path: path.into(),
         is_encrypted: String::from_utf8_lossy(&pem).contains("ENCRYPTED"),
     })
+}
+
+/// `client_cert_file:` and `client_key_file:`, which belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientFiles {
+    /// PEM file with our certificate, and those of the authorities between it and one that the server knows.
+    pub certificate: PathBuf,
+    /// PEM file with its private key.
+    pub key: PathBuf,
 }
 
 /// A certificate with those between it and an authority, and its key.

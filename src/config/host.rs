@@ -15,11 +15,10 @@ use vipcast_bgp::net::words::io_error;
 use vipcast_bgp::transport::Authentication;
 
 use super::diagnostic::{Report, Severity, Span};
-use super::files::{self, FileError};
+use super::files::{self, ClientFiles, FileError};
 use super::model::{Config, KeyPlace, KeySource};
 use super::read::short;
 use crate::blocking;
-use crate::check::tls::ClientFiles;
 
 /// How long a start waits for a host that does not answer (LDAP, NFS): what has not been looked at by then is taken for
 /// missing.

@@ -14,7 +14,8 @@ use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::target::Target;
-use crate::config::keys::{DOMAIN, RESOLVER, SWITCH, TEXT, either, list, section, word, words};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{DOMAIN, RESOLVER, SWITCH, TEXT, either, list, section, word, words};
 
 /// `transport`.
 const TRANSPORTS: [(&str, DnsTransport); 2] = [("udp", DnsTransport::Udp), ("tcp", DnsTransport::Tcp)];

@@ -19,7 +19,8 @@ use self::probe::{LastRun, Means, Slots};
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
-use crate::config::keys::{PATH, SOME_TEXT, TEXT, either, list, map, section, some};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{PATH, SOME_TEXT, TEXT, either, list, map, section, some};
 
 section! {
     KEYS("exec", "under `exec`").exactly_one_of(&[&["command", "shell"]]) {

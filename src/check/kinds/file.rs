@@ -12,7 +12,9 @@ use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::pattern::Pattern;
 use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
-use crate::config::keys::{PATH, PATTERN, SECONDS, SOME_TEXT, SWITCH, either, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{PATH, SECONDS, SOME_TEXT, SWITCH, either, section};
+use crate::config::read::pattern::PATTERN;
 
 section! {
     KEYS("file", "under `file`") {

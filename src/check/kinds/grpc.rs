@@ -11,7 +11,8 @@ use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, ki
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
-use crate::config::keys::{SERVER, SWITCH, TEXT, either, number, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{SERVER, SWITCH, TEXT, either, number, section};
 
 section! {
     KEYS("grpc", "under `grpc`") {

@@ -17,9 +17,11 @@ use crate::check::pattern::Pattern;
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
-use crate::config::keys::{
-    HOST, PATTERN, SOCKET_PATH, SOME_TEXT, STATUS, TEXT, URL, either, map, number, section, some, word, words,
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{
+    HOST, SOCKET_PATH, SOME_TEXT, STATUS, TEXT, URL, either, map, number, section, some, word, words,
 };
+use crate::config::read::pattern::PATTERN;
 
 /// `version`.
 const VERSIONS: [(&str, HttpVersion); 2] = [("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)];

@@ -11,7 +11,8 @@ use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, ki
 use crate::check::probe::Shared;
 use crate::check::tls::Trust;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::keys::{DURATION, HOST, PERCENT, either, number, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{DURATION, HOST, PERCENT, either, number, section};
 
 section! {
     KEYS("icmp", "under `icmp`") {

@@ -11,7 +11,8 @@ use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::subscriptions::Subscription;
-use crate::config::keys::{INTERFACE, either, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{INTERFACE, either, section};
 
 section! {
     KEYS("interface", "under `interface`") {

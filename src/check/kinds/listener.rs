@@ -13,7 +13,8 @@ use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::subscriptions::Subscription;
 use crate::check::target::Transport;
-use crate::config::keys::{IP, number, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{IP, number, section};
 
 const PROTOCOL: &str = "the protocol is a key, and the port its value: `tcp: 8080` or `udp: 53`";
 

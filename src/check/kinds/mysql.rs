@@ -16,7 +16,8 @@ use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
-use crate::config::keys::{NAME, PATH, SERVER, SOME_TEXT, SWITCH, either, number, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{NAME, PATH, SERVER, SOME_TEXT, SWITCH, either, number, section};
 
 section! {
     KEYS("mysql", "under `mysql`").only_one_of(&[&["password", "password_file", "password_credential"]]).with(&[("read_only", "user"), ("password", "user"), ("password_file", "user"), ("password_credential", "user")]).instead(&[("port", ADDRESS), ("database", DATABASE), ("db", DATABASE), ("query", QUERY)]) {

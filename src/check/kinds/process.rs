@@ -13,7 +13,8 @@ use crate::check::file_reader::LastRead;
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
-use crate::config::keys::{NAME, PATH, number, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{NAME, PATH, number, section};
 
 section! {
     KEYS("process", "under `process`").exactly_one_of(&[&["pid_file", "pid"]]) {

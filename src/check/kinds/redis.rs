@@ -14,7 +14,8 @@ use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
-use crate::config::keys::{
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{
     NAME, PATH, SECONDS, SERVER, SOME_TEXT, SWITCH, either, number, section, word, words,
 };
 

@@ -13,7 +13,8 @@ use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
 use crate::check::probe::Shared;
 use crate::check::subscriptions::Subscription;
-use crate::config::keys::{PATH, UNIT, either, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{PATH, UNIT, either, section};
 
 section! {
     KEYS("systemd", "under `systemd`") {

@@ -11,7 +11,9 @@ use crate::check::pattern::Pattern;
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::Trust;
-use crate::config::keys::{HEX, PATTERN, SERVER, SOME_TEXT, either, number, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{HEX, SERVER, SOME_TEXT, either, number, section};
+use crate::config::read::pattern::PATTERN;
 use crate::config::read::target::PORT;
 
 section! {

@@ -10,8 +10,9 @@ use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, ki
 use crate::check::probe::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
-use crate::config::keys::{
-    FILE_PATH, HOST_AND_PORT, LONG, PATH, SWITCH, Section, TEXT, either, list, number, section,
+use crate::config::keys::section::{Section, section};
+use crate::config::keys::shape::{
+    FILE_PATH, HOST_AND_PORT, LONG, PATH, SWITCH, TEXT, either, list, number, section,
 };
 
 section! {

@@ -11,7 +11,9 @@ use crate::check::pattern::Pattern;
 use crate::check::probe::Shared;
 use crate::check::target::Target;
 use crate::check::tls::Trust;
-use crate::config::keys::{HEX, HOST_AND_PORT, PATTERN, SOME_TEXT, either, section};
+use crate::config::keys::section::section;
+use crate::config::keys::shape::{HEX, HOST_AND_PORT, SOME_TEXT, either, section};
+use crate::config::read::pattern::PATTERN;
 use crate::config::read::target::PORT;
 
 section! {

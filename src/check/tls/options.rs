@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::files::ClientFiles;
+
 /// `tls:` of an `http` or `grpc` check, and the like of a `tls` check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct TlsOptions {
@@ -16,13 +18,4 @@ pub(crate) struct TlsOptions {
     pub client: Option<ClientFiles>,
     /// How long the certificates must be valid from now. Never with `insecure`.
     pub expiry: Option<Duration>,
-}
-
-/// `client_cert_file:` and `client_key_file:`, which belong together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClientFiles {
-    /// PEM file with our certificate, and those of the authorities between it and one that the server knows.
-    pub certificate: PathBuf,
-    /// PEM file with its private key.
-    pub key: PathBuf,
 }

@@ -1,15 +1,23 @@
 //! The keys that every check has.
 
-use super::{
-    DURATION, HOST, INTERFACE, IP, PERCENT, SOME_TEXT, SWITCH, TEXT, VIP, either, number, section, some,
-    word, words,
+use super::section::{Alternative, section};
+use super::shape::{
+    DURATION, HOST, INTERFACE, IP, PERCENT, SWITCH, TEXT, VIP, either, number, section, some, word, words,
 };
+use crate::check::kinds::KINDS;
 use crate::config::checks::judgement::CONSEQUENCES;
 
 const KIND: &str = "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`";
 
+/// The kinds of check. What is looked at on this host has no way to it.
+fn kinds() -> Vec<Alternative> {
+    let excludes =
+        |is_local| if is_local { &["host", "source_address", "source_interface"][..] } else { &[] };
+    KINDS.iter().map(|kind| Alternative { key: &kind.key, excludes: excludes(kind.is_local) }).collect()
+}
+
 section! {
-    CHECK("check", "under a check").has_kinds().instead(&[("type", KIND), ("kind", KIND)]).off("remove the check, and its name from the services, to switch it off") {
+    CHECK("check", "under a check").alternatives(kinds).instead(&[("type", KIND), ("kind", KIND)]).off("remove the check, and its name from the services, to switch it off") {
         /// the host to probe, independent of the name in the request
         host: HOST => written("host name, IP address, or `vip`") default("the address of the kind");
         /// the source address of the probe; an address of this host
@@ -77,12 +85,5 @@ section! {
         first: DURATION => written("100ms or more") default("10s");
         /// the longest hold; while the check is up, each such time undoes one doubling
         most: DURATION => written("`first` or more") default("5m");
-    }
-}
-
-section! {
-    PATTERN("pattern", "in an expression") {
-        /// an expression that must match, instead of a text
-        regex: SOME_TEXT => required() written("[expression](#expressions)") called(&["pattern", "regexp", "re"]);
     }
 }

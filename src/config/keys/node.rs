@@ -1,9 +1,11 @@
 //! The keys of the top level, and of what the daemon does as a whole.
 
-use super::{
-    ASN, CHECK, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, PEER, PEER_DEFAULTS, SERVICE, SHORT_PATH,
-    SWITCH, TEXT, UP_TO_AN_HOUR, either, map, number, section, some, word, words,
+use super::section::section;
+use super::shape::{
+    ASN, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, SHORT_PATH, SWITCH, TEXT, UP_TO_AN_HOUR, either, map,
+    number, section, some, word, words,
 };
+use super::{CHECK, PEER, PEER_DEFAULTS, SERVICE};
 use crate::config::global::{FORMATS, LEVELS};
 
 section! {

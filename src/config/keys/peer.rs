@@ -1,8 +1,9 @@
 //! The keys of a peer, and of what stands under it.
 
-use super::{
+use super::section::{Section, section};
+use super::shape::{
     ASN, DURATION, GATEWAY, GATEWAY4, GATEWAY6, INTERFACE, IP, NAME, NOT_AT_ALL, PATH, RESTART_TIME, SECONDS,
-    SHORT, SOME_TEXT, SWITCH, Section, either, number, section, some, word, words,
+    SHORT, SOME_TEXT, SWITCH, either, number, section, some, word, words,
 };
 use crate::config::peers::fields::{FAMILIES, ROLES};
 use crate::config::transport::ALGORITHMS;

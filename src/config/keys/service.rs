@@ -1,8 +1,10 @@
 //! The keys of a service, and of what stands under it.
 
-use super::{
-    BANDWIDTH, COMMUNITY, DURATION, GATEWAY, INTERFACE, LARGE_COMMUNITY, NEXT_HOP, PREFIX, SWITCH, Section,
-    Shape, TEXT, either, list, number, section, some, word, words,
+use super::NEXT_HOP;
+use super::section::{Section, section};
+use super::shape::{
+    BANDWIDTH, COMMUNITY, DURATION, GATEWAY, INTERFACE, LARGE_COMMUNITY, PREFIX, SWITCH, Shape, TEXT, either,
+    list, number, section, some, word, words,
 };
 use crate::config::services::{BIND, ON_DEGRADED, ON_DOWN, ROLES};
 

@@ -3,7 +3,7 @@
 
 use vipcast_bgp::wire::iana::community::NAMED;
 
-use super::Section;
+use super::section::Section;
 use crate::check::kinds::systemd::read::SUFFIXES as UNIT_SUFFIXES;
 
 /// The parts of expressions: an IPv4 address that a host can have, one of IPv6, a host name, a port.

@@ -2,9 +2,17 @@
 
 use crate::check::pattern::{Pattern, Regex};
 use crate::config::diagnostic::{Report, Span};
-use crate::config::keys;
+use crate::config::keys::section::section;
+use crate::config::keys::shape::SOME_TEXT;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Placed, Table, expected, short, value};
+
+section! {
+    PATTERN("pattern", "in an expression") {
+        /// an expression that must match, instead of a text
+        regex: SOME_TEXT => required() written("[expression](#expressions)") called(&["pattern", "regexp", "re"]);
+    }
+}
 
 /// `"text"` or `{regex: "…"}`.
 pub(crate) fn pattern(node: &Node, key: Span, report: &mut Report) -> Option<Pattern> {
@@ -16,7 +24,7 @@ pub(crate) fn pattern(node: &Node, key: Span, report: &mut Report) -> Option<Pat
         }
         Value::Scalar(text) => Some(Pattern::Text(text.clone())),
         Value::Map(_) => {
-            let mut table = Table::open(node, &keys::PATTERN, WHAT, key, report)?;
+            let mut table = Table::open(node, &PATTERN, WHAT, key, report)?;
             let hint = "what must be in the answer: `regex: \"^OK\"`, or a text instead of the map";
             let regex = table.required("regex", hint, report, regex);
             table.finish(report);

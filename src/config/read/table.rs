@@ -9,7 +9,7 @@ use std::num::{NonZeroU8, NonZeroU32};
 use super::tree::{Entry, Node, Value};
 use super::value;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::keys::Section;
+use crate::config::keys::section::Section;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,19 @@
 //! Whom a check asks: `host:port`, a host, or a socket of this host.
 
 use crate::check::target::{ProxyProtocol, Target};
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{expected, short, value};
 
 /// What to write instead of `port`.
 pub(crate) const PORT: &str = "host and port go together: `address: \"127.0.0.1:8080\"`";
+
+/// What the reader of a kind is told of the rest of the check.
+#[derive(Debug)]
+pub(crate) struct Around {
+    /// Whom to ask instead of the host that the kind names.
+    pub(crate) host: Option<String>,
+}
 
 /// Whom to connect to, and the host that the kind names, which is another one where the check has a `host`.
 #[derive(Debug, Clone)]

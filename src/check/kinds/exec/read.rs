@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::KEYS;
 use crate::check::kinds::exec::{Environment, ExecCheck};
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::host::{GroupUse, Need};
+use crate::config::read::target::Around;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Placed, Table, expected, list_of, map_of, short, value};
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::KEYS;
 use crate::check::kinds::file::{FileCheck, FileWanted};
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::pattern::pattern;
+use crate::config::read::target::Around;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Table, value};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{COUNT, KEYS, LOSS, SIZE, SPACING};
 use crate::check::kinds::icmp::IcmpCheck;
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
+use crate::config::read::target::Around;
 use crate::config::read::target::host;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Table, expected, short, value};

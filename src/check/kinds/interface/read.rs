@@ -2,8 +2,8 @@
 
 use super::KEYS;
 use crate::check::kinds::interface::InterfaceCheck;
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
+use crate::config::read::target::Around;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Table, value};
 

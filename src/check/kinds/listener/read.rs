@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::KEYS;
 use crate::check::kinds::listener::ListenerCheck;
 use crate::check::target::Transport;
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
+use crate::config::read::target::Around;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Table, expected, short, value};
 

@@ -3,10 +3,10 @@
 use super::KEYS;
 use crate::check::kinds::tcp::TcpCheck;
 use crate::check::target::Dial;
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::Table;
 use crate::config::read::pattern::{pattern, payload};
+use crate::config::read::target::Around;
 use crate::config::read::target::{address, proxy_protocol};
 use crate::config::read::tree::{Node, Value};
 

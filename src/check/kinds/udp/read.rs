@@ -2,9 +2,9 @@
 
 use super::KEYS;
 use crate::check::kinds::udp::UdpCheck;
-use crate::config::checks::Around;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::pattern::{pattern, payload};
+use crate::config::read::target::Around;
 use crate::config::read::target::target;
 use crate::config::read::tree::Node;
 use crate::config::read::{Field, Table};
