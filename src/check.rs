@@ -6,18 +6,18 @@
 //!          ▼
 //!      [runner]  thread "probes", one task per check
 //!          │
-//!          ├──► [health]  pure: when to probe, and what the results make of the state
+//!          ├──► [health]  pure: the schedule of probes, and the state after each result
 //!          │      └─ judgement    pure: latency and errors against their limits
 //!          │
 //!          └──► [probe]   one question, one answer, one time-out
-//!                 └─ [kind]   what a kind is; [kinds] has a folder for each
+//!                 └─ [kind]   the interface of a kind; [kinds] has a folder for each
 //!                      │ permit        descriptors and programs are bounded
 //!                      ▼
 //!                 ├─ over the network ──► context ─► resolve    names and sockets, bounded
 //!                 │    said, stream, tls, http2, proxy, search, pattern, password
 //!                 ├─ of files ──► file_reader                   files that may hang, bounded
 //!                 ├─ of the kernel ──► netlink                  sock_diag, rtnetlink
-//!                 └─ told ◄── subscriptions ◄── a monitor       the kernel, or systemd, tells: ask now
+//!                 └─ told ◄── subscriptions ◄── a monitor       an event of the kernel or systemd: probe now
 //!          │
 //!          ▼
 //!      [telling] ─┬─ CheckReport, if it is news ──► engine     mpsc
@@ -30,15 +30,15 @@
 //! | --- | --- | --- |
 //! | `keep_running` | [`runner::Runner`] | when the runner is dropped; it waits for the supervisors |
 //! | one per check | `keep_running` | aborted when the check is removed or changed |
-//! | a lookup | nobody: it ends by itself | when the resolver answers |
-//! | a look at a file, also on the way to a socket | nobody: it ends by itself | when the file system answers |
-//! | reading certificates and passwords, looking up users | nobody: it ends by itself | when the file system or the directory answers |
+//! | a lookup | none; it ends by itself | when the resolver answers |
+//! | access to a file, also to the path of a socket | none; it ends by itself | when the file system answers |
+//! | reading certificates and passwords, looking up users | none; it ends by itself | when the file system or the directory answers |
 //! | the monitor of a kind | every check of that kind | dropped with the last of them |
-//! | a program's supervisor | nobody; a `Drained` knows whether there is one | when every process of it is reaped |
+//! | a program's supervisor | none; a `Drained` knows whether there is one | when all its processes are reaped |
 //!
-//! **Cancel safety.** Dropping a check's task drops its probe, and with that its sockets. What cannot be dropped (a blocking
-//! lookup, a look at a file, a child process) belongs to the other tasks, which free it by themselves. A dropped probe has
-//! no result: nothing is reported that nobody saw.
+//! **Cancel safety.** Dropping a check's task drops its probe and its sockets. Work that cannot be dropped (a blocking
+//! lookup, a look at a file, a child process) belongs to the other tasks, which free it by themselves. A dropped probe
+//! has no result.
 //!
 //! To add a kind of check: a folder of `kinds`, and its line there.
 

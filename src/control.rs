@@ -8,7 +8,7 @@
 //!  curl --unix-socket … http://vipcast/v1/status
 //! ```
 //!
-//! Whoever may open the socket may do everything; its mode and group are the access control.
+//! Every user who may open the socket may do everything; its mode and group are the access control.
 
 mod answer;
 pub mod api;

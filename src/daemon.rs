@@ -58,16 +58,16 @@ use crate::vip::namespace::{NamespaceError, NamespaceLock};
 use crate::vip::{Binder, VipError};
 use crate::{log, memory, restart};
 
-/// Check results that may wait for the node.
+/// The most check results that wait for the node.
 const REPORTS: usize = 1024;
-/// Inputs of a kind that are handled at once, at most.
+/// The most inputs of a kind that are handled together.
 const AT_ONCE: usize = 256;
-/// The same for addresses: somebody who flushes thousands does so within milliseconds, and they are withdrawn together.
+/// The same for addresses: a flush removes thousands within milliseconds, and they are withdrawn together.
 const ADDRESSES_AT_ONCE: usize = 4096;
-/// How long a restart waits until the next process is told what was announced.
+/// The longest wait of a restart for its note.
 const NOTE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Why the daemon cannot run.
+/// The reason why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// The network namespace.
@@ -105,43 +105,43 @@ pub struct Daemon {
     ending: Option<Ending>,
     journal: Journal,
     waiting: Waiting,
-    /// What the node has asked for and takes its time.
+    /// Running jobs of the node.
     jobs: Jobs,
     inputs: Inputs,
-    /// What the ports knew at the start.
+    /// Inputs of the ports at the start.
     known: Vec<Input>,
     _namespace: NamespaceLock,
-    // Last, so that the socket goes when everything else is gone.
+    // Last, so that the socket is removed after everything else.
     server: Server,
 }
 
-/// What the loop waits for on the node's behalf, beside what happens by itself.
+/// The jobs of the node that the loop waits for.
 #[derive(Debug)]
 struct Jobs {
     reading: Reading,
-    /// The program that is to follow is tried out.
+    /// The test of the next program.
     rehearsal: Option<Rehearsal>,
-    /// What it has to know is being written down.
+    /// The write of the note for it.
     note: Option<oneshot::Receiver<Result<(), String>>>,
     saving: JoinSet<(Ticket, Result<(), Unsaved>)>,
 }
 
-/// Everything that happens by itself.
+/// The streams of inputs.
 #[derive(Debug)]
 struct Inputs {
     checks: mpsc::Receiver<CheckNews>,
     addresses: mpsc::UnboundedReceiver<Event>,
     speaker: speaker::Streams,
-    /// What else ports tell.
+    /// Other inputs of ports.
     ports: mpsc::UnboundedReceiver<Input>,
     requests: mpsc::Receiver<Request>,
     signals: Signals,
 }
 
-/// Why the loop wakes up.
+/// The cause of a wake-up.
 enum Happening {
     Inputs(Vec<Input>),
-    /// The end of something that an operator waits for, or has given up.
+    /// The end of a job, or of a caller's wait.
     Job(Input),
     Said(Said),
     Request(Request),
@@ -149,10 +149,10 @@ enum Happening {
 }
 
 impl Daemon {
-    /// Takes hold of everything the daemon needs: nothing is announced yet.
+    /// Acquires all resources of the daemon, without announcing anything.
     ///
     /// # Errors
-    /// Whatever is needed cannot be had; nothing stays behind.
+    /// A resource is missing; nothing stays behind.
     pub async fn start(config_path: PathBuf, loaded: Loaded) -> Result<Self, DaemonError> {
         let Loaded { config, warnings } = loaded;
         raise_descriptor_limit();
@@ -209,9 +209,9 @@ impl Daemon {
         })
     }
 
-    /// Runs until a shutdown is complete, or the next process is to take over.
+    /// Runs until a shutdown is complete, or the next process takes over.
     pub async fn run(mut self) -> Ending {
-        // The binder has listed them already. Before sessions begin, because an OPEN says what has stayed.
+        // The binder has already listed them. Before sessions begin, because the OPEN depends on them.
         let addresses = self.inputs.addresses.try_recv().ok().map(Input::Fact);
         let known = addresses.into_iter().chain(std::mem::take(&mut self.known));
         self.now = read_clocks();
@@ -237,7 +237,7 @@ impl Daemon {
             match happening {
                 Happening::Inputs(inputs) => {
                     self.handle(inputs);
-                    // Sessions send what is new before the kernel is asked for anything, and before more is looked at.
+                    // Sessions send the new routes before requests go to the kernel, and before more inputs are read.
                     tokio::task::yield_now().await;
                 }
                 Happening::Said(said) => {
@@ -281,7 +281,7 @@ impl Daemon {
                 self.handle(noticed);
             }
             Ending::Restart => {
-                // What nobody will answer is refused.
+                // Requests that get no answer any more are refused.
                 self.inputs.requests.close();
                 while self.inputs.requests.try_recv().is_ok() {}
                 self.server.finish().await;
@@ -297,7 +297,7 @@ impl Daemon {
         self.heartbeat.changed();
     }
 
-    /// Tells systemd that the loop turns, and how things are.
+    /// Tells systemd that the loop runs, and the status.
     fn beat(&mut self) {
         let status = || {
             let (engine, peers) = (self.node.engine(), self.node.peers());
@@ -306,7 +306,7 @@ impl Daemon {
                 (all + 1, up + usize::from(status.state == State::Established))
             });
             let vips: usize = engine.config().services.values().map(|service| service.vips.len()).sum();
-            // Given to the peers is not announced: a router has it, or not.
+            // A VIP counts as announced only if a router has it.
             let announced = engine.announced().filter(|vip| engine.reached(vip) > 0).count();
             format!("{up} of {peers} sessions up, {announced} of {vips} VIPs announced")
         };
@@ -316,7 +316,7 @@ impl Daemon {
         }
     }
 
-    /// Does what the node wants, in its order, and passes on what happened.
+    /// Performs the node's effects in their order, and passes on its records.
     fn perform(&mut self, out: Outbox) {
         for effect in out.effects {
             self.perform_one(effect);
@@ -364,12 +364,12 @@ impl Daemon {
                 self.beat();
             }
             Effect::Exit(ending) => self.ending = Some(ending),
-            // Between the engine and the peers; it does not come out of the node.
+            // Only between the engine and the peers; it never leaves the node.
             Effect::StopPeers => {}
         }
     }
 
-    /// Has it written for the next process what is announced.
+    /// Writes the note of the announced VIPs for the next process.
     fn leave_note(&self, vips: BTreeSet<Vip>) -> oneshot::Receiver<Result<(), String>> {
         let left = self.store.leave_announced(vips);
         let (told, noted) = oneshot::channel();
@@ -385,7 +385,7 @@ impl Daemon {
 }
 
 impl Jobs {
-    /// The next one that ends. Cancel-safe: what is under way goes on.
+    /// The next job that ends. Cancel-safe: running jobs go on.
     async fn next(&mut self) -> Input {
         let rehearsed = async {
             match &mut self.rehearsal {
@@ -418,7 +418,7 @@ impl Jobs {
 }
 
 impl Inputs {
-    /// Waits for whatever comes first. What could delay a fail-over is looked at first.
+    /// Waits for the next input. Inputs that matter for a fail-over come first.
     async fn next(
         &mut self,
         speaker: &mut Speaker,
@@ -463,13 +463,13 @@ fn read_clocks() -> Now {
     Now { mono: clock::now(), wall: Timestamp::now() }
 }
 
-/// What all chance of the node follows from.
+/// The seed of the node's randomness.
 fn chance() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
 
-/// For whom the state directory is open, where it is made: a group may have to reach the control socket in it.
+/// The mode of a new state directory: a group may have to reach the control socket in it.
 fn state_mode(config: &Config) -> u32 {
     let reached = config.control.group.is_some() && config.control.socket.starts_with(&config.state_dir);
     if reached { 0o711 } else { 0o700 }

@@ -43,7 +43,6 @@ pub enum StateError {
     /// It cannot be made, or is not a directory.
     #[error("cannot use the state directory {}", path.display())]
     Directory {
-        /// Which.
         path: PathBuf,
         /// What the kernel said.
         #[source]
@@ -60,7 +59,6 @@ pub enum StateError {
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// Which.
         path: PathBuf,
         /// What the kernel said.
         #[source]

@@ -1,5 +1,5 @@
-//! What operators ask for, and what they are told: `drain`, `undrain` and `promote`, which are in force at once.
-//! For `reload` see [`reload`](crate::reload), for `restart` see [`handover`](crate::handover).
+//! The commands of operators and their answers: `drain`, `undrain` and `promote`, which are in force at once. For
+//! `reload` see [`reload`](crate::reload), for `restart` see [`handover`](crate::handover).
 
 use std::time::Duration;
 
@@ -15,47 +15,35 @@ use crate::outbox::Outbox;
 use crate::record::What;
 use crate::words;
 
-/// How long an answer waits until the state directory has what was asked.
+/// The longest wait of an answer for the state directory.
 const SAVE_PATIENCE: Duration = Duration::from_millis(1500);
 /// The longest name and reason of an operator, in characters.
 pub const LONGEST_WORDS: usize = 256;
 
-/// What can be asked of a node.
+/// A command to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Take services out of traffic.
     Drain {
-        /// Which.
         services: Services,
-        /// Why.
         reason: Option<String>,
-        /// It ends by itself after this time.
+        /// The length of the drain.
         lasts: Option<Duration>,
-        /// Also where that ends a drain in force earlier.
+        /// Whether it replaces a drain in force that ends later.
         replace: bool,
     },
     /// Put services back into traffic.
-    Undrain {
-        /// Which.
-        services: Services,
-        /// Why.
-        reason: Option<String>,
-    },
-    /// Let services take over again that were down.
-    Promote {
-        /// Which.
-        services: Services,
-        /// Why.
-        reason: Option<String>,
-    },
-    /// Read the configuration anew, and follow it.
+    Undrain { services: Services, reason: Option<String> },
+    /// Let services that were down take their traffic back.
+    Promote { services: Services, reason: Option<String> },
+    /// Reload the configuration.
     Reload,
-    /// Make way for the next process, and lose nothing.
+    /// Replace the process by the next one, without losing traffic.
     Restart,
 }
 
 impl Command {
-    /// As operators write it.
+    /// The command in the operator's words.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Drain { .. } => "drain",
@@ -67,58 +55,58 @@ impl Command {
     }
 }
 
-/// Which services a command is about.
+/// The services of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Services {
     /// `--all`.
     All,
-    /// One by name.
+    /// One service, by name.
     Service(String),
 }
 
-/// What a command comes to.
+/// The answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It is done.
+    /// The command was carried out.
     Done {
-        /// What was done, in words.
+        /// The result, in words.
         message: String,
-        /// What is not as it should be all the same.
+        /// A warning beside it.
         warning: Option<String>,
     },
-    /// There is no such thing.
+    /// There is no such object.
     NotFound(Refusal),
-    /// It makes no sense.
+    /// The command is invalid.
     BadRequest(Refusal),
-    /// Not as things are.
+    /// Not possible at present.
     Conflict(Refusal),
 }
 
-/// Why something is not done.
+/// The reason of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// What is wrong.
+    /// The error.
     pub error: String,
-    /// What to do about it.
+    /// The hint.
     pub hint: Option<String>,
 }
 
 impl Refusal {
-    /// With what to do about it.
+    /// A refusal with a hint.
     pub fn new(error: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { error: error.into(), hint: Some(hint.into()) }
     }
 }
 
 impl Answer {
-    /// Done, and all is well.
+    /// Carried out, without a warning.
     pub fn done(message: String) -> Self {
         Self::Done { message, warning: None }
     }
 }
 
-/// What was done, or why not.
+/// The result of a command, or its refusal.
 type Outcome = Result<String, Answer>;
 
 impl Node {
@@ -171,7 +159,7 @@ impl Node {
         }
     }
 
-    /// What became of drains that an answer waits for.
+    /// Takes the result of saving the drains that an answer waits for.
     pub(crate) fn saved(&mut self, ticket: Ticket, result: Result<(), Unsaved>, out: &mut Outbox) {
         let Some((message, lost)) = self.jobs.saving.remove(&ticket) else { return };
         let warning = result.err().map(|unsaved| match unsaved {
@@ -183,7 +171,7 @@ impl Node {
         out.push(Effect::Answer(ticket, Answer::Done { message, warning }));
     }
 
-    /// What a command is about, and who gives it.
+    /// The scope of a command, and its order.
     fn asked(
         &self,
         services: &Services,
@@ -278,7 +266,7 @@ impl Node {
         self.with_unread(message, "nor does it hold it back when it does")
     }
 
-    /// Says what becomes of what is in a state directory that was not read yet.
+    /// Adds to a message that the state directory was not read yet, with the consequence.
     fn with_unread(&self, message: String, then: &str) -> String {
         if self.engine.is_unread() {
             format!("{message}; the state directory has not answered yet: {then}")
@@ -287,7 +275,7 @@ impl Node {
         }
     }
 
-    /// What a command is about: everything, or a service that is configured or has a drain that waits for it.
+    /// The scope of a command: everything, or a service that is configured or has a waiting drain.
     fn scope(&self, services: &Services) -> Result<Scope, Answer> {
         let Services::Service(name) = services else { return Ok(Scope::Everything) };
         let configured = &self.engine.config().services;
@@ -304,7 +292,7 @@ impl Node {
     }
 }
 
-/// It is in force already: the answer waits a moment to say whether it will be after a restart.
+/// The command is already in force: the answer waits a moment, to say whether it survives a restart.
 fn when_saved(outcome: Outcome, lost: &'static str) -> Reply {
     match outcome {
         Ok(message) => Reply::When(Job::Saving { message, lost }),
@@ -312,14 +300,14 @@ fn when_saved(outcome: Outcome, lost: &'static str) -> Reply {
     }
 }
 
-/// Who asks and why, if that is short enough to be shown.
+/// The operator and the reason, if they are short enough to show.
 fn order(by: String, reason: Option<String>) -> Result<Order, Answer> {
     let long = |what: &str, text: &str| {
         let length = text.chars().count();
         (length > LONGEST_WORDS).then(|| {
             Answer::BadRequest(Refusal::new(
                 format!("the {what} has {length} characters, and {LONGEST_WORDS} are allowed"),
-                "say it shorter, or give the number of a ticket",
+                "shorten it, or give the number of a ticket",
             ))
         })
     };

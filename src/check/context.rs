@@ -1,4 +1,4 @@
-//! The way of a question over the network: the time it may take, names to addresses, and how it leaves this host.
+//! The context of a probe over the network: its time-out, name look-ups, and its source address and interface.
 
 use std::borrow::Cow;
 use std::io;
@@ -35,11 +35,11 @@ pub(super) struct ProbeContext<'a> {
     pub(super) resolver: &'a Resolver,
     /// Where packets come from.
     pub(super) via: &'a Via,
-    /// For whom it is asked.
+    /// The owner of the check.
     pub(super) owner: &'a Owner,
     /// The addresses that are on this host.
     pub(super) here: &'a Here,
-    /// What is to be said beside the answer.
+    /// A remark for the result.
     pub(super) remark: &'a OnceLock<String>,
     /// For what has to look at files on the way.
     pub(super) file_reader: &'a FileReader,
@@ -126,7 +126,7 @@ impl ProbeContext<'_> {
         Ok(stream)
     }
 
-    /// Connects like [`Self::connect`], and says `words` on the connection as far as the socket takes them.
+    /// Connects like [`Self::connect`], and sends the part of `words` that the socket accepts at once.
     ///
     /// # Errors
     /// In words.
@@ -201,7 +201,7 @@ impl ProbeContext<'_> {
         Err(failure)
     }
 
-    /// A UDP socket that sends to `to` and hears of nobody else; what the network says against it (ICMP) are its errors.
+    /// A UDP socket that sends to `to` and receives only from there; ICMP errors are its errors.
     ///
     /// # Errors
     /// In words.
@@ -241,7 +241,7 @@ impl ProbeContext<'_> {
         }
     }
 
-    /// An error of a socket of datagrams, which learns by ICMP that nobody listens.
+    /// An error of a datagram socket, which learns by ICMP that the port is closed.
     pub(super) fn in_words_of_datagrams(&self, error: &io::Error) -> String {
         if error.kind() == io::ErrorKind::ConnectionRefused {
             return "port unreachable".into();

@@ -1,4 +1,5 @@
-//! For tests: a file system whose server never answers, as that of a dead NFS server. FUSE, of which nobody reads the requests.
+//! For tests: a file system that never answers, like that of a dead NFS server. A FUSE mount whose requests are never
+//! read.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;

@@ -1,9 +1,9 @@
-//! FileReader at files, which may hang: to look at one blocks, and on the mount of a dead NFS server it does so for ever and
-//! cannot be interrupted. That goes for every path: also the one to a socket is looked up before anybody is connected to.
+//! Looks at files, which may hang: a look blocks, and on the mount of a dead NFS server it blocks for ever and cannot
+//! be interrupted. This holds for every path, including the path of a socket.
 //!
-//! So it is done on the runtime's pool of blocking threads, within the bounds of [`Lanes`]: the looks of one service never wait for
-//! those of another. The thread, not the probe, holds the place. A look that hangs fails its own check until it comes back, and
-//! never takes a second thread for it.
+//! So looks run on the runtime's pool of blocking threads, within the bounds of [`Lanes`]: those of one service never
+//! wait for those of another. The thread, not the probe, holds the slot. A look that hangs fails its own check until it
+//! returns, and never takes a second thread.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -44,7 +44,7 @@ impl Default for LastRead {
     }
 }
 
-/// Who file_reader.
+/// The owner of the look.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileAccess<'a> {
     /// Bounded with all others.
@@ -95,7 +95,7 @@ impl FileAccess<'_> {
     }
 }
 
-/// Connects to the socket at `path`. Blocks while the path is looked up, and not until somebody accepts.
+/// Connects to the socket at `path`. Blocks during the look-up of the path, not until the server accepts.
 ///
 /// # Errors
 /// Nobody listens there, or too many wait to be accepted.

@@ -1,5 +1,5 @@
-//! One request over HTTP/2 (RFC 9113) on a connection of its own, for the kinds that speak it. Over plain text the
-//! server has to know that we do (§3.3). What the connection needs lives as long as the request.
+//! One request over HTTP/2 (RFC 9113) on its own connection, for the kinds that use it. Over plain text the server must
+//! expect HTTP/2 (§3.3). The state of the connection lives as long as the request.
 
 use std::io;
 use std::pin::pin;

@@ -1,11 +1,12 @@
-//! What a kind of check is: a key of the configuration with a reader, the definition that the reader makes, and the probe that asks.
+//! The interface of a kind of check: a configuration key with a reader, the definition that the reader makes, and the
+//! probe.
 //!
 //! ```text
 //!   Kind ── read ──► Definition ── probe ──► Probe ── ask, changed ──► Answer
-//!   one            one a check             one a check, with what it keeps between two questions
+//!   one            one a check             one a check, with its state between probes
 //! ```
 //!
-//! A kind is a folder of [`kinds`](super::kinds) and a line there. Nothing else in the program knows the kinds apart.
+//! A kind is a folder of [`kinds`](super::kinds) and a line there. No other code distinguishes the kinds.
 
 use std::any::Any;
 use std::fmt;
@@ -39,7 +40,7 @@ pub(crate) struct Kind {
     pub(crate) read: Read,
     /// Whether it looks at this host, so that no source address and no interface lead to what it asks.
     pub(crate) is_local: bool,
-    /// Who tells of changes; `None`: it is polled. The answer of one that is told is certain: one result is enough.
+    /// The source of events; `None`: the kind is polled. The answer of a told kind is certain: one result is enough.
     pub(crate) told_by: Option<&'static str>,
 }
 
@@ -48,7 +49,7 @@ pub(crate) type Read = fn(&Node, Span, &Around, &mut Report) -> Option<Arc<dyn D
 
 /// What a check asks, as the configuration says it.
 pub(crate) trait Definition: Same + fmt::Debug + Send + Sync {
-    /// Whom it asks.
+    /// The target of the check.
     fn reach(&self) -> Reach<'_>;
 
     /// Reports what cannot be done within the time-out of the check, which is written at `span`.
@@ -63,7 +64,7 @@ pub(crate) trait Definition: Same + fmt::Debug + Send + Sync {
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe>;
 }
 
-/// Whom a check asks.
+/// The target of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach<'a> {
     /// This host itself.

@@ -1,5 +1,6 @@
-//! The kinds of check, a folder each: what can be written (`section!` and `read`), what is asked (a [`Definition`](super::kind::Definition)),
-//! and how (`probe`). The page of a kind, `page.md`, becomes its section of `docs/checks.md`.
+//! The kinds of check, a folder each: the keys (`section!` and `read`), the definition (a
+//! [`Definition`](super::kind::Definition)), and the probe (`probe`). The page of a kind, `page.md`, becomes its
+//! section of `docs/checks.md`.
 
 use super::kind::Kind;
 

@@ -1,12 +1,13 @@
-//! Who may do now what may hang for ever, a lookup of a name or a look at a file: so many at a time for each service, so that
-//! what hangs of one never keeps that of another waiting; and so many in all, which services that wait get in turns.
+//! Slots for work that may hang for ever, such as a lookup of a name or a look at a file: a number for each service, so
+//! that hanging work of one service never delays another; and a total number, which waiting services share in turns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// How many there are at the same time. As long as fewer than `most / of_one` services have all theirs hanging, nobody waits
+/// The number of slots. As long as fewer than `most / of_one` services have all their slots hanging, no other service
+/// waits
 /// for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
@@ -27,7 +28,7 @@ pub(super) struct Lanes {
 struct State {
     total: usize,
     lanes: BTreeMap<String, Lane>,
-    /// Who got the last slot that somebody had waited for.
+    /// The service that got the last slot after a wait.
     last: String,
 }
 
@@ -50,7 +51,7 @@ impl Lanes {
         Self { bounds, state: Arc::default() }
     }
 
-    /// Waits for the turn of `owner`. Cancel-safe: a slot that nobody takes goes to the next.
+    /// Waits for a slot of `owner`. Cancel-safe: an untaken slot goes to the next.
     pub(super) async fn slot(&self, owner: &str) -> Slot {
         let (give, given) = oneshot::channel();
         self.state().lanes.entry(owner.into()).or_default().waiting.push_back(give);
@@ -66,7 +67,7 @@ impl Lanes {
     fn hand_out(&self) {
         loop {
             let Some((give, slot)) = self.next() else { return };
-            // Who has stopped waiting gives it back at once, which hands it out again.
+            // A waiter that has given up returns it at once, which hands it out again.
             drop(give.send(slot));
         }
     }

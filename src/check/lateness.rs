@@ -1,4 +1,4 @@
-//! How late probes begin: whether one thread is enough for all of them, now.
+//! The lateness of probes: shows whether one thread is enough for all of them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;

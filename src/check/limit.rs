@@ -1,7 +1,7 @@
-//! What every kind of probe is given, and what it gives: a time that it may take, and an answer in words.
+//! The time-out of a probe, and its answer in words.
 //!
 //! **One timer a probe.** The time-out of a probe has parts that end with it: while it connects, while it waits for an answer.
-//! Each says by itself what it waited for, and none needs a timer of its own: the timer of the whole wakes the task, and the
+//! Each part names what it waited for, and none needs its own timer: the timer of the whole wakes the task, and the
 //! innermost part, which is polled first, sees that its time is over ([`Limit::watched`]).
 
 use std::future::Future;

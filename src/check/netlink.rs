@@ -1,4 +1,4 @@
-//! Netlink for the checks: what the kernel tells by itself, on their thread, and questions with their answers, on another.
+//! Netlink for the checks: the kernel's events on their thread, and queries on another.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums of netlink are the kernel's and grow with it")]
 

@@ -1,4 +1,4 @@
-//! Every check once, now, without anything following from it: the dry run.
+//! The dry run: probes every check once, without any effect.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,7 +20,7 @@ use crate::vip::Here;
 /// How long the end waits for killed programs to go.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Probes each of `checks` once, all at the same time as far as the bounds of the daemon allow. Blocks until the last one
+/// Probes each of `checks` once, all at the same time within the bounds of the daemon. Blocks until the last one
 /// has its result, which takes its time-out at most and what it waited for its turn.
 ///
 /// # Errors

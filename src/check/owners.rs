@@ -1,4 +1,5 @@
-//! For whom a check is asked: the service whose names it looks up, and the VIPs that it must not ask when they are elsewhere.
+//! The owner of a check: the service whose look-ups it makes, and the VIPs that it must not probe while they are on
+//! another node.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What an answer must hold.
+//! The pattern of an expected answer.
 
 use std::fmt;
 

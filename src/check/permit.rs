@@ -1,5 +1,5 @@
-//! When a probe begins: it may need a permit, which comes late where many programs run or descriptors are few. The time of the
-//! probe does not run until then, and whoever waits for its result can see that it waits.
+//! Permits of probes: a probe may need one, which comes late if many programs run or descriptors are few. The time of
+//! the probe does not run until then, and its caller can see that it waits.
 
 use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,7 +86,7 @@ impl Permit<'_> {
         }
     }
 
-    /// Over at the time-out, whatever it waits for; before that it says itself what it waited for.
+    /// Ends at the time-out in any case; before that its result names what it waited for.
     pub(super) async fn within(&self, answer: impl Future<Output = Answer>) -> Answer {
         let limit = self.limit;
         let answer = limit.within(answer).await.unwrap_or_else(|| Err(limit.exceeded("no answer")));

@@ -1,9 +1,9 @@
-//! Work that blocks, on the runtime's pool of threads.
+//! Blocking work on the runtime's pool of threads.
 //!
-//! A host may be out of threads for a while (a limit of the container, programs that multiply). Tokio then panics when the
-//! pool is empty, keeps the work all the same, and does it whenever there is a thread again. Both would make a moment's
-//! shortage final: whoever asked is dead, and what the work holds is held for ever. So a shortage is an answer here, what is
-//! held is given back, and work that comes to its turn too late does nothing.
+//! A host may be out of threads for a while (a limit of the container, programs that multiply). Tokio then panics when
+//! the pool is empty, keeps the work, and does it when there is a thread again. Both would make a moment's shortage
+//! permanent: the caller is dead, and the resources of the work are held for ever. So here a shortage is an answer, the
+//! resources are returned, and late work does nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};

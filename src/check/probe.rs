@@ -1,4 +1,4 @@
-//! One probe of one check, whatever its kind: asks, is over at its time-out, and says in words what it saw.
+//! One probe of one check of any kind: ends at its time-out, and has a result in words.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -41,11 +41,11 @@ pub(crate) struct Shared {
     /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
     /// must not run out.
     pub(super) places: Arc<Semaphore>,
-    /// For whom they are asked.
+    /// The owners of the checks.
     pub(super) owners: Owners,
     /// The addresses that are on this host.
     pub(super) here: Here,
-    /// Held by whatever the end has to wait for.
+    /// Held by all work that the end must wait for.
     pub(super) alive: mpsc::Sender<()>,
     /// What the checks of one kind share.
     of_kinds: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -96,7 +96,7 @@ impl Shared {
 fn places() -> usize {
     /// Sockets of BGP and of the control socket, netlink, epoll, the state directory, stderr: 30 with one peer and no client.
     const OTHERS: u64 = 36;
-    /// However few descriptors there are: whoever has none fails and says so.
+    /// With any number of descriptors: a probe without one fails with that reason.
     const LEAST: u64 = 8;
     /// However many there are: more would only make each of them late.
     const MOST: u64 = 4096;
@@ -161,7 +161,7 @@ impl Prober {
     /// Ends when something has happened that may have changed the answer: an event never decides, it is a reason to ask
     /// now. Never for the kinds that have to be polled.
     ///
-    /// Cancel-safe: what happens while nobody waits ends the next wait at once. Who stops waiting does so to ask.
+    /// Cancel-safe: an event between two waits ends the next wait at once. A caller stops waiting to probe.
     pub(super) async fn changed(&mut self) {
         self.probe.changed().await;
         let not_before = self.asked + LEAST_PAUSE;

@@ -1,5 +1,5 @@
-//! The PROXY protocol (haproxy.org, proxy-protocol.txt): what a service behind a load balancer expects in front of everything
-//! else, namely who connects to whom. Pure.
+//! The PROXY protocol (haproxy.org, proxy-protocol.txt): the header with both addresses of a connection, which a
+//! service behind a load balancer expects first. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,14 +7,14 @@ use crate::check::target::ProxyProtocol;
 
 /// What a connection of version 2 begins with, §2.2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Version 2, and whose connection it is: somebody's, or our own.
+/// Version 2, and the command: a proxied connection, or our own.
 const PROXY: u8 = 0x21;
 const LOCAL: u8 = 0x20;
 /// TCP over each family.
 const TCP_V4: u8 = 0x11;
 const TCP_V6: u8 = 0x21;
 
-/// The header for a connection between these two; without them, as on a socket of this host, of one that nobody is behind.
+/// The header for a connection between these addresses; without them, as on a unix socket, that of our own connection.
 pub(super) fn header(version: ProxyProtocol, ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
     let ends =
         ends.map(|(from, to)| ((from.ip().to_canonical(), from.port()), (to.ip().to_canonical(), to.port())));

@@ -1,9 +1,9 @@
-//! Whether an answer holds what it must, and how it is quoted where it does not.
+//! Compares an answer with its pattern, and quotes it after a mismatch.
 
 /// Longest quotation, in characters.
 const QUOTED: usize = 60;
 
-/// The beginning of what somebody sent, in quotes and on one line: text as it is, anything else as `\x00`.
+/// The beginning of received data, in quotes and on one line: text unchanged, other bytes as `\x00`.
 pub(super) fn quoted(answer: &[u8]) -> String {
     // One more than is shown, so that it is seen that there is more; a character has at most four bytes.
     let head = &answer[..answer.len().min(4 * (QUOTED + 1))];

@@ -1,14 +1,15 @@
-//! What is read from the host now and then and may take for ever: certificates on a file server, users of a directory.
+//! Values that are read from the host now and then, where reading may hang: certificates on a file server, users of a
+//! directory.
 //!
 //! ```text
-//!   get ─► known and not old ─────────────────────────────────────────────► what is known
+//!   get ─► known and not old ─────────────────────────────────────────────► the known value
 //!       └► else: one load at a time, on a thread ─► it comes ─────────────► the new one, known from now on
 //!                                                └► silence, no answer ───► the last one, if there is one
 //! ```
 //!
-//! However many ask while a load hangs, and however often, they share it: it holds one thread, and nothing is begun for them.
-//! Loads have the bounds of [`FileReader`], so those of one service never keep another waiting. The last one is used until a new
-//! one is there: a host that does not answer takes nothing away from what works.
+//! All callers share a hanging load: it holds one thread, and no other one is started. Loads have the bounds of
+//! [`FileReader`], so those of one service never delay another. The last value is used until a new one is loaded: a
+//! host that does not answer breaks nothing that works.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -132,7 +133,7 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         }
     }
 
-    /// Begins to load, unless somebody has while we waited for our turn.
+    /// Begins to load, unless another caller has during our wait.
     fn begin(&self, slot: Slot, load: impl FnOnce() -> Result<T, LoadFailure> + Send + 'static) -> Coming<T> {
         let mut state = self.state();
         if let Some(load) = &state.load {

@@ -1,16 +1,16 @@
-//! Names to addresses through the system's resolver, without letting it take the daemon, or another service, down with it.
+//! Looks names up by the system's resolver, so that a hanging resolver harms neither the daemon nor another service.
 //!
 //! `getaddrinfo` blocks, cannot be cancelled, and takes half a minute when no name server answers. So
 //! * a lookup runs on the runtime's pool of blocking threads, within the bounds of [`Lanes`]: those of one service never wait for
 //!   those of another. The thread, not the probe, holds the slot: a probe that gives up at its time-out frees nothing
 //!   that is still in use;
-//! * a name is looked up once at a time: whoever asks meanwhile gets the same answer. However often a hanging name
-//!   is asked for, it holds one thread;
-//! * what [`local`] knows, the names in /etc/hosts and `localhost`, waits for no slot;
-//! * the last addresses of a name go on being used for [`KEPT`] while the resolver is silent or cannot tell. That a name does not
-//!   exist is an answer, and ends that.
+//! * a name has one lookup at a time, and all callers share its answer: a hanging name holds one thread;
+//! * names that [`local`] knows, those in /etc/hosts and `localhost`, wait for no slot;
+//! * the last addresses of a name are used for [`KEPT`] while the resolver is silent or fails. The answer that a name
+//!   does not
+//!   exist ends that.
 //!
-//! While the resolver answers nothing is cached.
+//! While the resolver answers, addresses are not cached.
 
 mod local;
 #[cfg(test)]
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// Names whose last addresses are kept: a server that redirects may name any number.
 const NAMES: usize = 4096;
 
-/// Addresses, in the order in which they are to be tried; never none.
+/// Addresses, in the order to try them; never empty.
 type Addresses = Arc<[IpAddr]>;
 
 /// Why there are none, in words.
@@ -58,7 +58,7 @@ pub(super) struct Resolved {
     pub(super) remark: Option<String>,
 }
 
-/// A lookup that somebody waits for.
+/// A lookup with waiting callers.
 #[derive(Debug)]
 struct Lookup {
     answer: watch::Receiver<Option<Result<Addresses, LookupFailure>>>,
@@ -97,7 +97,7 @@ impl Resolver {
 
     /// The addresses of `host`, which may be an address itself, for a check of the service `owner`, which has `time`.
     ///
-    /// Cancel-safe: the lookup goes on by itself and its answer is given to whoever else waits for it.
+    /// Cancel-safe: the lookup goes on, and its answer goes to the other callers.
     ///
     /// # Errors
     /// What the resolver said, in words.
@@ -189,7 +189,7 @@ impl Resolver {
         let asked = name.clone();
         match pool::run(slot, move || lookup(&asked)).await {
             Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses.into()),
-            // RFC 6761 §6.3: whatever a resolver says of it.
+            // RFC 6761 §6.3: independent of the resolver.
             _ if local::is_localhost(&name) => Ok(local::LOCALHOST.into()),
             Ok(Ok(_)) => Err(LookupFailure::None("it has no address".into())),
             Ok(Err(error)) => Err(failure(&error)),

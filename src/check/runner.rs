@@ -3,7 +3,7 @@
 //! ```text
 //!   main thread                │  thread "probes"
 //!                              │
-//!   Runner::set(checks) ─watch─┼─► keep_running: what is wanted vs what runs
+//!   Runner::set(checks) ─watch─┼─► keep_running: desired vs running checks
 //!                              │      │ starts, aborts
 //!                              │      ▼
 //!                              │   one task per check: Health ◄──► Prober
@@ -11,20 +11,20 @@
 //!   status ◄── on demand ──────┼──────┘ else its numbers
 //! ```
 //!
-//! **Desired state.** [`Runner::set`] says which checks there are to be. A check whose definition is what it was goes on
-//! as if nothing had happened; a changed or removed one ends at once, with its connection and its processes; a changed
-//! one begins anew. Only the newest wish counts: one that was replaced before it was looked at never was.
+//! **Desired state.** [`Runner::set`] replaces the set of running checks. A check with the same definition goes on
+//! unchanged; a changed or removed one ends at once, with its connection and its processes; a changed one begins anew.
+//! Only the newest set counts.
 //!
-//! **A slow receiver** holds a check back, but loses nothing: a check whose report does not fit into the channel waits with
-//! it, and asks again when it is handed over. So there is at most one waiting report per check, transitions are
+//! **A slow receiver** delays a check, but no report is lost: a check whose report does not fit into the channel waits
+//! with it, and probes again when it is handed over. So there is at most one waiting report per check, transitions are
 //! never dropped, and the channel is fair among checks.
 //!
-//! **Isolation.** A check is a task that shares with others only bounded things (`probe::Shared`). A panic inside a probe is a
-//! failed probe; a panic outside ends that task, which is then begun anew, `Unknown`.
+//! **Isolation.** A check is a task that shares only bounded resources with others (`probe::Shared`). A panic inside a
+//! probe is a failed probe; a panic outside ends the task, and the check begins anew in `Unknown`.
 //!
 //! **Cancel safety.** `keep_running` awaits only `watch::Receiver::changed` and `JoinSet::join_next_with_id`, which are
-//! cancel-safe. A check's task is aborted at any await: its probe is dropped (see `probe`), and a report that
-//! was not handed over is gone with it.
+//! cancel-safe. A check's task may be aborted at any await: its probe is dropped (see `probe`), with a report that was
+//! not handed over.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -69,7 +69,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long the end waits for the thread, which is abandoned then: nothing that a check waits for holds up a stop.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The checks that there are to be.
+/// The desired checks.
 #[derive(Debug, Clone, Default)]
 struct Wanted {
     checks: Table<CheckName, Arc<Check>>,
@@ -277,7 +277,7 @@ impl CheckTasks {
         self.running.insert(name, Running { definition, task });
     }
 
-    /// A task ends by being aborted, when nobody takes reports any more, or by a panic, which is a bug.
+    /// A task ends when it is aborted, when the receiver of reports is gone, or by a panic, which is a bug.
     fn ended(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
         let Err(error) = ended else { return };
         let id = error.id();
@@ -309,7 +309,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// Until it is aborted or nobody takes its reports any more.
+    /// Runs until it is aborted or the receiver of reports is gone.
     async fn watch_over(mut self: Box<Self>, teller: Teller, lateness: Arc<Lateness>) {
         let mut told = Told::default();
         let mut result = None;

@@ -1,13 +1,12 @@
-//! A TCP connection that begins with everything the client has to say, and then waits for the answer.
+//! A TCP connection that sends the whole request first, and then waits for the answer.
 //!
 //! ```text
 //!   socket, connect ──► send at once ─┬─► all of it: epoll is asked for the answer ──► recv ──► close
 //!                                     └─► not connected yet: epoll is asked for that first
 //! ```
 //!
-//! On loopback, and wherever the server is as near, the connection is there when `connect` returns, although it says that
-//! it is under way; so the question goes out without a wait. What is left of it where the socket takes only a part is for the
-//! caller.
+//! On loopback, and with any server as near, the connection is made when `connect` returns, although it reports "in
+//! progress"; so the request is sent without a wait. If the socket accepts only a part, the caller sends the rest.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -26,7 +25,7 @@ use super::stream::Stream;
 pub(super) enum Said {
     /// Everything is said.
     All(Answering),
-    /// So many bytes are; the rest is to be written.
+    /// This number of bytes was sent; the caller writes the rest.
     Part(Stream, usize),
 }
 
@@ -37,7 +36,7 @@ pub(super) struct Answering(AsyncFd<TcpStream>);
 /// Connects a socket that does not block, and says `words` on it.
 ///
 /// # Errors
-/// Of the connection. Whoever is connected and cannot send has said nothing: the answer may tell why.
+/// The connection failed. A connected client that cannot send has no error here: the answer may have the reason.
 pub(super) async fn say(socket: Socket, to: SocketAddr, words: &[u8]) -> io::Result<Said> {
     match socket.connect(&to.into()) {
         Ok(()) => {}

@@ -1,4 +1,4 @@
-//! FileReader for a pattern in an answer that arrives bit by bit, within bounds of memory and time.
+//! Searches a pattern in an answer that arrives in pieces, within bounds of memory and time.
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;

@@ -1,11 +1,11 @@
-//! Who wants to know of what: the events of the kernel and of other programs on their way to the checks.
+//! Subscriptions: delivers kernel and systemd events to the checks that depend on them.
 //!
 //! ```text
-//!   a hub hears that … has changed ── ring(topic) ──► every Subscription of that topic ──► Prober::changed ends
+//!   a monitor receives an event ── ring(topic) ──► every Subscription of that topic ──► Prober::changed ends
 //! ```
 //!
-//! A bell that rings while nobody waits is heard by the next one who waits, once, however often it rang. A bell keeps its hub
-//! alive: a hub is started for the first check that needs it and ends with the last one.
+//! Events between two waits end the next wait, once for any number of events. A subscription keeps its monitor alive: a
+//! monitor is started for the first check that needs it and ends with the last one.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ mod tests;
 /// What may change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Topic {
-    /// Who listens on a port.
+    /// The listeners of a port.
     Port(Transport, u16),
     /// An interface, by its name.
     Interface(String),
@@ -43,7 +43,7 @@ pub(super) struct Subscription {
     _monitor: Arc<dyn Monitor>,
 }
 
-/// Whoever rings the subscriptions.
+/// The monitor of the subscriptions.
 pub(super) trait Monitor: Any + Send + Sync + std::fmt::Debug {}
 
 impl Subscriptions {
@@ -109,7 +109,7 @@ impl<T> Default for WhileUsed<T> {
 }
 
 impl<T> WhileUsed<T> {
-    /// The one that somebody has, or a new one.
+    /// The existing monitor, or a new one.
     pub(super) fn get(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let mut weak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         weak.upgrade().unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! Whom a probe asks, and how the connection to it begins.
+//! The target of a probe, and the begin of its connection.
 
 use std::fmt;
 use std::net::IpAddr;

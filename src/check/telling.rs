@@ -1,13 +1,13 @@
-//! What of a result is told at once, and what waits until somebody asks.
+//! The reports of a check: news goes to the engine at once, the rest is kept until it is asked for.
 //!
-//! A check that goes on as it was wakes nobody: only how long its probe took and when it ended are new, and those are kept
-//! here. Everything else goes to the engine at once, in full: a state, a limit, other words, and every result of a check that
-//! is not settled.
+//! An unchanged result does not wake the engine: only the duration and time of its probe are new, and those are kept
+//! here. Everything else goes to the engine at once, in full: a state, a limit, other words, and every result of a
+//! check that is not settled.
 //!
-//! **A new wish begins a new round** (`begin_round`), in which each check tells its next result in full, whatever it
-//! is: a reload may have dropped what the engine knew of a check that has run on.
+//! **A new set begins a new round** (`begin_round`), in which each check reports its next result in full: a reload may
+//! have dropped the engine's facts about a check that has run on.
 //!
-//! **Cancel safety.** `tell` either hands a report over or remembers nothing of it.
+//! **Cancel safety.** `tell` either hands a report over or keeps nothing of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +59,7 @@ impl Teller {
         self.latest.map().retain(|check, _| runs_on(check));
     }
 
-    /// Tells a result, as far as it says anything new. Waits while the engine has no room for it.
+    /// Reports the news of a result. Waits while the engine has no room for it.
     pub(super) async fn tell(&self, told: &mut Told, report: CheckReport) -> Result<(), Gone> {
         let round = self.round.load(Ordering::Relaxed);
         if told.0.as_ref().is_some_and(|(last, of)| *of == round && !report.is_news(last)) {

@@ -1,16 +1,16 @@
 //! TLS: the handshake of every kind of check that speaks it.
 //!
-//! Every probe does the whole handshake. Sessions are not resumed, because a resumed one does not look at the
-//! certificate again, and an expired one would pass for as long as the server remembers us.
+//! Every probe does the whole handshake. Sessions are not resumed, because a resumed session does not verify the
+//! certificate again, and an expired certificate would pass as long as the server keeps the session.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `options` | what the configuration says of it |
-//! | `trust` | authorities, and who we are: files that are read once and shared |
-//! | `pinned` | who looks at certificates, and at those that are trusted as they are |
-//! | `x509` | what a certificate says of itself |
-//! | `expiry` | for how long the certificates are valid |
-//! | `words` | why a handshake failed |
+//! | `options` | the options of the configuration |
+//! | `trust` | authorities and our certificate: files that are read once and shared |
+//! | `pinned` | the verifier of certificates, and pinned ones |
+//! | `x509` | the fields of a certificate |
+//! | `expiry` | the validity of the certificates |
+//! | `words` | the reason of a failed handshake, in words |
 
 mod expiry;
 mod options;
@@ -47,17 +47,17 @@ pub(super) mod tests;
 /// What a client begins with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hello<'a> {
-    /// Whom the certificate must be for, a name or an address, unless the options name another.
+    /// The name or address in the certificate, unless the options have another.
     pub(super) host: &'a str,
     pub(super) options: &'a TlsOptions,
     /// Protocols that are offered (ALPN).
     pub(super) alpn: &'a [&'a [u8]],
-    /// Whether we say who we are if we are asked; not to a stranger that somebody has sent us to.
+    /// Whether to send our certificate on request; not to another host of a redirect.
     pub(super) named: bool,
 }
 
 impl<'a> Hello<'a> {
-    /// Whom the certificate must be for.
+    /// The name in the certificate.
     fn name(self) -> &'a str {
         self.options.server_name.as_deref().unwrap_or(self.host)
     }
@@ -86,7 +86,7 @@ pub(super) struct Secured {
 }
 
 impl Secured {
-    /// How long the certificates of the server are valid; `None` where nobody file_reader, or without end.
+    /// The validity of the server's certificates; `None` if it is not checked, or without an end.
     pub(super) fn validity(&self) -> Option<Validity> {
         let (_, connection) = self.stream.get_ref();
         expiry::validity(&self.authorities, connection.peer_certificates()?, &self.name, UnixTime::now())
@@ -106,7 +106,7 @@ impl Secured {
 
 /// We say goodbye, so that the server need not wait for us.
 async fn refusal(stream: &mut TlsStream<Stream>) -> Option<io::Error> {
-    // Who has closed already may have said why before.
+    // A server that has already closed may have sent its reason before.
     let _not_heard = stream.shutdown().await;
     let mut byte = [0];
     match stream.read(&mut byte).await {
@@ -170,7 +170,7 @@ fn config(
     Ok(config)
 }
 
-/// Who we are on one connection, and whether the server wanted to know.
+/// Our certificate on one connection, and whether the server has requested it.
 #[derive(Debug)]
 pub(super) struct Identity {
     key: Option<Arc<CertifiedKey>>,

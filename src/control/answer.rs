@@ -1,4 +1,4 @@
-//! What a request is answered, as HTTP says it.
+//! The answer to a request, in HTTP.
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -7,20 +7,20 @@ use vipcast_node::commands::Answer as Said;
 
 use super::api::{Done, Refusal};
 
-/// Why a request is not answered with 200. Each is a code of HTTP.
+/// The reason of an answer other than 200. Each is a status of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// 400: the request makes no sense.
+    /// 400: the request is invalid.
     BadRequest,
     /// 404: there is no such path, service or VIP.
     NotFound,
-    /// 405: the path has other methods, and these are they.
+    /// 405: the path has only these other methods.
     NotAllowed(String),
-    /// 409: it makes sense, but not now.
+    /// 409: the request is valid, but not possible now.
     Conflict,
-    /// 500: a mistake of the daemon's.
+    /// 500: an error of the daemon.
     Broken,
-    /// 503: it makes sense, but there is no room for it.
+    /// 503: the request is valid, but too many clients are connected.
     Unavailable,
 }
 
@@ -36,14 +36,14 @@ impl Why {
         }
     }
 
-    /// What it means, for the document.
+    /// The description, for the OpenAPI document.
     pub(super) fn meaning(&self) -> &'static str {
         match self {
-            Self::BadRequest => "The request makes no sense.",
+            Self::BadRequest => "The request is invalid.",
             Self::NotFound => "There is no such service or VIP.",
-            Self::NotAllowed(_) => "The path has other methods, which `Allow` names.",
-            Self::Conflict => "Not as things are: the daemon stops, or cannot do it now.",
-            Self::Broken => "A mistake of the daemon.",
+            Self::NotAllowed(_) => "The path has other methods, which `Allow` lists.",
+            Self::Conflict => "Not possible now: the daemon is stopping, or cannot do it at present.",
+            Self::Broken => "An error of the daemon.",
             Self::Unavailable => "Too many clients are connected. Ask again.",
         }
     }
@@ -72,10 +72,10 @@ impl Refused {
     }
 }
 
-/// What a client is sent: JSON, or why there is none.
+/// The answer to a client: JSON, or a refusal.
 pub(super) type Answer = Result<Bytes, Refused>;
 
-/// An answer as JSON, as people read it.
+/// An answer as readable JSON.
 ///
 /// # Errors
 /// There is no JSON for it.
@@ -86,7 +86,7 @@ pub(super) fn rendered(answer: &impl Serialize) -> Result<Vec<u8>, Refused> {
     Ok(json)
 }
 
-/// What the node says of an order.
+/// The node's answer to an order.
 pub(super) fn of_order(said: Said) -> Answer {
     match said {
         Said::Done { message, warning } => rendered(&Done { message, warning }).map(Bytes::from),

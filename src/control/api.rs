@@ -1,5 +1,5 @@
-//! What the control socket says, as types that both ends share. Times are ages and delays in milliseconds, so that no
-//! clock needs to agree with another.
+//! The types of the control API, shared by both ends. Times are ages and delays in milliseconds, so that clocks need
+//! not agree.
 //!
 //! Each type is stated once, in an `api!` (`api::macros`): the struct, its JSON and its schema in the OpenAPI document are made from it.
 
@@ -27,28 +27,28 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 api! {
     answer
-    /// What the node does: its peers, checks and VIPs.
+    /// The state of the node: its peers, checks and VIPs.
     Status {
         /// Version of the daemon.
         version: String,
         /// Its BGP identifier.
         router_id: Option<std::net::Ipv4Addr>,
-        /// What is not as it should be on this host, in words; none most of the time.
+        /// Warnings about this host, in words; usually empty.
         warnings [default]: Vec<String>,
-        /// How long it has run.
+        /// The uptime of the daemon.
         uptime_ms: u64,
         /// The configuration file in force.
         config: String,
         /// Phase of the shutdown, while there is one.
         shutdown: Option<ShutdownPhase>,
-        /// Whether a graceful restart is still under way: something is undecided, so End-of-RIB is held, or a peer has not
-        /// been told everything.
+        /// Whether a graceful restart is under way: a VIP is undecided, so End-of-RIB is held, or a peer does not have
+        /// all routes yet.
         restarting: bool,
         /// Peers by name.
         peers: BTreeMap<String, Peer>,
         /// Checks by name.
         checks: BTreeMap<String, Check>,
-        /// How punctual they are.
+        /// The punctuality of the probes.
         probes: Probes,
         /// VIPs in order of address.
         vips: Vec<Vip>,
@@ -56,7 +56,7 @@ api! {
         drained [default]: Option<Drain>,
         /// Drains of services that are not configured at present.
         waiting_drains [default]: BTreeMap<String, Drain>,
-        /// What would be forgotten by a restart now, and why it is not saved.
+        /// The state that a restart would lose now, with the reason why it is not saved.
         unsaved [default]: Option<String>,
     }
 }
@@ -73,7 +73,7 @@ api! {
         peer_as: Option<u32>,
         /// State of the session.
         state: SessionState,
-        /// How long it has been in that state.
+        /// The time in that state.
         since_ms: u64,
         /// Hold time in seconds, once negotiated.
         hold_time: Option<u16>,
@@ -81,29 +81,29 @@ api! {
         families: Vec<String>,
         /// Our address of the session.
         local_address: Option<IpAddr>,
-        /// Prefixes that it has from us: its TCP has acknowledged them.
+        /// The number of prefixes that its TCP has acknowledged.
         advertised: usize,
         /// UPDATEs sent to it since start, End-of-RIB included.
         updates_sent: u64,
-        /// Prefixes that it announced to us since start; counted and, unless they are VIPs, dropped.
+        /// The number of prefixes that it announced to us since start; dropped unless they are VIPs.
         received: u64,
-        /// For how many seconds it keeps our routes over a restart, once negotiated.
+        /// The seconds for which it keeps our routes over a restart, once negotiated.
         restart_time: Option<u16>,
         /// The BFD session with it, if it has one.
         bfd: Option<Bfd>,
-        /// Why the last session or attempt ended.
+        /// The reason for the end of the last session or attempt.
         last_error: Option<String>,
-        /// The failure before it, since there was a session, that says more than that nobody answers: mostly a NOTIFICATION.
+        /// An earlier, more telling failure since the last session: mostly a NOTIFICATION.
         telling_error: Option<String>,
-        /// How long ago that was.
+        /// The age of that failure.
         telling_ms: Option<u64>,
-        /// What it is offered, if that is less than everything because it has refused more.
+        /// The reduced offer to it, after a refusal.
         reduced_offer: Option<String>,
-        /// What it does not acknowledge, while the kernel sends it again and again.
+        /// The bytes that it does not acknowledge, in spite of retransmissions.
         unacknowledged: Option<String>,
-        /// What to look at then.
+        /// The hint for that.
         hint: Option<String>,
-        /// Prefixes that we announce and this session cannot carry, with the reason.
+        /// Announced prefixes that this session cannot carry, with the reason.
         withheld: BTreeMap<vip::Vip, String>,
     }
 }
@@ -114,19 +114,19 @@ api! {
     Bfd {
         /// State of the session.
         state: BfdState,
-        /// How long it has been in that state.
+        /// The time in that state.
         since_ms: u64,
-        /// We send that often, in microseconds, before jitter; none while the peer wants nothing.
+        /// Our transmit interval, in microseconds, before jitter; none while the peer wants no packets.
         transmit_us: Option<u64>,
-        /// After so long a silence, in microseconds, the peer is taken for dead; none while nothing was heard.
+        /// The detection time, in microseconds; none while no packet was heard.
         detection_us: Option<u64>,
         /// The last change, with its diagnostic in words.
         last_change: Option<String>,
-        /// How often it left Up.
+        /// The number of changes from Up.
         downs: u64,
-        /// How often the peer was not taken for dead because it was us who slept.
+        /// The number of times that the peer was not taken for dead because vipcast woke late.
         late_wakeups: u64,
-        /// Why our packets do not leave, or theirs cannot come in.
+        /// The error that stops our packets or the peer's.
         error: Option<String>,
     }
 }
@@ -137,30 +137,30 @@ api! {
     Check {
         /// Its state.
         state: CheckState,
-        /// How long it has been in that state.
+        /// The time in that state.
         since_ms: Option<u64>,
-        /// The limit that it exceeds, while it does: it passes all the same.
+        /// The exceeded limit; the check still passes.
         degraded: Option<String>,
-        /// For how long it cannot come up yet, because it went down too often.
+        /// The rest of its hold-down.
         held_ms: Option<u64>,
-        /// What the last probe saw.
+        /// The result of the last probe.
         detail: Option<String>,
-        /// How long the last probe took.
+        /// The duration of the last probe.
         took_ms: Option<u64>,
-        /// How long ago it ended.
+        /// The time since its end.
         ago_ms: Option<u64>,
     }
 }
 
 api! {
     answer
-    /// The probes of all checks. Those that an event has brought about are not counted.
+    /// The probes of all checks, without those that an event triggered.
     Probes {
-        /// How many there were since the start.
+        /// The number of probes since the start.
         started: u64,
-        /// Half of those of the last ten to twenty seconds began so late at most, in microseconds.
+        /// The median lateness of the probes of the last ten to twenty seconds, in microseconds.
         late_p50_us: u64,
-        /// 99 of 100 of these began so late at most, in microseconds; 100,000 means that or more.
+        /// The 99th percentile of their lateness, in microseconds; 100,000 means that or more.
         late_p99_us: u64,
     }
 }
@@ -173,23 +173,23 @@ api! {
         vip: vip::Vip,
         /// Its service.
         service: String,
-        /// What was decided.
+        /// The verdict.
         verdict: Verdict,
-        /// What is so: the same, or `ready` while no router has what was decided.
+        /// The state: the verdict, or `ready` while no router has the VIP.
         state: VipState,
-        /// How long that has been so.
+        /// The time in that state.
         since_ms: u64,
         /// The reason, unless announced.
         reason: Option<Reason>,
-        /// The reason in words, with what lies behind it.
+        /// The reason in words, with the fact behind it.
         why: Option<String>,
         /// Whether the address is on this host; true also for a wider prefix that `bind` does not bind.
         bound: bool,
-        /// Peers that have it from us: its TCP has acknowledged the route.
+        /// The number of peers whose TCP has acknowledged the route.
         sent_to: usize,
-        /// Of a VIP that is not withheld, the peers that do not have it, and why.
+        /// The peers that lack a VIP that is not withheld, with the reason.
         not_at: BTreeMap<String, String>,
-        /// Paths to it that peers announce to us, in the order of their names: another node's, or our own come back.
+        /// Paths to it from peers, in the order of their names: another node's, or our own route reflected.
         heard: Vec<Heard>,
     }
 }
@@ -200,23 +200,23 @@ api! {
     Heard {
         /// The peer.
         peer: String,
-        /// Whose announcement it is.
+        /// The announcer.
         whose: Whose,
-        /// Where packets for it would go.
+        /// The next hop.
         next_hop: IpAddr,
-        /// Nearest first, 32 ASNs at most.
+        /// The AS path, nearest first, at most 32 ASNs.
         as_path: Vec<u32>,
-        /// ASNs at its far end that were left out.
+        /// The number of ASNs left out at its far end.
         more_asns: usize,
-        /// Where it starts; `null` for a path inside our own AS.
+        /// The origin AS; `null` for a path inside our own AS.
         origin_as: Option<u32>,
         /// MED, if it has one.
         med: Option<u32>,
         /// LOCAL_PREF, from iBGP peers.
         local_pref: Option<u32>,
-        /// Communities and large communities, 16 of each at most.
+        /// Communities and large communities, at most 16 of each.
         communities: Vec<String>,
-        /// Communities that were left out.
+        /// The number of communities left out.
         more_communities: usize,
     }
 }
@@ -225,19 +225,19 @@ api! {
     answer
     /// The facts behind one verdict.
     Explanation includes vip: Vip {
-        /// What the routes carry, if announced.
+        /// The attributes of the routes, if announced.
         attributes: Option<Attributes>,
-        /// Where the address is and who put it there: `on lo, by vipcast`.
+        /// The place of the address, and the program that added it: `on lo, by vipcast`.
         address: String,
-        /// How the service's checks combine: `all of web, listening`.
+        /// The condition over the service's checks: `all of web, listening`.
         condition: String,
         /// The checks of that condition.
         checks: BTreeMap<String, Check>,
-        /// Another daemon on this host announces it while it is withheld here, in words.
+        /// A warning, if another daemon on this host announces it while it is withheld here.
         warning [default]: Option<String>,
         /// The operator's drain, if there is one.
         drain: Option<Drain>,
-        /// What each peer has of it.
+        /// The VIP at each peer.
         peers: BTreeMap<String, PeerView>,
     }
 }
@@ -250,7 +250,7 @@ api! {
         med: Option<u32>,
         /// LOCAL_PREF, if set (iBGP).
         local_pref: Option<u32>,
-        /// Times our ASN is prepended.
+        /// The number of times that our ASN is prepended.
         as_path_prepend: u8,
         /// Bandwidth of the link to this node, in octets per second.
         link_bandwidth: Option<u64>,
@@ -261,13 +261,13 @@ api! {
 
 api! {
     answer
-    /// A VIP as one peer has it.
+    /// A VIP at one peer.
     PeerView {
         /// State of the session.
         state: SessionState,
-        /// Whether the peer was sent the route, and its TCP has acknowledged it.
+        /// Whether the peer's TCP has acknowledged the route.
         sent: bool,
-        /// Why not, where that is the session's doing.
+        /// The reason why not, if it is the session.
         why: Option<String>,
         /// State of the BFD session, if there is one.
         bfd: Option<BfdState>,
@@ -284,37 +284,38 @@ api! {
         reason: Option<String>,
         /// The time when it began (RFC 3339).
         since: String,
-        /// The time when it ends by itself, if it does.
+        /// The time when it ends, if it has an end.
         until: Option<String>,
-        /// Services that were put back into traffic, of a drain of every service.
+        /// The services that were put back into traffic from a drain of every service.
         except [default]: Vec<String>,
     }
 }
 
 api! {
     request
-    /// What is drained, why, and for how long.
+    /// The request for a drain.
     DrainRequest {
         /// The services.
         services: Services,
-        /// The operator. Counts where the caller is root and the kernel knows no login; any other caller goes by the name of its user.
+        /// The operator. Used only if the caller is root and the kernel knows no login; any other caller gets the name
+        /// of its user.
         by [default]: Option<String>,
-        /// The reason, which `status` and `explain` show.
+        /// The reason, shown by `status` and `explain`.
         reason [default]: Option<String> => {"maxLength": LONGEST_WORDS},
-        /// The drain ends by itself after this time, in milliseconds.
+        /// The length of the drain, in milliseconds.
         for_ms [default]: Option<Milliseconds>,
-        /// Replace a drain in force, also where that ends it earlier.
+        /// Replace the drain in force, even if it ends later.
         replace [default]: bool,
     }
 }
 
 api! {
     request
-    /// Which services a command is about.
+    /// The services of a command.
     ServicesRequest {
         /// The services.
         services: Services,
-        /// The reason, which the log has.
+        /// The reason, for the log.
         reason [default]: Option<String> => {"maxLength": LONGEST_WORDS},
     }
 }
@@ -323,9 +324,9 @@ api! {
     answer
     /// The answer to a command that was carried out.
     Done {
-        /// What was done, in words.
+        /// The result, in words.
         message: String,
-        /// What is not as it should be all the same.
+        /// A warning beside it.
         warning [default]: Option<String>,
     }
 }

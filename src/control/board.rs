@@ -1,14 +1,14 @@
-//! Where clients wait for an answer that is made from a snapshot.
+//! The board of clients that wait for an answer from a snapshot.
 //!
 //! ```text
-//!  clients ─► waiting ─► one snapshot ─► one answer for all who ask the same ─► clients
+//!  clients ─► waiting ─► one snapshot ─► one answer for all equal queries ─► clients
 //!                ▲          │
-//!                └── whoever asks after it was taken waits for the next
+//!                └── a query after the snapshot waits for the next
 //! ```
 //!
-//! Whoever asks is told what is so after the question. The loop is asked for one snapshot at a time, for all who wait, and at most
-//! as often as it can bear ([`SHARE`]); an answer is rendered and kept in memory once for all who ask the same. No new one is made
-//! while clients have not read what they were given ([`MEMORY`]).
+//! An answer shows the state after its query. The loop makes one snapshot at a time for all waiting clients, with a
+//! bounded share of its time ([`SHARE`]); an answer is rendered and kept in memory once for all equal queries. No new
+//! answer is made while clients have too many unread ones ([`MEMORY`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,14 +26,14 @@ use super::request::Request;
 use super::routes::Reading;
 use super::snapshot::Snapshot;
 
-/// Answers that nobody has read yet may take this much memory, in bytes, and one answer more.
+/// The memory of unread answers, in bytes; one answer may exceed it.
 const MEMORY: usize = 8 << 20;
-/// Until it is looked whether clients have read.
+/// The interval between looks whether clients have read.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// The loop spends at most this part of its time on snapshots, however many clients ask: one of twenty.
+/// The loop spends at most one part in this many of its time on snapshots, for any number of clients.
 const SHARE: u32 = 20;
 
-/// Where clients wait.
+/// The board.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     waiting: Mutex<Vec<Asker>>,
@@ -41,9 +41,9 @@ pub(super) struct Board {
     unread: Arc<AtomicUsize>,
 }
 
-/// A client that waits.
+/// A waiting client.
 struct Asker {
-    /// What it has asked for: whoever asks for the same path is told the same.
+    /// The path of its query; equal paths share an answer.
     path: String,
     reading: Reading,
     since: Instant,
@@ -57,7 +57,7 @@ impl fmt::Debug for Asker {
 }
 
 impl Board {
-    /// The answer to a request for this path, as things are now.
+    /// The answer to a query of this path, from a snapshot after now.
     pub(super) async fn read(&self, path: String, reading: Reading) -> Answer {
         let (answer, receiver) = oneshot::channel();
         self.waiting().push(Asker { path, reading, since: clock::now(), answer });
@@ -65,12 +65,12 @@ impl Board {
         receiver.await.unwrap_or_else(|_dropped| Err(Refused::stopping()))
     }
 
-    /// Whether clients have been given more than they read.
+    /// Whether the unread answers of clients exceed the memory.
     pub(super) fn is_memory_short(&self) -> bool {
         self.unread.load(Ordering::Relaxed) > MEMORY
     }
 
-    /// Asks the loop as often as a client wants to know.
+    /// Requests snapshots from the loop while clients wait.
     pub(super) async fn serve(&self, requests: mpsc::Sender<Request>) {
         let mut rests = clock::now();
         loop {
@@ -85,17 +85,17 @@ impl Board {
                 continue;
             }
             let (sender, receiver) = oneshot::channel();
-            // An error says that the daemon is stopping, and whoever waits learns it.
+            // An error means that the daemon is stopping; the waiting clients are told.
             drop(requests.send(Request::Snapshot(sender)).await);
             let Ok(snapshot) = receiver.await else { continue };
-            // These came while the loop did something else, and what it has done since is in the snapshot.
+            // These came before the loop took the snapshot, so it is new enough for them.
             askers.extend(self.waiting().extract_if(.., |asker| asker.since < snapshot.at));
             rests = snapshot.at + snapshot.took * SHARE;
             self.tell(askers, snapshot).await;
         }
     }
 
-    /// Tells them all what is so.
+    /// Answers these clients from a snapshot.
     async fn tell(&self, askers: Vec<Asker>, snapshot: Box<Snapshot>) {
         let snapshot: Arc<Snapshot> = snapshot.into();
         let mut by_path: BTreeMap<String, Vec<Asker>> = BTreeMap::new();
@@ -116,7 +116,7 @@ impl Board {
         }
     }
 
-    /// A task of its own: one that panics has failed, and nothing else has.
+    /// Renders in a separate task, so that a panic fails only this answer.
     async fn rendered(&self, reading: Reading, snapshot: Arc<Snapshot>) -> Answer {
         let failed = |error| Err(Refused::plain(Why::Broken, format!("cannot render the answer: {error}")));
         let mut json = tokio::spawn(async move { reading(&snapshot) }).await.unwrap_or_else(failed)?;
@@ -129,7 +129,7 @@ impl Board {
     }
 }
 
-/// An answer that counts as long as a client has not read it.
+/// An answer that counts until the clients have read it.
 struct Unread {
     json: Vec<u8>,
     total: Arc<AtomicUsize>,

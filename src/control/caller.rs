@@ -1,9 +1,9 @@
-//! Who asks. The kernel says which user a client runs as (SO_PEERCRED), and for root whose login it belongs to
-//! (`/proc/PID/loginuid`, which sudo and su leave as it is). What a client says of itself counts for root alone, which
-//! could say anything anyway, and only where the kernel knows no login.
+//! The identity of a caller. The kernel gives the user of a client (SO_PEERCRED), and for root the login
+//! (`/proc/PID/loginuid`, which sudo and su do not change). A client's own claim is used only from root, which could
+//! claim anything anyway, and only if the kernel knows no login.
 //!
-//! The name of a user may have to be asked from a directory service, which may hang: names are looked up on threads of
-//! their own, for a moment, and a user without an answer is called by the number.
+//! The name of a user may come from a directory service, which may hang: names are looked up on separate threads with a
+//! short time-out, and without an answer the number of the user is used.
 
 use std::fmt;
 use std::fs;
@@ -14,26 +14,26 @@ use tokio::net::unix::UCred;
 
 use crate::blocking::Threads;
 
-/// The header in which a client says for whom it asks.
+/// The header of a client's claim.
 pub(super) const CLAIM: &str = "vipcast-operator";
 
-/// How long a command waits for a name.
+/// The longest wait of a command for a name.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Look-ups that may hang at once.
+/// The most look-ups that hang at once.
 const LOOKUPS: usize = 4;
-/// Longer names are not believed, in characters.
+/// The longest accepted claim, in characters.
 const LONGEST_CLAIM: usize = 64;
-/// What the kernel says of a process that belongs to no login.
+/// The kernel's value for a process without a login.
 const NO_LOGIN: u32 = u32::MAX;
 
-/// Who asks for something.
+/// The caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The user that the client runs as, as the kernel says.
+    /// The user of the client, from the kernel.
     pub uid: u32,
-    /// The process, where it can be seen from here.
+    /// The process, if it is visible from here.
     pub pid: Option<i32>,
-    /// The person: `alice` behind sudo, or `uid 1000` where no name is known.
+    /// The person: `alice` behind sudo, or `uid 1000` without a name.
     pub name: String,
 }
 
@@ -52,7 +52,7 @@ impl Names {
         Self(Threads::new("names", LOOKUPS))
     }
 
-    /// The caller with these credentials, who says to ask for `claim`.
+    /// The caller with these credentials and this claim.
     pub(super) async fn caller(&self, credentials: UCred, claim: Option<&str>) -> Caller {
         let (uid, pid) = (credentials.uid(), credentials.pid());
         let name = match uid {
@@ -87,7 +87,7 @@ fn unnamed(uid: u32) -> String {
     format!("uid {uid}")
 }
 
-/// The user that has logged in, whatever the process became since.
+/// The user that has logged in, even if the process has changed its user since.
 fn login(pid: i32) -> Option<u32> {
     let uid = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?.trim().parse().ok()?;
     (uid != NO_LOGIN).then_some(uid)

@@ -18,46 +18,46 @@ use super::api::Refusal;
 use super::caller;
 use super::routes::{self, Ask, Route};
 
-/// How long an answer may take, unless the caller says otherwise.
+/// The default time-out of an answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Until a daemon without room for us is asked again.
+/// The pause before a daemon with too many clients is asked again.
 const NO_ROOM: Duration = Duration::from_millis(50);
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
+    /// No daemon listens.
     #[error("cannot reach the daemon on {}", path.display())]
     Connect {
         /// The socket.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// It is there, and stands still.
+    /// The daemon listens, but does not answer.
     #[error("vipcast does not answer on {}: no answer within {within:?}", path.display())]
     Silent {
         /// The socket.
         path: PathBuf,
-        /// How long it was waited for.
+        /// The time-out.
         within: Duration,
-        /// Whether it was to do something.
+        /// Whether the request was a command.
         command: bool,
     },
-    /// The connection broke, or what came is not HTTP.
+    /// The connection broke, or the answer is not HTTP.
     #[error("no answer from the daemon")]
     Http(#[from] hyper::Error),
-    /// What came is not what this version expects.
+    /// The answer is not one of this version.
     #[error("cannot understand the daemon's answer; are both the same version?")]
     Decode(#[from] serde_json::Error),
-    /// The daemon says no.
+    /// The daemon refused.
     #[error("{}", .0.error)]
     Refused(Refusal),
 }
 
 impl ClientError {
-    /// What to do about it.
+    /// The hint for the operator.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -78,7 +78,7 @@ impl ClientError {
     }
 }
 
-/// A daemon to talk to.
+/// A client of a daemon.
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
@@ -86,7 +86,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Waits as long as this for each answer.
+    /// A client with this time-out for each answer.
     pub fn new(socket: PathBuf, patience: Duration) -> Self {
         Self { socket, patience }
     }
@@ -118,7 +118,7 @@ impl Client {
             if status == StatusCode::OK {
                 return Ok(serde_json::from_slice(&body)?);
             }
-            // Others take all its connections for the moment.
+            // Other clients have all its connections at the moment.
             if status != StatusCode::SERVICE_UNAVAILABLE || Instant::now() + NO_ROOM >= until {
                 return Err(refused(&body));
             }
@@ -161,7 +161,7 @@ impl Client {
     }
 }
 
-/// A connection must not outlive the question: the daemon would take it for a client that waits.
+/// A connection must not outlive its request: the daemon would take it for a waiting client.
 struct AbortOnDrop(JoinHandle<Result<(), hyper::Error>>);
 
 impl Drop for AbortOnDrop {
@@ -170,7 +170,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Whom root asks for: the person behind sudo or doas. The daemon believes it only where the kernel knows no login.
+/// The claim of root: the person behind sudo or doas. The daemon uses it only if the kernel knows no login.
 fn operator() -> Option<String> {
     let is_root = nix::unistd::geteuid().is_root();
     let named = ["SUDO_USER", "DOAS_USER"].iter().find_map(|name| std::env::var(name).ok());

@@ -1,29 +1,31 @@
-//! Who is connected to the control socket, and who must leave for others: a pure book, time is an argument.
+//! The clients of the control socket, and the choice of those that must leave for others. Pure, time is an argument.
 //!
-//! * 64 connections at once; 16 of a user, 48 of all users but root, so that none locks the others out.
-//! * Who comes when there is no room takes the place of the connection that has done nothing for the longest time, of the
-//!   user with the most. A connection whose command is under way keeps its place.
-//! * A client has ten seconds to read an answer and to send the next request; a quarter of one, while the answers that clients
-//!   have not read take too much memory.
+//! * 64 connections at once; 16 of a user, 48 of all users except root, so that no user locks the others out.
+//! * A client that comes without room takes the place of the longest idle connection of the user with the most
+//!   connections. A
+//!   connection whose command is under way keeps its place.
+//! * A client has ten seconds to read an answer and to send the next request; a quarter of a second while unread
+//!   answers take
+//!   too much memory.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Connections at once.
+/// The most connections at once.
 pub(super) const MOST: usize = 64;
-/// Of all users but root.
+/// The most of all users except root.
 const MOST_OF_USERS: usize = 48;
-/// Of a user but root.
+/// The most of one user except root.
 const SHARE: usize = 16;
-/// How long we wait for a client.
+/// The longest wait for a client.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long when memory is short.
+/// The longest wait when memory is short.
 const SHORT_SILENCE: Duration = Duration::from_millis(250);
 
-/// A connection.
+/// The id of a connection.
 pub(super) type Id = u64;
 
-/// Everybody who is connected.
+/// All connected clients.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     next: Id,
@@ -33,23 +35,23 @@ pub(super) struct Crowd {
 #[derive(Debug)]
 struct Client {
     uid: u32,
-    /// Since when we wait for it to send or to read; `None` while its command is under way.
+    /// The begin of our wait for it to send or to read; `None` while its command is under way.
     silent_since: Option<Instant>,
 }
 
-/// What becomes of a client that comes.
+/// The admission of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is in.
+    /// Admitted.
     Free(Id),
-    /// It is in, and the other one is out.
+    /// Admitted, in place of the other connection.
     InPlaceOf(Id, Id),
     /// Every place is taken by a command under way.
     Refused,
 }
 
 impl Crowd {
-    /// A client of this user comes.
+    /// Admits a client of this user.
     pub(super) fn admit(&mut self, uid: u32, now: Instant) -> Admission {
         let leaves = match self.place(uid) {
             Place::Free => None,
@@ -68,26 +70,26 @@ impl Crowd {
         }
     }
 
-    /// It has left.
+    /// Notes that a connection has left.
     pub(super) fn leave(&mut self, id: Id) {
         self.present.remove(&id);
     }
 
-    /// Its command is under way.
+    /// Notes that its command is under way.
     pub(super) fn works(&mut self, id: Id) {
         if let Some(client) = self.present.get_mut(&id) {
             client.silent_since = None;
         }
     }
 
-    /// It has its answer.
+    /// Notes that it has its answer.
     pub(super) fn answered(&mut self, id: Id, now: Instant) {
         if let Some(client) = self.present.get_mut(&id) {
             client.silent_since = Some(now);
         }
     }
 
-    /// Takes out whoever was silent for too long.
+    /// Removes connections that were silent for too long.
     pub(super) fn overdue(&mut self, memory_is_short: bool, now: Instant) -> Vec<Id> {
         let limit = if memory_is_short { SHORT_SILENCE } else { SILENCE };
         let is_overdue = |client: &Client| {
@@ -101,7 +103,7 @@ impl Crowd {
         overdue
     }
 
-    /// Takes out whoever was silent for the longest time, when descriptors are short.
+    /// Removes the longest silent connection, when descriptors are short.
     pub(super) fn longest_silent(&mut self) -> Option<Id> {
         let id = self.idlest(|_| true)?;
         self.present.remove(&id);
@@ -112,7 +114,7 @@ impl Crowd {
         self.present.is_empty()
     }
 
-    /// Whose place a client of this user would take.
+    /// The place that a client of this user would take.
     fn place(&self, uid: u32) -> Place {
         let of = |uid: u32| self.present.values().filter(|client| client.uid == uid).count();
         let users = self.present.values().filter(|client| client.uid != 0).count();
@@ -124,7 +126,7 @@ impl Crowd {
         if !full {
             return Place::Free;
         }
-        // Of the user with the most; root makes no room where users have used up their share.
+        // That of the user with the most; root makes no room if the other users have used up their share.
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         for client in self.present.values() {
             if client.uid != 0 || !users_only {
@@ -145,7 +147,7 @@ impl Crowd {
 
 enum Place {
     Free,
-    /// Of this connection, if any may leave.
+    /// The place of this connection, if any may leave.
     Of(Option<Id>),
 }
 

@@ -1,5 +1,5 @@
-//! The group that may use the control socket. The socket is its owner's until the group is found: it may come later than the
-//! daemon (LDAP), and to look it up may hang, so that is done on a thread of its own, again and again until it is there.
+//! The group that may use the control socket. Only the owner may use the socket until the group is found: the group may
+//! appear later than the daemon (LDAP), and its look-up may hang, so a separate thread looks for it again and again.
 
 use std::sync::{Arc, Weak, mpsc};
 use std::thread;
@@ -11,18 +11,18 @@ use vipcast_bgp::net::words::io_error;
 use super::socket::SocketFile;
 use crate::log::{note, trouble};
 
-/// Between two looks.
+/// The interval between two look-ups.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How long a start waits for the first look, so that the group can use the socket from the beginning.
+/// The longest wait of a start for the first look-up, so that the group can use the socket from the beginning.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Ends the looking when it is dropped.
+/// Dropping it ends the search.
 #[derive(Debug)]
 pub(super) struct Looking {
     _wanted: Arc<()>,
 }
 
-/// Gives the socket to `group` as soon as that is there.
+/// Gives the socket to `group` as soon as it exists.
 pub(super) fn give(socket: &SocketFile, group: &str) -> Looking {
     let wanted = Arc::new(());
     let (first, looked) = mpsc::channel();
@@ -30,7 +30,7 @@ pub(super) fn give(socket: &SocketFile, group: &str) -> Looking {
     let looking = move || look(&socket, &group, &asked, &first);
     match thread::Builder::new().name("group".into()).spawn(looking) {
         Ok(_) => {
-            // Silence is told by the thread, when it ends.
+            // After a time-out the thread reports by itself.
             let _silent = looked.recv_timeout(PATIENCE);
         }
         Err(error) => {
@@ -44,7 +44,7 @@ fn look(socket: &SocketFile, group: &str, wanted: &Weak<()>, first: &mpsc::Sende
     let mut told = None;
     while wanted.strong_count() > 0 {
         let result = try_once(socket, group);
-        // Nobody waits any more for any but the first.
+        // Only the first look-up has a waiting caller.
         let _late = first.send(());
         match result {
             Ok(()) => {

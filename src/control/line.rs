@@ -1,4 +1,4 @@
-//! A connection of a client, of which can be asked at any time whether the client is still there.
+//! A connection of a client, which shows at any time whether the client is still there.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
-/// One end of a connection. Its clones are the same end.
+/// One end of a connection. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Line(Arc<UnixStream>);
 
@@ -23,8 +23,8 @@ impl Line {
         self.0.readable().await
     }
 
-    /// Whether the client has closed its end: nobody waits for an answer any more. Known at once, also when the request
-    /// that was sent before has just been read.
+    /// Whether the client has closed its end, and no longer waits for an answer. Known at once, even right after its
+    /// request was read.
     pub(super) fn is_gone(&self) -> bool {
         let mut fds = [PollFd::new(&*self.0, PollFlags::empty())];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -69,7 +69,7 @@ impl AsyncWrite for Line {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The clones may be alive for a moment longer, and the client must not wait for them.
+        // Clones may live a moment longer, and the client must not wait for them.
         Poll::Ready(socket2::SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write))
     }
 }

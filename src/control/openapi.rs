@@ -8,8 +8,8 @@ use super::api::{Refusal, Schema};
 use super::routes::{ALL, Row, Takes};
 
 const ABOUT: &str = "HTTP/1.1 and JSON over a Unix socket, /run/vipcast/control.sock unless `control: {socket: …}` names another: \
-`curl --unix-socket /run/vipcast/control.sock http://vipcast/v1/status`. Whoever may open the socket may do everything. \
-A later version may say more: pass over fields that you do not know, and take words that you do not know for what they are.";
+`curl --unix-socket /run/vipcast/control.sock http://vipcast/v1/status`. Every user who may open the socket may do everything. \
+A later version may have more fields and words: ignore unknown fields, and show unknown words unchanged.";
 
 /// The document.
 pub fn document() -> Value {

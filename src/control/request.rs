@@ -1,4 +1,4 @@
-//! What the API wants of the daemon's loop, and how a request of HTTP becomes that.
+//! Requests of the API to the daemon's loop, made from HTTP requests.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -12,26 +12,26 @@ use super::line::Line;
 use super::routes::{self, Asked, Takes};
 use super::snapshot::Snapshot;
 
-/// Largest request body.
+/// The largest request body.
 const MAX_BODY: usize = 64 * 1024;
 
-/// What the loop is asked for.
+/// A request to the loop.
 #[derive(Debug)]
 pub enum Request {
-    /// What is so now.
+    /// Take a snapshot.
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     /// An order to the node.
     Order {
-        /// What is to be done.
+        /// The command.
         command: Command,
-        /// Who wants it.
+        /// The caller.
         caller: Caller,
-        /// Where the answer goes.
+        /// The channel of the answer.
         reply: Reply,
     },
 }
 
-/// Where the answer to an order goes.
+/// The channel of the answer to an order.
 #[derive(Debug)]
 pub struct Reply {
     sender: oneshot::Sender<Said>,
@@ -44,18 +44,18 @@ impl Reply {
         (Self { sender, line }, receiver)
     }
 
-    /// Whether nobody waits for the answer: the client has given up, and does not want the order carried out any more.
+    /// Whether the client has given up; then the order is not carried out.
     pub fn is_abandoned(&self) -> bool {
         self.sender.is_closed() || self.line.is_gone()
     }
 
-    /// Sends it. A client that has gone meanwhile is no error.
+    /// Sends the answer. A client that has gone is no error.
     pub fn send(self, said: Said) {
         drop(self.sender.send(said));
     }
 }
 
-/// What a request comes to, or what to answer instead.
+/// The meaning of a request, or its refusal.
 pub(super) async fn asked(request: hyper::Request<Incoming>) -> Result<Asked, Refused> {
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
     let (row, parameter) = routes::find(&method, &path)?;

@@ -1,12 +1,12 @@
 //! The routes of the API, each stated once. A new route is a row here and its handler.
 //!
 //! ```text
-//!              ┌─► server: which handler a request goes to; 404 and 405 for those that none takes
+//!              ┌─► server: the handler of a request; 404 and 405 without one
 //!  routes! { … }─► client: `client.call(&routes::DRAIN, &request)`, with the types of the row
 //!              └─► openapi: `vipcast openapi`
 //! ```
 //!
-//! A `GET` is answered from a [`Snapshot`] by a pure function. A `POST` is an order to the node, which says what became of it.
+//! A `GET` is answered from a [`Snapshot`] by a pure function. A `POST` is an order to the node, which answers it.
 
 mod ask;
 mod order;
@@ -27,7 +27,8 @@ use super::api::{Done, DrainRequest, Explanation, Refusal, Schema, ServicesReque
 use super::snapshot::Snapshot;
 use super::view;
 
-/// States each route: its name for the client, method and path, the types of request and answer, the handler, and what it does.
+/// States each route: its name for the client, method and path, the types of request and answer, the handler, and its
+/// description.
 macro_rules! routes {
     ($( $(#[doc = $help:literal])+ $name:ident: $method:ident $path:literal, $request:ty => $answer:ty, $handler:expr; )+) => {
         $(
@@ -41,34 +42,35 @@ macro_rules! routes {
 }
 
 routes! {
-    /// Peers, checks and VIPs, and what is not as it should be.
+    /// Peers, checks, VIPs and warnings.
     STATUS: get "/v1/status", () => Status, |snapshot, ()| Ok(view::status(snapshot));
 
-    /// Why one VIP is announced or not, with every fact behind it.
+    /// Explains why one VIP is or is not announced, with every fact behind the verdict.
     EXPLAIN: get "/v1/explain/{vip}", IpNet => Explanation, view::explain;
 
-    /// Takes services out of traffic until `undrain`. Each is announced with GRACEFUL_SHUTDOWN first, and then withdrawn.
+    /// Takes services out of traffic until `undrain`. Each is first announced with GRACEFUL_SHUTDOWN, and then
+    /// withdrawn.
     DRAIN: post "/v1/drain", DrainRequest => Done, Order::drain;
 
     /// Puts services back into traffic.
     UNDRAIN: post "/v1/undrain", ServicesRequest => Done, Order::undrain;
 
-    /// Lets services take their traffic over again that were down, and are held back by `preempt`.
+    /// Lets services that `preempt` holds back after a failure take their traffic back.
     PROMOTE: post "/v1/promote", ServicesRequest => Done, Order::promote;
 
-    /// Reads the configuration again and follows it. A configuration that is broken changes nothing.
+    /// Reloads the configuration. An invalid configuration changes nothing.
     RELOAD: post "/v1/reload", () => Done, Order::reload;
 
-    /// Replaces the daemon by the program on disk without a gap in traffic. Every peer needs `graceful_restart` for it.
+    /// Replaces the daemon by the program on disk without a gap in traffic. Every peer needs `graceful_restart`.
     RESTART: post "/v1/restart", () => Done, Order::restart;
 }
 
-/// How a route is asked for.
+/// The method of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// Nothing changes.
+    /// A query.
     Get,
-    /// Something is done.
+    /// A command.
     Post,
 }
 
@@ -138,34 +140,34 @@ impl<Q: Ask, A> Route<Q, A> {
     }
 }
 
-/// What a request comes to.
+/// The meaning of a request.
 pub enum Asked {
-    /// It is answered from a snapshot.
+    /// A query, answered from a snapshot.
     Read(Reading),
-    /// It is an order to the node.
+    /// An order to the node.
     Do(Order),
 }
 
 /// Makes the JSON of an answer.
 pub type Reading = Box<dyn FnOnce(&Snapshot) -> Result<Vec<u8>, Refused> + Send>;
 
-/// A route whatever its types are.
+/// A route of any types.
 pub trait Row: Sync {
     /// Its method.
     fn method(&self) -> Method;
     /// Its path, with a parameter like `{vip}` at the end or without one.
     fn path(&self) -> &'static str;
-    /// What it does, line by line.
+    /// The description, line by line.
     fn help(&self) -> &'static [&'static str];
-    /// What a request consists of.
+    /// The parts of a request.
     fn takes(&self) -> Takes;
-    /// The schema of that.
+    /// The schema of the request.
     fn request(&self, named: &mut Named) -> Value;
     /// The schema of the answer.
     fn answer(&self, named: &mut Named) -> Value;
-    /// Why it may be refused.
+    /// The possible refusals.
     fn refusals(&self) -> &'static [Why];
-    /// What a request with this parameter and body comes to.
+    /// The meaning of a request with this parameter and body.
     fn asked(&self, parameter: &str, body: &[u8]) -> Result<Asked, Refused>;
 }
 

@@ -1,15 +1,15 @@
-//! The server, on a thread of its own: one task that accepts, one a connection, one that makes answers from snapshots, one that
-//! looks after the file of the socket (`control::upkeep`). An order goes to the daemon and waits for its answer; tasks may be
-//! dropped at any await, the daemon then answers into the void.
+//! The server, on its own thread: a task that accepts, a task for each connection, one that makes answers from
+//! snapshots, and one that keeps the file of the socket (`control::upkeep`). An order goes to the daemon and waits for
+//! its answer. Tasks may be dropped at any await; then the answer is dropped.
 //!
 //! ```text
 //!  thread api                                             main
-//!  client ─► connection ─┬─ read ──► board ── Request::Snapshot ─► the loop clones what it knows
+//!  client ─► connection ─┬─ read ──► board ── Request::Snapshot ─► the loop clones its state
 //!                        │             ▲ └─────── Snapshot ◄──────┘
 //!                        └─ order ─────┴───── Request::Order ────► the node
 //! ```
 //!
-//! So no client costs the loop more than one snapshot at a time, and an order what it takes.
+//! So all queries together cost the loop one snapshot at a time, and each order its own time.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -48,36 +48,36 @@ use super::upkeep::{Upkeep, Where};
 
 use crate::log::{note, trouble};
 
-/// Pause after an error of `accept` itself, such as too many open files.
+/// The pause after an error of `accept` itself, such as too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// Such errors are told once in this time.
+/// The interval between log lines about such errors.
 const TOLD: Duration = Duration::from_secs(60);
-/// How often silent clients are looked for, while there are clients.
+/// The interval between looks for silent clients.
 const SWEEP: Duration = Duration::from_millis(100);
-/// How long the last answers may take.
+/// The time for the last answers at the end.
 const FINISH: Duration = Duration::from_secs(1);
-/// Requests that wait for the daemon.
+/// The most requests that wait for the daemon.
 const QUEUE: usize = 64;
-/// Largest head of a request, and what is read ahead of a client at most.
+/// The largest head of a request, and the most that is read ahead.
 const READ_AHEAD: usize = 64 * 1024;
-/// Clients that are told at once that there is no room for them.
+/// The most clients that are refused at the same time.
 const REFUSED_AT_ONCE: usize = 16;
-/// How long such a client may take to send its request.
+/// The time for such a client to send its request.
 const REFUSAL_TAKES: Duration = Duration::from_millis(500);
 
-/// The listening socket, as soon as it can be had. Dropping it removes the file.
+/// The control socket, made as soon as possible. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Server {
     place: Where,
-    /// Dropped, it ends the thread.
+    /// Dropping it ends the thread.
     stop: Option<oneshot::Sender<Infallible>>,
-    /// Ends with the thread.
+    /// Disconnected when the thread ends.
     ended: oneshot::Receiver<Infallible>,
 }
 
 impl Server {
-    /// Makes the socket and serves it. What keeps it from being made is a warning, and it is tried again until it is there:
-    /// commands help, and no route depends on them. Waits for the first attempt, a few seconds at most.
+    /// Makes the socket and serves it. A failure is a warning, and is tried again until it succeeds, because no route
+    /// depends on commands. Waits for the first attempt, at most a few seconds.
     pub async fn start(control: &Control) -> (Self, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (new, listeners) = mpsc::channel(1);
@@ -95,15 +95,15 @@ impl Server {
         if let Err(error) = thread::Builder::new().name("api".to_owned()).spawn(work) {
             trouble!(%error, "running without the control socket: it has no thread");
         }
-        // An error says that the task is gone, and then nobody tells more.
+        // An error means that the task has ended.
         drop(tried.await);
         (Self { place, stop: Some(stop), ended }, receiver)
     }
 
-    /// Accepts nothing more and waits until the answers that were given have left, a second at most.
+    /// Stops accepting and waits for the last answers, at most a second.
     pub async fn finish(mut self) {
         self.stop = None;
-        // Whoever keeps a connection open does not keep us, nor does the thread.
+        // An open connection, or the thread, must not delay the end.
         let _ended = tokio::time::timeout(FINISH * 2, &mut self.ended).await;
     }
 }
@@ -115,14 +115,14 @@ impl Drop for Server {
     }
 }
 
-/// All that the thread does.
+/// The work of the thread.
 async fn serve(
     requests: mpsc::Sender<Request>,
     listeners: mpsc::Receiver<UnixListener>,
     upkeep: Upkeep,
     stopped: oneshot::Receiver<Infallible>,
 ) {
-    // Ends when the task and every connection have.
+    // Disconnects when the task and all connections have ended.
     let (open, mut connections) = mpsc::channel(1);
     let board = Arc::new(Board::default());
     let hall = Hall {
@@ -138,16 +138,16 @@ async fn serve(
         tokio::spawn(async move { board.serve(requests).await }),
         tokio::spawn(upkeep.run()),
     ];
-    // It is never sent, only dropped.
+    // The channel carries no data, it is only dropped.
     drop(stopped.await);
     tasks.iter().for_each(JoinHandle::abort);
-    // Whoever keeps a connection open does not keep us.
+    // An open connection must not delay the end.
     let _all_gone = tokio::time::timeout(FINISH, connections.recv()).await;
 }
 
 type Present = Arc<Mutex<(Crowd, BTreeMap<Id, AbortHandle>)>>;
 
-/// Where connections come in.
+/// The entrance of connections.
 #[derive(Debug)]
 struct Hall {
     requests: mpsc::Sender<Request>,
@@ -183,7 +183,7 @@ impl Hall {
                 Ok((credentials, line)) => {
                     troubles.over();
                     self.admit(credentials, line);
-                    // It may have sent its request already: it is served before others can take its place.
+                    // Its request may already be sent: it is served before others can take its place.
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
@@ -209,7 +209,7 @@ impl Hall {
             }
             Admission::Refused => {
                 debug!(uid = credentials.uid(), "too many control connections");
-                // Whoever finds no room in the lobby either sees the connection end.
+                // Without room for a refusal the connection is only closed.
                 if let Ok(place) = Arc::clone(&self.lobby).try_acquire_owned() {
                     tokio::spawn(async move {
                         let _place = place;
@@ -241,7 +241,7 @@ impl Hall {
         unpoisoned(&self.crowd).1.insert(id, task.abort_handle());
     }
 
-    /// It has no place any more.
+    /// Closes a connection that has lost its place.
     fn close(&self, id: Id) {
         let task = unpoisoned(&self.crowd).1.remove(&id);
         if let Some(task) = task {
@@ -250,7 +250,7 @@ impl Hall {
     }
 }
 
-/// The next connection, for which there must be a socket first. Cancel-safe.
+/// The next connection; pending without a socket. Cancel-safe.
 async fn accept(listener: Option<&UnixListener>) -> io::Result<UnixStream> {
     match listener {
         Some(listener) => listener.accept().await.map(|(stream, _)| stream),
@@ -258,7 +258,7 @@ async fn accept(listener: Option<&UnixListener>) -> io::Result<UnixStream> {
     }
 }
 
-/// Tells a client, once it has asked, that there is no room.
+/// Refuses a client after its request, because there is no room.
 async fn refuse(mut line: Line) {
     let told = async {
         line.readable().await?;
@@ -271,7 +271,7 @@ async fn refuse(mut line: Line) {
             "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        // With something unread the end of the connection is an error to the client.
+        // With unread data the close would be an error at the client.
         while line.read(&mut [0; 4096]).now_or_never().is_some_and(|read| read.is_ok_and(|length| length > 0))
         {
         }
@@ -283,7 +283,7 @@ async fn refuse(mut line: Line) {
     }
 }
 
-/// What `accept` says of itself, not too often.
+/// The errors of `accept`, logged with a limit.
 #[derive(Debug, Default)]
 struct Troubles {
     told: Option<Instant>,
@@ -324,7 +324,7 @@ impl Drop for Seat {
     }
 }
 
-/// What serves the requests of one connection.
+/// The service of one connection's requests.
 #[derive(Debug, Clone)]
 struct Desk {
     requests: mpsc::Sender<Request>,

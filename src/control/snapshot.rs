@@ -1,5 +1,5 @@
-//! What is so at one moment: everything that an answer is made from. The loop takes it, and that is all that a question costs the
-//! loop; the answer is made of it on the thread `api`.
+//! The state at one moment, from which answers are made. A query costs the loop only the snapshot; the thread `api`
+//! makes the answer.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -15,20 +15,19 @@ use vipcast_node::vip::Vip;
 use super::api;
 use crate::check::telling::Latest;
 
-/// What is so at one moment.
+/// The state at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// What the node knows and has decided.
+    /// The facts and decisions of the node.
     pub engine: Known,
-    /// What the ports know.
+    /// The state of the ports.
     pub around: Surroundings,
-    /// When.
     pub at: Instant,
-    /// How long the loop took for it.
+    /// The loop's time for the snapshot.
     pub took: Duration,
 }
 
-/// What the daemon knows beside the engine.
+/// The state of the daemon besides the engine.
 #[derive(Debug)]
 pub struct Surroundings {
     /// Running peers.
@@ -37,19 +36,19 @@ pub struct Surroundings {
     pub bfd: Option<Report>,
     /// Our BGP identifier.
     pub router_id: Option<Ipv4Addr>,
-    /// What is not as it should be, in words.
+    /// Warnings, in words.
     pub warnings: Vec<String>,
-    /// VIPs that another daemon on this host announces while they are withheld here, and what is to be said of each.
+    /// VIPs that another daemon on this host announces while they are withheld here, each with its warning.
     pub announced_by_others: BTreeMap<Vip, String>,
     /// When the daemon started.
     pub started: Instant,
     /// The configuration file.
     pub config: String,
-    /// How punctual the checks are.
+    /// The punctuality of the checks.
     pub probes: api::Probes,
-    /// The numbers of results that changed nothing.
+    /// The latest results that changed nothing.
     pub latest: Latest,
-    /// What is not saved, in words.
+    /// The unsaved state, in words.
     pub unsaved: Option<String>,
 }
 
@@ -60,14 +59,14 @@ pub struct PeerInfo {
     pub peer: model::Peer,
     /// Its status.
     pub status: PeerStatus,
-    /// What to look at, when it is down.
+    /// The hint, when it is down.
     pub hint: Option<String>,
-    /// Why it does not even run.
+    /// The reason why it does not run.
     pub waits: Option<String>,
 }
 
 impl PeerInfo {
-    /// A peer that does not run, since then, and why.
+    /// A peer that does not run, with the reason and the begin of its wait.
     pub fn waiting(peer: model::Peer, reason: String, since: Instant) -> Self {
         let status = PeerStatus::idle(since);
         Self { peer, status, hint: None, waits: Some(reason) }

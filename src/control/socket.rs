@@ -1,4 +1,5 @@
-//! The file of the control socket: made for its users alone from the first moment, and nobody else's file is touched.
+//! The file of the control socket: accessible only to its users from the first moment, and never replacing another
+//! file.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,39 +16,34 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
 use vipcast_node::model::Control;
 
-/// Clients that may wait to be accepted.
+/// The backlog of the listening socket.
 const BACKLOG: i32 = 64;
 
-/// Why there is no control socket.
+/// The reason why there is no control socket.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SocketError {
     /// It cannot be made.
     #[error("cannot make the control socket {}", path.display())]
     Bind {
-        /// Where.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
     /// Another daemon answers there.
     #[error("another daemon answers on the control socket {}", path.display())]
-    Taken {
-        /// Where.
-        path: PathBuf,
-    },
+    Taken { path: PathBuf },
     /// Something else has its name.
     #[error("cannot make the control socket {}: {what} has this name", path.display())]
     NotASocket {
-        /// Where.
         path: PathBuf,
-        /// What is there.
+        /// The kind of that file.
         what: &'static str,
     },
 }
 
 impl SocketError {
-    /// What to do about it.
+    /// The hint for the operator.
     pub(super) fn hint(&self) -> Option<String> {
         let elsewhere = "name another path with `control: {socket: …}`";
         Some(match self {
@@ -69,11 +65,11 @@ pub(super) struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
-    /// The file itself, whatever has its name: as long as this is open no other file is given its number.
+    /// The file itself, even under another name: as long as it is open, no other file can get its inode number.
     held: Arc<File>,
 }
 
-/// What has the name of our socket.
+/// The file with the name of our socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     Ours,
@@ -91,14 +87,15 @@ impl SocketFile {
         Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino(), held: Arc::new(held) })
     }
 
-    /// Lets a group use the socket. By descriptor: whoever may write to the directory could put a link in its place.
+    /// Lets a group use the socket. By descriptor, because a user who may write to the directory could replace the file
+    /// by a link.
     pub(super) fn let_in(&self, group: Gid) -> io::Result<()> {
         let held = format!("/proc/self/fd/{}", self.held.as_raw_fd());
         chown(&held, None, Some(group.as_raw()))?;
         fs::set_permissions(held, fs::Permissions::from_mode(0o660))
     }
 
-    /// Blocks as the file system does.
+    /// Looks at the file. May block in the file system.
     pub(super) fn look(&self) -> io::Result<Found> {
         match fs::symlink_metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(Found::Ours),
@@ -108,7 +105,7 @@ impl SocketFile {
         }
     }
 
-    /// Removes it, unless the name is somebody else's by now.
+    /// Removes the file, unless another one has its name.
     pub(super) fn remove(&self) {
         let removed = match self.look() {
             Ok(Found::Ours) => fs::remove_file(&self.path),
@@ -121,7 +118,7 @@ impl SocketFile {
     }
 }
 
-/// Makes the socket and listens, for the owner alone. Blocks as the file system does.
+/// Makes the socket and listens, accessible only to the owner. May block in the file system.
 ///
 /// # Errors
 /// See [`SocketError`].
@@ -133,7 +130,7 @@ pub(super) fn listen(control: &Control) -> Result<(UnixListener, SocketFile), So
     }
     make_room(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-    // A file that `bind` makes has the mode of the socket: there is no moment in which others could open it.
+    // The file of `bind` gets the mode of the socket, so other users can never open it.
     fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|errno| failed(errno.into()))?;
     socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
     let file = SocketFile::at(path).map_err(failed)?;
@@ -142,7 +139,7 @@ pub(super) fn listen(control: &Control) -> Result<(UnixListener, SocketFile), So
     Ok((socket.into(), file))
 }
 
-/// A socket that no program listens on was left by a crash. Anything else stays.
+/// Removes a socket without a listener, which a crash has left. Any other file stays.
 fn make_room(path: &Path) -> Result<(), SocketError> {
     let failed = |source| SocketError::Bind { path: path.to_owned(), source };
     let kind = match fs::symlink_metadata(path) {
@@ -167,7 +164,7 @@ fn make_room(path: &Path) -> Result<(), SocketError> {
         return Err(SocketError::NotASocket { path: path.to_owned(), what });
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-    // A daemon that stands still accepts nothing, and is not waited for.
+    // A daemon that stands still does not accept; do not wait for it.
     probe.set_nonblocking(true).map_err(failed)?;
     match probe.connect(&SockAddr::unix(path).map_err(failed)?) {
         Ok(()) => Err(SocketError::Taken { path: path.to_owned() }),

@@ -1,14 +1,13 @@
-//! Keeps the file of the control socket there: makes it, tries again while it cannot be made, and puts it back when somebody has
-//! removed it.
+//! Keeps the file of the control socket: makes it, tries again after a failure, and makes it again if it is removed.
 //!
 //! ```text
-//!  every 5 s:  there, ours ────────────────────────────► nothing
+//!  every 5 s:  present, ours ──────────────────────────► nothing
 //!              nothing, or another ─► make it ─┬─ made ─► the new listener goes to the server
 //!                                              └─ not ──► one warning a cause
 //! ```
 //!
-//! **Threads.** A file system may hang, so each look has a thread of its own ([`Threads`]), one at a time. What such a thread
-//! makes after it was given up is dropped, and its file is one that nobody listens on: the next look takes its place.
+//! **Threads.** A file system may hang, so each look has its own thread ([`Threads`]), one at a time. A socket that
+//! such a thread makes too late is dropped, and its file has no listener: the next look replaces it.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +22,9 @@ use super::socket::{Found, SocketError, SocketFile, listen};
 use crate::blocking::Threads;
 use crate::log::{note, trouble};
 
-/// How often the file of the socket is looked at.
+/// The interval between looks at the file.
 pub(super) const LOOK: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
-/// How long a look at it may take, and so how long a start waits for it.
+/// The time-out of a look, and so the longest wait of a start.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The file of the socket, while there is one that is ours.
@@ -67,12 +66,12 @@ pub(super) struct Upkeep {
     listeners: mpsc::Sender<UnixListener>,
     tried: Option<oneshot::Sender<()>>,
     threads: Threads,
-    /// Why there is no socket, as it was told last.
+    /// The last logged reason why there is no socket.
     told: Option<String>,
 }
 
 impl Upkeep {
-    /// Nothing is there yet. Listening sockets go to `listeners`; the receiver hears when it was tried once.
+    /// No socket yet. Listening sockets go to `listeners`; the receiver is signalled after the first attempt.
     pub(super) fn new(
         control: Control,
         listeners: mpsc::Sender<UnixListener>,
@@ -85,7 +84,7 @@ impl Upkeep {
         (upkeep, place, heard)
     }
 
-    /// Looks for ever, or until the server is gone.
+    /// Looks again and again, until the server is gone.
     pub(super) async fn run(mut self) {
         while !self.listeners.is_closed() {
             match self.look().await {
@@ -152,7 +151,7 @@ impl Upkeep {
     }
 }
 
-/// Why there is no socket.
+/// The reason why there is no socket.
 #[derive(Debug)]
 struct Trouble {
     said: String,

@@ -1,4 +1,4 @@
-//! Facts as answers: pure functions from a [`Snapshot`] to what the control socket says.
+//! Pure functions from a [`Snapshot`] to the answers of the control socket.
 
 mod words;
 
@@ -25,7 +25,7 @@ use super::snapshot::{PeerInfo, Snapshot, Surroundings};
 use crate::check::lateness::Lateness;
 use crate::check::telling::Numbers;
 
-/// The punctuality of the checks, as it is told.
+/// The punctuality of the checks.
 pub fn probes(lateness: &Lateness) -> api::Probes {
     let us = |percent| u64::try_from(lateness.percentile(percent).as_micros()).unwrap_or(u64::MAX);
     api::Probes { started: lateness.probes(), late_p50_us: us(50), late_p99_us: us(99) }
@@ -79,7 +79,7 @@ fn facts_behind(Snapshot { engine, around, at, .. }: &Snapshot, prefix: IpNet) -
     let (prefix, standing) = engine.standing().get_key_value(&prefix)?;
     let service = engine.config().services.get(&standing.service)?;
     let names = service.checks.checks(Some(prefix));
-    // To others it is not sent.
+    // It is not sent to eBGP peers.
     let is_internal = engine.config().peers.values().any(model::Peer::is_internal);
     Some(api::Explanation {
         vip: vip(engine, around, prefix, standing, now),
@@ -112,7 +112,7 @@ fn vip(engine: &Engine, around: &Surroundings, prefix: &Vip, standing: &Standing
     let sent_to = around.peers.iter().filter(|(name, info)| has(name, info)).count();
     let missing = |(name, info): (&PeerName, &PeerInfo)| {
         let lacks = verdict.is_announced() && !has(name, info);
-        // Why there is none is said once for the peer, and not for each of thousands of VIPs.
+        // Computed once for the peer, not for each of thousands of VIPs.
         let why = || {
             if info.status.state == State::Established { not_sent(info, prefix) } else { info.waits.clone() }
         };
@@ -150,7 +150,7 @@ fn heard(name: &PeerName, info: &PeerInfo, prefix: &Vip) -> Option<api::Heard> {
     })
 }
 
-/// What is never bound has nothing to lack.
+/// Whether the VIP is bound; true for one that is never bound.
 fn is_bound(engine: &Engine, prefix: &Vip, standing: &Standing) -> bool {
     let service = engine.config().services.get(&standing.service);
     let is_carried = service.is_some_and(|service| service.carrier(prefix).is_some());
@@ -202,7 +202,7 @@ fn bfd_of(around: &Surroundings, name: &PeerName, now: Instant) -> Option<api::B
     })
 }
 
-/// Why the packets of a session that does not come up are of no use.
+/// The reason why the packets of a BFD session are dropped.
 fn dropped(session: &SessionReport) -> Option<String> {
     let useless = session.status.state != bfd::State::Up && session.discarded.total() > 0;
     useless.then(|| format!("the router's packets are dropped: {}", session.discarded))
@@ -264,14 +264,14 @@ fn peer_view(
     api::PeerView { state: status.state.into(), sent, why, bfd }
 }
 
-/// Whether a router has a VIP: what the engine knows, and what the session has found since.
+/// Whether a router has a VIP, by the engine and by the session's later changes.
 fn has(engine: &Engine, name: &PeerName, info: &PeerInfo, prefix: &Vip) -> bool {
     let carried =
         info.status.state == State::Established && !info.status.withheld.contains_key(&prefix.prefix());
     carried && engine.is_at(name, prefix)
 }
 
-/// Why a router does not have a VIP that is announced.
+/// The reason why a router lacks an announced VIP.
 fn not_sent(info: &PeerInfo, prefix: &Vip) -> Option<String> {
     let status = &info.status;
     if status.state != State::Established {
@@ -289,7 +289,7 @@ fn not_sent(info: &PeerInfo, prefix: &Vip) -> Option<String> {
     })
 }
 
-/// Why there is no session, or why there was none before this one.
+/// The reason for the end of the last session or attempt.
 fn why_down(PeerInfo { status, waits, .. }: &PeerInfo) -> Option<String> {
     if waits.is_some() {
         return waits.clone();
@@ -342,7 +342,7 @@ fn drain(drain: &Drain) -> api::Drain {
     }
 }
 
-/// Which checks do not count yet.
+/// The checks that do not count yet.
 fn kept(engine: &Engine, vip: &Vip) -> String {
     let kept = engine.facts().kept.get(vip).map(|kept| &kept.checks);
     let checks: Vec<String> = kept.into_iter().flatten().map(ToString::to_string).collect();
@@ -352,7 +352,7 @@ fn kept(engine: &Engine, vip: &Vip) -> String {
     format!("; the verdict is kept until {} has settled since the reload", checks.join(", "))
 }
 
-/// A condition in words, as it concerns one VIP.
+/// A condition in words, for one VIP.
 fn condition(condition: &Condition, vip: &Vip) -> String {
     let list =
         |of: &[Condition]| of.iter().map(|part| self::condition(part, vip)).collect::<Vec<_>>().join(", ");
@@ -370,7 +370,7 @@ fn ms(from: Instant, now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What a verdict says in a log line.
+/// The word for a verdict in the log.
 pub fn verdict_word(verdict: Option<&Verdict>) -> &'static str {
     verdict.map_or("not configured", Verdict::word)
 }

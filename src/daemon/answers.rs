@@ -1,5 +1,4 @@
-//! Requests of the control socket: whoever only asks is given a snapshot of what is known; what is to be done goes to the node
-//! under a ticket.
+//! Requests of the control socket: a query gets a snapshot; an order goes to the node with a ticket.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +15,7 @@ use crate::control::server::{Reply, Request};
 use crate::control::snapshot::{PeerInfo, Snapshot, Surroundings};
 use crate::control::view;
 
-/// Those who wait for an answer of the node.
+/// The callers that wait for an answer of the node.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     replies: BTreeMap<Ticket, Reply>,
@@ -31,14 +30,14 @@ impl Waiting {
         ticket
     }
 
-    /// Answers whoever holds a ticket.
+    /// Answers the caller with a ticket.
     pub(super) fn answer(&mut self, ticket: Ticket, said: Said) {
         if let Some(reply) = self.replies.remove(&ticket) {
             reply.send(said);
         }
     }
 
-    /// Those who have gone since, and do not want it done any more.
+    /// The callers that have given up.
     pub(super) fn given_up(&mut self) -> Vec<Input> {
         let gone = self.replies.extract_if(.., |_, reply| reply.is_abandoned());
         gone.map(|(ticket, _)| Input::GivenUp(ticket)).collect()
@@ -46,12 +45,12 @@ impl Waiting {
 }
 
 impl Daemon {
-    /// What a request is to the node; one that only asks is given all that is known, and the rest is done elsewhere.
+    /// Translates a request to an input of the node. A query gets a snapshot, and the rest is done elsewhere.
     pub(super) fn request(&mut self, request: Request) -> Option<Input> {
         match request {
             Request::Snapshot(asker) => {
                 if !asker.is_closed() {
-                    // Whoever asked may have gone meanwhile.
+                    // The caller may have gone meanwhile.
                     drop(asker.send(Box::new(self.snapshot())));
                 }
                 None
@@ -105,7 +104,7 @@ impl Daemon {
         Surroundings {
             peers: running.chain(waiting).collect(),
             bfd: self.speaker.bfd_report().map(|mut report| {
-                // By the names of the peers.
+                // Keyed by the names of the peers.
                 let named = peers.bfd_names().iter().filter_map(|(name, session)| {
                     Some((name.as_str().into(), report.sessions.get(session)?.clone()))
                 });
@@ -127,7 +126,7 @@ impl Daemon {
     }
 }
 
-/// Who is behind a command, as it is told: of a restart the process too, because it may be a script.
+/// The caller of a command, in words; for a restart with the process, because it may be a script.
 fn who(command: &Command, caller: Caller) -> String {
     if *command == Command::Restart { caller.to_string() } else { caller.name }
 }

@@ -1,8 +1,8 @@
-//! What systemd is told of the loop while it turns (sd_notify(3)): that it is alive, and what it has achieved.
+//! Notifications to systemd from the running loop (sd_notify(3)): the watchdog, and the status.
 //!
-//! Only the loop says `WATCHDOG=1`, and only as it turns: a thread of its own would go on while the loop stands still, and
-//! systemd would never know. Nothing waits for systemd: what a full socket does not take is said again at a later turn, and
-//! nothing counts as said before it was taken.
+//! Only the running loop sends `WATCHDOG=1`: a separate thread would go on while the loop stands still, and systemd
+//! would not notice. The loop never waits for systemd: a message that a full socket refuses is sent again later, and
+//! counts as sent only when it was accepted.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use vipcast_bgp::Instant;
 
-/// How often the status may change.
+/// The shortest interval between two statuses.
 const STATUS: Duration = Duration::from_secs(1);
-/// Until what a full socket did not take is said again.
+/// The pause before a refused message is sent again.
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// The socket of systemd, if there is one.
@@ -36,7 +36,7 @@ impl Systemd {
         Self(connect())
     }
 
-    /// Returns at once, and says whether the message was taken.
+    /// Sends a message without waiting; returns whether it was accepted.
     pub(super) fn tell(&self, message: &str) -> bool {
         match &self.0 {
             Some(socket) => match socket.send(message.as_bytes()) {
@@ -51,33 +51,33 @@ impl Systemd {
     }
 }
 
-/// What the loop has to say, and when.
+/// The pending messages of the loop, and their times.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    /// Half of what systemd waits for; `None`: it does not watch.
+    /// Half of systemd's watchdog time; `None`: no watchdog.
     interval: Option<Duration>,
     next: Instant,
-    /// What is said once, and was not taken yet.
+    /// One-time messages that were not accepted yet.
     owed: Vec<String>,
-    /// Something may have changed since the last status.
+    /// Whether the status may have changed.
     stale: bool,
     status_at: Instant,
     said: String,
-    /// The status that is being said.
+    /// The status that is being sent.
     saying: Option<String>,
-    /// Systemd has not taken the last message: not before then again.
+    /// The time of the next attempt after a refused message.
     again_at: Option<Instant>,
 }
 
 impl Heartbeat {
-    /// With what systemd says in the environment.
+    /// A heartbeat with the settings in the environment.
     pub(super) fn of_environment(now: Instant) -> Self {
         let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
         let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         Self::new(number("WATCHDOG_USEC").filter(|usec| ours && *usec > 0).map(Duration::from_micros), now)
     }
 
-    /// Systemd waits for `watchdog`.
+    /// A heartbeat with this watchdog time.
     fn new(watchdog: Option<Duration>, now: Instant) -> Self {
         Self {
             interval: watchdog.map(|watchdog| watchdog / 2),
@@ -91,27 +91,27 @@ impl Heartbeat {
         }
     }
 
-    /// Has this said at the next turn, and again until it was taken.
+    /// Sends this at the next turn, and again until it is accepted.
     pub(super) fn say(&mut self, assignments: impl Into<String>) {
         self.owed.push(assignments.into());
     }
 
-    /// The numbers in the status may have changed.
+    /// Notes that the numbers in the status may have changed.
     pub(super) fn changed(&mut self) {
         self.stale = true;
     }
 
-    /// When the loop must turn for it. It may have passed already.
+    /// When the next message is due. It may have passed already.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let status = self.stale.then_some(self.status_at);
         let alive = self.interval.map(|_| self.next);
-        // At once, which is any time that has passed.
+        // At once: any time in the past.
         let owed = (!self.owed.is_empty()).then_some(self.status_at.min(self.next));
         let due = [alive, status, owed].into_iter().flatten().min();
         due.map(|due| self.again_at.map_or(due, |again| due.max(again)))
     }
 
-    /// What is to be said now; `status` is asked only when it is due. [`Self::told`] answers it.
+    /// The message that is due now; calls `status` only if that is due. [`Self::told`] answers it.
     pub(super) fn turn(&mut self, now: Instant, status: impl FnOnce() -> String) -> Option<String> {
         if self.again_at.is_some_and(|again| now < again) {
             return None;
@@ -132,7 +132,7 @@ impl Heartbeat {
         (!lines.is_empty()).then(|| lines.join("\n") + "\n")
     }
 
-    /// Whether systemd has taken what [`Self::turn`] gave at `now`.
+    /// Takes whether systemd has accepted the message of [`Self::turn`] at `now`.
     pub(super) fn told(&mut self, taken: bool, now: Instant) {
         let saying = self.saying.take();
         if !taken {
@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// What is said at `now`, and taken.
+    /// The message at `now`, accepted.
     fn said(heartbeat: &mut Heartbeat, now: Instant, status: &str) -> Option<String> {
         let message = heartbeat.turn(now, || status.to_owned());
         if message.is_some() {

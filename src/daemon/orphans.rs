@@ -1,9 +1,9 @@
-//! Process 1 of a container is the parent of every orphan there, and has to reap them: nobody else can, and each that is
-//! not reaped keeps a process id for good.
+//! Process 1 of a container is the parent of every orphan there, and must reap them: no other process can, and an
+//! unreaped orphan keeps its process id for ever.
 //!
-//! **Thread.** One, and only as process 1; it looks at `/proc` now and then. Our own children, whose exit code an exec check
-//! waits for, must not be taken away from it: it reaps them within milliseconds, so a zombie that was there at the last look,
-//! seconds ago, is nobody's.
+//! **Thread.** One, and only as process 1; it looks at `/proc` periodically. It must not reap our own children, whose
+//! exit code an exec check waits for. The check reaps them within milliseconds, so a zombie that was there at the last
+//! look, seconds ago, is an orphan.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,10 +16,10 @@ use tracing::debug;
 
 use crate::log::trouble;
 
-/// Between two looks; far longer than an exec check leaves a program of its own unreaped.
+/// The interval between looks; far longer than an exec check leaves its own program unreaped.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A process: its id alone may be another's by the next look.
+/// A dead process. Its id alone may be reused by the next look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Zombie {
     pid: i32,
@@ -27,7 +27,7 @@ struct Zombie {
     started: u64,
 }
 
-/// Reaps orphans from now on, where this is process 1.
+/// Reaps orphans from now on, if this is process 1.
 pub(super) fn adopt() {
     if getpid() != Pid::from_raw(1) {
         return;
@@ -58,13 +58,13 @@ fn zombies() -> BTreeSet<Zombie> {
     let Ok(processes) = fs::read_dir("/proc") else { return BTreeSet::new() };
     let stats = processes.flatten().filter_map(|process| {
         let named_by_number = process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-        // One that has gone meanwhile has none.
+        // A process that has gone meanwhile has no file.
         named_by_number.then(|| fs::read_to_string(process.path().join("stat")).ok()).flatten()
     });
     stats.filter_map(|stat| zombie(&stat)).collect()
 }
 
-/// What `stat` says (proc(5)), if it is about a dead child of process 1. The name stands in brackets and may hold anything.
+/// Parses `stat` (proc(5)) of a dead child of process 1. The name stands in parentheses and may contain any character.
 fn zombie(stat: &str) -> Option<Zombie> {
     let (pid, rest) = stat.split_once(' ')?;
     let (_name, fields) = rest.rsplit_once(") ")?;

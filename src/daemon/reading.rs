@@ -1,5 +1,5 @@
-//! The reading of the configuration for a reload, beside the loop: a file, a user or a certificate that does not answer
-//! must not end sessions. One that has no answer in time is abandoned.
+//! Reads the configuration for a reload, beside the loop: a file, a user or a certificate that does not answer must not
+//! end sessions. A read without an answer in time is abandoned.
 
 use std::future::pending;
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use vipcast_node::record::Warning;
 use crate::blocking::{NoAnswer, Threads};
 use crate::config::{self, Diagnostics, Host, Loaded};
 
-/// How long everything that a configuration names may take to be read.
+/// The time-out for reading all files of a configuration.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Readings that may hang at once.
+/// The most reads that hang at once.
 const HANGING: usize = 4;
 
 type Under = Pin<Box<dyn Future<Output = Result<Loaded, NotRead>> + Send>>;
@@ -41,7 +41,7 @@ impl Reading {
         Self { path, threads: Threads::new("reload", HANGING), patience: PATIENCE, under_way: None }
     }
 
-    /// Ends with what is under way; never, while there is nothing. Cancel-safe: the reading goes on.
+    /// Waits for the running read; pending without one. Cancel-safe: the read goes on.
     pub(super) async fn finished(&mut self) -> Result<Read, NotRead> {
         let read = match &mut self.under_way {
             Some(reading) => reading.await,
@@ -56,7 +56,7 @@ impl Reading {
         let (threads, path, patience) = (self.threads.clone(), self.path.clone(), self.patience);
         let reading = async move {
             let shown = path.display().to_string();
-            // What is wrong is rendered there, too: of a large file that takes a while.
+            // The errors are also rendered there, because that takes a while for a large file.
             let read = move || {
                 config::load(&path, Host::Strict).map_err(|diagnostics| NotRead {
                     refusal: Refusal { error: diagnostics.render(false), hint: None },
@@ -72,7 +72,7 @@ impl Reading {
     }
 }
 
-/// What was probably not meant in a configuration.
+/// The warnings of a configuration.
 pub(crate) fn told(warnings: &Diagnostics) -> Vec<Warning> {
     let told = |warning: &config::Diagnostic| Warning {
         file: warnings.file_name(warning.file).to_owned(),
@@ -83,7 +83,7 @@ pub(crate) fn told(warnings: &Diagnostics) -> Vec<Warning> {
     warnings.iter().map(told).collect()
 }
 
-/// Nothing was read of the configuration `path`.
+/// The refusal when the configuration `path` could not be read.
 fn unread(path: &str, failed: NoAnswer) -> Refusal {
     let hint = match &failed {
         NoAnswer::Late { .. } | NoAnswer::Busy { .. } => Some(

@@ -55,9 +55,9 @@ pub(super) static KIND: Kind = kind! {
 /// `dns: {server: …, name: …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DnsCheck {
-    /// Whom we ask.
+    /// The name server.
     pub server: Target,
-    /// What we ask for.
+    /// The name in the question.
     pub name: Name<Bytes>,
     /// Which records of it.
     pub record_type: Rtype,

@@ -50,7 +50,7 @@ pub(super) static KIND: Kind = kind! {
 pub(crate) struct ExecCheck {
     /// Program and arguments; a `shell:` string is already wrapped as `/bin/sh -c …`.
     pub command: Vec<String>,
-    /// Whom it runs as, a name that is looked up when it runs; `None`: as the daemon.
+    /// The user of the program, looked up when it runs; `None`: that of the daemon.
     pub user: Option<String>,
     /// Its group; `None`: the primary group of the user, or that of the daemon.
     pub group: Option<String>,

@@ -1,4 +1,4 @@
-//! `file`: a file is there, or is not, or was changed not long ago.
+//! `file`: a file exists, is absent, or has changed recently.
 
 mod probe;
 mod read;

@@ -39,9 +39,8 @@ pub(super) static KIND: Kind = kind! {
 /// `grpc: host:port`, or `grpc: {address: …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GrpcCheck {
-    /// Whom we connect to.
+    /// The server.
     pub target: Target,
-    /// How.
     pub dial: Dial,
     /// The host of the address as it is written, whomever we connect to.
     pub host: String,

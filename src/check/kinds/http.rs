@@ -79,7 +79,7 @@ const STATUS_CODES: (u16, u16) = (200, 200);
 /// `http: {url: …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpCheck {
-    /// Whom we ask.
+    /// The server.
     pub target: Target,
     /// How the connection to it begins.
     pub dial: Dial,
@@ -94,7 +94,7 @@ pub(crate) struct HttpCheck {
     pub tls: TlsOptions,
     /// Status codes that pass, as inclusive ranges; 200–399 is never assumed: the default is 200 alone.
     pub status: Vec<(u16, u16)>,
-    /// What is to be done with the path.
+    /// The method for the path.
     pub method: Method,
     /// Instead of, or beside, those that every request has. Marked as sensitive, so that nothing shows their values.
     pub headers: Vec<(HeaderName, HeaderValue)>,

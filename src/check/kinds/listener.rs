@@ -1,4 +1,4 @@
-//! `listener`: a port of this host is listened on.
+//! `listener`: a program listens on a port of this host.
 
 mod probe;
 mod read;

@@ -21,10 +21,10 @@ use crate::config::keys::shape::{NAME, PATH, SERVER, SOME_TEXT, SWITCH, either, 
 
 section! {
     KEYS("mysql", "under `mysql`").only_one_of(&[&["password", "password_file", "password_credential"]]).with(&[("read_only", "user"), ("password", "user"), ("password_file", "user"), ("password_credential", "user")]).instead(&[("port", ADDRESS), ("database", DATABASE), ("db", DATABASE), ("query", QUERY)]) {
-        /// whom to connect to, as for [`tcp`](#tcp)
+        /// the server to connect to, as for [`tcp`](#tcp)
         address: SERVER =>
             required() written("`host:port`") called(&["host", "ip", "server", "url", "socket"]);
-        /// who logs in; without a user the greeting of the server is enough, and a login without one is refused
+        /// the user of the login; without a user the greeting of the server is enough
         user: SOME_TEXT => default("none") called(&["username", "login", "mysql_check_user"]);
         /// the password of the user; refused by `check` and a reload where everyone may read the configuration file
         password: SOME_TEXT => default("none") called(&["pass", "auth", "passwd", "secret"]);
@@ -32,7 +32,7 @@ section! {
         password_file: PATH => called(&["defaults_file", "auth_file", "secret_file"]);
         /// the same from `LoadCredential=name:…` of the systemd unit
         password_credential: NAME => written("name");
-        /// what `@@global.read_only` must be; needs a `user`
+        /// the expected value of `@@global.read_only`; needs a `user`
         read_only: SWITCH => default("either") called(&["role", "writable", "readonly", "super_read_only"]);
         /// TLS, with the keys of [`tls`](#tls) but for the first three; a server without it fails
         tls: either(&[SWITCH, section(&tls::OPTIONS)]) =>
@@ -44,7 +44,7 @@ section! {
 }
 
 const ADDRESS: &str = "host and port go together: `address: \"127.0.0.1:3306\"`";
-const DATABASE: &str = "the check logs in to the server, and to no database";
+const DATABASE: &str = "the check logs in to the server, not to a database";
 const QUERY: &str =
     "`read_only` is asked for by its key; an `exec` check can ask anything with the program `mysql`";
 
@@ -56,17 +56,16 @@ pub(super) static KIND: Kind = kind! {
 /// `mysql: host:port`, or `mysql: {address: …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MysqlCheck {
-    /// Whom we connect to.
+    /// The server to connect to.
     pub target: Target,
-    /// How.
     pub dial: Dial,
-    /// The host of the address as it is written, whomever we connect to.
+    /// The host of the address, as written in the configuration.
     pub host: String,
-    /// Who logs in; `None`: the greeting is enough.
+    /// The user of the login; without one the greeting is enough.
     pub user: Option<String>,
-    /// Where the password is; never without a user.
+    /// The source of the password; never without a user.
     pub password: Option<PasswordSource>,
-    /// What `@@global.read_only` must be; never without a user.
+    /// The expected value of `@@global.read_only`; never without a user.
     pub read_only: Option<bool>,
     /// `Some` for TLS.
     pub tls: Option<TlsOptions>,
@@ -87,7 +86,7 @@ impl Definition for MysqlCheck {
     }
 }
 
-/// A check of this kind, as it is probed.
+/// A check of this kind, with the state of its probes.
 #[derive(Debug)]
 struct MysqlProbe {
     check: Arc<MysqlCheck>,

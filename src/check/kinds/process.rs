@@ -39,7 +39,6 @@ pub(super) static KIND: Kind = kind! {
 /// `process: {pid_file: …}` or `process: {pid: 1234}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProcessCheck {
-    /// Which one.
     pub process: WhichProcess,
     /// What its command or its program has to be called; `None`: anything.
     pub name: Option<String>,

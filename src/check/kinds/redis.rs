@@ -1,4 +1,4 @@
-//! `redis`: a server answers PING, has the role that it should have, and hears from its master.
+//! `redis`: a server answers PING, has the expected role, and hears from its master.
 
 mod probe;
 mod read;
@@ -25,10 +25,10 @@ const ROLES: [(&str, Option<WantedRole>); 3] =
 
 section! {
     KEYS("redis", "under `redis`").only_one_of(&[&["password", "password_file", "password_credential"]]).instead(&[("port", ADDRESS), ("database", DATABASE), ("db", DATABASE)]) {
-        /// whom to connect to, as for [`tcp`](#tcp)
+        /// the server to connect to, as for [`tcp`](#tcp)
         address: SERVER =>
             required() written("`host:port`") called(&["host", "ip", "server", "url", "uri"]);
-        /// what the server must be (`ROLE`); with `any` it is not asked
+        /// the expected answer to `ROLE`; with `any` the check does not ask
         role: word(&words(&ROLES)) =>
             default("`any`") called(&["state", "expect", "mode"]);
         /// whether the link of a replica to its master must be up; a master passes
@@ -55,7 +55,7 @@ section! {
 }
 
 const ADDRESS: &str = "host and port go together: `address: \"127.0.0.1:6379\"`";
-const DATABASE: &str = "PING and ROLE are questions to the server, whatever the database";
+const DATABASE: &str = "PING and ROLE do not depend on a database";
 
 pub(super) static KIND: Kind = kind! {
     /// a Redis or Valkey server answers, with the right role
@@ -65,13 +65,12 @@ pub(super) static KIND: Kind = kind! {
 /// `redis: host:port`, or `redis: {address: …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RedisCheck {
-    /// Whom we connect to.
+    /// The server to connect to.
     pub target: Target,
-    /// How.
     pub dial: Dial,
-    /// The host of the address as it is written, whomever we connect to.
+    /// The host of the address, as written in the configuration.
     pub host: String,
-    /// What the server must be; `None`: anything.
+    /// The expected role; `None` for any.
     pub role: Option<WantedRole>,
     /// Whether the link of a replica to its master must be up.
     pub replication: bool,
@@ -79,7 +78,7 @@ pub(crate) struct RedisCheck {
     pub max_lag: Option<Duration>,
     /// Never without a password.
     pub username: Option<String>,
-    /// Where the password is.
+    /// The source of the password.
     pub password: Option<PasswordSource>,
     /// `Some` for TLS.
     pub tls: Option<TlsOptions>,
@@ -109,7 +108,7 @@ impl Definition for RedisCheck {
     }
 }
 
-/// A check of this kind, as it is probed.
+/// A check of this kind, with the state of its probes.
 #[derive(Debug)]
 struct RedisProbe {
     check: Arc<RedisCheck>,

@@ -42,9 +42,8 @@ pub(super) static KIND: Kind = kind! {
 /// `tcp: host:port`, or `tcp: {address: …}`, with `send` and `expect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TcpCheck {
-    /// Whom we connect to.
+    /// The server.
     pub target: Target,
-    /// How.
     pub dial: Dial,
     /// Sent as soon as the connection is there.
     pub send: Option<Vec<u8>>,

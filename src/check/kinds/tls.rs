@@ -53,9 +53,8 @@ pub(super) static KIND: Kind = kind! {
 /// `tls: host:port`, or `tls: {address: …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TlsCheck {
-    /// Whom we connect to.
+    /// The server.
     pub target: Target,
-    /// How.
     pub dial: Dial,
     /// The host of the address as it is written, whomever we connect to.
     pub host: String,

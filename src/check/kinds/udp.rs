@@ -40,7 +40,7 @@ pub(super) static KIND: Kind = kind! {
 /// `udp: {address: …, send: …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UdpCheck {
-    /// Whom we ask.
+    /// The server.
     pub target: Target,
     /// What we send, 1 to 65507 bytes.
     pub send: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What the tests of all kinds share, and the tests of what all kinds share.
+//! Shared by the tests of all kinds, and tests of the shared parts.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! Names that this host knows by itself, so that nobody has to wait for a name server to learn them: those in /etc/hosts, as long
-//! as the resolver looks there first, and `localhost`. Their addresses still come from the resolver, in its order.
+//! Names that this host knows without a name server: those in /etc/hosts, as long as the resolver looks there first,
+//! and `localhost`. Their addresses still come from the resolver, in its order.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ const LASTS: Duration = Duration::from_secs(1);
 /// How long such a look may take. Until it comes back no name is known, and all of them wait for their turn.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Where `localhost` is when nobody says so.
+/// The default addresses of `localhost`.
 pub(super) const LOCALHOST: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
 
 /// Clones share what was read.
@@ -26,7 +26,7 @@ pub(super) struct Local {
     hosts: Arc<Path>,
     order: Arc<Path>,
     known: Arc<Mutex<HostsFile>>,
-    /// Free while nobody file_reader.
+    /// Free while no thread reads the file.
     looking: Arc<Semaphore>,
 }
 

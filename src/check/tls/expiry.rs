@@ -1,5 +1,5 @@
-//! For how long certificates are valid, found without taking them apart: the same verifier that accepted them today is asked
-//! about other days.
+//! The validity of certificates, found without decoding them: the verifier that accepts them today is asked about other
+//! days.
 
 use std::time::Duration;
 

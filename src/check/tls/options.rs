@@ -1,4 +1,4 @@
-//! TLS as a client: what is trusted, who we are, and how long a certificate must be good for.
+//! The options of TLS as a client: trust, our certificate, and the least validity of the server's.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +12,9 @@ pub(crate) struct TlsOptions {
     pub ca_file: Option<PathBuf>,
     /// Accept any certificate.
     pub insecure: bool,
-    /// Whom the certificate must be for, and the name that is sent (SNI); a name or an address. `None`: the host.
+    /// The name or address in the certificate and in the handshake (SNI). `None`: the host.
     pub server_name: Option<String>,
-    /// Who we are, for servers that ask.
+    /// Our certificate, for servers that request one.
     pub client: Option<ClientFiles>,
     /// How long the certificates must be valid from now. Never with `insecure`.
     pub expiry: Option<Duration>,

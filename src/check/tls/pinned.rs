@@ -27,12 +27,12 @@ impl Verifier {
         self.pinned.iter().any(|pinned| pinned.as_ref() == certificate.as_ref())
     }
 
-    /// Who looks at signatures by this certificate, if it is not trusted as it is.
+    /// The verifier of signatures by this certificate, if it is not pinned.
     fn webpki_for(&self, certificate: &CertificateDer<'_>) -> Option<&WebPkiServerVerifier> {
         self.webpki.as_deref().filter(|_| !self.is_pinned(certificate))
     }
 
-    /// Whether the key of a certificate, of whatever kind that is, has made a signature.
+    /// Whether the key of a certificate of any kind has made a signature.
     fn verify_signature(
         &self,
         message: &[u8],

@@ -57,7 +57,7 @@ impl Trust {
         Self { authorities, lasts, identity }
     }
 
-    /// Whom to trust, and who we are if that is to be told.
+    /// The trusted authorities, and our certificate if it may be sent.
     ///
     /// Cancel-safe: what has begun to load is loaded to the end, for the next one who asks.
     pub(super) async fn files(&self, hello: Hello<'_>, context: ProbeContext<'_>) -> Result<Files, String> {
@@ -94,7 +94,7 @@ impl Trust {
     }
 }
 
-/// Whom to trust.
+/// The trusted authorities.
 #[derive(Debug)]
 pub(super) struct Authorities {
     pub(super) provider: Arc<CryptoProvider>,
@@ -103,7 +103,7 @@ pub(super) struct Authorities {
 }
 
 impl Authorities {
-    /// Who looks at certificates; `None` where nobody does.
+    /// The verifier of certificates; `None`: they are not verified.
     pub(super) fn checked(&self) -> Option<&Verifier> {
         self.verifier.as_deref()
     }

@@ -1,8 +1,9 @@
-//! How the types of the API are stated: once, with what they mean, and the struct or enum, its JSON and its schema are made from it.
+//! Macros that state a type of the API once, with its descriptions, and make the struct or enum, its JSON and its
+//! schema from it.
 
 /// A struct. A field marked `[default]` is left out of the JSON when it has the default of its type; `=> {…}` adds to the schema.
-/// `includes base: Base` has the fields of another struct beside its own, in one object. What cannot be understood of an `answer`
-/// is passed over, because a later version may say more; in a `request` it is a mistake.
+/// `includes base: Base` has the fields of another struct beside its own, in one object. Unknown fields of an `answer`
+/// are ignored, because a later version may have more; in a `request` they are an error.
 macro_rules! api {
     (answer $($rest:tt)+) => { api!(@struct [false] [] $($rest)+); };
     (request $($rest:tt)+) => { api!(@struct [true] [#[serde(deny_unknown_fields)]] $($rest)+); };
@@ -49,8 +50,8 @@ macro_rules! api {
     };
 }
 
-/// Words that say how something is. A later version may have more of them: a client takes those as `Other`, and shows them as
-/// they are. Nothing in the daemon makes an `Other`.
+/// Words for a state. A later version may have more words: a client takes those as `Other`, and shows them unchanged.
+/// The daemon never makes an `Other`.
 macro_rules! words {
     ($( $(#[doc = $about:literal])+ $name:ident { $( $(#[doc = $doc:literal])+ $word:ident = $said:literal ),+ $(,)? } )+) => { $(
         $(#[doc = $about])+

@@ -1,4 +1,4 @@
-//! What the types of the API look like as JSON: JSON Schema 2020-12, as OpenAPI 3.1 has it.
+//! The JSON Schema of the API's types: JSON Schema 2020-12, as in OpenAPI 3.1.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,7 +9,7 @@ use vipcast_node::vip;
 
 /// A type that has a schema.
 pub trait Schema {
-    /// Its schema. What has a name is put into `named`, and only referred to.
+    /// Its schema. A named type is put into `named`, and only referred to.
     fn schema(named: &mut Named) -> Value;
 }
 
@@ -21,7 +21,7 @@ impl Named {
     /// A reference to the schema of this name, which is made unless it is there.
     pub(in crate::control) fn refer(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Value) -> Value {
         if !self.0.contains_key(name) {
-            // It may refer to itself.
+            // The schema may refer to itself.
             self.0.insert(name.to_owned(), Value::Null);
             let schema = make(self);
             self.0.insert(name.to_owned(), schema);
@@ -35,10 +35,10 @@ impl Named {
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) doc: &'static [&'static str],
-    /// It is left out when it has nothing to say.
+    /// Whether it may be left out.
     pub(super) is_optional: bool,
     pub(super) schema: Value,
-    /// What its type does not say: limits.
+    /// Limits that its type does not express.
     pub(super) more: Option<Value>,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn object(
     });
     if let Value::Object(schema) = &mut schema {
         schema.extend(base.map(|base| ("allOf".to_owned(), json!([base]))));
-        // Answers may say more in a later version; what a request says and nobody understands is a mistake.
+        // Answers may have more fields in a later version; an unknown field of a request is an error.
         schema.extend(is_closed.then(|| ("additionalProperties".to_owned(), false.into())));
     }
     schema
@@ -188,10 +188,10 @@ impl Schema for Refusal {
         named.refer("Refusal", |_| {
             json!({
                 "type": "object",
-                "description": "Why something is not done.",
+                "description": "The reason of a refusal.",
                 "properties": {
-                    "error": {"type": "string", "description": "What is wrong."},
-                    "hint": {"type": ["string", "null"], "description": "What to do about it."},
+                    "error": {"type": "string", "description": "The error."},
+                    "hint": {"type": ["string", "null"], "description": "The hint."},
                 },
                 "required": ["error", "hint"],
             })

@@ -1,19 +1,19 @@
-//! The words that answers use for how something is. The words are part of the API: one that is changed breaks programs.
+//! The words for states in answers. They are part of the API: a changed word breaks programs.
 
 use super::macros::words;
 
 words! {
     /// State of a BGP session (RFC 4271 §8.2.2).
     SessionState {
-        /// Nothing is tried at present.
+        /// No attempt is under way.
         Idle = "Idle",
         /// A connection is being made.
         Connect = "Connect",
-        /// The next attempt, or one of the peer, is waited for.
+        /// Waiting for the next attempt, or for the peer's.
         Active = "Active",
         /// We have sent an OPEN.
         OpenSent = "OpenSent",
-        /// Both have sent an OPEN.
+        /// Both sides have sent an OPEN.
         OpenConfirm = "OpenConfirm",
         /// Routes are exchanged.
         Established = "Established",
@@ -21,19 +21,19 @@ words! {
 
     /// State of a BFD session (RFC 5880 §4.1).
     BfdState {
-        /// Switched off by an operator.
+        /// Taken out of service by an operator.
         AdminDown = "AdminDown",
-        /// Nothing is heard of the peer.
+        /// No packet from the peer.
         Down = "Down",
-        /// The peer is heard, and does not hear us yet.
+        /// Packets come from the peer, which does not receive ours yet.
         Init = "Init",
-        /// Both hear each other.
+        /// Packets arrive in both directions.
         Up = "Up",
     }
 
     /// State of a check.
     CheckState {
-        /// Nothing is settled since it began.
+        /// Not settled since the check began.
         Unknown = "unknown",
         /// Down, but the last results passed.
         Rising = "rising",
@@ -45,17 +45,17 @@ words! {
         Down = "down",
     }
 
-    /// What was decided about a VIP.
+    /// The verdict about a VIP.
     Verdict {
-        /// It is announced as configured.
+        /// Announced as configured.
         Announced = "announced",
-        /// It is announced as less than it could be.
+        /// Announced with a worse or ending path.
         Demoted = "demoted",
-        /// It is not announced.
+        /// Not announced.
         Withheld = "withheld",
     }
 
-    /// What a VIP is: what was decided, if a router has it.
+    /// The state of a VIP: the verdict, if a router has the VIP.
     VipState {
         /// Announced, and a router has it.
         Announced = "announced",
@@ -67,7 +67,7 @@ words! {
         Ready = "ready",
     }
 
-    /// Why a VIP is withheld or demoted.
+    /// The reason why a VIP is withheld or demoted.
     Reason {
         /// A check that decides has no settled state yet.
         CheckUnknown = "check_unknown",
@@ -79,13 +79,13 @@ words! {
         Standby = "standby",
         /// The service was down a short time ago.
         WarmingUp = "warming_up",
-        /// The service was down, and does not take its traffic back by itself.
+        /// The service was down, and does not take its traffic back by itself (`preempt`).
         HeldBack = "held_back",
-        /// It is not bound on this host.
+        /// The VIP is not bound on this host.
         NotBound = "not_bound",
-        /// It is bound on this host, and cannot be used there.
+        /// The VIP is bound on this host, but unusable.
         Unusable = "unusable",
-        /// Another program keeps taking the address away.
+        /// Another program keeps removing the address.
         Contested = "contested",
         /// An operator drains the service: GRACEFUL_SHUTDOWN is set.
         Draining = "draining",
@@ -97,13 +97,13 @@ words! {
         Shutdown = "shutdown",
     }
 
-    /// How far the shutdown of the daemon is.
+    /// The phase of the daemon's shutdown.
     ShutdownPhase {
-        /// Everything is announced with GRACEFUL_SHUTDOWN.
+        /// All VIPs are announced with GRACEFUL_SHUTDOWN.
         Draining = "draining",
-        /// Everything is withdrawn, and peers are told.
+        /// All VIPs are withdrawn, until the peers have acknowledged it.
         Withdrawing = "withdrawing",
-        /// Every peer was told; the addresses stay a little longer.
+        /// Every peer has acknowledged it; the addresses stay a little longer.
         Settling = "settling",
         /// Sessions are being closed.
         Ceasing = "ceasing",
@@ -113,13 +113,13 @@ words! {
         Done = "done",
     }
 
-    /// Whose announcement a path is.
+    /// The announcer of a path.
     Whose {
-        /// Another speaker's.
+        /// Another speaker.
         Anothers = "other",
-        /// Our own, which a router sends back.
+        /// Our own route, reflected by a router.
         Ours = "ours",
-        /// Our own AS announces it, and no more can be told.
+        /// Our own AS: our own route or another node's.
         Unclear = "unclear",
     }
 }

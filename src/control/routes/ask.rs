@@ -1,4 +1,4 @@
-//! What a request may consist of: nothing, a parameter in the path, or a body of JSON.
+//! The parts of a request: nothing, a parameter in the path, or a JSON body.
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -8,29 +8,29 @@ use serde_json::{Value, json};
 use super::super::api::schema::Named;
 use super::super::api::{DrainRequest, Refusal, Schema, ServicesRequest};
 
-/// Where a request says what it wants.
+/// The place of a request's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// Method and path say all.
+    /// There are none.
     Nothing,
     /// At the end of the path.
     Parameter,
-    /// In a body of JSON.
+    /// In a JSON body.
     Body,
 }
 
 /// The request of a route.
 pub trait Ask: Sized {
-    /// Where it is.
+    /// The place of its arguments.
     const TAKES: Takes;
 
-    /// Reads it.
+    /// Decodes the request.
     ///
     /// # Errors
-    /// It makes no sense.
+    /// The request is invalid.
     fn read(parameter: &str, body: &[u8]) -> Result<Self, Refusal>;
 
-    /// The parameter and the body that say it.
+    /// The parameter and the body of the request.
     ///
     /// # Errors
     /// There is no JSON for it.
@@ -106,10 +106,10 @@ impl<T: Body> Ask for T {
     }
 }
 
-/// A VIP as people write it: an address, or a prefix.
+/// Parses a VIP: an address, or a prefix.
 ///
 /// # Errors
-/// It is neither.
+/// The text is neither.
 pub fn parse_vip(text: &str) -> Result<IpNet, Refusal> {
     let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
     address.or_else(|_not_an_address| text.parse::<IpNet>()).map_err(|_neither| Refusal {
@@ -118,7 +118,7 @@ pub fn parse_vip(text: &str) -> Result<IpNet, Refusal> {
     })
 }
 
-/// A part of a path without its escapes: `10.0.0.0%2F24`. What is no escape stays as it is.
+/// Decodes the escapes in a part of a path: `10.0.0.0%2F24`. An invalid escape stays unchanged.
 fn decoded(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let Some((byte, behind)) = rest.split_first() {

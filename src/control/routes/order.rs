@@ -7,12 +7,11 @@ use vipcast_node::commands::Command;
 use super::super::answer::{Refused, Why};
 use super::super::api::{DrainRequest, Milliseconds, Refusal, ServicesRequest};
 
-/// Something that the node is to do.
+/// An order to the node.
 #[derive(Debug)]
 pub struct Order {
-    /// What.
     pub(in crate::control) command: Command,
-    /// For whom the client says it asks.
+    /// The client's claim of the operator.
     pub(in crate::control) by: Option<String>,
 }
 

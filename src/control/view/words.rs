@@ -1,4 +1,5 @@
-//! What the node calls something, as the API says it. Each `match` names every variant, so that a new one gets its word.
+//! Translates the node's enums to the words of the API. Each `match` names every variant, so that a new one gets its
+//! word.
 
 use vipcast_bgp::{State, Whose, bfd};
 use vipcast_node::engine::{Reason, Shutdown, Verdict};
@@ -52,7 +53,7 @@ impl From<&Verdict> for api::Verdict {
     }
 }
 
-/// What a VIP is, which so many routers have.
+/// The state of a VIP that this number of routers have.
 pub(super) fn state(verdict: &Verdict, routers: usize) -> api::VipState {
     match verdict {
         Verdict::Announce | Verdict::Demote { .. } if routers == 0 => api::VipState::Ready,
@@ -111,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// The log says the same words, and so do labels of metrics.
+    /// The words are the same in the log and in labels of metrics.
     #[test]
     fn the_words_are_those_of_the_log() {
         use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};

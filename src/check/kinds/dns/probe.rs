@@ -1,8 +1,8 @@
 //! `dns:` checks: one question to one server, over UDP, and over TCP when the answer does not fit.
 //!
-//! What is not an answer to our very question (another id, another name, garbage) is passed over until the time-out: an
-//! answer to an earlier probe may be late, and anybody may forge one. The socket is connected, so that nothing from elsewhere is
-//! seen. Over TCP there is nobody else, and what is not our answer is a failure.
+//! Datagrams that do not answer our question (another id, another name, garbage) are ignored until the time-out: an
+//! answer to an earlier probe may be late, and any host may forge one. The socket is connected, so that datagrams of
+//! other hosts are dropped. Over TCP a wrong answer is a failure.
 
 mod answer;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use crate::check::words;
 
 /// The largest answer that we take over UDP, in bytes: what passes everywhere without fragments (RFC 9715 §3.1).
 const UDP_SIZE: u16 = 1232;
-/// Datagrams that are not our answer, until no better one is waited for.
+/// Datagrams that are not our answer: the probe gives up after this number.
 const STRANGE: usize = 64;
 
 /// Passes when the answer is as it must be. Where the server's name has several addresses, the next one is asked when one does
@@ -50,10 +50,10 @@ async fn probe_once(check: &DnsCheck, context: ProbeContext<'_>, server: &mut Se
     Err(failure)
 }
 
-/// What is remembered of a server from probe to probe.
+/// The state of a server, kept between probes.
 #[derive(Debug, Default)]
 pub(super) struct Server {
-    /// It does not know EDNS, and answers what has it with an error.
+    /// The server does not know EDNS, and answers a query with EDNS with an error.
     is_without_edns: bool,
 }
 
@@ -85,7 +85,7 @@ async fn ask(
     Ok(answer)
 }
 
-/// The message that we send.
+/// The query.
 fn query(check: &DnsCheck, id: u16, edns: bool) -> Result<Message<Bytes>, String> {
     let impossible = |_| String::from("the question does not fit into a message");
     let mut query = MessageBuilder::new_bytes();
@@ -108,9 +108,9 @@ fn query(check: &DnsCheck, id: u16, edns: bool) -> Result<Message<Bytes>, String
     Ok(query.into_message())
 }
 
-/// Nobody who does not see the question can tell it (RFC 5452 §4.3).
+/// An id that cannot be guessed without seeing the query (RFC 5452 §4.3).
 fn random() -> u16 {
-    // The keys of the hash are random, which is what makes the standard library's maps safe from collisions.
+    // The keys of the hash are random: they protect the maps of the standard library from collisions.
     (RandomState::new().hash_one(()) & u64::from(u16::MAX)).try_into().unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! The `dns` kind: a question to a name server, and what the answer must be.
+//! Reads the `dns` kind: a question to a name server, and the expected answer.
 
 use bytes::Bytes;
 use domain::base::iana::OptRcode;
@@ -58,7 +58,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     })
 }
 
-/// With a `host` given to the check, the port may be left out, too.
+/// If the check has a `host`, the port is also optional.
 fn server(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<Target> {
     let read = |node: &Node, key, report: &mut Report| target_with_port(node, key, around, PORT, report);
     match (table.field("server", report, read), &around.host) {

@@ -1,5 +1,5 @@
-//! What a program wrote: enough of it to quote, and the rest read and thrown away, so that the program does not block. One that
-//! writes without end is read slowly, so that it does not keep this thread busy.
+//! Captures the output of a program: enough of it to quote, and the rest is read and dropped, so that the program does
+//! not block. A program that writes without end is read slowly, so that it does not keep this thread busy.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,9 +14,9 @@ use crate::check::words;
 const KEPT: usize = 4 * 1024;
 /// Read of each stream as fast as it comes, in bytes; from then on a pipe full at a time.
 const AT_ONCE: usize = 1024 * 1024;
-/// Between two of those: 32 MiB a second, for less than a hundredth of this thread.
+/// The pause between two of those reads: 32 MiB a second, for less than a hundredth of this thread.
 const PAUSE: Duration = Duration::from_millis(2);
-/// What a pipe holds, pipe(7).
+/// The capacity of a pipe, pipe(7).
 const PIPE: usize = 64 * 1024;
 
 /// Which part of the stream is kept, and which line of it is quoted.
@@ -64,14 +64,14 @@ impl Capture {
         }
     }
 
-    /// Takes what is there without waiting, and closes the pipe, whoever still holds the other end.
+    /// Takes the available output without waiting, and closes the pipe, even if a process still holds the other end.
     pub(super) fn drain(&mut self) {
         // Past tokio, which learns only at its next turn that there is something to read.
         let Some(Ok(pipe)) = self.pipe.take().map(pipe::Receiver::into_nonblocking_fd) else { return };
         let mut pipe = File::from(pipe);
         let mut buffer = [0; KEPT];
         let mut left = AT_ONCE;
-        // Whoever left the group may write for ever.
+        // A process that has left the group may write for ever.
         while left > 0 {
             match pipe.read(&mut buffer) {
                 Ok(0) | Err(_) => break,

@@ -6,22 +6,22 @@
 //!    └── Ended ──────────────────────────────────────────┘    └── SIGCHLD, time-out, probe dropped
 //! ```
 //!
-//! The program leads a process group of its own. When it exits, when its time is over, or when nobody waits for
-//! the result any more, the **whole group** is killed with SIGKILL, which cannot be ignored, and what of it is ours to
-//! reap is reaped. The leader is reaped last of all: until then its id stays taken, so that the group that is killed is
-//! the right one. A program that leaves its group on purpose (`setsid`) is not followed.
+//! The program leads its own process group. When it exits, when its time is over, or when the probe is dropped, the
+//! **whole group** is killed with SIGKILL, which cannot be ignored, and our children in it are reaped. The leader is
+//! reaped last: until then its id is not reused, so that the right group is killed. A process that leaves its group on
+//! purpose (`setsid`) is not killed.
 //!
-//! **Who waits for whom.** At most [`RUNNING`] programs run at a time. A probe that waits for a slot has not begun, and
-//! its time does not run: a busy host does not turn healthy services into failed ones. Slots are handed out in the order
-//! of asking and are given back at the time-out at the latest, even when the program cannot be killed (disk
-//! sleep); so whoever waits gets his turn, whatever the others do, and a check that hangs takes at most its time-out of
-//! it. A wait longer than the check's own time-out is mentioned in the result. What cannot be killed blocks only its own
-//! check: the next probe fails until the last run is gone, instead of piling up processes.
+//! **Waiting.** At most [`RUNNING`] programs run at a time. A probe that waits for a slot has not begun, and its time
+//! does not run: a busy host does not turn healthy services into failed ones. Slots are given in the order of requests
+//! and returned at the time-out at the latest, even if the program cannot be killed (disk sleep); so every waiting
+//! probe gets its slot, and a hanging check holds one for at most its time-out. The result mentions a wait longer than
+//! the check's own time-out. A program that cannot be killed blocks only its own check: the next probe fails until the
+//! last run is gone, so that processes do not pile up.
 //!
 //! **Cancel safety.** The program belongs to the supervisor task and not to the probe. A dropped probe closes the
-//! channel between them, at which the supervisor kills the group and reaps it; `Drained` waits for that.
-//! The start itself (`fork`, `exec`) is done on a thread of its own, because a dead NFS server can hold it up for ever; with
-//! that thread, which is with the daemon, the kernel kills the program.
+//! channel between them; then the supervisor kills the group and reaps it, and `Drained` waits for that. The start
+//! itself (`fork`, `exec`) runs on a separate thread, because a dead NFS server can block it for ever; when that thread
+//! ends with the daemon, the kernel kills the program.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -66,9 +66,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 #[derive(Debug, Clone)]
 pub(super) struct Slots {
     free: Arc<Semaphore>,
-    /// How many there are.
+    /// The number of slots.
     most: usize,
-    /// Held by everyone who may start a program and by every supervisor, so that its end means that there is none.
+    /// Held by every supervisor and by every task that may start a program: closed when none is left.
     alive: mpsc::Sender<()>,
 }
 
@@ -81,7 +81,7 @@ impl Slots {
     }
 }
 
-/// What one check keeps from run to run.
+/// The state of a check between runs.
 #[derive(Debug)]
 pub(super) struct LastRun {
     /// Free while no program of this check lives.
@@ -103,7 +103,7 @@ enum Ended {
     TimedOut(ProgramOutput),
 }
 
-/// What the kernel says of the leader.
+/// The exit of the leader, as the kernel reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Code(i32),
@@ -111,24 +111,23 @@ enum Exit {
     Unknown,
 }
 
-/// Tells of every SIGCHLD.
+/// Receives every SIGCHLD.
 type Children = tokio::signal::unix::Signal;
 
-/// What the program wrote.
+/// The output of the program.
 #[derive(Debug)]
 struct ProgramOutput {
     stdout: Capture,
     stderr: Capture,
 }
 
-/// What a run is given.
+/// The means of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Means<'a> {
     pub(super) slots: &'a Slots,
     pub(super) file_reader: &'a FileReader,
-    /// The service that it is for.
+    /// The service of the check.
     pub(super) owner: &'a str,
-    /// Of this check.
     pub(super) last_run: &'a LastRun,
 }
 
@@ -269,7 +268,7 @@ async fn supervise(
     reap_orphans(leader, &mut children).await;
 }
 
-/// Kills and reaps a group that nobody asks about.
+/// Kills and reaps a group without a waiting probe.
 async fn end(leader: Pid, children: &mut Children) {
     kill_group(leader);
     reap(leader, children).await;
@@ -279,11 +278,11 @@ async fn end(leader: Pid, children: &mut Children) {
 /// To a probe that may have gone.
 fn answer(tell: oneshot::Sender<Ended>, ended: Ended) {
     if tell.send(ended).is_err() {
-        tracing::trace!("nobody waits for the result of this run any more");
+        tracing::trace!("no probe waits for the result of this run any more");
     }
 }
 
-/// What is to be started, and as whom.
+/// The program to start, and its user.
 struct Program {
     command: Command,
     who: Ids,

@@ -1,4 +1,4 @@
-//! The `exec` kind: a program, as whom and where it runs, and what it is told.
+//! Reads the `exec` kind: a program, its user, its directory and its environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -135,7 +135,7 @@ fn directory(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
 
 /// Names and values; the values may be secrets, and are not shown.
 fn environment(node: &Node, key: Span, report: &mut Report) -> Option<Environment> {
-    /// What we tell the program.
+    /// The prefix of the variables that vipcast sets.
     const OURS: &str = "VIPCAST_";
     if !matches!(node.value, Value::Map(_)) {
         report.redact(node.span);

@@ -1,4 +1,4 @@
-//! `file:` checks: a file that is there, or is not, or was changed not long ago.
+//! `file:` checks: a file exists, is absent, or has changed recently.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -18,10 +18,10 @@ use crate::check::words;
 #[cfg(test)]
 mod tests;
 
-/// Of what a file holds, the beginning that is looked at, in bytes.
+/// The length of the beginning of a file that is searched, in bytes.
 const READ: u64 = 64 * 1024;
 
-/// Passes when the file is as it must be.
+/// Passes when the file has the expected state.
 pub(super) async fn probe(check: &Arc<FileCheck>, limit: Limit, reader: FileAccess<'_>) -> Answer {
     let what = Arc::clone(check);
     reader.at(&check.path, limit, move || look(&what, SystemTime::now())).await?
@@ -31,7 +31,7 @@ pub(super) async fn probe(check: &Arc<FileCheck>, limit: Limit, reader: FileAcce
 fn look(check: &FileCheck, now: SystemTime) -> Answer {
     let FileCheck { path, wanted } = check;
     match wanted {
-        // Not where it leads to: a dangling link is there, too.
+        // The link itself, not its target: a dangling link also exists.
         FileWanted::Absent => match fs::symlink_metadata(path) {
             Ok(found) => Err(format!("{} is there{}", path.display(), changed(&found, now))),
             Err(error) if is_absent(&error) => Ok(format!("{} is not there", path.display())),
@@ -67,7 +67,7 @@ fn unseen(path: &Path, error: &io::Error) -> String {
     format!("cannot look at {}: {}", path.display(), words::io_error(error))
 }
 
-/// A time in the future is as wrong as one in the past: it would keep the check up long after the file is given up.
+/// A time in the future is a failure too: it would keep the check up long after the last write.
 fn is_fresh(path: &Path, found: &Metadata, most: Duration, now: SystemTime) -> Result<(), String> {
     let modified = found.modified().map_err(|error| unseen(path, &error))?;
     match now.duration_since(modified) {
@@ -87,7 +87,7 @@ fn is_fresh(path: &Path, found: &Metadata, most: Duration, now: SystemTime) -> R
     }
 }
 
-/// Opened so that a pipe, which may have come in place of the file since, does not wait for a writer.
+/// Opened without blocking: a pipe may have replaced the file, and would wait for a writer.
 fn holds(path: &Path, pattern: &Pattern) -> Result<(), String> {
     let nonblocking = OFlag::O_NONBLOCK.bits();
     let open = || OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
@@ -114,7 +114,7 @@ fn holds(path: &Path, pattern: &Pattern) -> Result<(), String> {
     })
 }
 
-/// ` (changed 12 s ago)`, as far as that can be told.
+/// ` (changed 12 s ago)`, if that is known.
 fn changed(found: &Metadata, now: SystemTime) -> String {
     let Ok(modified) = found.modified() else { return String::new() };
     match now.duration_since(modified) {

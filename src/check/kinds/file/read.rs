@@ -1,4 +1,4 @@
-//! The `file` kind: a file that is there, or is not, or changes now and then.
+//! Reads the `file` kind: a file that exists, is absent, or changes regularly.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::config::read::target::Around;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Table, value};
 
-/// Whoever writes a file more often than this is better asked by another kind of check.
+/// A service that writes a file more often than this should have another kind of check.
 const LEAST_AGE: Duration = Duration::from_secs(1);
 
 /// `file: /path`, or `file: {path: /path, …}`.

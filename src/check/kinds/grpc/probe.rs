@@ -1,7 +1,7 @@
-//! `grpc:` checks: the standard health protocol, `grpc.health.v1.Health/Check`, one call on a connection of its own.
+//! `grpc:` checks: the standard health protocol, `grpc.health.v1.Health/Check`, one call on its own connection.
 //!
-//! What a call looks like is in PROTOCOL-HTTP2.md of the project grpc, what is asked in health/v1/health.proto; both
-//! messages are written and read in [`message`].
+//! PROTOCOL-HTTP2.md of the project grpc specifies a call, and health/v1/health.proto the messages; [`message`] encodes
+//! and decodes them.
 
 mod message;
 

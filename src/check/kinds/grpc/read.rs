@@ -1,4 +1,4 @@
-//! The `grpc` kind: whom to ask about which service.
+//! Reads the `grpc` kind: the server, and the service in the question.
 
 use hyper::http::uri::Authority;
 

@@ -1,7 +1,7 @@
-//! One request over HTTP/1.1 (RFC 9112) on a connection of its own, and an answer that is read as tolerantly as curl does
-//! ([`head`]); of the body so much as is asked for.
+//! One request over HTTP/1.1 (RFC 9112) on its own connection. The answer is read as tolerantly as by curl ([`head`]),
+//! the body only as far as the caller wants.
 //!
-//! Bounds: a head of 300 KiB, of which nothing stays but what decides; a line of 100 KiB; a body piece by piece.
+//! Bounds: a head of 300 KiB, of which only the decisive fields are kept; a line of 100 KiB; a body piece by piece.
 
 mod head;
 
@@ -65,7 +65,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send, T>(
         let (head, body) = answer(reading, question.has_body).await?;
         read(head, body).await
     });
-    // Who does not want the whole request may have answered already, and closed: that is told by the answer.
+    // A server that does not want the whole request may have answered already and closed: read its answer.
     tokio::select! {
         biased;
         answer = &mut answering => answer,
@@ -155,7 +155,7 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
     }
 
     async fn head(&mut self) -> Result<ResponseHead, String> {
-        // Who speaks something else may never end a line.
+        // A server of another protocol may never end a line.
         while self.rest().len() < 5 && may_begin(self.rest()) {
             if !self.more().await? {
                 return Err(CLOSED.into());
@@ -277,7 +277,7 @@ fn length_of(piece: &Bytes) -> u64 {
     u64::try_from(piece.len()).unwrap_or(u64::MAX)
 }
 
-/// RFC 9112 §7.1: hexadecimal digits, and whatever follows them.
+/// RFC 9112 §7.1: hexadecimal digits, and extensions.
 fn size(line: &[u8]) -> Result<u64, String> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);

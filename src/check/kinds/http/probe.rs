@@ -1,9 +1,9 @@
-//! `http:` checks: one request on a connection of its own, and the status of the answer decides; also a text in its body,
-//! if one is wanted.
+//! `http:` checks: one request on its own connection; the status of the answer decides, and a text in its body if one
+//! is configured.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `hop` | where a request goes, and where a redirect leads |
+//! | `hop` | the target of a request, and of a redirect |
 //! | `body` | looking for a text in the answer |
 //!
 //! Without a text to look for the body is not read: the status came before it, and it may never end.
@@ -36,7 +36,7 @@ use crate::check::tls::{self, Hello, Trust};
 #[cfg(test)]
 mod tests;
 
-/// Who asks.
+/// The owner of the check.
 pub(in crate::check) const AGENT: &str = concat!("vipcast/", env!("CARGO_PKG_VERSION"));
 
 /// Passes when the answer has one of the wanted status codes, and what is wanted in its body.
@@ -72,7 +72,7 @@ struct Seen {
     status: StatusCode,
     /// Where a redirect leads.
     location: Option<String>,
-    /// Why the body is not as it should be; `Ok` also where nobody has looked.
+    /// The reason why the body does not match; `Ok` also if it was not read.
     body: Result<(), String>,
 }
 
@@ -148,7 +148,7 @@ async fn ask_otherwise(
     seen.ok_or_else(|| limit.exceeded("no answer"))?
 }
 
-/// Over TLS, in whichever version.
+/// Over TLS, in any version.
 async fn ask_in_secret(
     stream: Stream,
     hop: &Hop<'_>,
@@ -254,7 +254,7 @@ fn question(hop: &Hop<'_>, check: &HttpCheck) -> Result<RequestHead, String> {
     Ok(RequestHead::new(check.method, &hop.path, &fields, check.request_body.as_bytes()))
 }
 
-/// The head of an answer, in whichever version.
+/// The head of an answer, in any version.
 struct Answered {
     status: StatusCode,
     location: Option<String>,

@@ -1,5 +1,5 @@
-//! The `http` kind: URL, Host header, TLS options, the status codes that pass. The rest of the request is in
-//! `http_request`.
+//! Reads the `http` kind: URL, Host header, TLS options, the status codes that pass. The rest of the request is in
+//! `request`.
 
 mod request;
 

@@ -1,5 +1,5 @@
-//! URLs as causes may quote them. Causes go into the log, `status` and `explain`, which more people read than may know what a URL
-//! holds: servers redirect with tokens, codes and signatures in the query, and under names that nobody can list.
+//! URLs without secrets, for causes. Causes go into the log, `status` and `explain`, which many people read, and
+//! servers redirect with tokens, codes and signatures in the query, under names that no list can cover.
 
 /// `https://***@host/path?token=***&***#***`: the user, every value of the query and the fragment are hidden.
 pub(super) fn shown(url: &str) -> String {

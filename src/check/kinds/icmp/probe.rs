@@ -1,8 +1,7 @@
-//! `icmp:` checks: echo requests, and how many of them are answered.
+//! `icmp:` checks: echo requests, and the share of answered ones.
 //!
-//! A request counts as lost when it is refused, or when it is not answered by the time-out. The probe ends as soon as nothing can
-//! change its result any more, but for answers that may still come: these are waited for, so that the loss which is told is the
-//! loss that there was.
+//! A request counts as lost when it is refused, or not answered by the time-out. The probe waits for all possible
+//! answers, even if they cannot change the result any more, so that the reported loss is the real one.
 
 mod packet;
 mod socket;

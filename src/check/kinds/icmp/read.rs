@@ -1,4 +1,4 @@
-//! The `icmp` kind: echo requests, and how many of them may be lost.
+//! Reads the `icmp` kind: echo requests, and the share that may be lost.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! `interface:` checks: the link of a network interface is up.
 //!
-//! One socket hears of every change of a link (RTNLGRP_LINK) and rings the bells of that interface; then the kernel is
-//! asked, beside the checks: it answers only while nobody else changes or lists the network (RTNL).
+//! One socket receives every change of a link (RTNLGRP_LINK) and triggers the checks of that interface. Then another
+//! thread asks the kernel, which answers only while no other process changes or lists the network (RTNL).
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums of netlink are the kernel's and grow with it")]
 
@@ -135,7 +135,7 @@ fn subscribe() -> io::Result<Netlink> {
 
 async fn hear(mut subscribed: io::Result<Netlink>, subscriptions: Arc<Subscriptions>) {
     let everything = || subscriptions.notify_all(|topic| matches!(topic, Topic::Interface(_)));
-    // The names of the interfaces that somebody asks for, by index: one that is renamed is heard of by its new names alone.
+    // The names of the watched interfaces, by index: the event of a rename has only the new names.
     let mut names = BTreeMap::new();
     let mut buffer = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! The `interface` kind: a network interface whose link has to be up.
+//! Reads the `interface` kind: a network interface whose link must be up.
 
 use super::KEYS;
 use crate::check::kinds::interface::InterfaceCheck;

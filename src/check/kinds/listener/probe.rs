@@ -1,8 +1,8 @@
-//! `listener:` checks: a program listens on a port of this host, whoever it is.
+//! `listener:` checks: any program listens on a port of this host.
 //!
-//! The question goes to the kernel (`hub`), which knows all sockets of the host; the service itself is not bothered. As
-//! soon as a socket on that port is gone, whatever became of its owner, the kernel says so, and the question is asked anew: with
-//! SO_REUSEPORT any socket that is left keeps the check up.
+//! The probe asks the kernel (`monitor`), which knows all sockets of the host, and not the service. The kernel reports
+//! the end of every socket on the port, and the probe asks again: with SO_REUSEPORT any socket that is left keeps the
+//! check up.
 
 mod monitor;
 
@@ -40,7 +40,7 @@ impl Listeners {
     }
 }
 
-/// Passes when somebody listens.
+/// Passes when a program listens.
 pub(super) async fn probe(check: &ListenerCheck, listeners: &Listeners, limit: Limit) -> Answer {
     let monitor = listeners.monitor();
     limit.within(monitor.ask(check)).await.unwrap_or_else(|| Err(limit.exceeded("no answer of the kernel")))

@@ -1,4 +1,4 @@
-//! The `listener` kind: a port of this host, and perhaps the address that has to be listened on.
+//! Reads the `listener` kind: a port of this host, and optionally the address.
 
 use std::net::IpAddr;
 
@@ -44,7 +44,7 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
     Some(ListenerCheck { transport, port, address: address? })
 }
 
-/// An address that somebody can listen on.
+/// An address that a program can listen on.
 fn address(node: &Node, key: Span, report: &mut Report) -> Option<IpAddr> {
     let address = value::address(node, key, report)?;
     let canonical = address.to_canonical();

@@ -1,10 +1,9 @@
 //! `process:` checks: a process is alive.
 //!
-//! A process is held by a pidfd, which stands for that very process: its id may be given to another one, the pidfd never is. It
-//! becomes readable when the process dies, before its parent has reaped it, and the question is asked anew. A zombie is
-//! dead.
+//! A pidfd identifies the process: its id may be reused, a pidfd is not. It becomes readable when the process dies,
+//! before its parent has reaped it, and the check probes again. A zombie counts as dead.
 //!
-//! The file with the id is read at every probe; it may be on a file system that hangs (see `looks`).
+//! The file with the id is read at every probe; it may be on a file system that hangs (see `file_reader`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -43,7 +42,7 @@ impl Watched {
     /// Ends when the process that was alive at the last probe is dead.
     pub(super) async fn ended(&self) {
         let Some(alive) = &self.alive else { return std::future::pending().await };
-        // An error is a reason to ask, too.
+        // An error is also a reason to probe.
         drop(alive.readable().await);
     }
 }
@@ -113,7 +112,7 @@ fn id(text: &str) -> Result<u32, String> {
 enum Fault {
     Gone,
     Dead,
-    /// What it is called, and what it is to be called.
+    /// Its name, and the expected name.
     Other(String, String),
     /// The same, and the name of its program may not be seen.
     Hidden(String, String),
@@ -152,7 +151,8 @@ fn look(pid: u32, wanted: Option<&str>) -> Result<(AsyncFd<OwnedFd>, String), Fa
     Ok((alive, command))
 }
 
-/// A process by another name. Whoever may trace it sees its program: root without the capability does not, if it has more.
+/// A process with another name. Its program is visible only to a process that may trace it: not to root without the
+/// capability, if it has more capabilities.
 fn misnamed(found: String, wanted: String, unseen: Option<&io::Error>) -> Fault {
     match unseen.map(io::Error::kind) {
         Some(io::ErrorKind::PermissionDenied) => Fault::Hidden(found, wanted),

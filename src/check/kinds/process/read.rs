@@ -1,4 +1,4 @@
-//! The `process` kind: a process by its id, or by the file that its id is in.
+//! Reads the `process` kind: a process by its id, or by a file with its id.
 
 use super::KEYS;
 use crate::check::kinds::process::{ProcessCheck, WhichProcess};

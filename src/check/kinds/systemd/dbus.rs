@@ -1,4 +1,4 @@
-//! A D-Bus client that can call methods with texts and hear of signals, and no more (`docs/adr/0004`).
+//! A D-Bus client that can only call methods with strings and receive signals (`docs/adr/0004`).
 
 pub(super) mod wire;
 
@@ -37,7 +37,7 @@ pub(super) struct BusConnection {
     /// What has come and was not read yet: less than one message, and what came with it.
     received: Vec<u8>,
     serial: u32,
-    /// Whether there is a bus between us, which has to be told whom we ask and of what we want to hear.
+    /// Whether there is a bus between us, which needs the destination of calls and the match rules of signals.
     is_bus: bool,
 }
 

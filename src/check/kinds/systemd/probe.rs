@@ -1,9 +1,9 @@
 //! `systemd:` checks: a unit is active.
 //!
-//! systemd is asked over D-Bus (`hub`), and heard from: when the unit changes, whoever stopped it, the question is asked anew.
+//! The probe asks systemd over D-Bus (`monitor`), and probes again when systemd reports a change of the unit.
 //!
-//! While systemd reads its units anew (`daemon-reload`, `daemon-reexec`) it answers nobody. It says so before, and then a unit
-//! that was active is taken to be so still, for [`RELOADING`] at most.
+//! systemd does not answer while it reads its units anew (`daemon-reload`, `daemon-reexec`). It announces this, and an
+//! active unit is then taken to be still active, for at most [`RELOADING`].
 
 mod monitor;
 

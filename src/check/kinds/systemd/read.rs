@@ -1,4 +1,4 @@
-//! The `systemd` kind: a unit, and how systemd is reached.
+//! Reads the `systemd` kind: a unit, and the socket of systemd.
 
 use super::KEYS;
 use crate::check::kinds::systemd::SystemdCheck;

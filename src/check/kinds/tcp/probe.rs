@@ -1,4 +1,4 @@
-//! `tcp:` checks: somebody accepts the connection, and answers as expected if something is expected.
+//! `tcp:` checks: the server accepts the connection, and gives the expected answer if one is configured.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::check::words;
 #[cfg(test)]
 mod tests;
 
-/// Who is silent for so long has probably said it all, and it is time to look.
+/// A server that is silent for this time has probably sent its whole answer.
 const SILENCE: Duration = Duration::from_millis(5);
 
-/// Passes when somebody accepts the connection and says what is expected. The connection is closed at once.
+/// Passes when the server accepts the connection and gives the expected answer. The connection is then closed at once.
 pub(super) async fn probe(check: &TcpCheck, context: ProbeContext<'_>) -> Answer {
     let mut stream = context.connect(&check.target, &check.dial).await?;
     if let Some(bytes) = &check.send {

@@ -1,4 +1,4 @@
-//! The `tcp` kind: a connection that is accepted, and what is said on it.
+//! Reads the `tcp` kind: a server, a text to send and the expected answer.
 
 use super::KEYS;
 use crate::check::kinds::tcp::TcpCheck;

@@ -1,4 +1,4 @@
-//! A TLS handshake, and nothing after it.
+//! Only a TLS handshake.
 
 use tokio_rustls::rustls::ProtocolVersion;
 

@@ -1,4 +1,4 @@
-//! The `tls` kind, and the TLS options of the other kinds.
+//! Reads the `tls` kind, and the TLS options of the other kinds.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! `udp:` checks: one datagram out, and an answer that holds what it must.
+//! `udp:` checks: one datagram to the server, and a matching answer.
 //!
-//! Silence never passes: a host that is gone and a firewall are silent, too. What the network says against it (ICMP) ends
-//! the probe at once. Answers that do not match are read on, because a late one to the last probe may be among them, but
-//! at most [`ANSWERS`] of them. The socket is connected: what others send is not seen.
+//! Silence never passes: a dead host and a firewall are also silent. An ICMP error ends the probe at once. At most
+//! [`ANSWERS`] answers that do not match are skipped, because a late one to the last probe may be among them. The
+//! socket is connected: datagrams of other hosts are dropped.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! The `udp` kind: a datagram, and what must come back.
+//! Reads the `udp` kind: a datagram, and the expected answer.
 
 use super::KEYS;
 use crate::check::kinds::udp::UdpCheck;

@@ -1,4 +1,4 @@
-//! What an answer is worth. Pure: bytes in, words out, and no bytes that make it panic.
+//! Evaluates an answer. Pure: bytes in, words out, and no input causes a panic.
 
 use bytes::Bytes;
 use domain::base::iana::{Class, OptRcode};

@@ -1,6 +1,6 @@
-//! Threads that start programs, each for as long as the process lives. A start may hang (a dead NFS server), and the kernel kills
-//! a program with the *thread* that has started it (PR_SET_PDEATHSIG): so it is not left behind when the daemon is killed,
-//! and not killed when a thread of a pool has been idle for long.
+//! Threads that start programs; each lives as long as the process. A start may hang (a dead NFS server), and the kernel
+//! kills a program with the *thread* that has started it (PR_SET_PDEATHSIG): so no program is left behind when the
+//! daemon is killed, and none is killed because a pool's thread was idle for long.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;

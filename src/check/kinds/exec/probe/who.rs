@@ -1,6 +1,6 @@
-//! Whom a program runs as: names of a user and a group, looked up beside the check (`remembered`), because that may hang (LDAP,
-//! SSSD). What was found is used for a while, and for as long as nobody answers: a directory that is away, or silent, stops no
-//! check that has run.
+//! The user and group of a program, looked up beside the check (`remembered`), because the look-up may hang (LDAP,
+//! SSSD). The ids found are used for a while, and as long as the directory does not answer: a directory that is down or
+//! silent stops no check that has run before.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) struct Who {
     look: fn(&Accounts) -> Result<Ids, LoadFailure>,
 }
 
-/// Whom to run as; `None`: as the daemon.
+/// The user and group; `None`: those of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Ids {
     pub(super) uid: Option<u32>,
@@ -44,7 +44,7 @@ impl Default for Who {
 }
 
 impl Who {
-    /// Whom the program of this check runs as, for the service `owner`. Cancel-safe.
+    /// The user and group of this check's program, for the service `owner`. Cancel-safe.
     ///
     /// # Errors
     /// In words: `user "svc" does not exist (yet)`.

@@ -1,5 +1,5 @@
-//! The head of an answer, line by line, as tolerant as curl: checks ask whatever there is, and what its clients can use is not
-//! to fail for a blank before a colon. Nothing is kept but what decides, so a long head takes no room. Pure.
+//! The head of an answer, line by line, as tolerant as curl: a server that works for its clients must not fail because
+//! of a blank before a colon. Only the decisive fields are kept, so a long head takes no memory. Pure.
 
 use hyper::StatusCode;
 
@@ -169,7 +169,7 @@ fn status(line: &[u8]) -> Result<StatusCode, String> {
     code.ok_or_else(|| format!("the answer has no status: {}", quoted(line)))
 }
 
-/// A number, whatever stands behind it. One that is too large for us says nothing.
+/// A number, ignoring the text behind it. A number that is too large is ignored.
 fn length(value: &[u8]) -> Result<Option<u64>, String> {
     let text = value.strip_prefix(b"+").unwrap_or(value);
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -1,4 +1,4 @@
-//! FileReader for a pattern in the body of an answer, in either version of HTTP.
+//! Searches a pattern in the body of an answer, in both versions of HTTP.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Where a request goes: at first where the check says, then where redirects lead.
+//! The target of a request: first that of the check, then those of redirects.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,11 +15,11 @@ use crate::check::tls::TlsOptions;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hop<'a> {
     pub(super) https: bool,
-    /// Whom we ask for, without brackets.
+    /// The host of the request, without brackets.
     pub(super) host: Cow<'a, str>,
     /// As the URL has it.
     port: u16,
-    /// Whom we connect to.
+    /// The address to connect to.
     pub(super) target: Cow<'a, Target>,
     /// Path and query.
     pub(super) path: Cow<'a, str>,

@@ -1,4 +1,4 @@
-//! What an `http` check sends, and what it wants to read: method, headers, bodies.
+//! Reads the request and the expected answer of an `http` check: method, headers, bodies.
 
 use hyper::header::{self, HeaderName, HeaderValue};
 

@@ -1,10 +1,10 @@
-//! Echo requests and their answers (RFC 792, RFC 4443 §4), and what ICMP errors mean. Pure.
+//! Echo requests and their answers (RFC 792, RFC 4443 §4), and ICMP errors. Pure.
 
 use std::net::IpAddr;
 
 /// Type, code, checksum, identifier, sequence number.
 const HEADER: usize = 8;
-/// At the beginning of the data: nobody else's packets have it.
+/// At the beginning of the data: no other sender's packets have it.
 pub(super) const TOKEN: usize = 8;
 
 /// The two of them.
@@ -23,7 +23,7 @@ pub(super) struct Echo {
     pub(super) token: [u8; TOKEN],
 }
 
-/// An ICMP error, as far as it is told.
+/// An ICMP error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IcmpError {
     pub(super) version: Version,

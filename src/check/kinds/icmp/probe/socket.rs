@@ -1,8 +1,8 @@
-//! A socket for echo requests to one host: one of datagrams where the system grants it, else a raw one.
+//! A socket for echo requests to one host: a datagram socket if the system grants it, or else a raw one.
 //!
-//! Both are connected, so that the kernel drops what others send before anybody is woken for it. A raw one still hears every
-//! answer of that host to whoever asks it; the token of each probe tells them apart. What routers say (ICMP errors) is in the
-//! error queue (IP_RECVERR), with who said it.
+//! Both are connected, so that the kernel drops packets of other hosts without a wake-up. A raw socket still receives
+//! all answers of its host; the token of each probe distinguishes them. ICMP errors of routers are in the error queue
+//! (IP_RECVERR), with their sender.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +20,7 @@ use super::packet::{Echo, IcmpError, Version};
 /// The origins of an error in the queue that are ICMP and ICMPv6 (linux/errqueue.h).
 const FROM_ICMP: [u8; 2] = [2, 3];
 
-/// What is said to whoever may open neither kind.
+/// The error if neither kind is permitted.
 pub(super) const NEEDED: &str =
     "not permitted: needs CAP_NET_RAW, or a group within net.ipv4.ping_group_range";
 
@@ -61,7 +61,7 @@ impl EchoSocket {
         };
         let (socket, raw) = match Socket::new(domain, Type::DGRAM.nonblocking(), Some(protocol)) {
             Ok(socket) => (socket, false),
-            // Whoever is not in net.ipv4.ping_group_range gets EACCES, be it root.
+            // A process outside net.ipv4.ping_group_range gets EACCES, even root.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let raw = Socket::new(domain, Type::RAW.nonblocking(), Some(protocol));
                 (raw.map_err(not_permitted)?, true)

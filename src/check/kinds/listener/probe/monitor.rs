@@ -1,22 +1,22 @@
-//! Who listens on this host: asked of the kernel (sock_diag) for all checks, and heard from it.
+//! The listening sockets of this host: asks the kernel (sock_diag) for all checks, and receives its events.
 //!
 //! ```text
 //!   checks ── Question ──► answer_all ── one dump for all that wait ──► kernel
 //!   checks ◄── bell ────── hear ◄── "a socket was destroyed" (SKNLGRP_INET_TCP_DESTROY and siblings) ──┘
 //! ```
 //!
-//! **Tasks.** `answer_all` and `hear`, both owned by [`Sockets`] and ended with it. A question whose asker is gone is answered to
-//! nobody.
+//! **Tasks.** `answer_all` and `hear`, both owned by [`Sockets`] and ended with it. The answer to a dropped probe is
+//! dropped.
 //!
-//! **Who is woken.** The kernel tells of every socket of the host that ends, connections too. Those are dropped in the
-//! kernel, by a filter on the socket: a server that closes ten thousand connections a second does not even wake this
-//! thread. What is left are sockets without a peer, and of these the port decides whose bell rings. If more
-//! was told than fitted (ENOBUFS), all bells ring.
+//! **Events.** The kernel reports the end of every socket of the host, including connections. A filter on the socket
+//! drops connections in the kernel: a server that closes ten thousand connections a second does not even wake this
+//! thread. Of the sockets without a peer the port selects the checks to trigger. After an overflow (ENOBUFS) all checks
+//! are triggered.
 //!
-//! **What is asked.** For TCP the listening sockets alone, for UDP those without a peer. Questions that wait are answered
-//! together, by what was asked after they came: by a dump of each port where the ports are [`FEW`], because the kernel picks
-//! those sockets itself, and else by one dump of all. The kernel writes a long dump in parts, and a socket that goes between
-//! two of them may hide its neighbour; so before a port is said to have no socket, it is asked for by itself, which is one
+//! **Questions.** For TCP only the listening sockets, for UDP those without a peer. Waiting questions are answered
+//! together, from dumps requested after them: a dump of each port if the ports are [`FEW`], because the kernel selects
+//! those sockets itself, and otherwise one dump of all. The kernel writes a long dump in parts, and a socket that ends
+//! between two of them may hide its neighbour; so before a port counts as closed it is asked for alone, which is one
 //! part.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums of netlink are the kernel's and grow with it")]
@@ -77,7 +77,7 @@ impl Sockets {
         Self { questions, _tasks: tasks }
     }
 
-    /// Who listens, asked of the kernel from now on.
+    /// The listening sockets, asked of the kernel from now on.
     pub(super) async fn ask(&self, check: &ListenerCheck) -> Answer {
         let (answer, answered) = oneshot::channel();
         let question = SocketQuery { check: check.clone(), answer };
@@ -134,7 +134,7 @@ fn cannot(error: &io::Error) -> String {
     format!("the kernel does not say who listens: {cause}")
 }
 
-/// Who listens, by port.
+/// The listening sockets, by port.
 pub(super) struct Dump {
     sockets: BTreeMap<u16, BTreeSet<Listening>>,
     /// It came in several parts, and not for one port alone.

@@ -70,7 +70,7 @@ fn mistakes_have_a_fix() {
         (
             "{address: \"a:1\", database: shop}",
             "unknown key `database`",
-            "the check logs in to the server, and to no database",
+            "the check logs in to the server, not to a database",
         ),
         ("{address: \"a:1\", username: a}", "unknown key `username`", "did you mean `user`?"),
         ("{address: \"a:1\", read_only: true}", "`read_only` needs a user to log in", needs_user),

@@ -224,7 +224,7 @@ async fn a_password_in_a_file_is_read_again_after_a_failure() {
     });
     let source = Some(PasswordSource::At(KeyPlace::File(path.clone())));
     let mut prober = prober(asked(RedisCheck { password: source, ..redis(address) }), PATIENT);
-    let cannot = format!("cannot read `{}`: No such file or directory", path.display());
+    let cannot = format!("cannot read `{}`: no such file or directory", path.display());
     assert_eq!(prober.probe().await.detail, cannot);
     write("old\n", 0o600);
     assert_eq!(prober.probe().await.detail, "the server refuses the password (WRONGPASS)");

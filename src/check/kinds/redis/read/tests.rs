@@ -87,7 +87,7 @@ fn mistakes_have_a_fix() {
         (
             "{address: \"a:1\", db: 3}",
             "unknown key `db`",
-            "PING and ROLE are questions to the server, whatever the database",
+            "PING and ROLE do not depend on a database",
         ),
         ("{address: \"a:1\", auth: hush}", "unknown key `auth`", "it is called `password` here"),
         (

@@ -1,11 +1,11 @@
-//! Messages of D-Bus as bytes: the few that a question to systemd takes. Pure.
+//! Messages of D-Bus as bytes: the few that queries to systemd need. Pure.
 //!
 //! ```text
 //!  'l' type flags 1 │ length of the body │ serial │ length of the fields │ (code, signature, value)… │ pad to 8 │ body
 //! ```
 //!
-//! Little-endian alone, as every host that we are built for is (D-Bus specification, "Message Protocol"). Numbers are aligned to
-//! their size from the beginning of the message, structures and the body to 8.
+//! Only little-endian, like all our targets (D-Bus specification, "Message Protocol"). Numbers are aligned to their
+//! size from the beginning of the message, structures and the body to 8.
 
 /// No message that we wait for is larger; the specification allows 128 MiB.
 const LARGEST: usize = 1 << 20;
@@ -38,7 +38,7 @@ pub(in crate::check) enum WireError {
 /// A method and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::check) struct MethodCall<'a> {
-    /// Whom to ask; nobody is named where only one listens.
+    /// The destination; none on a direct connection.
     pub(in crate::check) destination: Option<&'a str>,
     pub(in crate::check) path: &'a str,
     pub(in crate::check) interface: &'a str,
@@ -54,7 +54,7 @@ pub(in crate::check) enum BusMessage {
     Error { serial: u32, name: String },
     /// A signal.
     Signal { path: String, interface: String, member: String, body: Arguments },
-    /// A call of us, and kinds that are not known, which are to be ignored.
+    /// A method call to us, and unknown types, which the receiver ignores.
     Other,
 }
 
@@ -175,7 +175,7 @@ impl MessageHead {
                 (4, "s") => head.error = Some(reader.text()?),
                 (5, "u") => head.reply_serial = Some(reader.number()?),
                 (8, "g") => head.signature = reader.signature()?,
-                // Fields that are not known are to be ignored, and these are all the types that fields have.
+                // Unknown fields must be ignored, and these are all types of fields.
                 (_, "s" | "o") => drop(reader.text()?),
                 (_, "u") => drop(reader.number()?),
                 (_, "g") => drop(reader.signature()?),

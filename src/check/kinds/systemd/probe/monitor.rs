@@ -1,4 +1,4 @@
-//! One connection to systemd for all checks that ask there.
+//! One connection to systemd for all its checks.
 //!
 //! ```text
 //!   checks ── Question ──► run ── Get, Get, Get … ──► systemd
@@ -7,9 +7,9 @@
 //!
 //! **Task.** `run`, owned by [`Systemd`] and ended with it.
 //!
-//! **When the connection ends** (systemd executes itself anew, the bus restarts) all bells ring, and the questions that wait are
-//! asked again on the next one. It is dialled when somebody asks, at most every [`PAUSES`]; a question that waits in vain ends by
-//! its check's time-out, which then says why nobody could be reached.
+//! **When the connection ends** (systemd executes itself anew, the bus restarts) all checks are triggered, and waiting
+//! questions are asked again on the next connection. It is made when a check asks, at most every [`PAUSES`]; a question
+//! without an answer ends with its check's time-out, whose result has the error of the connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -31,7 +31,7 @@ use crate::check::words;
 const WAITING: usize = 1024;
 /// Between two attempts to connect: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
-/// Whom we ask.
+/// The socket of systemd or of the bus.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -59,7 +59,6 @@ impl Monitor for Systemd {}
 pub(super) enum Silence {
     /// systemd reads its units anew, and this one was active before.
     Reloading,
-    /// In words.
     Unreachable(String),
     /// It was asked and says nothing.
     Silent,
@@ -83,7 +82,7 @@ struct KnownUnit {
 }
 
 impl Systemd {
-    /// Connects when somebody asks. On the thread of the checks.
+    /// Connects when a check asks. On the thread of the checks.
     pub(super) fn start(
         bus: &Path,
         subscriptions: &Arc<Subscriptions>,
@@ -178,7 +177,7 @@ async fn run(mut state: State, mut asked: mpsc::Receiver<UnitQuery>) {
         };
         let Some(error) = ended else { return };
         tracing::debug!(bus = %state.bus.display(), %error, "the connection to systemd has ended");
-        // Whatever happens meanwhile is told to nobody.
+        // Events meanwhile are not reported.
         state.subscriptions.notify_all(|topic| matches!(topic, Topic::Unit(bus, _) if *bus == state.bus));
         tokio::time::sleep(pause).await;
     }
@@ -193,7 +192,7 @@ struct Session<'a> {
     /// Questions that are under way, and what was answered so far.
     asked: BTreeMap<u64, (UnitQuery, UnitState)>,
     next_question: u64,
-    /// The units that somebody asks for by the objects that they are: a unit may have several names.
+    /// The watched units by their objects: a unit may have several names.
     objects: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -217,14 +216,14 @@ impl<'a> Session<'a> {
             format!("type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{SYSTEMD}'");
         connection.hear(&owner).await?;
         let mut known = lock(&state.known);
-        // Whoever lets us in has read its units.
+        // A systemd that accepts connections has read its units.
         (known.unreachable, known.reloading) = (None, None);
         drop(known);
         let (calls, asked, objects) = Default::default();
         Ok(Self { state, connection, calls, asked, next_question: 0, objects })
     }
 
-    /// Until the connection is broken, or (`None`) until nobody can ask any more.
+    /// Runs until the connection breaks, or (`None`) until no check can ask any more.
     async fn serve(&mut self, asked: &mut mpsc::Receiver<UnitQuery>) -> Option<io::Error> {
         let error = loop {
             let step = match self.state.waiting.pop() {
