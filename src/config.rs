@@ -1,4 +1,4 @@
-//! Configuration: what the operator typed → what the program needs.
+//! Configuration: from the operator's text to [`model::Config`].
 //!
 //! ```text
 //! files ─► tree ─► global, peers, checks, services ─► resolve ─► host ─► model::Config
@@ -7,18 +7,18 @@
 //! ```
 //!
 //! * `tree` keeps every key and value with its place in the text. Only a syntax error ends the work there.
-//! * The readers take a tree apart, collect everything that is wrong with it, and know the defaults ([`defaults`]).
-//! * `resolve` puts files together and follows names. A [`model::Config`] is made only when there is no error, so whoever
-//!   holds one holds a valid one (I8).
+//! * The readers take a tree apart, collect all its errors, and know the defaults ([`defaults`]).
+//! * `resolve` joins the files and follows names. A [`model::Config`] is made only without errors, so every
+//!   [`model::Config`] is valid (I8).
 //!
 //! | to add … | change |
 //! | --- | --- |
-//! | a key | [`keys`] (what it is), the reader of its section, [`model`] |
+//! | a key | [`keys`] (its definition), the reader of its section, [`model`] |
 //! | a kind of check | a folder of `check::kinds`, and its line there |
 //! | a kind of value | `read::value` |
 //!
-//! All of this but `host` is pure once the files are read. `host` looks for the users, groups, programs and files that the
-//! configuration names, and says what follows from one that is missing: see [`Host`].
+//! All of this but `host` is pure once the files are read. `host` looks for the users, groups, programs and files that
+//! the configuration names, and reports the effect of a missing one: see [`Host`].
 
 pub mod diagnostic;
 
@@ -59,21 +59,21 @@ use self::resolve::{Document, resolve};
 pub use self::socket::control_socket;
 use crate::blocking;
 
-/// Where the configuration is unless the command line says otherwise.
+/// The default path of the configuration.
 pub const DEFAULT_PATH: &str = "/etc/vipcast/vipcast.yaml";
 
 /// The directory beside the main file whose `*.yaml` files hold more services and checks.
 const DROP_IN_DIRECTORY: &str = "services.d";
 
-/// Files that are larger are refused: 16 MiB.
+/// The largest file that is read: 16 MiB.
 const LARGEST_FILE: usize = 16 << 20;
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// What to do.
+    /// The configuration.
     pub config: Config,
-    /// What was probably not meant; empty most of the time.
+    /// The warnings; usually empty.
     pub warnings: Diagnostics,
 }
 
@@ -149,7 +149,7 @@ fn parse_main(file: FileId, report: &mut Report) -> Option<Document> {
     Some(document)
 }
 
-/// Reads one file. What is wrong with it is reported under its name.
+/// Reads one file. Its errors are reported under its name.
 fn read_file(path: &Path, host: Host, report: &mut Report) -> Option<FileId> {
     let name = path.display().to_string();
     let (bytes, mode) = match read_bytes(path) {
@@ -170,7 +170,7 @@ fn read_file(path: &Path, host: Host, report: &mut Report) -> Option<FileId> {
             let file = add_text(&name, &text, report)?;
             let exposure = match host {
                 Host::Strict => Some(Severity::Error),
-                // Whoever could read it has read it: a node without routes is no remedy.
+                // Others have read it already: a node without routes is no remedy.
                 Host::Lenient => Some(Severity::Warning),
                 // A file has whatever mode a checkout gave it.
                 Host::Offline => None,
@@ -213,7 +213,7 @@ fn is_utf16(bytes: &[u8]) -> bool {
     matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
 }
 
-/// What is in a file, and its mode.
+/// The content and the mode of a file.
 fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, u32)> {
     // One byte more than allowed, to tell a file that fits from one that does not.
     let (metadata, bytes) = file::read_stream(path, LARGEST_FILE as u64 + 1)?;
@@ -232,7 +232,7 @@ fn add_text(name: &str, text: &str, report: &mut Report) -> Option<FileId> {
     Some(report.add_file(name, text))
 }
 
-/// The files beside the main one, by name. No such directory is no files.
+/// The files of `services.d`, by name. Empty without that directory.
 fn drop_in_paths(main: &Path, report: &mut Report) -> Vec<PathBuf> {
     let directory = main.parent().unwrap_or(Path::new("")).join(DROP_IN_DIRECTORY);
     let list = || -> std::io::Result<Vec<PathBuf>> {

@@ -13,7 +13,7 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// Slower than this, BGP's own hold timer is as good.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// `Some(None)`: switched off, whatever `peer_defaults` say.
+/// `Some(None)`: switched off, even if `peer_defaults` switch it on.
 pub(super) fn bfd(node: &Node, key: Span, report: &mut Report) -> Option<Option<Bfd>> {
     value::switch(node, key, "true, false, or `{interval: 300ms, multiplier: 3}`", report, |report| {
         let mut table = Table::open(node, &keys::BFD, "`bfd`", key, report)?;

@@ -1,7 +1,7 @@
-//! What is wrong with a configuration, where, and what to write instead.
+//! Diagnostics: the errors and warnings of a configuration, each with its place and a hint.
 //!
 //! A [`Diagnostics`] keeps the text of the files beside the findings, so that it can be rendered long after they were
-//! read: `vipcast check` prints it, a refused reload sends it to whoever asked, and both show the same.
+//! read: `vipcast check` prints it, a refused reload sends it to its client, and both show the same text.
 
 mod render;
 pub(crate) mod secret_words;
@@ -25,7 +25,7 @@ pub struct FileId(u32);
 /// A stretch of bytes in one of the files; empty where something is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    /// Which file.
+    /// The file of the text.
     pub file: FileId,
     /// Offset of the first byte.
     pub start: usize,
@@ -52,13 +52,13 @@ pub struct Diagnostic {
     pub file: FileId,
     /// The offending text; `None` when it is about the file as a whole.
     pub span: Option<Span>,
-    /// What is wrong, one line, no final period.
+    /// The error or warning itself: one line, no final period.
     pub message: String,
     /// A few words under the offending text.
     pub label: Option<String>,
-    /// What to do about it.
+    /// The remedy.
     pub hint: Option<String>,
-    /// Other places that have to do with it, each with a few words.
+    /// Related places, each with a few words.
     pub secondary: Vec<(Span, String)>,
 }
 
@@ -69,13 +69,13 @@ impl Diagnostic {
         self
     }
 
-    /// Says what to do about it.
+    /// Adds the remedy.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Shows another place that has to do with it, unless it is the same text (an alias used twice).
+    /// Adds a related place, unless it is the same text (an alias used twice).
     pub(crate) fn also(&mut self, span: Span, label: impl Into<String>) -> &mut Self {
         if self.span != Some(span) {
             self.secondary.push((span, label.into()));
@@ -96,8 +96,8 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Whether all that is wrong is that files cannot be read, which says nothing about what is in them and may pass: their mode,
-    /// the disk, a file server. A file that is not there is a mistake.
+    /// Whether the only errors are files that cannot be read, which may pass: their mode, the disk, a file server. A
+    /// file that does not exist is a mistake.
     pub fn may_pass(&self) -> bool {
         self.unread > 0 && self.unread == self.count(Severity::Error)
     }
@@ -107,12 +107,12 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there are no findings.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// How many findings are of a severity.
+    /// The number of findings with a severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.list.iter().filter(|d| d.severity == severity).count()
     }
@@ -156,7 +156,7 @@ impl Diagnostics {
         findings.join("; ")
     }
 
-    /// The last line of [`Self::render`]: how many of what in which file.
+    /// The last line of [`Self::render`]: the number of errors and warnings, and the file.
     pub fn summary(&self) -> String {
         let counted = [(Severity::Error, "error"), (Severity::Warning, "warning")]
             .into_iter()
@@ -214,7 +214,7 @@ impl Serialize for Diagnostics {
     }
 }
 
-/// A finding with what is needed to say where it is.
+/// A finding, with the files that its place refers to.
 struct Located<'a>(&'a Diagnostics, &'a Diagnostic);
 
 /// An element of `related`.
@@ -251,7 +251,7 @@ impl Serialize for Located<'_> {
     }
 }
 
-/// Where the loader puts what it finds.
+/// Collects the findings of the loader.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     sources: Vec<Source>,
@@ -282,12 +282,12 @@ impl Report {
         self.sources[file.0 as usize].exposed
     }
 
-    /// Nobody may see what stands here: stars are shown in its place.
+    /// Hides this text: stars are shown in its place.
     pub(crate) fn redact(&mut self, span: Span) {
         self.sources[span.file.0 as usize].note_secret(span.start..span.end);
     }
 
-    /// Hides what may be a secret in a file that could not be parsed: any line of it may be shown.
+    /// Hides possible secrets in a file that could not be parsed: any line of it may be shown.
     pub(crate) fn redact_unparsed(&mut self, file: FileId) {
         let source = &mut self.sources[file.0 as usize];
         for secret in secret_words::in_lines(&source.text) {
@@ -307,7 +307,8 @@ impl Report {
 
     /// The file, or the directory, cannot be read.
     pub(crate) fn unread(&mut self, file: FileId, cause: &io::Error) -> &mut Diagnostic {
-        // What the kernel says may pass, unless it is about the path or what is there, such as a directory.
+        // An error of the kernel may pass, unless it is about the path itself, such as a directory in place of the
+        // file.
         let lasts =
             matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory);
         self.unread += usize::from(cause.raw_os_error().is_some() && !lasts);
@@ -315,17 +316,17 @@ impl Report {
         self.file_error(file, format!("cannot read `{name}`: {}", io_error(cause)))
     }
 
-    /// Something at `span` is probably not what was meant.
+    /// Text at `span` is probably not what the operator meant.
     pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Warning, span.file, Some(span), message.into())
     }
 
-    /// Something about the file as a whole is probably not what was meant.
+    /// The file as a whole is probably not what the operator meant.
     pub(crate) fn file_warning(&mut self, file: FileId, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Warning, file, None, message.into())
     }
 
-    /// Reads something again that was reported when it was read first.
+    /// Reads again without reporting: the findings were reported by the first reading.
     pub(crate) fn quietly<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         let (found, needed) = (self.list.len(), self.needs.len());
         let value = read(self);
@@ -334,12 +335,12 @@ impl Report {
         value
     }
 
-    /// The host must have this; whether it has is looked at when everything is read.
+    /// Notes a requirement on the host, which is verified when everything is read.
     pub(crate) fn needs(&mut self, span: Span, need: Need) {
         self.needs.push((span, need));
     }
 
-    /// What the host must have, once each for each place.
+    /// The requirements on the host, each once for each place.
     pub(crate) fn take_needs(&mut self) -> Vec<(Span, Need)> {
         let mut needs = std::mem::take(&mut self.needs);
         needs.sort_by_key(|(span, _)| *span);
@@ -348,17 +349,18 @@ impl Report {
         needs
     }
 
-    /// Whether a configuration can be made of it.
+    /// Whether there are errors, so that there is no configuration.
     pub(crate) fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity == Severity::Error)
     }
 
-    /// Whether more findings than anybody reads have been made, so that costly hints can be left out.
+    /// Whether there are so many findings that costly hints can be left out.
     pub(crate) fn is_crowded(&self) -> bool {
         self.list.len() >= render::SHOWN
     }
 
-    /// Sorted by file and place; what is about a whole file comes first in it. What may be a secret is hidden from now on.
+    /// The findings, sorted by file and place; those about a whole file come first. Possible secrets are hidden from
+    /// now on.
     pub(crate) fn finish(self) -> Diagnostics {
         let Self { mut sources, mut list, needs: _, unread } = self;
         for diagnostic in list.iter_mut() {
@@ -407,11 +409,11 @@ impl Report {
     }
 }
 
-/// What is said where somebody expected us to fill something in.
+/// The hint for a text with a variable of a shell or template.
 const VARIABLES: &str =
     "nothing is filled in here: no variables, no templates; let the program that writes the file do it";
 
-/// Whether a text has something in it that a shell or a template engine would replace.
+/// Whether a text has a variable that a shell or a template engine would replace.
 fn has_variable(text: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphabetic() || c == '_' || c == '{' || c == '(';
     text.contains("{{")

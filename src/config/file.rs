@@ -1,4 +1,4 @@
-//! Reads a file, whatever is found under its name, without waiting for the other end of a pipe.
+//! Reads a file without blocking, even if its path is a pipe without a writer.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use nix::libc::O_NONBLOCK;
 
 use crate::blocking;
 
-/// What an open file is, and what is in it, `largest` bytes at most. Only of a regular file anything is read.
+/// The metadata of an open file, and its content, at most `largest` bytes. Only regular files are read.
 pub(super) fn read(path: &Path, largest: u64) -> io::Result<(Metadata, Vec<u8>)> {
     blocking::at(
         || path.display().to_string(),

@@ -21,7 +21,7 @@ use super::file;
 use super::model::{KeyPlace, KeySource};
 use crate::check::password::Password;
 
-/// What others may do with a file: read or write it.
+/// The access that others may have to a file: reading or writing.
 const OTHERS: u32 = 0o006;
 /// Read at most of a password, in bytes: one more than any, and the end of its line.
 const LARGEST_PASSWORD: u64 = 4096 + 3;
@@ -68,7 +68,7 @@ pub(crate) enum FileError {
 }
 
 impl FileError {
-    /// What to do about it.
+    /// The remedy.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unreadable { is_forbidden: true, .. } => {
@@ -98,7 +98,7 @@ impl FileError {
     }
 }
 
-/// What to do about a password that cannot be used.
+/// The remedy for a password that cannot be used.
 pub(super) fn without_password(cause: &SecretError) -> Option<&'static str> {
     (*cause == SecretError::Empty).then_some("leave the key out for a session without a password")
 }
@@ -169,10 +169,10 @@ fn path_of(place: &KeyPlace) -> Result<PathBuf, FileError> {
     }
 }
 
-/// What is in a file of one line that holds a password.
+/// The content of a file of one line that holds a password.
 fn only_line(path: &Path) -> Result<Vec<u8>, FileError> {
     let mut bytes = read_secret(path, "password", "choose a new password", LARGEST_PASSWORD)?;
-    // What `echo` and editors put behind it.
+    // The line end that `echo` and editors add.
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
@@ -185,7 +185,8 @@ fn only_line(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// What is in a file that holds a `what`, unless others can read it; then the hint says to do `then`, because they may have.
+/// The content of a file that holds a `what`, unless others can read it; then the hint says to do `then`, because they
+/// may have read it.
 fn read_secret(
     path: &Path,
     what: &'static str,
@@ -199,7 +200,7 @@ fn read_secret(
     Ok(bytes)
 }
 
-/// What a file is, and what is in it.
+/// The metadata and the content of a file.
 fn read(path: &Path, largest: u64) -> Result<(Metadata, Vec<u8>), FileError> {
     let (metadata, bytes) = file::read(path, largest).map_err(|error| FileError::Unreadable {
         path: path.into(),

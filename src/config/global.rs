@@ -1,4 +1,5 @@
-//! What the daemon does as a whole: `state_dir`, `control`, `log`, `shutdown`, `listen`, `interface`, `router_id`.
+//! The settings of the daemon as a whole: `state_dir`, `control`, `log`, `shutdown`, `listen`, `interface`,
+//! `router_id`.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -14,10 +15,10 @@ use super::{defaults, keys};
 /// The longest path that fits in the address of a unix socket, its final NUL not counted (sun_path).
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// Nobody waits longer for a daemon to stop.
+/// The longest time that a stop may take.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// What a supervisor that is not asked may wait, and what else than the configured times a stop takes of it.
+/// The shortest stop time-out of a supervisor by default, and the time that a stop takes besides the configured times.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 

@@ -10,10 +10,10 @@ use super::read::tree::Node;
 use super::read::{Table, value};
 use super::{defaults, keys};
 
-/// Longer than this deserves a second thought.
+/// The longest restart time without a warning.
 const LONG: Duration = Duration::from_secs(120);
 
-/// `Some(None)`: switched off, whatever `peer_defaults` say.
+/// `Some(None)`: switched off, even if `peer_defaults` switch it on.
 pub(super) fn graceful_restart(
     node: &Node,
     key: Span,

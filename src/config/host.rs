@@ -1,6 +1,7 @@
-//! What a configuration needs of the host that it is for: users, groups, programs, files. The readers collect it; here it is
-//! looked at, when all has been read. So a configuration can be read where its host is not ([`Host::Offline`]), and what is
-//! missing at a start stops only what needs it ([`Host::Lenient`]): names and files are looked up again when they are used.
+//! The requirements of a configuration on its host: users, groups, programs, files. The readers collect them; this
+//! module verifies them once everything is read. So a configuration can be read on another host ([`Host::Offline`]),
+//! and a missing requirement at a start stops only the part that needs it ([`Host::Lenient`]): names and files are
+//! looked up again when they are used.
 
 use std::fs::Metadata;
 use std::net::IpAddr;
@@ -20,22 +21,22 @@ use super::model::{Config, KeyPlace, KeySource};
 use super::read::short;
 use crate::blocking;
 
-/// How long a start waits for a host that does not answer (LDAP, NFS): what has not been looked at by then is taken for
-/// missing.
+/// The time that a start waits for a host that does not answer (LDAP, NFS). A requirement without an answer by then
+/// counts as missing.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What becomes of a configuration that asks for something that the host does not have.
+/// The effect of a requirement that the host does not meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
-    /// It is broken: for `vipcast check` and a reload.
+    /// The configuration is invalid: for `vipcast check` and a reload.
     Strict,
-    /// It works but for what needs that: for a start, when nobody else announces.
+    /// The configuration works, except for the part that needs it: for a start, when no other process announces.
     Lenient,
-    /// The host is not looked at: for checks elsewhere.
+    /// The host is not examined: for `vipcast check` on another host.
     Offline,
 }
 
-/// Something that the host must have.
+/// A requirement on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Need {
     /// A user that programs run as.
@@ -60,21 +61,21 @@ pub(crate) enum Need {
     SameKey(IpAddr, [KeyOrNot; 2], Span),
 }
 
-/// The key of a session, as far as it is known before the host is looked at.
+/// The key of a session, if it is known before the host is examined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyOrNot {
     Written(Option<Authentication>),
     At(KeySource),
 }
 
-/// What a group is for.
+/// The use of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GroupUse {
     Exec,
     Control,
 }
 
-/// What was seen.
+/// An unmet requirement.
 #[derive(Debug)]
 struct Finding {
     severity: Severity,
@@ -83,10 +84,10 @@ struct Finding {
     also: Option<(Span, &'static str)>,
 }
 
-/// The key of a session, where one was asked for.
+/// The key of a session, if the requirement is one.
 type Seen = Result<Option<Authentication>, Finding>;
 
-/// Looks at everything that `config` needs, and reads the keys of its peers. What is wrong is in the report.
+/// Verifies the requirements of `config`, and reads the keys of its peers. Unmet requirements are reported.
 pub(super) fn settle(config: Option<Config>, host: Host, report: &mut Report) -> Option<Config> {
     let needs = report.take_needs();
     let seen = match host {
@@ -112,7 +113,7 @@ pub(super) fn settle(config: Option<Config>, host: Host, report: &mut Report) ->
     Some(config)
 }
 
-/// What follows at a start.
+/// The consequence at a start.
 const UNTIL_MENDED: &str = "; only what needs it fails, until that is mended";
 
 fn tell(finding: Finding, span: Span, host: Host, report: &mut Report) {
@@ -133,7 +134,7 @@ fn tell(finding: Finding, span: Span, host: Host, report: &mut Report) {
     }
 }
 
-/// The same for all, on a thread of its own; what has not answered in time is missing.
+/// The same for all, on a separate thread; a requirement without an answer in time is missing.
 fn within(patience: Duration, needs: Vec<Need>) -> Vec<Seen> {
     let mut seen: Vec<Seen> = needs.iter().map(|need| Err(silent(need, patience))).collect();
     let (tell, hear) = mpsc::channel();
@@ -235,7 +236,7 @@ fn look(need: &Need) -> Seen {
             Err(cause @ FileError::Unfitting { .. }) => {
                 Err(Finding { also: Some((*place, "the certificate")), ..of_file(cause) })
             }
-            // What is wrong with one of them alone is found beside this.
+            // An error in one of them alone is reported by its own requirement.
             Ok(_) | Err(_) => Ok(None),
         },
         Need::Key(source) => files::read_key(source).map(Some).map_err(of_file),
@@ -263,7 +264,7 @@ fn metadata(path: &Path) -> std::io::Result<Metadata> {
     blocking::at(|| path.display().to_string(), || std::fs::metadata(path))
 }
 
-/// Whoever may change a program decides what the daemon runs.
+/// A user who may change a program decides what the daemon runs.
 fn everyones(program: &Path) -> Finding {
     let name = short(&program.display().to_string());
     let message = format!("everyone may change `{name}`, and vipcast runs it");

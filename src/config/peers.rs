@@ -31,7 +31,7 @@ pub(super) fn read(
             Table::open(&entry.value, &keys::PEER_DEFAULTS, "`peer_defaults`", entry.key_span, report);
         let shared = Shared::of(&entry.value, table.as_ref());
         if let Some(table) = table {
-            // What is wrong in it is told here, and not again of every peer.
+            // Its errors are reported here, and not again for every peer.
             Written::read(table, report);
         }
         shared
@@ -45,7 +45,7 @@ pub(super) fn read(
             let table = Table::open(&entry.value, &keys::PEER, "a peer", entry.key_span, report)?;
             let mut table = table.inheriting(shared.as_ref());
             let (at_address, table_span) = (table.field("address", report, fields::peer_address), table.span);
-            // What `peer_defaults` say of an interface makes no router known by its link.
+            // An `interface` in `peer_defaults` does not identify a router by its link.
             let on_link = !at_address.is_given() && table.says("interface");
             let (own_role, own_next_hops) = (table.says("role"), table.says("extended_next_hop"));
             let written = Written::read(table, report);
@@ -92,7 +92,7 @@ pub(super) fn read(
     peers.into_iter().collect()
 }
 
-/// What stands under `peers:`; nothing where there are none.
+/// The entries under `peers:`; empty without peers.
 pub(super) fn entries<'t>(top: &mut Table<'t>, report: &mut Report) -> Option<&'t [Entry]> {
     let entries = top.alias("peers", "neighbors", report, |node, key, report| {
         map_of(node, key, "a map of peers by name", report)
@@ -119,7 +119,7 @@ pub(super) fn look_for_media(services: &[&Entry], report: &mut Report) {
     }
 }
 
-/// What was written for a peer, and in `peer_defaults`. Keys that exclude each other are one field.
+/// The keys of a peer, and of `peer_defaults`. Keys that exclude each other are one field.
 #[derive(Debug)]
 struct Written {
     port: Field<u16>,
@@ -138,7 +138,7 @@ struct Written {
     require_role: Field<bool>,
     next_hop: Field<NextHops>,
     extended_next_hop: Field<bool>,
-    /// `Some(None)`: switched off, whatever `peer_defaults` say.
+    /// `Some(None)`: switched off, even if `peer_defaults` switch it on.
     graceful_restart: Field<Option<GracefulRestart>>,
     bfd: Field<Option<Bfd>>,
 }
@@ -169,7 +169,8 @@ impl Written {
         written
     }
 
-    /// What a peer says itself must make sense for it; what stands in `peer_defaults` holds where it does.
+    /// The peer's own keys must make sense for it; those of `peer_defaults` apply to the peers for which they make
+    /// sense.
     fn check(&self, address: Option<Placed<IpAddr>>, report: &mut Report) {
         if let Some(Placed { value: true, span }) = self.extended_next_hop.set()
             && let Some(address) = address.filter(|address| address.value.is_ipv4())
@@ -278,7 +279,7 @@ impl Written {
             fields::PeerAs::Internal => Some(local_as),
             fields::PeerAs::External => None,
         };
-        // One in `peer_defaults` is for those of other ASes.
+        // A key of `peer_defaults` is for peers of other ASes.
         let is_internal = peer_as == Some(local_as);
         if let (Some(Placed { span, .. }), true, true) = (self.role.set(), is_internal, own_role) {
             report

@@ -1,13 +1,13 @@
-//! Reading a tree without stopping at the first mistake: what every reader of the configuration works with.
+//! The tools of the readers: they read a tree without stopping at the first mistake.
 //!
 //! | module | |
 //! | --- | --- |
 //! | [`tree`] | YAML with the place of every key and value |
-//! | [`table`] | a map with known keys, lists, and what was expected |
+//! | [`table`] | maps with known keys, and lists |
 //! | [`value`] | numbers, durations, addresses, words, paths, names |
 //! | [`target`] | hosts and ports, sockets |
-//! | [`pattern`] | what is sent, and what must be in an answer |
-//! | [`near`] | what a mistyped word was meant to be |
+//! | [`pattern`] | bytes to send, and patterns that an answer must contain |
+//! | [`near`] | suggestions for a mistyped word |
 
 pub(crate) mod near;
 pub(crate) mod pattern;

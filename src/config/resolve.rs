@@ -1,4 +1,4 @@
-//! From the trees of all files to one [`Config`]: what is said once, what names what, and that nothing is said twice.
+//! From the trees of all files to one [`Config`]: joins the sections, follows names, and refuses duplicates.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use super::read::{Field, Table, map_of, short, value};
 use super::services::{ReadChecks, ServiceContext, Use};
 use super::{checks, global, keys, peers, sense, services};
 
-/// A file and what is in it.
+/// A file and its tree.
 pub(super) struct Document {
     pub(super) file: FileId,
     pub(super) root: Node,
@@ -93,7 +93,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
             .hint("an IPv4 address of this host that no other router has for its id: `router_id: 10.0.0.2`");
     }
 
-    // Everything there is to say has been said; nothing is made of a configuration with an error in it.
+    // All findings are reported; a configuration with an error is not made.
     if report.has_errors() {
         return None;
     }
@@ -126,7 +126,7 @@ impl<'t> Merged<'t> {
         Self { what, list: Vec::new(), seen: HashMap::new(), broken: false }
     }
 
-    /// Adds what stands under `key` in one file.
+    /// Adds the entries under `key` of one file.
     fn take(&mut self, table: &mut Table<'t>, key: &'static str, expected: &str, report: &mut Report) {
         let entries = match table.field(key, report, |node, key, report| map_of(node, key, expected, report))
         {
@@ -154,7 +154,7 @@ impl<'t> Merged<'t> {
     }
 }
 
-/// The addresses that sessions rest on, as far as that can be told without reporting anything: they are read elsewhere.
+/// The addresses that sessions need. Errors are not reported here: the addresses are read elsewhere too.
 fn session_addresses(peers: &[Entry], defaults: Option<&Entry>) -> BTreeMap<IpAddr, (Use, Span)> {
     let mut found = BTreeMap::new();
     for entry in defaults.into_iter().chain(peers) {

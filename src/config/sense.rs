@@ -1,4 +1,4 @@
-//! What is valid and was probably not meant: attributes that nobody is sent, keys without effect. All of it is warned of.
+//! Warnings about valid keys that are probably not meant: attributes that are sent to no peer, keys without effect.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::model::{Check, Consequence, OnDegraded, OnDown, Peer, Preempt, Role, 
 use super::read::short;
 use super::read::tree::{Entry, Value};
 
-/// Warns about what no peer is told, and about what has no effect.
+/// Warns about attributes that are sent to no peer, and about keys without effect.
 pub(super) fn look(
     (peers, peer_entries): (&BTreeMap<PeerName, Peer>, &[Entry]),
     (services, service_entries): (&BTreeMap<ServiceName, Service>, &[&Entry]),
@@ -32,7 +32,7 @@ pub(super) fn look(
     }
 }
 
-/// A key of an entry, or the entry's name where the key is not there (`peer_defaults`).
+/// A key of an entry, or the entry's name if the key is inherited (`peer_defaults`).
 fn place(entry: &Entry, key: &str) -> Span {
     written(entry, key).unwrap_or(entry.key_span)
 }
@@ -56,7 +56,7 @@ fn look_at_peer(peer: &Peer, entry: &Entry, report: &mut Report) {
     }
 }
 
-/// Warns about what no peer is told.
+/// Warns about attributes that are sent to no peer.
 fn look_at_reach(peers: &BTreeMap<PeerName, Peer>, service: &Service, entry: &Entry, report: &mut Report) {
     let name = short(&entry.key);
     for (word, family, used) in [

@@ -1,4 +1,4 @@
-//! `services:`: VIPs, attributes, what happens when a service is down.
+//! `services:`: VIPs, attributes, and the reaction to a service that is down.
 
 mod announce;
 mod condition;
@@ -22,16 +22,16 @@ use super::read::tree::{Entry, Node, Value};
 use super::read::{Field, Placed, Table, expected, list_of, short, value};
 use super::{defaults, keys};
 
-/// What reading a service needs to know of the rest.
+/// The parts of the rest of the configuration that the reader of a service needs.
 pub(super) struct ServiceContext<'a> {
     /// `interface` of the top level.
     pub(super) interface: Option<&'a str>,
-    /// Addresses that the sessions rest on, what for, and where that was written.
+    /// The addresses that sessions need, each with its use and the place of its key.
     pub(super) sessions: &'a BTreeMap<IpAddr, (Use, Span)>,
 }
 
 impl ServiceContext<'_> {
-    /// What a session needs of a VIP once it is bound; a wider prefix is only as a local route.
+    /// The need of a session that the bound VIP would break; a wider prefix breaks one only as a local route.
     fn rests_on(&self, vip: &Vip, is_route: bool) -> Option<(Use, Span)> {
         let found = if vip.is_host() {
             self.sessions.get(&vip.ip())
@@ -43,7 +43,7 @@ impl ServiceContext<'_> {
     }
 }
 
-/// What a session needs an address for, which therefore cannot be a VIP.
+/// The use of an address by a session; such an address cannot be a VIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     /// The router has it.
@@ -54,7 +54,7 @@ pub(super) enum Use {
     NextHop,
 }
 
-/// The VIPs so far, each with its service and where it was written.
+/// The VIPs so far, each with its service and its place.
 type Seen<'a> = vipcast_node::table::Table<Vip, (&'a str, Span)>;
 
 /// `on_down`.
@@ -172,7 +172,7 @@ fn interface_of(
     Some(defaults::LOOPBACK.to_owned())
 }
 
-/// Warns where a standby and what is held back for it would share the traffic.
+/// Warns if a standby would share the traffic with a service that is held back for it.
 fn look_at_ranks(service: &Service, entry: &Entry, report: &mut Report) {
     let takes_turns = service.role != Role::Active(Preempt::AtOnce);
     if takes_turns && service.prepends(Rank::Standby) == service.prepends(Rank::Degraded) {
@@ -208,7 +208,7 @@ fn role(table: &mut Table<'_>, report: &mut Report) -> Option<Role> {
     }
 }
 
-/// `true`, `false`, or after how long.
+/// `true`, `false`, or a delay.
 fn preempt(node: &Node, key: Span, report: &mut Report) -> Option<Preempt> {
     match &node.value {
         Value::Scalar(text) if text.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -220,7 +220,7 @@ fn preempt(node: &Node, key: Span, report: &mut Report) -> Option<Preempt> {
     }
 }
 
-/// The VIPs of one service, which no other has and no session rests on.
+/// The VIPs of one service; no other service has them, and no session needs them.
 fn own_vips<'a>(
     service: &'a str,
     vips: Placed<Vec<Placed<Vip>>>,

@@ -1,4 +1,4 @@
-//! Where a command finds the daemon: the control socket that its configuration names.
+//! Finds the control socket of the daemon for a command, from the configuration file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,9 @@ use super::DEFAULT_SOCKET;
 use super::diagnostic::Report;
 use super::read::{tree, value};
 
-/// Where the daemon's control socket is, as far as its configuration file tells. The default where the file cannot be read or
-/// names none, whatever else is wrong with it; and where the socket that it names is not there, but the default one is:
-/// a running daemon keeps the socket that it began with.
+/// The control socket of the daemon, from its configuration file; other errors in the file do not matter. The default
+/// if the file cannot be read or names none. The default too if only the default exists: a running daemon keeps the
+/// socket from its start.
 pub fn control_socket(path: &Path) -> PathBuf {
     let default = PathBuf::from(DEFAULT_SOCKET);
     let named =

@@ -11,12 +11,12 @@ use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Table, expected, list_of, short, value};
 use crate::config::{defaults, keys};
 
-/// Windows are at least so long, and at most a day.
+/// The shortest window; the longest is a day.
 const LEAST_WINDOW: Duration = Duration::from_secs(1);
-/// So many intervals have [`Measure::LEAST_RESULTS`] results in them, late ones and lost ones allowed for.
+/// A window of this many intervals has [`Measure::LEAST_RESULTS`] results, even if some are late or lost.
 const INTERVALS: u32 = 15;
 const MOST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-/// A shorter hold would be over before the next probe.
+/// The shortest hold: a shorter one would end before the next probe.
 const LEAST_HOLD: Duration = Duration::from_millis(100);
 
 /// `then`.
@@ -92,7 +92,7 @@ fn latency(node: &Node, key: Span, pace: Option<&Pace>, report: &mut Report) -> 
     Some(Limit { measure, results: results.or(usual)?, then: then? })
 }
 
-/// What `over` is compared with.
+/// The value that is compared with `over`.
 #[derive(Debug, Clone, Copy)]
 enum Of {
     Each,

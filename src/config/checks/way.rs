@@ -46,7 +46,7 @@ impl Way {
             || matches!(self.source.set().map(|source| &source.value), Some(Which::Vip))
     }
 
-    /// Whom to ask instead of what the kind says, when the check is made for `vip`.
+    /// The host to ask instead of that of the kind, for the check of `vip`.
     pub(crate) fn host(&self, vip: IpAddr) -> Option<String> {
         self.host.set().map(|host| match &host.value {
             Which::Given(host) => host.clone(),
@@ -54,7 +54,7 @@ impl Way {
         })
     }
 
-    /// How the question leaves the host. An error where `kind` asks nobody, and where the families of both ends differ.
+    /// The source of the probe. An error if `kind` asks no host, or if the families of both ends differ.
     pub(crate) fn via(
         self,
         asked: Option<Reach<'_>>,
@@ -104,7 +104,7 @@ impl Way {
     }
 }
 
-/// The word `vip`, or what `read` makes of it.
+/// The word `vip`, or the value that `read` returns.
 fn which<T>(
     node: &Node,
     key: Span,

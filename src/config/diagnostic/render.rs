@@ -11,7 +11,7 @@ use super::{Diagnostic, Diagnostics, Severity, Source, Span};
 /// Findings beyond this many are only counted.
 pub(super) const SHOWN: usize = 100;
 
-/// What fits on a line.
+/// The width of a line, in columns.
 const WIDTH: usize = 80;
 
 /// Two places at most this many lines, and bytes, apart are shown in one snippet.

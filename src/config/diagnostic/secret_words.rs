@@ -1,4 +1,4 @@
-//! What may be a secret, judged by the words around it: no diagnostic quotes it.
+//! Finds possible secrets by the words around them: no diagnostic quotes them.
 //!
 //! The configuration has its own keys for secrets, and whoever mistypes one of them, or writes one where there is none, still
 //! wrote a secret. So this looks at words and not at the keys that we know, in a tree ([`in_entry`], [`in_text`]) and, where

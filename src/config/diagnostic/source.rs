@@ -1,4 +1,4 @@
-//! A file as it was read: where its lines and columns are, and which stretches of it nobody may see.
+//! A file as it was read, with its lines and columns, and the stretches that are hidden.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(crate) struct Source {
     pub(super) line_starts: Arc<[usize]>,
     /// How many characters begin before each block.
     characters: Arc<[usize]>,
-    /// What may be secrets: stretches of the text, sorted once [`Self::hide`] has put stars there.
+    /// The possible secrets: stretches of the text, sorted once [`Self::hide`] has put stars there.
     secrets: Vec<Range<usize>>,
 }
 
@@ -56,7 +56,7 @@ impl Source {
         before + begun(&self.text.as_bytes()[block * BLOCK..offset])
     }
 
-    /// Notes a stretch that nobody may see.
+    /// Notes a stretch to hide.
     pub(super) fn note_secret(&mut self, secret: Range<usize>) {
         if secret.start < secret.end && self.text.get(secret.clone()).is_some() {
             self.secrets.push(secret);

@@ -1,6 +1,6 @@
-//! Words that are near to each other: what was probably meant by one that is not known.
+//! Similar words: suggestions for an unknown word.
 
-/// The word that was probably meant, if one is near enough.
+/// The most similar word, if one is similar enough.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Names are at most this long, and the work grows with the square of it.
     const LONGEST: usize = 64;
@@ -28,8 +28,8 @@ pub(crate) fn folded(word: &str) -> String {
     word.replace('-', "_").to_lowercase()
 }
 
-/// Whether one of the words says no to the other: `nopreempt` and `preempt`, `secure` and `insecure`. However near such
-/// words are, nobody who wrote one meant the other. `word` is folded.
+/// Whether one of the words negates the other: `nopreempt` and `preempt`, `secure` and `insecure`. Such words are
+/// similar, but one is not a mistyped other. `word` is folded.
 pub(crate) fn is_opposite(word: &str, key: &str) -> bool {
     const NO: [&str; 10] = ["no", "non", "not", "un", "in", "dis", "de", "disable", "without", "dont"];
     let key = folded(key);

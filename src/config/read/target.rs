@@ -1,21 +1,21 @@
-//! Whom a check asks: `host:port`, a host, or a socket of this host.
+//! The server that a check asks: `host:port`, a host, or a socket of this host.
 
 use crate::check::target::{ProxyProtocol, Target};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{expected, short, value};
 
-/// What to write instead of `port`.
+/// The hint for `port`.
 pub(crate) const PORT: &str = "host and port go together: `address: \"127.0.0.1:8080\"`";
 
-/// What the reader of a kind is told of the rest of the check.
+/// The parts of a check that the reader of its kind needs.
 #[derive(Debug)]
 pub(crate) struct Around {
-    /// Whom to ask instead of the host that the kind names.
+    /// The host to ask, instead of that of the kind.
     pub(crate) host: Option<String>,
 }
 
-/// Whom to connect to, and the host that the kind names, which is another one where the check has a `host`.
+/// The server to connect to, and the host that the kind names. They differ if the check has a `host`.
 #[derive(Debug, Clone)]
 pub(crate) struct NamedTarget {
     pub(crate) target: Target,
@@ -27,7 +27,7 @@ pub(crate) fn target(node: &Node, key: Span, around: &Around, report: &mut Repor
     named(node, key, around, report).map(|named| named.target)
 }
 
-/// The same, with the host as it is written.
+/// The same, with the host as written.
 pub(crate) fn named(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<NamedTarget> {
     const WHAT: &str = "a host and port";
     let written = value::text(node, key, WHAT, report)?;

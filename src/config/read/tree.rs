@@ -27,7 +27,7 @@ const MAX_ALIASED: usize = 200_000;
 pub(crate) struct Node {
     /// The text of a scalar; of a map or list, from its beginning to the end of its last value.
     pub(crate) span: Span,
-    /// What is there.
+    /// The content.
     pub(crate) value: Value,
 }
 
@@ -41,7 +41,7 @@ impl Node {
     }
 }
 
-/// What a node is.
+/// The content of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     /// Nothing, `~` or `null`.
@@ -115,7 +115,7 @@ fn syntax_error(file: FileId, text: &str, error: &serde_yaml::Error, report: &mu
     }
 }
 
-/// Which of our limits a file goes beyond, if that is what is wrong with it.
+/// The limit that a file exceeds, if the error is of that kind.
 fn limit(error: &serde_yaml::Error, said: &str) -> Option<String> {
     use serde_yaml::{Error, budget::BudgetBreach};
     if let Error::AliasError { error, .. } = error {
@@ -177,7 +177,7 @@ fn offset_of(text: &str, location: Location) -> usize {
     text.char_indices().nth(characters).map_or(text.len(), |(at, _)| at)
 }
 
-/// What serde hands us, before spans are made of locations.
+/// A node as serde returns it, with locations instead of spans.
 enum Parsed {
     Null,
     /// A number or a boolean: its text has to be taken from the source.
@@ -260,7 +260,7 @@ struct Builder<'a> {
     file: FileId,
     text: &'a str,
     report: &'a mut Report,
-    /// What may be secrets.
+    /// The possible secrets.
     secrets: Vec<Range<usize>>,
 }
 
@@ -278,7 +278,7 @@ impl Builder<'_> {
         let value = match parsed.value {
             Parsed::Null => Value::Null,
             Parsed::Typed => Value::Scalar(self.text[span.start..span.end].to_owned()),
-            // What would be an infinite number is a text to us.
+            // The parser turns `.inf` and `.nan` into these words; the operator's text is kept.
             Parsed::Text(text) if matches!(text.as_str(), ".inf" | "-.inf" | ".nan") => {
                 Value::Scalar(self.text[span.start..span.end].to_owned())
             }

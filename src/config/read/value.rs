@@ -1,7 +1,7 @@
 //! The kinds of value: numbers, durations, addresses, AS numbers, words, paths, names.
 //!
-//! Each reader takes a node and the span of its key (pointed at where there is no value), and returns the value or
-//! reports what is wrong with it.
+//! Each reader takes a node and the span of its key (shown if there is no value), and returns the value or reports its
+//! error.
 
 mod name;
 
@@ -97,7 +97,7 @@ fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
     if digits && !leading_zero { text.parse().ok() } else { None }
 }
 
-/// What a port is called where it is not one.
+/// The name of a port in a diagnostic.
 pub(crate) const PORT: &str = "a port";
 
 /// An AS number, plain or `high.low` (RFC 5396), that a speaker may have.
@@ -168,7 +168,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// What to write instead of a bare number.
+    /// The hint for a number without a unit.
     fn hint(self, number: &str) -> String {
         /// A number from here on may be milliseconds.
         const LARGE: u64 = 50;
@@ -221,7 +221,7 @@ pub(crate) fn duration_of(
     }
 }
 
-/// Why a text is not a duration.
+/// The reason why a text is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// A bare number.

@@ -13,10 +13,10 @@ use crate::config::read::tree::Node;
 use crate::config::read::{Field, Table, expected, list_of, short, value};
 use crate::config::{defaults, keys};
 
-/// A longer path helps nobody, and some routers refuse it.
+/// The longest path: a longer one has no use, and some routers refuse it.
 const MOST_PREPENDS: u8 = 16;
 
-/// What an element of `communities` is called.
+/// The name of an element of `communities` in a diagnostic.
 const COMMUNITY: &str = "a community";
 
 /// Reads `announce: {…}`.
@@ -39,7 +39,7 @@ pub(super) fn demoted(
     demoted.or_else(|| Announce { as_path_prepend: longer(healthy), ..healthy.cloned().unwrap_or_default() })
 }
 
-/// How often our ASN is put in front of the worst path.
+/// The number of times that our ASN is prepended to the worst path.
 fn longer(healthy: Option<&Announce>) -> u8 {
     let prepends = healthy.map_or(0, |healthy| healthy.as_path_prepend);
     prepends.saturating_add(defaults::DEMOTE_PREPEND).min(MOST_PREPENDS)
@@ -60,7 +60,7 @@ pub(super) fn differs(
     }
 }
 
-/// The healthy attributes with what `demoted` says instead; the path is longer unless it says how long it is.
+/// The healthy attributes, overridden by those of `demoted`; the path is longer unless `demoted` gives its length.
 fn worse(attributes: Attributes, healthy: &Announce, span: Span, report: &mut Report) -> Option<Announce> {
     let longer = longer(Some(healthy));
     let prepend = attributes.as_path_prepend.set().map(|prepend| prepend.span);
@@ -87,7 +87,7 @@ fn worse(attributes: Attributes, healthy: &Announce, span: Span, report: &mut Re
     Some(demoted)
 }
 
-/// What was written; what was not is taken from somewhere else.
+/// The attributes that are written; the others are inherited.
 struct Attributes {
     med: Field<u32>,
     local_pref: Field<u32>,

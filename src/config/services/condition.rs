@@ -11,12 +11,12 @@ use crate::config::read::near::nearest;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Placed, Table, expected, list_of, short, value};
 
-/// The checks there are, and which of them somebody names.
+/// The defined checks, and whether a service names them.
 #[derive(Debug)]
 pub(crate) struct ReadChecks<'t> {
     /// Where each name was defined, and whether it is used.
     known: BTreeMap<&'t str, (Span, bool)>,
-    /// How many more pairs of names may be compared to find what was meant.
+    /// The number of pairs of names that may still be compared for a suggestion.
     comparisons: usize,
 }
 
@@ -29,7 +29,7 @@ impl<'t> ReadChecks<'t> {
         Self { known, comparisons: COMPARISONS }
     }
 
-    /// Warns about what nobody names.
+    /// Warns about checks that no service names.
     pub(crate) fn finish(self, report: &mut Report) {
         for (name, (span, used)) in self.known {
             if !used {
@@ -70,10 +70,10 @@ impl<'t> ReadChecks<'t> {
     }
 }
 
-/// What to write where a group is meant.
+/// The hint for a group.
 const GROUPS: &str = "a group is `{all: […]}`, `{any: […]}` or `{at_least: N, of: […]}`";
 
-/// Reads what stands under `checks:`. An empty list always passes.
+/// Reads `checks:`. An empty list always passes.
 pub(super) fn read(
     node: &Node,
     key: Span,

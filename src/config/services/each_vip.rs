@@ -60,7 +60,7 @@ pub(crate) fn expand(
     plain
 }
 
-/// What one service needs.
+/// The checks of one service.
 struct Made {
     vips: Vec<Vip>,
     /// The names that were given, by the check that they are made of.

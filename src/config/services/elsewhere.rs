@@ -1,5 +1,6 @@
-//! Checks that ask a VIP which is on this host only while it is announced. While it is not, another node has it and answers, and
-//! a dead service would come up on the health of its neighbour; or nobody can be asked, and it never comes up.
+//! Checks that ask a VIP which is on this host only while it is announced. Otherwise another node has the VIP and
+//! answers, and a dead service would come up on the health of its neighbour; or no host has the VIP, and the service
+//! never comes up.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -52,7 +53,7 @@ pub(crate) fn look_at_targets(
     }
 }
 
-/// The addresses that a check asks, and that it asks from, as far as they are written.
+/// The target and source addresses of a check, if they are written as addresses.
 fn uses(check: &Check) -> Vec<(IpAddr, &'static str)> {
     let host = match definition(check).reach() {
         Reach::Network(host) => Some(host),

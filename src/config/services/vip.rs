@@ -54,7 +54,7 @@ pub(super) fn read(node: &Node, key: Span, report: &mut Report) -> Option<Vip> {
     }
 }
 
-/// What makes an address or prefix one that nobody can be routed to.
+/// The reason why an address or prefix cannot be routed; `None` if it can.
 fn why_not(prefix: IpNet) -> Option<&'static str> {
     let address = prefix.network();
     if prefix.prefix_len() == 0 {
