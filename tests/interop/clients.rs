@@ -27,6 +27,8 @@ const ROUNDS: usize = 15;
 /// How much later the median UPDATE may leave because of the clients.
 const LATER: Duration = Duration::from_millis(5);
 const DIES: &str = "192.0.2.20/32";
+/// In KiB: the answers that nobody has read, one that is made, and what an allocator keeps.
+const GROWTH: u64 = 40 << 10;
 /// A client that was refused comes again after this time, as `vipcast status` does.
 const COMES_AGAIN: Duration = Duration::from_millis(50);
 const GET_STATUS: &[u8] = b"GET /v1/status HTTP/1.1\r\nhost: vipcast\r\nconnection: close\r\n\r\n";
@@ -127,6 +129,7 @@ fn a_thousand(lab: &Lab) -> Result<()> {
         Ok(())
     })?;
     let idle = kills(lab, &edge, &node, ROUNDS)?;
+    let before = node.process.memory()?;
 
     let (since, begin) = (SystemTime::now(), Instant::now());
     let (over, answers, ended) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicBool::new(false));
@@ -162,7 +165,7 @@ fn a_thousand(lab: &Lab) -> Result<()> {
     let (idle, asked) = (delays(&heard, &idle)?, delays(&heard, &asked)?);
     println!(
         "kill to UPDATE, alone {idle:.1?}, beside {CLIENTS} clients {asked:.1?}\n{} answers in {lasted:.1?}, {} snapshots, which took \
-         {} µs in the middle and {} at most; memory {memory} at most; the longest silence {silence:?}, this machine up to {late:?} late",
+         {} µs in the middle and {} at most; memory {before}, {memory} at most; the longest silence {silence:?}, this machine up to {late:?} late",
         answers.load(Ordering::Relaxed),
         took.len(),
         took.get(took.len() / 2).unwrap_or(&0),
@@ -171,6 +174,7 @@ fn a_thousand(lab: &Lab) -> Result<()> {
     same_session(&heard)?;
     ensure!(silence < LATEST + 2 * late, "the peer heard nothing for {silence:?}");
     ensure!(answers.load(Ordering::Relaxed) > CLIENTS / 2, "few were answered");
+    ensure!(memory.resident <= before.resident + GROWTH, "it grew from {before} to {memory}");
     let (idle, asked) = (idle[ROUNDS / 2], asked[ROUNDS / 2]);
     let is_held = is_alone() && is_released();
     ensure!(!is_held || asked <= idle + LATER, "{asked:?} and not {idle:?}");
