@@ -10,6 +10,7 @@ import itertools
 import json
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -96,6 +97,8 @@ def tries(place, url, examples, seed):
 
 
 def main(program, document, wanted):
+    # The daemon ends with this, also where it is given up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("given up"))
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
         (place / "vipcast.yaml").write_text(CONFIG.format(place=place))
