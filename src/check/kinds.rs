@@ -22,6 +22,7 @@ kinds! {
     dns,
     redis,
     mysql,
+    ntp,
     icmp,
     file,
     exec,

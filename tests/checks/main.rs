@@ -12,6 +12,7 @@
 //! | `dns` | knot, unbound |
 //! | `redis` | redis |
 //! | `mysql` | MariaDB |
+//! | `ntp` | chrony |
 //! | `icmp` | the kernel, over a router in network namespaces |
 //! | `exec` | the host's programs |
 //! | `limits` | more checks than descriptors |
@@ -29,6 +30,7 @@ mod http;
 mod icmp;
 mod limits;
 mod mysql;
+mod ntp;
 mod pki;
 mod redis;
 mod server;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         dns::trials(),
         redis::trials(),
         mysql::trials(),
+        ntp::trials(),
         icmp::trials(),
         file::trials(),
         told::trials(),
