@@ -22,6 +22,7 @@ kinds! {
     dns,
     redis,
     mysql,
+    postgres,
     ntp,
     icmp,
     file,

@@ -8,6 +8,7 @@
 //! | `tcp` | redis |
 //! | `tls` | openssl |
 //! | `grpc` | etcd |
+//! | `postgres` | PostgreSQL, a primary and a replica |
 //! | `udp` | socat |
 //! | `dns` | knot, unbound |
 //! | `redis` | redis |
@@ -32,6 +33,7 @@ mod limits;
 mod mysql;
 mod ntp;
 mod pki;
+mod postgres;
 mod redis;
 mod server;
 mod systemd;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         tcp::trials(),
         tls::trials(),
         grpc::trials(),
+        postgres::trials(),
         udp::trials(),
         dns::trials(),
         redis::trials(),
