@@ -84,11 +84,7 @@ fn mistakes_have_a_fix() {
             "unknown key `port`",
             "host and port go together: `address: \"127.0.0.1:6379\"`",
         ),
-        (
-            "{address: \"a:1\", db: 3}",
-            "unknown key `db`",
-            "PING and ROLE do not depend on a database",
-        ),
+        ("{address: \"a:1\", db: 3}", "unknown key `db`", "PING and ROLE do not depend on a database"),
         ("{address: \"a:1\", auth: hush}", "unknown key `auth`", "it is called `password` here"),
         (
             "{address: \"a:1\", role: slave}",
