@@ -67,6 +67,7 @@ mod resolve;
 pub mod runner;
 mod said;
 mod search;
+mod shared;
 mod stream;
 mod subscriptions;
 pub(crate) mod target;

@@ -61,6 +61,7 @@ mod readme {}
 pub mod adj_rib_in;
 pub mod adj_rib_out;
 pub mod bfd;
+mod endpoints;
 pub mod fsm;
 pub mod host;
 pub mod jitter;

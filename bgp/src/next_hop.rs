@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use crate::fsm::Endpoints;
+use crate::endpoints::Endpoints;
 use crate::route::NextHops;
 use crate::wire::Family;
 

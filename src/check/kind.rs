@@ -22,7 +22,7 @@ use super::context::ProbeContext;
 use super::file_reader::LastRead;
 use super::limit::Answer;
 use super::permit::Attempt;
-use super::probe::Shared;
+use super::shared::Shared;
 use super::tls::{TlsOptions, Trust};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::keys::section::{Key, Section};

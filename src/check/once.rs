@@ -12,8 +12,9 @@ use vipcast_node::names::{CheckName, ServiceName};
 use vipcast_node::table::Table;
 
 use super::owners::owners;
-use super::probe::{Prober, Shared};
+use super::probe::Prober;
 use super::runner;
+use super::shared::Shared;
 use crate::log::trouble;
 use crate::vip::Here;
 

@@ -17,7 +17,7 @@ use super::context::ProbeContext;
 use super::file_reader::{FileAccess, LastRead};
 use super::limit::{Answer, Limit};
 use super::owners::Owner;
-use super::probe::Shared;
+use super::shared::Shared;
 
 /// One probe of a check, before it begins.
 #[derive(Debug)]

@@ -1,109 +1,29 @@
 //! One probe of one check of any kind: ends at its time-out, and has a result in words.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
-use tokio::sync::{Semaphore, mpsc};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
 use vipcast_node::health::report::Outcome;
 use vipcast_node::model::Check;
 use vipcast_node::names::CheckName;
 
-use super::file_reader::FileReader;
 use super::kind::{Probe, definition};
-use super::owners::Owners;
 use super::permit::{Attempt, Queue, Waiting};
-use super::resolve::Resolver;
-use super::tls::SystemTrust;
+use super::shared::Shared;
 use super::words;
-use crate::vip::Here;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// What all checks share, each thing with its bounds.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    /// Names to addresses.
-    pub(super) resolver: Resolver,
-    /// The authorities that this system trusts.
-    pub(super) system_trust: SystemTrust,
-    /// How many files are looked at at the same time, also on the way to sockets and for what is `remembered`.
-    pub(super) file_reader: FileReader,
-    /// How many questions are under way over the network at the same time: each needs a descriptor, and those of BGP
-    /// must not run out.
-    pub(super) places: Arc<Semaphore>,
-    /// The owners of the checks.
-    pub(super) owners: Owners,
-    /// The addresses that are on this host.
-    pub(super) here: Here,
-    /// Held by all work that the end must wait for.
-    pub(super) alive: mpsc::Sender<()>,
-    /// What the checks of one kind share.
-    of_kinds: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
-}
-
-/// Ends when nothing holds [`Shared::alive`] any more.
-#[derive(Debug)]
-pub(super) struct Drained(mpsc::Receiver<()>);
-
-impl Drained {
-    /// Waits until nothing is left.
-    pub(super) async fn wait(mut self) {
-        while self.0.recv().await.is_some() {}
-    }
-}
-
 /// An event is no reason to ask sooner after the last question than this: whatever happens how often, the thread is not
 /// busy with one check.
 const LEAST_PAUSE: Duration = Duration::from_millis(1);
-
-impl Shared {
-    /// What the system has, and what is allowed of it; the second ends when the last program has gone.
-    pub(super) fn new() -> (Self, Drained) {
-        let (alive, drained) = mpsc::channel(1);
-        let shared = Self {
-            resolver: Resolver::system(),
-            system_trust: SystemTrust::default(),
-            file_reader: FileReader::default(),
-            places: Arc::new(Semaphore::new(places())),
-            owners: Owners::default(),
-            here: Here::default(),
-            alive,
-            of_kinds: Mutex::default(),
-        };
-        (shared, Drained(drained))
-    }
-
-    /// What the checks of one kind share, made for the first of them.
-    pub(super) fn of_kind<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
-        let mut of_kinds = self.of_kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = of_kinds.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make()));
-        Arc::clone(known).downcast().expect("it is found by its type")
-    }
-}
-
-/// How many questions may be under way over the network at a time: three quarters of the descriptors that this process may
-/// have, but for those that it needs before it asks anything.
-fn places() -> usize {
-    /// Sockets of BGP and of the control socket, netlink, epoll, the state directory, stderr: 30 with one peer and no client.
-    const OTHERS: u64 = 36;
-    /// With any number of descriptors: a probe without one fails with that reason.
-    const LEAST: u64 = 8;
-    /// However many there are: more would only make each of them late.
-    const MOST: u64 = 4096;
-    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft);
-    let places = (allowed / 4 * 3).saturating_sub(OTHERS).clamp(LEAST, MOST);
-    usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS)
-}
 
 /// Probes one check, again and again.
 #[derive(Debug)]

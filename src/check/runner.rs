@@ -19,7 +19,7 @@
 //! with it, and probes again when it is handed over. So there is at most one waiting report per check, transitions are
 //! never dropped, and the channel is fair among checks.
 //!
-//! **Isolation.** A check is a task that shares only bounded resources with others (`probe::Shared`). A panic inside a
+//! **Isolation.** A check is a task that shares only bounded resources with others (`shared::Shared`). A panic inside a
 //! probe is a failed probe; a panic outside ends the task, and the check begins anew in `Unknown`.
 //!
 //! **Cancel safety.** `keep_running` awaits only `watch::Receiver::changed` and `JoinSet::join_next_with_id`, which are
@@ -49,8 +49,9 @@ use super::file_reader::READS;
 use super::kinds::exec::RUNNING;
 use super::lateness::Lateness;
 use super::owners::{Owner, owners};
-use super::probe::{Prober, Shared};
+use super::probe::Prober;
 use super::resolve::LOOKUPS;
+use super::shared::Shared;
 use super::telling::{Gone, Latest, Teller, Told};
 use crate::log::{failure, trouble};
 use crate::vip::Here;

@@ -8,8 +8,9 @@ use super::bfd::Liveness;
 use super::config::Tuning;
 use super::failure::{CloseReason, DialError};
 use super::negotiation::Session;
-use super::status::{DownReason, Endpoints, Stall};
+use super::status::{DownReason, Stall};
 use crate::adj_rib_in::Watched;
+use crate::endpoints::Endpoints;
 use crate::route::Routes;
 use crate::wire::{Notification, Update};
 

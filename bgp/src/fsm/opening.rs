@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Phase, Side, confirm_until, next_keepalive};
 use super::negotiation::{Offer, negotiate, our_open};
-use super::status::{Endpoints, HeardOpen, State};
+use super::status::{HeardOpen, State};
 use super::{ConnId, Output, Peer, PeerEvent, collision};
 use crate::adj_rib_in::{AdjRibIn, Ingress};
 use crate::adj_rib_out::{AdjRibOut, Egress};
+use crate::endpoints::Endpoints;
 use crate::next_hop::SessionNextHops;
 use crate::time::Instant;
 use crate::wire::iana::notification::cease;

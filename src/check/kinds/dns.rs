@@ -12,7 +12,7 @@ use domain::base::{Name, Rtype};
 use crate::check::file_reader::LastRead;
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::check::target::Target;
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{DOMAIN, RESOLVER, SWITCH, TEXT, either, list, section, word, words};

@@ -18,7 +18,7 @@ pub(in crate::check) use self::probe::RUNNING;
 use self::probe::{LastRun, Means, Slots};
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{PATH, SOME_TEXT, TEXT, either, list, map, section, some};
 

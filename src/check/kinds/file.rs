@@ -11,7 +11,7 @@ use crate::check::file_reader::LastRead;
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::pattern::Pattern;
 use crate::check::permit::Attempt;
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{PATH, SECONDS, SOME_TEXT, SWITCH, either, section};
 use crate::config::read::pattern::PATTERN;

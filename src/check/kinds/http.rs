@@ -14,7 +14,7 @@ use super::tls;
 use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::pattern::Pattern;
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
 use crate::config::keys::section::section;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use self::probe::Interfaces;
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::check::subscriptions::Subscription;
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{INTERFACE, either, section};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use self::probe::Listeners;
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::check::subscriptions::Subscription;
 use crate::check::target::Transport;
 use crate::config::keys::section::section;

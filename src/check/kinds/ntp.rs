@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::check::target::Target;
 use crate::check::tls::Trust;
 use crate::config::keys::section::section;

@@ -20,7 +20,7 @@ use crate::check::file_reader::LastRead;
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::password::{KnownPassword, PasswordSource};
 use crate::check::permit::Attempt;
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
 use crate::config::keys::section::section;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
-use crate::check::probe::Shared;
+use crate::check::shared::Shared;
 use crate::check::target::{Dial, Target};
 use crate::check::tls::{TlsOptions, Trust};
 use crate::config::keys::section::{Section, section};

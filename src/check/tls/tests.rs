@@ -250,8 +250,8 @@ async fn a_ca_file_that_cannot_be_used_is_named() {
 #[tokio::test]
 async fn a_ca_file_that_was_replaced_is_read_again_after_a_failure() {
     use crate::check::probe::Prober;
-    use crate::check::probe::Shared;
     use crate::check::probe::tests::{PATIENT, check};
+    use crate::check::shared::Shared;
 
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let kind = http(new.server(), "web.example", old.trusted());

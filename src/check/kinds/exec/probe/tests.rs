@@ -9,10 +9,11 @@ use vipcast_node::vip::Vip;
 use super::*;
 use crate::check::kinds::exec::Environment;
 use crate::check::permit::Waiting;
+use crate::check::probe::Prober;
 use crate::check::probe::tests::{
     PATIENT, SHORT, asked, check, definition_of, eventually, fail, outcome, pass, sh, time_out,
 };
-use crate::check::probe::{Prober, Shared};
+use crate::check::shared::Shared;
 
 /// A directory of this test alone.
 struct Directory(PathBuf);

@@ -424,7 +424,7 @@ mod redirects {
 
 #[tokio::test]
 async fn a_probe_in_plain_text_takes_little_room_while_it_hangs() {
-    let shared = crate::check::probe::Shared::new().0;
+    let shared = crate::check::shared::Shared::new().0;
     let via = vipcast_node::model::Via::default();
     let (owner, remark) = (Owner::nobody(&"up".into()), OnceLock::new());
     let limit = Limit::starting_now(PATIENT);

@@ -7,9 +7,10 @@ use super::*;
 use crate::check::file_reader::{FileReader, LastRead};
 use crate::check::limit::Limit;
 use crate::check::owners::Owner;
+use crate::check::probe::Prober;
 use crate::check::probe::tests::{PATIENT, SHORT, asked, check as any_check, fail, outcome, pass, pass_from};
-use crate::check::probe::{Prober, Shared};
 use crate::check::resolve::Resolver;
+use crate::check::shared::Shared;
 use crate::vip::Here;
 
 /// Whether this user may ask at all; says so when not.

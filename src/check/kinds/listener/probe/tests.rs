@@ -6,8 +6,9 @@ use socket2::{Domain, Socket, Type};
 use vipcast_node::model::Question;
 
 use super::*;
+use crate::check::probe::Prober;
 use crate::check::probe::tests::{PATIENT, asked, check, fail, pass};
-use crate::check::probe::{Prober, Shared};
+use crate::check::shared::Shared;
 use crate::check::target::Transport;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -7,8 +7,9 @@ use futures_util::FutureExt as _;
 use vipcast_node::model::Question;
 
 use super::*;
+use crate::check::probe::Prober;
 use crate::check::probe::tests::{PATIENT, asked, check, eventually, fail, pass};
-use crate::check::probe::{Prober, Shared};
+use crate::check::shared::Shared;
 
 /// A file that is gone after the test.
 struct Temporary(PathBuf);

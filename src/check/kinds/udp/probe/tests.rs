@@ -107,7 +107,7 @@ async fn the_source_address_of_the_check_is_that_of_the_datagram() {
     assert_eq!(crate::check::probe::tests::pass_from(source, kind).await, "answered \"y\"");
     assert_eq!(answering.join().unwrap(), source);
     let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77));
-    let (shared, _) = crate::check::probe::Shared::new();
+    let (shared, _) = crate::check::shared::Shared::new();
     let mut check = crate::check::probe::tests::check(udp(server(|_| vec![]), b"x", None), SHORT);
     check.via.source = Some(elsewhere);
     let cause = crate::check::probe::Prober::new("up".into(), check.into(), shared).probe().await.detail;
