@@ -308,6 +308,29 @@ pub(crate) fn asked<T: Clone + 'static>(written: &str) -> T {
 }
 
 #[test]
+fn a_mistake_in_peer_defaults_is_told_once_however_many_peers_there_are() {
+    for wrong in [
+        "passive: true, active: true",
+        "multihop: 2, ttl_security: 1",
+        "local_as: 65001, peer_as: 65000, remote_as: 65000",
+        "hold_time: 1s",
+        "hold_tme: 9s",
+    ] {
+        let text = format!(
+            "local_as: 65001
+peer_defaults: {{{wrong}}}
+peers:
+  a: {{address: 192.0.2.1, peer_as: 65000}}
+  b: {{address: 192.0.2.2, peer_as: 65000}}
+services: {{web: {{vips: [198.51.100.1], checks: []}}}}
+"
+        );
+        let found = parse("test.yaml", &text).unwrap_err().to_string();
+        assert!(found.contains("1 error in test.yaml"), "{wrong}: {found}");
+    }
+}
+
+#[test]
 fn kinds_that_are_told_are_certain_with_one_answer() {
     let told = ["listener: {tcp: 8080}", "process: {pid: 1234}", "systemd: nginx.service", "interface: eth0"];
     for written in told {

@@ -11,6 +11,9 @@ use super::read::tree::Node;
 use super::read::{Field, Placed, Table, only_one, value};
 use super::{keys, secret};
 
+/// The keys of which one says the key of a session.
+pub(super) const KEYS: [&str; 4] = ["password", "password_file", "password_credential", "tcp_ao"];
+
 pub(super) fn session_key(table: &mut Table<'_>, report: &mut Report) -> Field<KeyOrNot> {
     let md5 = |field: Field<KeyPlace>, report: &mut Report| at(field, KeyPurpose::Md5, report);
     let written = table.field("password", report, secret::written);

@@ -259,6 +259,20 @@ impl<'t> Table<'t> {
         })
     }
 
+    /// Reads keys that are one thing together, and that are inherited together: what is wrong with inherited ones was reported when
+    /// the shared map was read.
+    pub(crate) fn group<T>(
+        &mut self,
+        keys: &[&str],
+        report: &mut Report,
+        read: impl FnOnce(&mut Self, &mut Report) -> Field<T>,
+    ) -> Field<T> {
+        match self.shared.is_some() && !keys.iter().any(|key| self.says(key)) {
+            true => report.quietly(|report| read(self, report)),
+            false => read(self, report),
+        }
+    }
+
     /// What the shared map says of a key, which was reported when that was read.
     fn inherited<T>(
         &self,
