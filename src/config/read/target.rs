@@ -3,7 +3,7 @@
 use crate::check::target::{ProxyProtocol, Target};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::tree::{Node, Value};
-use crate::config::read::{expected, short, value};
+use crate::config::read::{Field, Table, expected, short, value};
 
 /// The hint for `port`.
 pub(crate) const PORT: &str = "host and port go together: `address: \"127.0.0.1:8080\"`";
@@ -144,6 +144,27 @@ pub(crate) fn target_with_port(
         return Some(Target { host: around.host.clone().unwrap_or_else(|| literal.to_owned()), port });
     }
     target(node, key, around, report)
+}
+
+/// `server` of a kind with a port of its own; it may be left out where the check has a `host`.
+pub(crate) fn server_with_port(
+    table: &mut Table<'_>,
+    around: &Around,
+    port: u16,
+    report: &mut Report,
+) -> Option<Target> {
+    let read = |node: &Node, key, report: &mut Report| target_with_port(node, key, around, port, report);
+    match (table.field("server", report, read), &around.host) {
+        (Field::Absent, Some(host)) => Some(Target { host: host.clone(), port }),
+        (Field::Absent, None) => {
+            report
+                .error(table.span, "`server` is missing")
+                .hint("the server to ask: `server: 127.0.0.1`, or `host` of the check");
+            None
+        }
+        (Field::Broken, _) => None,
+        (Field::Set(server), _) => Some(server.value),
+    }
 }
 
 /// A host name or an address, without a port and without brackets.

@@ -6,10 +6,9 @@ use domain::base::{Name, Rtype};
 
 use super::{KEYS, TRANSPORTS};
 use crate::check::kinds::dns::{DnsCheck, DnsTransport};
-use crate::check::target::Target;
 use crate::config::diagnostic::{Report, Span};
 use crate::config::read::target::Around;
-use crate::config::read::target::target_with_port;
+use crate::config::read::target::server_with_port;
 use crate::config::read::tree::{Node, Value};
 use crate::config::read::{Field, Placed, Table, expected, list_of, short, value};
 
@@ -19,7 +18,7 @@ const PORT: u16 = 53;
 /// `dns: {server: …, name: …}`.
 pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report) -> Option<DnsCheck> {
     let mut table = Table::open(node, &KEYS, "`dns`", key, report)?;
-    let server = server(&mut table, around, report);
+    let server = server_with_port(&mut table, around, PORT, report);
     let name = table.required("name", "the name to ask for: `name: www.example.com`", report, name);
     let record_type = table.field("type", report, record_type).or(Rtype::A);
     let transport =
@@ -56,22 +55,6 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
         recursion: recursion?,
         edns: edns?,
     })
-}
-
-/// If the check has a `host`, the port is also optional.
-fn server(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<Target> {
-    let read = |node: &Node, key, report: &mut Report| target_with_port(node, key, around, PORT, report);
-    match (table.field("server", report, read), &around.host) {
-        (Field::Absent, Some(host)) => Some(Target { host: host.clone(), port: PORT }),
-        (Field::Absent, None) => {
-            report
-                .error(table.span, "`server` is missing")
-                .hint("the server to ask: `server: 127.0.0.1`, or `host` of the check");
-            None
-        }
-        (Field::Broken, _) => None,
-        (Field::Set(server), _) => Some(server.value),
-    }
 }
 
 fn name(node: &Node, key: Span, report: &mut Report) -> Option<Name<Bytes>> {

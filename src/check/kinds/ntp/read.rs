@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{KEYS, MOST_STRATUM, NtpCheck};
 use crate::check::target::Target;
 use crate::config::diagnostic::{Report, Span};
-use crate::config::read::target::{Around, target_with_port};
+use crate::config::read::target::{Around, server_with_port, target_with_port};
 use crate::config::read::tree::{Node, Value};
-use crate::config::read::{Field, Table, value};
+use crate::config::read::{Table, value};
 
 /// The port of `server`.
 const PORT: u16 = 123;
@@ -23,33 +23,12 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
     };
     let limit = |node: &Node, key, report: &mut Report| value::duration(node, key, LEAST, report);
     let mut table = Table::open(node, &KEYS, "`ntp`", key, report)?;
-    let server = server(&mut table, around, report);
-    let stratum = table.field("stratum", report, stratum).or(MOST_STRATUM);
+    let server = server_with_port(&mut table, around, PORT, report);
+    let stratum = table.number("stratum", "a stratum", report).or(MOST_STRATUM);
     let offset = table.field("offset", report, limit).optional();
     let root_distance = table.field("root_distance", report, limit).optional();
     table.finish(report);
     Some(NtpCheck { stratum: stratum?, offset: offset?, root_distance: root_distance?, ..check(server?) })
-}
-
-/// With a `host` given to the check, the server may be left out.
-fn server(table: &mut Table<'_>, around: &Around, report: &mut Report) -> Option<Target> {
-    let read = |node: &Node, key, report: &mut Report| target_with_port(node, key, around, PORT, report);
-    match (table.field("server", report, read), &around.host) {
-        (Field::Absent, Some(host)) => Some(Target { host: host.clone(), port: PORT }),
-        (Field::Absent, None) => {
-            report
-                .error(table.span, "`server` is missing")
-                .hint("the server to ask: `server: 127.0.0.1`, or `host` of the check");
-            None
-        }
-        (Field::Broken, _) => None,
-        (Field::Set(server), _) => Some(server.value),
-    }
-}
-
-fn stratum(node: &Node, key: Span, report: &mut Report) -> Option<u8> {
-    let stratum = value::integer(node, key, 1..=u32::from(MOST_STRATUM), "a stratum, 1 to 15", report)?;
-    u8::try_from(stratum).ok()
 }
 
 #[cfg(test)]
