@@ -1,5 +1,7 @@
 //! The keys that every check has.
 
+use std::sync::LazyLock;
+
 use super::section::{Alternative, section};
 use super::shape::{
     DURATION, HOST, INTERFACE, IP, PERCENT, SWITCH, TEXT, VIP, either, number, section, some, word, words,
@@ -10,10 +12,14 @@ use crate::config::checks::judgement::CONSEQUENCES;
 const KIND: &str = "the kind of a check is a key: `http: {…}`, `tcp: {…}` or `exec: {…}`";
 
 /// The kinds of check. What is looked at on this host has no way to it.
-fn kinds() -> Vec<Alternative> {
+static OF_KINDS: LazyLock<Vec<Alternative>> = LazyLock::new(|| {
     let excludes =
         |is_local| if is_local { &["host", "source_address", "source_interface"][..] } else { &[] };
     KINDS.iter().map(|kind| Alternative { key: &kind.key, excludes: excludes(kind.is_local) }).collect()
+});
+
+fn kinds() -> &'static [Alternative] {
+    &OF_KINDS
 }
 
 section! {

@@ -25,7 +25,7 @@ pub(crate) struct Section {
     pub(crate) place: &'static str,
     keys: Keys,
     /// Keys of it that are stated elsewhere, of which exactly one must be there.
-    alternatives: fn() -> Vec<Alternative>,
+    alternatives: fn() -> &'static [Alternative],
     /// The keys of another section, which is the one to name.
     pub(super) is_copy: bool,
     /// What to do instead of switching it off.
@@ -85,7 +85,7 @@ impl Section {
             id,
             place,
             keys: Keys::Here(keys),
-            alternatives: Vec::new,
+            alternatives: || &[],
             is_copy: false,
             off: None,
             instead: &[],
@@ -113,7 +113,7 @@ impl Section {
         Self { is_copy: true, ..self }
     }
 
-    pub(crate) const fn alternatives(self, alternatives: fn() -> Vec<Alternative>) -> Self {
+    pub(crate) const fn alternatives(self, alternatives: fn() -> &'static [Alternative]) -> Self {
         Self { alternatives, ..self }
     }
 
@@ -149,7 +149,7 @@ impl Section {
             // Nobody shares what is shared.
             Keys::SharedBy(Self { keys: Keys::SharedBy(_), .. }) => (&[][..], false),
         };
-        let alternatives = (self.alternatives)().into_iter().map(|alternative| alternative.key);
+        let alternatives = (self.alternatives)().iter().map(|alternative| alternative.key);
         alternatives.chain(keys.iter().filter(move |key| all || !key.is_own))
     }
 
@@ -162,7 +162,7 @@ impl Section {
 
     /// The groups of keys of which at most one may be there.
     pub(super) fn at_most_one_of(&self) -> impl Iterator<Item = Vec<&'static str>> {
-        let pairs = (self.alternatives)().into_iter().flat_map(|Alternative { key, excludes }| {
+        let pairs = (self.alternatives)().iter().flat_map(|Alternative { key, excludes }| {
             excludes.iter().map(move |excluded| vec![key.name, *excluded])
         });
         self.at_most_one_of.iter().map(|group| group.to_vec()).chain(pairs)

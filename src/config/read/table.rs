@@ -252,10 +252,11 @@ impl<'t> Table<'t> {
         what: &str,
         report: &mut Report,
     ) -> Field<T> {
-        let (least, most) = self.section.range(key);
-        let what = format!("{what}, {least} to {most}");
-        self.field(key, report, |node, key, report| {
-            T::of(value::integer(node, key, least..=most, &what, report)?)
+        let section = self.section;
+        self.field(key, report, |node, span, report| {
+            let (least, most) = section.range(key);
+            let what = format!("{what}, {least} to {most}");
+            T::of(value::integer(node, span, least..=most, &what, report)?)
         })
     }
 
