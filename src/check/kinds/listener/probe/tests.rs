@@ -171,7 +171,6 @@ async fn the_end_of_a_socket_is_told_and_any_that_is_left_keeps_it_up() {
         let port = old.local_addr().unwrap().as_socket().unwrap().port();
         let mut prober = prober(listener(transport, port, None), &Listeners::default());
         assert!(prober.probe().await.passed);
-        assert!(prober.changed().now_or_never().is_none());
         let new = socket(port);
         drop(old);
         tokio::time::timeout(PATIENT, prober.changed()).await.expect("not told of the old one");
@@ -184,11 +183,24 @@ async fn the_end_of_a_socket_is_told_and_any_that_is_left_keeps_it_up() {
 
 #[tokio::test]
 async fn i4_a_busy_server_that_closes_its_connections_wakes_nobody() {
+    // Sockets of other tests end meanwhile. More of them than fit into the buffer of events wake everybody.
+    for _ in 0..20 {
+        if let Some(woken) = is_woken_by_connections().await {
+            return assert!(!woken, "a closed connection wakes the check of its listener");
+        }
+    }
+    panic!("the events of this host overflow every time");
+}
+
+/// Whether the end of connections wakes the check of their listener; `None`: events were lost meanwhile.
+async fn is_woken_by_connections() -> Option<bool> {
     let listeners = Listeners::default();
     let (busy, other) = (TcpListener::bind(LOCAL).unwrap(), UdpSocket::bind(LOCAL).unwrap());
     let address = busy.local_addr().unwrap();
     let of_busy = listeners.subscribe(&of(Transport::Tcp, address.port(), None));
     let of_other = listeners.subscribe(&of(Transport::Udp, other.local_addr().unwrap().port(), None));
+    // Nobody can listen there: only an overflow wakes it.
+    let of_nobody = listeners.subscribe(&of(Transport::Tcp, 0, None));
     tokio::task::yield_now().await;
     for _ in 0..200 {
         let client = Socket::from(TcpStream::connect(address).unwrap());
@@ -197,11 +209,15 @@ async fn i4_a_busy_server_that_closes_its_connections_wakes_nobody() {
         drop((client, busy.accept().unwrap()));
     }
     drop(other);
-    // What is told comes in its order, so now all of that was told.
+    // Events come in order, so all of the above have arrived.
     tokio::time::timeout(PATIENT, of_other.notified()).await.expect("not told of the other one");
-    assert!(of_busy.notified().now_or_never().is_none());
+    let woken = of_busy.notified().now_or_never().is_some();
+    if of_nobody.notified().now_or_never().is_some() {
+        return None;
+    }
     drop(busy);
     tokio::time::timeout(PATIENT, of_busy.notified()).await.expect("not told of the busy one");
+    Some(woken)
 }
 
 #[tokio::test]
@@ -220,8 +236,8 @@ async fn i4_checks_that_ask_together_share_a_dump_of_many_parts() {
         let listeners = listeners.clone();
         tokio::spawn(async move { probe(&check, &listeners, limit).await })
     });
-    // The hub lives while somebody has a subscription.
-    let _bell = listeners.subscribe(&of(Transport::Udp, port(&sockets[0]), None));
+    // The monitor lives while somebody has a subscription.
+    let _subscription = listeners.subscribe(&of(Transport::Udp, port(&sockets[0]), None));
     let answers = futures_util::future::join_all(answers.collect::<Vec<_>>()).await;
     let failed: Vec<_> = answers.into_iter().filter_map(|answer| answer.unwrap().err()).collect();
     assert_eq!(failed.len(), 1, "{failed:?}");
