@@ -6,7 +6,8 @@
 //!           └──────────────┴── Report ───────────────────┴──────────┴─► Diagnostics
 //! ```
 //!
-//! * `tree` keeps every key and value with its place in the text. Only a syntax error ends the work there.
+//! * `tree` keeps every key and value with its place in the text, and fills in the variables of values (`variables`).
+//!   Only a syntax error ends the work there.
 //! * The readers take a tree apart, collect all its errors, and know the defaults ([`defaults`]).
 //! * `resolve` joins the files and follows names. A [`model::Config`] is made only without errors, so every
 //!   [`model::Config`] is valid (I8).
@@ -38,6 +39,7 @@ mod sense;
 mod services;
 mod socket;
 mod transport;
+mod variables;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -57,6 +59,7 @@ use self::read::tree::{self, Node, Value};
 pub use self::read::value::{DurationError, NameError, parse_duration, parse_service_name};
 use self::resolve::{Document, resolve};
 pub use self::socket::control_socket;
+pub use self::variables::Variables;
 use crate::blocking;
 
 /// The default path of the configuration.
@@ -77,7 +80,7 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
-/// Reads a configuration file and `services.d/*.yaml` beside it, and looks whether `host` has what it needs. Blocks for as
+/// Reads a configuration file and `services.d/*.yaml` beside it, fills in variables from the environment, and looks whether `host` has what it needs. Blocks for as
 /// long as files and names take.
 ///
 /// # Errors
@@ -85,17 +88,18 @@ pub struct Loaded {
 /// Everything that is wrong with it, all at once, warnings included; after a syntax error in a file, nothing else of
 /// that file.
 pub fn load(path: &Path, host: Host) -> Result<Loaded, Diagnostics> {
+    let variables = Variables::of_process();
     let mut report = Report::default();
     let main = read_file(path, host, &mut report);
     let mut drop_ins = Vec::new();
     let mut readable = true;
     for path in drop_in_paths(path, &mut report) {
-        match read_file(&path, host, &mut report).and_then(|file| parse_file(file, &mut report)) {
+        match read_file(&path, host, &mut report).and_then(|file| parse_file(file, &variables, &mut report)) {
             Some(document) => drop_ins.push(document),
             None => readable = false,
         }
     }
-    let main = main.and_then(|file| parse_main(file, &mut report));
+    let main = main.and_then(|file| parse_main(file, &variables, &mut report));
     match main {
         // With a file missing from the picture, names that it defines would be reported as unknown.
         Some(main) if readable => finish(&main, &drop_ins, host, report),
@@ -109,9 +113,18 @@ pub fn load(path: &Path, host: Host) -> Result<Loaded, Diagnostics> {
 ///
 /// As [`load`].
 pub fn parse(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
+    parse_with(name, text, &Variables::of_process())
+}
+
+/// The same, with these variables.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse_with(name: &str, text: &str, variables: &Variables) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
     let file = add_text(name, text, &mut report);
-    match file.and_then(|file| parse_main(file, &mut report)) {
+    match file.and_then(|file| parse_main(file, variables, &mut report)) {
         Some(main) => finish(&main, &[], Host::Strict, report),
         None => Err(report.finish()),
     }
@@ -132,16 +145,16 @@ fn finish(
     }
 }
 
-fn parse_file(file: FileId, report: &mut Report) -> Option<Document> {
-    let root = tree::parse(file, report);
+fn parse_file(file: FileId, variables: &Variables, report: &mut Report) -> Option<Document> {
+    let root = tree::parse(file, variables, report);
     if root.is_none() {
         report.redact_unparsed(file);
     }
     root.map(|root| Document { file, root })
 }
 
-fn parse_main(file: FileId, report: &mut Report) -> Option<Document> {
-    let document = parse_file(file, report)?;
+fn parse_main(file: FileId, variables: &Variables, report: &mut Report) -> Option<Document> {
+    let document = parse_file(file, variables, report)?;
     if let Node { value: Value::Null, .. } = document.root {
         report.file_error(file, "the configuration is empty").hint("examples/ has some to start from");
         return None;

@@ -53,6 +53,7 @@
 //! | to change … | see |
 //! | --- | --- |
 //! | a configuration key | [`config::keys`]: an item of a `section!`; its reader in [`config`], its field in [`vipcast_node::model`] |
+//! | variables in the configuration (`${NAME}`) | `config::variables` |
 //! | the text of a configuration error | the reader of its section; [`config::diagnostic`] renders it |
 //! | the checks of users, files and programs on the host | [`config::Host`], `config::host`, `config::files` |
 //! | a kind of check | [`check`]: a folder of `check::kinds` and its line there |

@@ -17,6 +17,7 @@ use vipcast_bgp::net::words::io_error;
 
 use self::source::Source;
 use super::host::Need;
+use super::variables::{Filled, Unfilled};
 
 /// One of the files that were read, by the order of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -259,6 +260,10 @@ pub(crate) struct Report {
     needs: Vec<(Span, Need)>,
     /// Errors that [`Self::unread`] has made.
     unread: usize,
+    /// Values in which variables were filled in.
+    filled: Vec<(Span, Filled)>,
+    /// Values with a variable that cannot be filled in, and their errors; whatever else is wrong with them follows.
+    unfilled: Vec<(Span, Diagnostic)>,
 }
 
 impl Report {
@@ -293,6 +298,30 @@ impl Report {
         for secret in secret_words::in_lines(&source.text) {
             source.note_secret(secret);
         }
+    }
+
+    /// Variables were filled in.
+    pub(crate) fn filled(&mut self, value: Span, filled: Filled) {
+        self.filled.push((value, filled));
+    }
+
+    /// A variable in a value cannot be filled in.
+    pub(crate) fn unfilled(&mut self, value: Span, unfilled: &Unfilled) {
+        let text = &self.sources[value.file.0 as usize].text[value.start..value.end];
+        let at = text.find(&unfilled.written).map(|at| value.start + at);
+        let span = at.map_or(value, |start| Span { start, end: start + unfilled.written.len(), ..value });
+        self.error(span, unfilled.message()).hint(unfilled.hint());
+        self.unfilled.extend(self.list.pop().map(|error| (value, error)));
+    }
+
+    /// Whether variables were filled in in a value.
+    pub(crate) fn is_filled(&self, value: Span) -> bool {
+        self.filled.iter().any(|(span, filled)| *span == value && filled.has_variables)
+    }
+
+    /// Whether a value, or a part of it, is from the environment, and not in the file.
+    pub(crate) fn is_from_environment(&self, value: Span) -> bool {
+        self.filled.iter().any(|(span, filled)| *span == value && filled.is_from_environment)
     }
 
     /// Something is wrong at `span`.
@@ -351,7 +380,7 @@ impl Report {
 
     /// Whether there are errors, so that there is no configuration.
     pub(crate) fn has_errors(&self) -> bool {
-        self.list.iter().any(|d| d.severity == Severity::Error)
+        !self.unfilled.is_empty() || self.list.iter().any(|d| d.severity == Severity::Error)
     }
 
     /// Whether there are so many findings that costly hints can be left out.
@@ -362,7 +391,10 @@ impl Report {
     /// The findings, sorted by file and place; those about a whole file come first. Possible secrets are hidden from
     /// now on.
     pub(crate) fn finish(self) -> Diagnostics {
-        let Self { mut sources, mut list, needs: _, unread } = self;
+        let Self { mut sources, mut list, needs: _, unread, filled, mut unfilled } = self;
+        unfilled.sort_by_key(|(value, _)| *value);
+        list.retain(|diagnostic| !diagnostic.span.is_some_and(|span| is_within(span, &unfilled)));
+        list.extend(unfilled.into_iter().map(|(_, error)| error));
         for diagnostic in list.iter_mut() {
             let Some(span) = diagnostic.span else { continue };
             let Some(text) = sources[span.file.0 as usize].text.get(span.start..span.end) else { continue };
@@ -370,18 +402,33 @@ impl Report {
                 diagnostic.hint(VARIABLES);
             }
         }
+        for (value, _) in filled.iter().filter(|(_, filled)| filled.is_secret) {
+            sources[value.file.0 as usize].note_secret(value.start..value.end);
+        }
         let before: Vec<Source> = sources.clone();
         sources.iter_mut().for_each(Source::hide);
+        let filled = filled_secrets(&filled, &sources);
         for diagnostic in list.iter_mut() {
-            let Some(span) = diagnostic.span else { continue };
-            let file = span.file.0 as usize;
-            let secrets = sources[file].secrets_at(span.start..span.end);
-            let secrets: Vec<&str> = secrets.filter_map(|secret| before[file].text.get(secret)).collect();
-            if secrets.is_empty() {
-                continue;
+            let mut secrets: Vec<&str> = Vec::new();
+            if let Some(span) = diagnostic.span {
+                let file = span.file.0 as usize;
+                let here = sources[file].secrets_at(span.start..span.end);
+                secrets.extend(here.filter_map(|secret| before[file].text.get(secret)));
+                let here = filled.iter().filter(|(value, _)| shares_a_byte(*value, span));
+                secrets.extend(here.map(|(_, secret)| *secret));
             }
             let texts = [Some(&mut diagnostic.message), diagnostic.label.as_mut(), diagnostic.hint.as_mut()];
-            texts.into_iter().flatten().for_each(|text| *text = without(text, &secrets));
+            for text in texts.into_iter().flatten() {
+                if !secrets.is_empty() {
+                    *text = without(text, &secrets);
+                }
+                // A value may be quoted elsewhere as well.
+                for (_, secret) in &filled {
+                    if text.contains(secret) {
+                        *text = text.replace(secret, "***");
+                    }
+                }
+            }
         }
         list.sort_by_key(|d| (d.file, d.span.map(|span| (span.start, span.end)), d.severity));
         list.dedup();
@@ -409,13 +456,44 @@ impl Report {
     }
 }
 
+/// Whether a place is in one of these values, which are sorted.
+fn is_within(span: Span, values: &[(Span, Diagnostic)]) -> bool {
+    let behind = values.partition_point(|(value, _)| (value.file, value.start) <= (span.file, span.start));
+    behind.checked_sub(1).is_some_and(|at| {
+        let (value, _) = &values[at];
+        value.file == span.file && span.end <= value.end
+    })
+}
+
+fn shares_a_byte(one: Span, other: Span) -> bool {
+    one.file == other.file && one.start < other.end.max(other.start + 1) && other.start < one.end
+}
+
+/// The secrets among values that were filled in: those where the file has a secret, and what else looks like one.
+fn filled_secrets<'a>(filled: &'a [(Span, Filled)], sources: &[Source]) -> Vec<(Span, &'a str)> {
+    /// A shorter text is in too many others.
+    const LEAST: usize = 3;
+    let mut secrets = Vec::new();
+    for (value, Filled { text, .. }) in filled {
+        let source = &sources[value.file.0 as usize];
+        if source.secrets_at(value.start..value.end).next().is_some() {
+            secrets.push((*value, text.as_str()));
+        }
+        let mut found = Vec::new();
+        secret_words::in_text(text, 0, &mut found);
+        secrets.extend(found.into_iter().filter_map(|secret| Some((*value, text.get(secret)?))));
+    }
+    secrets.retain(|(_, secret)| secret.len() >= LEAST);
+    secrets
+}
+
 /// The hint for a text with a variable of a shell or template.
 const VARIABLES: &str =
-    "nothing is filled in here: no variables, no templates; let the program that writes the file do it";
+    "only `${NAME}` and `${hostname}` are filled in here: no `$NAME`, no commands, no templates";
 
-/// Whether a text has a variable that a shell or a template engine would replace.
+/// Whether a text has a variable that a shell or a template engine would replace, and we do not.
 fn has_variable(text: &str) -> bool {
-    let is_name = |c: char| c.is_ascii_alphabetic() || c == '_' || c == '{' || c == '(';
+    let is_name = |c: char| c.is_ascii_alphabetic() || c == '_' || c == '(';
     text.contains("{{")
         || text.contains("<%")
         || text.split('$').skip(1).any(|behind| behind.starts_with(is_name))
@@ -443,10 +521,10 @@ mod tests {
 
     #[test]
     fn variables_are_known_by_their_dollar_or_braces() {
-        for variable in ["${HOST}", "$HOST", "$(hostname)", "a{{ b }}", "<%= b %>"] {
+        for variable in ["$HOST", "$(hostname)", "a{{ b }}", "<%= b %>"] {
             assert!(has_variable(variable), "{variable}");
         }
-        for text in ["^a$", "$", "a$1", "{a}", "costs 5 $"] {
+        for text in ["^a$", "$", "a$1", "{a}", "costs 5 $", "${HOST}"] {
             assert!(!has_variable(text), "{text}");
         }
     }

@@ -61,7 +61,8 @@ fn secret<'t>(node: &'t Node, key: Span, report: &mut Report) -> Option<&'t str>
     };
     let everyones = "there is a password in this file, and everyone may read it";
     let hint = "`chmod o-rw` the file, or write the password to another and name it with `password_file`";
-    match report.exposed(key.file) {
+    // Of a password from the environment, the file has only the name.
+    match report.exposed(key.file).filter(|_| !report.is_from_environment(node.span)) {
         None => {}
         Some(Severity::Warning) => {
             report.warning(key, format!("{everyones}; a reload is refused until that is mended")).hint(hint);

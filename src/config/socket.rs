@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::DEFAULT_SOCKET;
 use super::diagnostic::Report;
 use super::read::{tree, value};
+use super::variables::Variables;
 
 /// The control socket of the daemon, from its configuration file; other errors in the file do not matter. The default
 /// if the file cannot be read or names none. The default too if only the default exists: a running daemon keeps the
@@ -26,7 +27,7 @@ fn named_socket(text: &str) -> Option<PathBuf> {
     }
     let mut report = Report::default();
     let file = super::add_text("", text, &mut report)?;
-    let root = tree::parse(file, &mut report)?;
+    let root = tree::parse(file, &Variables::of_process(), &mut report)?;
     let control = root.entries().iter().find(|entry| entry.key == "control")?;
     let socket = control.value.entries().iter().find(|entry| entry.key == "socket")?;
     value::absolute_path(&socket.value, socket.key_span, &mut report)

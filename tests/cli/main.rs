@@ -9,6 +9,7 @@ mod host;
 mod packaging;
 mod schema;
 mod secrets;
+mod variables;
 
 /// The project's directory.
 fn root() -> std::path::PathBuf {

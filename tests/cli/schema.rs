@@ -93,6 +93,15 @@ fn the_schema_takes_what_is_valid_and_not_often_written() {
         ("check", "tcp: 80\nhost: VIP\nsource_address: VIP"),
         ("check", "tls: {address: \"localhost:443\", expiry: 60000ms}"),
         ("check", "file: {path: /x, max_age: 1s500ms}"),
+        (
+            "peer",
+            "address: ${SURELY_NOT_SET:-192.0.2.1}\npeer_as: ${SURELY_NOT_SET:-65000}\npassive: ${SURELY_NOT_SET:-true}",
+        ),
+        ("check", "tcp: \"${hostname}:80\"\ninterval: ${SURELY_NOT_SET:-1}s\nrise: ${SURELY_NOT_SET:-2}"),
+        (
+            "service",
+            "vips: [\"${SURELY_NOT_SET:-198.51.100.1}\"]\nchecks: []\non_down: ${SURELY_NOT_SET:-demote}",
+        ),
     ];
     let texts: Vec<String> = table.iter().map(|(section, text)| around(section, text)).collect();
     for text in &texts {

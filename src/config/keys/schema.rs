@@ -5,10 +5,15 @@ use serde_json::{Map, Value, json};
 
 use super::{Key, Section, Shape, TOP, all};
 
+/// The definition of a text with a variable in it, which may become a value of any kind.
+const VARIABLE: &str = "variable";
+
 /// The schema of `vipcast.yaml`.
 pub fn schema() -> Value {
-    let definitions: Map<String, Value> =
-        all().map(|section| (section.id.to_owned(), section.schema())).collect();
+    let sections = all().map(|section| (section.id.to_owned(), section.schema()));
+    let variable =
+        json!({"type": "string", "pattern": "\\$\\{", "description": "filled in from the environment"});
+    let definitions: Map<String, Value> = sections.chain([(VARIABLE.to_owned(), variable)]).collect();
     let mut schema = TOP.schema();
     if let Value::Object(top) = &mut schema {
         top.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
@@ -85,6 +90,25 @@ impl Key {
 impl Shape {
     fn schema(&self) -> Value {
         match self {
+            // A text has room for variables.
+            Self::Text | Self::Said | Self::List(..) | Self::Map(_) | Self::Section(_) => self.plain(),
+            Self::Switch | Self::Asn | Self::Form(..) | Self::Made(..) | Self::Number(..) | Self::Word(_) => {
+                json!({"anyOf": [self.plain(), {"$ref": format!("#/definitions/{VARIABLE}")}]})
+            }
+            Self::Either(shapes) => {
+                let plain = shapes.iter().map(Self::plain);
+                let has_scalar = shapes
+                    .iter()
+                    .any(|shape| !matches!(shape, Self::List(..) | Self::Map(_) | Self::Section(_)));
+                let variable = has_scalar.then(|| json!({"$ref": format!("#/definitions/{VARIABLE}")}));
+                json!({"anyOf": plain.chain(variable).collect::<Vec<_>>()})
+            }
+        }
+    }
+
+    /// What it may be without variables.
+    fn plain(&self) -> Value {
+        match self {
             Self::Switch => json!({"type": "boolean"}),
             // Whatever is not a list or a map is a text to us.
             Self::Text => json!({"type": ["string", "number", "boolean"]}),
@@ -115,7 +139,7 @@ impl Shape {
                 "propertyNames": {"pattern": "^[^\\s/]{1,64}$"},
             }),
             Self::Section(section) => json!({"$ref": format!("#/definitions/{}", section.id)}),
-            Self::Either(shapes) => json!({"anyOf": shapes.iter().map(Self::schema).collect::<Vec<_>>()}),
+            Self::Either(shapes) => json!({"anyOf": shapes.iter().map(Self::plain).collect::<Vec<_>>()}),
         }
     }
 

@@ -14,6 +14,7 @@ use serde_yaml::{
 };
 
 use crate::config::diagnostic::{FileId, Report, Span, secret_words};
+use crate::config::variables::{self, Variables};
 
 /// Maps and lists may be nested this deep.
 const MAX_DEPTH: usize = 32;
@@ -66,11 +67,14 @@ pub(crate) struct Entry {
 }
 
 /// Parses a file that was made known to `report`. Duplicate keys and keys that are not text are reported; the tree then
-/// holds the first. `None` after a syntax error, which is reported too.
-pub(crate) fn parse(file: FileId, report: &mut Report) -> Option<Node> {
+/// holds the first. Variables in values are filled in; one that cannot be is reported. `None` after a syntax error, which
+/// is reported too.
+pub(crate) fn parse(file: FileId, variables: &Variables, report: &mut Report) -> Option<Node> {
     let text = report.text(file).to_owned();
     match serde_yaml::from_str_with_options::<Spanned<Parsed>>(&text, options()) {
-        Ok(parsed) => Some(Builder { file, text: &text, report, secrets: Vec::new() }.root(parsed)),
+        Ok(parsed) => {
+            Some(Builder { file, text: &text, variables, report, secrets: Vec::new() }.root(parsed))
+        }
         Err(error) => {
             syntax_error(file, &text, &error, report);
             None
@@ -152,6 +156,8 @@ fn syntax_hint(text: &str, at: usize, message: &str) -> Option<&'static str> {
         Some("`*name` stands for what `&name` marked further up; a text that begins with `*` needs quotes")
     } else if message.contains("unsupported tag") {
         Some("a text that begins with `!` needs quotes")
+    } else if line_of(text, at).contains("${") {
+        Some("within `{…}` and `[…]`, a text with a variable needs quotes: `\"${NAME}\"`")
     } else if here.starts_with(['@', '%', '`', '|', '>', '*', '&', '!']) {
         Some("a text that begins with this character needs quotes")
     } else if message.contains("only single YAML document") {
@@ -164,6 +170,12 @@ fn syntax_hint(text: &str, at: usize, message: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// The line of an offset.
+fn line_of(text: &str, at: usize) -> &str {
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    text[start..].lines().next().unwrap_or_default()
 }
 
 /// Where the parser stopped. Errors carry characters, not bytes.
@@ -259,6 +271,7 @@ impl<'de> Deserialize<'de> for Parsed {
 struct Builder<'a> {
     file: FileId,
     text: &'a str,
+    variables: &'a Variables,
     report: &'a mut Report,
     /// The possible secrets.
     secrets: Vec<Range<usize>>,
@@ -266,11 +279,28 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn root(&mut self, parsed: Spanned<Parsed>) -> Node {
-        let root = self.node(parsed);
+        let root = self.filled(parsed);
         for Range { start, end } in std::mem::take(&mut self.secrets) {
             self.report.redact(Span { file: self.file, start, end });
         }
         root
+    }
+
+    /// A value, in which variables are filled in.
+    fn filled(&mut self, parsed: Spanned<Parsed>) -> Node {
+        let mut node = self.node(parsed);
+        if let Value::Scalar(text) = &mut node.value
+            && variables::is_in(text)
+        {
+            match variables::fill(text, self.variables) {
+                Ok(filled) => {
+                    text.clone_from(&filled.text);
+                    self.report.filled(node.span, filled);
+                }
+                Err(unfilled) => self.report.unfilled(node.span, &unfilled),
+            }
+        }
+        node
     }
 
     fn node(&mut self, parsed: Spanned<Parsed>) -> Node {
@@ -284,7 +314,7 @@ impl Builder<'_> {
             }
             Parsed::Text(text) => Value::Scalar(text),
             Parsed::List(list) => {
-                let list: Vec<Node> = list.into_iter().map(|node| self.node(node)).collect();
+                let list: Vec<Node> = list.into_iter().map(|node| self.filled(node)).collect();
                 span.end = list.iter().map(|node| node.span.end).fold(span.end, usize::max);
                 Value::List(list)
             }
@@ -308,8 +338,14 @@ impl Builder<'_> {
         let mut seen: HashMap<String, usize> = HashMap::with_capacity(map.len());
         for (key, value) in map {
             let Node { span: key_span, value: key } = self.node(key);
-            let value = self.node(value);
+            let value = self.filled(value);
             let key = match key {
+                Value::Scalar(key) if variables::is_in(&key) => {
+                    self.report
+                        .error(key_span, "a key has no variables")
+                        .hint("variables such as `${NAME}` are filled in in values");
+                    continue;
+                }
                 Value::Scalar(key) => key,
                 Value::Null => self.text[key_span.start..key_span.end].to_owned(),
                 Value::List(_) | Value::Map(_) => {

@@ -74,6 +74,9 @@ fn command(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
         return None;
     };
     look_at_program(program, report)?;
+    if let Some([_, script]) = list.windows(2).find(|pair| pair[0].value == "-c") {
+        look_at_variables(script.span, report);
+    }
     Some(list.into_iter().map(|word| word.value).collect())
 }
 
@@ -103,7 +106,17 @@ fn shell(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
         report.error(node.span, "the shell line is empty").hint("a check that runs nothing always passes");
         return None;
     }
+    look_at_variables(node.span, report);
     Some(vec![String::from("/bin/sh"), String::from("-c"), line])
+}
+
+/// A shell has variables of its own, with the same sign.
+fn look_at_variables(script: Span, report: &mut Report) {
+    if report.is_filled(script) {
+        report
+            .warning(script, "vipcast fills in the `${…}` of this script, not the shell")
+            .hint("write `$${…}` for the shell's; pass others to it in `environment`");
+    }
 }
 
 /// Arguments end at a NUL, so none can hold one.

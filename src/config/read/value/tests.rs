@@ -1,10 +1,12 @@
 use super::*;
+use crate::config::variables::Variables;
 
 /// Reads one value out of `text` and returns it, or the message and hint.
 fn read<T>(text: &str, reader: impl FnOnce(&Node, Span, &mut Report) -> Option<T>) -> Result<T, String> {
     let mut report = Report::default();
     let file = report.add_file("test.yaml", text);
-    let node = crate::config::read::tree::parse(file, &mut report).expect("the test is YAML");
+    let node =
+        crate::config::read::tree::parse(file, &Variables::default(), &mut report).expect("the test is YAML");
     let value = reader(&node, node.span, &mut report);
     let found = report.finish();
     let said = found
