@@ -67,6 +67,8 @@ fn the_schema_refuses_most_mistakes() {
         return;
     }
     let wrong = WRONG.iter().map(|(section, text)| around(section, text));
+    // The environment decides about a variable.
+    let wrong = wrong.filter(|text| !text.contains("${"));
     let wrong: Vec<String> = wrong.filter(|text| config::parse("vipcast.yaml", text).is_err()).collect();
     let said = judged(&wrong);
     let missed: Vec<&String> =

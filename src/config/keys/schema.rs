@@ -11,8 +11,7 @@ const VARIABLE: &str = "variable";
 /// The schema of `vipcast.yaml`.
 pub fn schema() -> Value {
     let sections = all().map(|section| (section.id.to_owned(), section.schema()));
-    let variable =
-        json!({"type": "string", "pattern": "\\$\\{", "description": "filled in from the environment"});
+    let variable = json!({"type": "string", "pattern": "\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}", "description": "filled in from the environment"});
     let definitions: Map<String, Value> = sections.chain([(VARIABLE.to_owned(), variable)]).collect();
     let mut schema = TOP.schema();
     if let Value::Object(top) = &mut schema {
