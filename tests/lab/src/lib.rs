@@ -58,12 +58,14 @@
 //! | change how datagrams are counted | [`traffic`]; its part in the namespace is `bin/vipcast-lab-agent` |
 //! | let a systemd of the test's own run a service | [`Systemd`] |
 //! | boot a host, and install packages there | [`Machine`] |
+//! | have the files of another Debian, for a container or a virtual machine | [`debian`] |
 //! | make a BGP peer misbehave | [`speaker`]; its part in the namespace is `bin/vipcast-lab-agent` |
 //! | know how the agent is found and built | `agent.rs` |
 
 pub mod addressing;
 mod agent;
 pub mod capture;
+pub mod debian;
 pub mod host;
 pub mod lab;
 pub mod link;

@@ -85,7 +85,7 @@ pub fn bury(prefix: &str) -> Result<()> {
     }
     // Once more, for one that was on its way in while the name was still there.
     kill_all(prefix, &inodes)?;
-    if let Some(hierarchy) = unified_cgroups() {
+    for (hierarchy, _) in cgroups() {
         for name in entries(&hierarchy)?.iter().filter(|name| lab_of(name) == Some(prefix)) {
             remove_cgroup(&hierarchy.join(name))?;
         }
@@ -100,12 +100,18 @@ pub fn bury(prefix: &str) -> Result<()> {
 
 /// Where the unified hierarchy of cgroups is mounted. A machine of the lab has a cgroup of the name of its namespace there.
 pub(crate) fn unified_cgroups() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/mounts").ok()?;
+    cgroups().into_iter().find(|(_, kind)| kind == "cgroup2").map(|(place, _)| place)
+}
+
+/// Where hierarchies of cgroups are mounted, each with its kind: `cgroup` or `cgroup2`.
+fn cgroups() -> Vec<(PathBuf, String)> {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let places = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(1);
-        Some((words.next()?, words.next()?))
+        let (place, kind) = (words.next()?, words.next()?);
+        kind.starts_with("cgroup").then(|| (place.into(), kind.to_owned()))
     });
-    places.into_iter().find(|(_, kind)| *kind == "cgroup2").map(|(place, _)| place.into())
+    places.collect()
 }
 
 /// Removes a cgroup and those below it as soon as the processes in there have ended.
