@@ -93,6 +93,21 @@ fn whatever_names_a_version_of_rust_names_one_that_the_manifest_allows() {
     }
 }
 
+/// The build of the image sees only the files that `.dockerignore` names.
+#[test]
+fn the_image_is_built_from_every_member_of_the_workspace() {
+    let manifest = read("Cargo.toml");
+    let members = manifest.split_once("members = [").and_then(|(_, rest)| rest.split_once(']'));
+    let (members, _) = members.expect("the members of the workspace");
+    let members = members.split(',').map(|member| member.trim().trim_matches('"'));
+    let ignored = read(".dockerignore");
+    for path in members.chain(["src", "build.rs", "Cargo.toml", "Cargo.lock"]) {
+        let top = path.split('/').next().expect("a path");
+        let named = format!("!{top}");
+        assert!(ignored.lines().any(|line| line == named), ".dockerignore leaves out {path}");
+    }
+}
+
 /// `198.51.100.0/24 le 32` lets every shorter prefix of it in, the /24 itself included.
 #[test]
 fn no_prefix_list_of_ours_lets_in_more_than_host_routes() {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use vipcast_lab::{Host, Lab, Process, Signal};
 
+use crate::asking::Asking;
 use crate::file::{Compose, Service};
 
 /// What a container has to itself, of the directories that its programs write to.
@@ -40,7 +41,7 @@ pub(crate) struct Rack {
     hosts: BTreeMap<String, Host>,
     processes: BTreeMap<String, Process>,
     starts: BTreeMap<String, Start>,
-    asking: Option<Process>,
+    asking: Option<Asking>,
 }
 
 /// What it takes to start a service.
@@ -126,19 +127,13 @@ impl Rack {
     pub(crate) fn start_asking(&mut self) -> Result<()> {
         let client = self.hosts.get("client").context("there is no client")?;
         let script = self.starts["client"].script.with_file_name("ask.sh");
-        self.asking = Some(client.spawn("ask", client.command(script))?);
+        self.asking = Some(Asking::new(client.spawn("ask", client.command(script))?));
         Ok(())
     }
 
     /// Whether in the last second exactly these nodes answered, and nothing was lost.
     pub(crate) fn last_answers(&self, nodes: &[&str]) -> Result<()> {
-        let log = self.asking.as_ref().context("nobody asks")?.log();
-        let line = log.lines().last().context("nothing was asked yet")?;
-        let others = ["node-a", "node-b"].into_iter().filter(|node| !nodes.contains(node));
-        ensure!(nodes.iter().all(|node| line.contains(node)), "{line}");
-        ensure!(others.into_iter().all(|node| !line.contains(node)), "{line}");
-        ensure!(line.ends_with("lost: 0"), "{line}");
-        Ok(())
+        self.asking.as_ref().context("nobody asks")?.last_answers(nodes)
     }
 
     fn process(&self, name: &str) -> Result<&Process> {

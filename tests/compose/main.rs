@@ -3,10 +3,15 @@
 //! * that of `docker-compose.yml`, without a container engine: the lab runs the file, with the same start scripts,
 //!   router
 //!   configurations and addresses;
+//! * the same on a container engine, with the images of the Dockerfiles;
 //! * those of `docs/tor-recipes.md`: the router's configuration and the node's are the blocks of the page.
 //!
 //! Tests that cannot run on this machine are counted as ignored.
 
+#![expect(clippy::print_stdout, reason = "numbers are for whoever reads the output of a test")]
+
+mod asking;
+mod docker;
 mod engine;
 mod file;
 mod recipes;
@@ -30,10 +35,15 @@ type Needs = fn() -> Result<(), String>;
 type Test = fn() -> Result<()>;
 
 fn main() -> ExitCode {
-    let trials: [(&str, Needs, Test); 7] = [
+    let trials: [(&str, Needs, Test); 8] = [
         ("every_mount_script_and_configuration_exists", || Ok(()), everything_exists),
         ("frr_accepts_the_configuration_of_the_routers", || program("vtysh", "frr"), frr_accepts),
         ("the_rack_spreads_traffic_and_moves_it_when_a_service_dies", rack_available, rack_works),
+        (
+            "the_rack_plays_on_a_container_engine_and_leaves_nothing_behind",
+            docker::available,
+            docker::plays_and_leaves_nothing,
+        ),
         ("the_recipe_for_frr_works", || available(RouterKind::Frr), recipes::frr),
         ("the_recipe_for_bird_works", || available(RouterKind::Bird), recipes::bird),
         ("the_recipe_for_gobgp_works", || available(RouterKind::GoBgp), recipes::gobgp),
