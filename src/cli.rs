@@ -7,6 +7,7 @@ mod arguments;
 mod check;
 mod demo;
 mod drain;
+mod events;
 mod explain;
 mod openapi;
 mod output;
@@ -47,6 +48,8 @@ enum Command {
     Status(ClientArgs),
     /// Explain why a VIP is or is not announced, with every fact behind the verdict
     Explain(explain::ExplainArgs),
+    /// Show what happened, oldest first, and who did it
+    Events(events::EventsArgs),
     /// Take a service out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal
     Drain(drain::DrainArgs),
     /// Put a drained service back into traffic
@@ -152,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Status(args) => status::status(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Events(args) => events::events(&args),
         Command::Drain(args) => drain::drain(&args),
         Command::Undrain(args) => drain::undrain(&args),
         Command::Promote(args) => drain::promote(&args),

@@ -13,6 +13,7 @@
 mod answer;
 pub mod api;
 mod board;
+mod body;
 mod caller;
 pub mod client;
 mod crowd;
@@ -24,6 +25,7 @@ pub mod routes;
 pub mod server;
 pub mod snapshot;
 mod socket;
+mod sse;
 mod upkeep;
 pub mod view;
 

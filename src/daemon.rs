@@ -47,6 +47,7 @@ pub(crate) use self::reading::told;
 use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::Loaded;
 use crate::control::server::{Request, Server};
+use crate::events::ring::Ring;
 use crate::exporters::Exporters;
 use crate::journal::Journal;
 use crate::restart::Rehearsal;
@@ -104,6 +105,7 @@ pub struct Daemon {
     heartbeat: Heartbeat,
     ending: Option<Ending>,
     journal: Journal,
+    events: Ring,
     waiting: Waiting,
     /// Running jobs of the node.
     jobs: Jobs,
@@ -159,7 +161,8 @@ impl Daemon {
         orphans::adopt();
         let Opened { store, left } = Store::open(&config.state_dir, state_mode(&config))?;
         let namespace = NamespaceLock::take()?;
-        let (server, requests) = Server::start(&config.control).await;
+        let events = Ring::new();
+        let (server, requests) = Server::start(&config.control, events.clone()).await;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
         let (tell, ports) = mpsc::unbounded_channel();
@@ -203,7 +206,8 @@ impl Daemon {
             systemd: Systemd::new(),
             heartbeat: Heartbeat::of_environment(now.mono),
             ending: None,
-            journal: Journal::start(),
+            journal: Journal::start(events.clone()),
+            events,
             waiting: Waiting::default(),
             server,
         })

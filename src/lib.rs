@@ -16,7 +16,7 @@
 //!  control ────────┼─ Input ─► jobs      ├─► Event ─► Engine        ├─────────┼─► state     saved state
 //!  signals ────────┤   Now   │ peers ────┘   fold ─► decide         │         ├─► control   answers
 //!  state ──────────┤         │               ─► set ─► plan         │ records │
-//!  daemon (jobs) ──┘         └──────────────────────────────────────┴─────────┴─► journal ─► log
+//!  daemon (jobs) ──┘         └──────────────────────────────────────┴─────────┴─► journal ─► log, events
 //! ```
 //!
 //! The engine folds an event into facts and decides again about the touched services. A
@@ -40,7 +40,7 @@
 //! | bfd | [`vipcast_bgp::net::bfd`], while a peer has it | load must not look like a dead host |
 //! | netlink | [`vip`]: requests | a request waits while another program configures the network |
 //! | addresses | [`vip`]: notifications | a lost address or route is known at once, even during a slow request |
-//! | journal | [`journal`]: log lines of records | a thousand lines delay no withdrawal |
+//! | journal | [`journal`]: log lines and [`events`] of records | a thousand lines delay no withdrawal |
 //! | state | [`state`]: saved state | a disk that hangs only costs unsaved state |
 //! | note | [`vip`], on kernels before 5.18: the note of our addresses | the same |
 //! | log | [`log`] | stderr may take its time, or never take a line again |
@@ -89,6 +89,8 @@
 //! | a notice of a port | [`vipcast_node::notice`], and its line in [`journal`], its `notices`; of the speaker [`vipcast_bgp::Notice`] |
 //! | a log line about a port's own trouble: a file, a socket, a thread | [`log`], its `door` |
 //! | a record of an event | [`vipcast_node::record`]: a variant of [`What`](vipcast_node::record::What), and its line in [`journal`] |
+//! | the form of an event, the memory for them | [`events`]; its kind in `told!` of [`journal`] |
+//! | the stream of events | `events::stream` (daemon), `control::sse` (client) |
 //! | the limit on repeated lines | [`journal`], its `sessions` |
 //! | the form of a log line | [`log`] |
 //! | the limits on clients of the control socket | `control::crowd`; its file is made in `control::socket` and kept there by `control::upkeep` |
@@ -117,6 +119,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod discovery;
+pub mod events;
 pub mod exporters;
 pub mod journal;
 pub mod log;

@@ -25,6 +25,9 @@ _vipcast() {
             vipcast,drain)
                 cmd="vipcast__subcmd__drain"
                 ;;
+            vipcast,events)
+                cmd="vipcast__subcmd__events"
+                ;;
             vipcast,explain)
                 cmd="vipcast__subcmd__explain"
                 ;;
@@ -67,6 +70,9 @@ _vipcast() {
             vipcast__subcmd__help,drain)
                 cmd="vipcast__subcmd__help__subcmd__drain"
                 ;;
+            vipcast__subcmd__help,events)
+                cmd="vipcast__subcmd__help__subcmd__events"
+                ;;
             vipcast__subcmd__help,explain)
                 cmd="vipcast__subcmd__help__subcmd__explain"
                 ;;
@@ -107,7 +113,7 @@ _vipcast() {
 
     case "${cmd}" in
         vipcast)
-            opts="-h -V --help --version run check demo status explain drain undrain promote reload restart schema openapi version help"
+            opts="-h -V --help --version run check demo status explain events drain undrain promote reload restart schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -190,6 +196,48 @@ _vipcast() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vipcast__subcmd__events)
+            opts="-f -h --follow --since --vip --service --check --peer --debug --socket --json --timeout --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --service)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --peer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vipcast__subcmd__explain)
             opts="-h --socket --json --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -213,7 +261,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help)
-            opts="run check demo status explain drain undrain promote reload restart schema openapi version help"
+            opts="run check demo status explain events drain undrain promote reload restart schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -255,6 +303,20 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help__subcmd__drain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__help__subcmd__events)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -53,6 +54,11 @@ pub(super) fn table(header: &[&str]) -> Table {
 
 /// Prints to stdout. A reader that has closed the pipe, like `head`, is no error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    print_on(text).map(drop)
+}
+
+/// The same; `Break` when nobody reads any more.
+pub(super) fn print_on(text: &str) -> Result<ControlFlow<()>, Failure> {
     // The text of a peer, a server or another operator.
     let mut text = text.lines().map(|line| plain(line.trim_end())).collect::<Vec<_>>().join("\n");
     text.push('\n');
@@ -60,7 +66,8 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::Error::new(error).context("cannot write to stdout").into())
         }
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(_nobody) => Ok(ControlFlow::Break(())),
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Each type is stated once, in an `api!` (`api::macros`): the struct, its JSON and its schema in the OpenAPI document are made from it.
 
+mod event;
 mod macros;
 mod milliseconds;
 pub mod schema;
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 pub use vipcast_node::commands::{LONGEST_WORDS, Refusal, Services};
 use vipcast_node::vip;
 
+pub use self::event::{Event, Events};
 use self::macros::api;
 pub use self::milliseconds::Milliseconds;
 pub use self::schema::Schema;

@@ -1,11 +1,13 @@
 //! The client: one request over the control socket.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -17,6 +19,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::api::Refusal;
 use super::caller;
 use super::routes::{self, Ask, Route};
+pub use super::sse::Item;
+use super::sse::Parser;
 
 /// The default time-out of an answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,15 +130,53 @@ impl Client {
         }
     }
 
+    /// Follows the stream of events behind the event with this id, until the daemon ends it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn follow(
+        &self,
+        after: Option<&str>,
+        mut take: impl FnMut(Item) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let (mut sender, _connection) = self.open().await?;
+        let mut request = Request::new(Full::new(Bytes::new()));
+        *request.uri_mut() = routes::FOLLOW.target("").parse().unwrap_or_default();
+        request.headers_mut().insert(hyper::header::HOST, HeaderValue::from_static("vipcast"));
+        if let Some(id) = after.and_then(|id| HeaderValue::from_str(id).ok()) {
+            request.headers_mut().insert("last-event-id", id);
+        }
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        if status != StatusCode::OK {
+            return Err(refused(&body.collect().await?.to_bytes()));
+        }
+        let mut parser = Parser::default();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            for item in parser.read(&data)? {
+                if take(item).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<(SendRequest<Full<Bytes>>, AbortOnDrop), ClientError> {
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(self.connect().await?)).await?;
+        Ok((sender, AbortOnDrop(tokio::spawn(connection))))
+    }
+
     async fn ask(
         &self,
         method: &Method,
         path: &str,
         body: &Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(self.connect().await?)).await?;
-        let connection = AbortOnDrop(tokio::spawn(connection));
+        let (mut sender, connection) = self.open().await?;
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = method.clone();
         *request.uri_mut() = path.parse().unwrap_or_default();

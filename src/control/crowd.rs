@@ -4,7 +4,8 @@
 //! * A client that comes without room takes the place of the longest idle connection of the user with the most
 //!   connections. A
 //!   connection whose command is under way keeps its place.
-//! * A client has ten seconds to read an answer and to send the next request; a quarter of a second while unread
+//! * A client that reads the stream of events stays for as long as nobody needs its place.
+//! * Any other client has ten seconds to read an answer and to send the next request; a quarter of a second while unread
 //!   answers take
 //!   too much memory.
 
@@ -37,6 +38,8 @@ struct Client {
     uid: u32,
     /// The begin of our wait for it to send or to read; `None` while its command is under way.
     silent_since: Option<Instant>,
+    /// It reads a stream of events: it may be silent, but gives its place to others.
+    streams: bool,
 }
 
 /// The admission of a client.
@@ -60,7 +63,7 @@ impl Crowd {
         };
         let id = self.next;
         self.next += 1;
-        self.present.insert(id, Client { uid, silent_since: Some(now) });
+        self.present.insert(id, Client { uid, silent_since: Some(now), streams: false });
         match leaves {
             None => Admission::Free(id),
             Some(other) => {
@@ -89,11 +92,19 @@ impl Crowd {
         }
     }
 
+    /// Notes that it reads a stream of events from now on.
+    pub(super) fn streams(&mut self, id: Id, now: Instant) {
+        if let Some(client) = self.present.get_mut(&id) {
+            (client.silent_since, client.streams) = (Some(now), true);
+        }
+    }
+
     /// Removes connections that were silent for too long.
     pub(super) fn overdue(&mut self, memory_is_short: bool, now: Instant) -> Vec<Id> {
         let limit = if memory_is_short { SHORT_SILENCE } else { SILENCE };
         let is_overdue = |client: &Client| {
-            client.silent_since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+            !client.streams
+                && client.silent_since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
         };
         let overdue: Vec<Id> =
             self.present.iter().filter(|(_, client)| is_overdue(client)).map(|(id, _)| *id).collect();
@@ -204,6 +215,10 @@ mod tests {
         assert_eq!(crowd.overdue(true, now + 1000 * SECOND), Vec::<Id>::new(), "a command takes its time");
         crowd.answered(1, now);
         assert_eq!(crowd.overdue(true, now + SECOND), [1]);
+        let Admission::Free(id) = crowd.admit(0, now) else { panic!("no place") };
+        crowd.streams(id, now);
+        assert_eq!(crowd.overdue(true, now + 1000 * SECOND), Vec::<Id>::new(), "a stream goes on");
+        assert_eq!(crowd.longest_silent(), Some(id), "and gives its place away");
         assert!(crowd.is_empty());
     }
 }

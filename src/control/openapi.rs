@@ -46,9 +46,17 @@ fn operation(row: &dyn Row, named: &mut Named) -> Value {
     };
     let mut responses: Map<String, Value> = row.refusals().iter().map(refused).collect();
     let answer = row.answer(named);
-    responses.insert("200".into(), json!({"description": "The answer.", "content": content(answer)}));
+    let (description, answered) = if row.is_stream() {
+        (
+            "A stream of events; `data` of each is as `Event`.",
+            json!({"text/event-stream": {"schema": {"type": "string"}}}),
+        )
+    } else {
+        ("The answer.", content(answer))
+    };
+    responses.insert("200".into(), json!({"description": description, "content": answered}));
     let mut operation = json!({
-        "operationId": row.path().split('/').nth(2).unwrap_or_default(),
+        "operationId": operation_id(row.path()),
         "summary": summary,
         "description": help,
         "responses": responses,
@@ -65,6 +73,12 @@ fn operation(row: &dyn Row, named: &mut Named) -> Value {
         }
     }
     operation
+}
+
+/// `/v1/events/stream` is `events_stream`.
+fn operation_id(path: &str) -> String {
+    let words = path.split('/').skip(2).filter(|word| !word.starts_with('{'));
+    words.collect::<Vec<_>>().join("_")
 }
 
 fn content(schema: Value) -> Value {

@@ -6,7 +6,8 @@
 //!              └─► openapi: `vipcast openapi`
 //! ```
 //!
-//! A `GET` is answered from a [`Snapshot`] by a pure function. A `POST` is an order to the node, which answers it.
+//! A `GET` is answered from a [`Snapshot`] by a pure function, or is a stream of events. A `POST` is an order to the node,
+//! which answers it.
 
 mod ask;
 mod order;
@@ -23,7 +24,7 @@ pub use self::ask::{Ask, Takes, parse_vip};
 pub(super) use self::order::Order;
 use super::answer::{Refused, Why, rendered};
 use super::api::schema::Named;
-use super::api::{Done, DrainRequest, Explanation, Refusal, Schema, ServicesRequest, Status};
+use super::api::{Done, DrainRequest, Event, Events, Explanation, Refusal, Schema, ServicesRequest, Status};
 use super::snapshot::Snapshot;
 use super::view;
 
@@ -47,6 +48,13 @@ routes! {
 
     /// Explains why one VIP is or is not announced, with every fact behind the verdict.
     EXPLAIN: get "/v1/explain/{vip}", IpNet => Explanation, view::explain;
+
+    /// The latest events, oldest first.
+    EVENTS: get "/v1/events", () => Events, |snapshot, ()| Ok(snapshot.around.events.all());
+
+    /// Events as they happen, as server-sent events: `id`, `event` (its kind) and `data` (the event as JSON). With
+    /// `Last-Event-ID` it goes on behind that event. `event: missed` stands for events that a slow client has lost.
+    FOLLOW: follow "/v1/events/stream", () => Event, ();
 
     /// Takes services out of traffic until `undrain`. Each is first announced with GRACEFUL_SHUTDOWN, and then
     /// withdrawn.
@@ -95,6 +103,7 @@ pub struct Route<Q, A> {
 enum Handler<Q, A> {
     Read(fn(&Snapshot, Q) -> Result<A, Refused>),
     Do(fn(Q) -> Result<Order, Refused>),
+    Follow,
 }
 
 impl<Q, A> fmt::Debug for Handler<Q, A> {
@@ -102,6 +111,7 @@ impl<Q, A> fmt::Debug for Handler<Q, A> {
         f.write_str(match self {
             Self::Read(_) => "Read",
             Self::Do(_) => "Do",
+            Self::Follow => "Follow",
         })
     }
 }
@@ -113,6 +123,12 @@ impl<Q, A> Route<Q, A> {
         read: fn(&Snapshot, Q) -> Result<A, Refused>,
     ) -> Self {
         Self { path, help, handler: Handler::Read(read), types: PhantomData }
+    }
+}
+
+impl<A> Route<(), A> {
+    const fn follow(path: &'static str, help: &'static [&'static str], _all: ()) -> Self {
+        Self { path, help, handler: Handler::Follow, types: PhantomData }
     }
 }
 
@@ -134,7 +150,7 @@ impl<Q: Ask, A> Route<Q, A> {
 
     pub(super) fn method(&self) -> Method {
         match &self.handler {
-            Handler::Read(_) => Method::Get,
+            Handler::Read(_) | Handler::Follow => Method::Get,
             Handler::Do(_) => Method::Post,
         }
     }
@@ -146,6 +162,8 @@ pub enum Asked {
     Read(Reading),
     /// An order to the node.
     Do(Order),
+    /// The stream of events.
+    Follow,
 }
 
 /// Makes the JSON of an answer.
@@ -163,7 +181,9 @@ pub trait Row: Sync {
     fn takes(&self) -> Takes;
     /// The schema of the request.
     fn request(&self, named: &mut Named) -> Value;
-    /// The schema of the answer.
+    /// Whether the answer is a stream of events.
+    fn is_stream(&self) -> bool;
+    /// The schema of the answer, or of each event.
     fn answer(&self, named: &mut Named) -> Value;
     /// The possible refusals.
     fn refusals(&self) -> &'static [Why];
@@ -214,6 +234,10 @@ impl<Q: Ask + Send + 'static, A: Serialize + DeserializeOwned + Schema + 'static
         Q::schema(named)
     }
 
+    fn is_stream(&self) -> bool {
+        matches!(self.handler, Handler::Follow)
+    }
+
     fn answer(&self, named: &mut Named) -> Value {
         A::schema(named)
     }
@@ -232,6 +256,7 @@ impl<Q: Ask + Send + 'static, A: Serialize + DeserializeOwned + Schema + 'static
         Ok(match self.handler {
             Handler::Read(read) => Asked::Read(Box::new(move |snapshot| rendered(&read(snapshot, request)?))),
             Handler::Do(order) => Asked::Do(order(request)?),
+            Handler::Follow => Asked::Follow,
         })
     }
 }

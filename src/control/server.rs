@@ -19,11 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -38,6 +36,7 @@ use vipcast_node::model::Control;
 use super::answer::{Answer, Refused, Why, of_order, rendered};
 use super::api::Refusal;
 use super::board::Board;
+use super::body::{self, Body};
 use super::caller::{self, Names};
 use super::crowd::{Admission, Crowd, Id, MOST};
 use super::line::Line;
@@ -46,8 +45,12 @@ pub use super::request::{Reply, Request};
 use super::routes::{Asked, Order};
 use super::upkeep::{Upkeep, Where};
 
+use crate::events::ring::Ring;
+use crate::events::stream::stream;
 use crate::log::{note, trouble};
 
+/// The header with the last event that a client has seen.
+const LAST_EVENT_ID: &str = "last-event-id";
 /// The pause after an error of `accept` itself, such as too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// The interval between log lines about such errors.
@@ -78,7 +81,7 @@ pub struct Server {
 impl Server {
     /// Makes the socket and serves it. A failure is a warning, and is tried again until it succeeds, because no route
     /// depends on commands. Waits for the first attempt, at most a few seconds.
-    pub async fn start(control: &Control) -> (Self, mpsc::Receiver<Request>) {
+    pub async fn start(control: &Control, events: Ring) -> (Self, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (new, listeners) = mpsc::channel(1);
         let (upkeep, place, tried) = Upkeep::new(control.clone(), new);
@@ -88,7 +91,7 @@ impl Server {
             let _running: oneshot::Sender<Infallible> = running;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(serve(requests, listeners, upkeep, stopped)),
+                Ok(runtime) => runtime.block_on(serve(requests, events, listeners, upkeep, stopped)),
                 Err(error) => trouble!(%error, "running without the control socket: its thread cannot begin"),
             }
         };
@@ -118,6 +121,7 @@ impl Drop for Server {
 /// The work of the thread.
 async fn serve(
     requests: mpsc::Sender<Request>,
+    events: Ring,
     listeners: mpsc::Receiver<UnixListener>,
     upkeep: Upkeep,
     stopped: oneshot::Receiver<Infallible>,
@@ -129,6 +133,7 @@ async fn serve(
         requests: requests.clone(),
         names: Names::new(),
         board: Arc::clone(&board),
+        events,
         crowd: Arc::default(),
         open,
         lobby: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
@@ -153,6 +158,7 @@ struct Hall {
     requests: mpsc::Sender<Request>,
     names: Names,
     board: Arc<Board>,
+    events: Ring,
     crowd: Present,
     open: mpsc::Sender<Infallible>,
     lobby: Arc<Semaphore>,
@@ -223,6 +229,7 @@ impl Hall {
             requests: self.requests.clone(),
             names: self.names.clone(),
             board: Arc::clone(&self.board),
+            events: self.events.clone(),
             seat: Arc::new(Seat { id, crowd: Arc::clone(&self.crowd) }),
             credentials,
             line: line.clone(),
@@ -330,15 +337,19 @@ struct Desk {
     requests: mpsc::Sender<Request>,
     names: Names,
     board: Arc<Board>,
+    events: Ring,
     seat: Arc<Seat>,
     credentials: UCred,
     line: Line,
 }
 
 impl Desk {
-    async fn serve(self, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        let claim = request.headers().get(caller::CLAIM).and_then(|claim| claim.to_str().ok());
-        let claim = claim.map(str::to_owned);
+    async fn serve(self, request: hyper::Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let header = |name: &str| {
+            let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+            value.map(str::to_owned)
+        };
+        let (claim, last) = (header(caller::CLAIM), header(LAST_EVENT_ID));
         let path = request.uri().path().to_owned();
         let seat = Arc::clone(&self.seat);
         let answer = match asked(request).await {
@@ -347,6 +358,10 @@ impl Desk {
                 match asked {
                     Asked::Read(reading) => self.board.read(path, reading).await,
                     Asked::Do(order) => self.carry_out(order, claim).await,
+                    Asked::Follow => {
+                        unpoisoned(&seat.crowd).0.streams(seat.id, Instant::now());
+                        return Ok(following(&self.events, last.as_deref()));
+                    }
                 }
             }
             Err(refused) => Err(refused),
@@ -364,7 +379,15 @@ impl Desk {
     }
 }
 
-fn response(answer: Answer) -> Response<Full<Bytes>> {
+fn following(events: &Ring, last: Option<&str>) -> Response<Body> {
+    let mut response = Response::new(body::streamed(stream(events, last)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn response(answer: Answer) -> Response<Body> {
     let (code, body, allowed) = match answer {
         Ok(body) => (StatusCode::OK, body, None),
         Err(Refused { why, refusal }) => {
@@ -373,7 +396,7 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
             (why.code(), body, allowed)
         }
     };
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body::whole(body));
     *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -14,6 +14,7 @@ use vipcast_node::vip::Vip;
 
 use super::api;
 use crate::check::telling::Latest;
+use crate::events::ring::Ring;
 
 /// The state at one moment.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Surroundings {
     pub probes: api::Probes,
     /// The latest results that changed nothing.
     pub latest: Latest,
+    /// The latest events.
+    pub events: Ring,
     /// The unsaved state, in words.
     pub unsaved: Option<String>,
 }

@@ -118,6 +118,7 @@ impl Daemon {
             config: self.config_path.display().to_string(),
             probes: view::probes(self.runner.lateness()),
             latest: self.runner.latest().clone(),
+            events: self.events.clone(),
             unsaved: self.store.unsaved().map(|(path, unsaved)| match unsaved {
                 Unsaved::Failed(why) => format!("cannot write {}: {why}", path.display()),
                 Unsaved::NotYet => format!("{} is not written yet", path.display()),

@@ -1,15 +1,17 @@
-//! Log lines of sessions, limited: a peer that is down for a day is a few lines and not thousands.
+//! Sessions in words, limited: a peer that is down for a day is a few lines and not thousands.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
-use tracing::{debug, info, warn};
+use tracing::debug;
 use vipcast_bgp::Instant;
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::net::Limiter;
 use vipcast_node::names::PeerName;
 use vipcast_node::peers::reduced_offer;
 use vipcast_node::record::OfSession;
+
+use super::told::{Told, told};
 
 /// The most different failures of one peer that are kept.
 const COMPLAINTS: usize = 8;
@@ -32,43 +34,52 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Writes an event of a session.
-    pub(super) fn write(&mut self, peer: &PeerName, address: IpAddr, what: &OfSession, now: Instant) {
+    /// Tells an event of a session; `None`: it was told before.
+    pub(super) fn tell(
+        &mut self,
+        peer: &PeerName,
+        address: IpAddr,
+        what: &OfSession,
+        now: Instant,
+    ) -> Option<Told> {
         match what {
             OfSession::Up { peer_as, hold_time, families, offer } => {
                 self.complained.remove(peer);
                 let families: Vec<String> = families.iter().map(ToString::to_string).collect();
-                if let Some(left_out) = self.ask(peer, Kind::Established, now) {
-                    let reduced = reduced_offer(*offer);
-                    info!(%peer, %address, %peer_as, hold_time, families = families.join(","), reduced, left_out,
-                        "session established");
-                }
+                let left_out = self.ask(peer, Kind::Established, now)?;
+                let reduced = reduced_offer(*offer);
+                Some(
+                    told!(info SessionUp: %peer, %address, %peer_as, hold_time, families = families.join(","), reduced,
+                    left_out, "session established"),
+                )
             }
-            OfSession::FromService(local) => {
-                warn!(%peer, %local, hint = "set `source_address`, and the router's neighbor to it",
-                    "our end of the session is a VIP: the session ends when the VIP leaves this host");
-            }
+            OfSession::FromService(local) => Some(told!(warn SessionFromService: %peer, %local,
+                hint = "set `source_address`, and the router's neighbor to it",
+                "our end of the session is a VIP: the session ends when the VIP leaves this host")),
             OfSession::Down { reason, hint } => {
-                if let Some(left_out) = self.ask(peer, Kind::Down, now) {
-                    let reason = reason.to_string();
-                    warn!(%peer, %address, reason, hint, left_out, "session down");
-                }
                 self.complain(peer, reason);
+                let left_out = self.ask(peer, Kind::Down, now)?;
+                let reason = reason.to_string();
+                Some(told!(warn SessionDown: %peer, %address, reason, hint, left_out, "session down"))
             }
             OfSession::Failed { reason, earlier, hint } => {
                 let words = reason.to_string();
-                if self.complained.get(peer).is_some_and(|complained| complained.contains(reason)) {
-                    debug!(%peer, %address, reason = words, "still no session");
-                } else if let Some(left_out) = self.ask(peer, Kind::Failed, now) {
-                    let earlier = earlier.as_ref().map(ToString::to_string);
-                    warn!(%peer, %address, reason = words, earlier, hint, left_out, "no session");
-                }
+                let is_known =
+                    self.complained.get(peer).is_some_and(|complained| complained.contains(reason));
                 self.complain(peer, reason);
+                if is_known {
+                    debug!(%peer, %address, reason = words, "still no session");
+                    return None;
+                }
+                let left_out = self.ask(peer, Kind::Failed, now)?;
+                let earlier = earlier.as_ref().map(ToString::to_string);
+                Some(
+                    told!(warn SessionFailed: %peer, %address, reason = words, earlier, hint, left_out, "no session"),
+                )
             }
             OfSession::Stalled(stall) => {
-                if let Some(left_out) = self.ask(peer, Kind::Stalled, now) {
-                    warn!(%peer, %address, left_out, "{stall}");
-                }
+                let left_out = self.ask(peer, Kind::Stalled, now)?;
+                Some(told!(warn SessionStalled: %peer, %address, left_out, "{stall}"))
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The thread that writes records as log lines. A flush of a thousand addresses makes five thousand lines, and the next
-//! withdrawal does not wait for them.
+//! The thread that puts records into words: log lines and events. A flush of a thousand addresses makes five thousand
+//! lines, and the next withdrawal does not wait for them.
 
 use std::thread;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use tracing::warn;
 use vipcast_node::record::Record;
 
 use super::Lines;
+use crate::events;
+use crate::events::ring::Ring;
 
 /// The most records that wait for the thread, a few MiB. Further ones are left out and counted.
 const ROOM: usize = 16_384;
@@ -22,8 +24,23 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Journal {
     entries: mpsc::Sender<Entry>,
     left_out: u64,
-    /// Without a thread the lines are written here, with the same limits.
+    /// Without a thread the work is done here, with the same limits.
+    teller: Teller,
+}
+
+/// The work of the thread.
+#[derive(Debug)]
+struct Teller {
     lines: Lines,
+    events: Ring,
+}
+
+impl Teller {
+    fn tell(&mut self, record: &Record) {
+        if let Some(told) = self.lines.tell(record) {
+            self.events.push(&events::event(record, told));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -36,24 +53,24 @@ enum Entry {
 
 impl Journal {
     /// Starts the thread. If the system has no thread, the lines are written at once.
-    pub fn start() -> Self {
-        let mut lines = Lines::default();
-        Self::start_with(ROOM, move |record| lines.write(record))
+    pub fn start(events: Ring) -> Self {
+        let mut teller = Teller { lines: Lines::default(), events: events.clone() };
+        Self::start_with(ROOM, events, move |record| teller.tell(record))
     }
 
-    fn start_with(room: usize, mut log: impl FnMut(&Record) + Send + 'static) -> Self {
+    fn start_with(room: usize, events: Ring, mut tell: impl FnMut(&Record) + Send + 'static) -> Self {
         let (entries, mut receiver) = mpsc::channel(room);
         let thread = thread::Builder::new().name("journal".to_owned()).stack_size(STACK);
         drop(thread.spawn(move || {
             while let Some(entry) = receiver.blocking_recv() {
                 match entry {
-                    Entry::Record(record) => log(&record),
+                    Entry::Record(record) => tell(&record),
                     Entry::LeftOut(count) => warn!(count, "more happened than could be logged"),
                     Entry::Flush(done) => drop(done.send(())),
                 }
             }
         }));
-        Self { entries, left_out: 0, lines: Lines::default() }
+        Self { entries, left_out: 0, teller: Teller { lines: Lines::default(), events } }
     }
 
     /// Takes a record, or counts it.
@@ -64,7 +81,7 @@ impl Journal {
         match self.entries.try_send(Entry::Record(record)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => self.left_out = self.left_out.saturating_add(1),
-            Err(mpsc::error::TrySendError::Closed(Entry::Record(record))) => self.lines.write(&record),
+            Err(mpsc::error::TrySendError::Closed(Entry::Record(record))) => self.teller.tell(&record),
             Err(mpsc::error::TrySendError::Closed(_)) => {}
         }
     }
@@ -105,7 +122,7 @@ mod tests {
     async fn what_happens_while_nothing_can_be_written_is_counted_and_nobody_waits() {
         let (go, may_go) = std_mpsc::channel::<()>();
         let (written, seen) = std_mpsc::channel();
-        let mut journal = Journal::start_with(4, move |record| {
+        let mut journal = Journal::start_with(4, Ring::new(), move |record| {
             may_go.recv().ok();
             written.send(format!("{:?}", record.what)).unwrap();
         });
@@ -129,8 +146,9 @@ mod tests {
     async fn everything_is_written_in_its_order_before_the_end() {
         let written = std::sync::Arc::new(Mutex::new(Vec::new()));
         let copy = std::sync::Arc::clone(&written);
-        let mut journal =
-            Journal::start_with(ROOM, move |record| copy.lock().unwrap().push(format!("{:?}", record.what)));
+        let mut journal = Journal::start_with(ROOM, Ring::new(), move |record| {
+            copy.lock().unwrap().push(format!("{:?}", record.what))
+        });
         let expected: Vec<String> = (0..5000).map(|number| format!("{:?}", record(number).what)).collect();
         (0..5000).for_each(|number| journal.note(record(number)));
         journal.finish().await;

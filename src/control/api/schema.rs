@@ -93,6 +93,13 @@ impl Schema for bool {
     }
 }
 
+/// One plain value.
+impl Schema for Value {
+    fn schema(_: &mut Named) -> Value {
+        json!({"type": ["string", "integer", "boolean"]})
+    }
+}
+
 macro_rules! numbers {
     ($($number:ident)+) => {
         $(impl Schema for $number {

@@ -122,4 +122,128 @@ words! {
         /// Our own AS: our own route or another node's.
         Unclear = "unclear",
     }
+
+    /// The kind of an event.
+    EventKind {
+        /// A router has a VIP with a new verdict, or a VIP that no router had.
+        Announced = "announced",
+        /// A VIP that was announced is withheld.
+        Withdrawn = "withdrawn",
+        /// A VIP that was not announced is withheld, for another reason than before.
+        Withheld = "withheld",
+        /// A VIP is to be announced.
+        Ready = "ready",
+        /// A VIP is announced with a worse or ending path.
+        Demoted = "demoted",
+        /// A VIP is no longer configured.
+        Removed = "removed",
+        /// No router has these VIPs, although they are announced.
+        Unreached = "unreached",
+        /// A check is healthy.
+        CheckUp = "check_up",
+        /// A check is not healthy.
+        CheckDown = "check_down",
+        /// A check that is down begins to pass.
+        CheckRising = "check_rising",
+        /// A healthy check begins to fail.
+        CheckFalling = "check_falling",
+        /// A check has begun anew.
+        CheckUnknown = "check_unknown",
+        /// A check passes, but exceeds a limit.
+        CheckDegraded = "check_degraded",
+        /// A check no longer exceeds its limit.
+        CheckRecovered = "check_recovered",
+        /// An operator let a service take its traffic back.
+        Promoted = "promoted",
+        /// An operator's drain begins, or becomes longer.
+        DrainBegins = "drain_begins",
+        /// A drain was lifted, or its time is over.
+        DrainEnds = "drain_ends",
+        /// A drained service left the configuration, or came back.
+        DrainWaits = "drain_waits",
+        /// One of our addresses or local routes vanished.
+        AddressLost = "address_lost",
+        /// An address or local route stays again.
+        AddressStays = "address_stays",
+        /// An address or local route of an earlier run was found.
+        AddressAdopted = "address_adopted",
+        /// An address or local route could not be changed.
+        AddressFailed = "address_failed",
+        /// Addresses or local routes are left on the host after the end.
+        AddressesLeft = "addresses_left",
+        /// The interface of VIPs does not exist.
+        InterfaceMissing = "interface_missing",
+        /// A session is established.
+        SessionUp = "session_up",
+        /// A session has ended.
+        SessionDown = "session_down",
+        /// An attempt for a session has failed.
+        SessionFailed = "session_failed",
+        /// A peer acknowledges nothing, although it sends.
+        SessionStalled = "session_stalled",
+        /// A session was ended by us.
+        SessionStopped = "session_stopped",
+        /// Our end of a session is a VIP.
+        SessionFromService = "session_from_service",
+        /// BFD with a peer is up.
+        BfdUp = "bfd_up",
+        /// BFD with a peer has failed.
+        BfdDown = "bfd_down",
+        /// A peer has taken its BFD session out of service.
+        BfdOutOfService = "bfd_out_of_service",
+        /// A peer was renamed.
+        PeerRenamed = "peer_renamed",
+        /// A router was found on a link.
+        RouterFound = "router_found",
+        /// A second router advertises itself on a link.
+        SecondRouter = "second_router",
+        /// Another router of a link is tried.
+        RouterGivesWay = "router_gives_way",
+        /// The key of a session was found.
+        KeyFound = "key_found",
+        /// The key of a session is missing.
+        KeyMissing = "key_missing",
+        /// An operator gave a command.
+        Command = "command",
+        /// A reloaded configuration is in force.
+        Reloaded = "reloaded",
+        /// A reload was refused, and changes nothing.
+        NotReloaded = "not_reloaded",
+        /// A restart was requested.
+        RestartAsked = "restart_asked",
+        /// A requested restart does not take place.
+        NotRestarted = "not_restarted",
+        /// A graceful restart begins.
+        RestartBegins = "restart_begins",
+        /// A graceful restart has ended.
+        RestartEnds = "restart_ends",
+        /// The daemon has started.
+        Started = "started",
+        /// Sessions may begin.
+        SpeakerStarted = "speaker_started",
+        /// The shutdown entered a phase.
+        Shutdown = "shutdown",
+        /// The daemon has stopped.
+        Stopped = "stopped",
+        /// This process ends for the next one.
+        Leaving = "leaving",
+        /// The wall clock was set.
+        ClockSet = "clock_set",
+        /// A warning about the configuration.
+        Warning = "warning",
+        /// A notice about this host or a peer.
+        Notice = "notice",
+    }
+
+    /// The importance of an event.
+    Level {
+        /// Of interest when something is examined.
+        Debug = "debug",
+        /// As expected.
+        Info = "info",
+        /// An operator may have to act.
+        Warning = "warning",
+        /// Something failed.
+        Error = "error",
+    }
 }

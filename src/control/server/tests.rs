@@ -35,7 +35,7 @@ impl Rig {
         drop(fs::remove_dir_all(&directory));
         fs::create_dir(&directory).unwrap();
         let control = Control { socket: directory.join("control.sock"), group: None };
-        let (server, requests) = Server::start(&control).await;
+        let (server, requests) = Server::start(&control, Ring::new()).await;
         Self { control, server, requests }
     }
 
@@ -81,6 +81,7 @@ fn snapshot(vips: usize) -> Snapshot {
         config: "test".to_owned(),
         probes: Probes { started: 0, late_p50_us: 0, late_p99_us: 0 },
         latest: Latest::default(),
+        events: Ring::new(),
         unsaved: None,
     };
     Snapshot { engine: engine.known(), around, at, took: Duration::ZERO }
@@ -389,7 +390,7 @@ async fn a_socket_that_cannot_be_made_ends_no_start_and_comes_when_it_can() {
     drop(rig);
     let control = Control { socket: directory.join("control.sock"), group: None };
     fs::write(&directory, "precious").unwrap();
-    let (server, requests) = Server::start(&control).await;
+    let (server, requests) = Server::start(&control, Ring::new()).await;
     let (path, _server) = Rig { control, server, requests }.answer(1);
     assert_eq!(fs::read_to_string(&directory).unwrap(), "precious");
     fs::remove_file(&directory).unwrap();
@@ -404,7 +405,7 @@ async fn a_socket_of_another_daemon_is_its_own_until_that_has_gone() {
     let (path, first) = rig.answer(1);
     let inode = || std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(&path).unwrap());
     let theirs = inode();
-    let (server, requests) = Server::start(&control).await;
+    let (server, requests) = Server::start(&control, Ring::new()).await;
     tokio::time::sleep(LOOK * 3).await;
     assert_eq!(inode(), theirs);
     let (_, _second) = Rig { control, server, requests }.answer(1);

@@ -1,0 +1,223 @@
+//! The latest events, in memory. A reader has a place in it and misses what was dropped before it came: nobody waits for
+//! a reader, and no reader costs memory.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::control::api::{Event, Events};
+
+/// The memory of the events, in bytes of JSON.
+const MEMORY: usize = 2 << 20;
+/// The most events that a reader takes at once.
+const BATCH: usize = 128;
+
+/// The latest events. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Ring(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// The run of the daemon: when it started, in milliseconds.
+    run: String,
+    kept: Mutex<Kept>,
+    /// The position behind the newest event.
+    end: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The position of the oldest entry. Positions count events from 0, without gaps.
+    begin: u64,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    limit: usize,
+}
+
+/// One event, as JSON on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) seq: u64,
+    pub(crate) kind: String,
+    pub(crate) json: Bytes,
+}
+
+/// A reader's place.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    ring: Ring,
+    position: u64,
+    end: watch::Receiver<u64>,
+}
+
+/// The next events of a reader.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// The number of events before them that the reader has missed.
+    pub(crate) missed: u64,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Ring {
+    /// Without events.
+    pub(crate) fn new() -> Self {
+        Self::with(Timestamp::now(), MEMORY)
+    }
+
+    fn with(started: Timestamp, limit: usize) -> Self {
+        let kept = Mutex::new(Kept { limit, ..Kept::default() });
+        Self(Arc::new(Shared { run: started.as_millisecond().to_string(), kept, end: watch::Sender::new(0) }))
+    }
+
+    /// The run of the daemon.
+    pub(crate) fn run(&self) -> &str {
+        &self.0.run
+    }
+
+    /// Adds an event.
+    pub(crate) fn push(&self, event: &Event) -> Entry {
+        // An event is strings and numbers, and has JSON.
+        let json = Bytes::from(serde_json::to_vec(event).unwrap_or_default());
+        let entry = Entry { seq: event.seq, kind: event.event.word().to_owned(), json };
+        let mut kept = self.lock();
+        kept.bytes += entry.json.len();
+        kept.entries.push_back(entry.clone());
+        while kept.bytes > kept.limit {
+            let Some(oldest) = kept.entries.pop_front() else { break };
+            kept.bytes -= oldest.json.len();
+            kept.begin += 1;
+        }
+        let end = kept.end();
+        drop(kept);
+        self.0.end.send_replace(end);
+        entry
+    }
+
+    /// All that are kept.
+    pub(crate) fn all(&self) -> Events {
+        let (begin, entries) = {
+            let kept = self.lock();
+            (kept.begin, kept.entries.iter().map(|entry| entry.json.clone()).collect::<Vec<_>>())
+        };
+        // Our own JSON is readable.
+        let events = entries.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect();
+        Events { run: self.run().to_owned(), forgotten: begin, events }
+    }
+
+    /// A reader that begins behind the event with this number, or with what comes next.
+    pub(crate) fn read(&self, after: Option<u64>) -> Reader {
+        let end = self.0.end.subscribe();
+        let kept = self.lock();
+        let position = match after {
+            None => kept.end(),
+            Some(seq) => {
+                let older = kept.entries.partition_point(|entry| entry.seq <= seq);
+                kept.begin + u64::try_from(older).unwrap_or(u64::MAX)
+            }
+        };
+        drop(kept);
+        Reader { ring: self.clone(), position, end }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn end(&self) -> u64 {
+        self.begin + u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Reader {
+    /// The next events, at least one. Pending until there is one. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Batch {
+        let position = self.position;
+        // The sender lives in the ring, which this reader has.
+        let _open = self.end.wait_for(|end| *end > position).await;
+        let kept = self.ring.lock();
+        let missed = kept.begin.saturating_sub(self.position);
+        let at = usize::try_from((self.position + missed) - kept.begin).unwrap_or(usize::MAX);
+        let entries: Vec<Entry> = kept.entries.iter().skip(at).take(BATCH).cloned().collect();
+        self.position += missed + u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        Batch { missed, entries }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::control::api::{EventKind, Level};
+
+    fn event(seq: u64) -> Event {
+        Event {
+            seq,
+            at: "2026-01-01T00:00:00.000Z".into(),
+            event: EventKind::Announced,
+            level: Level::Info,
+            message: "VIP announced".into(),
+            vip: None,
+            service: None,
+            check: None,
+            peer: None,
+            by: None,
+            reason: None,
+            details: [].into(),
+        }
+    }
+
+    fn numbers(batch: &Batch) -> (u64, Vec<u64>) {
+        (batch.missed, batch.entries.iter().map(|entry| entry.seq).collect())
+    }
+
+    #[tokio::test]
+    async fn a_reader_gets_each_event_once_and_a_slow_one_learns_what_it_missed() {
+        let length = serde_json::to_vec(&event(1)).unwrap().len();
+        let ring = Ring::with(Timestamp::UNIX_EPOCH, length * 4);
+        let (mut quick, mut slow) = (ring.read(None), ring.read(None));
+        for seq in [1, 2, 5] {
+            ring.push(&event(seq));
+        }
+        assert_eq!(numbers(&quick.next().await), (0, vec![1, 2, 5]));
+        assert!(quick.next().now_or_never().is_none());
+        for seq in 6..9 {
+            ring.push(&event(seq));
+        }
+        assert_eq!(numbers(&quick.next().await), (0, vec![6, 7, 8]));
+        assert_eq!(numbers(&slow.next().await), (2, vec![5, 6, 7, 8]), "only four fit");
+        let all = ring.all();
+        assert_eq!((all.run.as_str(), all.forgotten, all.events.len()), ("0", 2, 4));
+        assert_eq!(all.events[0], event(5));
+    }
+
+    #[tokio::test]
+    async fn a_reader_goes_on_behind_a_number_also_if_that_event_never_was() {
+        let ring = Ring::with(Timestamp::UNIX_EPOCH, 1 << 20);
+        for seq in [2, 4, 6] {
+            ring.push(&event(seq));
+        }
+        for (after, then) in [(0, vec![2, 4, 6]), (2, vec![4, 6]), (3, vec![4, 6])] {
+            assert_eq!(numbers(&ring.read(Some(after)).next().await), (0, then));
+        }
+        assert!(ring.read(Some(6)).next().now_or_never().is_none());
+        assert!(ring.read(Some(99)).next().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn many_events_come_in_batches() {
+        let ring = Ring::with(Timestamp::UNIX_EPOCH, 1 << 20);
+        (1..=300).for_each(|seq| drop(ring.push(&event(seq))));
+        let mut reader = ring.read(Some(0));
+        let mut lengths = Vec::new();
+        while let Some(batch) = reader.next().now_or_never() {
+            lengths.push(batch.entries.len());
+        }
+        assert_eq!(lengths, [BATCH, BATCH, 300 - 2 * BATCH]);
+    }
+}
