@@ -298,6 +298,9 @@ impl Daemon {
     fn handle(&mut self, inputs: impl IntoIterator<Item = Input>) {
         let out = self.node.handle_all(inputs, self.now);
         self.perform(out);
+        if !self.jobs.reading.is_under_way() {
+            self.heartbeat.reload_ends();
+        }
         self.heartbeat.changed();
     }
 
@@ -357,7 +360,10 @@ impl Daemon {
                 let saved = self.store.drains_saved(patience);
                 self.jobs.saving.spawn(async move { (ticket, saved.await) });
             }
-            Effect::ReadConfiguration => self.jobs.reading.begin(),
+            Effect::ReadConfiguration => {
+                self.jobs.reading.begin();
+                self.heartbeat.reload_begins(self.now.mono);
+            }
             Effect::Rehearse => self.jobs.rehearsal = Some(restart::rehearse(&self.config_path)),
             Effect::LeaveNote(vips) => self.jobs.note = Some(self.leave_note(vips)),
             Effect::WithdrawNote => self.store.withdraw_announced(),

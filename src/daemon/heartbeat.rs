@@ -4,6 +4,7 @@
 //! would not notice. The loop never waits for systemd: a message that a full socket refuses is sent again later, and
 //! counts as sent only when it was accepted.
 
+use std::collections::VecDeque;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
@@ -57,8 +58,10 @@ pub(super) struct Heartbeat {
     /// Half of systemd's watchdog time; `None`: no watchdog.
     interval: Option<Duration>,
     next: Instant,
-    /// One-time messages that were not accepted yet.
-    owed: Vec<String>,
+    /// One-time messages that were not accepted yet. Of several in one datagram systemd obeys only the last.
+    owed: VecDeque<String>,
+    /// Whether systemd was told that a reload has begun, and not yet that it has ended.
+    reloading: bool,
     /// Whether the status may have changed.
     stale: bool,
     status_at: Instant,
@@ -82,7 +85,8 @@ impl Heartbeat {
         Self {
             interval: watchdog.map(|watchdog| watchdog / 2),
             next: now,
-            owed: Vec::new(),
+            owed: VecDeque::new(),
+            reloading: false,
             stale: true,
             status_at: now,
             said: String::new(),
@@ -93,7 +97,20 @@ impl Heartbeat {
 
     /// Sends this at the next turn, and again until it is accepted.
     pub(super) fn say(&mut self, assignments: impl Into<String>) {
-        self.owed.push(assignments.into());
+        self.owed.push_back(assignments.into());
+    }
+
+    /// Says that a reload begins. systemd compares the time with that of its own request (`Type=notify-reload`).
+    pub(super) fn reload_begins(&mut self, now: Instant) {
+        self.reloading = true;
+        self.say(format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1_000));
+    }
+
+    /// Says that no reload is under way any more, if one was.
+    pub(super) fn reload_ends(&mut self) {
+        if std::mem::take(&mut self.reloading) {
+            self.say("READY=1");
+        }
     }
 
     /// Notes that the numbers in the status may have changed.
@@ -105,8 +122,8 @@ impl Heartbeat {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let status = self.stale.then_some(self.status_at);
         let alive = self.interval.map(|_| self.next);
-        // At once: any time in the past.
-        let owed = (!self.owed.is_empty()).then_some(self.status_at.min(self.next));
+        // At once.
+        let owed = (!self.owed.is_empty()).then_some(Instant::BOOT);
         let due = [alive, status, owed].into_iter().flatten().min();
         due.map(|due| self.again_at.map_or(due, |again| due.max(again)))
     }
@@ -116,7 +133,7 @@ impl Heartbeat {
         if self.again_at.is_some_and(|again| now < again) {
             return None;
         }
-        let mut lines = self.owed.clone();
+        let mut lines: Vec<String> = self.owed.front().cloned().into_iter().collect();
         if self.interval.is_some() && now >= self.next {
             lines.push("WATCHDOG=1".to_owned());
         }
@@ -140,7 +157,7 @@ impl Heartbeat {
             return;
         }
         self.again_at = None;
-        self.owed.clear();
+        self.owed.pop_front();
         if let Some(interval) = self.interval.filter(|_| now >= self.next) {
             self.next = now + interval;
         }
@@ -208,7 +225,9 @@ mod tests {
         let now = start + 3 * AGAIN;
         heartbeat.say("STOPPING=1");
         let taken = said(&mut heartbeat, now, "b");
-        assert_eq!(taken.as_deref(), Some("READY=1\nSTOPPING=1\nWATCHDOG=1\nSTATUS=b\n"));
+        assert_eq!(taken.as_deref(), Some("READY=1\nWATCHDOG=1\nSTATUS=b\n"));
+        assert!(heartbeat.deadline().is_some_and(|at| at <= now + STATUS));
+        assert_eq!(said(&mut heartbeat, now, "b").as_deref(), Some("STOPPING=1\n"));
         assert_eq!(heartbeat.deadline(), Some(now + Duration::from_secs(10)));
     }
 
@@ -220,5 +239,24 @@ mod tests {
         heartbeat.say("STOPPING=1");
         assert!(heartbeat.deadline().is_some_and(|at| at <= start + STATUS));
         assert_eq!(said(&mut heartbeat, start, "a").as_deref(), Some("STOPPING=1\n"));
+    }
+
+    #[test]
+    fn each_reload_is_said_with_its_time_and_its_end_once() {
+        let start = Instant::from_nanos(7_000_999);
+        let mut heartbeat = Heartbeat::new(None, start);
+        said(&mut heartbeat, start, "a");
+        heartbeat.reload_ends();
+        assert_eq!(said(&mut heartbeat, start, "a"), None, "none was under way");
+        heartbeat.reload_begins(start);
+        heartbeat.reload_begins(Instant::from_nanos(8_000_000));
+        heartbeat.reload_ends();
+        heartbeat.reload_ends();
+        for message in
+            ["RELOADING=1\nMONOTONIC_USEC=7000\n", "RELOADING=1\nMONOTONIC_USEC=8000\n", "READY=1\n"]
+        {
+            assert_eq!(said(&mut heartbeat, start, "a").as_deref(), Some(message));
+        }
+        assert_eq!(said(&mut heartbeat, start, "a"), None);
     }
 }

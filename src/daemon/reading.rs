@@ -41,6 +41,11 @@ impl Reading {
         Self { path, threads: Threads::new("reload", HANGING), patience: PATIENCE, under_way: None }
     }
 
+    /// Whether a read runs.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     /// Waits for the running read; pending without one. Cancel-safe: the read goes on.
     pub(super) async fn finished(&mut self) -> Result<Read, NotRead> {
         let read = match &mut self.under_way {
