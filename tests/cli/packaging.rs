@@ -186,3 +186,42 @@ fn fish_completes_a_command() {
     let words: Vec<&str> = text.lines().filter_map(|line| line.split('\t').next()).collect();
     assert_eq!(words, ["drain"], "{text}");
 }
+
+/// The unit with a drop-in below it, in a directory where systemd-analyze finds both.
+fn unit(name: &str, drop_in: Option<&str>) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&place).expect("a directory");
+    let text = read("packaging/vipcast.service");
+    let (text, _install) = text.split_once("[Install]").expect("the unit is installed");
+    // The program is not where the package has it.
+    let text = text.replace("/usr/bin/vipcast ", "/bin/true ").replace("man:vipcast(8)", "man:systemd(1)");
+    let path = place.join("vipcast.service");
+    let more = drop_in.map(|drop_in| read(&format!("packaging/systemd/{drop_in}"))).unwrap_or_default();
+    fs::write(&path, format!("{text}\n{more}")).expect("a unit");
+    path
+}
+
+#[test]
+fn systemd_states_the_exposure_that_the_documentation_does() {
+    let page = read("packaging/README.md");
+    for (name, drop_in, exposure) in [("exec", None, "3.5"), ("without", Some("without-exec.conf"), "2.0")] {
+        let unit = unit(&format!("exposure-{name}"), drop_in);
+        let arguments = ["security", "--offline=true", "--no-pager", unit.to_str().expect("a path")];
+        let Some(text) = printed("systemd-analyze", &arguments) else { return };
+        assert!(
+            text.contains(&format!("Overall exposure level for vipcast.service: {exposure} OK")),
+            "{text}"
+        );
+        assert!(page.contains(&format!("| {exposure} |")), "{page}");
+    }
+}
+
+#[test]
+fn systemd_finds_no_fault_in_the_unit_and_its_drop_ins() {
+    for (number, drop_in) in [None, Some("without-exec.conf"), Some("order.conf")].into_iter().enumerate() {
+        let unit = unit(&format!("verify-{number}"), drop_in);
+        let arguments = ["verify", "--man=no", "--recursive-errors=no", unit.to_str().expect("a path")];
+        let Some(text) = printed("systemd-analyze", &arguments) else { return };
+        assert_eq!(text, "", "{drop_in:?}");
+    }
+}
