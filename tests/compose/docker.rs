@@ -57,6 +57,7 @@ pub(crate) fn plays_and_leaves_nothing() -> Result<()> {
         println!("{}", engine.compose(&["build"])?);
         println!("images built in {:?}", built.elapsed());
         play(lab, &engine)?;
+        runs_as_a_user(lab, &engine)?;
         traces::namespaces(engine.process())
     })?;
     let kept = Traces::now()?;
@@ -112,6 +113,42 @@ fn play(lab: &Lab, engine: &Engine) -> Result<()> {
     let networks = engine.docker(&["network", "ls", "--filter", "type=custom", "--quiet"])?;
     ensure!(networks.is_empty(), "networks are left: {networks}");
     Ok(())
+}
+
+/// The image for nodes without exec checks: its program is not root's, and binds the VIP.
+fn runs_as_a_user(lab: &Lab, engine: &Engine) -> Result<()> {
+    let repository = root();
+    let (dockerfile, mount) = (
+        repository.join("packaging/Dockerfile").display().to_string(),
+        format!("{}:/compose:ro", repository.join("packaging/compose").display()),
+    );
+    let program = format!("PROGRAM={}", images::BUILT);
+    let context = repository.display().to_string();
+    engine.docker(&[
+        "build",
+        "--target",
+        "user",
+        "--build-arg",
+        &program,
+        "--file",
+        &dockerfile,
+        "--tag",
+        "user",
+        &context,
+    ])?;
+    let config = ["run", "--config", "/compose/node-a.yaml"];
+    let start = ["run", "--detach", "--name", "user", "--cap-add", "NET_ADMIN", "--volume", &mount, "user"];
+    engine.docker(&[&start[..], &config[..]].concat())?;
+    lab.until("the container to be healthy", SOON, || {
+        let health = engine.docker(&["inspect", "--format", "{{.State.Health.Status}}", "user"])?;
+        ensure!(health.trim() == "healthy", "{health}");
+        Ok(())
+    })?;
+    let user = engine.docker(&["exec", "user", "id", "--user", "--name"])?;
+    ensure!(user.trim() == "vipcast", "it is {user}");
+    let addresses = engine.docker(&["exec", "user", "ip", "address", "show", "lo"])?;
+    ensure!(addresses.contains(VIP), "the VIP is not bound: {addresses}");
+    engine.docker(&["rm", "--force", "--volumes", "user"]).map(drop)
 }
 
 /// Whether the kernel of a router forwards packets for the VIP to these addresses, and to no others.

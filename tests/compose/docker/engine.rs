@@ -86,9 +86,7 @@ impl Engine {
         command.args(["--project-name", "vipcast", "--file"]).arg(root().join("docker-compose.yml"));
         command.arg("--file").arg(self.directory.join("overrides.yml"));
         command.arg("--project-directory").arg(root());
-        // Only BuildKit leaves out the stages that an image does not need.
-        command.envs([("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1")]);
-        command.env("BUILDKIT_PROGRESS", "plain");
+        command.env("COMPOSE_DOCKER_CLI_BUILD", "1");
         command
     }
 
@@ -97,6 +95,8 @@ impl Engine {
         command
             .env("PATH", PATH)
             .env("DOCKER_HOST", format!("unix://{}/docker.sock", self.directory.display()));
+        // Only BuildKit leaves out the stages that an image does not need.
+        command.envs([("DOCKER_BUILDKIT", "1"), ("BUILDKIT_PROGRESS", "plain")]);
         // Neither settings nor certificates of the one who runs the test.
         command.env("HOME", &self.directory).env_remove("DOCKER_CONTEXT").env_remove("DOCKER_TLS_VERIFY");
         command

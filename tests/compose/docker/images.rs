@@ -18,7 +18,7 @@ const SUITE: &str = "bookworm";
 const BASE: &str = "debian:bookworm-slim";
 
 /// The image with the program, and how a service of the compose file is told to use it.
-const BUILT: &str = "vipcast-built";
+pub(crate) const BUILT: &str = "vipcast-built";
 pub(crate) const PROGRAM: &str = "{build: {args: {PROGRAM: vipcast-built}}}";
 
 /// Puts the packages `$@` and what they need into a repository in the new system `$1`, apt's only one.
