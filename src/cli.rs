@@ -6,11 +6,11 @@
 mod arguments;
 mod check;
 mod demo;
-mod drain;
 mod events;
 mod explain;
 mod openapi;
 mod output;
+mod overrides;
 mod reload;
 mod restart;
 mod run;
@@ -51,11 +51,17 @@ enum Command {
     /// Show what happened, oldest first, and who did it
     Events(events::EventsArgs),
     /// Take a service out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal
-    Drain(drain::DrainArgs),
+    Drain(overrides::DrainArgs),
     /// Put a drained service back into traffic
-    Undrain(drain::NamedArgs),
+    Undrain(overrides::NamedArgs),
+    /// Count a service as healthy whatever its checks say, until `clear`; a drain wins
+    ForceUp(overrides::ForceArgs),
+    /// Withhold a service at once whatever its checks say, until `clear`
+    ForceDown(overrides::ForceArgs),
+    /// Let the checks of a forced service decide again
+    Clear(overrides::NamedArgs),
     /// Let a service that `preempt` holds back after a failure take its traffic back
-    Promote(drain::NamedArgs),
+    Promote(overrides::NamedArgs),
     /// Reload the configuration; an invalid file changes nothing
     Reload(reload::ReloadArgs),
     /// Replace the daemon by the program on disk without a gap in traffic
@@ -156,9 +162,12 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Events(args) => events::events(&args),
-        Command::Drain(args) => drain::drain(&args),
-        Command::Undrain(args) => drain::undrain(&args),
-        Command::Promote(args) => drain::promote(&args),
+        Command::Drain(args) => overrides::drain(&args),
+        Command::Undrain(args) => overrides::undrain(&args),
+        Command::ForceUp(args) => overrides::force_up(&args),
+        Command::ForceDown(args) => overrides::force_down(&args),
+        Command::Clear(args) => overrides::clear(&args),
+        Command::Promote(args) => overrides::promote(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Restart(args) => restart::restart(&args),
         Command::Schema => schema::schema(),

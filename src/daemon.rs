@@ -351,13 +351,13 @@ impl Daemon {
             Effect::Bfd(sessions) => self.speaker.bfd(sessions),
             Effect::ListenForRouters(interfaces) => self.speaker.listen_for_routers(&interfaces),
             Effect::LookForKeys(sources) => self.speaker.look_for_keys(&sources),
-            Effect::SaveDrains(drains) => {
-                self.store.save_drains(drains);
+            Effect::SaveOverrides(overrides) => {
+                self.store.save_overrides(overrides);
             }
             Effect::SaveHeldBack(held_back) => self.store.save_held_back(held_back),
-            Effect::Merged(drains) => self.store.merged(drains),
+            Effect::Merged(overrides) => self.store.merged(overrides),
             Effect::TellWhenSaved(ticket, patience) => {
-                let saved = self.store.drains_saved(patience);
+                let saved = self.store.overrides_saved(patience);
                 self.jobs.saving.spawn(async move { (ticket, saved.await) });
             }
             Effect::ReadConfiguration => {

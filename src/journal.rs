@@ -14,7 +14,7 @@ mod thread;
 mod told;
 
 use tracing::debug;
-use vipcast_node::engine::{Drain, Order, Place, Verdict};
+use vipcast_node::engine::{Order, Override, Place, Verdict};
 use vipcast_node::health::report::HealthState;
 use vipcast_node::record::{Record, Warning, What};
 
@@ -48,7 +48,7 @@ impl Lines {
                     }
                     // The announcement is logged when a router has the VIP: see `What::Reached`.
                     (_, Some(Verdict::Announce)) => {
-                        told!(debug Ready: %vip, %service, was, now = "ready", "VIP ready")
+                        told!(debug Ready: %vip, %service, was, now = "ready", cause, "VIP ready")
                     }
                     (_, Some(Verdict::Demote { .. })) => {
                         told!(warn Demoted: %vip, %service, was, now, reason, cause, "VIP demoted")
@@ -83,7 +83,7 @@ impl Lines {
             What::Degraded { check, limit: None } => {
                 told!(info CheckRecovered: %check, "check no longer degraded")
             }
-            What::Promoted(service, Order { by, reason }) => {
+            What::Promoted(service, Override { order: Order { by, reason }, .. }) => {
                 told!(info Promoted: %service, by, reason, "promoted")
             }
             What::AddressLost(place) => {
@@ -116,7 +116,7 @@ impl Lines {
                     first, "addresses or local routes are left on the host: the kernel has not removed them"
                 )
             }
-            What::Drained(service, Drain { order: Order { by, reason }, ends, .. }) => {
+            What::Drained(service, Override { order: Order { by, reason }, ends, .. }) => {
                 let until = ends.map(|ends| format!("{:.0}", ends.wall));
                 told!(info DrainBegins: %service, by, reason, until, "drain begins")
             }
@@ -129,6 +129,21 @@ impl Lines {
             }
             What::DrainWaits { service, waits: false } => {
                 told!(info DrainWaits: %service, "the service is back, and still drained")
+            }
+            What::Forced { scope: service, to, with: Override { order: Order { by, reason }, ends, .. } } => {
+                let until = ends.map(|ends| format!("{:.0}", ends.wall));
+                told!(warn Forced: %service, by, reason, until, "forced {}", to.word())
+            }
+            What::Cleared(service, Some(Order { by, reason })) => {
+                told!(info Cleared: %service, by, reason, "no longer forced")
+            }
+            What::Cleared(service, None) => told!(info Cleared: %service, "force is over"),
+            What::ForceWaits { service, to, waits: true } => {
+                let to = to.word();
+                told!(info ForceWaits: %service, to, "the service is no longer configured; its force waits for it to come back")
+            }
+            What::ForceWaits { service, to, waits: false } => {
+                told!(info ForceWaits: %service, "the service is back, and still forced {}", to.word())
             }
             What::Restarting { preserved } => {
                 let preserved = words(preserved);

@@ -109,6 +109,8 @@
 //! | the display of a URL without secrets | `check::kinds::http::shown_url` |
 //! | verdicts that a reload keeps until new checks have settled | `kept` in [`vipcast_node::engine`] |
 //! | drains, and two drains of one service | `drains` in [`vipcast_node::engine`] |
+//! | `force-up` and `force-down` | `forces` in [`vipcast_node::engine`] |
+//! | the scope and the end of an operator's override | `overrides` in [`vipcast_node::engine`] |
 //! | state that survives a restart | [`state`] |
 //! | memory that goes back to the system after a reload | [`memory`] |
 

@@ -4,6 +4,7 @@
 //! ```text
 //! state_dir/lock          locked as long as the daemon lives; has its process id, for the operator
 //! state_dir/drains.json   service -> drain (I12)
+//! state_dir/overrides.json  forces, drains of peers, promotions (I12)
 //! state_dir/held.json     the VIPs that are held back, and those that a start holds back
 //! state_dir/restart.json  the process and the VIPs; exists only between two processes
 //! ```
@@ -27,7 +28,7 @@ use nix::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use vipcast_node::engine::{Drains, HeldBack, Left};
+use vipcast_node::engine::{HeldBack, Left, Overrides};
 use vipcast_node::vip::Vip;
 
 use self::lock::Unlocked;
@@ -68,6 +69,7 @@ pub enum StateError {
 
 const LOCK: &str = "lock";
 const DRAINS: &str = "drains.json";
+const OVERRIDES: &str = "overrides.json";
 const HELD: &str = "held.json";
 const RESTART: &str = "restart.json";
 
@@ -136,35 +138,47 @@ impl StateDir {
     /// [`StateError::Directory`] if this host cannot read at present, which says nothing about the files.
     pub(crate) fn left(&self) -> Result<Left, StateError> {
         // Reading the note removes it, so it comes last.
-        let ((drains, forgotten), held) = (self.drains()?, self.held_back()?);
-        Ok(Left { drains, held, announced: self.take_announced()?, unread: false, forgotten })
+        let ((overrides, forgotten), held) = (self.overrides()?, self.held_back()?);
+        Ok(Left { overrides, held, announced: self.take_announced()?, unread: false, forgotten })
     }
 
-    /// The drains, and the unreadable ones with service and reason.
-    fn drains(&self) -> Result<(Drains, Vec<(String, String)>), StateError> {
+    /// The overrides, and the unreadable ones with the reason.
+    fn overrides(&self) -> Result<(Overrides, Vec<(String, String)>), StateError> {
         const LOST: &str = "drains that operators had set before this start are forgotten";
-        let Some(stored) = self.read::<BTreeMap<String, Value>>(DRAINS, LOST)? else {
-            return Ok((Drains::default(), Vec::new()));
-        };
+        const OTHERS_LOST: &str = "forces and drains of peers from before this start are forgotten";
+        let drains = self.read::<BTreeMap<String, Value>>(DRAINS, LOST)?;
+        let others = self.read::<BTreeMap<String, BTreeMap<String, Value>>>(OVERRIDES, OTHERS_LOST)?;
+        if drains.is_none() && others.is_none() {
+            return Ok(Default::default());
+        }
         let clocks = match Clocks::read() {
             Ok(clocks) => clocks,
             Err(error) => {
                 trouble!(%error, "cannot read the time since the boot: {LOST}");
-                return Ok((Drains::default(), Vec::new()));
+                return Ok(Default::default());
             }
         };
-        let restored = stored::restore(stored, &clocks);
-        if restored.newer || !restored.damaged.is_empty() {
-            self.keep_a_copy(DRAINS);
-        }
-        if restored.ended {
-            // Otherwise an ended drain would be in force again if the clock is set back.
-            let written = self.save_drains(&restored.drains);
-            if let Err(error) = &written {
-                trouble!(error = error as &dyn std::error::Error, "drains that are over stay written down");
+        let drains = stored::restore(drains.unwrap_or_default(), &clocks);
+        let (others, sum) = stored::restore_others(others.unwrap_or_default(), &clocks);
+        for (name, restored) in [(DRAINS, &drains), (OVERRIDES, &sum)] {
+            if restored.newer || !restored.damaged.is_empty() {
+                self.keep_a_copy(name);
             }
         }
-        Ok((restored.drains, restored.damaged))
+        let overrides = Overrides { drains: drains.scoped, ..others };
+        if drains.ended || sum.ended {
+            // Otherwise an override that has ended would be in force again if the clock is set back.
+            let written = self.save_overrides(&overrides);
+            if let Err(error) = &written {
+                trouble!(
+                    error = error as &dyn std::error::Error,
+                    "overrides that are over stay written down"
+                );
+            }
+        }
+        let damaged =
+            drains.damaged.into_iter().map(|(service, error)| (format!("drain of {service}"), error));
+        Ok((overrides, damaged.chain(sum.damaged).collect()))
     }
 
     fn held_back(&self) -> Result<HeldBack, StateError> {
@@ -187,11 +201,16 @@ impl StateDir {
         Ok(is_ours.then_some(announced.vips))
     }
 
-    /// Saves the drains: after this returns they survive a power cut.
-    pub(crate) fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
+    /// Saves the overrides: after this returns they survive a power cut.
+    pub(crate) fn save_overrides(&self, overrides: &Overrides) -> Result<(), StateError> {
         let failed = |source| StateError::Write { path: self.path.join(DRAINS), source };
         let clocks = Clocks::read().map_err(failed)?;
-        self.write(DRAINS, &stored::store(drains, &clocks))
+        let others = stored::Others::of(overrides, &clocks);
+        // Most nodes never have any.
+        if !others.is_empty() || self.path.join(OVERRIDES).exists() {
+            self.write(OVERRIDES, &others)?;
+        }
+        self.write(DRAINS, &stored::store(&overrides.drains, &clocks))
     }
 
     /// Saves the held-back VIPs: after this returns they survive a power cut.

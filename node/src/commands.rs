@@ -1,12 +1,13 @@
-//! The commands of operators and their answers: `drain`, `undrain` and `promote`, which are in force at once. For
+//! The commands of operators and their answers: those that set or lift an override are in force at once. For
 //! `reload` see [`reload`](crate::reload), for `restart` see [`handover`](crate::handover).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::effect::Effect;
-use crate::engine::{Drain, Ends, Event, Order, Scope};
+use crate::engine::{Ends, Event, Force, Forces, Order, Override, Overrides, Scope};
 use crate::jobs::{Asker, Job, Reply, Ticket, Unsaved};
 use crate::names::ServiceName;
 use crate::node::Node;
@@ -34,6 +35,16 @@ pub enum Command {
     },
     /// Put services back into traffic.
     Undrain { services: Services, reason: Option<String> },
+    /// Count services as healthy, or withhold them, whatever their checks say.
+    Force {
+        to: Force,
+        services: Services,
+        reason: Option<String>,
+        /// The length of the force.
+        lasts: Option<Duration>,
+    },
+    /// Let the checks of services decide again.
+    Clear { services: Services, reason: Option<String> },
     /// Let services that were down take their traffic back.
     Promote { services: Services, reason: Option<String> },
     /// Reload the configuration.
@@ -48,6 +59,9 @@ impl Command {
         match self {
             Self::Drain { .. } => "drain",
             Self::Undrain { .. } => "undrain",
+            Self::Force { to: Force::Up, .. } => "force-up",
+            Self::Force { to: Force::Down, .. } => "force-down",
+            Self::Clear { .. } => "clear",
             Self::Promote { .. } => "promote",
             Self::Reload => "reload",
             Self::Restart => "restart",
@@ -131,10 +145,20 @@ impl Node {
                 let undrained = asked.map(|(scope, order)| self.undrain(scope, order, now, out));
                 when_saved(undrained, "after a restart it is drained again")
             }
+            Command::Force { to, services, reason, lasts } => {
+                let asked = self.asked(&services, by, reason);
+                let forced = asked.and_then(|(scope, order)| self.force(scope, to, order, lasts, now, out));
+                when_saved(forced, "it will not survive a restart")
+            }
+            Command::Clear { services, reason } => {
+                let asked = self.asked(&services, by, reason);
+                let cleared = asked.map(|(scope, order)| self.clear(scope, order, now, out));
+                when_saved(cleared, "after a restart it is forced again")
+            }
             Command::Promote { services, reason } => {
                 let asked = self.asked(&services, by, reason);
                 let promoted = asked.map(|(scope, order)| self.promote(scope, &order, now, out));
-                Reply::Now(promoted.map_or_else(|no| no, Answer::done))
+                when_saved(promoted, "after a restart what still waits is held back again")
             }
             Command::Reload => {
                 self.ask_for_reload(Asker::client(ticket, by), out);
@@ -190,46 +214,88 @@ impl Node {
         now: Now,
         out: &mut Outbox,
     ) -> Outcome {
-        let ends = |lasts| {
-            let (wall, at) = (now.wall.checked_add(lasts).ok()?, now.mono.checked_add(lasts)?);
-            Some(Ends { wall, at, at_most: None })
-        };
-        let ends = match lasts {
-            None => None,
-            Some(lasts) => Some(ends(lasts).ok_or_else(|| {
-                let hint = "leave `--for` out to drain until `undrain`";
-                Answer::BadRequest(Refusal::new("that is too long from now", hint))
-            })?),
-        };
-        let drain = Drain { order, since: now.wall, ends };
-        let before = self.engine.facts().drains.get(&scope).cloned();
+        let drain = set(order, lasts, now, "leave `--for` out to drain until `undrain`")?;
+        let before = self.engine.facts().overrides.drains.get(&scope).cloned();
         let event = Event::Drain { scope: scope.clone(), drain: drain.clone(), replace };
         self.engine_events([event], now, out);
-        let until = ends.map(|ends| format!(" until {:.0}", ends.wall)).unwrap_or_default();
+        let until = until(&drain);
         let drain_time = self.engine.config().shutdown.drain_time;
         let message = match before {
             None => format!("draining {scope}{until}: withdrawn in {drain_time:?}"),
             Some(before) if replace || drain.outlasts(&before) => {
-                let until = if ends.is_none() { " until it is lifted".to_owned() } else { until };
-                format!("{scope} is drained{until} now; it was drained {}", words::drain(&before))
+                let until = if drain.ends.is_none() { " until it is lifted".to_owned() } else { until };
+                format!("{scope} is drained{until} now; it was drained {}", words::set(&before))
             }
             Some(before) if before.ends == drain.ends => {
-                format!("{scope} is drained already, {}", words::drain(&before))
+                format!("{scope} is drained already, {}", words::set(&before))
             }
             Some(before) => format!(
                 "{scope} stays drained, {}: that is longer, and was not changed; `--replace` makes it shorter",
-                words::drain(&before)
+                words::set(&before)
             ),
         };
-        let waits = match &scope {
-            Scope::Everything => false,
-            Scope::Service(service) => !self.engine.config().services.contains_key(service),
+        Ok(self.with_wait(message, &scope))
+    }
+
+    fn force(
+        &mut self,
+        scope: Scope,
+        to: Force,
+        order: Order,
+        lasts: Option<Duration>,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Outcome {
+        let with = set(order, lasts, now, "leave `--for` out to force until `clear`")?;
+        let (to_word, until) = (to.word(), until(&with));
+        let before = self.engine.facts().overrides.forces.get(&scope).map(|(to, was)| (to, Arc::clone(was)));
+        self.engine_events([Event::Force { scope: scope.clone(), to, with }], now, out);
+        let was = before
+            .map(|(to, was)| format!("; it was forced {} {}", to.word(), words::set(&was)))
+            .unwrap_or_default();
+        let effect = match to {
+            Force::Up => "it counts as healthy, whatever its checks say",
+            Force::Down => "it is withdrawn now",
         };
-        Ok(if waits { format!("{message}; it waits for {scope}, which is not configured") } else { message })
+        let mut message = format!("{scope} is forced {to_word}{until}: {effect}{was}");
+        let drains = &self.engine.facts().overrides.drains;
+        let drained = match &scope {
+            Scope::Everything => drains.everything.is_some(),
+            Scope::Service(service) => drains.of(service.as_str()).next().is_some(),
+        };
+        if to == Force::Up && drained {
+            message += "; a drain is in force and wins";
+        }
+        Ok(self.with_wait(message, &scope))
+    }
+
+    fn clear(&mut self, scope: Scope, order: Order, now: Now, out: &mut Outbox) -> String {
+        let forces = &self.engine.facts().overrides.forces;
+        let forced = match &scope {
+            Scope::Everything => !forces.is_empty(),
+            Scope::Service(service) => forces.of(service.as_str()).is_some(),
+        };
+        self.engine_events([Event::Clear(scope.clone(), order)], now, out);
+        let message = match (forced, scope) {
+            (true, scope) => format!("{scope} no longer forced: the checks decide"),
+            (false, Scope::Everything) => "nothing was forced".to_owned(),
+            (false, Scope::Service(service)) => format!("{service} was not forced"),
+        };
+        self.with_unread(message, "a force of it that is in there is lifted when it does")
+    }
+
+    /// Adds to a message that the override waits for its service.
+    fn with_wait(&self, message: String, scope: &Scope) -> String {
+        match scope {
+            Scope::Service(service) if !self.engine.config().services.contains_key(service) => {
+                format!("{message}; it waits for {scope}, which is not configured")
+            }
+            Scope::Everything | Scope::Service(_) => message,
+        }
     }
 
     fn undrain(&mut self, scope: Scope, order: Order, now: Now, out: &mut Outbox) -> String {
-        let drains = &self.engine.facts().drains;
+        let drains = &self.engine.facts().overrides.drains;
         let drained = match &scope {
             Scope::Everything => !drains.is_empty(),
             Scope::Service(service) => drains.of(service.as_str()).next().is_some(),
@@ -254,7 +320,8 @@ impl Node {
             service.is_some_and(|service| service.vips.iter().any(|vip| facts.recovering.contains_key(vip)))
         };
         let (recovering, others): (Vec<_>, Vec<_>) = services.into_iter().partition(is_recovering);
-        let promote = |service: &ServiceName| Event::Promote(service.clone(), order.clone());
+        let promotion = Override { order: order.clone(), since: now.wall, ends: None };
+        let promote = |service: &ServiceName| Event::Promote(service.clone(), promotion.clone());
         // While the state directory is not read, others may be held back in there.
         let unread = others.iter().filter(|_| self.engine.is_unread());
         let events: Vec<Event> = recovering.iter().chain(unread).map(promote).collect();
@@ -275,13 +342,15 @@ impl Node {
         }
     }
 
-    /// The scope of a command: everything, or a service that is configured or has a waiting drain.
+    /// The scope of a command: everything, or a service that is configured or has a waiting override.
     fn scope(&self, services: &Services) -> Result<Scope, Answer> {
         let Services::Service(name) = services else { return Ok(Scope::Everything) };
         let configured = &self.engine.config().services;
-        let waiting = self.engine.facts().drains.services.get_key_value(name.as_str());
+        let Overrides { drains, forces: Forces { up, down }, .. } = &*self.engine.facts().overrides;
+        let mut waiting =
+            [drains, up, down].into_iter().filter_map(|of| of.services.get_key_value(name.as_str()));
         let known = configured.get_key_value(name.as_str()).map(|(name, _)| name);
-        let name = known.or(waiting.map(|(name, _)| name)).cloned().ok_or_else(|| {
+        let name = known.or(waiting.next().map(|(name, _)| name)).cloned().ok_or_else(|| {
             let services = list(&configured.keys().cloned().collect::<Vec<_>>());
             Answer::NotFound(Refusal::new(
                 format!("there is no service {name:?}"),
@@ -298,6 +367,23 @@ fn when_saved(outcome: Outcome, lost: &'static str) -> Reply {
         Ok(message) => Reply::When(Job::Saving { message, lost }),
         Err(refusal) => Reply::Now(refusal),
     }
+}
+
+/// The override of a command that lasts for this time from now; `None`: until it is lifted. `hint` is for a time that is too
+/// long.
+fn set(order: Order, lasts: Option<Duration>, now: Now, hint: &str) -> Result<Override, Answer> {
+    let ends = |lasts| {
+        let (wall, at) = (now.wall.checked_add(lasts).ok()?, now.mono.checked_add(lasts)?);
+        Some(Ends { wall, at, at_most: None })
+    };
+    let too_long = || Answer::BadRequest(Refusal::new("that is too long from now", hint));
+    let ends = lasts.map(|lasts| ends(lasts).ok_or_else(too_long)).transpose()?;
+    Ok(Override { order, since: now.wall, ends })
+}
+
+/// The end of an override, as a part of a message.
+fn until(set: &Override) -> String {
+    set.ends.map(|ends| format!(" until {:.0}", ends.wall)).unwrap_or_default()
 }
 
 /// The operator and the reason, if they are short enough to show.

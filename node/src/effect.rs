@@ -12,7 +12,7 @@ use vipcast_bgp::wire::{Family, Notification};
 use vipcast_bgp::{PeerConfig, Tuning, Watched};
 
 use crate::commands::Answer;
-use crate::engine::{Advertised, Binding, Drains, HeldBack};
+use crate::engine::{Advertised, Binding, HeldBack, Overrides};
 use crate::jobs::Ticket;
 use crate::model::{Config, KeySource, Listen};
 use crate::names::PeerName;
@@ -51,13 +51,13 @@ pub enum Effect {
     ListenForRouters(BTreeSet<String>),
     /// Look for the keys of exactly these peers, again and again until each is there.
     LookForKeys(BTreeMap<PeerName, KeySource>),
-    /// Keep these drains across a restart.
-    SaveDrains(Arc<Drains>),
+    /// Keep these overrides across a restart.
+    SaveOverrides(Arc<Overrides>),
     /// Keep the held-back VIPs across a restart.
     SaveHeldBack(Arc<HeldBack>),
-    /// A late state directory is merged: replace its drains by these.
-    Merged(Arc<Drains>),
-    /// Answer with [`Input::Saved`](crate::input::Input::Saved) when the last drains are saved, cannot be saved, or are
+    /// A late state directory is merged: replace its overrides by these.
+    Merged(Arc<Overrides>),
+    /// Answer with [`Input::Saved`](crate::input::Input::Saved) when the last overrides are saved, cannot be saved, or are
     /// not saved after this time.
     TellWhenSaved(Ticket, Duration),
     /// Read the configuration; answer with [`Input::Read`](crate::input::Input::Read).

@@ -21,11 +21,13 @@ mod decide;
 mod drains;
 mod facts;
 mod fold;
+mod forces;
 mod kept;
 mod kernel;
 mod known;
 mod late;
 mod link;
+mod overrides;
 mod plan;
 pub mod reach;
 mod recovery;
@@ -49,13 +51,15 @@ pub use self::bindings::Bindings;
 pub use self::contest::Contest;
 pub use self::decide::Decision;
 use self::decide::decide;
-pub use self::drains::{Drain, Drains, Ends, Everything, Leaving, Order, Scope};
+pub use self::drains::Leaving;
 pub use self::facts::{Asked, CheckFact, Event, Facts, PeerFact, Shutdown};
 use self::fold::{Touched, users};
+pub use self::forces::{Force, Forces};
 pub use self::kept::Kept;
 pub use self::known::Known;
 use self::late::Meanwhile;
 pub use self::link::{Link, Links, Listing};
+pub use self::overrides::{Ends, Everything, Order, Override, Overrides, Scope, Scoped};
 pub use self::plan::Advertised;
 use self::plan::{Actual, Desired};
 use self::reach::Reach;
@@ -83,15 +87,15 @@ pub struct Standing {
 /// The state that a predecessor left in the state directory.
 #[derive(Debug, Clone, Default)]
 pub struct Left {
-    /// Operators' drains.
-    pub drains: Drains,
+    /// Operators' overrides.
+    pub overrides: Overrides,
     /// VIPs that must not take over by themselves.
     pub held: HeldBack,
     /// The VIPs that were announced when a graceful restart was requested, in this boot.
     pub announced: Option<BTreeSet<Vip>>,
     /// The state directory has not answered: its content comes later ([`Event::Late`]).
     pub unread: bool,
-    /// Unreadable drains: the service and the reason.
+    /// Unreadable overrides: the service and the reason.
     pub forgotten: Vec<(String, String)>,
 }
 
@@ -114,8 +118,8 @@ pub struct Engine {
     watched: BTreeSet<Vip>,
     /// The held-back VIPs as last saved.
     saved: HeldBack,
-    /// The drains that were last saved.
-    saved_drains: Arc<Drains>,
+    /// The overrides that were last saved.
+    saved_overrides: Arc<Overrides>,
     /// See [`Self::deadline`].
     due: Option<Instant>,
     /// The time of the last plan. Every step that was possible until then is under way.
@@ -125,7 +129,7 @@ pub struct Engine {
 impl Engine {
     /// An engine with its configuration and the state of a predecessor, and without other facts.
     pub fn new(config: Arc<Config>, left: Left) -> Self {
-        let mut facts = Facts { drains: Arc::new(left.drains), ..Facts::default() };
+        let mut facts = Facts { overrides: Arc::new(left.overrides), ..Facts::default() };
         facts.retain(&config);
         facts.peers = config.peers.keys().map(|peer| (peer.clone(), PeerFact::default())).collect();
         facts.restart = restart::restart_time(&config).map(|_| Restart::default());
@@ -139,7 +143,7 @@ impl Engine {
             users: users(&config),
             watched: recovery::watched(&config),
             config,
-            saved_drains: Arc::clone(&facts.drains),
+            saved_overrides: Arc::clone(&facts.overrides),
             facts,
             standing: Table::default(),
             desired: Desired { extent, ..Desired::default() },
@@ -184,7 +188,7 @@ impl Engine {
             self.reach.note(&event);
             touched = touched.and(self.fold(event, now, out));
         }
-        self.save_drains(out);
+        self.save_overrides(out);
         // By far the most frequent event is a repeated result of a check, which has no effect.
         if touched != Touched::Nothing {
             self.follow(touched, now, out);
@@ -193,6 +197,8 @@ impl Engine {
                 self.follow(Touched::All, now, out);
             }
             self.save_held_back(out);
+            self.follow_promotions();
+            self.save_overrides(out);
         }
         self.follow_reach(now, out);
         self.due = self.next_deadline();
@@ -246,7 +252,7 @@ impl Engine {
     ) {
         let Some((name, service)) = config.services.get_key_value(service) else { return };
         let vips = vips.unwrap_or(&service.vips);
-        self.note_recovery(service, vips.iter(), now);
+        self.note_recovery(name, service, vips.iter(), now);
         let decisions = decide(name, service, vips.iter(), &self.facts, now);
         self.set(name, service, decisions, now, out);
     }
@@ -277,7 +283,8 @@ impl Engine {
             addresses,
             restart,
             self.recovery_deadline(),
-            self.drain_deadline(),
+            self.leaving_deadline(),
+            self.facts.overrides.deadline(),
             reach,
         ];
         others.into_iter().flatten().min()

@@ -65,7 +65,7 @@ pub enum Input {
     Rehearsed(Result<(), Refusal>),
     /// The note for the next process is written, or could not be.
     NoteLeft(Result<(), String>),
-    /// The drains are saved, or are not.
+    /// The overrides are saved, or are not.
     Saved(Ticket, Result<(), Unsaved>),
     /// A state directory that was not read at the start has answered, or there is another one under its path.
     Late(Box<Left>),

@@ -4,7 +4,7 @@
 //!  reload ──► reading ──────────► Input::Read ──► in force, or refused ──► all callers are answered
 //!               └ later callers wait for the next reading: the files may have changed
 //!  restart ─► rehearsing ─► Input::Rehearsed ─► noting ─► Input::NoteLeft ─► answered, and the process ends
-//!  drain ───► in force at once ─► Input::Saved ─► answered, with a warning if it will not survive a restart
+//!  drain, force-up, … ─► in force at once ─► Input::Saved ─► answered, with a warning if it will not survive a restart
 //! ```
 //!
 //! A node that stops answers all jobs.
@@ -31,7 +31,7 @@ pub enum Reply {
 /// A job that must end before a command is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
-    /// Saving the drains.
+    /// Saving the overrides.
     Saving {
         /// The answer.
         message: String,
@@ -44,7 +44,7 @@ pub enum Job {
     Restarting,
 }
 
-/// The reason why drains are not saved.
+/// The reason why overrides are not saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsaved {
     /// An error, in words.
@@ -77,7 +77,7 @@ pub(crate) struct Jobs {
     pub(crate) waiting: Vec<Asker>,
     /// The running restart.
     pub(crate) restart: Option<Restart>,
-    /// Answers that wait for drains to be saved.
+    /// Answers that wait for overrides to be saved.
     pub(crate) saving: BTreeMap<Ticket, (String, &'static str)>,
 }
 

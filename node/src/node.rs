@@ -29,7 +29,7 @@ use crate::record::{Warning, What};
 
 /// A smaller change of the wall clock is its slow adjustment.
 const STEP: Duration = Duration::from_secs(1);
-/// The longest interval between two looks at the wall clock, while a drain ends by it.
+/// The longest interval between two looks at the wall clock, while an override ends by it.
 const CLOCK_LOOK: Duration = Duration::from_secs(60);
 
 /// The initial values of a node.
@@ -148,7 +148,7 @@ impl Node {
 
     fn finish(&mut self, now: Now, out: Outbox) -> Outbox {
         self.clocks = Some(now);
-        self.look_at = self.engine.facts().drains.any_ends().then(|| now.mono + CLOCK_LOOK);
+        self.look_at = self.engine.facts().overrides.any_ends().then(|| now.mono + CLOCK_LOOK);
         self.next_record = out.next();
         out
     }
@@ -198,7 +198,7 @@ impl Node {
             Input::Late(mut left) => {
                 forgotten(&mut left).into_iter().for_each(|notice| out.tell(What::Noticed(notice)));
                 self.engine_events([Event::Late(left)], now, out);
-                out.push(Effect::Merged(Arc::clone(&self.engine.facts().drains)));
+                out.push(Effect::Merged(Arc::clone(&self.engine.facts().overrides)));
             }
         }
         Vec::new()
@@ -258,10 +258,10 @@ impl Node {
     }
 }
 
-/// Takes out the notices about unreadable drains of a predecessor.
+/// Takes out the notices about unreadable overrides of a predecessor.
 fn forgotten(left: &mut Left) -> Vec<Notice> {
     let lost = std::mem::take(&mut left.forgotten).into_iter();
-    lost.map(|(service, error)| Notice::DrainForgotten { service, error }).collect()
+    lost.map(|(what, error)| Notice::OverrideForgotten { what, error }).collect()
 }
 
 /// Whether the wall clock was set between these two readings.

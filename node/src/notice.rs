@@ -60,9 +60,9 @@ pub enum Notice {
         error: String,
     },
     /// A saved drain is unreadable, and is not in force.
-    DrainForgotten {
-        /// The service name in the file.
-        service: String,
+    OverrideForgotten {
+        /// The override, in words.
+        what: String,
         /// The reason, in words.
         error: String,
     },

@@ -10,7 +10,7 @@ use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::wire::{Asn, Family};
 use vipcast_bgp::{Offer, Stall, Version};
 
-use crate::engine::{Binding, Drain, Order, Place, Scope, Shutdown, Verdict};
+use crate::engine::{Binding, Force, Order, Override, Place, Scope, Shutdown, Verdict};
 use crate::health::report::HealthState;
 use crate::names::{CheckName, PeerName, ServiceName};
 use crate::notice::Notice;
@@ -39,7 +39,7 @@ pub enum What {
         from: Option<Verdict>,
         /// The decision now; `None`: no longer configured.
         to: Option<Verdict>,
-        /// The fact behind the reason, in words.
+        /// The fact behind the reason, or the force that makes it announced, in words.
         cause: Option<String>,
     },
     /// A router has a VIP with a new verdict, or a VIP that no router had.
@@ -71,7 +71,7 @@ pub enum What {
         limit: Option<String>,
     },
     /// An operator let a service take over again.
-    Promoted(ServiceName, Order),
+    Promoted(ServiceName, Override),
     /// One of our addresses or local routes vanished and is put back. Written once for repeated losses.
     AddressLost(Place),
     /// An address or local route that was removed repeatedly stays again.
@@ -87,13 +87,29 @@ pub enum What {
     /// VIPs cannot be bound because there is no interface of this name.
     NoInterface(String),
     /// An operator's drain began, or became longer.
-    Drained(Scope, Drain),
+    Drained(Scope, Override),
     /// A drain was lifted by an operator (`Some`), or has ended.
     Undrained(Scope, Option<Order>),
     /// A drained service left the configuration, or came back.
     DrainWaits {
         service: ServiceName,
         /// Whether it left: the drain waits for it.
+        waits: bool,
+    },
+    /// An operator forced something up or down.
+    Forced {
+        scope: Scope,
+        to: Force,
+        /// The operator, the reason and the end.
+        with: Override,
+    },
+    /// A force was lifted by an operator (`Some`), or has ended.
+    Cleared(Scope, Option<Order>),
+    /// A forced service left the configuration, or came back.
+    ForceWaits {
+        service: ServiceName,
+        to: Force,
+        /// Whether it left: the force waits for it.
         waits: bool,
     },
     /// A restart begins, and the routers keep our routes of these families.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::engine::Drain;
+use crate::engine::Override;
 use crate::plain::plain;
 
 /// `500 ms`, `1.5 s`, `2 s`.
@@ -19,11 +19,13 @@ pub fn duration(duration: Duration) -> String {
     text + " s"
 }
 
-/// A drain in words; the operator's text is made harmless for another operator's terminal.
-pub fn drain(drain: &Drain) -> String {
-    let reason = drain.order.reason.as_ref().map(|reason| format!(", {}", plain(reason))).unwrap_or_default();
-    let until = drain.ends.map(|ends| format!(", until {:.0}", ends.wall)).unwrap_or_default();
-    format!("by {} since {:.0}{until}{reason}", plain(&drain.order.by), drain.since)
+/// The operator, the times and the reason of an override in words; the operator's text is made harmless for another
+/// operator's terminal.
+pub fn set(set: &Override) -> String {
+    let Override { order, since, ends } = set;
+    let reason = order.reason.as_ref().map(|reason| format!(", {}", plain(reason))).unwrap_or_default();
+    let until = ends.map(|ends| format!(", until {:.0}", ends.wall)).unwrap_or_default();
+    format!("by {} since {since:.0}{until}{reason}", plain(&order.by))
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ _vipcast() {
             vipcast,check)
                 cmd="vipcast__subcmd__check"
                 ;;
+            vipcast,clear)
+                cmd="vipcast__subcmd__clear"
+                ;;
             vipcast,demo)
                 cmd="vipcast__subcmd__demo"
                 ;;
@@ -30,6 +33,12 @@ _vipcast() {
                 ;;
             vipcast,explain)
                 cmd="vipcast__subcmd__explain"
+                ;;
+            vipcast,force-down)
+                cmd="vipcast__subcmd__force__subcmd__down"
+                ;;
+            vipcast,force-up)
+                cmd="vipcast__subcmd__force__subcmd__up"
                 ;;
             vipcast,help)
                 cmd="vipcast__subcmd__help"
@@ -64,6 +73,9 @@ _vipcast() {
             vipcast__subcmd__help,check)
                 cmd="vipcast__subcmd__help__subcmd__check"
                 ;;
+            vipcast__subcmd__help,clear)
+                cmd="vipcast__subcmd__help__subcmd__clear"
+                ;;
             vipcast__subcmd__help,demo)
                 cmd="vipcast__subcmd__help__subcmd__demo"
                 ;;
@@ -75,6 +87,12 @@ _vipcast() {
                 ;;
             vipcast__subcmd__help,explain)
                 cmd="vipcast__subcmd__help__subcmd__explain"
+                ;;
+            vipcast__subcmd__help,force-down)
+                cmd="vipcast__subcmd__help__subcmd__force__subcmd__down"
+                ;;
+            vipcast__subcmd__help,force-up)
+                cmd="vipcast__subcmd__help__subcmd__force__subcmd__up"
                 ;;
             vipcast__subcmd__help,help)
                 cmd="vipcast__subcmd__help__subcmd__help"
@@ -113,7 +131,7 @@ _vipcast() {
 
     case "${cmd}" in
         vipcast)
-            opts="-h -V --help --version run check demo status explain events drain undrain promote reload restart schema openapi version help"
+            opts="-h -V --help --version run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -142,6 +160,32 @@ _vipcast() {
                     return 0
                     ;;
                 --probe)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__clear)
+            opts="-h --all --reason --socket --json --timeout --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -260,8 +304,68 @@ _vipcast() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vipcast__subcmd__force__subcmd__down)
+            opts="-h --all --for --reason --socket --json --timeout --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__force__subcmd__up)
+            opts="-h --all --for --reason --socket --json --timeout --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vipcast__subcmd__help)
-            opts="run check demo status explain events drain undrain promote reload restart schema openapi version help"
+            opts="run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -275,6 +379,20 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__help__subcmd__clear)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -331,6 +449,34 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help__subcmd__explain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__help__subcmd__force__subcmd__down)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__help__subcmd__force__subcmd__up)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

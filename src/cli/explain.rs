@@ -5,7 +5,7 @@ use ipnet::IpNet;
 
 use super::output::{self, age, print, print_json, table};
 use super::{ClientArgs, Failure, arguments, block_on};
-use crate::control::api::{Check, Explanation, Heard, PeerView, Verdict, VipState, Whose};
+use crate::control::api::{Check, Explanation, Forced, Heard, PeerView, Unforced, Verdict, VipState, Whose};
 use crate::control::client::PATIENCE;
 use crate::control::routes;
 
@@ -24,8 +24,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
 }
 
 fn render(explanation: &Explanation) -> String {
-    let Explanation { vip: entry, attributes, address, condition, checks, warning, drain, peers } =
-        explanation;
+    let Explanation { vip: entry, attributes, address, condition, checks, warning, peers, .. } = explanation;
     let why = entry.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let reach = match &entry.state {
         VipState::Withheld => String::new(),
@@ -58,8 +57,18 @@ fn render(explanation: &Explanation) -> String {
             if parts.is_empty() { "no MED, no communities".to_owned() } else { parts.join(", ") }.as_str(),
         );
     }
-    if let Some(drain) = drain {
-        line("drain", &output::drain(drain));
+    if let Some(drain) = &explanation.drain {
+        line("drain", &output::set(drain));
+    }
+    if let Some(Forced { set, to }) = &explanation.force {
+        line("force", &format!("{to} {}", output::set(set)));
+    }
+    if let Some(Unforced { verdict, why }) = &explanation.unforced {
+        let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        line("without it", &format!("{verdict}{why}"));
+    }
+    if let Some(promotion) = &explanation.promotion {
+        line("promoted", &output::set(promotion));
     }
     if let Some(warning) = warning {
         line("warning", warning);

@@ -11,7 +11,7 @@ use vipcast_bgp::net::words::io_error;
 use vipcast_node::plain::{is_hidden, plain};
 
 use super::Failure;
-use crate::control::api::{Check, CheckState, Drain, Vip};
+use crate::control::api::{Check, CheckState, Override, Vip};
 use crate::log;
 
 /// An error and its causes: `what failed: cause: its cause`.
@@ -117,9 +117,9 @@ pub(super) fn why(vip: &Vip) -> String {
     vip.why.iter().cloned().chain(routers).collect::<Vec<_>>().join("; ")
 }
 
-/// A drain in words: `by alice since 2026-11-22T12:00:00Z, until …, kernel update`.
-pub(super) fn drain(drain: &Drain) -> String {
-    let Drain { by, reason, since, until, except } = drain;
+/// An override in words: `by alice since 2026-11-22T12:00:00Z, until …, kernel update`.
+pub(super) fn set(set: &Override) -> String {
+    let Override { by, reason, since, until, except } = set;
     let mut text = format!("by {} since {since}", plain(by));
     text.extend(until.iter().map(|until| format!(", until {until}")));
     text.extend(reason.iter().map(|reason| format!(", {}", plain(reason))));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ClientArgs, Failure, block_on, drain};
+use super::{ClientArgs, Failure, block_on, overrides};
 use crate::control::client::ClientError;
 use crate::control::routes;
 
@@ -24,7 +24,7 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<(), Failure> {
     match block_on(args.client.client(PATIENCE).call(&routes::RELOAD, &()))? {
         Ok(_) if args.quiet => Ok(()),
         Err(ClientError::Refused(_)) if args.quiet => Err(Failure::Logged),
-        Ok(done) => drain::show(&args.client, &done),
+        Ok(done) => overrides::show(&args.client, &done),
         Err(ClientError::Refused(refusal)) if refusal.hint.is_none() => Err(Failure::Config(format!(
             "{}\nerror: not reloaded, the running configuration stays\n",
             refusal.error

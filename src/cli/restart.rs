@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tokio::time::sleep;
 
-use super::{ClientArgs, Failure, block_on, drain};
+use super::{ClientArgs, Failure, block_on, overrides};
 use crate::control::api::{Done, SessionState, Status};
 use crate::control::client::{Client, ClientError};
 use crate::control::routes;
@@ -33,7 +33,7 @@ pub(super) fn restart(args: &RestartArgs) -> Result<(), Failure> {
     let status = block_on(until_over(&args.client, asked))??;
     let established = status.peers.values().filter(|peer| peer.state == SessionState::Established).count();
     let announced = status.vips.iter().filter(|vip| vip.sent_to > 0).count();
-    drain::show(
+    overrides::show(
         &args.client,
         &Done {
             warning: None,

@@ -2,7 +2,7 @@
 
 use super::output::{self, age, print, print_json, table};
 use super::{ClientArgs, Failure, block_on};
-use crate::control::api::{Bfd, BfdState, SessionState, Status};
+use crate::control::api::{Bfd, BfdState, Forced, SessionState, Status};
 use crate::control::client::PATIENCE;
 use crate::control::routes;
 
@@ -36,10 +36,22 @@ fn render(status: &Status) -> String {
         text += "restarting: routers keep our routes until every VIP is decided\n";
     }
     if let Some(drain) = &status.drained {
-        text += &format!("every service is drained {}\n", output::drain(drain));
+        text += &format!("every service is drained {}\n", output::set(drain));
     }
     for (service, drain) in &status.waiting_drains {
-        text += &format!("{service} is not configured, and drained {}\n", output::drain(drain));
+        text += &format!("{service} is not configured, and drained {}\n", output::set(drain));
+    }
+    if let Some(Forced { set, to }) = &status.forced {
+        text += &format!("every service is forced {to} {}\n", output::set(set));
+    }
+    for (service, Forced { set, to }) in &status.forces {
+        let configured = status.vips.iter().any(|vip| vip.service == *service);
+        let is = if configured { "is" } else { "is not configured, and" };
+        text += &format!("{service} {is} forced {to} {}\n", output::set(set));
+    }
+    for (service, promotion) in &status.promotions {
+        text +=
+            &format!("{service} takes over as soon as it is healthy, promoted {}\n", output::set(promotion));
     }
     if let Some(unsaved) = &status.unsaved {
         text += &format!("not saved, and lost with a restart: {unsaved}\n");
@@ -186,6 +198,9 @@ mod tests {
             vips: Vec::new(),
             drained: None,
             waiting_drains: BTreeMap::new(),
+            forced: None,
+            forces: BTreeMap::new(),
+            promotions: BTreeMap::new(),
             unsaved: None,
         };
         let text = render(&status);

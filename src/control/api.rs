@@ -55,9 +55,15 @@ api! {
         /// VIPs in order of address.
         vips: Vec<Vip>,
         /// The drain of every service, if there is one.
-        drained [default]: Option<Drain>,
+        drained [default]: Option<Override>,
         /// Drains of services that are not configured at present.
-        waiting_drains [default]: BTreeMap<String, Drain>,
+        waiting_drains [default]: BTreeMap<String, Override>,
+        /// The force of every service, if there is one.
+        forced [default]: Option<Forced>,
+        /// Forces of services, configured or not.
+        forces [default]: BTreeMap<String, Forced>,
+        /// Promotions of services that are not healthy yet.
+        promotions [default]: BTreeMap<String, Override>,
         /// The state that a restart would lose now, with the reason why it is not saved.
         unsaved [default]: Option<String>,
     }
@@ -238,7 +244,13 @@ api! {
         /// A warning, if another daemon on this host announces it while it is withheld here.
         warning [default]: Option<String>,
         /// The operator's drain, if there is one.
-        drain: Option<Drain>,
+        drain: Option<Override>,
+        /// The operator's force, if there is one.
+        force [default]: Option<Forced>,
+        /// The verdict without that force.
+        unforced [default]: Option<Unforced>,
+        /// The promotion that waits until the service is healthy.
+        promotion [default]: Option<Override>,
         /// The VIP at each peer.
         peers: BTreeMap<String, PeerView>,
     }
@@ -278,8 +290,8 @@ api! {
 
 api! {
     answer
-    /// An operator's drain.
-    Drain {
+    /// An operator's drain or other override.
+    Override {
         /// The operator.
         by: String,
         /// The reason.
@@ -288,8 +300,44 @@ api! {
         since: String,
         /// The time when it ends, if it has an end.
         until: Option<String>,
-        /// The services that were put back into traffic from a drain of every service.
+        /// The services for which an override of every service was lifted.
         except [default]: Vec<String>,
+    }
+}
+
+api! {
+    answer
+    /// An operator's force.
+    Forced includes set: Override {
+        /// The direction.
+        to: Direction,
+    }
+}
+
+api! {
+    answer
+    /// The verdict that the checks alone would lead to.
+    Unforced {
+        /// The verdict.
+        verdict: Verdict,
+        /// The reason in words, unless announced.
+        why: Option<String>,
+    }
+}
+
+api! {
+    request
+    /// The request for a force.
+    ForceRequest {
+        /// The services.
+        services: Services,
+        /// The operator. Used only if the caller is root and the kernel knows no login; any other caller gets the name
+        /// of its user.
+        by [default]: Option<String>,
+        /// The reason, shown by `status` and `explain`.
+        reason [default]: Option<String> => {"maxLength": LONGEST_WORDS},
+        /// The length of the force, in milliseconds.
+        for_ms [default]: Option<Milliseconds>,
     }
 }
 

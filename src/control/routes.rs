@@ -24,7 +24,9 @@ pub use self::ask::{Ask, Takes, parse_vip};
 pub(super) use self::order::Order;
 use super::answer::{Refused, Why, rendered};
 use super::api::schema::Named;
-use super::api::{Done, DrainRequest, Event, Events, Explanation, Refusal, Schema, ServicesRequest, Status};
+use super::api::{
+    Done, DrainRequest, Event, Events, Explanation, ForceRequest, Refusal, Schema, ServicesRequest, Status,
+};
 use super::snapshot::Snapshot;
 use super::view;
 
@@ -62,6 +64,16 @@ routes! {
 
     /// Puts services back into traffic.
     UNDRAIN: post "/v1/undrain", ServicesRequest => Done, Order::undrain;
+
+    /// Counts services as healthy, whatever their checks say, until `clear`. Their addresses must be bound, and a drain
+    /// wins.
+    FORCE_UP: post "/v1/force-up", ForceRequest => Done, Order::force_up;
+
+    /// Withholds services at once, whatever their checks say, until `clear`.
+    FORCE_DOWN: post "/v1/force-down", ForceRequest => Done, Order::force_down;
+
+    /// Lets the checks of forced services decide again.
+    CLEAR: post "/v1/clear", ServicesRequest => Done, Order::clear;
 
     /// Lets services that `preempt` holds back after a failure take their traffic back.
     PROMOTE: post "/v1/promote", ServicesRequest => Done, Order::promote;

@@ -3,6 +3,7 @@
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,10 +13,12 @@ use vipcast_bgp::bfd;
 use vipcast_bgp::net::bfd::SessionReport;
 use vipcast_bgp::{PeerStatus, State};
 use vipcast_node::engine::reach;
-use vipcast_node::engine::{Drain, Engine, Everything, Kind, Owner, Standing, Verdict, Wanted};
+use vipcast_node::engine::{
+    Engine, Everything, Force, Kind, Override, Overrides, Owner, Scoped, Standing, Verdict, Wanted,
+};
 use vipcast_node::health::report::HealthState;
 use vipcast_node::model::{self, Condition, Service};
-use vipcast_node::names::{CheckName, PeerName};
+use vipcast_node::names::{CheckName, PeerName, ServiceName};
 use vipcast_node::peers::reduced_offer;
 use vipcast_node::vip::Vip;
 
@@ -36,6 +39,7 @@ pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
     let now = *at;
     let checks = engine.config().checks.keys();
     let standing: BTreeMap<_, _> = engine.standing().iter().collect();
+    let Overrides { drains, forces, promotions, .. } = &*engine.facts().overrides;
     api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         router_id: around.router_id,
@@ -52,13 +56,17 @@ pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
         checks: checks.map(|name| (name.to_string(), check(engine, around, name, now))).collect(),
         probes: around.probes.clone(),
         vips: standing.iter().map(|(prefix, standing)| vip(engine, around, prefix, standing, now)).collect(),
-        drained: engine.facts().drains.everything.as_ref().map(|Everything { drain, except }| api::Drain {
-            except: except.iter().map(ToString::to_string).collect(),
-            ..self::drain(drain)
-        }),
-        waiting_drains: (engine.facts().drains.waiting(engine.config()))
-            .map(|(service, waiting)| (service.to_string(), drain(waiting)))
+        drained: of_everything(drains),
+        waiting_drains: all(drains.waiting(engine.config())),
+        forced: [(Force::Up, &forces.up), (Force::Down, &forces.down)]
+            .into_iter()
+            .find_map(|(to, scoped)| Some(api::Forced { set: of_everything(scoped)?, to: to.into() })),
+        forces: [(Force::Up, &forces.up), (Force::Down, &forces.down)]
+            .into_iter()
+            .flat_map(|(to, scoped)| scoped.services.iter().map(move |(name, one)| (name, to, one)))
+            .map(|(name, to, one)| (name.to_string(), api::Forced { set: set(one), to: to.into() }))
             .collect(),
+        promotions: all(promotions),
         unsaved: around.unsaved.clone(),
     }
 }
@@ -79,6 +87,7 @@ fn facts_behind(Snapshot { engine, around, at, .. }: &Snapshot, prefix: IpNet) -
     let (prefix, standing) = engine.standing().get_key_value(&prefix)?;
     let service = engine.config().services.get(&standing.service)?;
     let names = service.checks.checks(Some(prefix));
+    let overrides = &engine.facts().overrides;
     // It is not sent to eBGP peers.
     let is_internal = engine.config().peers.values().any(model::Peer::is_internal);
     Some(api::Explanation {
@@ -97,7 +106,14 @@ fn facts_behind(Snapshot { engine, around, at, .. }: &Snapshot, prefix: IpNet) -
         condition: condition(&service.checks, prefix) + &kept(engine, prefix),
         checks: names.iter().map(|name| (name.to_string(), check(engine, around, name, now))).collect(),
         warning: around.announced_by_others.get(prefix).cloned(),
-        drain: engine.lasting_drain(&standing.service).map(drain),
+        drain: engine.lasting_drain(&standing.service).map(set),
+        force: (overrides.forces.of(standing.service.as_str()))
+            .map(|(to, one)| api::Forced { set: set(one), to: to.into() }),
+        unforced: engine.unforced(prefix, &standing.service, now).map(|without| api::Unforced {
+            verdict: (&without.verdict).into(),
+            why: engine.why_not(prefix, &without.verdict, now),
+        }),
+        promotion: overrides.promotions.get(&standing.service).map(|one| set(one)),
         peers: around
             .peers
             .iter()
@@ -332,14 +348,26 @@ fn check(engine: &Engine, around: &Surroundings, name: &CheckName, now: Instant)
     }
 }
 
-fn drain(drain: &Drain) -> api::Drain {
-    api::Drain {
-        by: drain.order.by.clone(),
-        reason: drain.order.reason.clone(),
-        since: format!("{:.0}", drain.since),
-        until: drain.ends.map(|ends| format!("{:.0}", ends.wall)),
+fn set(one: &Override) -> api::Override {
+    api::Override {
+        by: one.order.by.clone(),
+        reason: one.order.reason.clone(),
+        since: format!("{:.0}", one.since),
+        until: one.ends.map(|ends| format!("{:.0}", ends.wall)),
         except: Vec::new(),
     }
+}
+
+/// The override of everything, with its exceptions.
+fn of_everything(scoped: &Scoped) -> Option<api::Override> {
+    let Everything { common, except } = scoped.everything.as_ref()?;
+    Some(api::Override { except: except.iter().map(ToString::to_string).collect(), ..set(common) })
+}
+
+fn all<'a>(
+    named: impl IntoIterator<Item = (&'a ServiceName, &'a Arc<Override>)>,
+) -> BTreeMap<String, api::Override> {
+    named.into_iter().map(|(name, one)| (name.to_string(), set(one))).collect()
 }
 
 /// The checks that do not count yet.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use vipcast_bgp::Instant;
-use vipcast_node::engine::{Drain, Order, Scope};
+use vipcast_node::engine::{Order, Override, Scope};
 use vipcast_node::now::Now;
 use vipcast_node::record::What;
 
@@ -26,10 +26,10 @@ fn events(all: impl IntoIterator<Item = What>) -> Vec<String> {
 #[test]
 fn i11_an_event_has_its_subject_its_cause_and_who_did_it() {
     let order = Order { by: "alice".into(), reason: Some("kernel".into()) };
-    let drain = Drain { order: order.clone(), since: Timestamp::UNIX_EPOCH, ends: None };
+    let drain = Override { order, since: Timestamp::UNIX_EPOCH, ends: None };
     let all = events([
-        What::Drained(Scope::Service("web".into()), drain),
-        What::Promoted("web".into(), order),
+        What::Drained(Scope::Service("web".into()), drain.clone()),
+        What::Promoted("web".into(), drain),
         What::Commanded { by: "bob".into(), command: "drain".into(), refused: None },
         What::HandedOver { peer: "tor".into(), version: vipcast_bgp::Version(1) },
         What::RouterFound { interface: "eth0".into(), router: "fe80::1".parse().unwrap() },

@@ -34,8 +34,8 @@ pub(super) fn tell(notice: &Notice) -> Told {
         Notice::CheckPanicked { check, error } => {
             told!(error Notice: %check, %error, "the check panicked and begins anew")
         }
-        Notice::DrainForgotten { service, error } => {
-            told!(warn Notice: service, error, "the saved drain of this service is unreadable and is dropped")
+        Notice::OverrideForgotten { what, error } => {
+            told!(warn Notice: what, error, "a saved override is unreadable and is dropped")
         }
         Notice::OtherDaemons(daemons) => {
             told!(warn Notice: hint = exporters::HINT, "{}", exporters::running_in_words(daemons))

@@ -127,7 +127,7 @@ fn what_other_ports_notice_is_logged() {
         Notice::BfdHangs,
         Notice::AddressesUnlisted,
         Notice::CheckPanicked { check: "http".into(), error: "task 9 panicked".to_owned() },
-        Notice::DrainForgotten { service: "web".to_owned(), error: "no reason".to_owned() },
+        Notice::OverrideForgotten { what: "drain of web".to_owned(), error: "no reason".to_owned() },
         Notice::OtherDaemons(vec![bird]),
         Notice::AnnouncedElsewhere {
             vip: "192.0.2.10/32".parse().unwrap(),
@@ -145,7 +145,7 @@ ERROR cannot start BFD error=Permission denied (os error 13)
 WARN BFD did not end in time
 WARN the kernel is slow to list the host's addresses: no VIP is bound until then
 ERROR the check panicked and begins anew check=http error=task 9 panicked
-WARN the saved drain of this service is unreadable and is dropped service="web" error="no reason"
+WARN a saved override is unreadable and is dropped what="drain of web" error="no reason"
 WARN bird (process 7) on this host: if it announces connected or loopback addresses, it also announces VIPs that are withheld here; `bind: announced` keeps them off the host meanwhile hint="bind VIPs only while they are announced (`bind: announced`), or filter addresses of protocol 86 in that daemon"
 WARN another daemon on this host announces 192.0.2.10, which is withheld here: tor sends a path whose next hop is 10.0.0.1, an address of this host hint="bind VIPs only while they are announced (`bind: announced`), or filter addresses of protocol 86 in that daemon"
 "#
@@ -159,9 +159,7 @@ fn a_drain_that_is_forgotten_is_told_at_the_start_and_when_it_is_read_late() {
         ..Left::default()
     };
     let line = |service: &str| {
-        format!(
-            "WARN the saved drain of this service is unreadable and is dropped service=\"{service}\" error=\"no reason\"\n"
-        )
+        format!("WARN a saved override is unreadable and is dropped what=\"{service}\" error=\"no reason\"\n")
     };
     let mut node = node(Left { unread: true, ..forgotten("web") });
     let begun = log(&node.start([], at(0)).records);

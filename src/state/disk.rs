@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vipcast_node::engine::{Drains, HeldBack};
+use vipcast_node::engine::{HeldBack, Overrides};
 use vipcast_node::vip::Vip;
 
 use super::{StateDir, StateError};
@@ -11,7 +11,7 @@ use super::{StateDir, StateError};
 pub(super) trait Disk {
     /// Whether the path leads to another directory now.
     fn is_elsewhere(&self) -> bool;
-    fn save_drains(&self, drains: &Drains) -> Result<(), StateError>;
+    fn save_overrides(&self, overrides: &Overrides) -> Result<(), StateError>;
     fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError>;
     fn leave_announced(&self, vips: &BTreeSet<Vip>) -> Result<(), StateError>;
     fn withdraw_announced(&self) -> Result<(), StateError>;
@@ -22,8 +22,8 @@ impl Disk for StateDir {
         self.is_elsewhere()
     }
 
-    fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
-        self.save_drains(drains)
+    fn save_overrides(&self, overrides: &Overrides) -> Result<(), StateError> {
+        self.save_overrides(overrides)
     }
 
     fn save_held_back(&self, held: &HeldBack) -> Result<(), StateError> {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   main thread                    │  thread "state"
-//!   Store::save(Drains) ─ newest ──┼─► open (lock, read) ─► write, fsync, rename ─┐
+//!   Store::save(…) ─ newest ───────┼─► open (lock, read) ─► write, fsync, rename ─┐
 //!   Store::progress  ◄─ watch ─────┼──── the saved number, or the error ◄─────────┘ again every 10 s until saved
 //!   Store::late      ◄─ mpsc ──────┼──── the state found, if it came too late for the start
 //! ```
@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
 use vipcast_bgp::net::words::io_error;
-use vipcast_node::engine::{Drains, HeldBack, Left};
+use vipcast_node::engine::{HeldBack, Left, Overrides};
 use vipcast_node::jobs::Unsaved;
 use vipcast_node::vip::Vip;
 
@@ -71,7 +71,7 @@ pub struct Store {
 /// The progress of the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Progress {
-    drains: Written,
+    overrides: Written,
     held: Written,
 }
 
@@ -92,7 +92,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Wishes {
-    drains: Wish<Arc<Drains>>,
+    overrides: Wish<Arc<Overrides>>,
     held: Wish<Arc<HeldBack>>,
     announced: Option<Note>,
     /// Whether a late content is not merged yet.
@@ -193,9 +193,9 @@ impl Store {
         Ok(Opened { store, left })
     }
 
-    /// Hands over the drains to write. Returns the number of this content at once.
-    pub fn save_drains(&self, drains: Arc<Drains>) -> u64 {
-        self.shared.change(|wishes| wishes.drains.set(drains))
+    /// Hands over the overrides to write. Returns the number of this content at once.
+    pub fn save_overrides(&self, overrides: Arc<Overrides>) -> u64 {
+        self.shared.change(|wishes| wishes.overrides.set(overrides))
     }
 
     /// Hands over the held-back VIPs to write. Returns at once.
@@ -223,11 +223,11 @@ impl Store {
         }
     }
 
-    /// Answers a late content: it is merged, and these are the drains now.
-    pub fn merged(&self, drains: Arc<Drains>) {
+    /// Answers a late content: it is merged, and these are the overrides now.
+    pub fn merged(&self, overrides: Arc<Overrides>) {
         self.shared.change(|wishes| {
             wishes.merging = false;
-            wishes.drains.set(drains);
+            wishes.overrides.set(overrides);
             // The directory just read does not have the earlier saves.
             if let Some(held) = wishes.held.content.clone() {
                 wishes.held.set(held);
@@ -235,18 +235,18 @@ impl Store {
         });
     }
 
-    /// Waits until the last drains are saved, could not be saved, or `patience` is over.
-    pub fn drains_saved(
+    /// Waits until the last overrides are saved, could not be saved, or `patience` is over.
+    pub fn overrides_saved(
         &self,
         patience: Duration,
     ) -> impl Future<Output = Result<(), Unsaved>> + Send + use<> {
-        let number = self.shared.wishes().drains.number;
+        let number = self.shared.wishes().overrides.number;
         let mut progress = self.progress.clone();
         async move {
-            let told = |progress: &Progress| progress.drains.says(number).is_some();
+            let told = |progress: &Progress| progress.overrides.says(number).is_some();
             let told = tokio::time::timeout(patience, progress.wait_for(told)).await;
             match told {
-                Ok(Ok(progress)) => progress.drains.says(number).unwrap_or(Err(Unsaved::NotYet)),
+                Ok(Ok(progress)) => progress.overrides.says(number).unwrap_or(Err(Unsaved::NotYet)),
                 Ok(Err(_)) | Err(_) => Err(Unsaved::NotYet),
             }
         }
@@ -254,12 +254,12 @@ impl Store {
 
     /// The file that is not saved at present, with the reason.
     pub fn unsaved(&self) -> Option<(PathBuf, Unsaved)> {
-        let (drains, held) = {
+        let (overrides, held) = {
             let wishes = self.shared.wishes();
-            (wishes.drains.number, wishes.held.number)
+            (wishes.overrides.number, wishes.held.number)
         };
         let progress = self.progress.borrow();
-        let files = [(super::DRAINS, &progress.drains, drains), (super::HELD, &progress.held, held)];
+        let files = [(super::DRAINS, &progress.overrides, overrides), (super::HELD, &progress.held, held)];
         files.into_iter().find_map(|(name, written, number)| match written.says(number) {
             Some(Ok(())) => None,
             Some(Err(unsaved)) => Some((self.path.join(name), unsaved)),
@@ -363,7 +363,7 @@ impl<D: Disk> Writer<D> {
         }
         let mut retry_at = clock::now() + RETRY;
         let mut before = Before::Stopped;
-        while let Some((drains, held, announced)) = self.next(retry_at) {
+        while let Some((overrides, held, announced)) = self.next(retry_at) {
             let is_elsewhere = self.disk.as_ref().is_some_and(D::is_elsewhere);
             if is_elsewhere {
                 trouble!(path = %self.path.display(), "another directory is under this path now: it is read before it is written");
@@ -387,9 +387,9 @@ impl<D: Disk> Writer<D> {
                 source: std::io::Error::other(why_closed.clone().unwrap_or_default()),
             };
             let disk = self.disk.as_ref();
-            if let Some((number, drains)) = drains {
-                let written = disk.ok_or_else(closed).and_then(|disk| disk.save_drains(&drains));
-                self.progress.send_modify(|progress| progress.drains.note(number, written));
+            if let Some((number, overrides)) = overrides {
+                let written = disk.ok_or_else(closed).and_then(|disk| disk.save_overrides(&overrides));
+                self.progress.send_modify(|progress| progress.overrides.note(number, written));
             }
             if let Some((number, held)) = held {
                 let written = disk.ok_or_else(closed).and_then(|disk| disk.save_held_back(&held));
@@ -443,22 +443,22 @@ impl<D: Disk> Writer<D> {
         let look_at = clock::now() + LOOK;
         loop {
             let progress = self.progress.borrow();
-            let failed = progress.drains.failed.is_some() || progress.held.failed.is_some();
+            let failed = progress.overrides.failed.is_some() || progress.held.failed.is_some();
             let retries = retry_at <= clock::now();
             let wanted = |number: u64, written: &Written| {
                 written.saved < number
                     && (retries || written.failed.as_ref().is_none_or(|(tried, _)| *tried < number))
             };
-            let drains = wanted(wishes.drains.number, &progress.drains) && !wishes.merging;
+            let overrides = wanted(wishes.overrides.number, &progress.overrides) && !wishes.merging;
             let held = wanted(wishes.held.number, &progress.held) && !wishes.merging;
             drop(progress);
             let opens = self.disk.is_none() && retries;
             let looks = opens || look_at <= clock::now();
-            if drains || held || wishes.announced.is_some() || (looks && !wishes.over) {
-                let drains =
-                    drains.then(|| wishes.drains.content.clone().map(|new| (wishes.drains.number, new)));
+            if overrides || held || wishes.announced.is_some() || (looks && !wishes.over) {
+                let overrides = overrides
+                    .then(|| wishes.overrides.content.clone().map(|new| (wishes.overrides.number, new)));
                 let held = held.then(|| wishes.held.content.clone().map(|new| (wishes.held.number, new)));
-                return Some((drains.flatten(), held.flatten(), wishes.announced.take()));
+                return Some((overrides.flatten(), held.flatten(), wishes.announced.take()));
             }
             if wishes.over {
                 return None;
@@ -473,7 +473,7 @@ impl<D: Disk> Writer<D> {
 }
 
 /// The numbered contents to write.
-type Work = (Option<(u64, Arc<Drains>)>, Option<(u64, Arc<HeldBack>)>, Option<Note>);
+type Work = (Option<(u64, Arc<Overrides>)>, Option<(u64, Arc<HeldBack>)>, Option<Note>);
 
 #[cfg(test)]
 mod tests;

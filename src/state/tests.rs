@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use vipcast_node::engine::{Drain, Order};
+use vipcast_node::engine::{Order, Override, Scoped};
 use vipcast_node::names::ServiceName;
 
 use super::*;
@@ -13,10 +13,12 @@ pub(super) fn scratch(name: &str) -> PathBuf {
     path
 }
 
-pub(super) fn drained(service: &str) -> Drains {
+pub(super) fn drained(service: &str) -> Overrides {
     let order = Order { by: "alice".to_owned(), reason: Some("kernel update".to_owned()) };
-    let drain = Drain { order, since: "2026-11-22T12:00:00Z".parse().unwrap(), ends: None };
-    Drains { everything: None, services: [(ServiceName::from(service), Arc::new(drain))].into() }
+    let drain = Override { order, since: "2026-11-22T12:00:00Z".parse().unwrap(), ends: None };
+    let drains =
+        Scoped { everything: None, services: [(ServiceName::from(service), Arc::new(drain))].into() };
+    Overrides { drains, ..Overrides::default() }
 }
 
 fn open(path: &Path) -> StateDir {
@@ -75,14 +77,14 @@ fn i12_what_was_saved_comes_back() {
     let path = scratch("saved");
     let state = open(&path);
     assert_eq!(
-        (state.drains().unwrap().0, state.held_back().unwrap()),
-        (Drains::default(), HeldBack::default())
+        (state.overrides().unwrap().0, state.held_back().unwrap()),
+        (Overrides::default(), HeldBack::default())
     );
     let [held, other]: [Vip; 2] = ["192.0.2.10/32", "192.0.2.11/32"].map(|vip| vip.parse().unwrap());
     let held_back = HeldBack { held: [held].into(), watched: [held, other].into() };
     state.save_held_back(&held_back).unwrap();
-    state.save_drains(&drained("web")).unwrap();
-    assert_eq!((state.drains().unwrap().0, state.held_back().unwrap()), (drained("web"), held_back));
+    state.save_overrides(&drained("web")).unwrap();
+    assert_eq!((state.overrides().unwrap().0, state.held_back().unwrap()), (drained("web"), held_back));
     fs::remove_dir_all(path).unwrap();
 }
 
@@ -104,13 +106,13 @@ fn whatever_is_in_the_place_of_a_state_file_it_is_set_aside_and_the_daemon_start
     ];
     for (what, damage) in damages {
         let path = scratch("damaged");
-        for name in [DRAINS, HELD, RESTART] {
+        for name in [DRAINS, OVERRIDES, HELD, RESTART] {
             damage(&path.join(name));
         }
         let state = open(&path);
         let left = state.left().unwrap();
-        assert_eq!((left.drains, left.held, left.announced), Default::default(), "{what}");
-        for name in [DRAINS, HELD, RESTART] {
+        assert_eq!((left.overrides, left.held, left.announced), Default::default(), "{what}");
+        for name in [DRAINS, OVERRIDES, HELD, RESTART] {
             let aside = |entry: &fs::DirEntry| {
                 entry.file_name().to_str().unwrap().starts_with(&format!("{name}.damaged-"))
             };
@@ -120,8 +122,8 @@ fn whatever_is_in_the_place_of_a_state_file_it_is_set_aside_and_the_daemon_start
                 "{name}: {what}"
             );
         }
-        state.save_drains(&drained("web")).unwrap();
-        assert_eq!(state.drains().unwrap().0, drained("web"), "{what}");
+        state.save_overrides(&drained("web")).unwrap();
+        assert_eq!(state.overrides().unwrap().0, drained("web"), "{what}");
         fs::remove_dir_all(path).unwrap();
     }
 }
@@ -132,14 +134,14 @@ fn what_a_newer_version_wrote_is_kept_beside_what_replaces_it() {
     let text = r#"{"web": {"by": "alice", "since": "2026-11-22T12:00:00Z", "level": 3}, "dns": {"v": 9}}"#;
     fs::write(path.join(DRAINS), text).unwrap();
     let state = open(&path);
-    let (drains, forgotten) = state.drains().unwrap();
-    assert_eq!(drains.services.len(), 1, "what can be understood holds");
+    let (overrides, forgotten) = state.overrides().unwrap();
+    assert_eq!(overrides.drains.services.len(), 1, "what can be understood holds");
     assert_eq!(
         forgotten.iter().map(|(service, _)| service).collect::<Vec<_>>(),
-        ["dns"],
+        ["drain of dns"],
         "what cannot is told"
     );
-    state.save_drains(&drains).unwrap();
+    state.save_overrides(&overrides).unwrap();
     let copies = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
     let copies: Vec<_> = copies.filter(|path| path.to_str().unwrap().contains(".damaged-")).collect();
     assert_eq!(copies.len(), 1);

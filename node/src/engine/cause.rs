@@ -2,16 +2,26 @@
 
 use vipcast_bgp::Instant;
 
-use super::{Drain, Engine, Held, Reason, Wanted};
+use super::{Engine, Held, Override, Reason, Verdict, Wanted};
 use crate::names::ServiceName;
 use crate::vip::Vip;
 use crate::words;
 
 impl Engine {
-    /// The reason why a VIP is not announced plainly, with the fact behind it; `None` if it is, or is not configured.
+    /// The reason why a VIP is not announced plainly, with the fact behind it, or the force that alone makes it announced;
+    /// `None` if it is announced plainly by its checks, or is not configured.
     pub fn why(&self, vip: &Vip, now: Instant) -> Option<String> {
         let standing = self.standing.get(vip)?;
-        let reason = standing.decision.verdict.reason()?;
+        let reason = self.why_not(vip, &standing.decision.verdict, now);
+        let upheld = self.upheld(vip, &standing.service, &standing.decision.verdict, now);
+        let whys: Vec<String> = reason.into_iter().chain(upheld).collect();
+        (!whys.is_empty()).then(|| whys.join("; "))
+    }
+
+    /// The reason of a verdict about a VIP, with the fact behind it.
+    pub fn why_not(&self, vip: &Vip, verdict: &Verdict, now: Instant) -> Option<String> {
+        let standing = self.standing.get(vip)?;
+        let reason = verdict.reason()?;
         Some(match self.cause(vip, &standing.service, reason, now) {
             Some(cause) => format!("{reason}: {cause}"),
             None => reason.to_string(),
@@ -47,14 +57,18 @@ impl Engine {
             Reason::Contested => {
                 facts.contests.get(vip).map(|contest| format!("{} times by now", contest.losses))
             }
-            Reason::Draining | Reason::Drained => self.lasting_drain(service).map(words::drain),
+            Reason::Draining | Reason::Drained => self.lasting_drain(service).map(words::set),
+            Reason::ForcedDown => {
+                let (_, force) = facts.overrides.forces.of(service.as_str())?;
+                Some(words::set(force))
+            }
             _says_it_all => None,
         }
     }
 
     /// The drain of a service that ends last.
-    pub fn lasting_drain(&self, service: &ServiceName) -> Option<&Drain> {
-        let drains = self.facts.drains.of(service.as_str()).map(|drain| &**drain);
+    pub fn lasting_drain(&self, service: &ServiceName) -> Option<&Override> {
+        let drains = self.facts.overrides.drains.of(service.as_str()).map(|drain| &**drain);
         drains.reduce(|first, second| if second.outlasts(first) { second } else { first })
     }
 }

@@ -5,6 +5,7 @@ use vipcast_bgp::Instant;
 
 use super::condition::{Health, health};
 use super::facts::{Facts, Shutdown};
+use super::forces::Force;
 use super::verdict::{Demotion, Reason, Verdict};
 use crate::model::{OnDegraded, OnDown, Rank, Role, Service};
 use crate::names::ServiceName;
@@ -26,11 +27,23 @@ pub(super) fn decide<'a>(
     facts: &Facts,
     now: Instant,
 ) -> Vec<(Vip, Decision)> {
+    decide_under(facts.force(name.as_str()), name, service, vips, facts, now)
+}
+
+/// The decisions under another force than that among the facts, so that `explain` can ask for those without it.
+pub(super) fn decide_under<'a>(
+    force: Option<Force>,
+    name: &ServiceName,
+    service: &Service,
+    vips: impl Iterator<Item = &'a Vip> + Clone,
+    facts: &Facts,
+    now: Instant,
+) -> Vec<(Vip, Decision)> {
     // A drain or shutdown is decided by VIP: not all of them may have been announced.
     let leaves = facts.shutdown.is_some() || facts.is_drained(name.as_str());
     let alike = !service.checks.differs_by_vip() && !service.recovers() && !leaves;
     let alike = alike && (facts.kept.is_empty() || !vips.clone().any(|vip| facts.kept.contains_key(vip)));
-    let common = alike.then(|| intent(name, service, None, facts, now));
+    let common = alike.then(|| intent(name, service, None, facts, force, now));
     let stays = match facts.shutdown {
         Some(Shutdown::Unbinding { .. } | Shutdown::Done) => false,
         Some(
@@ -42,7 +55,7 @@ pub(super) fn decide<'a>(
         | None => true,
     };
     let decision = |vip: &Vip| {
-        let intent = common.clone().unwrap_or_else(|| intent(name, service, Some(vip), facts, now));
+        let intent = common.clone().unwrap_or_else(|| intent(name, service, Some(vip), facts, force, now));
         let wanted = service.bind.is_lasting() || intent.is_announced();
         let bind = stays && wanted && service.carrier(vip).is_some();
         let obstacle = obstacle(*vip, service, facts, now);
@@ -74,10 +87,17 @@ fn obstacle(vip: Vip, service: &Service, facts: &Facts, now: Instant) -> Option<
     }))
 }
 
-/// The verdict about a bound VIP. A shutdown or a drain wins over the checks of a service, and never adds a route: only
-/// a VIP that was announced before, and still would be, is drained gracefully. `vip` matters only if the VIPs of the
-/// service differ.
-fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Facts, now: Instant) -> Verdict {
+/// The verdict about a bound VIP. A shutdown or a drain wins over a force, and a force over the checks of a service. A
+/// shutdown or a drain never adds a route: only a VIP that was announced before, and still would be, is drained
+/// gracefully. `vip` matters only if the VIPs of the service differ.
+fn intent(
+    name: &ServiceName,
+    service: &Service,
+    vip: Option<&Vip>,
+    facts: &Facts,
+    force: Option<Force>,
+    now: Instant,
+) -> Verdict {
     let leaving = vip.and_then(|vip| facts.leaving.get(vip));
     let graceful = match (facts.shutdown, facts.is_drained(name.as_str()), leaving) {
         (None, false, _) => None,
@@ -88,6 +108,11 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Fact
         (None | Some(Shutdown::Draining { .. }), true, _) => return Verdict::Withhold(Reason::Drained),
         (Some(_), _, _) => return Verdict::Withhold(Reason::Shutdown),
     };
+    // The operator wants it gone now: no drain time.
+    if force == Some(Force::Down) {
+        return Verdict::Withhold(Reason::ForcedDown);
+    }
+    let forced = force == Some(Force::Up);
     let mut worst = match service.role {
         Role::Standby => Some((Rank::Standby, Reason::Standby)),
         Role::Active(_) => None,
@@ -97,7 +122,8 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Fact
             worst = Some((rank, reason));
         }
     };
-    match (health(&service.checks, vip, facts), service.on_down, service.on_degraded) {
+    let health = if forced { Health::Passing } else { health(&service.checks, vip, facts) };
+    match (health, service.on_down, service.on_degraded) {
         (Health::Unsettled(check), _, _) => return Verdict::Withhold(Reason::CheckUnknown { check }),
         (Health::Failing(check), OnDown::Withdraw, _) => {
             return Verdict::Withhold(Reason::CheckDown { check });
@@ -111,7 +137,7 @@ fn intent(name: &ServiceName, service: &Service, vip: Option<&Vip>, facts: &Fact
         }
         (Health::Degraded(_), _, OnDegraded::Ignore) | (Health::Passing, _, _) => {}
     }
-    if let Some(recovery) = vip.and_then(|vip| facts.recovering.get(vip)) {
+    if let Some(recovery) = vip.and_then(|vip| facts.recovering.get(vip)).filter(|_| !forced) {
         if recovery.held.is_some() {
             demote(Rank::Degraded, Reason::HeldBack);
         }

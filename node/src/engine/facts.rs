@@ -13,9 +13,11 @@ use super::Left;
 use super::binding::{Binding, BindingFact};
 use super::bindings::Bindings;
 use super::contest::Contest;
-use super::drains::{Drain, Drains, Leaving, Order, Scope};
+use super::drains::Leaving;
+use super::forces::Force;
 use super::kept::Kept;
 use super::link::{Link, Links, Listing};
+use super::overrides::{Order, Override, Overrides, Scope};
 use super::recovery::Recovery;
 use super::restart::Restart;
 use crate::health::report::{CheckReport, HealthState, Outcome};
@@ -58,18 +60,27 @@ pub enum Event {
     Drain {
         scope: Scope,
         /// The operator, the reason and the length.
-        drain: Drain,
+        drain: Override,
         /// Whether it may shorten the drain in force.
         replace: bool,
     },
     /// An operator lifts drains.
     Undrain(Scope, Order),
+    /// An operator forces something up or down.
+    Force {
+        scope: Scope,
+        to: Force,
+        /// The operator, the reason and the length.
+        with: Override,
+    },
+    /// An operator lifts forces.
+    Clear(Scope, Order),
     /// A state directory that was not read at the start has answered, or there is another one under its path.
     Late(Box<Left>),
     /// The wall clock was set to this time.
     WallClock(jiff::Timestamp),
     /// An operator lets a service that was down take over again.
-    Promote(ServiceName, Order),
+    Promote(ServiceName, Override),
     /// SIGTERM. The second one shortens the waits.
     Shutdown,
     /// All peers are stopped and their connections closed.
@@ -188,8 +199,8 @@ pub struct Facts {
     pub binding_errors: BTreeMap<Binding, (String, Instant)>,
     /// VIPs whose binding was removed by another program a short time ago.
     pub contests: BTreeMap<Vip, Contest>,
-    /// Operators' drains.
-    pub drains: Arc<Drains>,
+    /// Operators' overrides.
+    pub overrides: Arc<Overrides>,
     /// VIPs that are announced until their drain, or the shutdown, withdraws them.
     pub leaving: BTreeMap<Vip, Leaving>,
     /// VIPs whose service is, or was, down, if it has `warm_up` or `preempt`.

@@ -109,6 +109,8 @@ impl Engine {
             }
             Event::Drain { scope, drain, replace } => self.fold_drain(scope, &drain, replace, now, out),
             Event::Undrain(scope, order) => self.fold_undrain(scope, order, out),
+            Event::Force { scope, to, with } => self.fold_force(scope, to, &with, out),
+            Event::Clear(scope, order) => self.fold_clear(scope, order, out),
             Event::Late(left) => self.fold_late(*left, now, out),
             Event::WallClock(wall) => self.fold_wall(wall, now, out),
             Event::Shutdown => {
@@ -126,7 +128,7 @@ impl Engine {
                 self.facts.sessions_closed = true;
                 Touched::PLAN
             }
-            Event::Promote(service, order) => self.fold_promotion(service, order, out),
+            Event::Promote(service, promotion) => self.fold_promotion(service, promotion, out),
             // A Tick carries only the time.
             Event::Tick => Touched::Nothing,
         }
@@ -142,6 +144,7 @@ impl Engine {
         self.keep(&before, &was, now);
         self.facts.retain(&self.config);
         self.follow_drains(&before, out);
+        self.follow_forces(&before, out);
         if self.facts.peers.is_empty() {
             self.reach.begin(now);
         }
@@ -226,7 +229,7 @@ impl Engine {
         let pending = self.fold_pending(now, out);
         let mut touched = self.fold_recovery_time(now);
         touched.extend(self.fold_contest_time(now, out));
-        Touched::services(touched).and(pending).and(self.fold_drain_time(now, out))
+        Touched::services(touched).and(pending).and(self.fold_override_time(now, out))
     }
 }
 

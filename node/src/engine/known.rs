@@ -44,7 +44,7 @@ impl Engine {
             meanwhile: Meanwhile::new(self.is_unread()),
             watched: Default::default(),
             saved: HeldBack::default(),
-            saved_drains: Arc::clone(&self.saved_drains),
+            saved_overrides: Arc::clone(&self.saved_overrides),
             due: None,
             acted_at: None,
         })

@@ -4,8 +4,8 @@
 //!  start ─► Meanwhile: keeps what operators lift, replace and promote ─► Event::Late ─► merged
 //! ```
 //!
-//! **Commands since the start win**: a drain that was lifted stays lifted, even if the daemon did not know of it. Of
-//! two drains the later end counts, as always.
+//! **Commands since the start win**: an override that was lifted stays lifted, even if the daemon did not know of it. Of
+//! two drains the later end counts, as always; a service that has a force keeps it.
 //!
 //! **Held-back VIPs** are held back from then on. A VIP with `preempt` that has taken over since the start gives its
 //! traffic back, because no operator promoted it.
@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use vipcast_bgp::Instant;
 
-use super::drains::{Drains, Scope};
+use super::forces::Forces;
+use super::overrides::{Overrides, Scope, Scoped};
 use super::{Engine, Left, Touched};
-use crate::names::ServiceName;
+use crate::names::{PeerName, ServiceName};
 use crate::outbox::Outbox;
 use crate::record::What;
 
@@ -26,23 +27,43 @@ use crate::record::What;
 pub(super) struct Meanwhile {
     /// Whether the directory was never read.
     is_unread: bool,
-    /// Services whose drains were lifted.
-    lifted: BTreeSet<ServiceName>,
-    all_lifted: bool,
-    /// Drains that were replaced.
-    replaced: BTreeSet<ServiceName>,
-    all_replaced: bool,
+    drains: Since,
+    /// A force counts as lifting what was there.
+    forces: Since,
+    /// Peers whose drain was lifted or replaced.
+    peers: BTreeSet<PeerName>,
     promoted: BTreeSet<ServiceName>,
 }
 
-impl Meanwhile {
-    pub(super) fn new(is_unread: bool) -> Self {
-        Self { is_unread, ..Self::default() }
+/// Commands about overrides of one kind.
+#[derive(Debug, Clone, Default)]
+struct Since {
+    /// Services whose overrides were lifted.
+    lifted: BTreeSet<ServiceName>,
+    all_lifted: bool,
+    /// Overrides that were replaced.
+    replaced: BTreeSet<ServiceName>,
+    all_replaced: bool,
+}
+
+impl Since {
+    fn note_lifted(&mut self, scope: &Scope) {
+        match scope {
+            Scope::Everything => self.all_lifted = true,
+            Scope::Service(service) => self.lifted.extend([service.clone()]),
+        }
     }
 
-    fn applied_to(&self, mut late: Drains) -> Drains {
+    fn note_replaced(&mut self, scope: &Scope) {
+        match scope {
+            Scope::Everything => self.all_replaced = true,
+            Scope::Service(service) => self.replaced.extend([service.clone()]),
+        }
+    }
+
+    fn applied_to(&self, mut late: Scoped) -> Scoped {
         if self.all_lifted {
-            return Drains::default();
+            return Scoped::default();
         }
         if self.all_replaced {
             late.everything = None;
@@ -55,28 +76,42 @@ impl Meanwhile {
     }
 }
 
+impl Meanwhile {
+    pub(super) fn new(is_unread: bool) -> Self {
+        Self { is_unread, ..Self::default() }
+    }
+
+    fn applied_to(&self, late: Overrides) -> Overrides {
+        let Overrides { drains, forces: Forces { up, down }, mut peers, promotions } = late;
+        peers.retain(|peer, _| !self.peers.contains(peer));
+        Overrides {
+            drains: self.drains.applied_to(drains),
+            forces: Forces { up: self.forces.applied_to(up), down: self.forces.applied_to(down) },
+            peers,
+            promotions,
+        }
+    }
+}
+
 impl Engine {
-    /// Whether the state directory has not been read yet: unknown drains and held-back VIPs may follow.
+    /// Whether the state directory has not been read yet: unknown overrides and held-back VIPs may follow.
     pub fn is_unread(&self) -> bool {
         self.meanwhile.is_unread
     }
 
     /// Notes that drains were lifted, known or not.
     pub(super) fn note_lifted(&mut self, scope: &Scope) {
-        let meanwhile = &mut self.meanwhile;
-        match scope {
-            Scope::Everything => meanwhile.all_lifted = true,
-            Scope::Service(service) => meanwhile.lifted.extend([service.clone()]),
-        }
+        self.meanwhile.drains.note_lifted(scope);
     }
 
     /// Notes that a drain replaces any other.
     pub(super) fn note_replaced(&mut self, scope: &Scope) {
-        let meanwhile = &mut self.meanwhile;
-        match scope {
-            Scope::Everything => meanwhile.all_replaced = true,
-            Scope::Service(service) => meanwhile.replaced.extend([service.clone()]),
-        }
+        self.meanwhile.drains.note_replaced(scope);
+    }
+
+    /// Notes that forces were lifted or replaced, known or not.
+    pub(super) fn note_cleared(&mut self, scope: &Scope) {
+        self.meanwhile.forces.note_lifted(scope);
     }
 
     /// Notes that an operator promoted a service.
@@ -86,28 +121,36 @@ impl Engine {
 
     pub(super) fn fold_late(&mut self, left: Left, now: Instant, out: &mut Outbox) -> Touched {
         let meanwhile = std::mem::take(&mut self.meanwhile);
-        let Left { drains, held, announced, unread: _, forgotten: _ } = left;
+        let Left { overrides, held, announced, unread: _, forgotten: _ } = left;
+        let Overrides { drains, forces, peers: _, promotions } = meanwhile.applied_to(overrides);
+        let ours = Arc::make_mut(&mut self.facts.overrides);
+        for (service, promotion) in promotions {
+            ours.promotions.entry(service).or_insert(promotion);
+        }
+        for (scope, to, with) in ours.forces.merge(forces) {
+            out.tell(What::Forced { scope, to, with: (*with).clone() });
+        }
         // A shutdown withdraws everything anyway.
         if self.facts.shutdown.is_none() {
             self.hold_back(&held, announced.is_some(), &meanwhile.promoted);
         }
-        self.merge_drains(meanwhile.applied_to(drains), now, out);
+        self.merge_drains(drains, now, out);
         Touched::All
     }
 
-    fn merge_drains(&mut self, late: Drains, now: Instant, out: &mut Outbox) {
+    fn merge_drains(&mut self, late: Scoped, now: Instant, out: &mut Outbox) {
         if late.is_empty() {
             return;
         }
-        let drains = Arc::make_mut(&mut self.facts.drains);
+        let drains = &mut Arc::make_mut(&mut self.facts.overrides).drains;
         let mut added = Vec::new();
         if let Some(everything) = late.everything {
-            let drain = Arc::clone(&everything.drain);
+            let drain = Arc::clone(&everything.common);
             match &mut drains.everything {
-                Some(ours) if !drain.outlasts(&ours.drain) => {}
+                Some(ours) if !drain.outlasts(&ours.common) => {}
                 // The excepted services of our newer drain count.
                 Some(ours) => {
-                    ours.drain = Arc::clone(&drain);
+                    ours.common = Arc::clone(&drain);
                     added.push((Scope::Everything, drain));
                 }
                 none @ None => {
@@ -125,9 +168,9 @@ impl Engine {
         for (scope, drain) in added {
             out.tell(What::Drained(scope, (*drain).clone()));
         }
-        let drains = Arc::clone(&self.facts.drains);
+        let overrides = Arc::clone(&self.facts.overrides);
         self.leave(
-            |service| drains.of(service.as_str()).next().is_some(),
+            |service| overrides.drains.of(service.as_str()).next().is_some(),
             now + self.config.shutdown.drain_time,
         );
     }

@@ -101,6 +101,8 @@ impl Reach {
             | Event::PeersRenamed(_)
             | Event::Drain { .. }
             | Event::Undrain(..)
+            | Event::Force { .. }
+            | Event::Clear(..)
             | Event::Late(_)
             | Event::WallClock(_)
             | Event::Promote(..)

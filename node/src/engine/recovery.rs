@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use vipcast_bgp::Instant;
 
 use super::condition::{Health, health};
-use super::drains::Order;
+use super::forces::Force;
+use super::overrides::Override;
 use super::{Engine, Touched};
 use crate::effect::Effect;
 use crate::model::{Config, OnDegraded, Preempt, Role, Service};
@@ -131,7 +132,8 @@ impl Recovery {
 
 impl Engine {
     /// Holds back the VIPs that a predecessor held back and, except after a graceful restart, all that it had: another
-    /// node has their traffic now. Services that were promoted since are not held back.
+    /// node has their traffic now. Services that were promoted since are not held back. A promotion from before goes on
+    /// waiting.
     pub(super) fn hold_back(&mut self, left: &HeldBack, graceful: bool, promoted: &BTreeSet<ServiceName>) {
         let held = if graceful { &left.held } else { &left.watched };
         let holds = |service: &Service| service.preempt() != Preempt::AtOnce;
@@ -142,11 +144,20 @@ impl Engine {
                 recovery.lost |= recovery.held.is_none();
             }
         }
+        let promotions = self.facts.overrides.promotions.keys();
+        for service in promotions.filter_map(|service| self.config.services.get(service)) {
+            for vip in &service.vips {
+                if let Some(recovery) = self.facts.recovering.get_mut(vip) {
+                    recovery.promoted = recovery.lost;
+                }
+            }
+        }
     }
 
     /// Updates the recovery of each VIP of a service.
     pub(super) fn note_recovery<'a>(
         &mut self,
+        name: &ServiceName,
         service: &Service,
         vips: impl Iterator<Item = &'a Vip>,
         now: Instant,
@@ -154,7 +165,13 @@ impl Engine {
         if !service.recovers() {
             return;
         }
+        // Announced as if it were healthy: the traffic is here.
+        let forced = self.facts.force(name.as_str()) == Some(Force::Up);
         for vip in vips {
+            if forced {
+                self.facts.recovering.remove(vip);
+                continue;
+            }
             let before = self.facts.recovering.get(vip).copied().unwrap_or_default();
             let health = health(&service.checks, Some(vip), &self.facts);
             let after = before.after(&health, service, now);
@@ -203,20 +220,48 @@ impl Engine {
     }
 
     /// Folds a promotion: the service takes its traffic back, warm or not.
-    pub(super) fn fold_promotion(&mut self, service: ServiceName, order: Order, out: &mut Outbox) -> Touched {
+    pub(super) fn fold_promotion(
+        &mut self,
+        service: ServiceName,
+        promotion: Override,
+        out: &mut Outbox,
+    ) -> Touched {
         let Some(vips) = self.config.services.get(&service).map(|service| &service.vips) else {
             return Touched::Nothing;
         };
         let vips = vips.clone();
         self.note_promoted(&service);
+        let mut waits = false;
         for vip in &vips {
             let Some(recovery) = self.facts.recovering.get_mut(vip) else { continue };
             let promoted = recovery.down || recovery.lost;
+            waits |= promoted;
             *recovery = Recovery { promoted, warm_until: None, held: None, ..*recovery };
         }
         self.facts.recovering.retain(|_, recovery| *recovery != Recovery::default());
-        out.tell(What::Promoted(service.clone(), order));
+        if waits {
+            let promotions = &mut Arc::make_mut(&mut self.facts.overrides).promotions;
+            promotions.insert(service.clone(), Arc::new(promotion.clone()));
+        }
+        out.tell(What::Promoted(service.clone(), promotion));
         Touched::services([service].into())
+    }
+
+    /// Drops promotions that have nothing left to wait for.
+    pub(super) fn follow_promotions(&mut self) {
+        if self.facts.overrides.promotions.is_empty() {
+            return;
+        }
+        let (config, recovering) = (&self.config, &self.facts.recovering);
+        let waits = |service: &ServiceName| {
+            let vips = config.services.get(service).map(|service| &service.vips);
+            vips.into_iter().flatten().any(|vip| recovering.get(vip).is_some_and(|it| it.promoted))
+        };
+        let over = |service: &&ServiceName| !waits(service);
+        let over: Vec<_> = self.facts.overrides.promotions.keys().filter(over).cloned().collect();
+        for service in over {
+            Arc::make_mut(&mut self.facts.overrides).promotions.remove(&service);
+        }
     }
 
     /// The next end of a warm-up or hold-back.

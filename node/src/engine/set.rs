@@ -87,7 +87,9 @@ impl Engine {
         if is_news {
             let from = before.map(|before| before.decision.verdict.clone());
             let to = Some(decision.verdict.clone());
-            let cause = decision.verdict.reason().and_then(|reason| self.cause(&vip, service, reason, now));
+            let verdict = &decision.verdict;
+            let cause = verdict.reason().and_then(|reason| self.cause(&vip, service, reason, now));
+            let cause = cause.or_else(|| self.upheld(&vip, service, verdict, now));
             out.tell(What::Vip { vip, service: service.clone(), from, to, cause });
         }
         let is_other = before.is_none_or(|before| before.decision != decision || before.service != *service);

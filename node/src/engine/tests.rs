@@ -11,6 +11,7 @@ mod addresses;
 mod causes;
 mod decide;
 mod drains;
+mod forces;
 mod lifecycle;
 mod plan;
 mod properties;
@@ -175,9 +176,9 @@ fn order() -> Order {
 }
 
 /// A drain since noon of 1970-01-01 by the wall clock.
-fn a_drain(ends: Option<Instant>) -> Drain {
+fn a_drain(ends: Option<Instant>) -> Override {
     let since = jiff::Timestamp::UNIX_EPOCH;
-    Drain { order: order(), since, ends: ends.map(|at| Ends { wall: since, at, at_most: None }) }
+    Override { order: order(), since, ends: ends.map(|at| Ends { wall: since, at, at_most: None }) }
 }
 
 fn scope(what: &str) -> Scope {
@@ -189,12 +190,26 @@ fn drain(what: &str, ends: Option<Instant>) -> Event {
     Event::Drain { scope: scope(what), drain: a_drain(ends), replace: false }
 }
 
+/// An operator forces a service, or `everything`.
+fn force(what: &str, to: Force, ends: Option<Instant>) -> Event {
+    Event::Force { scope: scope(what), to, with: a_drain(ends) }
+}
+
 fn undrain(what: &str) -> Event {
     Event::Undrain(scope(what), order())
 }
 
-fn left_drained(service: &str) -> Drains {
-    Drains { everything: None, services: [(service.into(), Arc::new(a_drain(None)))].into() }
+fn drains_of(service: &str) -> Scoped {
+    Scoped { everything: None, services: [(service.into(), Arc::new(a_drain(None)))].into() }
+}
+
+/// The state of a predecessor with these drains.
+fn left_with(drains: Scoped) -> Left {
+    Left { overrides: Overrides { drains, ..Overrides::default() }, ..Left::default() }
+}
+
+fn left_drained(service: &str) -> Left {
+    left_with(drains_of(service))
 }
 
 fn is_graceful(attributes: &RouteAttributes) -> bool {
@@ -229,10 +244,8 @@ fn show(told: &Told) -> String {
             let extent = if *extent == Extent::Partial { " and more" } else { "" };
             format!("advertise {}: {}{extent}", version.0, show_routes(routes))
         }
-        Told::Effect(Effect::SaveDrains(drains)) => {
-            let everything = drains.everything.iter().map(|_| "everything".to_owned());
-            let drained: Vec<_> = everything.chain(drains.services.keys().map(ToString::to_string)).collect();
-            format!("save drains: {}", if drained.is_empty() { "nothing".into() } else { drained.join(", ") })
+        Told::Effect(Effect::SaveOverrides(overrides)) => {
+            format!("save {}", show_overrides(overrides))
         }
         Told::Effect(Effect::SaveHeldBack(held_back)) => {
             let held: Vec<String> = held_back.held.iter().map(|vip| vip.ip().to_string()).collect();
@@ -250,7 +263,7 @@ fn show(told: &Told) -> String {
                 },
             };
             // Of drains it is always the same; see `tests::causes`.
-            let cause = cause.as_ref().filter(|cause| !cause.starts_with("by alice"));
+            let cause = cause.as_ref().filter(|cause| !cause.contains("by alice"));
             let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             format!("# {}: {} -> {}{cause}", vip.ip(), word(from), word(to))
         }
@@ -279,6 +292,11 @@ fn show(told: &Told) -> String {
         Told::Record(What::DrainWaits { service, waits }) => {
             format!("# the drain of {service} {}", if *waits { "waits" } else { "holds again" })
         }
+        Told::Record(What::Forced { scope, to, .. }) => format!("# {scope} forced {}", to.word()),
+        Told::Record(What::Cleared(what, _)) => format!("# {what} no longer forced"),
+        Told::Record(What::ForceWaits { service, waits, .. }) => {
+            format!("# the force of {service} {}", if *waits { "waits" } else { "holds again" })
+        }
         Told::Record(What::Restarting { preserved }) => {
             format!("# restarting with {}", show_families(preserved))
         }
@@ -290,6 +308,27 @@ fn show(told: &Told) -> String {
         }
         Told::Record(of_the_node) => unreachable!("the engine tells {of_the_node:?}"),
     }
+}
+
+/// `drains: web; up: dns`; of no override of any kind: `drains: nothing`.
+fn show_overrides(overrides: &Overrides) -> String {
+    let Overrides { drains, forces: Forces { up, down }, peers, promotions } = overrides;
+    let names = |scoped: &Scoped| {
+        let everything = scoped.everything.iter().map(|_| "everything".to_owned());
+        everything.chain(scoped.services.keys().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
+    };
+    let of_peers = peers.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let promoted = promotions.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let kinds = [
+        ("drains", names(drains)),
+        ("up", names(up)),
+        ("down", names(down)),
+        ("peers", of_peers),
+        ("promoted", promoted),
+    ];
+    let shown = kinds.iter().filter(|(_, names)| !names.is_empty());
+    let shown: Vec<_> = shown.map(|(kind, names)| format!("{kind}: {names}")).collect();
+    if shown.is_empty() { "drains: nothing".to_owned() } else { shown.join("; ") }
 }
 
 fn show_families(families: &BTreeSet<Family>) -> String {

@@ -116,6 +116,8 @@ pub enum Reason {
     },
     /// Another program keeps removing the address or the local route.
     Contested,
+    /// An operator has forced the service down.
+    ForcedDown,
     /// An operator drains the service: announced with GRACEFUL_SHUTDOWN until the drain time is over.
     Draining,
     /// An operator has drained the service.
@@ -150,6 +152,7 @@ impl Reason {
                 ("unusable", format!("the address is on {interface} but unusable: {why}").into())
             }
             Self::Contested => ("contested", "another program keeps removing the address".into()),
+            Self::ForcedDown => ("forced_down", "forced down by an operator".into()),
             Self::Draining => ("draining", "being drained by an operator, GRACEFUL_SHUTDOWN is set".into()),
             Self::Drained => ("drained", "drained by an operator".into()),
             Self::ShuttingDown => {

@@ -5,6 +5,7 @@ use vipcast_bgp::fsm::Keeping;
 use super::*;
 use crate::commands::Refusal;
 use crate::effect::Ending;
+use crate::engine::Force;
 use crate::jobs::{NotRead, Unsaved};
 
 const KEEPS: Option<Keeping> = Some(Keeping { restart_time: 20, notification: true });
@@ -26,7 +27,7 @@ fn graceful() -> Story {
 fn a_drain_is_in_force_at_once_and_answered_when_it_is_saved() {
     let mut story = Story::with_sessions(config());
     assert_eq!(story.ask(1, drain(None)), ["tell 1 when saved, in 1.5s", "# alice: drain"]);
-    assert!(story.node.engine().facts().drains.services.contains_key("web"));
+    assert!(story.node.engine().facts().overrides.drains.services.contains_key("web"));
     assert_eq!(story.tell(Input::Saved(Ticket(1), Ok(()))), ["answer 1: draining web: withdrawn in 3s"]);
     story.ask(2, drain(None));
     let since = "by alice since 2026-11-27T12:00:00Z";
@@ -45,6 +46,32 @@ fn a_drain_is_in_force_at_once_and_answered_when_it_is_saved() {
           restart it is drained again)"
         ]
     );
+}
+
+#[test]
+fn a_force_says_what_it_does_what_it_replaces_and_what_wins_over_it() {
+    let mut story = Story::with_sessions(config());
+    let mut ask = |ticket, command: Command| {
+        story.ask(ticket, command);
+        story.tell(Input::Saved(Ticket(ticket), Ok(()))).remove(0)
+    };
+    let force = |to, lasts| Command::Force { to, services: web(), reason: None, lasts };
+    let hour = Some(Duration::from_secs(3600));
+    assert_eq!(
+        ask(1, force(Force::Down, hour)),
+        "answer 1: web is forced down until 2026-11-27T13:00:00Z: it is withdrawn now"
+    );
+    assert_eq!(
+        ask(2, force(Force::Up, None)),
+        "answer 2: web is forced up: it counts as healthy, whatever its checks say; it was forced down by alice since \
+         2026-11-27T12:00:00Z, until 2026-11-27T13:00:00Z"
+    );
+    ask(3, drain(None));
+    let up = ask(4, force(Force::Up, None));
+    assert!(up.ends_with("; a drain is in force and wins"), "{up}");
+    let clear = || Command::Clear { services: web(), reason: None };
+    assert_eq!(ask(5, clear()), "answer 5: web no longer forced: the checks decide");
+    assert_eq!(ask(6, clear()), "answer 6: web was not forced");
 }
 
 #[test]

@@ -87,6 +87,8 @@ words! {
         Unusable = "unusable",
         /// Another program keeps removing the address.
         Contested = "contested",
+        /// An operator has forced the service down.
+        ForcedDown = "forced_down",
         /// An operator drains the service: GRACEFUL_SHUTDOWN is set.
         Draining = "draining",
         /// An operator has drained the service.
@@ -95,6 +97,14 @@ words! {
         ShuttingDown = "shutting_down",
         /// The daemon stops.
         Shutdown = "shutdown",
+    }
+
+    /// The direction of a force.
+    Direction {
+        /// The service counts as healthy.
+        Up = "up",
+        /// The service is withheld.
+        Down = "down",
     }
 
     /// The phase of the daemon's shutdown.
@@ -161,6 +171,12 @@ words! {
         DrainEnds = "drain_ends",
         /// A drained service left the configuration, or came back.
         DrainWaits = "drain_waits",
+        /// An operator forced a service up or down.
+        Forced = "forced",
+        /// A force was lifted, or is over.
+        Cleared = "cleared",
+        /// A forced service left the configuration, or came back.
+        ForceWaits = "force_waits",
         /// One of our addresses or local routes vanished.
         AddressLost = "address_lost",
         /// An address or local route stays again.

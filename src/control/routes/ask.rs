@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::api::schema::Named;
-use super::super::api::{DrainRequest, Refusal, Schema, ServicesRequest};
+use super::super::api::{DrainRequest, ForceRequest, Refusal, Schema, ServicesRequest};
 
 /// The place of a request's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,7 @@ impl Ask for IpNet {
 pub trait Body: Serialize + DeserializeOwned + Schema {}
 
 impl Body for DrainRequest {}
+impl Body for ForceRequest {}
 impl Body for ServicesRequest {}
 
 impl<T: Body> Ask for T {

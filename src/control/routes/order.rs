@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use vipcast_node::commands::Command;
+use vipcast_node::engine::Force;
 
 use super::super::answer::{Refused, Why};
-use super::super::api::{DrainRequest, Milliseconds, Refusal, ServicesRequest};
+use super::super::api::{DrainRequest, ForceRequest, Milliseconds, Refusal, ServicesRequest};
 
 /// An order to the node.
 #[derive(Debug)]
@@ -18,16 +19,30 @@ pub struct Order {
 impl Order {
     pub(super) fn drain(request: DrainRequest) -> Result<Self, Refused> {
         let DrainRequest { services, by, reason, for_ms, replace } = request;
-        if for_ms > Some(Milliseconds::LONGEST) {
-            let hint = "leave `--for` out to drain until `undrain`";
-            return Err(Refused::new(Why::BadRequest, Refusal::new("that is too long from now", hint)));
-        }
-        let lasts = for_ms.map(Duration::from);
+        let lasts = lasts(for_ms, "leave `--for` out to drain until `undrain`")?;
         Ok(Self { command: Command::Drain { services, reason, lasts, replace }, by })
     }
 
     pub(super) fn undrain(ServicesRequest { services, reason }: ServicesRequest) -> Result<Self, Refused> {
         Ok(Command::Undrain { services, reason }.into())
+    }
+
+    pub(super) fn force_up(request: ForceRequest) -> Result<Self, Refused> {
+        Self::force(Force::Up, request)
+    }
+
+    pub(super) fn force_down(request: ForceRequest) -> Result<Self, Refused> {
+        Self::force(Force::Down, request)
+    }
+
+    fn force(to: Force, request: ForceRequest) -> Result<Self, Refused> {
+        let ForceRequest { services, by, reason, for_ms } = request;
+        let lasts = lasts(for_ms, "leave `--for` out to force until `clear`")?;
+        Ok(Self { command: Command::Force { to, services, reason, lasts }, by })
+    }
+
+    pub(super) fn clear(ServicesRequest { services, reason }: ServicesRequest) -> Result<Self, Refused> {
+        Ok(Command::Clear { services, reason }.into())
     }
 
     pub(super) fn promote(ServicesRequest { services, reason }: ServicesRequest) -> Result<Self, Refused> {
@@ -41,6 +56,14 @@ impl Order {
     pub(super) fn restart((): ()) -> Result<Self, Refused> {
         Ok(Command::Restart.into())
     }
+}
+
+/// The length of an override; `hint` is for one that is too long.
+fn lasts(for_ms: Option<Milliseconds>, hint: &str) -> Result<Option<Duration>, Refused> {
+    if for_ms > Some(Milliseconds::LONGEST) {
+        return Err(Refused::new(Why::BadRequest, Refusal::new("that is too long from now", hint)));
+    }
+    Ok(for_ms.map(Duration::from))
 }
 
 impl From<Command> for Order {

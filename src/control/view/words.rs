@@ -2,7 +2,7 @@
 //! word.
 
 use vipcast_bgp::{State, Whose, bfd};
-use vipcast_node::engine::{Reason, Shutdown, Verdict};
+use vipcast_node::engine::{Force, Reason, Shutdown, Verdict};
 use vipcast_node::health::report::HealthState;
 
 use super::super::api;
@@ -75,10 +75,20 @@ impl From<&Reason> for api::Reason {
             Reason::NotBound => Self::NotBound,
             Reason::Unusable { .. } => Self::Unusable,
             Reason::Contested => Self::Contested,
+            Reason::ForcedDown => Self::ForcedDown,
             Reason::Draining => Self::Draining,
             Reason::Drained => Self::Drained,
             Reason::ShuttingDown => Self::ShuttingDown,
             Reason::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
+impl From<Force> for api::Direction {
+    fn from(to: Force) -> Self {
+        match to {
+            Force::Up => Self::Up,
+            Force::Down => Self::Down,
         }
     }
 }
@@ -122,6 +132,9 @@ mod tests {
         for state in bfd::State::ALL {
             assert_eq!(api::BfdState::from(state).to_string(), state.to_string());
         }
+        for to in [Force::Up, Force::Down] {
+            assert_eq!(api::Direction::from(to).word(), to.word());
+        }
         let until = Instant::BOOT;
         let phases = [
             Shutdown::Draining { until },
@@ -145,6 +158,7 @@ mod tests {
             Reason::NotBound,
             Reason::Unusable { interface: "lo".to_owned(), why },
             Reason::Contested,
+            Reason::ForcedDown,
             Reason::Draining,
             Reason::Drained,
             Reason::ShuttingDown,

@@ -5,13 +5,13 @@ use crate::state::tests::drained;
 
 /// A disk that answers each write of drains as the test says.
 struct Slow {
-    writes: Sender<Drains>,
+    writes: Sender<Overrides>,
     notes: Sender<&'static str>,
     answers: Mutex<Receiver<Result<(), &'static str>>>,
 }
 
 impl Slow {
-    fn new() -> (Self, Receiver<Drains>, Sender<Result<(), &'static str>>) {
+    fn new() -> (Self, Receiver<Overrides>, Sender<Result<(), &'static str>>) {
         let (writes, written) = channel();
         let (answers, answer) = channel();
         (Self { writes, notes: channel().0, answers: Mutex::new(answer) }, written, answers)
@@ -19,8 +19,8 @@ impl Slow {
 }
 
 impl Disk for Slow {
-    fn save_drains(&self, drains: &Drains) -> Result<(), StateError> {
-        self.writes.send(drains.clone()).unwrap();
+    fn save_overrides(&self, overrides: &Overrides) -> Result<(), StateError> {
+        self.writes.send(overrides.clone()).unwrap();
         let answer = self.answers.lock().unwrap().recv().unwrap();
         answer.map_err(|error| StateError::Write {
             path: "drains.json".into(),
@@ -59,17 +59,17 @@ async fn while_the_disk_hangs_wishes_return_at_once_and_only_the_newest_is_writt
     let (disk, written, answers) = Slow::new();
     let Opened { store, .. } = on(disk);
     for service in ["first", "second", "third"] {
-        store.save_drains(Arc::new(drained(service)));
+        store.save_overrides(Arc::new(drained(service)));
         if service == "first" {
             assert_eq!(written.recv().unwrap(), drained("first"));
         }
     }
-    assert_eq!(store.drains_saved(Duration::ZERO).await, Err(Unsaved::NotYet));
+    assert_eq!(store.overrides_saved(Duration::ZERO).await, Err(Unsaved::NotYet));
     assert_eq!(store.unsaved().unwrap().1, Unsaved::NotYet);
     answers.send(Ok(())).unwrap();
     assert_eq!(written.recv().unwrap(), drained("third"));
     answers.send(Ok(())).unwrap();
-    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+    assert_eq!(store.overrides_saved(PATIENCE).await, Ok(()));
     assert_eq!(store.unsaved(), None);
 }
 
@@ -77,14 +77,14 @@ async fn while_the_disk_hangs_wishes_return_at_once_and_only_the_newest_is_writt
 async fn an_answer_tells_why_a_drain_is_not_saved_and_the_next_wish_is_tried_at_once() {
     let (disk, _written, answers) = Slow::new();
     let Opened { store, .. } = on(disk);
-    store.save_drains(Arc::new(drained("web")));
+    store.save_overrides(Arc::new(drained("web")));
     answers.send(Err("no space left on device")).unwrap();
     let full = Unsaved::Failed("no space left on device".to_owned());
-    assert_eq!(store.drains_saved(PATIENCE).await, Err(full.clone()));
+    assert_eq!(store.overrides_saved(PATIENCE).await, Err(full.clone()));
     assert_eq!(store.unsaved(), Some(("/state/drains.json".into(), full)));
-    store.save_drains(Arc::new(drained("dns")));
+    store.save_overrides(Arc::new(drained("dns")));
     answers.send(Ok(())).unwrap();
-    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+    assert_eq!(store.overrides_saved(PATIENCE).await, Ok(()));
 }
 
 #[tokio::test]
@@ -99,20 +99,20 @@ async fn a_start_goes_on_without_a_directory_that_hangs_and_merges_what_it_says_
     let Opened { mut store, left } = Store::start(Path::new("/state"), move || {
         let mut inner = inner.lock().unwrap();
         inner.1.recv().unwrap();
-        let left = Left { drains: drained("web"), held: inside.clone(), ..Left::default() };
+        let left = Left { overrides: drained("web"), held: inside.clone(), ..Left::default() };
         Ok((left, inner.0.take().unwrap()))
     })
     .unwrap();
-    assert!(left.drains.is_empty() && left.unread, "the start does not wait");
-    store.save_drains(Arc::new(drained("dns")));
+    assert!(left.overrides == Overrides::default() && left.unread, "the start does not wait");
+    store.save_overrides(Arc::new(drained("dns")));
     go.send(()).unwrap();
     let Late(late) = store.late().await;
-    assert_eq!((late.drains, late.held), (drained("web"), held));
+    assert_eq!((late.overrides, late.held), (drained("web"), held));
     assert!(written.try_recv().is_err(), "nothing is replaced before it is merged");
     store.merged(Arc::new(drained("both")));
     assert_eq!(written.recv().unwrap(), drained("both"));
     answers.send(Ok(())).unwrap();
-    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+    assert_eq!(store.overrides_saved(PATIENCE).await, Ok(()));
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_note_of_a_restart_that_came_to_nothing_is_not_written_or_removed_when
     disk.notes = notes;
     let Opened { mut store, .. } = on(disk);
     // The disk is at work.
-    store.save_drains(Arc::new(drained("web")));
+    store.save_overrides(Arc::new(drained("web")));
     assert_eq!(written.recv().unwrap(), drained("web"));
     let told = store.leave_announced(BTreeSet::new());
     store.withdraw_announced();
@@ -164,32 +164,32 @@ async fn what_is_mounted_over_the_directory_is_read_and_merged_before_it_is_writ
     let vip = BTreeSet::from([Vip::from(std::net::IpAddr::from([192, 0, 2, 1]))]);
     let held = HeldBack { held: vip.clone(), watched: vip };
     let inside = StateDir::open(&real, 0o700).unwrap();
-    inside.save_drains(&drained("web")).unwrap();
+    inside.save_overrides(&drained("web")).unwrap();
     inside.save_held_back(&held).unwrap();
     drop(inside);
     let Opened { mut store, left } = Store::open(&path, 0o700).unwrap();
-    assert!(left.drains.is_empty());
+    assert!(left.overrides == Overrides::default());
     store.save_held_back(Arc::new(HeldBack::default()));
-    store.save_drains(Arc::new(drained("dns")));
-    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+    store.save_overrides(Arc::new(drained("dns")));
+    assert_eq!(store.overrides_saved(PATIENCE).await, Ok(()));
     // Like a mount: the path leads to another directory.
     std::fs::rename(&path, &hidden).unwrap();
     std::fs::rename(&real, &path).unwrap();
-    store.save_drains(Arc::new(drained("mail")));
+    store.save_overrides(Arc::new(drained("mail")));
     let Late(late) = store.late().await;
-    assert_eq!((late.drains, late.held), (drained("web"), held));
+    assert_eq!((late.overrides, late.held), (drained("web"), held));
     assert_eq!(late.announced, Some(BTreeSet::new()), "what this daemon has is its own");
     let drains = || std::fs::read_to_string(path.join("drains.json")).unwrap_or_default();
     assert!(drains().contains("web"), "nothing is replaced before it is merged");
     store.merged(Arc::new(drained("both")));
-    assert_eq!(store.drains_saved(PATIENCE).await, Ok(()));
+    assert_eq!(store.overrides_saved(PATIENCE).await, Ok(()));
     assert!(drains().contains("both"));
     assert!(matches!(StateDir::open(&path, 0o700), Err(StateError::Taken { .. })), "it is locked");
     // Removed: it is made again, with all contents.
     std::fs::remove_dir_all(&path).unwrap();
-    store.save_drains(Arc::new(drained("again")));
+    store.save_overrides(Arc::new(drained("again")));
     let Late(late) = store.late().await;
-    assert!(late.drains.is_empty());
+    assert!(late.overrides == Overrides::default());
     store.merged(Arc::new(drained("again")));
     store.finish().await;
     assert!(drains().contains("again"));
@@ -204,9 +204,9 @@ async fn a_directory_that_cannot_be_used_is_a_warning_and_a_drain_says_so() {
     let path = std::env::temp_dir().join(format!("vipcast-no-directory-{}", std::process::id()));
     std::fs::write(&path, "a file").unwrap();
     let Opened { store, left } = Store::open(&path, 0o700).unwrap();
-    assert!(left.drains.is_empty());
-    store.save_drains(Arc::new(drained("web")));
-    let Err(Unsaved::Failed(why)) = store.drains_saved(PATIENCE).await else { panic!("it is saved") };
+    assert!(left.overrides == Overrides::default());
+    store.save_overrides(Arc::new(drained("web")));
+    let Err(Unsaved::Failed(why)) = store.overrides_saved(PATIENCE).await else { panic!("it is saved") };
     assert_eq!(why, "file exists");
     std::fs::remove_file(path).unwrap();
 }

@@ -93,6 +93,13 @@ impl World {
             Action::Undrain(Node(node), service) => {
                 self.command(node, Command::Undrain { services: services(service), reason: None });
             }
+            Action::Force(Node(node), service, to, lasts) => {
+                let services = services(service);
+                self.command(node, Command::Force { to, services, reason: None, lasts });
+            }
+            Action::Clear(Node(node), service) => {
+                self.command(node, Command::Clear { services: services(service), reason: None });
+            }
             Action::Wall(Node(node), seconds) => {
                 self.hosts[node].wall_offset += seconds;
                 self.hosts[node].truth.wall_was_set = true;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
+use vipcast_node::engine::Force;
 
 use crate::shape::{Shape, router_name};
 use crate::words::{Words, duration, shown};
@@ -86,6 +87,10 @@ pub enum Action {
     Drain(Node, Option<String>, Option<Duration>),
     /// `vipcast undrain`.
     Undrain(Node, Option<String>),
+    /// `vipcast force-up` or `force-down`: a service, or everything.
+    Force(Node, Option<String>, Force, Option<Duration>),
+    /// `vipcast clear`.
+    Clear(Node, Option<String>),
     /// The wall clock is set forward or back.
     Wall(Node, i64),
     /// The disk is full, or no longer.
@@ -176,6 +181,13 @@ impl fmt::Display for Action {
                 write!(f, "drain {} on {node} for {}", what(service), shown(*lasts))
             }
             Self::Undrain(node, service) => write!(f, "undrain {} on {node}", what(service)),
+            Self::Force(node, service, to, None) => {
+                write!(f, "force-{} {} on {node}", to.word(), what(service))
+            }
+            Self::Force(node, service, to, Some(lasts)) => {
+                write!(f, "force-{} {} on {node} for {}", to.word(), what(service), shown(*lasts))
+            }
+            Self::Clear(node, service) => write!(f, "clear {} on {node}", what(service)),
             Self::Wall(node, seconds) => write!(f, "wall clock {seconds:+} on {node}"),
             Self::DiskFull(node, true) => write!(f, "disk full on {node}"),
             Self::DiskFull(node, false) => write!(f, "disk empty on {node}"),
@@ -244,6 +256,12 @@ impl FromStr for Action {
                 let lasts = words.peek().is_some().then(|| words.word_after("for").and_then(duration));
                 Self::Drain(node, service, lasts.transpose()?)
             }
+            "force-up" => force(&mut words, Force::Up)?,
+            "force-down" => force(&mut words, Force::Down)?,
+            "clear" => {
+                let service = scope(words.take()?);
+                Self::Clear(words.after("on")?, service)
+            }
             "undrain" => {
                 let service = scope(words.take()?);
                 Self::Undrain(words.after("on")?, service)
@@ -271,6 +289,13 @@ impl FromStr for Action {
 fn behave(words: &mut Words<'_>, behaviour: Behaviour) -> Result<Action, String> {
     let service = words.take()?.to_owned();
     Ok(Action::Behave(words.after("on")?, service, behaviour))
+}
+
+fn force(words: &mut Words<'_>, to: Force) -> Result<Action, String> {
+    let service = scope(words.take()?);
+    let node = words.after("on")?;
+    let lasts = words.peek().is_some().then(|| words.word_after("for").and_then(duration));
+    Ok(Action::Force(node, service, to, lasts.transpose()?))
 }
 
 fn scope(word: &str) -> Option<String> {

@@ -9,7 +9,7 @@ use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Community, Notification, iana};
 use vipcast_bgp::{RouteAttributes, Routes};
 use vipcast_node::effect::Effect;
-use vipcast_node::engine::{Advertised, Binding, BindingFact, Drains, Event, Owner};
+use vipcast_node::engine::{Advertised, Binding, BindingFact, Event, Overrides, Owner};
 use vipcast_node::health::report::{CheckReport, HealthState};
 use vipcast_node::input::Input;
 use vipcast_node::names::CheckName;
@@ -118,8 +118,8 @@ impl Bug {
                         Notification::new(CEASE, cease::OTHER_CONFIGURATION_CHANGE, bytes::Bytes::new());
                     done.extend(host.first_peer().map(|id| Effect::StopPeer(id, reset)));
                 }
-                (Self::ForgottenDrains, Effect::SaveDrains(_)) => {
-                    done.push(Effect::SaveDrains(Arc::new(Drains::default())));
+                (Self::ForgottenDrains, Effect::SaveOverrides(_)) => {
+                    done.push(Effect::SaveOverrides(Arc::new(Overrides::default())));
                 }
                 (Self::NoGracefulShutdown, Effect::Advertise(advertised)) => {
                     let routes = advertised.routes.iter().map(|(vip, route)| (*vip, without(route)));

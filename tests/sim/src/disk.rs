@@ -1,7 +1,7 @@
 //! The model of a state directory: slow, full or silent, and its content at the start of a process.
 //!
 //! ```text
-//!  SaveDrains, SaveHeldBack ─► wishes ─► (some milliseconds) ─► on the disk
+//!  SaveOverrides, SaveHeldBack ─► wishes ─► (some milliseconds) ─► on the disk
 //!                                │ full: again after ten seconds      │
 //!                                └ silent: when it answers again      └► left() for the next process
 //! ```
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
-use vipcast_node::engine::{Drain, Drains, Ends, HeldBack, Left};
+use vipcast_node::engine::{Ends, Forces, HeldBack, Left, Override, Overrides, Scoped};
 use vipcast_node::jobs::Ticket;
 use vipcast_node::now::Now;
 use vipcast_node::vip::Vip;
 
-use crate::orders::Orders;
+use crate::orders;
 
 /// How long the start of a process waits for a silent disk.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -47,14 +47,16 @@ pub struct Disk {
 /// What is written down.
 #[derive(Debug, Clone, Default)]
 pub struct File {
-    /// The drains.
-    pub drains: Drains,
+    /// The overrides.
+    pub overrides: Overrides,
     /// The boot in which they were written.
     pub boot: u64,
     /// VIPs that are held back.
     pub held: HeldBack,
     /// What operators had ordered then, as the world knows it.
-    pub orders: Orders,
+    pub orders: orders::Orders,
+    /// What operators had forced then.
+    pub forces: orders::Forces,
     /// The note for the next process.
     pub note: Option<BTreeSet<Vip>>,
 }
@@ -64,14 +66,15 @@ impl Disk {
     pub fn left(&mut self, boot: u64, now: Now, restarted: bool) -> Left {
         let note = self.file.note.take();
         self.by_wall = self.file.ends_by_wall(boot);
-        let drains = self.file.restored(boot, now);
-        if drains != self.file.drains && !self.full {
+        let overrides = self.file.restored(boot, now);
+        if overrides != self.file.overrides && !self.full {
             // What has ended must not be in force again when the clock goes back.
             self.file.orders.expire(now.mono);
-            self.file = File { drains: drains.clone(), boot, ..self.file.clone() };
+            self.file.forces.expire(now.mono);
+            self.file = File { overrides: overrides.clone(), boot, ..self.file.clone() };
         }
         Left {
-            drains,
+            overrides,
             held: self.file.held.clone(),
             announced: note.filter(|_| restarted),
             ..Left::default()
@@ -101,37 +104,47 @@ impl Disk {
 }
 
 impl File {
-    /// The drains in another process, and perhaps after a reboot, when the wall clock decides.
-    fn restored(&self, boot: u64, now: Now) -> Drains {
-        let restore = |drain: &Arc<Drain>| -> Option<Arc<Drain>> {
-            let Some(ends) = drain.ends else { return Some(Arc::clone(drain)) };
-            let same_boot = boot == self.boot;
-            let ends = if same_boot && ends.at_most.is_none() {
-                ends
-            } else {
-                let length = Duration::try_from(ends.wall.duration_since(drain.since)).unwrap_or_default();
-                let at_most = ends.at_most.filter(|_| same_boot).unwrap_or(now.mono + length);
-                Ends { at: ends.wall_at(now.wall, now.mono).min(at_most), at_most: Some(at_most), ..ends }
-            };
-            (ends.at > now.mono).then(|| Arc::new(Drain { ends: Some(ends), ..(**drain).clone() }))
-        };
-        let mut drains = Drains::default();
-        if let Some(everything) = &self.drains.everything {
-            drains.everything = restore(&everything.drain).map(|drain| {
-                let mut restored = everything.clone();
-                restored.drain = drain;
-                restored
-            });
+    /// The overrides in another process, and perhaps after a reboot, when the wall clock decides.
+    fn restored(&self, boot: u64, now: Now) -> Overrides {
+        let Overrides { drains, forces: Forces { up, down }, peers, promotions } = &self.overrides;
+        let peers = peers.iter().filter_map(|(peer, one)| Some((peer.clone(), self.one(one, boot, now)?)));
+        Overrides {
+            drains: self.scoped(drains, boot, now),
+            forces: Forces { up: self.scoped(up, boot, now), down: self.scoped(down, boot, now) },
+            peers: peers.collect(),
+            promotions: promotions.clone(),
         }
-        let services = self.drains.services.iter();
-        drains.services =
-            services.filter_map(|(service, drain)| Some((service.clone(), restore(drain)?))).collect();
-        drains
+    }
+
+    fn one(&self, one: &Arc<Override>, boot: u64, now: Now) -> Option<Arc<Override>> {
+        let Some(ends) = one.ends else { return Some(Arc::clone(one)) };
+        let same_boot = boot == self.boot;
+        let ends = if same_boot && ends.at_most.is_none() {
+            ends
+        } else {
+            let length = Duration::try_from(ends.wall.duration_since(one.since)).unwrap_or_default();
+            let at_most = ends.at_most.filter(|_| same_boot).unwrap_or(now.mono + length);
+            Ends { at: ends.wall_at(now.wall, now.mono).min(at_most), at_most: Some(at_most), ..ends }
+        };
+        (ends.at > now.mono).then(|| Arc::new(Override { ends: Some(ends), ..(**one).clone() }))
+    }
+
+    fn scoped(&self, scoped: &Scoped, boot: u64, now: Now) -> Scoped {
+        let everything = scoped.everything.as_ref().and_then(|everything| {
+            let mut restored = everything.clone();
+            restored.common = self.one(&everything.common, boot, now)?;
+            Some(restored)
+        });
+        let services = scoped.services.iter();
+        let services = services
+            .filter_map(|(service, one)| Some((service.clone(), self.one(one, boot, now)?)))
+            .collect();
+        Scoped { everything, services }
     }
 
     /// When a drain could end at another time than it says, because the host has booted since.
     fn ends_by_wall(&self, boot: u64) -> bool {
-        boot != self.boot && self.orders.any_ends()
+        boot != self.boot && (self.orders.any_ends() || self.forces.any_ends())
     }
 }
 

@@ -281,12 +281,14 @@ impl World {
                 self.hosts[number].watched = Arc::clone(&watched);
                 self.give_all(number, || PeerInput::Watch(Arc::clone(&watched)));
             }
-            Effect::SaveDrains(drains) | Effect::Merged(drains) => {
+            Effect::SaveOverrides(overrides) | Effect::Merged(overrides) => {
                 let host = &mut self.hosts[number];
                 host.disk.unread = false;
-                let (orders, boot) = (host.truth.orders.clone(), host.boot);
+                let (orders, forces) = (host.truth.orders.clone(), host.truth.forces.clone());
+                let boot = host.boot;
                 let wish = host.disk.wish();
-                (wish.drains, wish.orders, wish.boot) = ((*drains).clone(), orders, boot);
+                (wish.overrides, wish.boot) = ((*overrides).clone(), boot);
+                (wish.orders, wish.forces) = (orders, forces);
                 self.write(number);
             }
             Effect::SaveHeldBack(held) => {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
+use vipcast_node::engine::Force;
 
 use crate::action::{Action, Behaviour, Node, Silent, Timed, Tor};
 use crate::rng::Rng;
@@ -14,6 +15,8 @@ use crate::world::Setup;
 
 /// Faults begin then: sessions stand and checks are settled.
 const BEGIN: Duration = Duration::from_secs(5);
+/// The numbers that stand for actions.
+const KINDS: u64 = 112;
 /// Addresses that are flushed and added.
 const ADDRESSES: [&str; 6] =
     ["192.0.2.10", "2001:db8::10", "192.0.2.53", "192.0.2.80", "192.0.2.99", "198.51.100.7"];
@@ -39,14 +42,14 @@ pub fn schedule(setup: Setup, lasts: Duration) -> Vec<Timed> {
     let mut rng = Rng::of(setup.seed, 2);
     let count = 5 + rng.below(25);
     // Some worlds see few kinds of things, each of them often.
-    let focus = rng.chance(40).then(|| [rng.below(100), rng.below(100), rng.below(100)]);
+    let focus = rng.chance(40).then(|| [rng.below(KINDS), rng.below(KINDS), rng.below(KINDS)]);
     let mut actions: Vec<Timed> = Vec::new();
     for _ in 0..count {
         let at = rng.between(BEGIN, lasts);
         let at = Instant::BOOT + Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or_default());
         let kind = match &focus {
             Some(kinds) => rng.pick(kinds).copied().unwrap_or_default(),
-            None => rng.below(100),
+            None => rng.below(KINDS),
         };
         let action = action(kind, setup, &mut rng);
         // What begins often ends soon.
@@ -105,7 +108,14 @@ fn action(kind: u64, setup: Setup, rng: &mut Rng) -> Action {
         94..96 => Action::Undrain(node, None),
         96..97 => Action::Wall(node, i64::try_from(rng.below(7200)).unwrap_or_default() - 3600),
         97..98 => Action::DiskFull(node, true),
-        _ => Action::DiskHangs(node, true),
+        98..100 => Action::DiskHangs(node, true),
+        100..103 => Action::Force(node, service, Force::Up, None),
+        103..105 => Action::Force(node, service, Force::Up, Some(millis(rng, 20_000))),
+        105..107 => Action::Force(node, service, Force::Down, None),
+        107..109 => Action::Force(node, service, Force::Down, Some(millis(rng, 20_000))),
+        109..110 => Action::Force(node, None, Force::Up, None),
+        110..111 => Action::Force(node, None, Force::Down, Some(millis(rng, 20_000))),
+        _ => Action::Clear(node, if rng.chance(50) { service } else { None }),
     }
 }
 
@@ -122,6 +132,7 @@ fn end_of(action: &Action) -> Option<Action> {
         Action::Refuse(tor, true) => Some(Action::Refuse(*tor, false)),
         Action::ReloadBroken(node) => Some(Action::Reload(*node, Shape::default())),
         Action::Drain(node, service, None) => Some(Action::Undrain(*node, service.clone())),
+        Action::Force(node, service, _, None) => Some(Action::Clear(*node, service.clone())),
         Action::DiskFull(node, true) => Some(Action::DiskFull(*node, false)),
         Action::DiskHangs(node, true) => Some(Action::DiskHangs(*node, false)),
         Action::Behave(_, _, Behaviour::Alive)
@@ -143,6 +154,8 @@ fn end_of(action: &Action) -> Option<Action> {
         | Action::Reload(..)
         | Action::Drain(_, _, Some(_))
         | Action::Undrain(..)
+        | Action::Force(_, _, _, Some(_))
+        | Action::Clear(..)
         | Action::Wall(..)
         | Action::DiskFull(_, false)
         | Action::DiskHangs(_, false) => None,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vipcast_bgp::Instant;
 use vipcast_node::commands::{Command, Services};
+use vipcast_node::engine::Force;
 use vipcast_node::input::Input;
 use vipcast_node::model::{Condition, Config, OnDown, Role, Service};
 use vipcast_node::names::CheckName;
@@ -20,7 +21,7 @@ use crate::disk::{Disk, NEVER};
 use crate::host::Host;
 use crate::kernel::LONG_AGO;
 use crate::net::NODE;
-use crate::orders::Orders;
+use crate::orders::{Forces, Orders};
 use crate::rib::Route;
 use crate::rules::{NEWS, SLACK};
 use crate::shape::{DRAIN_TIME, Shape};
@@ -66,13 +67,17 @@ struct Leaving {
 enum Order {
     Drain(Option<String>, Option<Instant>),
     Undrain(Option<String>),
+    Force(Option<String>, Force, Option<Instant>),
+    Clear(Option<String>),
 }
 
 impl Order {
-    fn apply(&self, orders: &mut Orders) {
+    fn apply(&self, orders: &mut Orders, forces: &mut Forces) {
         match self {
             Self::Drain(service, ends) => orders.drain(service.as_deref(), *ends),
             Self::Undrain(service) => orders.undrain(service.as_deref()),
+            Self::Force(service, to, ends) => forces.force(service.as_deref(), *to, *ends),
+            Self::Clear(service) => forces.clear(service.as_deref()),
         }
     }
 }
@@ -86,6 +91,8 @@ pub struct Truth {
     pub config: Option<Arc<Config>>,
     /// What operators have ordered.
     pub orders: Orders,
+    /// What operators have forced.
+    pub forces: Forces,
     /// When it was told to stop.
     pub stopping: Option<Instant>,
     /// It had no session then, or one so young that it may not have known of it.
@@ -118,12 +125,15 @@ impl Truth {
     /// A process begins.
     pub fn starts(&mut self, shape: Shape, config: Arc<Config>, disk: &Disk, now: Instant) {
         let mut orders = if disk.unread { Orders::default() } else { disk.file.orders.clone() };
+        let mut forces = if disk.unread { Forces::default() } else { disk.file.forces.clone() };
         orders.expire(now);
+        forces.expire(now);
         *self = Self {
             shape: Some(shape),
             config: Some(config),
             by_wall: self.by_wall || disk.by_wall,
             orders,
+            forces,
             unread: disk.unread,
             started: Some(now),
             wall_was_set: self.wall_was_set,
@@ -174,7 +184,7 @@ impl Truth {
     }
 
     fn obey(&mut self, order: Order) {
-        order.apply(&mut self.orders);
+        order.apply(&mut self.orders, &mut self.forces);
         if self.unread {
             self.meanwhile.push(order);
         }
@@ -184,7 +194,8 @@ impl Truth {
     fn knows(&self, service: Option<&str>, now: Instant) -> bool {
         let configured =
             |service: &str| self.config.as_ref().is_some_and(|config| config.services.contains_key(service));
-        service.is_none_or(|service| configured(service) || self.orders.knows(service, now))
+        let waits = |service: &str| self.orders.knows(service, now) || self.forces.knows(service, now);
+        service.is_none_or(|service| configured(service) || waits(service))
     }
 
     fn reload(&mut self, shape: Shape, config: Arc<Config>, routers: usize, now: Instant) {
@@ -225,6 +236,19 @@ impl World {
                     truth.obey(Order::Undrain(service.map(str::to_owned)));
                 }
             }
+            Input::Command { command: Command::Force { to, services, lasts, .. }, .. } => {
+                let service = name(services);
+                if truth.knows(service, now) {
+                    let ends = lasts.map(|lasts| now + lasts);
+                    truth.obey(Order::Force(service.map(str::to_owned), *to, ends));
+                }
+            }
+            Input::Command { command: Command::Clear { services, .. }, .. } => {
+                let service = name(services);
+                if truth.knows(service, now) {
+                    truth.obey(Order::Clear(service.map(str::to_owned)));
+                }
+            }
             Input::Stop if truth.stopping.is_some() => truth.hurried = true,
             Input::Stop => {
                 truth.leave(|_| true, now);
@@ -243,13 +267,14 @@ impl World {
                 }
             }
             Input::Late(_) => {
-                let mut late = host.disk.file.orders.clone();
-                truth.meanwhile.iter().for_each(|order| order.apply(&mut late));
+                let (mut late, mut forces) = (host.disk.file.orders.clone(), host.disk.file.forces.clone());
+                truth.meanwhile.iter().for_each(|order| order.apply(&mut late, &mut forces));
                 late.expire(now);
+                forces.expire(now);
                 truth.unread = false;
                 truth.by_wall |= host.disk.by_wall;
                 truth.leave(|name| late.hold(name, now), now);
-                truth.orders = late;
+                (truth.orders, truth.forces) = (late, forces);
             }
             Input::Fact(_) | Input::Peer { .. } | Input::Tick => return,
             Input::Read(_)
@@ -274,6 +299,7 @@ impl World {
         let now = self.now;
         let host = &mut self.hosts[number];
         host.truth.orders.expire(now);
+        host.truth.forces.expire(now);
         let mut again = None;
         let mut vips: BTreeMap<IpNet, bool> = host.truth.expects.keys().map(|vip| (*vip, false)).collect();
         if let Some(config) = &host.truth.config {
@@ -322,7 +348,11 @@ fn expect(host: &mut Host, vip: &IpNet, now: Instant, again: &mut Option<Instant
     if host.node.is_none() {
         return Expect::Absent;
     }
-    if truth.unread || (truth.by_wall && truth.wall_was_set) {
+    let by_wall = truth.by_wall && truth.wall_was_set;
+    if by_wall && truth.forces.any_ends() {
+        return Expect::Any;
+    }
+    if truth.unread || by_wall {
         return if plain == Expect::Absent { plain } else { Expect::Any };
     }
     if !drained && truth.stopping.is_none() {
@@ -354,15 +384,25 @@ fn expect(host: &mut Host, vip: &IpNet, now: Instant, again: &mut Option<Instant
     }
 }
 
-/// The same, were there no operators.
+/// The same, were there no drains.
 fn plain(host: &Host, vip: &IpNet, now: Instant, again: &mut Option<Instant>) -> Expect {
     let (Some(_), Some(config)) = (&host.node, &host.truth.config) else { return Expect::Absent };
-    let Some((_, service)) = service_of(config, vip) else { return Expect::Absent };
-    let fresh = service.checks.checks(None).into_iter().any(|check| {
-        let settled = host.checks.get(check).is_some_and(|running| running.seen.verdict.is_some());
-        host.truth.fresh.contains(check) && !settled
-    });
-    let health = health(&service.checks, host);
+    let Some((name, service)) = service_of(config, vip) else { return Expect::Absent };
+    let force = host.truth.forces.of(&name, now);
+    if let Some((_, ends)) = force {
+        sooner(again, ends, now);
+    }
+    let up = match force {
+        Some((Force::Down, _)) => return Expect::Absent,
+        Some((Force::Up, _)) => true,
+        None => false,
+    };
+    let fresh = !up
+        && service.checks.checks(None).into_iter().any(|check| {
+            let settled = host.checks.get(check).is_some_and(|running| running.seen.verdict.is_some());
+            host.truth.fresh.contains(check) && !settled
+        });
+    let health = if up { Some(true) } else { health(&service.checks, host) };
     let is_down = health != Some(true) && (service.on_down == OnDown::Withdraw || health.is_none());
     if is_down && !fresh {
         return Expect::Absent;

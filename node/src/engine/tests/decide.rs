@@ -144,7 +144,7 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
         let mut facts = Facts { shutdown, ..facts(now) };
         let until = drained.unwrap_or(shutdown.map(|_| later));
         if drained.is_some() {
-            facts.drains = Arc::new(left_drained("web"));
+            facts.overrides = Arc::new(left_drained("web").overrides);
         }
         if let Some(until) = until {
             facts.leaving.insert(net("192.0.2.1"), Leaving { until, rank: None, out: false });

@@ -78,14 +78,18 @@ fn a_drained_service_may_go_down_and_come_back_unseen() {
 
 #[test]
 fn i12_a_drain_of_before_a_restart_is_in_force_from_the_first_moment() {
-    let mut drains = left_drained("web");
-    drains.services.extend(left_drained("gone").services);
-    let mut story = Story::begin_with(two(), Left { drains, ..Left::default() });
+    let mut drains = drains_of("web");
+    drains.services.extend(drains_of("gone").services);
+    let mut story = Story::begin_with(two(), left_with(drains));
     start(&mut story.engine, story.now);
     story.tell(list(["192.0.2.1", "192.0.2.2"].map(|vip| (on("lo", vip), Owner::Us))));
     assert_eq!(story.check("alive", UP), ["# check alive Up"]);
     assert_eq!(story.check("answers", UP)[0], "advertise 1: 192.0.2.2");
-    assert_eq!(story.engine.facts().drains.services.len(), 2, "the other one waits for its service");
+    assert_eq!(
+        story.engine.facts().overrides.drains.services.len(),
+        2,
+        "the other one waits for its service"
+    );
 }
 
 #[test]
@@ -122,9 +126,9 @@ fn sigterm_never_adds_a_route() {
 
 #[test]
 fn i12_a_drained_service_that_comes_late_or_leaves_and_returns_is_still_drained() {
-    let drains = left_drained("web");
+    let drains = drains_of("web");
     let less = || config([("dns", service(["192.0.2.2"], ["answers"]))]);
-    let mut story = Story::begin_with(less(), Left { drains, ..Left::default() });
+    let mut story = Story::begin_with(less(), left_with(drains));
     start(&mut story.engine, story.now);
     story.tell(listed(BTreeMap::new()));
     story.check("answers", UP);
@@ -174,7 +178,7 @@ fn a_drain_of_everything_is_one_record_one_set_and_holds_for_services_that_come_
 fn a_second_drain_never_shortens_a_colleagues_unless_it_is_to_replace_it() {
     let mut story = Story::announced(two());
     let in_an_hour = Some(story.now + 3600 * SECOND);
-    let ends = |story: &Story| story.engine.facts().drains.services["web"].ends.map(|ends| ends.at);
+    let ends = |story: &Story| story.engine.facts().overrides.drains.services["web"].ends.map(|ends| ends.at);
     story.tell(drain("web", in_an_hour));
     assert_eq!(story.tell(drain("web", Some(story.now + SECOND))), [""; 0]);
     assert_eq!(ends(&story), in_an_hour);
@@ -195,7 +199,7 @@ fn a_drain_of_before_a_reboot_ends_when_the_clock_is_set_and_one_of_this_boot_by
     let wall: jiff::Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
     let hour = 3600 * SECOND;
     let until = wall + hour;
-    let of = |at, at_most| Drain { ends: Some(Ends { wall: until, at, at_most }), ..a_drain(None) };
+    let of = |at, at_most| Override { ends: Some(Ends { wall: until, at, at_most }), ..a_drain(None) };
     let latest = story.now + hour;
     let services = [("web", of(latest, Some(latest))), ("dns", of(latest, None))];
     for (service, drain) in services {
@@ -205,7 +209,7 @@ fn a_drain_of_before_a_reboot_ends_when_the_clock_is_set_and_one_of_this_boot_by
     assert_eq!(story.tell(Event::WallClock(wall + 10 * SECOND)), [""; 0], "an hour is left of both");
     let back = story.tell(Event::WallClock(until + SECOND));
     assert!(back.contains(&"# web undrained".to_owned()) && !back.contains(&"# dns undrained".to_owned()));
-    let dns = story.engine.facts().drains.services["dns"].ends.unwrap();
+    let dns = story.engine.facts().overrides.drains.services["dns"].ends.unwrap();
     assert_eq!(
         (dns.at, dns.wall),
         (latest, until + SECOND + hour - 10 * SECOND),
@@ -216,8 +220,8 @@ fn a_drain_of_before_a_reboot_ends_when_the_clock_is_set_and_one_of_this_boot_by
     assert_eq!(story.wait(hour)[0], "3600000 save drains: nothing");
 }
 
-fn late(drains: Drains) -> Event {
-    Event::Late(Box::new(Left { drains, ..Left::default() }))
+fn late(drains: Scoped) -> Event {
+    Event::Late(Box::new(left_with(drains)))
 }
 
 /// Like [`Story::announced`], but the state directory was not read.
@@ -229,15 +233,15 @@ fn unread(config: Config) -> Story {
 }
 
 fn drained(story: &Story) -> Vec<String> {
-    let Drains { everything, services } = &*story.engine.facts().drains;
-    let ends = |drain: &Drain| {
+    let Scoped { everything, services } = &story.engine.facts().overrides.drains;
+    let ends = |drain: &Override| {
         drain.ends.map_or("for good".to_owned(), |ends| format!("{:?}", ends.at - story.epoch))
     };
     let except = |except: &BTreeSet<ServiceName>| {
         except.iter().map(|service| format!(" -{service}")).collect::<String>()
     };
     let everything =
-        everything.iter().map(|all| format!("everything{} {}", except(&all.except), ends(&all.drain)));
+        everything.iter().map(|all| format!("everything{} {}", except(&all.except), ends(&all.common)));
     everything.chain(services.iter().map(|(service, drain)| format!("{service} {}", ends(drain)))).collect()
 }
 
@@ -245,17 +249,17 @@ fn drained(story: &Story) -> Vec<String> {
 fn drains_that_a_state_directory_tells_late_are_merged_and_withdraw_gracefully() {
     let mut story = Story::announced(two());
     story.tell(drain("dns", None));
-    let late = story.tell(late(left_drained("web")));
+    let late = story.tell(late(drains_of("web")));
     assert_eq!(late[..2], ["save drains: dns, web", "advertise 3: 192.0.2.1 graceful, 192.0.2.2 graceful"]);
 }
 
 #[test]
 fn what_an_operator_lifts_before_a_late_state_directory_answers_stays_lifted() {
     let of_all = |except: &[&str]| Everything {
-        drain: Arc::new(a_drain(None)),
+        common: Arc::new(a_drain(None)),
         except: except.iter().map(|service| ServiceName::from(*service)).collect(),
     };
-    let web = || left_drained("web");
+    let web = || drains_of("web");
     let soon = Instant::BOOT + SECOND;
     let table = [
         (vec![undrain("web")], web(), vec![]),
@@ -263,7 +267,7 @@ fn what_an_operator_lifts_before_a_late_state_directory_answers_stays_lifted() {
         (vec![undrain("everything")], web(), vec![]),
         (
             vec![undrain("web")],
-            Drains { everything: Some(of_all(&[])), ..web() },
+            Scoped { everything: Some(of_all(&[])), ..web() },
             vec!["everything -web for good"],
         ),
         (vec![undrain("web"), drain("web", Some(soon))], web(), vec!["web 1s"]),
@@ -283,9 +287,9 @@ fn what_an_operator_lifts_before_a_late_state_directory_answers_stays_lifted() {
 
 #[test]
 fn of_a_drain_and_one_that_is_read_late_the_longer_holds_unless_it_was_to_be_replaced() {
-    let forever = || Drains {
-        everything: Some(Everything { drain: Arc::new(a_drain(None)), except: ["dns".into()].into() }),
-        ..left_drained("web")
+    let forever = || Scoped {
+        everything: Some(Everything { common: Arc::new(a_drain(None)), except: ["dns".into()].into() }),
+        ..drains_of("web")
     };
     let mut story = unread(two());
     let minute = story.now + 60 * SECOND;
@@ -318,15 +322,15 @@ fn a_drain_that_waits_for_its_service_can_be_made_longer_and_shorter() {
 
 #[test]
 fn thousands_of_drains_that_wait_for_services_are_bounded_and_the_newest_stay() {
-    let mut drains = Drains::default();
+    let mut drains = Scoped::default();
     for n in 0..1200 {
         let since = jiff::Timestamp::from_second(n).unwrap();
-        let drain = Drain { since, ..a_drain(None) };
+        let drain = Override { since, ..a_drain(None) };
         drains.services.insert(format!("gone-{n:04}").as_str().into(), Arc::new(drain));
     }
-    let mut story = Story::begin_with(two(), Left { drains, ..Left::default() });
+    let mut story = Story::begin_with(two(), left_with(drains));
     start(&mut story.engine, story.now);
     story.reload(two());
-    let drains = &story.engine.facts().drains.services;
+    let drains = &story.engine.facts().overrides.drains.services;
     assert_eq!((drains.len(), drains.first_key_value().unwrap().0.as_str()), (1000, "gone-0200"));
 }

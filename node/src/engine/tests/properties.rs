@@ -188,6 +188,8 @@ enum Op {
     HearPeers,
     Drain(&'static str, Option<u64>),
     Undrain(&'static str),
+    Force(&'static str, bool, Option<u64>),
+    Clear(&'static str),
     Promote(&'static str),
     Reload(Box<Shape>),
     Wait(u64),
@@ -216,6 +218,10 @@ impl Op {
             Self::HearPeers => world.hear_peers(),
             Self::Drain(service, lasts) => world.drain(service, lasts.map(ms)),
             Self::Undrain(service) => world.undrain(service),
+            Self::Force(service, up, lasts) => {
+                world.force(service, if up { Force::Up } else { Force::Down }, lasts.map(ms));
+            }
+            Self::Clear(service) => world.clear(service),
             Self::Promote(service) => world.promote(service),
             Self::Reload(shape) => world.reload(shape.config()),
             Self::Wait(time) => world.wait(ms(time)),
@@ -251,6 +257,9 @@ fn ops() -> impl Strategy<Value = Op> {
         4 => Just(Op::HearPeers),
         2 => (service(), prop::option::of(time())).prop_map(|(service, lasts)| Op::Drain(service, lasts)),
         1 => service().prop_map(Op::Undrain),
+        2 => (service(), any::<bool>(), prop::option::of(time()))
+            .prop_map(|(service, up, lasts)| Op::Force(service, up, lasts)),
+        1 => service().prop_map(Op::Clear),
         1 => service().prop_map(Op::Promote),
         2 => shapes().prop_map(|shape| Op::Reload(Box::new(shape))),
         4 => time().prop_map(Op::Wait),

@@ -176,7 +176,7 @@ fn one_that_does_not_preempt_stays_demoted_until_it_is_promoted() {
     );
     assert_eq!(story.wait(1000 * 3600 * SECOND), [""; 0]);
     assert_eq!(
-        story.tell(Event::Promote("web".into(), order())),
+        story.tell(Event::Promote("web".into(), a_drain(None))),
         [
             "advertise 4: 192.0.2.1",
             "save held back: nothing",
@@ -184,7 +184,7 @@ fn one_that_does_not_preempt_stays_demoted_until_it_is_promoted() {
             "# 192.0.2.1: demoted (held_back) -> announced"
         ]
     );
-    assert_eq!(story.tell(Event::Promote("mail".into(), order())), [""; 0], "there is no such service");
+    assert_eq!(story.tell(Event::Promote("mail".into(), a_drain(None))), [""; 0], "there is no such service");
 }
 
 #[test]
@@ -206,12 +206,16 @@ fn a_delay_ends_by_itself() {
 fn one_that_is_promoted_while_it_is_down_takes_over_when_it_is_healthy() {
     let mut story = Story::announced(web(Service { warm_up: Some(SECOND), ..active(Preempt::Never) }));
     story.check("alive", DOWN);
-    assert_eq!(story.tell(Event::Promote("web".into(), order())), ["# web promoted"]);
+    assert_eq!(
+        story.tell(Event::Promote("web".into(), a_drain(None))),
+        ["save promoted: web", "# web promoted"]
+    );
     assert_eq!(
         story.check("alive", UP),
         [
             "advertise 3: 192.0.2.1",
             "save held back: nothing",
+            "save drains: nothing",
             "# check alive Up",
             "# 192.0.2.1: withheld (check_down) -> announced"
         ]
@@ -235,7 +239,7 @@ fn one_that_was_degraded_does_not_preempt_either() {
             "# 192.0.2.1: demoted (check_degraded) -> demoted (held_back): until `vipcast promote`"
         ]
     );
-    story.tell(Event::Promote("web".into(), order()));
+    story.tell(Event::Promote("web".into(), a_drain(None)));
     assert_eq!(show_routes(&story.engine.desired.routes), "192.0.2.1");
 
     let ignoring = Service { on_degraded: OnDegraded::Ignore, ..active(Preempt::Never) };
@@ -280,7 +284,7 @@ fn what_a_late_state_directory_holds_back_is_held_back_from_then_on_and_saved_un
         story.tell(list(["192.0.2.1", "192.0.2.2"].map(|ip| (on("lo", ip), Owner::Us))));
         story.check("alive", UP);
         if promoted {
-            story.tell(Event::Promote("web".into(), order()));
+            story.tell(Event::Promote("web".into(), a_drain(None)));
         }
         story.tell(Event::Late(Box::new(Left { held: both.clone(), announced, ..Left::default() })));
         assert_eq!(show_routes(&story.engine.desired.routes), routes);

@@ -64,6 +64,8 @@ pub(super) struct World {
     keeps: BTreeMap<Vip, (bool, BTreeSet<CheckName>)>,
     pending: BTreeMap<CheckName, Instant>,
     drains: BTreeMap<ServiceName, (Instant, Option<Instant>)>,
+    /// Forced services: the direction and the end.
+    forces: BTreeMap<ServiceName, (Force, Option<Instant>)>,
     /// VIPs that a drain or the shutdown found announced: until when, and the last route; `None`: withheld meanwhile.
     graceful: BTreeMap<Vip, (Instant, Option<Arc<RouteAttributes>>)>,
     /// Since when no router and no advertised set has a VIP that was announced once.
@@ -149,6 +151,7 @@ impl World {
             leaving: BTreeSet::new(),
             verdicts: BTreeMap::new(),
             drains: BTreeMap::new(),
+            forces: BTreeMap::new(),
             graceful: BTreeMap::new(),
             free_since: BTreeMap::new(),
         };
@@ -394,12 +397,24 @@ impl World {
     }
 
     pub(super) fn promote(&mut self, service: &str) {
-        self.handle(vec![Event::Promote(service.into(), order())], Concerns::Only(service));
+        self.handle(vec![Event::Promote(service.into(), a_drain(None))], Concerns::Only(service));
     }
 
     pub(super) fn undrain(&mut self, service: &str) {
         self.drains.remove(service);
         self.handle(vec![undrain(service)], Concerns::Only(service));
+    }
+
+    pub(super) fn force(&mut self, service: &str, to: Force, lasts: Option<Duration>) {
+        let Some((name, _)) = self.engine.config().services.get_key_value(service) else { return };
+        let ends = lasts.map(|lasts| self.now + lasts);
+        self.forces.insert(name.clone(), (to, ends));
+        self.handle(vec![force(service, to, ends)], Concerns::Only(service));
+    }
+
+    pub(super) fn clear(&mut self, service: &str) {
+        self.forces.remove(service);
+        self.handle(vec![Event::Clear(scope(service), order())], Concerns::Only(service));
     }
 
     pub(super) fn reload(&mut self, config: Config) {

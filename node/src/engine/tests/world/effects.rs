@@ -18,6 +18,7 @@ impl World {
     /// What is over by now.
     pub(super) fn time_passes(&mut self) {
         self.drains.retain(|_, (_, lift_at)| lift_at.is_none_or(|at| at > self.now));
+        self.forces.retain(|_, (_, ends)| ends.is_none_or(|at| at > self.now));
         let late: Vec<CheckName> = self
             .pending
             .iter()
@@ -107,7 +108,7 @@ impl World {
                     }
                 }
                 Effect::Exit(_) => self.exited = Some(self.now),
-                Effect::SaveDrains(_) | Effect::SaveHeldBack(_) => {}
+                Effect::SaveOverrides(_) | Effect::SaveHeldBack(_) => {}
                 of_the_node => unreachable!("the engine wants {of_the_node:?}"),
             }
             self.look_who_holds_what();

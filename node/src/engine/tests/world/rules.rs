@@ -89,12 +89,17 @@ impl World {
         if stopping && leaving.is_none() {
             return ("withheld", Some("shutdown"));
         }
+        let force = self.forces.get(name).map(|(to, _)| *to);
+        if force == Some(Force::Down) {
+            return ("withheld", Some("forced_down"));
+        }
+        let up = force == Some(Force::Up);
         let bound = self.obstacle(vip).is_none();
         let gone =
             (stopping || drain.is_some()) && leaving.is_some_and(|(_, route)| route.is_none() || !bound);
         // A condition is settled when it does not matter how the unsettled checks turn out.
-        let passing = self.holds(&service.checks, vip, false);
-        let failing = !self.holds(&service.checks, vip, true);
+        let passing = up || self.holds(&service.checks, vip, false);
+        let failing = !up && !self.holds(&service.checks, vip, true);
         match (passing, failing, service.on_down) {
             (false, false, _) => ("withheld", Some("check_unknown")),
             (_, true, OnDown::Withdraw) => ("withheld", Some("check_down")),
@@ -104,6 +109,8 @@ impl World {
             _ if drain.is_some() => ("demoted", Some("draining")),
             _ if stopping => ("demoted", Some("shutting_down")),
             (_, true, OnDown::Demote) => ("demoted", Some("check_down")),
+            _ if up && service.role == Role::Standby => ("demoted", Some("standby")),
+            _ if up => ("announced", None),
             (true, _, _) => self.rule_of_the_healthy(service, vip),
         }
     }
@@ -292,7 +299,7 @@ impl World {
                     );
                 }
                 Effect::Configure { .. }
-                | Effect::SaveDrains(_)
+                | Effect::SaveOverrides(_)
                 | Effect::SaveHeldBack(_)
                 | Effect::StopPeers
                 | Effect::Exit(_) => {}
@@ -354,7 +361,7 @@ fn is_up(links: &Links, address: &Binding) -> bool {
 /// Whether it changes anything outside.
 fn is_more_than_a_note(effect: &Effect) -> bool {
     match effect {
-        Effect::Configure { .. } | Effect::SaveDrains(_) | Effect::SaveHeldBack(_) => false,
+        Effect::Configure { .. } | Effect::SaveOverrides(_) | Effect::SaveHeldBack(_) => false,
         Effect::Bind(_) | Effect::Unbind(_) | Effect::Advertise(..) | Effect::StopPeers | Effect::Exit(_) => {
             true
         }

@@ -1,4 +1,4 @@
-//! `vipcast drain`, `vipcast undrain` and `vipcast promote`.
+//! `vipcast drain`, `vipcast force-up`, and the other commands of overrides.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use vipcast_node::names::ServiceName;
 
 use super::output::{print, print_json};
 use super::{ClientArgs, Failure, arguments, block_on};
-use crate::control::api::{Done, DrainRequest, Milliseconds, Services, ServicesRequest};
+use crate::control::api::{Done, DrainRequest, ForceRequest, Milliseconds, Services, ServicesRequest};
 use crate::control::client::PATIENCE;
 use crate::control::routes::{self, Route};
 
@@ -49,6 +49,20 @@ pub(super) struct DrainArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ForceArgs {
+    #[command(flatten)]
+    services: ServiceArgs,
+    /// Lift the force automatically after this time, for example 2h
+    #[arg(long = "for", value_name = "DURATION", value_parser = arguments::some_time)]
+    lasts: Option<Duration>,
+    /// The reason, shown by `status` and `explain`
+    #[arg(long, value_name = "TEXT", value_parser = arguments::reason)]
+    reason: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct NamedArgs {
     #[command(flatten)]
     services: ServiceArgs,
@@ -73,6 +87,29 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
 
 pub(super) fn undrain(args: &NamedArgs) -> Result<(), Failure> {
     ask(args, &routes::UNDRAIN)
+}
+
+pub(super) fn force_up(args: &ForceArgs) -> Result<(), Failure> {
+    force(args, &routes::FORCE_UP)
+}
+
+pub(super) fn force_down(args: &ForceArgs) -> Result<(), Failure> {
+    force(args, &routes::FORCE_DOWN)
+}
+
+fn force(args: &ForceArgs, route: &Route<ForceRequest, Done>) -> Result<(), Failure> {
+    let request = ForceRequest {
+        services: args.services.services(),
+        by: None,
+        reason: args.reason.clone(),
+        for_ms: args.lasts.map(Milliseconds::from),
+    };
+    let done = block_on(args.client.client(PATIENCE).call(route, &request))??;
+    show(&args.client, &done)
+}
+
+pub(super) fn clear(args: &NamedArgs) -> Result<(), Failure> {
+    ask(args, &routes::CLEAR)
 }
 
 pub(super) fn promote(args: &NamedArgs) -> Result<(), Failure> {
