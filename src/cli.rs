@@ -15,8 +15,10 @@ mod reload;
 mod restart;
 mod run;
 mod schema;
+mod screen;
 mod status;
 mod version;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,15 +47,15 @@ enum Command {
     /// Watch a VIP being announced and withdrawn: a rack on this machine, without root and without a router
     Demo(demo::DemoArgs),
     /// Show peers, services and VIPs
-    Status(ClientArgs),
+    Status(status::StatusArgs),
     /// Explain why a VIP is or is not announced, with every fact behind the verdict
     Explain(explain::ExplainArgs),
     /// Show what happened, oldest first, and who did it
     Events(events::EventsArgs),
-    /// Take a service out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal
+    /// Take a service, or a router, out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal
     Drain(overrides::DrainArgs),
-    /// Put a drained service back into traffic
-    Undrain(overrides::NamedArgs),
+    /// Put a drained service or router back into traffic
+    Undrain(overrides::UndrainArgs),
     /// Count a service as healthy whatever its checks say, until `clear`; a drain wins
     ForceUp(overrides::ForceArgs),
     /// Withhold a service at once whatever its checks say, until `clear`
@@ -189,11 +191,8 @@ fn report(failure: &Failure) -> ExitCode {
         // A supervisor such as systemd may succeed with another start.
         Failure::Unread(diagnostics) => (diagnostics.clone(), ExitCode::FAILURE),
         Failure::Client(error) => {
-            let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {
-                error.source()
-            });
             let hint = error.hint().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-            (format!("error: {}\n{hint}", output::chain(causes)), ExitCode::FAILURE)
+            (format!("error: {}\n{hint}", output::chain(output::causes(error))), ExitCode::FAILURE)
         }
         Failure::Logged => (String::new(), ExitCode::FAILURE),
         Failure::HalfDone(warning) => (format!("warning: {warning}\n"), ExitCode::FAILURE),

@@ -375,7 +375,7 @@ impl Daemon {
             }
             Effect::Exit(ending) => self.ending = Some(ending),
             // Only between the engine and the peers; it never leaves the node.
-            Effect::StopPeers => {}
+            Effect::Export(_) | Effect::StopPeers => {}
         }
     }
 

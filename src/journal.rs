@@ -145,6 +145,20 @@ impl Lines {
             What::ForceWaits { service, to, waits: false } => {
                 told!(info ForceWaits: %service, "the service is back, and still forced {}", to.word())
             }
+            What::PeerDrained(peer, Override { order: Order { by, reason }, ends, .. }) => {
+                let until = ends.map(|ends| format!("{:.0}", ends.wall));
+                told!(info DrainBegins: %peer, by, reason, until, "drain of a peer begins")
+            }
+            What::PeerUndrained(peer, Some(Order { by, reason })) => {
+                told!(info DrainEnds: %peer, by, reason, "drain of a peer lifted")
+            }
+            What::PeerUndrained(peer, None) => told!(info DrainEnds: %peer, "drain of a peer is over"),
+            What::PeerDrainWaits { peer, waits: true } => {
+                told!(info DrainWaits: %peer, "the peer is no longer configured; its drain waits for it to come back")
+            }
+            What::PeerDrainWaits { peer, waits: false } => {
+                told!(info DrainWaits: %peer, "the peer is back, and still drained")
+            }
             What::Restarting { preserved } => {
                 let preserved = words(preserved);
                 told!(info RestartBegins: preserved, "graceful restart: End-of-RIB waits until every VIP is decided")

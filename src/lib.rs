@@ -101,6 +101,7 @@
 //! | a command | [`cli`]: one file each; [`vipcast_node::commands`] for what it does; `tests/run --write` for its pages and completions |
 //! | a command that takes time | [`vipcast_node::jobs`] |
 //! | the keys that a reload can and cannot change | [`vipcast_node::reload`] |
+//! | the effects that `reload --dry-run` names | [`vipcast_node::preview`] |
 //! | the identity of a command's caller | `control::caller` |
 //! | work that may hang, and its thread | [`blocking`]; for checks `check::file_reader` (paths), `check::remembered` (certificates, users), `check::netlink` |
 //! | the limit on hanging work of one service | `check::lanes` |
@@ -109,6 +110,7 @@
 //! | the display of a URL without secrets | `check::kinds::http::shown_url` |
 //! | verdicts that a reload keeps until new checks have settled | `kept` in [`vipcast_node::engine`] |
 //! | drains, and two drains of one service | `drains` in [`vipcast_node::engine`] |
+//! | drains of a peer | `peer_drains` in [`vipcast_node::engine`]; [`vipcast_bgp::Export`] of its session |
 //! | `force-up` and `force-down` | `forces` in [`vipcast_node::engine`] |
 //! | the scope and the end of an operator's override | `overrides` in [`vipcast_node::engine`] |
 //! | state that survives a restart | [`state`] |

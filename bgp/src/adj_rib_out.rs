@@ -15,6 +15,7 @@
 //! after any number of changes only the last set is sent. Withdrawals go first. An [`AdjRibOut`] lives exactly as long
 //! as its session.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,8 +26,9 @@ use crate::next_hop::{NextHop, SessionNextHops};
 use crate::prefix_map::{Change, PrefixMap};
 use crate::route::{RouteAttributes, Routes, family_of};
 use crate::wire::{
-    AsPath, AsWidth, Asn, Attribute, ExtendedCommunity, Family, MAX_MESSAGE_LEN, Message, MpNextHop, MpNlri,
-    MpReach, MpUnreach, Origin, Peering, Role, SessionContext, Update, encoded_prefix_len,
+    AsPath, AsWidth, Asn, Attribute, Community, ExtendedCommunity, Family, MAX_MESSAGE_LEN, Message,
+    MpNextHop, MpNlri, MpReach, MpUnreach, Origin, Peering, Role, SessionContext, Update, encoded_prefix_len,
+    iana,
 };
 
 /// The session's parameters for sent routes.
@@ -42,6 +44,21 @@ pub struct Egress {
     pub next_hops: SessionNextHops,
     /// Our role towards the peer (RFC 9234).
     pub role: Option<Role>,
+    /// The export of routes.
+    pub export: Export,
+}
+
+/// The export of routes on a session: a router in maintenance loses them gracefully (RFC 8326), and the session stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Export {
+    /// Every route is sent as it is.
+    #[default]
+    Plain,
+    /// The routes that the peer has carry GRACEFUL_SHUTDOWN, with LOCAL_PREF 0 on iBGP sessions. No other route is sent.
+    Leaving,
+    /// No route is sent, and those that the peer has are withdrawn.
+    Nothing,
 }
 
 /// The routes of one Established session.
@@ -82,6 +99,8 @@ pub enum Withheld {
     NoNextHop,
     /// Its attributes leave no room for a prefix in a 4,096-byte message.
     AttributesTooLarge,
+    /// Its export has ended, or ends: see [`Export`].
+    Drained,
 }
 
 impl AdjRibOut {
@@ -144,6 +163,19 @@ impl AdjRibOut {
         self.plan_again(wanted.keys().copied().filter(is_moved).chain(sent));
     }
 
+    /// Replaces the export. `routes` is the desired set. Routes that stay are sent again with or without
+    /// GRACEFUL_SHUTDOWN; the others are withdrawn, or sent.
+    pub fn set_export(&mut self, export: Export, routes: &Routes) {
+        if std::mem::replace(&mut self.egress.export, export) == export {
+            return;
+        }
+        self.set(routes);
+        let sent: Vec<IpNet> = self.sent().collect();
+        self.resend.extend(&sent);
+        let wanted = self.wanted.clone();
+        self.plan_again(wanted.keys().copied().chain(sent));
+    }
+
     /// Sends all routes of `family` again, without a change (RFC 2918 §4). `routes` is the desired set.
     pub fn refresh(&mut self, family: Family, routes: &Routes) {
         self.set(routes);
@@ -198,7 +230,7 @@ impl AdjRibOut {
             }
             return;
         };
-        if let Some(reason) = self.egress.obstacle(&prefix, attributes) {
+        if let Some(reason) = self.egress.obstacle(&prefix, attributes, self.is_sent(&prefix)) {
             self.withhold(prefix, reason);
         } else if self.resend.contains(&prefix) || self.behind.contains_key(&prefix) {
             self.announce.insert(Due { attributes: Arc::clone(attributes), prefix });
@@ -300,14 +332,20 @@ impl PartialOrd for Due {
 }
 
 impl Egress {
-    fn obstacle(&self, prefix: &IpNet, attributes: &RouteAttributes) -> Option<Withheld> {
+    /// The reason why a route cannot be sent; `is_sent`: whether the peer has the prefix.
+    fn obstacle(&self, prefix: &IpNet, attributes: &RouteAttributes, is_sent: bool) -> Option<Withheld> {
         let family = family_of(prefix);
+        let drained = match self.export {
+            Export::Plain => false,
+            Export::Leaving => !is_sent,
+            Export::Nothing => true,
+        };
         if !self.families.contains(&family) {
             Some(Withheld::FamilyNotNegotiated)
         } else if self.next_hop(family, attributes).is_none() {
             Some(Withheld::NoNextHop)
         } else {
-            None
+            drained.then_some(Withheld::Drained)
         }
     }
 
@@ -322,9 +360,7 @@ impl Egress {
         let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
         let told = |route: &RouteAttributes| match self.context.peering {
             Peering::External => (u32::from(route.as_path_prepend), self.next_hop(family, route)),
-            Peering::Internal => {
-                (route.local_pref.unwrap_or(DEFAULT_LOCAL_PREF), self.next_hop(family, route))
-            }
+            Peering::Internal => (self.preference(route), self.next_hop(family, route)),
         };
         let RouteAttributes {
             as_path_prepend: _,
@@ -338,7 +374,7 @@ impl Egress {
         } = one;
         told(one) == told(other)
             && *med == other.med
-            && *communities == other.communities
+            && (*communities == other.communities || self.communities(one) == self.communities(other))
             && *extended_communities == other.extended_communities
             && *link_bandwidth == other.link_bandwidth
             && *large_communities == other.large_communities
@@ -356,10 +392,11 @@ impl Egress {
             attributes.push(Attribute::MultiExitDisc(med));
         }
         if self.context.peering == Peering::Internal {
-            attributes.push(Attribute::LocalPref(route.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)));
+            attributes.push(Attribute::LocalPref(self.preference(route)));
         }
-        if !route.communities.is_empty() {
-            attributes.push(Attribute::Communities(route.communities.iter().copied().collect()));
+        let communities = self.communities(route);
+        if !communities.is_empty() {
+            attributes.push(Attribute::Communities(communities.iter().copied().collect()));
         }
         let bandwidth =
             route.link_bandwidth.map(|rate| ExtendedCommunity::link_bandwidth(self.local_as, rate));
@@ -398,6 +435,25 @@ impl Egress {
             None => {}
         }
         Update { withdrawn: Vec::new(), attributes, nlri, malformed: Vec::new() }
+    }
+
+    /// LOCAL_PREF on an iBGP session. RFC 8326 §4.1: there GRACEFUL_SHUTDOWN alone has no effect; the lowest preference has.
+    fn preference(&self, route: &RouteAttributes) -> u32 {
+        match self.export {
+            Export::Leaving => 0,
+            Export::Plain | Export::Nothing => route.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
+        }
+    }
+
+    fn communities<'a>(&self, route: &'a RouteAttributes) -> Cow<'a, BTreeSet<Community>> {
+        match self.export {
+            Export::Leaving => {
+                let mut communities = route.communities.clone();
+                communities.insert(Community(iana::community::GRACEFUL_SHUTDOWN));
+                Cow::Owned(communities)
+            }
+            Export::Plain | Export::Nothing => Cow::Borrowed(&route.communities),
+        }
     }
 
     fn as_path(&self, route: &RouteAttributes) -> AsPath {

@@ -309,7 +309,7 @@ impl Peer {
         self.lost(conn, DownReason::LocalAddressGone, now, out);
     }
 
-    /// Applies other settings to the running peer. Routes with a changed next hop are sent; a peer that now dials
+    /// Applies other settings to the running peer. Routes with a changed next hop or export are sent; a peer that now dials
     /// begins at once.
     fn tune(&mut self, tuning: Tuning, now: Instant, out: &mut Vec<Output>) {
         let connect_retry =
@@ -333,6 +333,15 @@ impl Peer {
                     connection.relocate(endpoints, tuning.next_hops, &wanted);
                 }
             }
+        }
+        if tuning.export != self.config.export {
+            self.config.export = tuning.export;
+            let wanted = self.wanted.clone();
+            if let Some(rib) = self.established_mut().and_then(Connection::rib_mut) {
+                rib.set_export(tuning.export, &wanted);
+            }
+            // Reported again with the status also if no UPDATE is due.
+            self.acknowledged = None;
         }
         self.tick(now, out);
     }

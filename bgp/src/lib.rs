@@ -79,6 +79,7 @@ pub mod transport;
 pub mod wire;
 
 pub use adj_rib_in::{Path, Paths, Watched, Whose};
+pub use adj_rib_out::Export;
 pub use fsm::{
     ConnectMode, Extent, GracefulRestart, HoldTime, Offer, PeerConfig, PeerEvent, PeerStatus, RestartTime,
     Seen, Session, Stall, State, Tuning, Version,

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::effect::Effect;
 use crate::engine::{Ends, Event, Force, Forces, Order, Override, Overrides, Scope};
 use crate::jobs::{Asker, Job, Reply, Ticket, Unsaved};
-use crate::names::ServiceName;
+use crate::names::{PeerName, ServiceName};
 use crate::node::Node;
 use crate::now::Now;
 use crate::outbox::Outbox;
+use crate::preview::Preview;
 use crate::record::What;
 use crate::words;
 
@@ -33,6 +34,17 @@ pub enum Command {
         /// Whether it replaces a drain in force that ends later.
         replace: bool,
     },
+    /// Take all routes from one peer, gracefully.
+    DrainPeer {
+        peer: String,
+        reason: Option<String>,
+        /// The length of the drain.
+        lasts: Option<Duration>,
+        /// Whether it replaces a drain in force that ends later.
+        replace: bool,
+    },
+    /// Give a drained peer its routes again.
+    UndrainPeer { peer: String, reason: Option<String> },
     /// Put services back into traffic.
     Undrain { services: Services, reason: Option<String> },
     /// Count services as healthy, or withhold them, whatever their checks say.
@@ -49,6 +61,8 @@ pub enum Command {
     Promote { services: Services, reason: Option<String> },
     /// Reload the configuration.
     Reload,
+    /// Read the configuration, and answer what a reload would change.
+    Preview,
     /// Replace the process by the next one, without losing traffic.
     Restart,
 }
@@ -57,13 +71,14 @@ impl Command {
     /// The command in the operator's words.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Drain { .. } => "drain",
-            Self::Undrain { .. } => "undrain",
+            Self::Drain { .. } | Self::DrainPeer { .. } => "drain",
+            Self::Undrain { .. } | Self::UndrainPeer { .. } => "undrain",
             Self::Force { to: Force::Up, .. } => "force-up",
             Self::Force { to: Force::Down, .. } => "force-down",
             Self::Clear { .. } => "clear",
             Self::Promote { .. } => "promote",
             Self::Reload => "reload",
+            Self::Preview => "reload --dry-run",
             Self::Restart => "restart",
         }
     }
@@ -89,6 +104,8 @@ pub enum Answer {
         /// A warning beside it.
         warning: Option<String>,
     },
+    /// The effects of a reload that did not take place.
+    Preview(Box<Preview>),
     /// There is no such object.
     NotFound(Refusal),
     /// The command is invalid.
@@ -145,6 +162,17 @@ impl Node {
                 let undrained = asked.map(|(scope, order)| self.undrain(scope, order, now, out));
                 when_saved(undrained, "after a restart it is drained again")
             }
+            Command::DrainPeer { peer, reason, lasts, replace } => {
+                let asked = self.peer(&peer).and_then(|peer| Ok((peer, order(by, reason)?)));
+                let drained =
+                    asked.and_then(|(peer, order)| self.drain_peer(peer, order, lasts, replace, now, out));
+                when_saved(drained, "it will not survive a restart")
+            }
+            Command::UndrainPeer { peer, reason } => {
+                let asked = self.peer(&peer).and_then(|peer| Ok((peer, order(by, reason)?)));
+                let undrained = asked.map(|(peer, order)| self.undrain_peer(peer, order, now, out));
+                when_saved(undrained, "after a restart it is drained again")
+            }
             Command::Force { to, services, reason, lasts } => {
                 let asked = self.asked(&services, by, reason);
                 let forced = asked.and_then(|(scope, order)| self.force(scope, to, order, lasts, now, out));
@@ -164,10 +192,14 @@ impl Node {
                 self.ask_for_reload(Asker::client(ticket, by), out);
                 Reply::When(Job::Reading)
             }
+            Command::Preview => {
+                self.ask_for_reload(Asker { dry: true, ..Asker::client(ticket, by) }, out);
+                Reply::When(Job::Reading)
+            }
             Command::Restart => self.ask_for_restart(ticket, by, out),
         };
         let refused = match &reply {
-            Reply::Now(Answer::Done { .. }) | Reply::When(_) => None,
+            Reply::Now(Answer::Done { .. } | Answer::Preview(_)) | Reply::When(_) => None,
             Reply::Now(Answer::NotFound(no) | Answer::BadRequest(no) | Answer::Conflict(no)) => {
                 Some(no.error.clone())
             }
@@ -218,23 +250,74 @@ impl Node {
         let before = self.engine.facts().overrides.drains.get(&scope).cloned();
         let event = Event::Drain { scope: scope.clone(), drain: drain.clone(), replace };
         self.engine_events([event], now, out);
-        let until = until(&drain);
+        let message = self.drain_message(&scope.to_string(), &drain, before.as_deref(), replace);
+        Ok(self.with_wait(message, &scope))
+    }
+
+    /// The answer to a drain of `what`, which was drained `before`.
+    fn drain_message(
+        &self,
+        what: &str,
+        drain: &Override,
+        before: Option<&Override>,
+        replace: bool,
+    ) -> String {
+        let until = until(drain);
         let drain_time = self.engine.config().shutdown.drain_time;
-        let message = match before {
-            None => format!("draining {scope}{until}: withdrawn in {drain_time:?}"),
-            Some(before) if replace || drain.outlasts(&before) => {
+        match before {
+            None => format!("draining {what}{until}: withdrawn in {drain_time:?}"),
+            Some(before) if replace || drain.outlasts(before) => {
                 let until = if drain.ends.is_none() { " until it is lifted".to_owned() } else { until };
-                format!("{scope} is drained{until} now; it was drained {}", words::set(&before))
+                format!("{what} is drained{until} now; it was drained {}", words::set(before))
             }
             Some(before) if before.ends == drain.ends => {
-                format!("{scope} is drained already, {}", words::set(&before))
+                format!("{what} is drained already, {}", words::set(before))
             }
             Some(before) => format!(
-                "{scope} stays drained, {}: that is longer, and was not changed; `--replace` makes it shorter",
-                words::set(&before)
+                "{what} stays drained, {}: that is longer, and was not changed; `--replace` makes it shorter",
+                words::set(before)
             ),
+        }
+    }
+
+    fn drain_peer(
+        &mut self,
+        peer: PeerName,
+        order: Order,
+        lasts: Option<Duration>,
+        replace: bool,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Outcome {
+        let drain = set(order, lasts, now, "leave `--for` out to drain until `undrain`")?;
+        let before = self.engine.facts().overrides.peers.get(&peer).cloned();
+        let event = Event::DrainPeer { peer: peer.clone(), drain: drain.clone(), replace };
+        self.engine_events([event], now, out);
+        let message = self.drain_message(&format!("peer {peer}"), &drain, before.as_deref(), replace);
+        let waits = !self.engine.config().peers.contains_key(&peer);
+        Ok(if waits { format!("{message}; it waits for {peer}, which is not configured") } else { message })
+    }
+
+    fn undrain_peer(&mut self, peer: PeerName, order: Order, now: Now, out: &mut Outbox) -> String {
+        let drained = self.engine.facts().overrides.peers.contains_key(&peer);
+        let message = match drained {
+            true => format!("peer {peer} no longer drained"),
+            false => format!("peer {peer} was not drained"),
         };
-        Ok(self.with_wait(message, &scope))
+        self.engine_events([Event::UndrainPeer(peer, order)], now, out);
+        self.with_unread(message, "a drain of it that is in there is lifted when it does")
+    }
+
+    /// The peer of a command: one that is configured, or has a waiting drain.
+    fn peer(&self, name: &str) -> Result<PeerName, Answer> {
+        let configured = &self.engine.config().peers;
+        let waiting = &self.engine.facts().overrides.peers;
+        let known = configured.get_key_value(name).map(|(name, _)| name);
+        let known = known.or_else(|| waiting.get_key_value(name).map(|(name, _)| name));
+        known.cloned().ok_or_else(|| {
+            let peers = configured.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            Answer::NotFound(Refusal::new(format!("there is no peer {name:?}"), format!("peers: {peers}")))
+        })
     }
 
     fn force(

@@ -9,7 +9,7 @@ use vipcast_bgp::bfd::Sessions;
 use vipcast_bgp::fsm::Liveness;
 use vipcast_bgp::transport::Transport;
 use vipcast_bgp::wire::{Family, Notification};
-use vipcast_bgp::{PeerConfig, Tuning, Watched};
+use vipcast_bgp::{Export, PeerConfig, Tuning, Watched};
 
 use crate::commands::Answer;
 use crate::engine::{Advertised, Binding, HeldBack, Overrides};
@@ -69,6 +69,8 @@ pub enum Effect {
     LeaveNote(BTreeSet<Vip>),
     /// No process follows: remove the note.
     WithdrawNote,
+    /// From the engine to the peers, never to a port: the exports of these peers, and plainly to all others.
+    Export(BTreeMap<PeerName, Export>),
     /// From the engine to the peers, never to a port: end every session with Cease / Administrative Shutdown, and then
     /// report [`Event::PeersStopped`](crate::engine::Event::PeersStopped).
     StopPeers,

@@ -28,6 +28,7 @@ mod known;
 mod late;
 mod link;
 mod overrides;
+mod peer_drains;
 mod plan;
 pub mod reach;
 mod recovery;
@@ -42,7 +43,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vipcast_bgp::Instant;
-use vipcast_bgp::{Extent, RouteAttributes, Version};
+use vipcast_bgp::{Export, Extent, RouteAttributes, Version};
 
 pub use self::binding::{
     AddressState, Binding, BindingFact, Kind, Owner, Place, ROUTE_METRIC, Unusable, Wanted,
@@ -68,7 +69,7 @@ pub use self::restart::Restart;
 pub use self::verdict::{Demotion, Reason, Verdict};
 use crate::effect::Effect;
 use crate::model::Config;
-use crate::names::{CheckName, ServiceName};
+use crate::names::{CheckName, PeerName, ServiceName};
 use crate::outbox::Outbox;
 use crate::table::Table;
 use crate::vip::Vip;
@@ -120,6 +121,8 @@ pub struct Engine {
     saved: HeldBack,
     /// The overrides that were last saved.
     saved_overrides: Arc<Overrides>,
+    /// The exports as last given to the peers.
+    exports: BTreeMap<PeerName, Export>,
     /// See [`Self::deadline`].
     due: Option<Instant>,
     /// The time of the last plan. Every step that was possible until then is under way.
@@ -152,6 +155,7 @@ impl Engine {
             announced_before: left.announced,
             meanwhile: Meanwhile::new(left.unread),
             saved: left.held.clone(),
+            exports: BTreeMap::new(),
             acted_at: None,
             due: None,
         };
@@ -163,6 +167,8 @@ impl Engine {
     /// The first effects. If a peer keeps our routes over a restart, the addresses of the host should come first
     /// ([`Event::Listed`]): the OPEN to the peers depends on them.
     pub fn start(&mut self, now: Instant, out: &mut Outbox) {
+        // The peers start with the configuration.
+        self.set_exports(now, out);
         out.push(self.configure());
         self.follow(Touched::All, now, out);
         self.save_held_back(out);
@@ -189,6 +195,7 @@ impl Engine {
             touched = touched.and(self.fold(event, now, out));
         }
         self.save_overrides(out);
+        self.set_exports(now, out);
         // By far the most frequent event is a repeated result of a check, which has no effect.
         if touched != Touched::Nothing {
             self.follow(touched, now, out);
@@ -285,6 +292,7 @@ impl Engine {
             self.recovery_deadline(),
             self.leaving_deadline(),
             self.facts.overrides.deadline(),
+            self.peer_leaving_deadline(),
             reach,
         ];
         others.into_iter().flatten().min()
@@ -313,6 +321,14 @@ impl Engine {
     /// The route that the peers should have of a VIP; `None` while it is withheld.
     pub fn route(&self, vip: &Vip) -> Option<&Arc<RouteAttributes>> {
         self.desired.routes.get(&vip.prefix())
+    }
+
+    /// The VIPs that `other` wants bound otherwise than this engine, and those that it does not want bound.
+    pub(crate) fn bindings_changed_in(&self, other: &Self) -> (BTreeSet<Vip>, BTreeSet<Vip>) {
+        let (ours, theirs) = (&self.desired.bindings, &other.desired.bindings);
+        let bound = theirs.iter().filter(|(vip, wanted)| ours.get(*vip) != Some(wanted));
+        let unbound = ours.keys().filter(|vip| !theirs.contains_key(*vip));
+        (bound.map(|(vip, _)| *vip).collect(), unbound.copied().collect())
     }
 
     /// The VIPs of the last advertised set.

@@ -87,6 +87,8 @@ pub(crate) struct Asker {
     /// `None`: SIGHUP, which has no answer.
     pub(crate) ticket: Option<Ticket>,
     pub(crate) by: String,
+    /// The caller only wants to know what would change.
+    pub(crate) dry: bool,
     /// The caller has given up.
     pub(crate) gone: bool,
 }
@@ -111,11 +113,11 @@ pub(crate) enum Stage {
 
 impl Asker {
     pub(crate) fn signal() -> Self {
-        Self { ticket: None, by: "SIGHUP".to_owned(), gone: false }
+        Self { ticket: None, by: "SIGHUP".to_owned(), dry: false, gone: false }
     }
 
     pub(crate) fn client(ticket: Ticket, by: String) -> Self {
-        Self { ticket: Some(ticket), by, gone: false }
+        Self { ticket: Some(ticket), by, dry: false, gone: false }
     }
 }
 

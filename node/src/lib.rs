@@ -33,6 +33,7 @@ pub mod now;
 pub mod outbox;
 pub mod peers;
 pub mod plain;
+pub mod preview;
 pub mod record;
 pub mod reload;
 pub mod table;

@@ -231,6 +231,8 @@ impl Node {
             } else if let Effect::Advertise(advertised) = &effect {
                 self.peers.advertise(advertised);
                 out.push(effect);
+            } else if let Effect::Export(exports) = effect {
+                self.peers.set_exports(exports, out);
             } else if effect == Effect::StopPeers {
                 follows.extend(self.peers.stop_all(now.mono, out).then_some(Event::PeersStopped));
             } else if let Effect::Exit(ending) = effect {

@@ -25,7 +25,7 @@ use vipcast_bgp::jitter::Jitter;
 use vipcast_bgp::transport::{Authentication, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Family, Notification};
-use vipcast_bgp::{Extent, Instant, PeerConfig, PeerStatus, PrefixMap, Session, Watched};
+use vipcast_bgp::{Export, Extent, Instant, PeerConfig, PeerStatus, PrefixMap, Session, Watched};
 
 pub use self::events::reduced_offer;
 use self::keys::Keys;
@@ -62,6 +62,8 @@ pub struct Peers {
     /// Routers that are known by their link.
     unnumbered: Unnumbered,
     advertised: Advertised,
+    /// The exports of drained peers, running or not.
+    exports: BTreeMap<PeerName, Export>,
     /// During a restart, the families whose VIPs stayed bound.
     restarted: Option<BTreeSet<Family>>,
     /// All VIPs of the configuration, announced or not, to see other nodes that announce them.
@@ -100,6 +102,7 @@ impl Peers {
             keys: Keys::default(),
             unnumbered: Unnumbered::default(),
             advertised: Advertised::default(),
+            exports: BTreeMap::new(),
             restarted: None,
             watched: Arc::default(),
             over: false,
@@ -244,6 +247,18 @@ impl Peers {
         }
     }
 
+    /// Replaces the exports: of the sessions, and of those that begin later.
+    pub(crate) fn set_exports(&mut self, exports: BTreeMap<PeerName, Export>, out: &mut Outbox) {
+        self.exports = exports;
+        for (name, running) in &mut self.running {
+            let export = self.exports.get(name).copied().unwrap_or_default();
+            if running.bgp.export != export {
+                running.bgp.export = export;
+                out.push(Effect::Tune(running.id, running.bgp.tuning()));
+            }
+        }
+    }
+
     /// Ends every session with Cease / Administrative Shutdown, for good. Returns whether none is left.
     pub(crate) fn stop_all(&mut self, now: Instant, out: &mut Outbox) -> bool {
         self.wanted.clear();
@@ -345,7 +360,8 @@ impl Peers {
             }
             // The router has not been heard yet.
             let Some(transport) = transport(peer) else { continue };
-            let bgp = bgp_config(peer, router_id, self.restarted.clone(), self.seeds.next());
+            let mut bgp = bgp_config(peer, router_id, self.restarted.clone(), self.seeds.next());
+            bgp.export = self.exports.get(name).copied().unwrap_or_default();
             self.last_id += 1;
             let id = PeerId(self.last_id);
             out.push(Effect::StartPeer(Box::new(Start {
@@ -403,6 +419,11 @@ pub enum Waits {
 }
 
 impl Running {
+    /// The export of routes on its sessions.
+    pub fn export(&self) -> Export {
+        self.bgp.export
+    }
+
     /// Applies settings that do not need a new session.
     fn tune(&mut self, wanted: &Peer, out: &mut Outbox) {
         self.bgp.connect_retry = wanted.connect_retry;

@@ -96,6 +96,16 @@ pub enum What {
         /// Whether it left: the drain waits for it.
         waits: bool,
     },
+    /// An operator's drain of a peer began, or became longer.
+    PeerDrained(PeerName, Override),
+    /// The drain of a peer was lifted by an operator (`Some`), or has ended.
+    PeerUndrained(PeerName, Option<Order>),
+    /// A drained peer left the configuration, or came back.
+    PeerDrainWaits {
+        peer: PeerName,
+        /// Whether it left: the drain waits for it.
+        waits: bool,
+    },
     /// An operator forced something up or down.
     Forced {
         scope: Scope,

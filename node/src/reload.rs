@@ -7,6 +7,7 @@ use crate::effect::Effect;
 use crate::engine::Event;
 use crate::input::Read;
 use crate::jobs::{Asker, NotRead};
+use crate::model::Config;
 use crate::names::CheckName;
 use crate::node::Node;
 use crate::now::Now;
@@ -35,6 +36,12 @@ impl Node {
             out.tell(What::ReloadGivenUp { by });
             return;
         }
+        let (looking, following): (Vec<_>, Vec<_>) = askers.into_iter().partition(|asker| asker.dry);
+        self.answer_previews(&looking, &read, now, out);
+        if following.is_empty() {
+            return;
+        }
+        let by = following.iter().map(|asker| asker.by.as_str()).collect::<Vec<_>>().join(", ");
         let done = read.and_then(|read| self.follow(read, now, out).map_err(NotRead::from));
         out.tell(match &done {
             Ok(message) => What::Reloaded { by, message: message.clone() },
@@ -43,12 +50,33 @@ impl Node {
                 What::NotReloaded { by, error, hint: hint.clone() }
             }
         });
-        for ticket in askers.iter().filter_map(|asker| asker.ticket) {
+        for ticket in following.iter().filter_map(|asker| asker.ticket) {
             let answer = match &done {
                 Ok(message) => Answer::done(message.clone()),
                 Err(refused) => Answer::Conflict(refused.refusal.clone()),
             };
             out.push(Effect::Answer(ticket, answer));
+        }
+    }
+
+    /// Answers those who only look, before anything changes.
+    fn answer_previews(
+        &mut self,
+        looking: &[Asker],
+        read: &Result<Read, NotRead>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        if looking.is_empty() {
+            return;
+        }
+        let answer = match read {
+            Err(refused) => Answer::Conflict(refused.refusal.clone()),
+            Ok(_) if self.engine.facts().shutdown.is_some() => Answer::Conflict(stopping()),
+            Ok(Read { config, warnings }) => Answer::Preview(Box::new(self.preview(config, warnings, now))),
+        };
+        for ticket in looking.iter().filter_map(|asker| asker.ticket) {
+            out.push(Effect::Answer(ticket, answer.clone()));
         }
     }
 
@@ -60,16 +88,9 @@ impl Node {
         out: &mut Outbox,
     ) -> Result<String, Refusal> {
         if self.engine.facts().shutdown.is_some() {
-            return Err(Refusal { error: "vipcast is stopping".to_owned(), hint: None });
+            return Err(stopping());
         }
-        let running = self.engine.config();
-        let fixed = [
-            ("state_dir", config.state_dir != running.state_dir),
-            ("control", config.control != running.control),
-            ("router_id", config.router_id != running.router_id),
-            ("listen", config.listen != running.listen),
-        ];
-        let changed: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
+        let changed = fixed_keys(self.engine.config(), &config);
         if !changed.is_empty() {
             return Err(Refusal::new(
                 format!("a reload cannot change {}", changed.join(", ")),
@@ -90,4 +111,19 @@ impl Node {
         }
         Ok(message)
     }
+}
+
+/// The changed keys that only a restart can change.
+pub(crate) fn fixed_keys(running: &Config, config: &Config) -> Vec<&'static str> {
+    let fixed = [
+        ("state_dir", config.state_dir != running.state_dir),
+        ("control", config.control != running.control),
+        ("router_id", config.router_id != running.router_id),
+        ("listen", config.listen != running.listen),
+    ];
+    fixed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+fn stopping() -> Refusal {
+    Refusal { error: "vipcast is stopping".to_owned(), hint: None }
 }

@@ -149,6 +149,7 @@ fn words(answer: &Answer) -> String {
     match answer {
         Answer::Done { message, warning: None } => message.clone(),
         Answer::Done { message, warning: Some(warning) } => format!("{message} ({warning})"),
+        Answer::Preview(preview) => format!("{preview:?}"),
         Answer::NotFound(refusal) | Answer::BadRequest(refusal) | Answer::Conflict(refusal) => {
             format!("NO: {}", refusal.error)
         }

@@ -145,7 +145,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__check)
-            opts="-c -h --config --probe --offline --json --help"
+            opts="-c -h --config --probe --offline --strict --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,12 +211,16 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__drain)
-            opts="-h --all --for --reason --socket --json --timeout --replace --help"
+            opts="-h --all --peer --for --reason --socket --json --timeout --replace --wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --peer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --for)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -671,7 +675,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__reload)
-            opts="-q -h --quiet --socket --json --timeout --help"
+            opts="-q -h --quiet --dry-run --socket --json --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -751,7 +755,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__status)
-            opts="-h --socket --json --timeout --help"
+            opts="-h --watch --socket --json --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -773,12 +777,16 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__undrain)
-            opts="-h --all --reason --socket --json --timeout --help"
+            opts="-h --all --peer --reason --socket --json --timeout --wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --peer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --reason)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -32,8 +32,8 @@ complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "demo" -d 'Watch a V
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "status" -d 'Show peers, services and VIPs'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "explain" -d 'Explain why a VIP is or is not announced, with every fact behind the verdict'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "events" -d 'Show what happened, oldest first, and who did it'
-complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "drain" -d 'Take a service out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal'
-complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "undrain" -d 'Put a drained service back into traffic'
+complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "drain" -d 'Take a service, or a router, out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal'
+complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "undrain" -d 'Put a drained service or router back into traffic'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "force-up" -d 'Count a service as healthy whatever its checks say, until `clear`; a drain wins'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "force-down" -d 'Withhold a service at once whatever its checks say, until `clear`'
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "clear" -d 'Let the checks of a forced service decide again'
@@ -49,12 +49,14 @@ complete -c vipcast -n "__fish_vipcast_using_subcommand run" -s h -l help -d 'Pr
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -s c -l config -d 'Another way to name FILE' -r -F
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l probe -d 'Run every check once and show the results; nothing is bound or announced. Exits with 1 if a check fails. With SERVICE, run only its checks' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l offline -d 'Ignore users, groups, programs and files of this host, to check a configuration for another host'
+complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l strict -d 'Take warnings as errors: exits with 78 if there is any'
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -l json -d 'Print the findings, or the results of the checks, as JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand demo" -l keep -d 'Leave the rack running until Ctrl-C, for `status`, `explain` and `drain` from another terminal'
 complete -c vipcast -n "__fish_vipcast_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand status" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
 complete -c vipcast -n "__fish_vipcast_using_subcommand status" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
+complete -c vipcast -n "__fish_vipcast_using_subcommand status" -l watch -d 'Show it anew every second, until Ctrl-C'
 complete -c vipcast -n "__fish_vipcast_using_subcommand status" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand status" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand explain" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
@@ -72,6 +74,7 @@ complete -c vipcast -n "__fish_vipcast_using_subcommand events" -s f -l follow -
 complete -c vipcast -n "__fish_vipcast_using_subcommand events" -l debug -d 'Also events of interest only for an examination'
 complete -c vipcast -n "__fish_vipcast_using_subcommand events" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand events" -s h -l help -d 'Print help'
+complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l peer -d 'One router: all routes are taken from it, its session stays, and the other routers notice nothing' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l for -d 'End the drain automatically after this time, for example 2h' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l reason -d 'The reason, shown by `status` and `explain`' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
@@ -79,12 +82,15 @@ complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l timeout -d 'Gi
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l all -d 'Every service'
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l replace -d 'Replace the drain in force, even if it ends later'
+complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l wait -d 'Return when every router was told the withdrawal, and show the progress; exits with 1 if that takes 30 s longer than the drain time, or longer than `--timeout`'
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -s h -l help -d 'Print help'
+complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l peer -d 'One router: all routes are taken from it, its session stays, and the other routers notice nothing' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l reason -d 'The reason, for the log' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l all -d 'Every service'
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l json -d 'Print JSON'
+complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l wait -d 'Return when it is announced again, and show the progress; exits with 1 and the reason if that takes more than 30 s, or longer than `--timeout`'
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand force-up" -l for -d 'Lift the force automatically after this time, for example 2h' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand force-up" -l reason -d 'The reason, shown by `status` and `explain`' -r
@@ -115,6 +121,7 @@ complete -c vipcast -n "__fish_vipcast_using_subcommand promote" -s h -l help -d
 complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
 complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -l timeout -d 'Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -s q -l quiet -d 'Do not print the daemon\'s answer, which is also in its log'
+complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -l dry-run -d 'Change nothing: say which sessions, addresses, announcements and checks a reload would touch; exits with 1 if the reload would be refused'
 complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand reload" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand restart" -l socket -d 'Control socket of the daemon [default: the one in /etc/vipcast/vipcast.yaml]' -r -F
@@ -132,8 +139,8 @@ complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_see
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "status" -d 'Show peers, services and VIPs'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "explain" -d 'Explain why a VIP is or is not announced, with every fact behind the verdict'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "events" -d 'Show what happened, oldest first, and who did it'
-complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "drain" -d 'Take a service out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal'
-complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "undrain" -d 'Put a drained service back into traffic'
+complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "drain" -d 'Take a service, or a router, out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal'
+complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "undrain" -d 'Put a drained service or router back into traffic'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "force-up" -d 'Count a service as healthy whatever its checks say, until `clear`; a drain wins'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "force-down" -d 'Withhold a service at once whatever its checks say, until `clear`'
 complete -c vipcast -n "__fish_vipcast_using_subcommand help; and not __fish_seen_subcommand_from run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help" -f -a "clear" -d 'Let the checks of a forced service decide again'

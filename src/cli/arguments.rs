@@ -22,6 +22,11 @@ pub(super) fn service(text: &str) -> Result<ServiceName, config::NameError> {
     config::parse_service_name(text)
 }
 
+/// The name of a peer, configured or not.
+pub(super) fn peer(text: &str) -> Result<String, config::NameError> {
+    config::parse_service_name(text).map(|name| name.to_string())
+}
+
 /// The service behind `check --probe`; operators easily write the file there instead.
 pub(super) fn probed_service(text: &str) -> Result<ServiceName, String> {
     service(text).map_err(|error| match text.contains('/') {

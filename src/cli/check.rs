@@ -28,6 +28,9 @@ pub(super) struct CheckArgs {
     /// Ignore users, groups, programs and files of this host, to check a configuration for another host
     #[arg(long, conflicts_with = "probe")]
     offline: bool,
+    /// Take warnings as errors: exits with 78 if there is any
+    #[arg(long)]
+    strict: bool,
     /// Print the findings, or the results of the checks, as JSON
     #[arg(long)]
     json: bool,
@@ -48,6 +51,14 @@ struct Probed {
 pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let host = if args.offline { Host::Offline } else { Host::Strict };
     match config::load(args.config.path(), host) {
+        Ok(Loaded { warnings, .. }) if args.strict && !warnings.is_empty() => {
+            if args.json {
+                output::print_json(&warnings)?;
+                return Err(Failure::Config(String::new()));
+            }
+            let text = rendered(&warnings);
+            Err(Failure::Config(format!("{text}error: not valid with --strict: there are warnings\n")))
+        }
         Ok(Loaded { config, warnings }) if args.probe.is_some() => {
             output::complain(&rendered(&warnings));
             probe(&config, args.probe.as_ref().and_then(Option::as_ref), args.json)

@@ -19,6 +19,13 @@ pub(super) fn chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'stati
     errors.into_iter().map(in_words).collect::<Vec<_>>().join(": ")
 }
 
+/// An error and its causes.
+pub(super) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 /// `no such file or directory` instead of `No such file or directory (os error 2)`.
 fn in_words(error: &(dyn Error + 'static)) -> String {
     error.downcast_ref::<io::Error>().map_or_else(|| error.to_string(), io_error)

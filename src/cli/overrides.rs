@@ -6,8 +6,11 @@ use clap::Args;
 use vipcast_node::names::ServiceName;
 
 use super::output::{print, print_json};
+use super::wait::{self, Goal, Scope, Until};
 use super::{ClientArgs, Failure, arguments, block_on};
-use crate::control::api::{Done, DrainRequest, ForceRequest, Milliseconds, Services, ServicesRequest};
+use crate::control::api::{
+    Done, DrainRequest, ForceRequest, Milliseconds, Services, ServicesRequest, UndrainRequest,
+};
 use crate::control::client::PATIENCE;
 use crate::control::routes::{self, Route};
 
@@ -32,9 +35,41 @@ impl ServiceArgs {
 }
 
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct TargetArgs {
+    /// The service
+    #[arg(value_parser = arguments::service)]
+    service: Option<ServiceName>,
+    /// Every service
+    #[arg(long)]
+    all: bool,
+    /// One router: all routes are taken from it, its session stays, and the other routers notice nothing
+    #[arg(long, value_name = "NAME", value_parser = arguments::peer)]
+    peer: Option<String>,
+}
+
+impl TargetArgs {
+    fn services(&self) -> Option<Services> {
+        match (&self.service, &self.peer) {
+            (Some(service), _) => Some(Services::Service(service.to_string())),
+            (None, Some(_)) => None,
+            (None, None) => Some(Services::All),
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        match (&self.service, &self.peer) {
+            (Some(service), _) => Scope::Service(service.to_string()),
+            (None, Some(peer)) => Scope::Peer(peer.clone()),
+            (None, None) => Scope::All,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(super) struct DrainArgs {
     #[command(flatten)]
-    services: ServiceArgs,
+    target: TargetArgs,
     /// End the drain automatically after this time, for example 2h
     #[arg(long = "for", value_name = "DURATION", value_parser = arguments::some_time)]
     lasts: Option<Duration>,
@@ -46,6 +81,25 @@ pub(super) struct DrainArgs {
     /// Replace the drain in force, even if it ends later
     #[arg(long)]
     replace: bool,
+    /// Return when every router was told the withdrawal, and show the progress; exits with 1 if that takes 30 s longer
+    /// than the drain time, or longer than `--timeout`
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndrainArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The reason, for the log
+    #[arg(long, value_name = "TEXT", value_parser = arguments::reason)]
+    reason: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+    /// Return when it is announced again, and show the progress; exits with 1 and the reason if that takes more than
+    /// 30 s, or longer than `--timeout`
+    #[arg(long)]
+    wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -75,18 +129,37 @@ pub(super) struct NamedArgs {
 
 pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
     let request = DrainRequest {
-        services: args.services.services(),
+        services: args.target.services(),
+        peer: args.target.peer.clone(),
         by: None,
         reason: args.reason.clone(),
         for_ms: args.lasts.map(Milliseconds::from),
         replace: args.replace,
     };
     let done = block_on(args.client.client(PATIENCE).call(&routes::DRAIN, &request))??;
-    show(&args.client, &done)
+    finish(&args.client, done, args.wait.then(|| Goal { until: Until::Drained, scope: args.target.scope() }))
 }
 
-pub(super) fn undrain(args: &NamedArgs) -> Result<(), Failure> {
-    ask(args, &routes::UNDRAIN)
+pub(super) fn undrain(args: &UndrainArgs) -> Result<(), Failure> {
+    let request = UndrainRequest {
+        services: args.target.services(),
+        peer: args.target.peer.clone(),
+        reason: args.reason.clone(),
+    };
+    let done = block_on(args.client.client(PATIENCE).call(&routes::UNDRAIN, &request))??;
+    finish(
+        &args.client,
+        done,
+        args.wait.then(|| Goal { until: Until::Announced, scope: args.target.scope() }),
+    )
+}
+
+/// Shows the answer, or waits for the goal of the command.
+fn finish(args: &ClientArgs, done: Done, goal: Option<Goal>) -> Result<(), Failure> {
+    match goal {
+        None => show(args, &done),
+        Some(goal) => wait::wait(args, done, &goal),
+    }
 }
 
 pub(super) fn force_up(args: &ForceArgs) -> Result<(), Failure> {

@@ -1,14 +1,33 @@
 //! `vipcast status`: peers, checks and VIPs as tables.
 
-use super::output::{self, age, print, print_json, table};
-use super::{ClientArgs, Failure, block_on};
+use clap::Args;
+
+use super::output::{self, age, causes, print, print_json, table};
+use super::{ClientArgs, Failure, block_on, screen};
 use crate::control::api::{Bfd, BfdState, Forced, SessionState, Status};
 use crate::control::client::PATIENCE;
 use crate::control::routes;
 
-pub(super) fn status(args: &ClientArgs) -> Result<(), Failure> {
-    let status = block_on(args.client(PATIENCE).call(&routes::STATUS, &()))??;
-    if args.json { print_json(&status) } else { print(&render(&status)) }
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Show it anew every second, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let client = args.client.client(PATIENCE);
+    if args.watch {
+        let look = async || match client.call(&routes::STATUS, &()).await {
+            Ok(status) => render(&status),
+            Err(error) => format!("error: {}\n", output::chain(causes(&error))),
+        };
+        return block_on(screen::watch(look))?;
+    }
+    let status = block_on(client.call(&routes::STATUS, &()))??;
+    if args.client.json { print_json(&status) } else { print(&render(&status)) }
 }
 
 /// The column behind the state of the session.
@@ -49,6 +68,9 @@ fn render(status: &Status) -> String {
         let is = if configured { "is" } else { "is not configured, and" };
         text += &format!("{service} {is} forced {to} {}\n", output::set(set));
     }
+    for (peer, drain) in &status.waiting_peer_drains {
+        text += &format!("peer {peer} is not configured, and drained {}\n", output::set(drain));
+    }
     for (service, promotion) in &status.promotions {
         text +=
             &format!("{service} takes over as soon as it is healthy, promoted {}\n", output::set(promotion));
@@ -73,6 +95,10 @@ fn render(status: &Status) -> String {
             (true, withheld) => Some(format!("{withheld} cannot be sent, see explain")),
         };
         notes.extend(note.map(|note| format!("{name}: {note}\n")));
+        if let Some(drain) = &peer.drain {
+            let left = peer.leaving_ms.map(|left| format!(", withdrawn in {}", age(left)));
+            notes += &format!("{name}: drained {}{}\n", output::set(drain), left.unwrap_or_default());
+        }
         if let (Some(telling), Some(ago)) = (&peer.telling_error, peer.telling_ms) {
             notes += &format!("  before that, {} ago: {telling}\n", age(ago));
         }
@@ -140,6 +166,8 @@ mod tests {
             reduced_offer: None,
             unacknowledged: None,
             hint: None,
+            drain: None,
+            leaving_ms: None,
             withheld: BTreeMap::new(),
         }
     }
@@ -201,6 +229,7 @@ mod tests {
             forced: None,
             forces: BTreeMap::new(),
             promotions: BTreeMap::new(),
+            waiting_peer_drains: BTreeMap::new(),
             unsaved: None,
         };
         let text = render(&status);

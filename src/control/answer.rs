@@ -6,6 +6,7 @@ use serde::Serialize;
 use vipcast_node::commands::Answer as Said;
 
 use super::api::{Done, Refusal};
+use super::view;
 
 /// The reason of an answer other than 200. Each is a status of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +91,7 @@ pub(super) fn rendered(answer: &impl Serialize) -> Result<Vec<u8>, Refused> {
 pub(super) fn of_order(said: Said) -> Answer {
     match said {
         Said::Done { message, warning } => rendered(&Done { message, warning }).map(Bytes::from),
+        Said::Preview(preview) => rendered(&view::preview(&preview)).map(Bytes::from),
         Said::NotFound(refusal) => Err(Refused::new(Why::NotFound, refusal)),
         Said::BadRequest(refusal) => Err(Refused::new(Why::BadRequest, refusal)),
         Said::Conflict(refusal) => Err(Refused::new(Why::Conflict, refusal)),

@@ -64,6 +64,8 @@ api! {
         forces [default]: BTreeMap<String, Forced>,
         /// Promotions of services that are not healthy yet.
         promotions [default]: BTreeMap<String, Override>,
+        /// Drains of peers that are not configured at present.
+        waiting_peer_drains [default]: BTreeMap<String, Override>,
         /// The state that a restart would lose now, with the reason why it is not saved.
         unsaved [default]: Option<String>,
     }
@@ -111,6 +113,10 @@ api! {
         unacknowledged: Option<String>,
         /// The hint for that.
         hint: Option<String>,
+        /// The operator's drain of it, if there is one.
+        drain [default]: Option<Override>,
+        /// The time until its routes are withdrawn because of the drain; until then they carry GRACEFUL_SHUTDOWN.
+        leaving_ms [default]: Option<u64>,
         /// Announced prefixes that this session cannot carry, with the reason.
         withheld: BTreeMap<vip::Vip, String>,
     }
@@ -199,6 +205,10 @@ api! {
         not_at: BTreeMap<String, String>,
         /// Paths to it from peers, in the order of their names: another node's, or our own route reflected.
         heard: Vec<Heard>,
+        /// The time until a drain or the shutdown withdraws it, while it carries GRACEFUL_SHUTDOWN.
+        leaving_ms [default]: Option<u64>,
+        /// The peers that may still have it after its withdrawal: their TCP has not acknowledged that yet.
+        untold [default]: Vec<String>,
     }
 }
 
@@ -281,7 +291,7 @@ api! {
         state: SessionState,
         /// Whether the peer's TCP has acknowledged the route.
         sent: bool,
-        /// The reason why not, if it is the session.
+        /// The reason why not, if it is the session or a drain of the peer; with a route that is about to go, that drain.
         why: Option<String>,
         /// State of the BFD session, if there is one.
         bfd: Option<BfdState>,
@@ -343,10 +353,12 @@ api! {
 
 api! {
     request
-    /// The request for a drain.
+    /// The request for a drain: of services, or of a peer.
     DrainRequest {
         /// The services.
-        services: Services,
+        services [default]: Option<Services>,
+        /// The peer, instead.
+        peer [default]: Option<String>,
         /// The operator. Used only if the caller is root and the kernel knows no login; any other caller gets the name
         /// of its user.
         by [default]: Option<String>,
@@ -361,12 +373,73 @@ api! {
 
 api! {
     request
+    /// The request to lift drains: of services, or of a peer.
+    UndrainRequest {
+        /// The services.
+        services [default]: Option<Services>,
+        /// The peer, instead.
+        peer [default]: Option<String>,
+        /// The reason, for the log.
+        reason [default]: Option<String> => {"maxLength": LONGEST_WORDS},
+    }
+}
+
+api! {
+    request
     /// The services of a command.
     ServicesRequest {
         /// The services.
         services: Services,
         /// The reason, for the log.
         reason [default]: Option<String> => {"maxLength": LONGEST_WORDS},
+    }
+}
+
+api! {
+    answer
+    /// The effects of a reload that did not take place.
+    Preview {
+        /// Changed keys that only a restart can change: a reload would be refused, and nothing else is compared.
+        needs_restart: Vec<String>,
+        /// Sessions that would begin.
+        sessions_started: Names,
+        /// Sessions that would end.
+        sessions_stopped: Names,
+        /// Sessions that would end and begin anew.
+        sessions_reset: Names,
+        /// Sessions that would go on with other settings, or under another name.
+        sessions_tuned: Names,
+        /// VIPs that would be bound.
+        addresses_bound: Names,
+        /// VIPs that would be unbound.
+        addresses_unbound: Names,
+        /// New VIPs, announced at once or when they are healthy.
+        announcements_added: Names,
+        /// Announced VIPs that would get other attributes.
+        announcements_changed: Names,
+        /// Announced VIPs that would be withdrawn.
+        announcements_withdrawn: Names,
+        /// The number of checks that would keep state and counters.
+        checks_kept: usize,
+        /// New checks.
+        checks_added: Names,
+        /// Checks that would lose state and counters, because their definition differs.
+        checks_changed: Names,
+        /// Checks that would end.
+        checks_removed: Names,
+        /// Warnings about the configuration, in words.
+        warnings: Vec<String>,
+    }
+}
+
+api! {
+    answer
+    /// A bounded list of names.
+    Names {
+        /// The number of all.
+        count: usize,
+        /// The first of them, at most 20.
+        first: Vec<String>,
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) use self::order::Order;
 use super::answer::{Refused, Why, rendered};
 use super::api::schema::Named;
 use super::api::{
-    Done, DrainRequest, Event, Events, Explanation, ForceRequest, Refusal, Schema, ServicesRequest, Status,
+    Done, DrainRequest, Event, Events, Explanation, ForceRequest, Preview, Refusal, Schema, ServicesRequest,
+    Status, UndrainRequest,
 };
 use super::snapshot::Snapshot;
 use super::view;
@@ -58,12 +59,12 @@ routes! {
     /// `Last-Event-ID` it goes on behind that event. `event: missed` stands for events that a slow client has lost.
     FOLLOW: follow "/v1/events/stream", () => Event, ();
 
-    /// Takes services out of traffic until `undrain`. Each is first announced with GRACEFUL_SHUTDOWN, and then
-    /// withdrawn.
+    /// Takes services, or all routes of one peer, out of traffic until `undrain`. Each route is first announced with
+    /// GRACEFUL_SHUTDOWN, and then withdrawn.
     DRAIN: post "/v1/drain", DrainRequest => Done, Order::drain;
 
-    /// Puts services back into traffic.
-    UNDRAIN: post "/v1/undrain", ServicesRequest => Done, Order::undrain;
+    /// Puts services back into traffic, or gives a peer its routes again.
+    UNDRAIN: post "/v1/undrain", UndrainRequest => Done, Order::undrain;
 
     /// Counts services as healthy, whatever their checks say, until `clear`. Their addresses must be bound, and a drain
     /// wins.
@@ -80,6 +81,9 @@ routes! {
 
     /// Reloads the configuration. An invalid configuration changes nothing.
     RELOAD: post "/v1/reload", () => Done, Order::reload;
+
+    /// Reads the configuration, and says what a reload would touch. Changes nothing.
+    RELOAD_PREVIEW: post "/v1/reload/preview", () => Preview, Order::preview;
 
     /// Replaces the daemon by the program on disk without a gap in traffic. Every peer needs `graceful_restart`.
     RESTART: post "/v1/restart", () => Done, Order::restart;
@@ -144,7 +148,7 @@ impl<A> Route<(), A> {
     }
 }
 
-impl<Q> Route<Q, Done> {
+impl<Q, A> Route<Q, A> {
     const fn post(
         path: &'static str,
         help: &'static [&'static str],

@@ -2,7 +2,7 @@
 
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,10 @@ use vipcast_node::health::report::HealthState;
 use vipcast_node::model::{self, Condition, Service};
 use vipcast_node::names::{CheckName, PeerName, ServiceName};
 use vipcast_node::peers::reduced_offer;
+use vipcast_node::preview::Preview;
+use vipcast_node::record::Warning;
 use vipcast_node::vip::Vip;
+use vipcast_node::words as in_words;
 
 use super::answer::{Refused, Why};
 use super::api::{self, Refusal};
@@ -39,7 +42,7 @@ pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
     let now = *at;
     let checks = engine.config().checks.keys();
     let standing: BTreeMap<_, _> = engine.standing().iter().collect();
-    let Overrides { drains, forces, promotions, .. } = &*engine.facts().overrides;
+    let Overrides { drains, forces, peers, promotions } = &*engine.facts().overrides;
     api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         router_id: around.router_id,
@@ -51,7 +54,7 @@ pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
         peers: around
             .peers
             .iter()
-            .map(|(name, info)| (name.to_string(), peer(info, bfd_of(around, name, now), now)))
+            .map(|(name, info)| (name.to_string(), peer(engine, name, info, bfd_of(around, name, now), now)))
             .collect(),
         checks: checks.map(|name| (name.to_string(), check(engine, around, name, now))).collect(),
         probes: around.probes.clone(),
@@ -67,6 +70,11 @@ pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
             .map(|(name, to, one)| (name.to_string(), api::Forced { set: set(one), to: to.into() }))
             .collect(),
         promotions: all(promotions),
+        waiting_peer_drains: peers
+            .iter()
+            .filter(|(name, _)| !engine.config().peers.contains_key(*name))
+            .map(|(name, one)| (name.to_string(), set(one)))
+            .collect(),
         unsaved: around.unsaved.clone(),
     }
 }
@@ -146,6 +154,10 @@ fn vip(engine: &Engine, around: &Surroundings, prefix: &Vip, standing: &Standing
         sent_to,
         not_at: around.peers.iter().filter_map(missing).collect(),
         heard: around.peers.iter().filter_map(|(name, info)| heard(name, info, prefix)).collect(),
+        leaving_ms: (engine.facts().leaving.get(prefix))
+            .filter(|leaving| verdict.is_announced() && leaving.until > now)
+            .map(|leaving| ms(now, leaving.until)),
+        untold: engine.untold(prefix, now).map(ToString::to_string).collect(),
     }
 }
 
@@ -224,7 +236,7 @@ fn dropped(session: &SessionReport) -> Option<String> {
     useless.then(|| format!("the router's packets are dropped: {}", session.discarded))
 }
 
-fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
+fn peer(engine: &Engine, name: &PeerName, info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
     let PeerInfo { peer, status, hint, waits: _ } = info;
     let down = status.state != State::Established;
     let telling = status.telling.as_ref();
@@ -254,7 +266,11 @@ fn peer(info: &PeerInfo, bfd: Option<api::Bfd>, now: Instant) -> api::Peer {
         reduced_offer: reduced_offer(status.offer).map(str::to_owned),
         unacknowledged: status.seen.stall.map(|stall| stall.to_string()),
         hint: hint.clone().filter(|_| down),
+        drain: engine.facts().overrides.peers.get(name).map(|one| set(one)),
+        leaving_ms: engine.facts().peers_leaving.get(name).map(|until| ms(now, *until)),
+        // Of a drained peer that would be every route.
         withheld: (status.withheld.iter())
+            .filter(|(_, why)| **why != Withheld::Drained)
             .map(|(prefix, why)| (Vip::from(*prefix), why))
             .map(|(vip, why)| (vip, withheld(*why, &vip, status)))
             .collect(),
@@ -274,7 +290,13 @@ fn peer_view(
     let sent = announced && has(engine, name, info, prefix);
     let nothing_wanted =
         !announced && status.state == State::Established && !status.withheld.contains_key(&prefix.prefix());
-    let why = if sent || nothing_wanted { None } else { not_sent(info, prefix) };
+    let drained = engine.facts().overrides.peers.get(name).filter(|_| announced);
+    let why = match drained.map(|drain| in_words::set(drain)) {
+        Some(by) if sent => Some(format!("being drained, GRACEFUL_SHUTDOWN is set: {by}")),
+        Some(by) if status.state == State::Established => Some(format!("drained: {by}")),
+        Some(_) | None if sent || nothing_wanted => None,
+        Some(_) | None => not_sent(info, prefix),
+    };
     let session = around.bfd.as_ref().and_then(|report| report.sessions.get(name.as_str()));
     let bfd = session.map(|session| session.status.state.into());
     api::PeerView { state: status.state.into(), sent, why, bfd }
@@ -322,9 +344,13 @@ fn withheld(why: Withheld, prefix: &Vip, status: &PeerStatus) -> String {
         (Withheld::NoNextHop, Some(local)) if local.is_ipv4() == prefix.ip().is_ipv4() => {
             format!("no next hop: our end of the session is {local}, a VIP; set `source_address`")
         }
-        (Withheld::FamilyNotNegotiated | Withheld::NoNextHop | Withheld::AttributesTooLarge, _) => {
-            reach::withheld(why).to_owned()
-        }
+        (
+            Withheld::FamilyNotNegotiated
+            | Withheld::NoNextHop
+            | Withheld::AttributesTooLarge
+            | Withheld::Drained,
+            _,
+        ) => reach::withheld(why).to_owned(),
     }
 }
 
@@ -396,6 +422,45 @@ fn condition(condition: &Condition, vip: &Vip) -> String {
 
 fn ms(from: Instant, now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The effects of a reload that did not take place.
+pub fn preview(preview: &Preview) -> api::Preview {
+    let Preview { needs_restart, sessions, bound, unbound, announcements, checks, warnings } = preview;
+    api::Preview {
+        needs_restart: needs_restart.iter().map(ToString::to_string).collect(),
+        sessions_started: names(&sessions.started),
+        sessions_stopped: names(&sessions.stopped),
+        sessions_reset: names(&sessions.reset),
+        sessions_tuned: names(&sessions.tuned),
+        addresses_bound: vips(bound),
+        addresses_unbound: vips(unbound),
+        announcements_added: vips(&announcements.added),
+        announcements_changed: vips(&announcements.changed),
+        announcements_withdrawn: vips(&announcements.withdrawn),
+        checks_kept: checks.kept,
+        checks_added: names(&checks.added),
+        checks_changed: names(&checks.changed),
+        checks_removed: names(&checks.removed),
+        warnings: warnings.iter().map(warning).collect(),
+    }
+}
+
+/// The most names in a list.
+const NAMED: usize = 20;
+
+fn names<T: ToString>(all: &BTreeSet<T>) -> api::Names {
+    api::Names { count: all.len(), first: all.iter().take(NAMED).map(ToString::to_string).collect() }
+}
+
+fn vips(all: &BTreeSet<Vip>) -> api::Names {
+    api::Names { count: all.len(), first: all.iter().take(NAMED).map(|vip| vip.short()).collect() }
+}
+
+fn warning(Warning { file, line, message, hint }: &Warning) -> String {
+    let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+    let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{file}{line}: {message}{hint}")
 }
 
 /// The word for a verdict in the log.

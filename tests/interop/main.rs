@@ -27,6 +27,7 @@
 //! | `flood` | thousands of connections a second to the BGP port and the control socket |
 //! | `load` | a million routes from one peer, and their effect on others |
 //! | `scale` | a thousand services, each with its own check every second |
+//! | `overrides` | a router in maintenance, services forced up and down, and a restart between |
 //! | `paths` | other nodes that announce a VIP |
 //! | `package` | the Debian package under a real systemd, and the effect of each step on the traffic |
 //! | `bfd` | the BFD driver of the bgp crate against routers with BFD, and changes of links and addresses |
@@ -77,6 +78,7 @@ mod log;
 mod missing;
 mod next_hops;
 mod node;
+mod overrides;
 mod package;
 mod paths;
 mod rack;
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
         invariants::trials(),
         flushes::trials(),
         drain_all::trials(),
+        overrides::trials(),
         kernel::trials(),
         transport::trials(),
         paths::trials(),

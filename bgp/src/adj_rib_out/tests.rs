@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::{AdjRibOut, Egress, Withheld};
+use super::{AdjRibOut, Egress, Export, Withheld};
 use crate::next_hop::{NextHop, SessionNextHops};
 use crate::prefix_map::PrefixMap;
 use crate::route::{RouteAttributes, Routes};
@@ -33,6 +33,7 @@ fn egress(context: SessionContext) -> Egress {
             v6: Some(NextHop::V6 { global: NEXT_HOP_6, link_local: None }),
         },
         role: None,
+        export: Export::Plain,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::adj_rib_out::Export;
 use crate::route::NextHops;
 use crate::wire::{Asn, Family, Peering, Role};
 
@@ -38,6 +39,8 @@ pub struct PeerConfig {
     pub role: Option<Role>,
     /// Refuse a peer without a role (the strict mode of RFC 9234 §4.2).
     pub require_role: bool,
+    /// The export of routes on its sessions.
+    pub export: Export,
     /// Start with [`Liveness::Awaited`](super::Liveness::Awaited): no session before BFD is up.
     pub awaits_bfd: bool,
     /// Hand every UPDATE of the peer to the caller, as [`PeerEvent::Update`]. Off by default: an announcing host counts
@@ -59,12 +62,19 @@ pub struct Tuning {
     pub mode: ConnectMode,
     /// See [`PeerConfig::next_hops`].
     pub next_hops: NextHops,
+    /// See [`PeerConfig::export`].
+    pub export: Export,
 }
 
 impl PeerConfig {
     /// The settings that may change in place.
     pub fn tuning(&self) -> Tuning {
-        Tuning { connect_retry: self.connect_retry, mode: self.mode, next_hops: self.next_hops }
+        Tuning {
+            connect_retry: self.connect_retry,
+            mode: self.mode,
+            next_hops: self.next_hops,
+            export: self.export,
+        }
     }
 
     /// The longest delay between two attempts to connect, before jitter, unless [`Self::connect_retry`] is longer.
@@ -93,6 +103,7 @@ impl PeerConfig {
             role: None,
             require_role: false,
             awaits_bfd: false,
+            export: Export::Plain,
             deliver_updates: false,
             seed: u64::from(u32::from(router_id)) << 32 | u64::from(local_as.0),
         }

@@ -141,6 +141,7 @@ impl Peer {
             local_as: config.local_as,
             next_hops,
             role: config.role,
+            export: config.export,
         }));
         let addresses =
             connection.endpoints.as_ref().map(|ends| ends.ours(config.next_hops)).unwrap_or_default();

@@ -66,6 +66,16 @@ pub enum Event {
     },
     /// An operator lifts drains.
     Undrain(Scope, Order),
+    /// An operator drains a peer.
+    DrainPeer {
+        peer: PeerName,
+        /// The operator, the reason and the length.
+        drain: Override,
+        /// Whether it may shorten the drain in force.
+        replace: bool,
+    },
+    /// An operator lifts the drain of a peer.
+    UndrainPeer(PeerName, Order),
     /// An operator forces something up or down.
     Force {
         scope: Scope,
@@ -203,6 +213,8 @@ pub struct Facts {
     pub overrides: Arc<Overrides>,
     /// VIPs that are announced until their drain, or the shutdown, withdraws them.
     pub leaving: BTreeMap<Vip, Leaving>,
+    /// Peers whose drain began while they had routes: until when these carry GRACEFUL_SHUTDOWN.
+    pub peers_leaving: BTreeMap<PeerName, Instant>,
     /// VIPs whose service is, or was, down, if it has `warm_up` or `preempt`.
     pub recovering: BTreeMap<Vip, Recovery>,
     /// Set after a restart that routers wait for, until every VIP is decided.

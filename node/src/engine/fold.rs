@@ -71,14 +71,17 @@ impl Engine {
             Event::PeersRenamed(renamed) => {
                 // All at once: two peers may have swapped their names.
                 let facts: Vec<_> = renamed
-                    .into_iter()
-                    .filter_map(|(from, to)| Some((to, self.facts.peers.remove(&from)?)))
+                    .iter()
+                    .filter_map(|(from, to)| Some((to.clone(), self.facts.peers.remove(from)?)))
                     .collect();
                 self.facts.peers.extend(facts);
+                self.rename_drained(&renamed);
                 Touched::PLAN
             }
             Event::PeerWithholds(peer, withheld) => self.fold_peer(peer, |fact| fact.withheld = withheld),
             Event::PeerDown(peer) => {
+                // Its next session begins without a route.
+                self.facts.peers_leaving.remove(&peer);
                 let asked = self.config.peers.get(&peer).and_then(Peer::keeps_routes);
                 let (nothing, version) = (self.actual.advertised.routes.is_empty(), self.version());
                 let touched = self.fold_peer(peer.clone(), |fact| {
@@ -109,6 +112,8 @@ impl Engine {
             }
             Event::Drain { scope, drain, replace } => self.fold_drain(scope, &drain, replace, now, out),
             Event::Undrain(scope, order) => self.fold_undrain(scope, order, out),
+            Event::DrainPeer { peer, drain, replace } => self.fold_peer_drain(peer, drain, replace, now, out),
+            Event::UndrainPeer(peer, order) => self.fold_peer_undrain(&peer, order, out),
             Event::Force { scope, to, with } => self.fold_force(scope, to, &with, out),
             Event::Clear(scope, order) => self.fold_clear(scope, order, out),
             Event::Late(left) => self.fold_late(*left, now, out),
@@ -145,6 +150,7 @@ impl Engine {
         self.facts.retain(&self.config);
         self.follow_drains(&before, out);
         self.follow_forces(&before, out);
+        self.follow_peer_drains(&before, out);
         if self.facts.peers.is_empty() {
             self.reach.begin(now);
         }

@@ -1,5 +1,6 @@
 //! What an engine knows and has decided, for readers: a copy that is cheap to take, and that decides nothing.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ impl Engine {
                 advertised: self.actual.advertised.clone(),
                 handover: self.actual.handover,
                 sent_in: self.actual.sent_in.clone(),
+                retiring: self.actual.retiring.clone(),
                 ..Actual::default()
             },
             reach: Reach::default(),
@@ -45,6 +47,7 @@ impl Engine {
             watched: Default::default(),
             saved: HeldBack::default(),
             saved_overrides: Arc::clone(&self.saved_overrides),
+            exports: BTreeMap::new(),
             due: None,
             acted_at: None,
         })

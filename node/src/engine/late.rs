@@ -114,6 +114,11 @@ impl Engine {
         self.meanwhile.forces.note_lifted(scope);
     }
 
+    /// Notes that the drain of a peer was lifted or replaced, known or not.
+    pub(super) fn note_peer_drain(&mut self, peer: &PeerName) {
+        self.meanwhile.peers.insert(peer.clone());
+    }
+
     /// Notes that an operator promoted a service.
     pub(super) fn note_promoted(&mut self, service: &ServiceName) {
         self.meanwhile.promoted.insert(service.clone());
@@ -122,7 +127,7 @@ impl Engine {
     pub(super) fn fold_late(&mut self, left: Left, now: Instant, out: &mut Outbox) -> Touched {
         let meanwhile = std::mem::take(&mut self.meanwhile);
         let Left { overrides, held, announced, unread: _, forgotten: _ } = left;
-        let Overrides { drains, forces, peers: _, promotions } = meanwhile.applied_to(overrides);
+        let Overrides { drains, forces, peers, promotions } = meanwhile.applied_to(overrides);
         let ours = Arc::make_mut(&mut self.facts.overrides);
         for (service, promotion) in promotions {
             ours.promotions.entry(service).or_insert(promotion);
@@ -135,6 +140,9 @@ impl Engine {
             self.hold_back(&held, announced.is_some(), &meanwhile.promoted);
         }
         self.merge_drains(drains, now, out);
+        for (peer, drain) in peers {
+            self.add_peer_drain(peer, &drain, false, now, out);
+        }
         Touched::All
     }
 

@@ -23,8 +23,8 @@ use crate::model::Config;
 use crate::names::{PeerName, ServiceName};
 use crate::outbox::Outbox;
 
-/// The most overrides of services that are not configured, of each kind. The oldest are dropped first.
-const WAITING: usize = 1000;
+/// The most overrides of services or peers that are not configured, of each kind. The oldest are dropped first.
+pub(super) const WAITING: usize = 1000;
 
 /// An operator's override. Survives a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -276,6 +276,7 @@ impl Engine {
         if self.facts.overrides.deadline().is_none_or(|at| at > now) {
             return touched;
         }
+        self.end_peer_drains(now, out);
         touched.and(self.end_drains(now, out)).and(self.end_forces(now, out))
     }
 

@@ -18,7 +18,7 @@ use crate::vip::Vip;
 use vipcast_bgp::Instant;
 use vipcast_bgp::adj_rib_out::Withheld;
 
-use super::facts::Event;
+use super::facts::{Event, PeerFact};
 use super::{Engine, Verdict};
 use crate::names::PeerName;
 use crate::outbox::Outbox;
@@ -101,6 +101,8 @@ impl Reach {
             | Event::PeersRenamed(_)
             | Event::Drain { .. }
             | Event::Undrain(..)
+            | Event::DrainPeer { .. }
+            | Event::UndrainPeer(..)
             | Event::Force { .. }
             | Event::Clear(..)
             | Event::Late(_)
@@ -131,6 +133,18 @@ impl Engine {
         fact.established
             && !fact.withheld.contains_key(&vip.prefix())
             && sent_in.is_some_and(|version| fact.synced.is_some_and(|synced| synced >= *version))
+    }
+
+    /// The peers that may still have a VIP that was withdrawn: their TCP has not acknowledged the withdrawal, or they keep
+    /// routes without a session.
+    pub fn untold(&self, vip: &Vip, now: Instant) -> impl Iterator<Item = &PeerName> {
+        let retiring = self.actual.retiring.get(vip).filter(|retiring| retiring.settled_at.is_none());
+        let untold = move |fact: &PeerFact| {
+            retiring.is_some_and(|retiring| {
+                fact.keeps(now) || fact.established && fact.synced < Some(retiring.version)
+            })
+        };
+        self.facts.peers.iter().filter(move |(_, fact)| untold(fact)).map(|(peer, _)| peer)
     }
 
     /// The number of routers that have a VIP.
@@ -234,6 +248,7 @@ pub fn withheld(why: Withheld) -> &'static str {
     match why {
         Withheld::FamilyNotNegotiated => "the peer has not activated this address family",
         Withheld::NoNextHop => "no next hop of this family on the session's interface; set `next_hop`",
+        Withheld::Drained => "the peer is drained by an operator",
         Withheld::AttributesTooLarge => "its communities do not fit into a BGP message",
     }
 }

@@ -13,6 +13,7 @@ mod decide;
 mod drains;
 mod forces;
 mod lifecycle;
+mod peer_drains;
 mod plan;
 mod properties;
 mod reach;
@@ -252,6 +253,10 @@ fn show(told: &Told) -> String {
             format!("save held back: {}", if held.is_empty() { "nothing".into() } else { held.join(", ") })
         }
         Told::Effect(Effect::StopPeers) => "stop peers".into(),
+        Told::Effect(Effect::Export(exports)) => {
+            let shown = exports.iter().map(|(peer, export)| format!("{peer} {export:?}"));
+            format!("export: {}", shown.collect::<Vec<_>>().join(", "))
+        }
         Told::Effect(Effect::Exit(_)) => "exit".into(),
         Told::Effect(of_the_node) => unreachable!("the engine wants {of_the_node:?}"),
         Told::Record(What::Vip { vip, from, to, cause, .. }) => {
@@ -291,6 +296,11 @@ fn show(told: &Told) -> String {
         Told::Record(What::Undrained(what, _)) => format!("# {what} undrained"),
         Told::Record(What::DrainWaits { service, waits }) => {
             format!("# the drain of {service} {}", if *waits { "waits" } else { "holds again" })
+        }
+        Told::Record(What::PeerDrained(peer, _)) => format!("# peer {peer} drained"),
+        Told::Record(What::PeerUndrained(peer, _)) => format!("# peer {peer} undrained"),
+        Told::Record(What::PeerDrainWaits { peer, waits }) => {
+            format!("# the drain of peer {peer} {}", if *waits { "waits" } else { "holds again" })
         }
         Told::Record(What::Forced { scope, to, .. }) => format!("# {scope} forced {}", to.word()),
         Told::Record(What::Cleared(what, _)) => format!("# {what} no longer forced"),

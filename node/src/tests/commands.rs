@@ -1,5 +1,6 @@
 //! Commands and the jobs behind them.
 
+use vipcast_bgp::Export;
 use vipcast_bgp::fsm::Keeping;
 
 use super::*;
@@ -72,6 +73,39 @@ fn a_force_says_what_it_does_what_it_replaces_and_what_wins_over_it() {
     let clear = || Command::Clear { services: web(), reason: None };
     assert_eq!(ask(5, clear()), "answer 5: web no longer forced: the checks decide");
     assert_eq!(ask(6, clear()), "answer 6: web was not forced");
+}
+
+#[test]
+fn a_drain_of_a_peer_tunes_its_session_and_no_other_and_one_that_starts_later_starts_drained() {
+    let mut story = Story::with_sessions(config());
+    let drain =
+        |peer: &str| Command::DrainPeer { peer: peer.to_owned(), reason: None, lasts: None, replace: false };
+    assert_eq!(story.ask(1, drain("tor-a")), ["tune", "tell 1 when saved, in 1.5s", "# alice: drain"]);
+    assert_eq!(
+        story.tell(Input::Saved(Ticket(1), Ok(()))),
+        ["answer 1: draining peer tor-a: withdrawn in 3s"]
+    );
+    story.wait(Duration::from_secs(3));
+    assert_eq!(story.tell(Input::Tick), ["tune"], "withdrawn");
+    assert_eq!(
+        story.ask(2, drain("tor-x")),
+        ["answer 2: NO: there is no peer \"tor-x\"", "# alice: drain refused"]
+    );
+    let exports = |story: &Story| {
+        let running = story.node.peers().running().values();
+        running.map(|running| running.export()).collect::<Vec<_>>()
+    };
+    assert_eq!(exports(&story), [Export::Nothing, Export::Plain]);
+    // A changed session ends, and begins drained.
+    let mut other = config();
+    other.peers.get_mut("tor-a").unwrap().hold_time = HoldTime::MIN;
+    story.ask(3, Command::Reload);
+    let id = story.id(&"tor-a".into());
+    story.tell(read(other));
+    story.tell(Input::PeerEnded(id));
+    assert_eq!(exports(&story), [Export::Nothing, Export::Plain]);
+    let undrain = Command::UndrainPeer { peer: "tor-a".to_owned(), reason: None };
+    assert_eq!(story.ask(4, undrain)[0], "tune");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::namespace::{self, EDGE, TOR};
 use super::rack::{Edge, is_bound};
 use super::tor::{EDGE_AS, TOR_AS, Tor};
 use super::web::{self, Web};
-use crate::control::api::{Done, DrainRequest, Services, ServicesRequest};
+use crate::control::api::{Done, DrainRequest, Services, UndrainRequest};
 use crate::control::client::Client;
 use crate::control::routes;
 
@@ -137,7 +137,8 @@ async fn wait_bound(wanted: bool) -> Result<()> {
 async fn drain(edge: &Edge) -> Result<Done> {
     let services = Services::Service("web".to_owned());
     let request = DrainRequest {
-        services,
+        services: Some(services),
+        peer: None,
         by: Some("demo".to_owned()),
         reason: Some("demo".to_owned()),
         for_ms: None,
@@ -147,7 +148,8 @@ async fn drain(edge: &Edge) -> Result<Done> {
 }
 
 async fn undrain(edge: &Edge) -> Result<Done> {
-    let request = ServicesRequest { services: Services::Service("web".to_owned()), reason: None };
+    let services = Some(Services::Service("web".to_owned()));
+    let request = UndrainRequest { services, peer: None, reason: None };
     Ok(Client::new(edge.socket(), PATIENCE).call(&routes::UNDRAIN, &request).await?)
 }
 

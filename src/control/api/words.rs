@@ -169,7 +169,7 @@ words! {
         DrainBegins = "drain_begins",
         /// A drain was lifted, or its time is over.
         DrainEnds = "drain_ends",
-        /// A drained service left the configuration, or came back.
+        /// A drained service or peer left the configuration, or came back.
         DrainWaits = "drain_waits",
         /// An operator forced a service up or down.
         Forced = "forced",

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::api::schema::Named;
-use super::super::api::{DrainRequest, ForceRequest, Refusal, Schema, ServicesRequest};
+use super::super::api::{DrainRequest, ForceRequest, Refusal, Schema, ServicesRequest, UndrainRequest};
 
 /// The place of a request's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,7 @@ pub trait Body: Serialize + DeserializeOwned + Schema {}
 impl Body for DrainRequest {}
 impl Body for ForceRequest {}
 impl Body for ServicesRequest {}
+impl Body for UndrainRequest {}
 
 impl<T: Body> Ask for T {
     const TAKES: Takes = Takes::Body;

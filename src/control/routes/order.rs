@@ -6,7 +6,9 @@ use vipcast_node::commands::Command;
 use vipcast_node::engine::Force;
 
 use super::super::answer::{Refused, Why};
-use super::super::api::{DrainRequest, ForceRequest, Milliseconds, Refusal, ServicesRequest};
+use super::super::api::{
+    DrainRequest, ForceRequest, Milliseconds, Refusal, Services, ServicesRequest, UndrainRequest,
+};
 
 /// An order to the node.
 #[derive(Debug)]
@@ -18,13 +20,21 @@ pub struct Order {
 
 impl Order {
     pub(super) fn drain(request: DrainRequest) -> Result<Self, Refused> {
-        let DrainRequest { services, by, reason, for_ms, replace } = request;
+        let DrainRequest { services, peer, by, reason, for_ms, replace } = request;
         let lasts = lasts(for_ms, "leave `--for` out to drain until `undrain`")?;
-        Ok(Self { command: Command::Drain { services, reason, lasts, replace }, by })
+        let command = match target(services, peer)? {
+            Target::Services(services) => Command::Drain { services, reason, lasts, replace },
+            Target::Peer(peer) => Command::DrainPeer { peer, reason, lasts, replace },
+        };
+        Ok(Self { command, by })
     }
 
-    pub(super) fn undrain(ServicesRequest { services, reason }: ServicesRequest) -> Result<Self, Refused> {
-        Ok(Command::Undrain { services, reason }.into())
+    pub(super) fn undrain(request: UndrainRequest) -> Result<Self, Refused> {
+        let UndrainRequest { services, peer, reason } = request;
+        Ok(Self::from(match target(services, peer)? {
+            Target::Services(services) => Command::Undrain { services, reason },
+            Target::Peer(peer) => Command::UndrainPeer { peer, reason },
+        }))
     }
 
     pub(super) fn force_up(request: ForceRequest) -> Result<Self, Refused> {
@@ -53,8 +63,29 @@ impl Order {
         Ok(Command::Reload.into())
     }
 
+    pub(super) fn preview((): ()) -> Result<Self, Refused> {
+        Ok(Command::Preview.into())
+    }
+
     pub(super) fn restart((): ()) -> Result<Self, Refused> {
         Ok(Command::Restart.into())
+    }
+}
+
+/// The target of a drain.
+enum Target {
+    Services(Services),
+    Peer(String),
+}
+
+fn target(services: Option<Services>, peer: Option<String>) -> Result<Target, Refused> {
+    match (services, peer) {
+        (Some(services), None) => Ok(Target::Services(services)),
+        (None, Some(peer)) => Ok(Target::Peer(peer)),
+        (Some(_), Some(_)) | (None, None) => {
+            let refusal = Refusal::new("a drain is of services or of a peer", "name `services` or `peer`");
+            Err(Refused::new(Why::BadRequest, refusal))
+        }
     }
 }
 

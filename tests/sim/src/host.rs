@@ -338,7 +338,7 @@ impl World {
             // No peer of these worlds has any of this.
             Effect::Bfd(_) | Effect::ListenForRouters(_) | Effect::LookForKeys(_) => {}
             // The node's own.
-            Effect::StopPeers => {}
+            Effect::Export(_) | Effect::StopPeers => {}
         }
     }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::{NEXT_HOP, NEXT_HOP_6, attributes, egress, prefix};
-use crate::adj_rib_out::{AdjRibOut, Egress, Withheld, front, unreach};
+use crate::adj_rib_out::{AdjRibOut, Egress, Export, Withheld, front, unreach};
 use crate::next_hop::{NextHop, SessionNextHops};
 use crate::route::{RouteAttributes, Routes, family_of};
 use crate::wire::{Family, SessionContext, Update, encoded_prefix_len};
@@ -44,7 +44,7 @@ impl FromScratch {
         self.withheld.clear();
         self.withdraw = self.sent.keys().filter(|prefix| !wanted.contains_key(*prefix)).copied().collect();
         for (prefix, attributes) in wanted {
-            if let Some(reason) = self.egress.obstacle(&prefix, attributes) {
+            if let Some(reason) = self.egress.obstacle(&prefix, attributes, self.sent.contains_key(&prefix)) {
                 self.withhold(prefix, reason);
             } else if self.resend.contains(&prefix) || !self.has(&prefix, attributes) {
                 self.announce.entry(Arc::clone(attributes)).or_default().push(prefix);
@@ -64,6 +64,13 @@ impl FromScratch {
         let families: Vec<Family> = self.egress.families.iter().copied().filter(moved).collect();
         if !families.is_empty() {
             self.resend.extend(self.sent.keys().filter(|prefix| families.contains(&family_of(prefix))));
+            self.set(routes);
+        }
+    }
+
+    fn set_export(&mut self, export: Export, routes: &Routes) {
+        if std::mem::replace(&mut self.egress.export, export) != export {
+            self.resend.extend(self.sent.keys());
             self.set(routes);
         }
     }
@@ -137,6 +144,7 @@ enum Op {
     Undo,
     Refresh(Family),
     NextHops(SessionNextHops),
+    Export(Export),
     NextUpdates(usize),
 }
 
@@ -174,6 +182,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Undo),
         1 => family().prop_map(Op::Refresh),
         1 => next_hops().prop_map(Op::NextHops),
+        1 => prop::sample::select(vec![Export::Plain, Export::Leaving, Export::Nothing]).prop_map(Op::Export),
         5 => (0..6_usize).prop_map(Op::NextUpdates),
     ]
 }
@@ -213,6 +222,11 @@ proptest! {
                 Op::NextHops(next_hops) => {
                     rib.set_next_hops(next_hops, &wanted);
                     model.set_next_hops(next_hops, &wanted);
+                    continue;
+                }
+                Op::Export(export) => {
+                    rib.set_export(export, &wanted);
+                    model.set_export(export, &wanted);
                     continue;
                 }
                 Op::NextUpdates(count) => {

@@ -107,7 +107,13 @@ impl Bench {
 
     /// A started peer with one connection in `state`, and the connection. In Connect it dials, beyond it has accepted.
     pub(super) fn at(state: State, mode: ConnectMode) -> (Self, ConnId) {
-        let mut bench = Self::new(config(mode));
+        Self::at_with(config(mode), state)
+    }
+
+    /// The same with these settings.
+    pub(super) fn at_with(config: PeerConfig, state: State) -> (Self, ConnId) {
+        let mode = config.mode;
+        let mut bench = Self::new(config);
         let conn = match state {
             State::Idle => return (bench, ConnId(0)),
             State::Active => {

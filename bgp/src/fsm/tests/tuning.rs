@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::support::{Bench, config, endpoints, routes, show};
+use crate::adj_rib_out::{Export, Withheld};
 use crate::fsm::{CloseReason, ConnId, ConnectMode, DialError, Input, State, Tuning};
 use crate::route::NextHops;
 
@@ -43,4 +44,32 @@ fn a_shorter_delay_counts_from_the_next_failure_on() {
     bench.input(Input::DialFailed(ConnId(1), DialError::Refused));
     let wait = bench.peer.deadline().unwrap() - bench.now;
     assert!(wait <= Duration::from_millis(125), "{wait:?}");
+}
+
+#[test]
+fn a_session_that_is_drained_keeps_its_routes_gracefully_then_withdraws_them_and_gets_no_new_one() {
+    let (mut bench, _) = Bench::at(State::Established, ConnectMode::Both);
+    let outputs = bench.advertise(1, routes(2, 5));
+    bench.acknowledge(outputs);
+    assert_eq!(tune(&mut bench, |tuning| tuning.export = Export::Leaving), "send 1 UPDATE +2 -0");
+    assert_eq!(show(&bench.advertise(2, routes(3, 5))), "", "the third is new");
+    let withheld =
+        |bench: &Bench| bench.peer.status(bench.now).withheld.values().copied().collect::<Vec<_>>();
+    assert_eq!(withheld(&bench), [Withheld::Drained]);
+    assert_eq!(show(&bench.advertise(3, routes(1, 5))), "send 1 UPDATE +0 -1");
+    assert_eq!(show(&bench.advertise(4, routes(3, 5))), "", "what was withdrawn does not come back");
+    assert_eq!(tune(&mut bench, |tuning| tuning.export = Export::Nothing), "send 1 UPDATE +0 -1");
+    assert_eq!(withheld(&bench), [Withheld::Drained; 3]);
+    assert_eq!(bench.peer.status(bench.now).advertised, 0);
+    assert_eq!(bench.state(), State::Established);
+    assert_eq!(tune(&mut bench, |tuning| tuning.export = Export::Plain), "send 1 UPDATE +3 -0");
+    assert_eq!(withheld(&bench), []);
+}
+
+#[test]
+fn a_session_that_begins_drained_gets_no_route() {
+    let mut drained = config(ConnectMode::Both);
+    drained.export = Export::Leaving;
+    let (mut bench, _) = Bench::at_with(drained, State::Established);
+    assert_eq!(show(&bench.advertise(1, routes(2, 5))), "");
 }
