@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod events;
 mod explain;
+mod import;
 mod openapi;
 mod output;
 mod overrides;
@@ -68,6 +69,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Replace the daemon by the program on disk without a gap in traffic
     Restart(restart::RestartArgs),
+    /// Print the configuration of another program as one for vipcast, with a comment for whatever has no place in it
+    Import(import::ImportArgs),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Print the OpenAPI document of the control socket, for programs that use it
@@ -172,6 +175,7 @@ pub fn main() -> ExitCode {
         Command::Promote(args) => overrides::promote(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Restart(args) => restart::restart(&args),
+        Command::Import(args) => import::import(&args),
         Command::Schema => schema::schema(),
         Command::Openapi => openapi::openapi(),
         Command::Version(args) => version::version(&args),

@@ -116,16 +116,29 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
     parse_with(name, text, &Variables::of_process())
 }
 
+/// The same, for any host, and without variables.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn parse_offline(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
+    parse_for(name, text, &Variables::default(), Host::Offline)
+}
+
 /// The same, with these variables.
 ///
 /// # Errors
 ///
 /// As [`load`].
 pub fn parse_with(name: &str, text: &str, variables: &Variables) -> Result<Loaded, Diagnostics> {
+    parse_for(name, text, variables, Host::Strict)
+}
+
+fn parse_for(name: &str, text: &str, variables: &Variables, host: Host) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
     let file = add_text(name, text, &mut report);
     match file.and_then(|file| parse_main(file, variables, &mut report)) {
-        Some(main) => finish(&main, &[], Host::Strict, report),
+        Some(main) => finish(&main, &[], host, report),
         None => Err(report.finish()),
     }
 }

@@ -99,6 +99,7 @@
 //! | the loop's cost of a query, and shared answers | [`control::snapshot`], `control::board` |
 //! | the effect of a signal | [`signals`] |
 //! | a command | [`cli`]: one file each; [`vipcast_node::commands`] for what it does; `tests/run --write` for its pages and completions |
+//! | the translation of another program's configuration | [`import`]: a file each |
 //! | a command that takes time | [`vipcast_node::jobs`] |
 //! | the keys that a reload can and cannot change | [`vipcast_node::reload`] |
 //! | the effects that `reload --dry-run` names | [`vipcast_node::preview`] |
@@ -125,6 +126,7 @@ pub mod daemon;
 pub mod discovery;
 pub mod events;
 pub mod exporters;
+pub mod import;
 pub mod journal;
 pub mod log;
 pub mod memory;

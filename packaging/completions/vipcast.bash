@@ -43,6 +43,9 @@ _vipcast() {
             vipcast,help)
                 cmd="vipcast__subcmd__help"
                 ;;
+            vipcast,import)
+                cmd="vipcast__subcmd__import"
+                ;;
             vipcast,openapi)
                 cmd="vipcast__subcmd__openapi"
                 ;;
@@ -97,6 +100,9 @@ _vipcast() {
             vipcast__subcmd__help,help)
                 cmd="vipcast__subcmd__help__subcmd__help"
                 ;;
+            vipcast__subcmd__help,import)
+                cmd="vipcast__subcmd__help__subcmd__import"
+                ;;
             vipcast__subcmd__help,openapi)
                 cmd="vipcast__subcmd__help__subcmd__openapi"
                 ;;
@@ -132,6 +138,7 @@ _vipcast() {
     case "${cmd}" in
         vipcast)
             opts="-h -V --help --version run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help"
+            opts="-h -V --help --version run check demo status explain events drain undrain promote reload restart import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -370,6 +377,7 @@ _vipcast() {
             ;;
         vipcast__subcmd__help)
             opts="run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help"
+            opts="run check demo status explain events drain undrain promote reload restart import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -508,6 +516,20 @@ _vipcast() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vipcast__subcmd__help__subcmd__import)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vipcast__subcmd__help__subcmd__openapi)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -623,6 +645,20 @@ _vipcast() {
         vipcast__subcmd__help__subcmd__version)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__import)
+            opts="-h --help exabgp anycast-healthchecker gocast pathosd keepalived"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -6,6 +6,7 @@ mod config_files;
 mod examples;
 mod generated;
 mod host;
+mod import;
 mod packaging;
 mod schema;
 mod secrets;
