@@ -12,6 +12,7 @@ mod import;
 mod openapi;
 mod output;
 mod overrides;
+mod recipe;
 mod reload;
 mod restart;
 mod run;
@@ -69,6 +70,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Replace the daemon by the program on disk without a gap in traffic
     Restart(restart::RestartArgs),
+    /// Print the router's side of the configuration, for one kind of router
+    Recipe(recipe::RecipeArgs),
     /// Print the configuration of another program as one for vipcast, with a comment for whatever has no place in it
     Import(import::ImportArgs),
     /// Print the JSON Schema of the configuration, for editors
@@ -175,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Promote(args) => overrides::promote(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Restart(args) => restart::restart(&args),
+        Command::Recipe(args) => recipe::recipe(&args),
         Command::Import(args) => import::import(&args),
         Command::Schema => schema::schema(),
         Command::Openapi => openapi::openapi(),

@@ -4,8 +4,8 @@
 //! files ─► exabgp │ anycast_healthchecker │ gocast │ pathosd │ keepalived ─► Imported ─► settle ─► text
 //! ```
 //!
-//! * A program is one file that reads its syntax and fills an [`Imported`]; nothing of a file may be passed over: a
-//!   directive either has its place there, or is [`Lost`](imported::Lost) with a reason.
+//! * A program is one file that reads its syntax and fills an `Imported`; nothing of a file may be passed over: a
+//!   directive either has its place there, or is `Lost` with a reason.
 //! * `settle` writes the YAML, reads it as the daemon would, and moves what the daemon refuses to the lost directives. So
 //!   the result is always a valid configuration.
 //! * A check that cannot be translated becomes one that fails: a service is never announced because its check was lost.

@@ -99,6 +99,7 @@
 //! | the loop's cost of a query, and shared answers | [`control::snapshot`], `control::board` |
 //! | the effect of a signal | [`signals`] |
 //! | a command | [`cli`]: one file each; [`vipcast_node::commands`] for what it does; `tests/run --write` for its pages and completions |
+//! | the router's side of a configuration | [`recipe`]: a file for each kind of router |
 //! | the translation of another program's configuration | [`import`]: a file each |
 //! | a command that takes time | [`vipcast_node::jobs`] |
 //! | the keys that a reload can and cannot change | [`vipcast_node::reload`] |
@@ -130,6 +131,7 @@ pub mod import;
 pub mod journal;
 pub mod log;
 pub mod memory;
+pub mod recipe;
 pub mod restart;
 pub mod signals;
 pub mod speaker;

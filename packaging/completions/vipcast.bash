@@ -52,6 +52,9 @@ _vipcast() {
             vipcast,promote)
                 cmd="vipcast__subcmd__promote"
                 ;;
+            vipcast,recipe)
+                cmd="vipcast__subcmd__recipe"
+                ;;
             vipcast,reload)
                 cmd="vipcast__subcmd__reload"
                 ;;
@@ -109,6 +112,9 @@ _vipcast() {
             vipcast__subcmd__help,promote)
                 cmd="vipcast__subcmd__help__subcmd__promote"
                 ;;
+            vipcast__subcmd__help,recipe)
+                cmd="vipcast__subcmd__help__subcmd__recipe"
+                ;;
             vipcast__subcmd__help,reload)
                 cmd="vipcast__subcmd__help__subcmd__reload"
                 ;;
@@ -137,8 +143,7 @@ _vipcast() {
 
     case "${cmd}" in
         vipcast)
-            opts="-h -V --help --version run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help"
-            opts="-h -V --help --version run check demo status explain events drain undrain promote reload restart import schema openapi version help"
+            opts="-h -V --help --version run check demo status explain events drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -376,8 +381,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help)
-            opts="run check demo status explain events drain undrain force-up force-down clear promote reload restart schema openapi version help"
-            opts="run check demo status explain events drain undrain promote reload restart import schema openapi version help"
+            opts="run check demo status explain events drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -558,6 +562,20 @@ _vipcast() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vipcast__subcmd__help__subcmd__recipe)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vipcast__subcmd__help__subcmd__reload)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -700,6 +718,32 @@ _vipcast() {
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__recipe)
+            opts="-c -h --config --peer --help frr bird gobgp openbgpd eos junos nxos sonic routeros"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --peer)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -8,6 +8,7 @@ mod generated;
 mod host;
 mod import;
 mod packaging;
+mod recipe;
 mod schema;
 mod secrets;
 mod variables;

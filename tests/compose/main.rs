@@ -4,7 +4,8 @@
 //!   router
 //!   configurations and addresses;
 //! * the same on a container engine, with the images of the Dockerfiles;
-//! * those of `docs/tor-recipes.md`: the router's configuration and the node's are the blocks of the page.
+//! * those of `docs/tor-recipes.md`: the router's configuration and the node's are the blocks of the page;
+//! * a router with the configuration that `vipcast recipe` prints.
 //!
 //! Tests that cannot run on this machine are counted as ignored.
 
@@ -14,6 +15,7 @@ mod asking;
 mod docker;
 mod engine;
 mod file;
+mod generated;
 mod recipes;
 
 use std::path::{Path, PathBuf};
@@ -35,7 +37,7 @@ type Needs = fn() -> Result<(), String>;
 type Test = fn() -> Result<()>;
 
 fn main() -> ExitCode {
-    let trials: [(&str, Needs, Test); 8] = [
+    let trials: [(&str, Needs, Test); 12] = [
         ("every_mount_script_and_configuration_exists", || Ok(()), everything_exists),
         ("frr_accepts_the_configuration_of_the_routers", || program("vtysh", "frr"), frr_accepts),
         ("the_rack_spreads_traffic_and_moves_it_when_a_service_dies", rack_available, rack_works),
@@ -48,6 +50,10 @@ fn main() -> ExitCode {
         ("the_recipe_for_bird_works", || available(RouterKind::Bird), recipes::bird),
         ("the_recipe_for_gobgp_works", || available(RouterKind::GoBgp), recipes::gobgp),
         ("the_recipe_for_openbgpd_works", || available(RouterKind::OpenBgpd), recipes::openbgpd),
+        ("the_printed_recipe_for_frr_works", || available(RouterKind::Frr), generated::frr),
+        ("the_printed_recipe_for_bird_works", || available(RouterKind::Bird), generated::bird),
+        ("the_printed_recipe_for_gobgp_works", || available(RouterKind::GoBgp), generated::gobgp),
+        ("the_printed_recipe_for_openbgpd_works", || available(RouterKind::OpenBgpd), generated::openbgpd),
     ];
     let trials = trials.into_iter().map(|(name, needs, test)| trial(name, needs(), test));
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
