@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
-use vipcast_node::engine::{Asked, Binding, Event};
+use vipcast_node::engine::{Asked, Binding, Event, Listing};
 use vipcast_node::input::Input;
 use vipcast_node::notice::Notice;
 
@@ -133,6 +133,14 @@ impl Binder {
             drop(self.jobs.send(Job::Change(std::mem::take(&mut self.changes))));
         }
     }
+}
+
+/// The interfaces, addresses and local routes of this host at this moment. Blocks.
+///
+/// # Errors
+/// The kernel does not answer.
+pub fn listing() -> io::Result<Listing> {
+    requester::list()
 }
 
 impl Drop for Binder {

@@ -23,6 +23,7 @@ use super::file_reader::LastRead;
 use super::limit::Answer;
 use super::permit::Attempt;
 use super::shared::Shared;
+use super::target::Transport;
 use super::tls::{TlsOptions, Trust};
 use crate::config::diagnostic::{Report, Span};
 use crate::config::keys::section::{Key, Section};
@@ -51,6 +52,11 @@ pub(crate) type Read = fn(&Node, Span, &Around, &mut Report) -> Option<Arc<dyn D
 pub(crate) trait Definition: Same + fmt::Debug + Send + Sync {
     /// The target of the check.
     fn reach(&self) -> Reach<'_>;
+
+    /// The port that it asks; `None` if it asks no port.
+    fn port(&self) -> Option<(Transport, u16)> {
+        None
+    }
 
     /// Reports what cannot be done within the time-out of the check, which is written at `span`.
     fn look_at_timeout(&self, _timeout: Duration, _span: Span, _report: &mut Report) {}

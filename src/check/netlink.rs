@@ -112,8 +112,11 @@ impl Asker {
     }
 }
 
-/// Blocks.
-fn ask<T, U>(
+/// Asks on a socket of this family, as [`Asker::ask`] does. Blocks.
+///
+/// # Errors
+/// What the kernel says against it.
+pub(crate) fn ask<T, U>(
     protocol: isize,
     question: T,
     flags: u16,

@@ -8,13 +8,14 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rustix::event::{EventfdFlags, eventfd};
 use vipcast_node::engine::{Asked, Binding, Listing};
 
 use super::message::{self, Notice};
@@ -71,6 +72,17 @@ pub(super) struct Requester {
     /// Opened on demand, and again after an error.
     pub(super) socket: Option<Netlink>,
     pub(super) sequence: u32,
+}
+
+/// A listing of this moment, for a caller without a daemon. Addresses that only its note knows as ours are another
+/// program's here. Blocks.
+///
+/// # Errors
+/// The kernel does not answer.
+pub(super) fn list() -> io::Result<Listing> {
+    let ((_, jobs), (done, _)) = (mpsc::channel(), mpsc::channel());
+    let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    Requester { jobs, done, wake, notes: Notes::default(), socket: None, sequence: 0 }.list()
 }
 
 impl Requester {

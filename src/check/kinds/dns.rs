@@ -13,7 +13,7 @@ use crate::check::file_reader::LastRead;
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
 use crate::check::shared::Shared;
-use crate::check::target::Target;
+use crate::check::target::{Target, Transport};
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{DOMAIN, RESOLVER, SWITCH, TEXT, either, list, section, word, words};
 
@@ -87,6 +87,14 @@ pub(crate) enum DnsTransport {
 impl Definition for DnsCheck {
     fn reach(&self) -> Reach<'_> {
         Reach::Network(&self.server.host)
+    }
+
+    fn port(&self) -> Option<(Transport, u16)> {
+        let transport = match self.transport {
+            DnsTransport::Udp => Transport::Udp,
+            DnsTransport::Tcp => Transport::Tcp,
+        };
+        Some((transport, self.server.port))
     }
 
     fn probe(self: Arc<Self>, _shared: &Shared) -> Box<dyn Probe> {

@@ -9,7 +9,7 @@ use super::tls;
 use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::shared::Shared;
-use crate::check::target::{Dial, Target};
+use crate::check::target::{Dial, Target, Transport};
 use crate::check::tls::{TlsOptions, Trust};
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{SERVER, SWITCH, TEXT, either, number, section};
@@ -55,6 +55,10 @@ pub(crate) struct GrpcCheck {
 impl Definition for GrpcCheck {
     fn reach(&self) -> Reach<'_> {
         Reach::of(&self.target.host, &self.dial)
+    }
+
+    fn port(&self) -> Option<(Transport, u16)> {
+        Some((Transport::Tcp, self.target.port))
     }
 
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {

@@ -53,6 +53,10 @@ impl Definition for ListenerCheck {
         Reach::Local
     }
 
+    fn port(&self) -> Option<(Transport, u16)> {
+        Some((self.transport, self.port))
+    }
+
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {
         let listeners = shared.of_kind(Listeners::default);
         let subscription = listeners.subscribe(&self);

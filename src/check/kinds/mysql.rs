@@ -14,7 +14,7 @@ use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::password::{KnownPassword, PasswordSource};
 use crate::check::permit::Attempt;
 use crate::check::shared::Shared;
-use crate::check::target::{Dial, Target};
+use crate::check::target::{Dial, Target, Transport};
 use crate::check::tls::{TlsOptions, Trust};
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{NAME, PATH, SERVER, SOME_TEXT, SWITCH, either, number, section};
@@ -74,6 +74,10 @@ pub(crate) struct MysqlCheck {
 impl Definition for MysqlCheck {
     fn reach(&self) -> Reach<'_> {
         Reach::of(&self.target.host, &self.dial)
+    }
+
+    fn port(&self) -> Option<(Transport, u16)> {
+        Some((Transport::Tcp, self.target.port))
     }
 
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {

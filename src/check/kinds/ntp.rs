@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::shared::Shared;
-use crate::check::target::Target;
+use crate::check::target::{Target, Transport};
 use crate::check::tls::Trust;
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{DURATION, RESOLVER, either, number, section};
@@ -57,6 +57,10 @@ pub(crate) struct NtpCheck {
 impl Definition for NtpCheck {
     fn reach(&self) -> Reach<'_> {
         Reach::Network(&self.server.host)
+    }
+
+    fn port(&self) -> Option<(Transport, u16)> {
+        Some((Transport::Udp, self.server.port))
     }
 
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {

@@ -9,7 +9,7 @@ use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::pattern::Pattern;
 use crate::check::shared::Shared;
-use crate::check::target::{Dial, Target};
+use crate::check::target::{Dial, Target, Transport};
 use crate::check::tls::Trust;
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{HEX, SERVER, SOME_TEXT, either, number, section};
@@ -61,6 +61,10 @@ impl TcpCheck {
 impl Definition for TcpCheck {
     fn reach(&self) -> Reach<'_> {
         Reach::of(&self.target.host, &self.dial)
+    }
+
+    fn port(&self) -> Option<(Transport, u16)> {
+        Some((Transport::Tcp, self.target.port))
     }
 
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::shared::Shared;
-use crate::check::target::{Dial, Target};
+use crate::check::target::{Dial, Target, Transport};
 use crate::check::tls::{TlsOptions, Trust};
 use crate::config::keys::section::{Section, section};
 use crate::config::keys::shape::{
@@ -67,6 +67,10 @@ pub(crate) struct TlsCheck {
 impl Definition for TlsCheck {
     fn reach(&self) -> Reach<'_> {
         Reach::of(&self.target.host, &self.dial)
+    }
+
+    fn port(&self) -> Option<(Transport, u16)> {
+        Some((Transport::Tcp, self.target.port))
     }
 
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {

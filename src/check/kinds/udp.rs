@@ -9,7 +9,7 @@ use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
 use crate::check::pattern::Pattern;
 use crate::check::shared::Shared;
-use crate::check::target::Target;
+use crate::check::target::{Target, Transport};
 use crate::check::tls::Trust;
 use crate::config::keys::section::section;
 use crate::config::keys::shape::{HEX, HOST_AND_PORT, SOME_TEXT, either, section};
@@ -51,6 +51,10 @@ pub(crate) struct UdpCheck {
 impl Definition for UdpCheck {
     fn reach(&self) -> Reach<'_> {
         Reach::Network(&self.target.host)
+    }
+
+    fn port(&self) -> Option<(Transport, u16)> {
+        Some((Transport::Udp, self.target.port))
     }
 
     fn probe(self: Arc<Self>, shared: &Shared) -> Box<dyn Probe> {

@@ -7,11 +7,12 @@
 mod monitor;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::check::kinds::listener::ListenerCheck;
 use crate::check::limit::{Answer, Limit};
+use crate::check::listening::Listening;
 use crate::check::netlink::Asker;
 use crate::check::subscriptions::{Subscription, Subscriptions, Topic, WhileUsed};
 
@@ -44,26 +45,6 @@ impl Listeners {
 pub(super) async fn probe(check: &ListenerCheck, listeners: &Listeners, limit: Limit) -> Answer {
     let monitor = listeners.monitor();
     limit.within(monitor.ask(check)).await.unwrap_or_else(|| Err(limit.exceeded("no answer of the kernel")))
-}
-
-/// A socket that listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Listening {
-    address: IpAddr,
-    /// IPV6_V6ONLY: with it the IPv6 wildcard is none for IPv4.
-    only_v6: bool,
-}
-
-impl Listening {
-    /// Whether what is sent to `wanted` arrives here.
-    fn covers(self, wanted: IpAddr) -> bool {
-        // A socket on ::ffff:192.0.2.1 is one for IPv4.
-        match (self.address.to_canonical(), wanted) {
-            (own, wanted) if own == wanted => true,
-            (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(_)) => !self.only_v6,
-            (own, wanted) => own.is_unspecified() && own.is_ipv4() == wanted.is_ipv4(),
-        }
-    }
 }
 
 /// What the sockets on the port of a check mean for it.

@@ -28,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netlink_packet_sock_diag::inet::nlas::Nla;
-use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags};
 use netlink_packet_sock_diag::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SockDiagMessage};
 use rtnetlink::packet_core::{NLM_F_DUMP, NetlinkPayload};
 use rtnetlink::sys::protocols::NETLINK_SOCK_DIAG;
@@ -36,9 +35,10 @@ use socket2::{SockFilter, SockRef};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::{Listening, judge};
+use super::judge;
 use crate::check::kinds::listener::ListenerCheck;
 use crate::check::limit::Answer;
+use crate::check::listening::{self, Listening};
 use crate::check::netlink::{Asker, Netlink, messages};
 use crate::check::subscriptions::{Monitor, Subscriptions, Topic};
 use crate::check::target::Transport;
@@ -147,13 +147,11 @@ impl Dump {
         let mut sockets: BTreeMap<u16, BTreeSet<Listening>> = BTreeMap::new();
         let mut may_lack_some = false;
         for family in [AF_INET, AF_INET6] {
-            let pick = |message| match message {
-                SockDiagMessage::InetResponse(socket) => {
-                    Some((socket.header.socket_id.source_port, listening(&socket)))
-                }
-                _ => None,
+            let pick = |message| {
+                let socket = listening::answer(message)?;
+                Some((socket.header.socket_id.source_port, Listening::of(&socket)))
             };
-            let question = request(transport, family, port);
+            let question = listening::request(transport, family, port);
             let (found, parts) = asker.ask(NETLINK_SOCK_DIAG, question, NLM_F_DUMP, pick).await?;
             for (port, socket) in found {
                 sockets.entry(port).or_default().insert(socket);
@@ -166,22 +164,6 @@ impl Dump {
     pub(super) fn judge(&self, check: &ListenerCheck) -> Answer {
         judge(check, self.sockets.get(&check.port).unwrap_or(&BTreeSet::new()))
     }
-}
-
-fn request(transport: Transport, family: u8, port: Option<u16>) -> SockDiagMessage {
-    let (protocol, states) = match transport {
-        Transport::Tcp => (IPPROTO_TCP, StateFlags::LISTEN),
-        // A socket of UDP that is bound and not connected.
-        Transport::Udp => (IPPROTO_UDP, StateFlags::CLOSE),
-    };
-    let socket_id = SocketId { source_port: port.unwrap_or(0), ..SocketId::new_v4() };
-    let extensions = ExtensionFlags::empty();
-    SockDiagMessage::InetRequest(InetRequest { family, protocol, extensions, states, socket_id })
-}
-
-fn listening(socket: &InetResponse) -> Listening {
-    let only_v6 = socket.nlas.iter().any(|nla| matches!(nla, Nla::SkV6Only(true)));
-    Listening { address: socket.header.socket_id.source_address, only_v6 }
 }
 
 /// A socket that hears of the end of sockets without a peer, TCP and UDP of both families.
