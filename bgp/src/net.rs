@@ -68,6 +68,7 @@ use tokio::task::JoinHandle;
 use self::driver::{Driver, Tells};
 use self::gate::Gate;
 pub use self::limiter::Limiter;
+pub use self::link::knock;
 use self::lookout::Lookout;
 use self::notices::Notices;
 use self::words::io_error;

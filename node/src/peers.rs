@@ -29,7 +29,8 @@ use vipcast_bgp::{Export, Extent, Instant, PeerConfig, PeerStatus, PrefixMap, Se
 
 pub use self::events::reduced_offer;
 use self::keys::Keys;
-use self::settings::{bgp_config, transport};
+use self::settings::bgp_config;
+pub use self::settings::transport;
 use self::unnumbered::Unnumbered;
 use crate::effect::{Effect, PeerId, Start};
 use crate::engine::{Advertised, Event};

@@ -262,7 +262,10 @@ impl Driver {
             LinkEvent::Received(bytes) => Input::Received(conn, bytes),
             LinkEvent::Sent(count) => Input::Sent(conn, count),
             LinkEvent::Queue(queue) => Input::Queue(conn, queue),
-            LinkEvent::Closed(reason) => Input::Closed(conn, reason.explained_by(|| self.dropped())),
+            // Drops of this connection may have been reported before.
+            LinkEvent::Closed(reason) => {
+                Input::Closed(conn, reason.explained_by(|| self.dropped().or(self.told)))
+            }
         };
         self.handle(input);
     }

@@ -13,6 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::drops::Drops;
 use super::sockopt;
 use super::transport::TransportError;
 use super::words::{close_reason, dial_error};
@@ -78,6 +79,21 @@ pub(super) async fn dial(
         Err(_elapsed) => DialError::NoAnswer { dropped: None },
     };
     drop(events.send((conn, LinkEvent::DialFailed(error))).await);
+}
+
+/// Connects to a peer as a session would, and closes the connection at once: the answer tells whether the address, the
+/// port, the TTL and the key are right. Only while no speaker runs: a router takes it for the begin of a session.
+///
+/// # Errors
+/// The error of the dial, with the packets that the kernel dropped meanwhile.
+pub async fn knock(transport: &Transport, peering: Peering, patience: Duration) -> Result<(), DialError> {
+    let before = Drops::read();
+    let error = match timeout(patience, connect(transport, peering)).await {
+        Ok(Ok(_stream)) => return Ok(()),
+        Ok(Err(error)) => error.into(),
+        Err(_elapsed) => DialError::NoAnswer { dropped: None },
+    };
+    Err(error.explained_by(|| Drops::read().ok()?.since(before.as_ref().ok()?, transport)))
 }
 
 async fn connect(transport: &Transport, peering: Peering) -> Result<TcpStream, TransportError> {

@@ -11,7 +11,7 @@ use vipcast_bgp::{GracefulRestart, HoldTime, PeerConfig};
 use crate::model::Peer;
 
 /// Its address and socket options; `None`: its router was not heard yet.
-pub(super) fn transport(peer: &Peer) -> Option<Transport> {
+pub fn transport(peer: &Peer) -> Option<Transport> {
     Some(Transport {
         segment_size: peer.tcp_mss,
         address: PeerAddress {
