@@ -91,6 +91,8 @@ api! {
         families: Vec<String>,
         /// Our address of the session.
         local_address: Option<IpAddr>,
+        /// The number of sessions since the start.
+        sessions [default]: u64,
         /// The number of prefixes that its TCP has acknowledged.
         advertised: usize,
         /// UPDATEs sent to it since start, End-of-RIB included.
@@ -101,6 +103,8 @@ api! {
         restart_time: Option<u16>,
         /// The BFD session with it, if it has one.
         bfd: Option<Bfd>,
+        /// The kind of the fault that keeps the session down.
+        fault [default]: Option<PeerFault>,
         /// The reason for the end of the last session or attempt.
         last_error: Option<String>,
         /// An earlier, more telling failure since the last session: mostly a NOTIFICATION.

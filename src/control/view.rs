@@ -253,6 +253,7 @@ fn peer(engine: &Engine, name: &PeerName, info: &PeerInfo, bfd: Option<api::Bfd>
         hold_time: status.session.as_ref().map(|session| session.hold_time),
         families: status.session.iter().flat_map(|s| &s.families).map(ToString::to_string).collect(),
         local_address: status.endpoints.as_ref().map(|endpoints| endpoints.local.ip()),
+        sessions: status.counters.established,
         advertised: status.acknowledged,
         updates_sent: status.counters.updates_sent,
         received: status.counters.prefixes_received,
@@ -260,6 +261,7 @@ fn peer(engine: &Engine, name: &PeerName, info: &PeerInfo, bfd: Option<api::Bfd>
             .and_then(|session| session.graceful_restart)
             .map(|keeping| keeping.restart_time),
         bfd,
+        fault: words::fault(status).filter(|_| down),
         last_error: why_down(info),
         telling_error: telling.map(|(reason, _)| reason.to_string()),
         telling_ms: telling.map(|(_, at)| ms(*at, now)),

@@ -19,6 +19,24 @@ words! {
         Established = "Established",
     }
 
+    /// The kind of fault that keeps a session down.
+    PeerFault {
+        /// This host has no way to the router's address.
+        NoRoute = "no_route",
+        /// The router refuses the connection.
+        Refused = "refused",
+        /// The router neither accepts nor refuses the connection.
+        NoAnswer = "no_answer",
+        /// The keys of TCP MD5 or TCP-AO differ, or one side has none.
+        WrongKey = "wrong_key",
+        /// The router's packets have too low a TTL.
+        LowTtl = "low_ttl",
+        /// One side is configured with another AS number for the other.
+        WrongAs = "wrong_as",
+        /// Any other fault.
+        Unnamed = "other",
+    }
+
     /// State of a BFD session (RFC 5880 §4.1).
     BfdState {
         /// Taken out of service by an operator.

@@ -1,7 +1,10 @@
 //! Translates the node's enums to the words of the API. Each `match` names every variant, so that a new one gets its
 //! word.
 
-use vipcast_bgp::{State, Whose, bfd};
+use vipcast_bgp::fsm::{CloseReason, DialError, DownReason, Dropped};
+use vipcast_bgp::wire::Notification;
+use vipcast_bgp::wire::iana::notification::{OPEN_MESSAGE, open};
+use vipcast_bgp::{PeerStatus, State, Whose, bfd};
 use vipcast_node::engine::{Force, Reason, Shutdown, Verdict};
 use vipcast_node::health::report::HealthState;
 
@@ -116,11 +119,101 @@ impl From<Whose> for api::Whose {
     }
 }
 
+/// The fault that keeps a session down. A wrong AS number is the fault also when the router only refuses connections
+/// after its NOTIFICATION.
+pub(super) fn fault(status: &PeerStatus) -> Option<api::PeerFault> {
+    let of = |end: &Option<(DownReason, _)>| end.as_ref().map(|(reason, _)| reason.into());
+    let telling = of(&status.telling).filter(|fault| *fault == api::PeerFault::WrongAs);
+    telling.or_else(|| of(&status.last_down))
+}
+
+impl From<&DownReason> for api::PeerFault {
+    fn from(reason: &DownReason) -> Self {
+        match reason {
+            DownReason::Received(Notification { code: OPEN_MESSAGE, subcode: open::BAD_PEER_AS, .. })
+            | DownReason::Sent(Notification { code: OPEN_MESSAGE, subcode: open::BAD_PEER_AS, .. }) => {
+                Self::WrongAs
+            }
+            DownReason::DialFailed(error) => error.into(),
+            DownReason::Closed(CloseReason::TimedOut { dropped: Some(dropped) }) => (*dropped).into(),
+            DownReason::Closed(CloseReason::NoRoute) => Self::NoRoute,
+            DownReason::Received(_)
+            | DownReason::Sent(_)
+            | DownReason::Closed(_)
+            | DownReason::SendHoldTimerExpired
+            | DownReason::LocalAddressGone
+            | DownReason::BfdDown(_)
+            | DownReason::Stopped(_) => Self::Unnamed,
+        }
+    }
+}
+
+impl From<&DialError> for api::PeerFault {
+    fn from(error: &DialError) -> Self {
+        match error {
+            DialError::NoRoute
+            | DialError::NetworkUnreachable
+            | DialError::NetworkDown
+            | DialError::NoAddress => Self::NoRoute,
+            DialError::Refused => Self::Refused,
+            DialError::NoAnswer { dropped: Some(dropped) }
+            | DialError::TimedOut { dropped: Some(dropped) } => (*dropped).into(),
+            DialError::NoAnswer { dropped: None } | DialError::TimedOut { dropped: None } => Self::NoAnswer,
+            DialError::Reset
+            | DialError::NoDevice
+            | DialError::Interface { .. }
+            | DialError::Source { .. }
+            | DialError::NoMd5
+            | DialError::NoAo
+            | DialError::Other(_) => Self::Unnamed,
+        }
+    }
+}
+
+impl From<Dropped> for api::PeerFault {
+    fn from(dropped: Dropped) -> Self {
+        match dropped {
+            Dropped::WrongMd5 | Dropped::MissingMd5 | Dropped::UnexpectedMd5 | Dropped::Ao => Self::WrongKey,
+            Dropped::LowTtl => Self::LowTtl,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use vipcast_bgp::Instant;
 
     use super::*;
+
+    #[test]
+    fn the_fault_of_a_session_is_its_last_end_unless_an_earlier_one_tells_more() {
+        let bad_as =
+            DownReason::Received(Notification::new(OPEN_MESSAGE, open::BAD_PEER_AS, bytes::Bytes::new()));
+        let refused = DownReason::DialFailed(DialError::Refused);
+        let silent = |dropped| DownReason::DialFailed(DialError::NoAnswer { dropped });
+        let cases = [
+            (None, None, None),
+            (None, Some(refused.clone()), Some(api::PeerFault::Refused)),
+            (Some(bad_as.clone()), Some(refused.clone()), Some(api::PeerFault::WrongAs)),
+            (Some(DownReason::LocalAddressGone), Some(refused), Some(api::PeerFault::Refused)),
+            (None, Some(bad_as), Some(api::PeerFault::WrongAs)),
+            (None, Some(silent(None)), Some(api::PeerFault::NoAnswer)),
+            (None, Some(silent(Some(Dropped::WrongMd5))), Some(api::PeerFault::WrongKey)),
+            (None, Some(silent(Some(Dropped::LowTtl))), Some(api::PeerFault::LowTtl)),
+            (
+                None,
+                Some(DownReason::DialFailed(DialError::NetworkUnreachable)),
+                Some(api::PeerFault::NoRoute),
+            ),
+            (None, Some(DownReason::SendHoldTimerExpired), Some(api::PeerFault::Unnamed)),
+        ];
+        for (telling, last_down, wanted) in cases {
+            let at = |reason: Option<DownReason>| reason.map(|reason| (reason, Instant::BOOT));
+            let idle = PeerStatus::idle(Instant::BOOT);
+            let status = PeerStatus { telling: at(telling), last_down: at(last_down), ..idle };
+            assert_eq!(fault(&status), wanted, "{status:?}");
+        }
+    }
 
     /// The words are the same in the log and in labels of metrics.
     #[test]
