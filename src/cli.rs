@@ -1,11 +1,12 @@
 //! The command line: one file for each command. A command prints its result on stdout and returns; this module prints
 //! errors on stderr, as `what failed: cause` with an optional `hint:` line.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage, 78 bad configuration.
+//! Exit codes: 0 done, 1 failed, 2 usage, 78 bad configuration; those of `doctor` are the ones of Nagios plugins.
 
 mod arguments;
 mod check;
 mod demo;
+mod doctor;
 mod events;
 mod explain;
 mod import;
@@ -54,6 +55,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show what happened, oldest first, and who did it
     Events(events::EventsArgs),
+    /// Examine this host and the running daemon, and name each fault with its fix
+    Doctor(doctor::DoctorArgs),
     /// Take a service, or a router, out of traffic until `undrain`: first GRACEFUL_SHUTDOWN, then the withdrawal
     Drain(overrides::DrainArgs),
     /// Put a drained service or router back into traffic
@@ -163,13 +166,18 @@ pub fn main() -> ExitCode {
         // First of all: a signal during the start waits for the daemon. `run` reports an error again.
         drop(signals::block());
     }
-    let result = match Cli::parse().command {
+    let Cli { command } = match Cli::try_parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return misused(&error),
+    };
+    let result = match command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Status(args) => status::status(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Events(args) => events::events(&args),
+        Command::Doctor(args) => return doctor::doctor(&args),
         Command::Drain(args) => overrides::drain(&args),
         Command::Undrain(args) => overrides::undrain(&args),
         Command::ForceUp(args) => overrides::force_up(&args),
@@ -187,6 +195,18 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure),
+    }
+}
+
+/// Prints a usage error, or the help.
+fn misused(error: &clap::Error) -> ExitCode {
+    // Like clap itself: a closed output is no reason for another exit code.
+    drop(error.print());
+    let is_doctor = std::env::args_os().nth(1).is_some_and(|command| command == "doctor");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _usage if is_doctor => ExitCode::from(doctor::UNKNOWN),
+        code => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
     }
 }
 

@@ -50,12 +50,7 @@ impl Exporters {
 
     /// Looks for other daemons, if one of them could do harm. Findings are noticed, and show in [`Self::warnings`].
     pub fn look(&self, config: &Config) {
-        let harmless = config.services.values().all(|service| match service.bind {
-            // Bound only while it is announced, or not an address.
-            BindPolicy::Announced | BindPolicy::Route => true,
-            BindPolicy::Always => false,
-        });
-        if harmless {
+        if is_harmless(config) {
             self.running.send_replace(None);
             return;
         }
@@ -128,6 +123,15 @@ impl Exporters {
     }
 }
 
+/// Whether another daemon can announce none of our VIPs while they are withheld.
+pub(crate) fn is_harmless(config: &Config) -> bool {
+    config.services.values().all(|service| match service.bind {
+        // Bound only while it is announced, or not an address.
+        BindPolicy::Announced | BindPolicy::Route => true,
+        BindPolicy::Always => false,
+    })
+}
+
 /// The hint of these warnings.
 pub(crate) const HINT: &str = "bind VIPs only while they are announced (`bind: announced`), or filter addresses of protocol 86 in that daemon";
 
@@ -169,7 +173,12 @@ fn may_be_here(proc: &Path, pid: &Path) -> bool {
 }
 
 /// The daemons in our network namespace, by name and process.
-fn daemons(proc: &Path) -> io::Result<Vec<OtherDaemon>> {
+pub(crate) fn daemons(proc: &Path) -> io::Result<Vec<OtherDaemon>> {
+    processes(proc, |name| DAEMONS.contains(&name))
+}
+
+/// The processes in our network namespace with such a name.
+pub(crate) fn processes(proc: &Path, is_wanted: impl Fn(&str) -> bool) -> io::Result<Vec<OtherDaemon>> {
     let mut found: Vec<OtherDaemon> = fs::read_dir(proc)?
         .filter_map(|entry| {
             let entry = entry.ok()?;
@@ -177,7 +186,7 @@ fn daemons(proc: &Path) -> io::Result<Vec<OtherDaemon>> {
             // The process may have ended meanwhile.
             let name = fs::read_to_string(entry.path().join("comm")).ok()?;
             let name = name.trim_end();
-            (DAEMONS.contains(&name) && may_be_here(proc, &entry.path()))
+            (is_wanted(name) && may_be_here(proc, &entry.path()))
                 .then(|| OtherDaemon { name: name.to_owned(), pid })
         })
         .collect();

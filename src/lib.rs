@@ -101,6 +101,8 @@
 //! | a command | [`cli`]: one file each; [`vipcast_node::commands`] for what it does; `tests/run --write` for its pages and completions |
 //! | the router's side of a configuration | [`recipe`]: a file for each kind of router |
 //! | the translation of another program's configuration | [`import`]: a file each |
+//! | a finding of `vipcast doctor` | [`doctor::finding`]: its row; [`doctor::examine`] finds it; its section in `docs/doctor.md` |
+//! | the facts that the doctor has | [`doctor::gathered`], and its step in [`doctor::gather`] |
 //! | a command that takes time | [`vipcast_node::jobs`] |
 //! | the keys that a reload can and cannot change | [`vipcast_node::reload`] |
 //! | the effects that `reload --dry-run` names | [`vipcast_node::preview`] |
@@ -125,6 +127,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod discovery;
+pub mod doctor;
 pub mod events;
 pub mod exporters;
 pub mod import;

@@ -8,6 +8,7 @@ use vipcast_node::names::ServiceName;
 use crate::config;
 use crate::control::api::LONGEST_WORDS;
 use crate::control::routes::parse_vip;
+use crate::doctor::finding::Id;
 
 /// A VIP, as an address or a prefix.
 pub(super) fn vip(text: &str) -> Result<IpNet, String> {
@@ -33,6 +34,11 @@ pub(super) fn probed_service(text: &str) -> Result<ServiceName, String> {
         true => format!("{error}; the file comes first: check {text} --probe"),
         false => error.to_string(),
     })
+}
+
+/// The id of a finding.
+pub(super) fn finding(text: &str) -> Result<Id, String> {
+    Id::named(text).ok_or_else(|| "there is no such finding; docs/doctor.md lists them".to_owned())
 }
 
 /// A duration that is not zero.

@@ -47,10 +47,15 @@ pub(super) fn age(ms: u64) -> String {
     }
 }
 
+/// The width of the terminal; 80 columns without one.
+pub(super) fn width() -> usize {
+    terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into())
+}
+
 /// A table without lines, as wide as the terminal; 80 columns without a terminal.
 pub(super) fn table(header: &[&str]) -> Table {
-    let width = terminal_size::terminal_size().map_or(80, |(width, _)| width.0);
     let mut table = Table::new();
+    let width = u16::try_from(width()).unwrap_or(u16::MAX);
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     table.set_header(header);
     for column in table.column_iter_mut() {

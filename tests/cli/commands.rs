@@ -284,7 +284,8 @@ fn version_is_one_line_and_the_same_for_the_flag() {
 #[test]
 fn help_fits_in_a_hundred_columns() {
     let vipcast = Vipcast::new("help");
-    let commands = ["run", "check", "demo", "status", "explain", "drain", "undrain", "reload", "version"];
+    let commands =
+        ["run", "check", "demo", "status", "explain", "doctor", "drain", "undrain", "reload", "version"];
     let mut all = vipcast.said(&["--help"]);
     for command in commands {
         all += &format!("\n════ {command}\n{}", vipcast.said(&[command, "--help"]));

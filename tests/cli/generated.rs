@@ -1,4 +1,5 @@
-//! What is made from the code and committed: the tables of the reference, the schema, the document of the API, and all that is made from the commands.
+//! What is made from the code and committed: the tables of the reference, the schema, the document of the API, and all that is made
+//! from the commands and from the findings of `doctor`.
 //! `tests/run --write` writes it anew.
 //!
 //! A table stands between `<!-- keys: SECTION -->` and `<!-- end of keys -->`; with `<!-- keys: SECTION: KEY KEY -->` it has these
@@ -6,6 +7,7 @@
 //! is the line that names it.
 
 mod commands;
+mod findings;
 
 use std::collections::BTreeSet;
 use std::env;

@@ -18,9 +18,21 @@ use clap_mangen::Man;
 use super::super::root;
 use super::{WRITE, settle};
 
-/// The exit codes of every command, as `src/cli.rs` has them.
+/// The exit codes of every command but `doctor`, as `src/cli.rs` has them.
 const EXIT_CODES: [(u8, &str); 4] =
     [(0, "done"), (1, "failed"), (2, "wrong usage"), (78, "the configuration is broken")];
+
+/// The exit codes of `vipcast doctor`, as `src/cli/doctor.rs` has them.
+const EXIT_CODES_OF_DOCTOR: [(u8, &str); 4] = [
+    (0, "nothing was found"),
+    (1, "a warning was found"),
+    (2, "a critical finding"),
+    (3, "a part could not be examined, or wrong usage"),
+];
+
+fn exit_codes(command: &Command) -> [(u8, &'static str); 4] {
+    if command.get_name() == "doctor" { EXIT_CODES_OF_DOCTOR } else { EXIT_CODES }
+}
 
 const HEAD: &str = "# Commands
 
@@ -131,6 +143,13 @@ fn reference() -> String {
             text.push_str("\n| argument or option | |\n| --- | --- |\n");
             text.extend(arguments.into_iter().chain(options).map(row));
         }
+        let codes = exit_codes(&command);
+        if codes != EXIT_CODES {
+            text.push_str("\n| exit code | |\n| --- | --- |\n");
+            for (code, meaning) in codes {
+                writeln!(text, "| {code} | {meaning} |").expect("a string");
+            }
+        }
     }
     text
 }
@@ -157,7 +176,7 @@ fn page(command: &Command) -> String {
     let text = String::from_utf8(text).expect("UTF-8").replace(" \n", "\n");
     let (text, _version) = text.split_once(".SH VERSION\n").unwrap_or((&text, ""));
     let mut text = text.to_owned() + ".SH \"EXIT STATUS\"\n";
-    for (code, meaning) in EXIT_CODES {
+    for (code, meaning) in exit_codes(command) {
         write!(text, ".TP\n.B {code}\n{meaning}\n").expect("a string");
     }
     emboldened(&text)
