@@ -25,6 +25,9 @@ _vipcast() {
             vipcast,demo)
                 cmd="vipcast__subcmd__demo"
                 ;;
+            vipcast,doctor)
+                cmd="vipcast__subcmd__doctor"
+                ;;
             vipcast,drain)
                 cmd="vipcast__subcmd__drain"
                 ;;
@@ -85,6 +88,9 @@ _vipcast() {
             vipcast__subcmd__help,demo)
                 cmd="vipcast__subcmd__help__subcmd__demo"
                 ;;
+            vipcast__subcmd__help,doctor)
+                cmd="vipcast__subcmd__help__subcmd__doctor"
+                ;;
             vipcast__subcmd__help,drain)
                 cmd="vipcast__subcmd__help__subcmd__drain"
                 ;;
@@ -143,7 +149,7 @@ _vipcast() {
 
     case "${cmd}" in
         vipcast)
-            opts="-h -V --help --version run check demo status explain events drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
+            opts="-h -V --help --version run check demo status explain events doctor drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -215,6 +221,32 @@ _vipcast() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__doctor)
+            opts="-q -h --socket --peer --ignore --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --peer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ignore)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -381,7 +413,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help)
-            opts="run check demo status explain events drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
+            opts="run check demo status explain events doctor drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -423,6 +455,20 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

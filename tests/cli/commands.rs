@@ -266,6 +266,24 @@ fn without_a_daemon_every_command_says_so_and_exits_with_1() {
 }
 
 #[test]
+fn the_doctor_has_the_exit_codes_of_nagios() {
+    let vipcast = Vipcast::new("doctor").with("vipcast.yaml", FIVE_MISTAKES);
+    let code = |arguments: &[&str]| {
+        let said = vipcast.said(&[&["doctor", "--socket", "none.sock"], arguments].concat());
+        said.split_once('\n').map(|(code, _)| code.to_owned()).unwrap_or_default()
+    };
+    assert_eq!(code(&["vipcast.yaml"]), "exit code 2", "an invalid configuration");
+    assert_eq!(code(&["--help"]), "exit code 0");
+    for usage in [&["--no-such-option"][..], &["--ignore", "nonesuch"], &["vipcast.yaml", "--peer", "none"]] {
+        assert_eq!(code(usage), "exit code 3", "{usage:?}");
+    }
+    // On a line each: other findings are about the host of the test.
+    let said = vipcast.said(&["doctor", "vipcast.yaml", "--socket", "none.sock"]);
+    assert!(said.contains("critical: vipcast.yaml: invalid-configuration\n"), "{said}");
+    assert!(said.contains("\n    vipcast check vipcast.yaml\n"), "{said}");
+}
+
+#[test]
 fn what_makes_no_sense_exits_with_2() {
     let vipcast = Vipcast::new("usage");
     insta::assert_snapshot!("usage_unknown_command", vipcast.said(&["anounce"]));

@@ -34,6 +34,7 @@
 //! | `detection` | BFD beside BGP: a dead host, a dead router, and the daemon's reaction |
 //! | `control` | reloads that hang, a daemon that stands still, clients that neither speak nor read |
 //! | `missing` | a silent resolver, users and keys that are missing at the start |
+//! | `doctor` | `vipcast doctor`: each fault that a network namespace can have, and a healthy node |
 //! | `disk` | a state directory that hangs |
 //! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last lost packet, with told and polled checks |
@@ -62,6 +63,7 @@ mod demoted;
 mod descriptors;
 mod detection;
 mod disk;
+mod doctor;
 mod drain_all;
 mod exporters;
 mod flood;
@@ -143,6 +145,7 @@ fn main() -> ExitCode {
         control::trials(),
         clients::trials(),
         disk::trials(),
+        doctor::trials(),
         health::trials(),
         hostile::trials(),
         flood::trials(),

@@ -68,6 +68,7 @@ fn not_bound(status: &Status) -> Vec<Finding> {
             | Reason::Standby
             | Reason::WarmingUp
             | Reason::HeldBack
+            | Reason::ForcedDown
             | Reason::Draining
             | Reason::Drained
             | Reason::ShuttingDown
