@@ -71,6 +71,7 @@ mod search;
 mod shared;
 mod stream;
 mod subscriptions;
+pub(crate) mod tally;
 pub(crate) mod target;
 pub mod telling;
 pub(crate) mod tls;

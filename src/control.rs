@@ -8,7 +8,8 @@
 //!  curl --unix-socket … http://vipcast/v1/status
 //! ```
 //!
-//! Every user who may open the socket may do everything; its mode and group are the access control.
+//! Every user who may open the socket may do everything; its mode and group are the access control. Over TCP (`api`,
+//! `metrics`) anybody who can connect may read, and nobody may change anything.
 
 mod answer;
 pub mod api;
@@ -19,7 +20,9 @@ pub mod client;
 mod crowd;
 mod group;
 mod line;
+mod listener;
 pub mod openapi;
+mod page;
 mod request;
 pub mod routes;
 pub mod server;

@@ -50,6 +50,7 @@ use crate::control::server::{Request, Server};
 use crate::events::ring::Ring;
 use crate::exporters::Exporters;
 use crate::journal::Journal;
+use crate::metrics::counts::Counts;
 use crate::restart::Rehearsal;
 use crate::signals::{Signal, Signals};
 use crate::speaker::{self, Said, Speaker};
@@ -99,6 +100,7 @@ pub struct Daemon {
     store: Store,
     config_path: PathBuf,
     started: Instant,
+    born: Timestamp,
     /// The clocks at this wake-up.
     now: Now,
     systemd: Systemd,
@@ -106,6 +108,7 @@ pub struct Daemon {
     ending: Option<Ending>,
     journal: Journal,
     events: Ring,
+    counts: Counts,
     waiting: Waiting,
     /// Running jobs of the node.
     jobs: Jobs,
@@ -161,8 +164,8 @@ impl Daemon {
         orphans::adopt();
         let Opened { store, left } = Store::open(&config.state_dir, state_mode(&config))?;
         let namespace = NamespaceLock::take()?;
-        let events = Ring::new();
-        let (server, requests) = Server::start(&config.control, events.clone()).await;
+        let (events, counts) = (Ring::new(), Counts::default());
+        let (server, requests) = Server::start(&config, events.clone()).await;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
         let (tell, ports) = mpsc::unbounded_channel();
@@ -202,12 +205,14 @@ impl Daemon {
             },
             config_path,
             started: now.mono,
+            born: now.wall,
             now,
             systemd: Systemd::new(),
             heartbeat: Heartbeat::of_environment(now.mono),
             ending: None,
-            journal: Journal::start(events.clone()),
+            journal: Journal::start(events.clone(), counts.clone()),
             events,
+            counts,
             waiting: Waiting::default(),
             server,
         })

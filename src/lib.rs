@@ -95,6 +95,9 @@
 //! | the form of a log line | [`log`] |
 //! | the limits on clients of the control socket | `control::crowd`; its file is made in `control::socket` and kept there by `control::upkeep` |
 //! | a route of the control socket | [`control::routes`]: a row and its handler; the OpenAPI document is made from it ([`control::openapi`]) |
+//! | a metric | [`metrics`]: a family in `metrics::families`; counts of records in `metrics::counts`, of results in `check::tally` |
+//! | the status page | `control/page.html` |
+//! | the sockets of the API over TCP, and what each offers | `control::listener`; `Door` in [`control::routes`] |
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | the loop's cost of a query, and shared answers | [`control::snapshot`], `control::board` |
 //! | the effect of a signal | [`signals`] |
@@ -134,6 +137,7 @@ pub mod import;
 pub mod journal;
 pub mod log;
 pub mod memory;
+pub mod metrics;
 pub mod recipe;
 pub mod restart;
 pub mod signals;

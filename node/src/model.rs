@@ -10,7 +10,7 @@ mod plain;
 mod question;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +38,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The control socket.
     pub control: Control,
+    /// Where the read-only API and the status page listen.
+    pub api: Option<SocketAddr>,
+    /// Where the metrics can be scraped.
+    pub metrics: Option<SocketAddr>,
     /// Logging.
     pub log: Log,
     /// What SIGTERM and `drain` do, and how long they take.

@@ -118,6 +118,8 @@ pub(crate) fn fixed_keys(running: &Config, config: &Config) -> Vec<&'static str>
     let fixed = [
         ("state_dir", config.state_dir != running.state_dir),
         ("control", config.control != running.control),
+        ("api", config.api != running.api),
+        ("metrics", config.metrics != running.metrics),
         ("router_id", config.router_id != running.router_id),
         ("listen", config.listen != running.listen),
     ];

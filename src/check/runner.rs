@@ -52,6 +52,7 @@ use super::owners::{Owner, owners};
 use super::probe::Prober;
 use super::resolve::LOOKUPS;
 use super::shared::Shared;
+use super::tally::Tally;
 use super::telling::{Gone, Latest, Teller, Told};
 use crate::log::{failure, trouble};
 use crate::vip::Here;
@@ -84,6 +85,7 @@ pub struct Runner {
     wanted: Option<watch::Sender<Wanted>>,
     lateness: Arc<Lateness>,
     latest: Latest,
+    tally: Tally,
     thread: Option<Thread>,
 }
 
@@ -103,8 +105,8 @@ impl Runner {
         let (wanted, wishes) = watch::channel(Wanted::default());
         let lateness = Arc::new(Lateness::default());
         let noted = Arc::clone(&lateness);
-        let latest = Latest::default();
-        let teller = Teller::new(reports, latest.clone());
+        let (latest, tally) = (Latest::default(), Tally::default());
+        let teller = Teller::new(reports, latest.clone(), tally.clone());
         let (tell, began) = blocking::sync_channel(1);
         let (ends, ended) = blocking::channel();
         // It makes the runtime itself: one that comes to nothing must not be dropped on a thread that runs another.
@@ -123,7 +125,7 @@ impl Runner {
             runtime.shutdown_background();
         })?;
         began.recv().unwrap_or_else(|_panicked| Err(io::Error::other("its thread panicked")))?;
-        Ok(Self { wanted: Some(wanted), lateness, latest, thread: Some(Thread { handle, ended }) })
+        Ok(Self { wanted: Some(wanted), lateness, latest, tally, thread: Some(Thread { handle, ended }) })
     }
 
     /// Replaces the set of running checks, and the services that they are asked for. Returns at once.
@@ -141,6 +143,11 @@ impl Runner {
     /// The numbers of results that were not reported because nothing else was new in them.
     pub fn latest(&self) -> &Latest {
         &self.latest
+    }
+
+    /// The results of the checks since the start.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Ends every check, kills every program, and ends the thread. Blocks until that is done: a few milliseconds, and at most

@@ -19,11 +19,14 @@ use vipcast_node::health::report::{CheckNews, CheckReport};
 use vipcast_node::names::CheckName;
 use vipcast_node::table::Table;
 
+use super::tally::Tally;
+
 /// Where results go. Clones are handles to the same.
 #[derive(Debug, Clone)]
 pub(super) struct Teller {
     reports: mpsc::Sender<CheckNews>,
     latest: Latest,
+    tally: Tally,
     round: Arc<AtomicU64>,
 }
 
@@ -49,18 +52,20 @@ pub struct Numbers {
 pub(super) struct Gone;
 
 impl Teller {
-    pub(super) fn new(reports: mpsc::Sender<CheckNews>, latest: Latest) -> Self {
-        Self { reports, latest, round: Arc::default() }
+    pub(super) fn new(reports: mpsc::Sender<CheckNews>, latest: Latest, tally: Tally) -> Self {
+        Self { reports, latest, tally, round: Arc::default() }
     }
 
     /// From now on each check tells its next result in full. What is known of those that do not run on is forgotten.
     pub(super) fn begin_round(&self, runs_on: impl Fn(&CheckName) -> bool) {
         self.round.fetch_add(1, Ordering::Relaxed);
         self.latest.map().retain(|check, _| runs_on(check));
+        self.tally.retain(runs_on);
     }
 
     /// Reports the news of a result. Waits while the engine has no room for it.
     pub(super) async fn tell(&self, told: &mut Told, report: CheckReport) -> Result<(), Gone> {
+        self.tally.count(&report.check, &report.outcome);
         let round = self.round.load(Ordering::Relaxed);
         if told.0.as_ref().is_some_and(|(last, of)| *of == round && !report.is_news(last)) {
             self.latest.note(&report);

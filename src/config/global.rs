@@ -1,7 +1,7 @@
 //! The settings of the daemon as a whole: `state_dir`, `control`, `log`, `shutdown`, `listen`, `interface`,
 //! `router_id`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::diagnostic::{Report, Span};
 use super::host::{GroupUse, Need};
 use super::model::{Control, Listen, Log, LogFormat, LogLevel, Shutdown};
 use super::read::tree::Node;
-use super::read::{Table, list_of, value};
+use super::read::{Placed, Table, list_of, value};
 use super::{defaults, keys};
 
 /// The longest path that fits in the address of a unix socket, its final NUL not counted (sun_path).
@@ -27,6 +27,8 @@ const STOP_MARGIN: Duration = Duration::from_secs(10);
 pub(super) struct Global {
     pub(super) state_dir: PathBuf,
     pub(super) control: Control,
+    pub(super) api: Option<SocketAddr>,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) log: Log,
     pub(super) shutdown: Shutdown,
     pub(super) listen: Listen,
@@ -40,6 +42,21 @@ pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
     let control = top
         .field("control", report, control)
         .or_else(|| Control { socket: defaults::CONTROL_SOCKET.into(), group: None });
+    let api = top.field("api", report, |node, key, report| offered(node, key, &keys::API, report)).optional();
+    let metrics = top
+        .field("metrics", report, |node, key, report| offered(node, key, &keys::METRICS, report))
+        .optional();
+    if let (Some(Some(api)), Some(Some(metrics))) = (&api, &metrics)
+        && api.value == metrics.value
+    {
+        report
+            .error(metrics.span, format!("{} is the address of `api`, too", metrics.value))
+            .also(api.span, "used here")
+            .hint("the API has `/metrics` as well: leave `metrics` out, or give it another port");
+    }
+    let address =
+        |listen: Option<Option<Placed<SocketAddr>>>| listen.map(|listen| listen.map(|listen| listen.value));
+    let (api, metrics) = (address(api), address(metrics));
     let log = top.field("log", report, log).or(Log { level: LogLevel::Info, format: LogFormat::Plain });
     let shutdown = top.field("shutdown", report, shutdown).or(Shutdown {
         drain_time: defaults::DRAIN_TIME,
@@ -55,6 +72,8 @@ pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
     Some(Global {
         state_dir: state_dir?,
         control: control?,
+        api: api?,
+        metrics: metrics?,
         log: log?,
         shutdown: shutdown?,
         listen: listen?,
@@ -93,6 +112,29 @@ fn control(node: &Node, key: Span, report: &mut Report) -> Option<Control> {
     let group = table.field("group", report, group).optional();
     table.finish(report);
     Some(Control { socket: socket?, group: group? })
+}
+
+/// `listen` of `api` or `metrics`.
+fn offered(
+    node: &Node,
+    key: Span,
+    section: &'static keys::section::Section,
+    report: &mut Report,
+) -> Option<Placed<SocketAddr>> {
+    let mut table = Table::open(node, section, &format!("`{}`", section.id), key, report)?;
+    let hint = "an address and a port, for example `listen: \"127.0.0.1:9468\"`";
+    let listen = table.required("listen", hint, report, |node, key, report| {
+        let written = value::text(node, key, "an address and a port", report)?;
+        let address = written.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+        if address.is_none() {
+            report.error(node.span, "not an IP address and a port").hint(
+                "write it like `127.0.0.1:9467` or `\"[::1]:9467\"`; `0.0.0.0` and `[::]` are all addresses",
+            );
+        }
+        address
+    });
+    table.finish(report);
+    listen
 }
 
 fn socket(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {

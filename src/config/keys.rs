@@ -30,10 +30,12 @@ use crate::check::kinds::KINDS;
 use crate::config::read::pattern::PATTERN;
 
 /// The sections that are stated here; each kind of check brings its own.
-static STATED: [&Section; 21] = [
+static STATED: [&Section; 23] = [
     &TOP,
     &DROP_IN,
     &CONTROL,
+    &API,
+    &METRICS,
     &LOG,
     &SHUTDOWN,
     &LISTEN,

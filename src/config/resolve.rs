@@ -101,6 +101,8 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
     Some(Config {
         state_dir: global.state_dir,
         control: global.control,
+        api: global.api,
+        metrics: global.metrics,
         log: global.log,
         shutdown: global.shutdown,
         router_id: global.router_id,
@@ -184,7 +186,9 @@ fn session_addresses(peers: &[Entry], defaults: Option<&Entry>) -> BTreeMap<IpAd
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+
+    use nix::time::{ClockId, clock_gettime};
 
     use crate::config::{Severity, parse};
 
@@ -202,9 +206,12 @@ mod tests {
                 "  service-{n}: {{vips: [198.18.{high}.{low}], checks: [the-check-of-service-{n}]}}\n"
             ));
         }
-        let begun = Instant::now();
+        // The processor time of this thread, which other programs do not make longer.
+        let spent = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).expect("a clock");
+        let begun = spent();
         let found = parse("test.yaml", &text).expect_err("no name is right");
         assert_eq!(found.count(Severity::Error), 4000);
-        assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?}", begun.elapsed());
+        let took = spent() - begun;
+        assert!(took < Duration::from_secs(20), "it took {took:?}");
     }
 }

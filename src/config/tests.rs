@@ -36,6 +36,8 @@ fn what_is_not_said_has_a_default() {
     let expected = Config {
         state_dir: "/var/lib/vipcast".into(),
         control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
+        api: None,
+        metrics: None,
         log: Log { level: LogLevel::Info, format: LogFormat::Plain },
         shutdown: Shutdown {
             drain_time: Duration::from_secs(3),

@@ -6,7 +6,9 @@ use serde::Serialize;
 use vipcast_node::commands::Answer as Said;
 
 use super::api::{Done, Refusal};
+use super::snapshot::Snapshot;
 use super::view;
+use crate::metrics::{self, Format};
 
 /// The reason of an answer other than 200. Each is a status of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,12 @@ impl Refused {
         Self::new(why, Refusal { error: error.into(), hint: None })
     }
 
+    /// An order over TCP.
+    pub(super) fn read_only() -> Self {
+        let hint = "give orders on the control socket";
+        Self::new(Why::NotAllowed("GET".into()), Refusal::new("this address is read-only", hint))
+    }
+
     /// The daemon does not answer any more.
     pub(super) fn stopping() -> Self {
         Self::plain(Why::Conflict, "the daemon is stopping")
@@ -85,6 +93,15 @@ pub(super) fn rendered(answer: &impl Serialize) -> Result<Vec<u8>, Refused> {
     let mut json = serde_json::to_vec_pretty(answer).map_err(failed)?;
     json.push(b'\n');
     Ok(json)
+}
+
+/// The metrics of a snapshot.
+///
+/// # Errors
+/// There is no text for them.
+pub(super) fn metrics(snapshot: &Snapshot, format: Format) -> Result<Vec<u8>, Refused> {
+    let failed = |_| Refused::plain(Why::Broken, "cannot render the metrics");
+    metrics::render(snapshot, format).map(String::into_bytes).map_err(failed)
 }
 
 /// The node's answer to an order.

@@ -1,6 +1,7 @@
 //! The clients of the control socket, and the choice of those that must leave for others. Pure, time is an argument.
 //!
-//! * 64 connections at once; 16 of a user, 48 of all users except root, so that no user locks the others out.
+//! * On the control socket 64 connections at once; 16 of a user, 48 of all users except root, so that no user locks the
+//!   others out. Over TCP [`Limits::TCP`], of whatever addresses.
 //! * A client that comes without room takes the place of the longest idle connection of the user with the most
 //!   connections. A
 //!   connection whose command is under way keeps its place.
@@ -10,14 +11,40 @@
 //!   too much memory.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// The most connections at once.
-pub(super) const MOST: usize = 64;
-/// The most of all users except root.
-const MOST_OF_USERS: usize = 48;
-/// The most of one user except root.
-const SHARE: usize = 16;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Of all clients.
+    pub(super) most: usize,
+    /// Of all except root.
+    pub(super) most_of_others: usize,
+    /// Of one user except root, or of one address.
+    pub(super) share: usize,
+}
+
+impl Limits {
+    /// On the control socket.
+    pub(super) const CONTROL: Self = Self { most: 64, most_of_others: 48, share: 16 };
+    /// Over TCP. A proxy or a monitoring server may be the only address.
+    pub(super) const TCP: Self = Self { most: 1280, most_of_others: 1280, share: 1280 };
+}
+
+/// The one whose share a connection takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whose {
+    /// A user of this host.
+    User(u32),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl Whose {
+    const ROOT: Self = Self::User(0);
+}
+
 /// The longest wait for a client.
 const SILENCE: Duration = Duration::from_secs(10);
 /// The longest wait when memory is short.
@@ -27,15 +54,16 @@ const SHORT_SILENCE: Duration = Duration::from_millis(250);
 pub(super) type Id = u64;
 
 /// All connected clients.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Crowd {
+    limits: Limits,
     next: Id,
     present: BTreeMap<Id, Client>,
 }
 
 #[derive(Debug)]
 struct Client {
-    uid: u32,
+    whose: Whose,
     /// The begin of our wait for it to send or to read; `None` while its command is under way.
     silent_since: Option<Instant>,
     /// It reads a stream of events: it may be silent, but gives its place to others.
@@ -54,16 +82,21 @@ pub(super) enum Admission {
 }
 
 impl Crowd {
-    /// Admits a client of this user.
-    pub(super) fn admit(&mut self, uid: u32, now: Instant) -> Admission {
-        let leaves = match self.place(uid) {
+    /// Nobody, within these limits.
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, next: 0, present: BTreeMap::new() }
+    }
+
+    /// Admits a client of this user or address.
+    pub(super) fn admit(&mut self, whose: Whose, now: Instant) -> Admission {
+        let leaves = match self.place(whose) {
             Place::Free => None,
             Place::Of(Some(id)) => Some(id),
             Place::Of(None) => return Admission::Refused,
         };
         let id = self.next;
         self.next += 1;
-        self.present.insert(id, Client { uid, silent_since: Some(now), streams: false });
+        self.present.insert(id, Client { whose, silent_since: Some(now), streams: false });
         match leaves {
             None => Admission::Free(id),
             Some(other) => {
@@ -125,32 +158,32 @@ impl Crowd {
         self.present.is_empty()
     }
 
-    /// The place that a client of this user would take.
-    fn place(&self, uid: u32) -> Place {
-        let of = |uid: u32| self.present.values().filter(|client| client.uid == uid).count();
-        let users = self.present.values().filter(|client| client.uid != 0).count();
-        if uid != 0 && of(uid) >= SHARE {
-            return Place::Of(self.idlest(|other| other == uid));
+    /// The place that a client would take.
+    fn place(&self, whose: Whose) -> Place {
+        let of = |whose: Whose| self.present.values().filter(|client| client.whose == whose).count();
+        let others = self.present.values().filter(|client| client.whose != Whose::ROOT).count();
+        if whose != Whose::ROOT && of(whose) >= self.limits.share {
+            return Place::Of(self.idlest(|other| other == whose));
         }
-        let users_only = uid != 0 && users >= MOST_OF_USERS;
-        let full = users_only || self.present.len() >= MOST;
+        let others_only = whose != Whose::ROOT && others >= self.limits.most_of_others;
+        let full = others_only || self.present.len() >= self.limits.most;
         if !full {
             return Place::Free;
         }
-        // That of the user with the most; root makes no room if the other users have used up their share.
-        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        // That of the user with the most; root makes no room if the others have used up their share.
+        let mut counts: BTreeMap<Whose, usize> = BTreeMap::new();
         for client in self.present.values() {
-            if client.uid != 0 || !users_only {
-                *counts.entry(client.uid).or_default() += 1;
+            if client.whose != Whose::ROOT || !others_only {
+                *counts.entry(client.whose).or_default() += 1;
             }
         }
-        let mut greediest: Vec<(usize, u32)> = counts.into_iter().map(|(uid, count)| (count, uid)).collect();
+        let mut greediest: Vec<_> = counts.into_iter().map(|(whose, count)| (count, whose)).collect();
         greediest.sort_unstable_by(|a, b| b.cmp(a));
-        Place::Of(greediest.iter().find_map(|(_, uid)| self.idlest(|other| other == *uid)))
+        Place::Of(greediest.iter().find_map(|(_, whose)| self.idlest(|other| other == *whose)))
     }
 
-    fn idlest(&self, of: impl Fn(u32) -> bool) -> Option<Id> {
-        let silent = self.present.iter().filter(|(_, client)| of(client.uid));
+    fn idlest(&self, of: impl Fn(Whose) -> bool) -> Option<Id> {
+        let silent = self.present.iter().filter(|(_, client)| of(client.whose));
         let since = silent.filter_map(|(id, client)| Some((client.silent_since?, *id)));
         since.min().map(|(_, id)| id)
     }
@@ -166,45 +199,55 @@ enum Place {
 mod tests {
     use super::*;
 
+    const MOST: usize = Limits::CONTROL.most;
+    const MOST_OF_USERS: usize = Limits::CONTROL.most_of_others;
+    const SHARE: usize = Limits::CONTROL.share;
     const SECOND: Duration = Duration::from_secs(1);
 
     fn fill(crowd: &mut Crowd, uid: u32, count: usize, now: Instant) {
         for _ in 0..count {
-            assert!(matches!(crowd.admit(uid, now), Admission::Free(_)));
+            assert!(matches!(crowd.admit(Whose::User(uid), now), Admission::Free(_)));
         }
     }
 
     #[test]
     fn who_comes_to_a_full_house_takes_the_place_of_the_longest_silent_of_the_user_with_the_most() {
-        let (mut crowd, now) = (Crowd::default(), Instant::now());
+        let (mut crowd, now) = (Crowd::new(Limits::CONTROL), Instant::now());
         fill(&mut crowd, 0, 1, now);
         fill(&mut crowd, 1000, SHARE, now + SECOND);
         fill(&mut crowd, 0, MOST - SHARE - 1, now + 2 * SECOND);
-        assert_eq!(crowd.admit(1001, now + 3 * SECOND), Admission::InPlaceOf(64, 0), "root has the most");
+        assert_eq!(
+            crowd.admit(Whose::User(1001), now + 3 * SECOND),
+            Admission::InPlaceOf(64, 0),
+            "root has the most"
+        );
         crowd.works(0);
-        assert_eq!(crowd.admit(0, now + 3 * SECOND), Admission::InPlaceOf(65, 17));
+        assert_eq!(crowd.admit(Whose::User(0), now + 3 * SECOND), Admission::InPlaceOf(65, 17));
         assert_eq!(crowd.present.len(), MOST);
     }
 
     #[test]
     fn a_user_never_takes_more_than_a_share_and_users_leave_room_for_root() {
-        let (mut crowd, now) = (Crowd::default(), Instant::now());
+        let (mut crowd, now) = (Crowd::new(Limits::CONTROL), Instant::now());
         fill(&mut crowd, 1000, SHARE, now);
-        assert_eq!(crowd.admit(1000, now), Admission::InPlaceOf(16, 0));
+        assert_eq!(crowd.admit(Whose::User(1000), now), Admission::InPlaceOf(16, 0));
         fill(&mut crowd, 1001, SHARE, now);
         fill(&mut crowd, 1002, SHARE, now);
         for id in 0..100 {
             crowd.works(id);
         }
-        assert_eq!(crowd.admit(1000, now), Admission::Refused);
-        assert_eq!(crowd.admit(1003, now), Admission::Refused);
+        assert_eq!(crowd.admit(Whose::User(1000), now), Admission::Refused);
+        assert_eq!(crowd.admit(Whose::User(1003), now), Admission::Refused);
         fill(&mut crowd, 0, MOST - MOST_OF_USERS, now);
-        assert!(matches!(crowd.admit(0, now), Admission::InPlaceOf(_, left) if left >= 49), "one of its own");
+        assert!(
+            matches!(crowd.admit(Whose::User(0), now), Admission::InPlaceOf(_, left) if left >= 49),
+            "one of its own"
+        );
     }
 
     #[test]
     fn a_silent_client_is_closed_after_ten_seconds_and_sooner_when_memory_is_short() {
-        let (mut crowd, now) = (Crowd::default(), Instant::now());
+        let (mut crowd, now) = (Crowd::new(Limits::CONTROL), Instant::now());
         fill(&mut crowd, 0, 3, now);
         crowd.works(1);
         crowd.works(2);
@@ -215,7 +258,7 @@ mod tests {
         assert_eq!(crowd.overdue(true, now + 1000 * SECOND), Vec::<Id>::new(), "a command takes its time");
         crowd.answered(1, now);
         assert_eq!(crowd.overdue(true, now + SECOND), [1]);
-        let Admission::Free(id) = crowd.admit(0, now) else { panic!("no place") };
+        let Admission::Free(id) = crowd.admit(Whose::User(0), now) else { panic!("no place") };
         crowd.streams(id, now);
         assert_eq!(crowd.overdue(true, now + 1000 * SECOND), Vec::<Id>::new(), "a stream goes on");
         assert_eq!(crowd.longest_silent(), Some(id), "and gives its place away");

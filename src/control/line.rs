@@ -1,32 +1,58 @@
 //! A connection of a client, which shows at any time whether the client is still there.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// One end of a connection. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Line(Arc<UnixStream>);
+pub(super) struct Line(Arc<Stream>);
+
+#[derive(Debug)]
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl From<UnixStream> for Line {
+    fn from(stream: UnixStream) -> Self {
+        Self(Arc::new(Stream::Unix(stream)))
+    }
+}
+
+impl From<TcpStream> for Line {
+    fn from(stream: TcpStream) -> Self {
+        Self(Arc::new(Stream::Tcp(stream)))
+    }
+}
+
+/// Calls a method of the stream, which both kinds have.
+macro_rules! of {
+    ($line:expr, $stream:ident => $call:expr) => {
+        match &*$line.0 {
+            Stream::Unix($stream) => $call,
+            Stream::Tcp($stream) => $call,
+        }
+    };
+}
 
 impl Line {
-    pub(super) fn new(stream: UnixStream) -> Self {
-        Self(Arc::new(stream))
-    }
-
     /// Waits until the client has sent something, or has gone.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await
+        of!(self, stream => stream.readable().await)
     }
 
     /// Whether the client has closed its end, and no longer waits for an answer. Known at once, even right after its
     /// request was read.
     pub(super) fn is_gone(&self) -> bool {
-        let mut fds = [PollFd::new(&*self.0, PollFlags::empty())];
+        let fd = of!(self, stream => stream.as_fd());
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let asked = poll(&mut fds, Some(&now));
         asked.is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
@@ -40,8 +66,8 @@ impl AsyncRead for Line {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            ready!(of!(self, stream => stream.poll_read_ready(context)))?;
+            match of!(self, stream => stream.try_read(buffer.initialize_unfilled())) {
                 Ok(length) => {
                     buffer.advance(length);
                     return Poll::Ready(Ok(()));
@@ -56,8 +82,8 @@ impl AsyncRead for Line {
 impl AsyncWrite for Line {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match self.0.try_write(bytes) {
+            ready!(of!(self, stream => stream.poll_write_ready(context)))?;
+            match of!(self, stream => stream.try_write(bytes)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
@@ -70,8 +96,8 @@ impl AsyncWrite for Line {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match self.0.try_write_vectored(slices) {
+            ready!(of!(self, stream => stream.poll_write_ready(context)))?;
+            match of!(self, stream => stream.try_write_vectored(slices)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
@@ -89,7 +115,8 @@ impl AsyncWrite for Line {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Clones may live a moment longer, and the client must not wait for them.
-        Poll::Ready(socket2::SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write))
+        let fd = of!(self, stream => stream.as_fd());
+        Poll::Ready(socket2::SockRef::from(&fd).shutdown(std::net::Shutdown::Write))
     }
 }
 
@@ -102,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_closed_is_gone_although_its_request_can_still_be_read() {
         let (client, server) = UnixStream::pair().unwrap();
-        let (mut client, mut line) = (client, Line::new(server));
+        let (mut client, mut line) = (client, Line::from(server));
         client.write_all(b"drain").await.unwrap();
         assert!(!line.is_gone(), "it waits for an answer");
         drop(client);
@@ -115,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_only_ended_its_request_is_not_gone() {
         let (mut client, server) = UnixStream::pair().unwrap();
-        let mut line = Line::new(server);
+        let mut line = Line::from(server);
         client.shutdown().await.unwrap();
         assert!(!line.is_gone());
         line.write_all(b"done").await.unwrap();

@@ -46,13 +46,12 @@ fn operation(row: &dyn Row, named: &mut Named) -> Value {
     };
     let mut responses: Map<String, Value> = row.refusals().iter().map(refused).collect();
     let answer = row.answer(named);
-    let (description, answered) = if row.is_stream() {
-        (
-            "A stream of events; `data` of each is as `Event`.",
-            json!({"text/event-stream": {"schema": {"type": "string"}}}),
-        )
-    } else {
-        ("The answer.", content(answer))
+    let (description, answered) = match row.media() {
+        "application/json" => ("The answer.", content(answer)),
+        "text/event-stream" => {
+            ("A stream of events; `data` of each is as `Event`.", text("text/event-stream"))
+        }
+        other => ("The answer.", text(other)),
     };
     responses.insert("200".into(), json!({"description": description, "content": answered}));
     let mut operation = json!({
@@ -77,8 +76,14 @@ fn operation(row: &dyn Row, named: &mut Named) -> Value {
 
 /// `/v1/events/stream` is `events_stream`.
 fn operation_id(path: &str) -> String {
-    let words = path.split('/').skip(2).filter(|word| !word.starts_with('{'));
-    words.collect::<Vec<_>>().join("_")
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let words = path.split('/').filter(|word| !word.is_empty() && !word.starts_with('{'));
+    let id = words.collect::<Vec<_>>().join("_");
+    if id.is_empty() { "page".to_owned() } else { id }
+}
+
+fn text(media: &str) -> Value {
+    json!({media: {"schema": {"type": "string"}}})
 }
 
 fn content(schema: Value) -> Value {

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use hyper::header::ACCEPT;
 use tokio::sync::oneshot;
 use vipcast_node::commands::{Answer as Said, Command};
 
 use super::answer::{Refused, Why};
 use super::caller::Caller;
 use super::line::Line;
-use super::routes::{self, Asked, Takes};
+use super::routes::{self, Asked, Door, Takes};
 use super::snapshot::Snapshot;
 
 /// The largest request body.
@@ -56,9 +57,11 @@ impl Reply {
 }
 
 /// The meaning of a request, or its refusal.
-pub(super) async fn asked(request: hyper::Request<Incoming>) -> Result<Asked, Refused> {
+pub(super) async fn asked(request: hyper::Request<Incoming>, door: Door) -> Result<Asked, Refused> {
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
-    let (row, parameter) = routes::find(&method, &path)?;
+    let (row, parameter) = routes::find(door, &method, &path)?;
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let accept = accept.to_owned();
     let body = match row.takes() {
         Takes::Nothing | Takes::Parameter => Bytes::new(),
         Takes::Body => {
@@ -66,5 +69,5 @@ pub(super) async fn asked(request: hyper::Request<Incoming>) -> Result<Asked, Re
             Limited::new(request.into_body(), MAX_BODY).collect().await.map_err(unread)?.to_bytes()
         }
     };
-    row.asked(parameter, &body)
+    row.asked(parameter, &body, &accept)
 }

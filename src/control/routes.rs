@@ -30,6 +30,7 @@ use super::api::{
 };
 use super::snapshot::Snapshot;
 use super::view;
+use crate::metrics::Format;
 
 /// States each route: its name for the client, method and path, the types of request and answer, the handler, and its
 /// description.
@@ -58,6 +59,12 @@ routes! {
     /// Events as they happen, as server-sent events: `id`, `event` (its kind) and `data` (the event as JSON). With
     /// `Last-Event-ID` it goes on behind that event. `event: missed` stands for events that a slow client has lost.
     FOLLOW: follow "/v1/events/stream", () => Event, ();
+
+    /// Metrics for Prometheus, as text of version 0.0.4 or, for a client that accepts it, as OpenMetrics.
+    METRICS: text "/metrics", () => String, Handler::Metrics;
+
+    /// The status page.
+    PAGE: text "/", () => String, Handler::Page;
 
     /// Takes services, or all routes of one peer, out of traffic until `undrain`. Each route is first announced with
     /// GRACEFUL_SHUTDOWN, and then withdrawn.
@@ -120,6 +127,8 @@ enum Handler<Q, A> {
     Read(fn(&Snapshot, Q) -> Result<A, Refused>),
     Do(fn(Q) -> Result<Order, Refused>),
     Follow,
+    Metrics,
+    Page,
 }
 
 impl<Q, A> fmt::Debug for Handler<Q, A> {
@@ -128,6 +137,8 @@ impl<Q, A> fmt::Debug for Handler<Q, A> {
             Self::Read(_) => "Read",
             Self::Do(_) => "Do",
             Self::Follow => "Follow",
+            Self::Metrics => "Metrics",
+            Self::Page => "Page",
         })
     }
 }
@@ -145,6 +156,12 @@ impl<Q, A> Route<Q, A> {
 impl<A> Route<(), A> {
     const fn follow(path: &'static str, help: &'static [&'static str], _all: ()) -> Self {
         Self { path, help, handler: Handler::Follow, types: PhantomData }
+    }
+}
+
+impl Route<(), String> {
+    const fn text(path: &'static str, help: &'static [&'static str], handler: Handler<(), String>) -> Self {
+        Self { path, help, handler, types: PhantomData }
     }
 }
 
@@ -166,7 +183,7 @@ impl<Q: Ask, A> Route<Q, A> {
 
     pub(super) fn method(&self) -> Method {
         match &self.handler {
-            Handler::Read(_) | Handler::Follow => Method::Get,
+            Handler::Read(_) | Handler::Follow | Handler::Metrics | Handler::Page => Method::Get,
             Handler::Do(_) => Method::Post,
         }
     }
@@ -180,6 +197,31 @@ pub enum Asked {
     Do(Order),
     /// The stream of events.
     Follow,
+    /// The metrics.
+    Metrics(Format),
+    /// The status page.
+    Page,
+}
+
+/// The socket of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The control socket.
+    Control,
+    /// `api`: read-only.
+    Api,
+    /// `metrics`: nothing else.
+    Metrics,
+}
+
+impl Door {
+    fn has(self, row: &dyn Row) -> bool {
+        match self {
+            Self::Control => true,
+            Self::Api => row.method() == Method::Get,
+            Self::Metrics => row.path() == METRICS.path,
+        }
+    }
 }
 
 /// Makes the JSON of an answer.
@@ -197,23 +239,28 @@ pub trait Row: Sync {
     fn takes(&self) -> Takes;
     /// The schema of the request.
     fn request(&self, named: &mut Named) -> Value;
-    /// Whether the answer is a stream of events.
-    fn is_stream(&self) -> bool;
+    /// The media type of the answer.
+    fn media(&self) -> &'static str;
     /// The schema of the answer, or of each event.
     fn answer(&self, named: &mut Named) -> Value;
     /// The possible refusals.
     fn refusals(&self) -> &'static [Why];
-    /// The meaning of a request with this parameter and body.
-    fn asked(&self, parameter: &str, body: &[u8]) -> Result<Asked, Refused>;
+    /// The meaning of a request with this parameter and body, from a client that accepts these types.
+    fn asked(&self, parameter: &str, body: &[u8], accept: &str) -> Result<Asked, Refused>;
 }
 
-/// The route that takes a request, and its parameter.
-pub(super) fn find<'p>(method: &str, path: &'p str) -> Result<(&'static dyn Row, &'p str), Refused> {
+/// The route that takes a request on this socket, and its parameter.
+pub(super) fn find<'p>(
+    door: Door,
+    method: &str,
+    path: &'p str,
+) -> Result<(&'static dyn Row, &'p str), Refused> {
     let fits = |row: &&'static dyn Row| match row.path().split_once('{') {
         None => (row.path() == path).then_some(""),
         Some((before, _)) => path.strip_prefix(before),
     };
-    let rows: Vec<_> = ALL.iter().filter_map(|row| Some((*row, fits(row)?))).collect();
+    let all: Vec<&'static dyn Row> = ALL.iter().copied().filter(|row| door.has(*row)).collect();
+    let rows: Vec<_> = all.iter().filter_map(|row| Some((*row, fits(row)?))).collect();
     if let Some(found) = rows.iter().find(|(row, _)| row.method().to_string() == method) {
         return Ok(*found);
     }
@@ -222,7 +269,7 @@ pub(super) fn find<'p>(method: &str, path: &'p str) -> Result<(&'static dyn Row,
     };
     let error = format!("there is no {method} {path}");
     if rows.is_empty() {
-        return Err(Refused::new(Why::NotFound, Refusal::new(error, list(ALL))));
+        return Err(Refused::new(Why::NotFound, Refusal::new(error, list(&all))));
     }
     let there: Vec<&dyn Row> = rows.into_iter().map(|(row, _)| row).collect();
     let allowed = there.iter().map(|row| row.method().to_string()).collect::<Vec<_>>().join(", ");
@@ -250,8 +297,13 @@ impl<Q: Ask + Send + 'static, A: Serialize + DeserializeOwned + Schema + 'static
         Q::schema(named)
     }
 
-    fn is_stream(&self) -> bool {
-        matches!(self.handler, Handler::Follow)
+    fn media(&self) -> &'static str {
+        match self.handler {
+            Handler::Read(_) | Handler::Do(_) => "application/json",
+            Handler::Follow => "text/event-stream",
+            Handler::Metrics => "text/plain",
+            Handler::Page => "text/html",
+        }
     }
 
     fn answer(&self, named: &mut Named) -> Value {
@@ -267,12 +319,14 @@ impl<Q: Ask + Send + 'static, A: Serialize + DeserializeOwned + Schema + 'static
         }
     }
 
-    fn asked(&self, parameter: &str, body: &[u8]) -> Result<Asked, Refused> {
+    fn asked(&self, parameter: &str, body: &[u8], accept: &str) -> Result<Asked, Refused> {
         let request = Q::read(parameter, body).map_err(|refusal| Refused::new(Why::BadRequest, refusal))?;
         Ok(match self.handler {
             Handler::Read(read) => Asked::Read(Box::new(move |snapshot| rendered(&read(snapshot, request)?))),
             Handler::Do(order) => Asked::Do(order(request)?),
             Handler::Follow => Asked::Follow,
+            Handler::Metrics => Asked::Metrics(Format::accepted(accept)),
+            Handler::Page => Asked::Page,
         })
     }
 }

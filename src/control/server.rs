@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,25 +27,25 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::UCred;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tracing::debug;
-use vipcast_node::model::Control;
+use vipcast_node::model::Config;
 
-use super::answer::{Answer, Refused, Why, of_order, rendered};
+use super::answer::{Answer, Refused, Why, metrics, of_order, rendered};
 use super::api::Refusal;
 use super::board::Board;
 use super::body::{self, Body};
 use super::caller::{self, Names};
-use super::crowd::{Admission, Crowd, Id, MOST};
+use super::crowd::{Admission, Crowd, Id, Limits};
 use super::line::Line;
+use super::listener::{self, Client, Listener};
+use super::page;
 use super::request::asked;
 pub use super::request::{Reply, Request};
-use super::routes::{Asked, Order};
+use super::routes::{Asked, Door, Order};
+use super::snapshot::Snapshot;
 use super::upkeep::{Upkeep, Where};
-
 use crate::events::ring::Ring;
 use crate::events::stream::stream;
 use crate::log::{note, trouble};
@@ -81,17 +82,19 @@ pub struct Server {
 impl Server {
     /// Makes the socket and serves it. A failure is a warning, and is tried again until it succeeds, because no route
     /// depends on commands. Waits for the first attempt, at most a few seconds.
-    pub async fn start(control: &Control, events: Ring) -> (Self, mpsc::Receiver<Request>) {
+    pub async fn start(config: &Config, events: Ring) -> (Self, mpsc::Receiver<Request>) {
+        let (api, metrics) = (config.api, config.metrics);
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (new, listeners) = mpsc::channel(1);
-        let (upkeep, place, tried) = Upkeep::new(control.clone(), new);
+        let (upkeep, place, tried) = Upkeep::new(config.control.clone(), new);
         let (stop, stopped) = oneshot::channel();
         let (running, ended) = oneshot::channel();
+        let sockets = Sockets { control: listeners, api, metrics };
         let work = move || {
             let _running: oneshot::Sender<Infallible> = running;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(serve(requests, events, listeners, upkeep, stopped)),
+                Ok(runtime) => runtime.block_on(serve(requests, events, sockets, upkeep, stopped)),
                 Err(error) => trouble!(%error, "running without the control socket: its thread cannot begin"),
             }
         };
@@ -122,7 +125,7 @@ impl Drop for Server {
 async fn serve(
     requests: mpsc::Sender<Request>,
     events: Ring,
-    listeners: mpsc::Receiver<UnixListener>,
+    sockets: Sockets,
     upkeep: Upkeep,
     stopped: oneshot::Receiver<Infallible>,
 ) {
@@ -134,15 +137,22 @@ async fn serve(
         names: Names::new(),
         board: Arc::clone(&board),
         events,
-        crowd: Arc::default(),
+        door: Door::Control,
+        limits: Limits::CONTROL,
+        crowd: present(Limits::CONTROL),
         open,
         lobby: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
     };
-    let tasks = [
-        tokio::spawn(hall.accept(listeners)),
-        tokio::spawn(async move { board.serve(requests).await }),
-        tokio::spawn(upkeep.run()),
-    ];
+    let mut tasks =
+        vec![tokio::spawn(async move { board.serve(requests).await }), tokio::spawn(upkeep.run())];
+    for (door, address) in [(Door::Api, sockets.api), (Door::Metrics, sockets.metrics)] {
+        let Some(address) = address else { continue };
+        let hall = Hall { door, limits: Limits::TCP, crowd: present(Limits::TCP), ..hall.clone() };
+        let (new, listeners) = mpsc::channel(1);
+        tasks.push(tokio::spawn(hall.accept(listeners)));
+        tasks.push(tokio::spawn(listener::listen(address, new)));
+    }
+    tasks.push(tokio::spawn(hall.accept(sockets.control)));
     // The channel carries no data, it is only dropped.
     drop(stopped.await);
     tasks.iter().for_each(JoinHandle::abort);
@@ -150,11 +160,25 @@ async fn serve(
     let _all_gone = tokio::time::timeout(FINISH, connections.recv()).await;
 }
 
+/// Where clients come from.
+#[derive(Debug)]
+struct Sockets {
+    control: mpsc::Receiver<Listener>,
+    api: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+}
+
+fn present(limits: Limits) -> Present {
+    Arc::new(Mutex::new((Crowd::new(limits), BTreeMap::new())))
+}
+
 type Present = Arc<Mutex<(Crowd, BTreeMap<Id, AbortHandle>)>>;
 
 /// The entrance of connections.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Hall {
+    door: Door,
+    limits: Limits,
     requests: mpsc::Sender<Request>,
     names: Names,
     board: Arc<Board>,
@@ -165,7 +189,7 @@ struct Hall {
 }
 
 impl Hall {
-    async fn accept(self, mut listeners: mpsc::Receiver<UnixListener>) {
+    async fn accept(self, mut listeners: mpsc::Receiver<Listener>) {
         let mut listener = None;
         let mut troubles = Troubles::default();
         let mut sweep = tokio::time::interval(SWEEP);
@@ -185,10 +209,10 @@ impl Hall {
                     continue;
                 }
             };
-            match accepted.and_then(|stream| Ok((stream.peer_cred()?, Line::new(stream)))) {
-                Ok((credentials, line)) => {
+            match accepted {
+                Ok((client, line)) => {
                     troubles.over();
-                    self.admit(credentials, line);
+                    self.admit(client, line);
                     // Its request may already be sent: it is served before others can take its place.
                     tokio::task::yield_now().await;
                 }
@@ -204,22 +228,23 @@ impl Hall {
         }
     }
 
-    fn admit(&self, credentials: UCred, line: Line) {
-        let admission = unpoisoned(&self.crowd).0.admit(credentials.uid(), Instant::now());
+    fn admit(&self, client: Client, line: Line) {
+        let admission = unpoisoned(&self.crowd).0.admit(client.whose(), Instant::now());
         let id = match admission {
             Admission::Free(id) => id,
             Admission::InPlaceOf(id, other) => {
-                debug!(uid = credentials.uid(), "a silent control connection is closed for another");
+                debug!(?client, "a silent control connection is closed for another");
                 self.close(other);
                 id
             }
             Admission::Refused => {
-                debug!(uid = credentials.uid(), "too many control connections");
+                debug!(?client, "too many control connections");
+                let most = self.limits.most;
                 // Without room for a refusal the connection is only closed.
                 if let Ok(place) = Arc::clone(&self.lobby).try_acquire_owned() {
                     tokio::spawn(async move {
                         let _place = place;
-                        refuse(line).await;
+                        refuse(line, most).await;
                     });
                 }
                 return;
@@ -231,7 +256,8 @@ impl Hall {
             board: Arc::clone(&self.board),
             events: self.events.clone(),
             seat: Arc::new(Seat { id, crowd: Arc::clone(&self.crowd) }),
-            credentials,
+            door: self.door,
+            client,
             line: line.clone(),
         };
         let seat = Arc::clone(&desk.seat);
@@ -258,19 +284,19 @@ impl Hall {
 }
 
 /// The next connection; pending without a socket. Cancel-safe.
-async fn accept(listener: Option<&UnixListener>) -> io::Result<UnixStream> {
+async fn accept(listener: Option<&Listener>) -> io::Result<(Client, Line)> {
     match listener {
-        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        Some(listener) => listener.accept().await,
         None => pending().await,
     }
 }
 
 /// Refuses a client after its request, because there is no room.
-async fn refuse(mut line: Line) {
+async fn refuse(mut line: Line, most: usize) {
     let told = async {
         line.readable().await?;
         let refusal = Refusal {
-            error: format!("{MOST} clients are connected already, or too many of this user"),
+            error: format!("{most} clients are connected already, or too many of this user"),
             hint: Some("`ss -xp` shows whose they are".to_owned()),
         };
         let body = serde_json::to_string(&refusal)?;
@@ -339,7 +365,8 @@ struct Desk {
     board: Arc<Board>,
     events: Ring,
     seat: Arc<Seat>,
-    credentials: UCred,
+    door: Door,
+    client: Client,
     line: Line,
 }
 
@@ -352,11 +379,20 @@ impl Desk {
         let (claim, last) = (header(caller::CLAIM), header(LAST_EVENT_ID));
         let path = request.uri().path().to_owned();
         let seat = Arc::clone(&self.seat);
-        let answer = match asked(request).await {
+        let mut media = "application/json";
+        let answer = match asked(request, self.door).await {
             Ok(asked) => {
                 unpoisoned(&seat.crowd).0.works(seat.id);
                 match asked {
                     Asked::Read(reading) => self.board.read(path, reading).await,
+                    Asked::Metrics(format) => {
+                        let path = format!("{path} {}", format.media());
+                        let reading = move |snapshot: &Snapshot| metrics(snapshot, format);
+                        let text = self.board.read(path, Box::new(reading)).await;
+                        media = format.media();
+                        text
+                    }
+                    Asked::Page => return Ok(page::response()),
                     Asked::Do(order) => self.carry_out(order, claim).await,
                     Asked::Follow => {
                         unpoisoned(&seat.crowd).0.streams(seat.id, Instant::now());
@@ -367,11 +403,13 @@ impl Desk {
             Err(refused) => Err(refused),
         };
         unpoisoned(&seat.crowd).0.answered(seat.id, Instant::now());
-        Ok(response(answer))
+        Ok(response(answer, media))
     }
 
     async fn carry_out(self, Order { command, by }: Order, claim: Option<String>) -> Answer {
-        let caller = self.names.caller(self.credentials, claim.or(by).as_deref()).await;
+        // Over TCP there are no orders.
+        let Client::User(credentials) = self.client else { return Err(Refused::read_only()) };
+        let caller = self.names.caller(credentials, claim.or(by).as_deref()).await;
         let (reply, receiver) = Reply::to(self.line);
         let order = Request::Order { command, caller, reply };
         self.requests.send(order).await.map_err(|_closed| Refused::stopping())?;
@@ -387,19 +425,19 @@ fn following(events: &Ring, last: Option<&str>) -> Response<Body> {
     response
 }
 
-fn response(answer: Answer) -> Response<Body> {
-    let (code, body, allowed) = match answer {
-        Ok(body) => (StatusCode::OK, body, None),
+fn response(answer: Answer, media: &'static str) -> Response<Body> {
+    let (code, body, media, allowed) = match answer {
+        Ok(body) => (StatusCode::OK, body, media, None),
         Err(Refused { why, refusal }) => {
             let body = rendered(&refusal).unwrap_or_default().into();
             let allowed = if let Why::NotAllowed(methods) = &why { Some(methods.clone()) } else { None };
-            (why.code(), body, allowed)
+            (why.code(), body, "application/json", allowed)
         }
     };
     let mut response = Response::new(body::whole(body));
     *response.status_mut() = code;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     if let Some(allowed) = allowed.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
         headers.insert(ALLOW, allowed);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use vipcast_bgp::net::bfd::Report;
 use vipcast_bgp::{Instant, PeerStatus};
 use vipcast_node::engine::Known;
@@ -13,8 +14,10 @@ use vipcast_node::names::PeerName;
 use vipcast_node::vip::Vip;
 
 use super::api;
+use crate::check::tally::Tally;
 use crate::check::telling::Latest;
 use crate::events::ring::Ring;
+use crate::metrics::counts::Counts;
 
 /// The state at one moment.
 #[derive(Debug)]
@@ -51,6 +54,12 @@ pub struct Surroundings {
     pub latest: Latest,
     /// The latest events.
     pub events: Ring,
+    /// Counts of records since the start.
+    pub counts: Counts,
+    /// The results of the checks.
+    pub tally: Tally,
+    /// When the daemon started, on the wall clock.
+    pub born: Timestamp,
     /// The unsaved state, in words.
     pub unsaved: Option<String>,
 }
@@ -73,5 +82,51 @@ impl PeerInfo {
     pub fn waiting(peer: model::Peer, reason: String, since: Instant) -> Self {
         let status = PeerStatus::idle(since);
         Self { peer, status, hint: None, waits: Some(reason) }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    use vipcast_bgp::net::clock;
+    use vipcast_node::engine::{Engine, Left};
+    use vipcast_node::now::Now;
+    use vipcast_node::outbox::Outbox;
+
+    use super::*;
+
+    /// Of a node with this many VIPs.
+    pub(crate) fn snapshot(vips: usize) -> Snapshot {
+        let address = |n: usize| Ipv4Addr::from(0xc612_0000 + u32::try_from(n).unwrap()).to_string();
+        let list: Vec<String> = (0..vips).map(address).collect();
+        let text = format!(
+            "local_as: 65001\nrouter_id: 10.0.0.2\npeers: {{tor: {{address: 10.0.1.1, peer_as: 65000}}}}\n\
+             services: {{web: {{vips: [{}], checks: []}}}}\n",
+            if vips == 0 { "192.0.2.1".to_owned() } else { list.join(", ") }
+        );
+        let at = clock::now();
+        let mut engine =
+            Engine::new(Arc::new(crate::config::parse("test", &text).unwrap().config), Left::default());
+        let now = Now { mono: at, wall: jiff::Timestamp::UNIX_EPOCH };
+        engine.start(at, &mut Outbox::new(now, 0));
+        let around = Surroundings {
+            peers: BTreeMap::new(),
+            bfd: None,
+            router_id: None,
+            warnings: Vec::new(),
+            announced_by_others: BTreeMap::new(),
+            started: at,
+            config: "test".to_owned(),
+            probes: api::Probes { started: 0, late_p50_us: 0, late_p99_us: 0 },
+            latest: Latest::default(),
+            events: Ring::new(),
+            counts: Counts::default(),
+            tally: Tally::default(),
+            born: jiff::Timestamp::UNIX_EPOCH,
+            unsaved: None,
+        };
+        Snapshot { engine: engine.known(), around, at, took: Duration::ZERO }
     }
 }

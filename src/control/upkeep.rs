@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use vipcast_node::model::Control;
 
 use super::group::{self, Looking};
+use super::listener::Listener;
 use super::socket::{Found, SocketError, SocketFile, listen};
 use crate::blocking::Threads;
 use crate::log::{note, trouble};
@@ -63,7 +64,7 @@ impl Place {
 pub(super) struct Upkeep {
     control: Control,
     place: Where,
-    listeners: mpsc::Sender<UnixListener>,
+    listeners: mpsc::Sender<Listener>,
     tried: Option<oneshot::Sender<()>>,
     threads: Threads,
     /// The last logged reason why there is no socket.
@@ -74,7 +75,7 @@ impl Upkeep {
     /// No socket yet. Listening sockets go to `listeners`; the receiver is signalled after the first attempt.
     pub(super) fn new(
         control: Control,
-        listeners: mpsc::Sender<UnixListener>,
+        listeners: mpsc::Sender<Listener>,
     ) -> (Self, Where, oneshot::Receiver<()>) {
         let (tried, heard) = oneshot::channel();
         let place = Where::default();
@@ -132,7 +133,7 @@ impl Upkeep {
         }
         self.is_there();
         // The server may be gone.
-        drop(self.listeners.send(listener).await);
+        drop(self.listeners.send(Listener::Unix(listener)).await);
     }
 
     fn is_there(&mut self) {

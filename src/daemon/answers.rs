@@ -119,6 +119,9 @@ impl Daemon {
             probes: view::probes(self.runner.lateness()),
             latest: self.runner.latest().clone(),
             events: self.events.clone(),
+            counts: self.counts.clone(),
+            tally: self.runner.tally().clone(),
+            born: self.born,
             unsaved: self.store.unsaved().map(|(path, unsaved)| match unsaved {
                 Unsaved::Failed(why) => format!("cannot write {}: {why}", path.display()),
                 Unsaved::NotYet => format!("{} is not written yet", path.display()),

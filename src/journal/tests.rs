@@ -138,7 +138,7 @@ fn what_other_ports_notice_is_logged() {
     assert_eq!(
         told(notices),
         r#"WARN cannot listen for peers yet; trying again, and dialling meanwhile address=0.0.0.0:179 error=Permission denied (os error 13) hint="a port below 1024 needs CAP_NET_BIND_SERVICE"
-WARN our router id is not known yet: waiting for the address towards the first peer towards=\"10.0.0.1\" error=Permission denied (os error 13) hint="or write `router_id` in the configuration"
+WARN our router id is not known yet: waiting for the address towards the first peer towards="10.0.0.1" error=Permission denied (os error 13) hint="or write `router_id` in the configuration"
 WARN cannot look for the router on this link; trying again interface="eth0" error="Permission denied (os error 13)" hint="raw sockets need CAP_NET_RAW"
 INFO BFD started priority=real-time priority
 ERROR cannot start BFD error=Permission denied (os error 13)

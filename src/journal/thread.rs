@@ -11,6 +11,7 @@ use vipcast_node::record::Record;
 use super::Lines;
 use crate::events;
 use crate::events::ring::Ring;
+use crate::metrics::counts::Counts;
 
 /// The most records that wait for the thread, a few MiB. Further ones are left out and counted.
 const ROOM: usize = 16_384;
@@ -33,11 +34,14 @@ pub struct Journal {
 struct Teller {
     lines: Lines,
     events: Ring,
+    counts: Counts,
 }
 
 impl Teller {
     fn tell(&mut self, record: &Record) {
+        self.counts.record(record);
         if let Some(told) = self.lines.tell(record) {
+            self.counts.event(&told.kind);
             self.events.push(&events::event(record, told));
         }
     }
@@ -53,12 +57,13 @@ enum Entry {
 
 impl Journal {
     /// Starts the thread. If the system has no thread, the lines are written at once.
-    pub fn start(events: Ring) -> Self {
-        let mut teller = Teller { lines: Lines::default(), events: events.clone() };
-        Self::start_with(ROOM, events, move |record| teller.tell(record))
+    pub fn start(events: Ring, counts: Counts) -> Self {
+        let teller = || Teller { lines: Lines::default(), events: events.clone(), counts: counts.clone() };
+        let mut of_thread = teller();
+        Self::start_with(ROOM, teller(), move |record| of_thread.tell(record))
     }
 
-    fn start_with(room: usize, events: Ring, mut tell: impl FnMut(&Record) + Send + 'static) -> Self {
+    fn start_with(room: usize, teller: Teller, mut tell: impl FnMut(&Record) + Send + 'static) -> Self {
         let (entries, mut receiver) = mpsc::channel(room);
         let thread = thread::Builder::new().name("journal".to_owned()).stack_size(STACK);
         drop(thread.spawn(move || {
@@ -70,7 +75,7 @@ impl Journal {
                 }
             }
         }));
-        Self { entries, left_out: 0, teller: Teller { lines: Lines::default(), events } }
+        Self { entries, left_out: 0, teller }
     }
 
     /// Takes a record, or counts it.
@@ -113,6 +118,10 @@ mod tests {
 
     use super::*;
 
+    fn teller() -> Teller {
+        Teller { lines: Lines::default(), events: Ring::new(), counts: Counts::default() }
+    }
+
     fn record(number: usize) -> Record {
         let at = Now { mono: Instant::BOOT, wall: Timestamp::UNIX_EPOCH };
         Record { seq: 1, at, what: What::NoInterface(number.to_string()) }
@@ -122,7 +131,7 @@ mod tests {
     async fn what_happens_while_nothing_can_be_written_is_counted_and_nobody_waits() {
         let (go, may_go) = std_mpsc::channel::<()>();
         let (written, seen) = std_mpsc::channel();
-        let mut journal = Journal::start_with(4, Ring::new(), move |record| {
+        let mut journal = Journal::start_with(4, teller(), move |record| {
             may_go.recv().ok();
             written.send(format!("{:?}", record.what)).unwrap();
         });
@@ -146,7 +155,7 @@ mod tests {
     async fn everything_is_written_in_its_order_before_the_end() {
         let written = std::sync::Arc::new(Mutex::new(Vec::new()));
         let copy = std::sync::Arc::clone(&written);
-        let mut journal = Journal::start_with(ROOM, Ring::new(), move |record| {
+        let mut journal = Journal::start_with(ROOM, teller(), move |record| {
             copy.lock().unwrap().push(format!("{:?}", record.what))
         });
         let expected: Vec<String> = (0..5000).map(|number| format!("{:?}", record(number).what)).collect();

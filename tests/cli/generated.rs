@@ -4,7 +4,7 @@
 //!
 //! A table stands between `<!-- keys: SECTION -->` and `<!-- end of keys -->`; with `<!-- keys: SECTION: KEY KEY -->` it has these
 //! keys alone. `docs/checks.md` has the list of the kinds of check, and the page of each, `page.md` of its folder, in which a table
-//! is the line that names it.
+//! is the line that names it. `docs/metrics.md` has every family of metrics.
 
 mod commands;
 mod findings;
@@ -16,6 +16,7 @@ use std::path::Path;
 
 use vipcast::config::keys::{schema, table};
 use vipcast::control::openapi;
+use vipcast::metrics::{FAMILIES, Kind};
 
 use super::root;
 
@@ -24,6 +25,8 @@ const WRITE: &str = "VIPCAST_WRITE";
 const END: &str = "<!-- end of keys -->";
 const LIST: &str = "<!-- list of kinds -->";
 const LIST_END: &str = "<!-- end of list -->";
+const METRICS: &str = "<!-- metrics -->";
+const METRICS_END: &str = "<!-- end of metrics -->";
 const KINDS: &str = "<!-- kinds -->";
 const KINDS_END: &str = "<!-- end of kinds -->";
 
@@ -110,6 +113,26 @@ fn the_tables_of_the_reference_are_those_of_the_code_and_have_every_key() {
         .filter(|(section, _)| !kinds.contains(section))
         .collect();
     assert_eq!(missing, [], "keys that no table of the reference explains");
+}
+
+#[test]
+fn the_table_of_metrics_is_that_of_the_code() {
+    let path = root().join("docs/metrics.md");
+    let page = fs::read_to_string(&path).expect("the page is there");
+    let (before, rest) = page.split_once(METRICS).expect("the place of the table");
+    let (_, after) = rest.split_once(METRICS_END).expect("the end of the table");
+    let mut table = "\n| metric | type | labels | |\n| --- | --- | --- | --- |\n".to_owned();
+    for family in FAMILIES {
+        let (kind, end) = match family.kind {
+            Kind::Gauge => ("gauge", ""),
+            Kind::Counter => ("counter", "_total"),
+            Kind::Histogram => ("histogram", ""),
+        };
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        table +=
+            &format!("| `{}{end}` | {kind} | {} | {} |\n", family.name, labels.join(", "), family.help());
+    }
+    settle(&path, &format!("{before}{METRICS}{table}{METRICS_END}{after}"));
 }
 
 #[test]

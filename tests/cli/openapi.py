@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 CONFIG = """
 local_as: 65001
@@ -97,6 +98,18 @@ def tries(place, url, examples, seed):
     return subprocess.run(command, cwd=place).returncode
 
 
+def are_metrics_good(url):
+    """Whether promtool has nothing to say against the metrics."""
+    if not shutil.which("promtool"):
+        print("promtool is missing: the metrics are not checked")
+        return True
+    with urllib.request.urlopen(f"{url}/metrics") as answer:
+        metrics = answer.read()
+    checked = subprocess.run(["promtool", "check", "metrics"], input=metrics)
+    print(f"{len(metrics.splitlines())} lines of metrics, promtool {'accepts' if checked.returncode == 0 else 'refuses'} them")
+    return checked.returncode == 0
+
+
 def main(program, document, wanted):
     # The daemon ends with this, also where it is given up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("given up"))
@@ -121,6 +134,7 @@ def main(program, document, wanted):
                     break
                 if proxy.requests == before:
                     sys.exit("schemathesis has asked nothing")
+            failed |= not are_metrics_good(proxy.url)
             ended = daemon.poll()
         finally:
             daemon.kill()

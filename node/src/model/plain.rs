@@ -24,6 +24,8 @@ impl Config {
         Self {
             state_dir: defaults::STATE_DIR.into(),
             control: Control { socket: defaults::CONTROL_SOCKET.into(), group: None },
+            api: None,
+            metrics: None,
             log: Log { level: LogLevel::Info, format: LogFormat::Plain },
             shutdown: Shutdown {
                 drain_time: defaults::DRAIN_TIME,

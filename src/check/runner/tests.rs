@@ -455,7 +455,7 @@ fn a_check_whose_task_panics_is_told_of_and_begins_anew() {
         let (reports, mut news) = mpsc::channel(1);
         let mut checks = CheckTasks {
             shared: Arc::new(Shared::new().0),
-            teller: Teller::new(reports, Latest::default()),
+            teller: Teller::new(reports, Latest::default(), Tally::default()),
             lateness: Arc::default(),
             seeds: RandomState::new(),
             running: BTreeMap::new(),

@@ -2,8 +2,8 @@
 
 use super::section::section;
 use super::shape::{
-    ASN, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, SHORT_PATH, SWITCH, TEXT, UP_TO_AN_HOUR, either, map,
-    number, section, some, word, words,
+    ASN, ENDPOINT, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, SHORT_PATH, SWITCH, TEXT, UP_TO_AN_HOUR,
+    either, map, number, section, some, word, words,
 };
 use super::{CHECK, PEER, PEER_DEFAULTS, SERVICE};
 use crate::config::global::{FORMATS, LEVELS};
@@ -33,6 +33,10 @@ section! {
         listen: section(&LISTEN) => written("map");
         /// the socket of `status`, `drain` and the other commands
         control: section(&CONTROL) => written("map");
+        /// the read-only API and the status page over TCP
+        api: section(&API) => written("map") default("only on the control socket");
+        /// metrics for Prometheus over TCP
+        metrics: section(&METRICS) => written("map") default("only on the control socket, and with `api`");
         /// level and format of the log
         log: section(&LOG) => written("map");
         /// timings of SIGTERM and `drain`
@@ -62,6 +66,21 @@ section! {
         /// the group that may use the socket besides its owner (mode 0660), also for `drain`. The kernel identifies the
         /// caller of a command: the login behind sudo, or the user
         group: TEXT => written("group name");
+    }
+}
+
+section! {
+    API("api", "under `api`") {
+        /// the address and port of the status page (`/`), the API (`/v1/status` …) and the metrics (`/metrics`). Anybody
+        /// who can reach it may read everything, and change nothing: use a loopback address or a management network
+        listen: ENDPOINT => written("IP address and port, for example `127.0.0.1:9468`") required();
+    }
+}
+
+section! {
+    METRICS("metrics", "under `metrics`") {
+        /// the address and port of the metrics (`/metrics`), and of nothing else
+        listen: ENDPOINT => written("IP address and port, for example `127.0.0.1:9467`") required();
     }
 }
 

@@ -87,6 +87,8 @@ pub(crate) const PREFIX: Shape = Shape::Either(&[
 ]);
 /// An address of ours, or all of a family.
 pub(crate) const LISTENED: Shape = Shape::Form("IP address", "^[0-9a-fA-F:.]+$");
+pub(crate) const ENDPOINT: Shape =
+    Shape::Form("IP address and port", "^([0-9.]+|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$");
 pub(crate) const PATH: Shape = Shape::Form("absolute path", "^/");
 pub(crate) const FILE_PATH: Shape = Shape::Form("absolute path", "^/.*[^/]$");
 /// What fits into `sun_path`.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 fn refused(method: &str, path: &str) -> Refused {
-    find(method, path).err().expect("no route")
+    find(Door::Control, method, path).err().expect("no route")
 }
 
 #[test]
@@ -18,13 +18,27 @@ fn no_two_routes_are_one() {
 
 #[test]
 fn a_path_that_no_route_has_is_404_with_all_routes() {
-    let list = "GET /v1/status, GET /v1/explain/{vip}, GET /v1/events, GET /v1/events/stream, POST /v1/drain, \
-                POST /v1/undrain, POST /v1/force-up, POST /v1/force-down, POST /v1/clear, POST /v1/promote, \
+    let list = "GET /v1/status, GET /v1/explain/{vip}, GET /v1/events, GET /v1/events/stream, GET /metrics, GET /, \
+                POST /v1/drain, POST /v1/undrain, POST /v1/force-up, POST /v1/force-down, POST /v1/clear, POST /v1/promote, \
                 POST /v1/reload, POST /v1/reload/preview, POST /v1/restart";
-    for path in ["/v1/nothing", "/v1/explain", "/v1/status/", "/", ""] {
+    for path in ["/v1/nothing", "/v1/explain", "/v1/status/", "//", ""] {
         let refusal = Refusal::new(format!("there is no GET {path}"), list);
         assert_eq!(refused("GET", path), Refused::new(Why::NotFound, refusal));
     }
+}
+
+#[test]
+fn over_tcp_there_is_nothing_but_to_read_and_for_prometheus_nothing_but_metrics() {
+    let offered = |door: Door| -> Vec<&str> {
+        let rows = ALL.iter().filter(|row| find(door, &row.method().to_string(), row.path()).is_ok());
+        rows.map(|row| row.path()).collect()
+    };
+    assert_eq!(offered(Door::Control).len(), ALL.len());
+    let reads = ["/v1/status", "/v1/explain/{vip}", "/v1/events", "/v1/events/stream", "/metrics", "/"];
+    assert_eq!(offered(Door::Api), reads);
+    assert_eq!(offered(Door::Metrics), ["/metrics"]);
+    let drain = find(Door::Api, "POST", "/v1/drain").err().expect("nobody drains over TCP");
+    assert_eq!(drain.why, Why::NotFound);
 }
 
 #[test]
@@ -41,7 +55,7 @@ fn what_the_client_sends_is_what_the_server_reads() {
     let vip: IpNet = "2001:db8::/48".parse().unwrap();
     let (parameter, body) = vip.write().unwrap();
     let target = EXPLAIN.target(&parameter);
-    let (row, found) = find("GET", &target).expect("a route");
+    let (row, found) = find(Door::Control, "GET", &target).expect("a route");
     assert_eq!((row.path(), IpNet::read(found, &body)), ("/v1/explain/{vip}", Ok(vip)));
     let request = ServicesRequest { services: super::super::api::Services::All, reason: None };
     let (_, body) = request.write().unwrap();

@@ -1,24 +1,17 @@
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use vipcast_bgp::net::clock;
 use vipcast_node::commands::{Answer as Said, Command as Wish};
-use vipcast_node::engine::{Engine, Left};
-use vipcast_node::now::Now;
-use vipcast_node::outbox::Outbox;
+use vipcast_node::model::Control;
 
 use super::super::upkeep::LOOK;
 use super::*;
-use crate::check::telling::Latest;
-use crate::control::api::Probes;
 use crate::control::routes::{self, Reading};
-use crate::control::snapshot::{Snapshot, Surroundings};
+use crate::control::snapshot::fixture::snapshot;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -35,7 +28,7 @@ impl Rig {
         drop(fs::remove_dir_all(&directory));
         fs::create_dir(&directory).unwrap();
         let control = Control { socket: directory.join("control.sock"), group: None };
-        let (server, requests) = Server::start(&control, Ring::new()).await;
+        let (server, requests) = Server::start(&config(&control), Ring::new()).await;
         Self { control, server, requests }
     }
 
@@ -57,34 +50,8 @@ impl Rig {
     }
 }
 
-/// Of a node with this many VIPs.
-fn snapshot(vips: usize) -> Snapshot {
-    let address = |n: usize| Ipv4Addr::from(0xc612_0000 + u32::try_from(n).unwrap()).to_string();
-    let list: Vec<String> = (0..vips).map(address).collect();
-    let text = format!(
-        "local_as: 65001\nrouter_id: 10.0.0.2\npeers: {{tor: {{address: 10.0.1.1, peer_as: 65000}}}}\n\
-         services: {{web: {{vips: [{}], checks: []}}}}\n",
-        if vips == 0 { "192.0.2.1".to_owned() } else { list.join(", ") }
-    );
-    let at = clock::now();
-    let mut engine =
-        Engine::new(Arc::new(crate::config::parse("test", &text).unwrap().config), Left::default());
-    let now = Now { mono: at, wall: jiff::Timestamp::UNIX_EPOCH };
-    engine.start(at, &mut Outbox::new(now, 0));
-    let around = Surroundings {
-        peers: BTreeMap::new(),
-        bfd: None,
-        router_id: None,
-        warnings: Vec::new(),
-        announced_by_others: BTreeMap::new(),
-        started: at,
-        config: "test".to_owned(),
-        probes: Probes { started: 0, late_p50_us: 0, late_p99_us: 0 },
-        latest: Latest::default(),
-        events: Ring::new(),
-        unsaved: None,
-    };
-    Snapshot { engine: engine.known(), around, at, took: Duration::ZERO }
+fn config(control: &Control) -> Config {
+    Config { control: control.clone(), ..Config::new([], []) }
 }
 
 fn post(path: &str, headers: &str, body: &str) -> String {
@@ -214,7 +181,7 @@ async fn silent_clients_take_no_more_than_their_places_and_everybody_else_is_ans
     }
     assert!(asked(&path, GET_STATUS).await.starts_with("HTTP/1.1 200 OK\r\n"));
     let open = |stream: &&UnixStream| matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-    let most = if nix::unistd::geteuid().is_root() { MOST } else { 16 };
+    let most = if nix::unistd::geteuid().is_root() { Limits::CONTROL.most } else { 16 };
     let settled = async {
         while silent.iter().filter(open).count() > most {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -260,8 +227,8 @@ async fn those_who_ask_while_an_answer_is_made_share_the_next_snapshot() {
     });
     let ask = |path: &'static str| {
         let board = Arc::clone(&board);
-        let (row, parameter) = routes::find("GET", path).unwrap();
-        let Ok(Asked::Read(reading)) = row.asked(parameter, b"") else { panic!("nothing to read") };
+        let (row, parameter) = routes::find(Door::Control, "GET", path).unwrap();
+        let Ok(Asked::Read(reading)) = row.asked(parameter, b"", "") else { panic!("nothing to read") };
         tokio::spawn(async move { board.read(path.to_owned(), reading).await })
     };
     async fn asked(receiver: &mut mpsc::Receiver<Request>) -> oneshot::Sender<Box<Snapshot>> {
@@ -324,8 +291,8 @@ async fn an_answer_that_panics_is_500_and_the_next_is_made() {
     });
     let panics = board.read("/a".to_owned(), Box::new(|_| panic!("a mistake"))).await;
     assert_eq!(panics.unwrap_err().why, Why::Broken);
-    let (row, parameter) = routes::find("GET", "/v1/status").unwrap();
-    let Ok(Asked::Read(reading)) = row.asked(parameter, b"") else { panic!("nothing to read") };
+    let (row, parameter) = routes::find(Door::Control, "GET", "/v1/status").unwrap();
+    let Ok(Asked::Read(reading)) = row.asked(parameter, b"", "") else { panic!("nothing to read") };
     assert!(board.read("/v1/status".to_owned(), reading).await.is_ok());
 }
 
@@ -390,7 +357,7 @@ async fn a_socket_that_cannot_be_made_ends_no_start_and_comes_when_it_can() {
     drop(rig);
     let control = Control { socket: directory.join("control.sock"), group: None };
     fs::write(&directory, "precious").unwrap();
-    let (server, requests) = Server::start(&control, Ring::new()).await;
+    let (server, requests) = Server::start(&config(&control), Ring::new()).await;
     let (path, _server) = Rig { control, server, requests }.answer(1);
     assert_eq!(fs::read_to_string(&directory).unwrap(), "precious");
     fs::remove_file(&directory).unwrap();
@@ -405,7 +372,7 @@ async fn a_socket_of_another_daemon_is_its_own_until_that_has_gone() {
     let (path, first) = rig.answer(1);
     let inode = || std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(&path).unwrap());
     let theirs = inode();
-    let (server, requests) = Server::start(&control, Ring::new()).await;
+    let (server, requests) = Server::start(&config(&control), Ring::new()).await;
     tokio::time::sleep(LOOK * 3).await;
     assert_eq!(inode(), theirs);
     let (_, _second) = Rig { control, server, requests }.answer(1);
