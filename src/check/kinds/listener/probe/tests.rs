@@ -104,8 +104,9 @@ fn an_address_is_covered_by_itself_and_by_the_wildcards_of_its_family() {
 
 #[tokio::test]
 async fn the_kernel_tells_sockets_that_listen_from_others() {
-    let tcp = TcpListener::bind(LOCAL).unwrap();
-    let port = tcp.local_addr().unwrap().port();
+    let (_held, port, tcp) = std::iter::repeat_with(held)
+        .find_map(|(held, port)| Some((held, port, TcpListener::bind((LOCAL.ip(), port)).ok()?)))
+        .unwrap();
     assert_eq!(
         pass(listener(Transport::Tcp, port, None)).await,
         format!("a program listens on tcp {port} (127.0.0.1)")
@@ -230,7 +231,8 @@ async fn i4_checks_that_ask_together_share_a_dump_of_many_parts() {
     assert!(dumps.may_lack_some);
     assert!(sockets.iter().all(|socket| dumps.judge(&of(Transport::Udp, port(socket), None)).is_ok()));
     let limit = Limit::starting_now(PATIENT);
-    let nobody = of(Transport::Udp, closed(), None);
+    let (_held, closed) = held();
+    let nobody = of(Transport::Udp, closed, None);
     let asked = sockets.iter().map(|socket| of(Transport::Udp, port(socket), None)).chain([nobody]);
     let answers = asked.map(|check| {
         let listeners = listeners.clone();
@@ -244,7 +246,10 @@ async fn i4_checks_that_ask_together_share_a_dump_of_many_parts() {
     assert!(failed[0].starts_with("no program listens on udp"), "{failed:?}");
 }
 
-/// A port of UDP that nobody listens on.
-fn closed() -> u16 {
-    UdpSocket::bind(LOCAL).unwrap().local_addr().unwrap().port()
+/// A port of UDP that nobody listens on, and that no other test can take: its socket has a peer.
+fn held() -> (UdpSocket, u16) {
+    let socket = UdpSocket::bind(LOCAL).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    socket.connect(SocketAddr::new(LOCAL.ip(), 9)).unwrap();
+    (socket, port)
 }
