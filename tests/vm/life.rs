@@ -117,7 +117,7 @@ fn upgraded(site: &mut Site) -> Result<()> {
 
 fn rebooted(site: &mut Site) -> Result<()> {
     site.serve()?;
-    site.shell("vipcast drain web --reason 'new memory'")?;
+    site.shell("vipcast drain web --reason memory")?;
     site.withdrawn(WEB)?;
     let boot = site.shell("cat /proc/sys/kernel/random/boot_id")?;
     let began = Instant::now();
@@ -127,7 +127,7 @@ fn rebooted(site: &mut Site) -> Result<()> {
     site.announced(API)?;
     site.withdrawn(WEB)?;
     let status = site.shell("vipcast status")?;
-    ensure!(status.contains("new memory"), "the drain is forgotten: {status}");
+    ensure!(status.contains("memory"), "the drain is forgotten: {status}");
     site.shell("vipcast undrain web")?;
     site.announced(WEB)
 }
