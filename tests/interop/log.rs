@@ -173,8 +173,10 @@ fn counted(lab: &Lab) -> Result<()> {
     let mut pipe = nonblocking(&pipe(lab, &edge))?;
     let log = read_until(&mut pipe, "lines were not logged")?;
     ensure!(log.len() > 500_000, "nearly a megabyte waits: {}", log.len());
-    let (before, gap) = log.rsplit_once("WARN ").context("no warning")?;
-    let missing: usize = gap.split(' ').next().unwrap_or_default().parse().with_context(|| gap.to_owned())?;
+    // Further lines may follow, and further gaps.
+    let (before, _) = log.split_once(" lines were not logged").context("no gap")?;
+    let (before, missing) = before.rsplit_once(' ').context("no number")?;
+    let missing: usize = missing.parse().with_context(|| missing.to_owned())?;
     let whole = before.lines().filter(|line| line.contains(" VIP ")).count();
     ensure!(whole > 3 * VIPS && missing > 0, "{whole} lines and {missing} missing");
     // The log goes on.
