@@ -170,6 +170,13 @@ fn counted(lab: &Lab) -> Result<()> {
         node.wait_verdict(lab, A.parse()?, "withheld", SOON)?;
         node.cli(&["undrain", "a"])?;
     }
+    // An event is there after its line was handed to the log, so then all lines before it were.
+    node.cli(&["drain", "a", "--reason", "the-last"])?;
+    lab.until("the event of the last drain", SOON, || {
+        let events = node.cli(&["events", "--service", "a"])?;
+        ensure!(events.contains("reason=the-last"), "{:?}", events.lines().last());
+        Ok(())
+    })?;
     let mut pipe = nonblocking(&pipe(lab, &edge))?;
     let log = read_until(&mut pipe, "lines were not logged")?;
     ensure!(log.len() > 500_000, "nearly a megabyte waits: {}", log.len());
