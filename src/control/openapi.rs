@@ -23,6 +23,11 @@ pub fn document() -> Value {
         }
     }
     Refusal::schema(&mut named);
+    for request in ["DrainRequest", "UndrainRequest"] {
+        if let Some(Value::Object(schema)) = named.0.get_mut(request) {
+            schema.insert("oneOf".into(), services_or_peer());
+        }
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -35,6 +40,14 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {"schemas": named.0},
     })
+}
+
+/// A request is for services or for a peer, and for exactly one of them.
+fn services_or_peer() -> Value {
+    json!([
+        {"required": ["services"], "properties": {"services": {"type": ["string", "object"]}, "peer": {"type": "null"}}},
+        {"required": ["peer"], "properties": {"peer": {"type": "string"}, "services": {"type": "null"}}},
+    ])
 }
 
 fn operation(row: &dyn Row, named: &mut Named) -> Value {
