@@ -67,13 +67,13 @@ impl Listener {
 }
 
 /// Listens on a TCP address, and tries again until that succeeds: no route depends on it.
-pub(super) async fn listen(address: SocketAddr, listeners: mpsc::Sender<Listener>) {
+pub(super) async fn listen(endpoint: SocketAddr, listeners: mpsc::Sender<Listener>) {
     let mut told = None;
     loop {
-        match bind(address) {
+        match bind(endpoint) {
             Ok(listener) => {
                 if told.is_some() {
-                    note!(socket = %address, "the API listens");
+                    note!(socket = %endpoint, "the API listens");
                 }
                 // The server may be gone.
                 drop(listeners.send(Listener::Tcp(listener)).await);
@@ -82,7 +82,7 @@ pub(super) async fn listen(address: SocketAddr, listeners: mpsc::Sender<Listener
             Err(error) => {
                 let cause = io_error(&error);
                 if told.as_ref() != Some(&cause) {
-                    trouble!(socket = %address, cause, "the API does not listen; it is tried again every {AGAIN:?}");
+                    trouble!(socket = %endpoint, cause, "the API does not listen; it is tried again every {AGAIN:?}");
                 }
                 told = Some(cause);
             }
