@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::control::api::{Event, Events};
+use crate::control::api::{EventKind, Events};
 
 /// The memory of the events, in bytes of JSON.
 const MEMORY: usize = 2 << 20;
@@ -41,7 +41,7 @@ struct Kept {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) seq: u64,
-    pub(crate) kind: String,
+    pub(crate) kind: EventKind,
     pub(crate) json: Bytes,
 }
 
@@ -77,14 +77,12 @@ impl Ring {
         &self.0.run
     }
 
-    /// Adds an event.
-    pub(crate) fn push(&self, event: &Event) -> Entry {
-        // An event is strings and numbers, and has JSON.
-        let json = Bytes::from(serde_json::to_vec(event).unwrap_or_default());
-        let entry = Entry { seq: event.seq, kind: event.event.word().to_owned(), json };
+    /// Adds an event, as JSON.
+    pub(crate) fn push(&self, seq: u64, kind: EventKind, json: Vec<u8>) {
+        let entry = Entry { seq, kind, json: json.into() };
         let mut kept = self.lock();
         kept.bytes += entry.json.len();
-        kept.entries.push_back(entry.clone());
+        kept.entries.push_back(entry);
         while kept.bytes > kept.limit {
             let Some(oldest) = kept.entries.pop_front() else { break };
             kept.bytes -= oldest.json.len();
@@ -93,7 +91,6 @@ impl Ring {
         let end = kept.end();
         drop(kept);
         self.0.end.send_replace(end);
-        entry
     }
 
     /// All that are kept.
@@ -153,7 +150,11 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::control::api::{EventKind, Level};
+    use crate::control::api::{Event, Level};
+
+    fn push(ring: &Ring, seq: u64) {
+        ring.push(seq, EventKind::Announced, serde_json::to_vec(&event(seq)).unwrap());
+    }
 
     fn event(seq: u64) -> Event {
         Event {
@@ -182,12 +183,12 @@ mod tests {
         let ring = Ring::with(Timestamp::UNIX_EPOCH, length * 4);
         let (mut quick, mut slow) = (ring.read(None), ring.read(None));
         for seq in [1, 2, 5] {
-            ring.push(&event(seq));
+            push(&ring, seq);
         }
         assert_eq!(numbers(&quick.next().await), (0, vec![1, 2, 5]));
         assert!(quick.next().now_or_never().is_none());
         for seq in 6..9 {
-            ring.push(&event(seq));
+            push(&ring, seq);
         }
         assert_eq!(numbers(&quick.next().await), (0, vec![6, 7, 8]));
         assert_eq!(numbers(&slow.next().await), (2, vec![5, 6, 7, 8]), "only four fit");
@@ -200,7 +201,7 @@ mod tests {
     async fn a_reader_goes_on_behind_a_number_also_if_that_event_never_was() {
         let ring = Ring::with(Timestamp::UNIX_EPOCH, 1 << 20);
         for seq in [2, 4, 6] {
-            ring.push(&event(seq));
+            push(&ring, seq);
         }
         for (after, then) in [(0, vec![2, 4, 6]), (2, vec![4, 6]), (3, vec![4, 6])] {
             assert_eq!(numbers(&ring.read(Some(after)).next().await), (0, then));
@@ -212,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn many_events_come_in_batches() {
         let ring = Ring::with(Timestamp::UNIX_EPOCH, 1 << 20);
-        (1..=300).for_each(|seq| drop(ring.push(&event(seq))));
+        (1..=300).for_each(|seq| push(&ring, seq));
         let mut reader = ring.read(Some(0));
         let mut lengths = Vec::new();
         while let Some(batch) = reader.next().now_or_never() {

@@ -9,6 +9,7 @@ use vipcast_node::now::Now;
 use vipcast_node::record::What;
 
 use super::*;
+use crate::control::api::Event;
 use crate::journal::Lines;
 
 fn events(all: impl IntoIterator<Item = What>) -> Vec<String> {
@@ -18,7 +19,7 @@ fn events(all: impl IntoIterator<Item = What>) -> Vec<String> {
         let mono = Instant::BOOT + Duration::from_secs(1);
         let wall = Timestamp::UNIX_EPOCH + Duration::from_millis(seq * 1500);
         let record = Record { seq, at: Now { mono, wall }, what };
-        events.extend(lines.tell(&record).map(|told| serde_json::to_string(&event(&record, told)).unwrap()));
+        events.extend(lines.tell(&record).map(|told| String::from_utf8(json(&record, &told)).unwrap()));
     }
     events
 }
@@ -43,4 +44,8 @@ fn i11_an_event_has_its_subject_its_cause_and_who_did_it() {
             r#"{"seq":5,"at":"1970-01-01T00:00:07.500Z","event":"router_found","level":"info","message":"router found by its advertisement","details":{"interface":"eth0","router":"fe80::1"}}"#,
         ]
     );
+    for json in &all {
+        let event: Event = serde_json::from_str(json).expect("an event of the API");
+        assert_eq!(&serde_json::to_string(&event).unwrap(), json, "as the API writes it");
+    }
 }

@@ -42,7 +42,8 @@ impl Teller {
         self.counts.record(record);
         if let Some(told) = self.lines.tell(record) {
             self.counts.event(&told.kind);
-            self.events.push(&events::event(record, told));
+            let json = events::json(record, &told);
+            self.events.push(record.seq, told.kind, json);
         }
     }
 }

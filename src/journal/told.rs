@@ -1,7 +1,5 @@
 //! One record in words, and the macro that states it for the log and the events at once.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::control::api::{EventKind, Level};
@@ -12,18 +10,18 @@ pub(crate) struct Told {
     pub(crate) kind: EventKind,
     pub(crate) level: Level,
     pub(crate) message: String,
-    /// The values, without those that are missing.
-    pub(crate) fields: BTreeMap<&'static str, Value>,
+    /// The values by name, in the order of the line, without those that are missing.
+    pub(crate) fields: Vec<(&'static str, Value)>,
 }
 
 impl Told {
     pub(super) fn new(kind: EventKind, level: Level) -> Self {
-        Self { kind, level, message: String::new(), fields: BTreeMap::new() }
+        Self { kind, level, message: String::new(), fields: Vec::new() }
     }
 
     pub(super) fn add(&mut self, name: &'static str, value: impl Field) {
         if let Some(value) = value.value() {
-            self.fields.insert(name, value);
+            self.fields.push((name, value));
         }
     }
 }

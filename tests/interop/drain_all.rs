@@ -23,9 +23,8 @@ const FIRST: usize = 4;
 /// How long the command may take for the larger one, on a machine with nothing else to do: promised of a release build.
 const MOST: Duration = Duration::from_millis(300);
 /// How much the daemon may still grow in the rounds after the first ones, in KiB. What is left between the blocks of a heap
-/// takes some rounds to settle, and up to 16,384 records wait for the journal; 240 bytes that each drain of a service left
-/// behind would already be more.
-const STAYS: u64 = 4 * 1024 + (10 << 10);
+/// takes some rounds to settle; 70 bytes that each drain of a service left behind would already be more.
+const STAYS: u64 = 4 * 1024;
 /// How much longer it may take for five times as many: linear, and some room for what is measured in milliseconds.
 const TIMES: f64 = 6.0;
 
