@@ -78,6 +78,7 @@ impl Rib {
             local_as: Asn(65001),
             next_hops,
             role: None,
+            med: None,
             export: Default::default(),
         });
         let (routes, route) = routes(count);

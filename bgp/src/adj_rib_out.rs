@@ -44,6 +44,8 @@ pub struct Egress {
     pub next_hops: SessionNextHops,
     /// Our role towards the peer (RFC 9234).
     pub role: Option<Role>,
+    /// The MULTI_EXIT_DISC of routes without their own; `None`: not sent.
+    pub med: Option<u32>,
     /// The export of routes.
     pub export: Export,
 }
@@ -174,6 +176,22 @@ impl AdjRibOut {
         self.resend.extend(&sent);
         let wanted = self.wanted.clone();
         self.plan_again(wanted.keys().copied().chain(sent));
+    }
+
+    /// Replaces the MULTI_EXIT_DISC of the routes without their own, which are sent again. `routes` is the desired set.
+    pub fn set_med(&mut self, med: Option<u32>, routes: &Routes) {
+        if std::mem::replace(&mut self.egress.med, med) == med {
+            return;
+        }
+        self.set(routes);
+        let wanted = self.wanted.clone();
+        let lacks = |route: Option<&Arc<RouteAttributes>>| route.is_some_and(|route| route.med.is_none());
+        let is_changed = |prefix: &IpNet| {
+            lacks(wanted.get(prefix)) || lacks(self.behind.get(prefix).and_then(Option::as_ref))
+        };
+        let changed: Vec<IpNet> = self.sent().filter(is_changed).collect();
+        self.resend.extend(&changed);
+        self.plan_again(changed);
     }
 
     /// Sends all routes of `family` again, without a change (RFC 2918 §4). `routes` is the desired set.
@@ -366,14 +384,14 @@ impl Egress {
             as_path_prepend: _,
             local_pref: _,
             next_hop: _,
-            med,
+            med: _,
             communities,
             extended_communities,
             link_bandwidth,
             large_communities,
         } = one;
         told(one) == told(other)
-            && *med == other.med
+            && self.med(one) == self.med(other)
             && (*communities == other.communities || self.communities(one) == self.communities(other))
             && *extended_communities == other.extended_communities
             && *link_bandwidth == other.link_bandwidth
@@ -388,7 +406,7 @@ impl Egress {
 
     fn reach(&self, family: Family, route: &RouteAttributes, prefixes: &[IpNet]) -> Update {
         let mut attributes = vec![Attribute::Origin(Origin::Igp), Attribute::AsPath(self.as_path(route))];
-        if let Some(med) = route.med {
+        if let Some(med) = self.med(route) {
             attributes.push(Attribute::MultiExitDisc(med));
         }
         if self.context.peering == Peering::Internal {
@@ -443,6 +461,10 @@ impl Egress {
             Export::Leaving => 0,
             Export::Plain | Export::Nothing => route.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
         }
+    }
+
+    fn med(&self, route: &RouteAttributes) -> Option<u32> {
+        route.med.or(self.med)
     }
 
     fn communities<'a>(&self, route: &'a RouteAttributes) -> Cow<'a, BTreeSet<Community>> {

@@ -142,16 +142,30 @@ impl Peer {
 
     /// Handles one input; returns the outputs in their order.
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Output> {
+        self.handle_together([input], now)
+    }
+
+    /// Handles inputs that came at once: a route that several of them change is sent once.
+    pub fn handle_together(&mut self, inputs: impl IntoIterator<Item = Input>, now: Instant) -> Vec<Output> {
         let mut out = Vec::new();
+        for input in inputs {
+            self.apply(input, now, &mut out);
+        }
+        self.send_updates(now, &mut out);
+        self.note_state(now);
+        out
+    }
+
+    fn apply(&mut self, input: Input, now: Instant, out: &mut Vec<Output>) {
         match input {
             // RFC 4271 §8.2.2: a start is ignored in any state but Idle, or it would cut the back-off short.
             Input::Start if self.running => {}
             Input::Start => {
                 self.running = true;
                 self.retry_at = (self.config.mode.dials() && !self.held_back).then_some(now);
-                self.tick(now, &mut out);
+                self.tick(now, out);
             }
-            Input::Stop(notification) => self.stop(notification, now, &mut out),
+            Input::Stop(notification) => self.stop(notification, now, out),
             Input::Advertise(version, routes, extent) => {
                 (self.version, self.extent) = (version, extent);
                 if let Some(connection) = self.established_mut() {
@@ -165,37 +179,34 @@ impl Peer {
                 }
                 self.watched = watched;
             }
-            Input::Dialled(conn, endpoints) => self.dialled(conn, endpoints, now, &mut out),
+            Input::Dialled(conn, endpoints) => self.dialled(conn, endpoints, now, out),
             Input::DialFailed(conn, error) => {
                 if self.connection(conn).is_some_and(|c| c.state() == State::Connect) {
-                    self.lost(conn, DownReason::DialFailed(error), now, &mut out);
+                    self.lost(conn, DownReason::DialFailed(error), now, out);
                 }
             }
-            Input::Accepted(conn, endpoints) => self.accepted(conn, endpoints, now, &mut out),
-            Input::Received(conn, data) => self.received(conn, &data, now, &mut out),
+            Input::Accepted(conn, endpoints) => self.accepted(conn, endpoints, now, out),
+            Input::Received(conn, data) => self.received(conn, &data, now, out),
             Input::Sent(conn, bytes) => {
                 if let Some(connection) = self.connection(conn) {
                     connection.sent(bytes, now);
                 }
             }
-            Input::Queue(conn, queue) => self.queue(conn, queue, now, &mut out),
-            Input::Closed(conn, reason) => self.lost(conn, DownReason::Closed(reason), now, &mut out),
-            Input::Liveness(liveness) => self.liveness(liveness, now, &mut out),
-            Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, &mut out),
-            Input::Tune(tuning) => self.tune(tuning, now, &mut out),
+            Input::Queue(conn, queue) => self.queue(conn, queue, now, out),
+            Input::Closed(conn, reason) => self.lost(conn, DownReason::Closed(reason), now, out),
+            Input::Liveness(liveness) => self.liveness(liveness, now, out),
+            Input::AddressesChanged(conn, endpoints) => self.relocate(conn, endpoints, now, out),
+            Input::Tune(tuning) => self.tune(tuning, now, out),
             Input::HostChanged => {
                 let lacked =
                     matches!(&self.last_down, Some((DownReason::DialFailed(error), _)) if error.is_ours());
                 if lacked && self.retry_at.is_some() && self.refuse_until.is_none_or(|until| until <= now) {
                     self.retry_at = Some(now);
-                    self.tick(now, &mut out);
+                    self.tick(now, out);
                 }
             }
-            Input::Tick => self.tick(now, &mut out),
+            Input::Tick => self.tick(now, out),
         }
-        self.send_updates(now, &mut out);
-        self.note_state(now);
-        out
     }
 
     /// The connected connections and their endpoints.
@@ -309,7 +320,7 @@ impl Peer {
         self.lost(conn, DownReason::LocalAddressGone, now, out);
     }
 
-    /// Applies other settings to the running peer. Routes with a changed next hop or export are sent; a peer that now dials
+    /// Applies other settings to the running peer. Routes with a changed next hop, MED or export are sent; a peer that now dials
     /// begins at once.
     fn tune(&mut self, tuning: Tuning, now: Instant, out: &mut Vec<Output>) {
         let connect_retry =
@@ -332,6 +343,13 @@ impl Peer {
                 if let Some(endpoints) = connection.endpoints.clone() {
                     connection.relocate(endpoints, tuning.next_hops, &wanted);
                 }
+            }
+        }
+        if tuning.med != self.config.med {
+            self.config.med = tuning.med;
+            let wanted = self.wanted.clone();
+            if let Some(rib) = self.established_mut().and_then(Connection::rib_mut) {
+                rib.set_med(tuning.med, &wanted);
             }
         }
         if tuning.export != self.config.export {

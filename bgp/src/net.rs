@@ -80,17 +80,15 @@ use crate::route::Routes;
 use crate::transport::Transport;
 use crate::wire::Notification;
 
-/// News for a peer task.
-#[derive(Debug)]
-enum News {
-    /// Settings have changed.
-    Tuning(Tuning),
-    /// The state of BFD has changed.
-    Liveness(Liveness),
+/// The desired state of a peer; only the latest counts. Settings and routes are one state, so that no route is sent with
+/// settings that were replaced before it.
+#[derive(Debug, Clone)]
+struct Desired {
+    tuning: Tuning,
+    version: Version,
+    routes: Routes,
+    extent: Extent,
 }
-
-/// The last desired set of a peer.
-type Desired = (Version, Routes, Extent);
 
 /// The id of a peer of a [`Speaker`]; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,7 +178,12 @@ impl Speaker {
         let transport = Arc::new(transport.into());
         let (accepted_tx, accepted) = mpsc::channel(8);
         let (stop, stopped) = oneshot::channel();
-        let (advertise, desired) = watch::channel(Desired::default());
+        let (desire, desired) = watch::channel(Desired {
+            tuning: config.tuning(),
+            version: Version::default(),
+            routes: Routes::default(),
+            extent: Extent::default(),
+        });
         let (watch, watched) = watch::channel(Arc::default());
         let pass = self.gate.open(id, Arc::clone(&transport), config.peering(), accepted_tx);
         let peer = Peer::new(config);
@@ -188,12 +191,12 @@ impl Speaker {
         let tells =
             Tells { id, events: self.events.clone(), notices: self.notices.clone(), status: status_tx };
         let driver = Driver::new(peer, transport, tells, Arc::clone(&self.lookout));
-        let (tell, news) = mpsc::unbounded_channel();
+        let (liveness, changes) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
-            driver.run(desired, watched, accepted, stopped, news).await;
+            driver.run(desired, watched, accepted, stopped, changes).await;
             drop(pass);
         });
-        PeerHandle { id, advertise, watch, status, tell, stop: Some(stop), task }
+        PeerHandle { id, desire, watch, status, liveness, stop: Some(stop), task }
     }
 }
 
@@ -211,10 +214,10 @@ impl Drop for Speaker {
 #[derive(Debug)]
 pub struct PeerHandle {
     id: PeerId,
-    advertise: watch::Sender<Desired>,
+    desire: watch::Sender<Desired>,
     watch: watch::Sender<Arc<Watched>>,
     status: watch::Receiver<PeerStatus>,
-    tell: mpsc::UnboundedSender<News>,
+    liveness: mpsc::UnboundedSender<Liveness>,
     stop: Option<oneshot::Sender<Notification>>,
     task: JoinHandle<()>,
 }
@@ -228,28 +231,29 @@ impl PeerHandle {
     /// Replaces the desired set, across sessions. The caller numbers its sets; [`PeerEvent::Synced`] with this version,
     /// or a later one, means that the kernel has all UPDATEs of an Established session.
     pub fn advertise(&self, version: Version, routes: Routes) {
-        self.advertise.send_replace((version, routes, Extent::Whole));
+        self.desire_set(version, routes, Extent::Whole);
     }
 
     /// The same, while some routes are undecided after a restart: End-of-RIB is held on sessions with graceful restart
     /// until [`Self::advertise`].
     pub fn advertise_partial(&self, version: Version, routes: Routes) {
-        self.advertise.send_replace((version, routes, Extent::Partial));
+        self.desire_set(version, routes, Extent::Partial);
     }
 
-    /// Changes settings without a new session.
+    fn desire_set(&self, version: Version, routes: Routes, extent: Extent) {
+        self.desire
+            .send_modify(|desired| *desired = Desired { tuning: desired.tuning, version, routes, extent });
+    }
+
+    /// Changes settings without a new session. Together with [`Self::advertise`] in any order, each route is sent once.
     pub fn tune(&self, tuning: Tuning) {
-        self.tell(News::Tuning(tuning));
+        self.desire.send_modify(|desired| desired.tuning = tuning);
     }
 
     /// Reports a change of BFD with the peer.
     pub fn liveness(&self, liveness: Liveness) {
-        self.tell(News::Liveness(liveness));
-    }
-
-    fn tell(&self, news: News) {
         // The task has ended only if the peer was stopped.
-        drop(self.tell.send(news));
+        drop(self.liveness.send(liveness));
     }
 
     /// Replaces the watched prefixes, across sessions; the peer's paths to them are in its status. They are the

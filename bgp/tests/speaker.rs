@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::{Instant, sleep, timeout};
-use vipcast_bgp::fsm::DownReason;
+use vipcast_bgp::fsm::{DownReason, Tuning};
 use vipcast_bgp::net::{PeerHandle, PeerId, Speaker};
 use vipcast_bgp::transport::PeerAddress;
 use vipcast_bgp::wire::{Attribute, Message, Notification, iana};
@@ -126,6 +126,40 @@ async fn what_one_side_announces_the_other_receives() {
     wait("withdrawals", &to_a, |status| status.counters.prefixes_withdrawn == 990).await;
     assert_eq!(to_b.status().advertised, 10);
     assert_eq!(to_a.status().counters.prefixes_received, 1_000, "what stays is not sent again");
+}
+
+#[tokio::test]
+async fn settings_and_routes_that_change_at_once_are_one_update() {
+    let mut node = Node::new([127, 1, 60, 1]);
+    let (listener, address) = Raw::listen([127, 1, 60, 2]);
+    let config = config(65001, 65002, ConnectMode::Active, 240);
+    let settings = config.tuning();
+    let peer = node.peer(address, config);
+    let mut raw = Raw::establish(&listener, 240).await;
+    wait_established(&peer).await;
+    let mut routes = Routes::new();
+    for number in 1..=20_u8 {
+        routes.insert(IpNet::from(IpAddr::from([192, 0, 2, number])), Arc::default());
+        routes.remove(&IpNet::from(IpAddr::from([192, 0, 2, number - 1])));
+        let tuning = Tuning { med: Some(number.into()), ..settings };
+        // In either order.
+        if number % 2 == 0 {
+            peer.tune(tuning);
+        }
+        peer.advertise(Version(number.into()), routes.clone());
+        peer.tune(tuning);
+        wait_event(&mut node.events, PeerEvent::Synced(Version(number.into()))).await;
+        let mut told = BTreeSet::new();
+        while told.is_empty() {
+            let Message::Update(update) = raw.receive().await.expect("an open connection") else { continue };
+            let is_med = |it: &Attribute| *it == Attribute::MultiExitDisc(number.into());
+            for prefix in update.announced() {
+                assert!(update.attributes.iter().any(is_med), "{prefix}: {:?}", update.attributes);
+                assert_eq!(prefix.addr(), IpAddr::from([192, 0, 2, number]), "it is withdrawn");
+                assert!(told.insert(prefix), "{prefix} was sent twice");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -160,6 +160,8 @@ pub struct Peer {
     pub require_role: bool,
     /// Next hops for the family that the session itself does not have.
     pub next_hop: NextHops,
+    /// The MED of routes whose service states none; `None`: not sent.
+    pub med: Option<u32>,
     /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950); only on a session over IPv6.
     pub extended_next_hop: bool,
     /// What the peer is asked to keep over a restart of ours; `None`: nothing.
@@ -218,11 +220,11 @@ impl Peer {
     }
 
     /// Whether the BGP session can go on when the configuration changes to `other`: BFD has timers of its own, who dials
-    /// and how often counts from the next session on, and another next hop is sent.
+    /// and how often counts from the next session on, and another next hop or MED is sent.
     pub fn same_session(&self, other: &Self) -> bool {
-        let Self { bfd, connect_retry, mode, next_hop, .. } = *self;
+        let Self { bfd, connect_retry, mode, next_hop, med, .. } = *self;
         let key_source = self.key_source.clone();
-        *self == Self { bfd, connect_retry, mode, next_hop, key_source, ..other.clone() }
+        *self == Self { bfd, connect_retry, mode, next_hop, med, key_source, ..other.clone() }
     }
 
     /// Whether the session has a key that could not be read yet: without it nobody may talk to the peer.

@@ -430,6 +430,7 @@ impl Running {
         self.bgp.connect_retry = wanted.connect_retry;
         self.bgp.mode = wanted.mode;
         self.bgp.next_hops = wanted.next_hop;
+        self.bgp.med = wanted.med;
         out.push(Effect::Tune(self.id, self.bgp.tuning()));
         self.peer = wanted.clone();
     }

@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use vipcast_bgp::RouteAttributes;
+
 use crate::effect::Effect;
 use crate::engine::Event;
-use crate::model::Config;
+use crate::model::{Config, Peer};
 use crate::names::{CheckName, PeerName};
 use crate::node::Node;
 use crate::now::Now;
@@ -51,7 +53,7 @@ pub struct Sessions {
 pub struct Announcements {
     /// VIPs that are new: announced at once, or when they are healthy.
     pub added: BTreeSet<Vip>,
-    /// Announced VIPs with other attributes.
+    /// Announced VIPs with other attributes, for every router or for some.
     pub changed: BTreeSet<Vip>,
     /// Announced VIPs that are withdrawn.
     pub withdrawn: BTreeSet<Vip>,
@@ -89,7 +91,7 @@ impl Node {
             sessions: self.sessions(config, &out),
             bound,
             unbound,
-            announcements: self.announcements(&twin),
+            announcements: self.announcements(config, &twin),
             checks,
             warnings,
         }
@@ -130,7 +132,16 @@ impl Node {
         sessions
     }
 
-    fn announcements(&self, twin: &Self) -> Announcements {
+    fn announcements(&self, config: &Config, twin: &Self) -> Announcements {
+        let before = &self.engine.config().peers;
+        let tuned: Vec<(&Peer, &Peer)> =
+            config.peers.iter().filter_map(|(name, peer)| Some((before.get(name)?, peer))).collect();
+        let is_tuned = |route: &RouteAttributes| {
+            tuned.iter().any(|(was, is)| {
+                (was.med != is.med && route.med.is_none())
+                    || (was.next_hop != is.next_hop && route.next_hop.is_none())
+            })
+        };
         let vips = |node: &Self| -> BTreeSet<Vip> {
             node.engine.config().services.values().flat_map(|service| service.vips.clone()).collect()
         };
@@ -141,7 +152,9 @@ impl Node {
             match (self.engine.route(vip), twin.engine.route(vip)) {
                 (None, Some(_)) => drop(announcements.added.insert(*vip)),
                 (Some(_), None) => drop(announcements.withdrawn.insert(*vip)),
-                (Some(was), Some(is)) if was != is => drop(announcements.changed.insert(*vip)),
+                (Some(was), Some(is)) if was != is || is_tuned(is) => {
+                    announcements.changed.insert(*vip);
+                }
                 (Some(_), Some(_)) | (None, None) => {}
             }
         }

@@ -137,6 +137,7 @@ struct Written {
     role: Field<Role>,
     require_role: Field<bool>,
     next_hop: Field<NextHops>,
+    med: Field<u32>,
     extended_next_hop: Field<bool>,
     /// `Some(None)`: switched off, even if `peer_defaults` switch it on.
     graceful_restart: Field<Option<GracefulRestart>>,
@@ -161,6 +162,7 @@ impl Written {
             role: table.field("role", report, fields::role),
             require_role: table.field("require_role", report, value::boolean),
             next_hop: table.field("next_hop", report, next_hops),
+            med: table.number("med", "a number", report),
             extended_next_hop: table.field("extended_next_hop", report, value::boolean),
             graceful_restart: table.field("graceful_restart", report, graceful_restart::graceful_restart),
             bfd: table.field("bfd", report, bfd::bfd),
@@ -306,6 +308,7 @@ impl Written {
             role: self.role.optional()?.filter(|_| !is_internal),
             require_role: self.require_role.or(false)? && !is_internal,
             next_hop: self.next_hop.or(NextHops::default())?,
+            med: self.med.optional()?,
             extended_next_hop: self.extended_next_hop.or(true)? && over_ipv6,
             graceful_restart: self.graceful_restart.or(None)?,
             bfd: self.bfd.or(None)?,

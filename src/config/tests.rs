@@ -64,6 +64,7 @@ fn what_is_not_said_has_a_default() {
                 authentication: None,
                 key_source: None,
                 next_hop: NextHops::default(),
+                med: None,
                 tcp_mss: None,
                 role: None,
                 require_role: false,
@@ -114,11 +115,11 @@ fn what_is_not_said_has_a_default() {
 fn a_peer_says_more_than_the_defaults_and_they_more_than_the_top() {
     let config = config(
         "local_as: 1.10
-peer_defaults: {remote_as: 65000, hold_time: 30s, active: true, next_hop: 192.0.2.9}
+peer_defaults: {remote_as: 65000, hold_time: 30s, active: true, next_hop: 192.0.2.9, med: 20}
 neighbors:
   a: {address: 192.0.2.1}
   b: {address: 192.0.2.2, peer_as: 65009, local_as: 65002, hold_time: 3s, passive: true}
-  c: {address: \"2001:db8::1\", active: false, next_hop: {ipv6: \"2001:db8::9\"}, port: 1179}
+  c: {address: \"2001:db8::1\", active: false, next_hop: {ipv6: \"2001:db8::9\"}, port: 1179, med: 0}
 services: {web: {vips: [198.51.100.1], checks: []}}
 ",
     );
@@ -129,6 +130,7 @@ services: {web: {vips: [198.51.100.1], checks: []}}
     assert_eq!(peer("a"), (65546, 65000, 30, ConnectMode::Active, 179));
     assert_eq!(peer("b"), (65002, 65009, 3, ConnectMode::Passive, 179));
     assert_eq!(peer("c"), (65546, 65000, 30, ConnectMode::Both, 1179));
+    assert_eq!(["a", "c"].map(|peer| config.peers[peer].med), [Some(20), Some(0)]);
     assert_eq!(config.peers["a"].next_hop.v4, Some("192.0.2.9".parse().expect("an address")));
     assert_eq!(
         config.peers["c"].next_hop,

@@ -28,6 +28,7 @@
 //! | `load` | a million routes from one peer, and their effect on others |
 //! | `scale` | a thousand services, each with its own check every second |
 //! | `overrides` | a router in maintenance, services forced up and down, and a restart between |
+//! | `tour` | an operator's day: what each command sends, and the story that the events tell |
 //! | `paths` | other nodes that announce a VIP |
 //! | `package` | the Debian package under a real systemd, and the effect of each step on the traffic |
 //! | `bfd` | the BFD driver of the bgp crate against routers with BFD, and changes of links and addresses |
@@ -92,6 +93,7 @@ mod signals;
 mod soak;
 mod start;
 mod successor;
+mod tour;
 mod transport;
 mod unit;
 mod unnumbered;
@@ -132,6 +134,7 @@ fn main() -> ExitCode {
         flushes::trials(),
         drain_all::trials(),
         overrides::trials(),
+        tour::trials(),
         kernel::trials(),
         transport::trials(),
         paths::trials(),

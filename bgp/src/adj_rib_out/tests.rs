@@ -33,6 +33,7 @@ fn egress(context: SessionContext) -> Egress {
             v6: Some(NextHop::V6 { global: NEXT_HOP_6, link_local: None }),
         },
         role: None,
+        med: None,
         export: Export::Plain,
     }
 }

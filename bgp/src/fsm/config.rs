@@ -39,6 +39,8 @@ pub struct PeerConfig {
     pub role: Option<Role>,
     /// Refuse a peer without a role (the strict mode of RFC 9234 §4.2).
     pub require_role: bool,
+    /// The MULTI_EXIT_DISC of routes without their own; `None`: not sent.
+    pub med: Option<u32>,
     /// The export of routes on its sessions.
     pub export: Export,
     /// Start with [`Liveness::Awaited`](super::Liveness::Awaited): no session before BFD is up.
@@ -62,6 +64,8 @@ pub struct Tuning {
     pub mode: ConnectMode,
     /// See [`PeerConfig::next_hops`].
     pub next_hops: NextHops,
+    /// See [`PeerConfig::med`].
+    pub med: Option<u32>,
     /// See [`PeerConfig::export`].
     pub export: Export,
 }
@@ -73,6 +77,7 @@ impl PeerConfig {
             connect_retry: self.connect_retry,
             mode: self.mode,
             next_hops: self.next_hops,
+            med: self.med,
             export: self.export,
         }
     }
@@ -103,6 +108,7 @@ impl PeerConfig {
             role: None,
             require_role: false,
             awaits_bfd: false,
+            med: None,
             export: Export::Plain,
             deliver_updates: false,
             seed: u64::from(u32::from(router_id)) << 32 | u64::from(local_as.0),

@@ -141,6 +141,7 @@ impl Peer {
             local_as: config.local_as,
             next_hops,
             role: config.role,
+            med: config.med,
             export: config.export,
         }));
         let addresses =

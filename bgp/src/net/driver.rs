@@ -18,9 +18,9 @@ use super::drops::Drops;
 use super::link::{self, Command, LinkEvent};
 use super::lookout::Lookout;
 use super::notices::Notices;
-use super::{Desired, News, PeerId};
+use super::{Desired, PeerId};
 use crate::adj_rib_in::Watched;
-use crate::fsm::{ConnId, Dropped, Endpoints, Input, Output, Peer, PeerEvent, PeerStatus, State};
+use crate::fsm::{ConnId, Dropped, Endpoints, Input, Liveness, Output, Peer, PeerEvent, PeerStatus, State};
 use crate::host::Host;
 use crate::notice::Notice;
 use crate::time::Instant;
@@ -101,10 +101,10 @@ impl Driver {
         mut watched: watch::Receiver<Arc<Watched>>,
         mut accepted: mpsc::Receiver<TcpStream>,
         mut stopped: oneshot::Receiver<Notification>,
-        mut news: mpsc::UnboundedReceiver<News>,
+        mut liveness: mpsc::UnboundedReceiver<Liveness>,
     ) {
         self.watch(&mut watched);
-        self.advertise(&mut desired);
+        self.desire(&mut desired);
         self.handle(Input::Start);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -124,7 +124,7 @@ impl Driver {
                     self.handle(Input::Stop(notification));
                     break;
                 }
-                Ok(()) = desired.changed() => self.advertise(&mut desired),
+                Ok(()) = desired.changed() => self.desire(&mut desired),
                 Ok(()) = watched.changed() => self.watch(&mut watched),
                 Ok(()) = self.host.changed() => {
                     self.look_at_addresses();
@@ -140,10 +140,7 @@ impl Driver {
                     // another peer's KEEPALIVE, or the caller, only by the reading of 16 KiB.
                     tokio::task::yield_now().await;
                 }
-                Some(news) = news.recv() => match news {
-                    News::Tuning(tuning) => self.handle(Input::Tune(tuning)),
-                    News::Liveness(liveness) => self.handle(Input::Liveness(liveness)),
-                },
+                Some(liveness) = liveness.recv() => self.handle(Input::Liveness(liveness)),
                 _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of ended links.
                 Some(_) = self.tasks.join_next() => {}
@@ -154,9 +151,10 @@ impl Driver {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn advertise(&mut self, desired: &mut watch::Receiver<Desired>) {
-        let (version, routes, extent) = desired.borrow_and_update().clone();
-        self.handle(Input::Advertise(version, routes, extent));
+    fn desire(&mut self, desired: &mut watch::Receiver<Desired>) {
+        let Desired { tuning, version, routes, extent } = desired.borrow_and_update().clone();
+        let tune = (tuning != self.peer.config().tuning()).then_some(Input::Tune(tuning));
+        self.handle_together([Input::Advertise(version, routes, extent)].into_iter().chain(tune));
     }
 
     fn watch(&mut self, watched: &mut watch::Receiver<Arc<Watched>>) {
@@ -286,8 +284,12 @@ impl Driver {
     }
 
     fn handle(&mut self, input: Input) {
+        self.handle_together([input]);
+    }
+
+    fn handle_together(&mut self, inputs: impl IntoIterator<Item = Input>) {
         let now = clock::now();
-        let outputs = self.peer.handle(input, now);
+        let outputs = self.peer.handle_together(inputs, now);
         // First, so that the status is at least as new as the event.
         let status = self.peer.status(now);
         self.tells.status.send_if_modified(|shown| {

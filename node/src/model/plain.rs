@@ -63,6 +63,7 @@ impl Peer {
             role: None,
             require_role: false,
             next_hop: NextHops::default(),
+            med: None,
             extended_next_hop: address.is_ipv6(),
             graceful_restart: None,
             bfd: None,

@@ -40,6 +40,7 @@ pub(super) fn bgp_config(
         mode: peer.mode,
         families: peer.families.clone(),
         next_hops: peer.next_hop,
+        med: peer.med,
         extended_next_hop: peer.extended_next_hop,
         graceful_restart: peer.graceful_restart.map(|graceful| GracefulRestart {
             restart_time: graceful.restart_time,

@@ -97,7 +97,7 @@ type Change = fn(&mut Config);
 
 #[test]
 fn a_preview_says_exactly_what_a_reload_would_touch() {
-    let table: [(Change, &[&str]); 12] = [
+    let table: [(Change, &[&str]); 13] = [
         (|_| {}, &[]),
         (|config| config.router_id = None, &["needs a restart: router_id"]),
         (|config| drop(config.peers.insert("tor-c".into(), peer(5))), &["start tor-c"]),
@@ -106,6 +106,10 @@ fn a_preview_says_exactly_what_a_reload_would_touch() {
         (
             |config| config.peers.get_mut("tor-a").unwrap().connect_retry = Duration::from_secs(9),
             &["tune tor-a"],
+        ),
+        (
+            |config| config.peers.get_mut("tor-a").unwrap().med = Some(5),
+            &["tune tor-a", "change 192.0.2.1/32"],
         ),
         (
             |config| {

@@ -69,6 +69,9 @@ section! {
         require_role: SWITCH => default("false") called(&["require_roles", "role_strict", "strict_role"]);
         /// the next hop of our routes; see below
         next_hop: either(&[GATEWAY, section(&NEXT_HOP)]) => written("IP address, or `ipv4` and `ipv6`");
+        /// MULTI_EXIT_DISC of the routes to this router whose service has no `med`: of two paths through the same AS, the
+        /// lower is better
+        med: number(0, 4_294_967_295) => default("not sent") called(&["metric"]);
         /// whether to offer IPv6 next hops for IPv4 routes (RFC 8950); only for sessions over IPv6
         extended_next_hop: SWITCH => default("true");
         /// ask the router to keep our routes over a restart; see below

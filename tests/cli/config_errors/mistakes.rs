@@ -72,6 +72,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ("peers", "peers: {tor: 192.0.2.1}"),
     ("peer", "port: 179"),
     ("peer", "address: 192.0.2.1/32\npeer_as: AS65000"),
+    ("peer", "address: 192.0.2.1\npeer_as: 65000\nmed: low"),
     ("peer", "address: tor-a.example.com\npeer_as: 0"),
     ("peer", "address: 0.0.0.0\npeer_as: 23456"),
     ("peer", "address: 224.0.0.1\npeer_as: 65535"),

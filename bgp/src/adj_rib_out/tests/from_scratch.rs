@@ -75,6 +75,15 @@ impl FromScratch {
         }
     }
 
+    fn set_med(&mut self, med: Option<u32>, routes: &Routes) {
+        if std::mem::replace(&mut self.egress.med, med) != med {
+            let lacks = |route: Option<&Arc<RouteAttributes>>| route.is_some_and(|route| route.med.is_none());
+            let is_changed = |prefix: &&IpNet| lacks(routes.get(prefix)) || lacks(self.sent.get(prefix));
+            self.resend.extend(self.sent.keys().filter(is_changed));
+            self.set(routes);
+        }
+    }
+
     fn refresh(&mut self, family: Family, routes: &Routes) {
         self.resend.extend(self.sent.keys().filter(|prefix| family_of(prefix) == family));
         self.set(routes);
@@ -145,6 +154,7 @@ enum Op {
     Refresh(Family),
     NextHops(SessionNextHops),
     Export(Export),
+    Med(Option<u32>),
     NextUpdates(usize),
 }
 
@@ -183,6 +193,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => family().prop_map(Op::Refresh),
         1 => next_hops().prop_map(Op::NextHops),
         1 => prop::sample::select(vec![Export::Plain, Export::Leaving, Export::Nothing]).prop_map(Op::Export),
+        1 => prop::sample::select(vec![None, Some(0), Some(7)]).prop_map(Op::Med),
         5 => (0..6_usize).prop_map(Op::NextUpdates),
     ]
 }
@@ -227,6 +238,11 @@ proptest! {
                 Op::Export(export) => {
                     rib.set_export(export, &wanted);
                     model.set_export(export, &wanted);
+                    continue;
+                }
+                Op::Med(med) => {
+                    rib.set_med(med, &wanted);
+                    model.set_med(med, &wanted);
                     continue;
                 }
                 Op::NextUpdates(count) => {

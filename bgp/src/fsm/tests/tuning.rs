@@ -1,5 +1,6 @@
 //! Settings that change under a session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::{Bench, config, endpoints, routes, show};
@@ -21,6 +22,19 @@ fn a_session_goes_on_when_the_next_hop_changes_and_its_routes_are_sent_again() {
     assert_eq!(tune(&mut bench, |_| {}), "");
     let next_hop = NextHops { v4: Some([10, 9, 9, 9].into()), v6: None };
     assert_eq!(tune(&mut bench, |tuning| tuning.next_hops = next_hop), "send 1 UPDATE +2 -0");
+    assert_eq!(bench.state(), State::Established);
+}
+
+#[test]
+fn a_session_goes_on_when_its_med_changes_and_its_routes_are_sent_again() {
+    let (mut bench, _) = Bench::at(State::Established, ConnectMode::Both);
+    let mut all = routes(2, 5);
+    all.insert("198.51.100.0/24".parse().unwrap(), Arc::default());
+    let outputs = bench.advertise(1, all);
+    bench.acknowledge(outputs);
+    assert_eq!(tune(&mut bench, |tuning| tuning.med = Some(50)), "send 1 UPDATE +1 -0", "two have their own");
+    assert_eq!(tune(&mut bench, |tuning| tuning.med = Some(50)), "");
+    assert_eq!(tune(&mut bench, |tuning| tuning.med = None), "send 1 UPDATE +1 -0");
     assert_eq!(bench.state(), State::Established);
 }
 
