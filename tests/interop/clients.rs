@@ -23,12 +23,12 @@ use crate::{SOON, is_alone, measured, trial};
 const CLIENTS: usize = 1000;
 const VIPS: u32 = 5000;
 /// Kills without clients, and as many with them.
-const ROUNDS: usize = 15;
+pub(crate) const ROUNDS: usize = 15;
 /// How much later the median UPDATE may leave because of the clients.
-const LATER: Duration = Duration::from_millis(5);
+pub(crate) const LATER: Duration = Duration::from_millis(5);
 const DIES: &str = "192.0.2.20/32";
 /// In KiB: the answers that nobody has read, one that is made, and what an allocator keeps.
-const GROWTH: u64 = 40 << 10;
+pub(crate) const GROWTH: u64 = 40 << 10;
 /// A client that was refused comes again after this time, as `vipcast status` does.
 const COMES_AGAIN: Duration = Duration::from_millis(50);
 const GET_STATUS: &[u8] = b"GET /v1/status HTTP/1.1\r\nhost: vipcast\r\nconnection: close\r\n\r\n";
@@ -37,10 +37,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![trial(&measured("a_thousand_clients_delay_no_withdrawal_and_no_keepalive"), &[], a_thousand)]
 }
 
-fn config() -> String {
+/// A node with one peer, this many VIPs, and a service that can be killed.
+pub(crate) fn config(vips: u32) -> String {
     let first = u32::from(Ipv4Addr::new(198, 18, 0, 0));
     let mut services = String::new();
-    for number in 0..VIPS {
+    for number in 0..vips {
         let vip = Ipv4Addr::from(first + number);
         writeln!(services, "  s{number}: {{vips: [{vip}], checks: [], bind: route}}").expect("a string");
     }
@@ -84,7 +85,7 @@ fn asks(socket: &Path, over: &AtomicBool, answers: &AtomicUsize) {
 }
 
 /// Kills the service a few times, and tells when.
-fn kills(lab: &Lab, edge: &Host, node: &Node, rounds: usize) -> Result<Vec<SystemTime>> {
+pub(crate) fn kills(lab: &Lab, edge: &Host, node: &Node, rounds: usize) -> Result<Vec<SystemTime>> {
     let seen = |what: &str, times: usize| {
         lab.until(format_args!("{what} {times} times"), SOON, || {
             let log = node.process.log();
@@ -106,7 +107,7 @@ fn kills(lab: &Lab, edge: &Host, node: &Node, rounds: usize) -> Result<Vec<Syste
 }
 
 /// From each kill until the UPDATE was heard, shortest first.
-fn delays(heard: &Heard, killed: &[SystemTime]) -> Result<Vec<Duration>> {
+pub(crate) fn delays(heard: &Heard, killed: &[SystemTime]) -> Result<Vec<Duration>> {
     let dies: IpNet = DIES.parse()?;
     let delay = |at: &SystemTime| {
         let mut events = heard.events.iter().filter(|(heard, _)| heard >= at);
@@ -122,7 +123,7 @@ fn delays(heard: &Heard, killed: &[SystemTime]) -> Result<Vec<Duration>> {
 fn a_thousand(lab: &Lab) -> Result<()> {
     let edge = lab.host("edge")?;
     let speaker = Speaker::start(&beside(lab, &edge, 1)?, &options(1))?;
-    let node = Node::start_by(RELEASED, lab, &edge, &config())?;
+    let node = Node::start_by(RELEASED, lab, &edge, &config(VIPS))?;
     lab.until("every VIP to be announced", SOON, || {
         let sent = node.status()?.peers["peer-1"].advertised;
         ensure!(sent >= usize::try_from(VIPS)?, "{sent}");

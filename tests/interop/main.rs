@@ -43,6 +43,7 @@
 //! | `log` | a log without a reader, or that cannot be written |
 //! | `signals` | signals that stop, reload or change nothing, and none that is lost at a bad moment |
 //! | `clients` | a thousand clients of the control socket, and the delay that they cause |
+//! | `watchers` | scrapes, streams of events and rude readers over TCP, and the delay that they cause |
 //! | `soak` | BFD on an overloaded host, for VIPCAST_SOAK seconds |
 //! | `locked` | a kernel that does not answer netlink; alone, with `soak` |
 //! | `unit` | the systemd unit: refused reloads, and automatic restarts |
@@ -97,6 +98,7 @@ mod tour;
 mod transport;
 mod unit;
 mod unnumbered;
+mod watchers;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -147,6 +149,7 @@ fn main() -> ExitCode {
         descriptors::trials(),
         control::trials(),
         clients::trials(),
+        watchers::trials(),
         disk::trials(),
         doctor::trials(),
         health::trials(),
