@@ -47,6 +47,7 @@ pub(crate) use self::reading::told;
 use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::Loaded;
 use crate::control::server::{Request, Server};
+use crate::events::file::EventFile;
 use crate::events::ring::Ring;
 use crate::exporters::Exporters;
 use crate::journal::Journal;
@@ -108,6 +109,7 @@ pub struct Daemon {
     ending: Option<Ending>,
     journal: Journal,
     events: Ring,
+    event_file: EventFile,
     counts: Counts,
     waiting: Waiting,
     /// Running jobs of the node.
@@ -171,6 +173,7 @@ impl Daemon {
         let (tell, ports) = mpsc::unbounded_channel();
         let (speaker, streams, identified) = Speaker::start(&config, tell.clone());
         let (binder, unlisted) = Binder::start(address_events, &config.state_dir).await?;
+        let event_file = EventFile::new(events.clone(), &config.state_dir);
         let now = read_clocks();
         let node = Node::new(Birth {
             config: Arc::new(config),
@@ -212,6 +215,7 @@ impl Daemon {
             ending: None,
             journal: Journal::start(events.clone(), counts.clone()),
             events,
+            event_file,
             counts,
             waiting: Waiting::default(),
             server,
@@ -297,6 +301,7 @@ impl Daemon {
             }
         }
         self.journal.finish().await;
+        self.event_file.finish().await;
         ending
     }
 
@@ -340,6 +345,7 @@ impl Daemon {
         match effect {
             Effect::Configure { config, restarted: _ } => {
                 log::set(config.log);
+                self.event_file.set(config.event_file);
                 self.runner.set(config.checks.clone(), &config.services);
                 self.exporters.look(&config);
                 memory::give_back_soon();

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!  thread "journal": Told ─► Event ─► Ring ─┬─► GET /v1/events        (the latest)
-//!                                           └─► GET /v1/events/stream (as they happen)
+//!                                           ├─► GET /v1/events/stream (as they happen)
+//!                                           └─► events.jsonl          (thread "events")
 //! ```
 
+pub(crate) mod file;
 pub(crate) mod ring;
 pub(crate) mod stream;
 

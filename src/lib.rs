@@ -40,6 +40,7 @@
 //! | bfd | [`vipcast_bgp::net::bfd`], while a peer has it | load must not look like a dead host |
 //! | netlink | [`vip`]: requests | a request waits while another program configures the network |
 //! | addresses | [`vip`]: notifications | a lost address or route is known at once, even during a slow request |
+//! | events | `events::file`, while it is on | a disk that hangs only costs events in the file |
 //! | journal | [`journal`]: log lines and [`events`] of records | a thousand lines delay no withdrawal |
 //! | state | [`state`]: saved state | a disk that hangs only costs unsaved state |
 //! | note | [`vip`], on kernels before 5.18: the note of our addresses | the same |
@@ -90,6 +91,7 @@
 //! | a log line about a port's own trouble: a file, a socket, a thread | [`log`], its `door` |
 //! | a record of an event | [`vipcast_node::record`]: a variant of [`What`](vipcast_node::record::What), and its line in [`journal`] |
 //! | the form of an event, the memory for them | [`events`]; its kind in `told!` of [`journal`] |
+//! | the file of events | `events::file`; its rotation in `events::file::rotated` |
 //! | the stream of events | `events::stream` (daemon), `control::sse` (client) |
 //! | the limit on repeated lines | [`journal`], its `sessions` |
 //! | the form of a log line | [`log`] |

@@ -56,10 +56,13 @@ impl Format {
 /// Never: the text is made in memory.
 pub fn render(snapshot: &Snapshot, format: Format) -> Result<String, fmt::Error> {
     let around = &snapshot.around;
+    let written = around.event_file.now();
     let source = Source {
         status: &view::status(snapshot),
         counted: &around.counts.now(),
         tallied: &around.tally.all(),
+        event_file: &written,
+        events_behind: written.behind(&around.events),
         process: Process::read(),
         started: around.born.as_duration().as_secs_f64(),
     };

@@ -49,3 +49,7 @@ pub const WINDOW: Duration = Duration::from_secs(60);
 pub const RESULTS_OVER: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// LOCAL_PREF inside our AS where nothing else is said.
 pub const LOCAL_PREF: u32 = 100;
+/// `events.max_size`, in bytes.
+pub const EVENT_FILE_SIZE: u64 = 16 << 20;
+/// `events.keep`.
+pub const EVENT_FILES: u8 = 4;

@@ -44,6 +44,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Logging.
     pub log: Log,
+    /// The file of events; `None`: events are only in memory.
+    pub event_file: Option<EventFile>,
     /// What SIGTERM and `drain` do, and how long they take.
     pub shutdown: Shutdown,
     /// The BGP identifier; `None`: the IPv4 address that the host uses towards the first peer.
@@ -100,6 +102,15 @@ pub enum LogFormat {
     Plain,
     /// One JSON object a line.
     Json,
+}
+
+/// `events:` with `file: true`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventFile {
+    /// The size at which a new file begins, in bytes: 64 KiB to 16 GiB.
+    pub max_size: u64,
+    /// The number of full files that are kept, 1 to 100.
+    pub keep: u8,
 }
 
 /// `shutdown:`.

@@ -1,13 +1,14 @@
-//! The settings of the daemon as a whole: `state_dir`, `control`, `log`, `shutdown`, `listen`, `interface`,
+//! The settings of the daemon as a whole: `state_dir`, `control`, `events`, `log`, `shutdown`, `listen`, `interface`,
 //! `router_id`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::diagnostic::{Report, Span};
 use super::host::{GroupUse, Need};
-use super::model::{Control, Listen, Log, LogFormat, LogLevel, Shutdown};
+use super::model::{Control, EventFile, Listen, Log, LogFormat, LogLevel, Shutdown};
 use super::read::tree::Node;
 use super::read::{Placed, Table, list_of, value};
 use super::{defaults, keys};
@@ -17,6 +18,9 @@ const LONGEST_SOCKET_PATH: usize = 107;
 
 /// The longest time that a stop may take.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// The size of a file of events, in bytes: at least a few hundred events, and no more than a text editor can bear.
+const EVENT_FILE_SIZES: RangeInclusive<u64> = 64 << 10..=16 << 30;
 
 /// The shortest stop time-out of a supervisor by default, and the time that a stop takes besides the configured times.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,6 +33,7 @@ pub(super) struct Global {
     pub(super) control: Control,
     pub(super) api: Option<SocketAddr>,
     pub(super) metrics: Option<SocketAddr>,
+    pub(super) event_file: Option<EventFile>,
     pub(super) log: Log,
     pub(super) shutdown: Shutdown,
     pub(super) listen: Listen,
@@ -57,6 +62,7 @@ pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
     let address =
         |listen: Option<Option<Placed<SocketAddr>>>| listen.map(|listen| listen.map(|listen| listen.value));
     let (api, metrics) = (address(api), address(metrics));
+    let event_file = top.field("events", report, events).or(None);
     let log = top.field("log", report, log).or(Log { level: LogLevel::Info, format: LogFormat::Plain });
     let shutdown = top.field("shutdown", report, shutdown).or(Shutdown {
         drain_time: defaults::DRAIN_TIME,
@@ -74,6 +80,7 @@ pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
         control: control?,
         api: api?,
         metrics: metrics?,
+        event_file: event_file?,
         log: log?,
         shutdown: shutdown?,
         listen: listen?,
@@ -152,6 +159,26 @@ fn group(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     let name = value::text(node, key, "the name of a group", report)?;
     report.needs(node.span, Need::Group(name.to_owned(), GroupUse::Control));
     Some(name.to_owned())
+}
+
+/// `events`: the file, if it is on.
+#[expect(clippy::option_option, reason = "whether it is right, and on")]
+fn events(node: &Node, key: Span, report: &mut Report) -> Option<Option<EventFile>> {
+    let mut table = Table::open(node, &keys::EVENTS, "`events`", key, report)?;
+    let file = table.field("file", report, value::boolean);
+    let max_size =
+        table.field("max_size", report, |node, key, report| value::size(node, key, EVENT_FILE_SIZES, report));
+    let keep = table.number("keep", "a number of files", report);
+    let (is_sized, is_kept) =
+        (max_size.set().map(|size| size.span), keep.set().map(|keep: &Placed<u8>| keep.span));
+    table.finish(report);
+    if let (false, Some(span)) = (file.is_given(), is_sized.or(is_kept)) {
+        report.error(span, "there is no file of events").hint("add `file: true`, or remove this key");
+        return None;
+    }
+    let (file, max_size, keep) =
+        (file.or(false)?, max_size.or(defaults::EVENT_FILE_SIZE)?, keep.or(defaults::EVENT_FILES)?);
+    Some(file.then_some(EventFile { max_size, keep }))
 }
 
 /// `level`.

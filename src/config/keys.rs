@@ -30,12 +30,13 @@ use crate::check::kinds::KINDS;
 use crate::config::read::pattern::PATTERN;
 
 /// The sections that are stated here; each kind of check brings its own.
-static STATED: [&Section; 23] = [
+static STATED: [&Section; 24] = [
     &TOP,
     &DROP_IN,
     &CONTROL,
     &API,
     &METRICS,
+    &EVENTS,
     &LOG,
     &SHUTDOWN,
     &LISTEN,

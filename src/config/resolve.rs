@@ -103,6 +103,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         control: global.control,
         api: global.api,
         metrics: global.metrics,
+        event_file: global.event_file,
         log: global.log,
         shutdown: global.shutdown,
         router_id: global.router_id,

@@ -38,6 +38,7 @@ fn what_is_not_said_has_a_default() {
         control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
         api: None,
         metrics: None,
+        event_file: None,
         log: Log { level: LogLevel::Info, format: LogFormat::Plain },
         shutdown: Shutdown {
             drain_time: Duration::from_secs(3),
@@ -109,6 +110,17 @@ fn what_is_not_said_has_a_default() {
         .collect(),
     };
     assert_eq!(config(SMALLEST), expected);
+}
+
+#[test]
+fn a_file_of_events_is_written_when_it_is_turned_on_and_has_limits() {
+    let file = |events: &str| config(&format!("{SMALLEST}events: {events}\n")).event_file;
+    let sized = |max_size, keep| Some(EventFile { max_size, keep });
+    assert_eq!(file("{}"), None);
+    assert_eq!(file("{file: false, keep: 9}"), None);
+    assert_eq!(file("{file: true}"), sized(16 << 20, 4));
+    assert_eq!(file("{file: true, max_size: 64KiB, keep: 100}"), sized(64 << 10, 100));
+    assert_eq!(file("{file: true, max_size: 16GiB}"), sized(16 << 30, 4));
 }
 
 #[test]

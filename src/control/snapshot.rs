@@ -16,6 +16,7 @@ use vipcast_node::vip::Vip;
 use super::api;
 use crate::check::tally::Tally;
 use crate::check::telling::Latest;
+use crate::events::file::Progress;
 use crate::events::ring::Ring;
 use crate::metrics::counts::Counts;
 
@@ -54,6 +55,8 @@ pub struct Surroundings {
     pub latest: Latest,
     /// The latest events.
     pub events: Ring,
+    /// The progress of the file of events.
+    pub(crate) event_file: Progress,
     /// Counts of records since the start.
     pub counts: Counts,
     /// The results of the checks.
@@ -122,6 +125,7 @@ pub(crate) mod fixture {
             probes: api::Probes { started: 0, late_p50_us: 0, late_p99_us: 0 },
             latest: Latest::default(),
             events: Ring::new(),
+            event_file: Progress::default(),
             counts: Counts::default(),
             tally: Tally::default(),
             born: jiff::Timestamp::UNIX_EPOCH,

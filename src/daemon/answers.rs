@@ -112,13 +112,20 @@ impl Daemon {
                 report
             }),
             router_id: peers.router_id(),
-            warnings: no_id.into_iter().chain(deaf).chain(self.exporters.warnings()).chain(unread).collect(),
+            warnings: no_id
+                .into_iter()
+                .chain(deaf)
+                .chain(self.exporters.warnings())
+                .chain(unread)
+                .chain(self.event_file.warning())
+                .collect(),
             announced_by_others: self.exporters.announced().clone(),
             started: self.started,
             config: self.config_path.display().to_string(),
             probes: view::probes(self.runner.lateness()),
             latest: self.runner.latest().clone(),
             events: self.events.clone(),
+            event_file: self.event_file.progress(),
             counts: self.counts.clone(),
             tally: self.runner.tally().clone(),
             born: self.born,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::control::api::{EventKind, Events};
@@ -23,6 +24,8 @@ pub struct Ring(Arc<Shared>);
 struct Shared {
     /// The run of the daemon: when it started, in milliseconds.
     run: String,
+    /// The name of this host, as JSON.
+    node: String,
     kept: Mutex<Kept>,
     /// The position behind the newest event.
     end: watch::Sender<u64>,
@@ -67,9 +70,10 @@ impl Ring {
         Self::with(Timestamp::now(), MEMORY)
     }
 
-    fn with(started: Timestamp, limit: usize) -> Self {
+    pub(super) fn with(started: Timestamp, limit: usize) -> Self {
         let kept = Mutex::new(Kept { limit, ..Kept::default() });
-        Self(Arc::new(Shared { run: started.as_millisecond().to_string(), kept, end: watch::Sender::new(0) }))
+        let (run, node) = (started.as_millisecond().to_string(), node());
+        Self(Arc::new(Shared { run, node, kept, end: watch::Sender::new(0) }))
     }
 
     /// The run of the daemon.
@@ -91,6 +95,23 @@ impl Ring {
         let end = kept.end();
         drop(kept);
         self.0.end.send_replace(end);
+    }
+
+    /// The position behind the newest event.
+    pub(crate) fn end(&self) -> u64 {
+        *self.0.end.borrow()
+    }
+
+    /// A reader that begins at this position.
+    pub(crate) fn read_at(&self, position: u64) -> Reader {
+        Reader { ring: self.clone(), position, end: self.0.end.subscribe() }
+    }
+
+    /// An event for a reader elsewhere, on one line: with an id that no other event has, and the name of this node.
+    pub(crate) fn signed(&self, entry: &Entry) -> Vec<u8> {
+        let Shared { run, node, .. } = &*self.0;
+        let head = format!(r#"{{"id":"{run}-{}","node":{node},"#, entry.seq);
+        [head.as_bytes(), entry.json.get(1..).unwrap_or_default()].concat()
     }
 
     /// All that are kept.
@@ -124,6 +145,11 @@ impl Ring {
     }
 }
 
+/// The name of this host, as JSON.
+fn node() -> String {
+    Value::from(rustix::system::uname().nodename().to_string_lossy()).to_string()
+}
+
 impl Kept {
     fn end(&self) -> u64 {
         self.begin + u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
@@ -131,6 +157,11 @@ impl Kept {
 }
 
 impl Reader {
+    /// The position behind the last event that it gave out.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The next events, at least one. Pending until there is one. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Batch {
         let position = self.position;

@@ -10,6 +10,7 @@ use super::histogram::Histogram;
 use super::process::Process;
 use crate::check::tally::Tallied;
 use crate::control::api::{BfdState, CheckState, EventKind, Peer, SessionState, Status};
+use crate::events::file::Written;
 use crate::version::commit;
 
 /// Where values come from.
@@ -17,6 +18,8 @@ pub(super) struct Source<'a> {
     pub(super) status: &'a Status,
     pub(super) counted: &'a Counted,
     pub(super) tallied: &'a [(String, Tallied)],
+    pub(super) event_file: &'a Written,
+    pub(super) events_behind: u64,
     pub(super) process: Process,
     /// The time of the start, in seconds since 1970.
     pub(super) started: f64,
@@ -202,6 +205,12 @@ families! {
         });
         counts.collect()
     };
+    /// Events that were written to the file of events.
+    Counter "vipcast_events_file_written" [] => |source| vec![counter([], wide(source.event_file.written))];
+    /// Events that left the memory before they could be written to the file of events.
+    Counter "vipcast_events_file_lost" [] => |source| vec![counter([], wide(source.event_file.lost))];
+    /// Events that wait for the file of events.
+    Gauge "vipcast_events_file_behind" [] => |source| vec![gauge([], wide(source.events_behind))];
     /// Whether the last reload is in force.
     Gauge "vipcast_config_reload_successful" [] => |source| vec![gauge([], on(source.counted.reloaded))];
     /// The time at which the configuration came in force, in seconds since 1970.

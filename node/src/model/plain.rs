@@ -26,6 +26,7 @@ impl Config {
             control: Control { socket: defaults::CONTROL_SOCKET.into(), group: None },
             api: None,
             metrics: None,
+            event_file: None,
             log: Log { level: LogLevel::Info, format: LogFormat::Plain },
             shutdown: Shutdown {
                 drain_time: defaults::DRAIN_TIME,

@@ -2,8 +2,8 @@
 
 use super::section::section;
 use super::shape::{
-    ASN, ENDPOINT, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, SHORT_PATH, SWITCH, TEXT, UP_TO_AN_HOUR,
-    either, map, number, section, some, word, words,
+    ASN, ENDPOINT, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, SHORT_PATH, SIZE, SWITCH, TEXT,
+    UP_TO_AN_HOUR, either, map, number, section, some, word, words,
 };
 use super::{CHECK, PEER, PEER_DEFAULTS, SERVICE};
 use crate::config::global::{FORMATS, LEVELS};
@@ -37,6 +37,8 @@ section! {
         api: section(&API) => written("map") default("only on the control socket");
         /// metrics for Prometheus over TCP
         metrics: section(&METRICS) => written("map") default("only on the control socket, and with `api`");
+        /// the file of events
+        events: section(&EVENTS) => written("map") default("the latest events, in memory");
         /// level and format of the log
         log: section(&LOG) => written("map");
         /// timings of SIGTERM and `drain`
@@ -81,6 +83,17 @@ section! {
     METRICS("metrics", "under `metrics`") {
         /// the address and port of the metrics (`/metrics`), and of nothing else
         listen: ENDPOINT => written("IP address and port, for example `127.0.0.1:9467`") required();
+    }
+}
+
+section! {
+    EVENTS("events", "under `events`").with(&[("max_size", "file"), ("keep", "file")]) {
+        /// whether events are written to `events.jsonl` in `state_dir`, one JSON object a line
+        file: SWITCH => default("false");
+        /// the size at which the file becomes `events.jsonl.1` and a new one begins
+        max_size: SIZE => written("64KiB to 16GiB") default("16MiB");
+        /// the number of full files that are kept besides the current one
+        keep: number(1, 100) => default("4");
     }
 }
 

@@ -117,6 +117,7 @@ pub(crate) const UP_TO_AN_HOUR: Shape = Shape::Form("duration", "^(1h|([0-9]+m)?
 /// No time at all.
 pub(crate) const NOT_AT_ALL: Shape = Shape::Either(&[Shape::Number(0, 0), Shape::Word(&["0s", "0ms"])]);
 pub(crate) const PERCENT: Shape = Shape::Form("percentage", "^[0-9]{1,2}(\\.[0-9])?%$");
+pub(crate) const SIZE: Shape = Shape::Form("size", "^[1-9][0-9]{0,8}(KiB|MiB|GiB)$");
 pub(crate) const BANDWIDTH: Shape = Shape::Form("bandwidth", "^[0-9]+(\\.[0-9]+)?[kMGT]$");
 pub(crate) const STATUS: Shape =
     Shape::Either(&[Shape::Number(100, 599), Shape::Form("range", "^[1-5][0-9][0-9]-[1-5][0-9][0-9]$")]);

@@ -317,6 +317,46 @@ pub(crate) fn bandwidth(node: &Node, key: Span, report: &mut Report) -> Option<u
     }
 }
 
+/// A size in bytes with its unit, `64KiB`, `16MiB`, `1GiB`, within a range.
+pub(crate) fn size(node: &Node, key: Span, range: RangeInclusive<u64>, report: &mut Report) -> Option<u64> {
+    const WHAT: &str = "a size";
+    const UNITS: [(&str, u32); 3] = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let written = text(node, key, WHAT, report)?;
+    let digits = written.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = (decimal::<u32>(&written[..digits]), &written[digits..]);
+    let size =
+        UNITS.iter().find(|(name, _)| *name == unit).and_then(|(_, shift)| Some(u64::from(number?) << shift));
+    match size {
+        Some(size) if range.contains(&size) => Some(size),
+        Some(size) => {
+            let which = if size < *range.start() { "small" } else { "large" };
+            let (least, most) = (show_size(*range.start()), show_size(*range.end()));
+            report
+                .error(node.span, format!("`{}` is too {which}", short(written)))
+                .hint(format!("it may be {least} to {most}"));
+            None
+        }
+        None => {
+            let meant = match unit.trim_start().chars().next().map(|first| first.to_ascii_uppercase()) {
+                Some(first @ ('K' | 'M' | 'G')) if number.is_some() => {
+                    format!("write `{}{first}iB`", &written[..digits])
+                }
+                Some(_) | None => "write it like `64KiB`, `16MiB` or `1GiB`".to_owned(),
+            };
+            expected(node, key, WHAT, report).hint(meant);
+            None
+        }
+    }
+}
+
+/// A size as one writes it: `16MiB`.
+fn show_size(size: u64) -> String {
+    let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)]
+        .into_iter()
+        .find(|(_, shift)| size.is_multiple_of(1_u64 << shift));
+    unit.map_or_else(|| size.to_string(), |(unit, shift)| format!("{}{unit}", size >> shift))
+}
+
 /// A duration as one writes it: `1m30s`.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let mut left = duration.as_millis();
