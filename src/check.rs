@@ -42,6 +42,7 @@
 //!
 //! To add a kind of check: a folder of `kinds`, and its line there.
 
+pub(crate) mod base64;
 mod context;
 #[cfg(test)]
 mod dead_mount;
@@ -51,6 +52,7 @@ pub(crate) mod kind;
 pub(crate) mod kinds;
 mod lanes;
 pub mod lateness;
+pub(crate) mod lent;
 mod limit;
 pub(crate) mod listening;
 pub(crate) mod netlink;

@@ -29,6 +29,7 @@ mod file;
 pub(crate) mod files;
 mod global;
 mod graceful_restart;
+mod hooks;
 pub(crate) mod host;
 pub mod keys;
 mod peers;

@@ -50,6 +50,7 @@ use crate::control::server::{Request, Server};
 use crate::events::file::EventFile;
 use crate::events::ring::Ring;
 use crate::exporters::Exporters;
+use crate::hooks::Hooks;
 use crate::journal::Journal;
 use crate::metrics::counts::Counts;
 use crate::restart::Rehearsal;
@@ -69,6 +70,11 @@ const AT_ONCE: usize = 256;
 const ADDRESSES_AT_ONCE: usize = 4096;
 /// The longest wait of a restart for its note.
 const NOTE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The longest wait of a stop for hooks, when the VIPs are withdrawn.
+const HOOKS_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest wait of a restart for hooks.
+const HOOKS_PATIENCE_OF_RESTART: Duration = Duration::from_millis(500);
 
 /// The reason why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +116,7 @@ pub struct Daemon {
     journal: Journal,
     events: Ring,
     event_file: EventFile,
+    hooks: Hooks,
     counts: Counts,
     waiting: Waiting,
     /// Running jobs of the node.
@@ -174,6 +181,7 @@ impl Daemon {
         let (speaker, streams, identified) = Speaker::start(&config, tell.clone());
         let (binder, unlisted) = Binder::start(address_events, &config.state_dir).await?;
         let event_file = EventFile::new(events.clone(), &config.state_dir);
+        let hooks = Hooks::new(events.clone());
         let now = read_clocks();
         let node = Node::new(Birth {
             config: Arc::new(config),
@@ -216,6 +224,7 @@ impl Daemon {
             journal: Journal::start(events.clone(), counts.clone()),
             events,
             event_file,
+            hooks,
             counts,
             waiting: Waiting::default(),
             server,
@@ -301,7 +310,12 @@ impl Daemon {
             }
         }
         self.journal.finish().await;
-        self.event_file.finish().await;
+        let patience = match ending {
+            Ending::Stopped | Ending::Left(_) => HOOKS_PATIENCE,
+            // Nothing is withdrawn meanwhile.
+            Ending::Restart => HOOKS_PATIENCE_OF_RESTART,
+        };
+        tokio::join!(self.event_file.finish(), self.hooks.finish(patience));
         ending
     }
 
@@ -346,6 +360,7 @@ impl Daemon {
             Effect::Configure { config, restarted: _ } => {
                 log::set(config.log);
                 self.event_file.set(config.event_file);
+                self.hooks.set(&config.hooks);
                 self.runner.set(config.checks.clone(), &config.services);
                 self.exporters.look(&config);
                 memory::give_back_soon();

@@ -41,6 +41,7 @@
 //! | netlink | [`vip`]: requests | a request waits while another program configures the network |
 //! | addresses | [`vip`]: notifications | a lost address or route is known at once, even during a slow request |
 //! | events | `events::file`, while it is on | a disk that hangs only costs events in the file |
+//! | hooks | `hooks`, with the first of them | a program or a receiver that hangs delays no check and no VIP |
 //! | journal | [`journal`]: log lines and [`events`] of records | a thousand lines delay no withdrawal |
 //! | state | [`state`]: saved state | a disk that hangs only costs unsaved state |
 //! | note | [`vip`], on kernels before 5.18: the note of our addresses | the same |
@@ -92,6 +93,8 @@
 //! | a record of an event | [`vipcast_node::record`]: a variant of [`What`](vipcast_node::record::What), and its line in [`journal`] |
 //! | the form of an event, the memory for them | [`events`]; its kind in `told!` of [`journal`] |
 //! | the file of events | `events::file`; its rotation in `events::file::rotated` |
+//! | a hook: its events, its program, its request | `hooks`: `definition`, `worker`; what it takes from the checks is in `check::lent` |
+//! | the signature of a webhook | `hooks::signature` |
 //! | the stream of events | `events::stream` (daemon), `control::sse` (client) |
 //! | the limit on repeated lines | [`journal`], its `sessions` |
 //! | the form of a log line | [`log`] |
@@ -135,6 +138,7 @@ pub mod discovery;
 pub mod doctor;
 pub mod events;
 pub mod exporters;
+pub(crate) mod hooks;
 pub mod import;
 pub mod journal;
 pub mod log;

@@ -61,6 +61,7 @@ pub fn render(snapshot: &Snapshot, format: Format) -> Result<String, fmt::Error>
         status: &view::status(snapshot),
         counted: &around.counts.now(),
         tallied: &around.tally.all(),
+        hooks: &around.hooks.all(&around.events),
         event_file: &written,
         events_behind: written.behind(&around.events),
         process: Process::read(),

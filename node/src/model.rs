@@ -27,7 +27,7 @@ pub use self::judgement::*;
 pub use self::key::{KeyPlace, KeyPurpose, KeySource};
 pub use self::question::Question;
 use crate::defaults;
-use crate::names::{CheckName, PeerName, ServiceName};
+use crate::names::{CheckName, HookName, PeerName, ServiceName};
 use crate::table::Table;
 use crate::vip::Vip;
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub api: Option<SocketAddr>,
     /// Where the metrics can be scraped.
     pub metrics: Option<SocketAddr>,
+    /// Programs and webhooks that are told of events. The node only compares them and passes them on.
+    pub hooks: BTreeMap<HookName, Question>,
     /// Logging.
     pub log: Log,
     /// The file of events; `None`: events are only in memory.

@@ -59,3 +59,7 @@ name!(
     /// A key under `services:`.
     ServiceName
 );
+name!(
+    /// A key under `hooks:`.
+    HookName
+);

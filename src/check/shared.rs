@@ -37,11 +37,11 @@ pub(crate) struct Shared {
 
 /// Ends when nothing holds [`Shared::alive`] any more.
 #[derive(Debug)]
-pub(super) struct Drained(mpsc::Receiver<()>);
+pub(crate) struct Drained(mpsc::Receiver<()>);
 
 impl Drained {
     /// Waits until nothing is left.
-    pub(super) async fn wait(mut self) {
+    pub(crate) async fn wait(mut self) {
         while self.0.recv().await.is_some() {}
     }
 }

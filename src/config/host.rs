@@ -43,7 +43,7 @@ pub(crate) enum Need {
     User(String),
     /// A group.
     Group(String, GroupUse),
-    /// A program; without it a check fails, which is no mistake.
+    /// A program; without it a check or a hook fails, which is no mistake.
     Program(PathBuf),
     /// A directory where a program runs; the same.
     Directory(PathBuf),
@@ -271,9 +271,9 @@ fn everyones(program: &Path) -> Finding {
     Finding { severity: Severity::Warning, message, hint: Some(format!("`chmod o-w {name}`")), also: None }
 }
 
-/// The check fails, which is no mistake of the configuration.
+/// The check or the hook fails, which is no mistake of the configuration.
 fn until_it_can(message: String) -> Finding {
-    let hint = Some("the check fails until it can".to_owned());
+    let hint = Some("the check or hook fails until it can".to_owned());
     Finding { severity: Severity::Warning, message, hint, also: None }
 }
 

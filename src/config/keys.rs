@@ -11,6 +11,7 @@
 //! ```
 
 mod check;
+mod hook;
 mod node;
 mod peer;
 pub mod schema;
@@ -21,6 +22,7 @@ pub mod table;
 mod unknown;
 
 pub(crate) use self::check::*;
+pub(crate) use self::hook::*;
 pub(crate) use self::node::*;
 pub(crate) use self::peer::*;
 use self::section::{Key, Section};
@@ -30,13 +32,14 @@ use crate::check::kinds::KINDS;
 use crate::config::read::pattern::PATTERN;
 
 /// The sections that are stated here; each kind of check brings its own.
-static STATED: [&Section; 24] = [
+static STATED: [&Section; 25] = [
     &TOP,
     &DROP_IN,
     &CONTROL,
     &API,
     &METRICS,
     &EVENTS,
+    &HOOK,
     &LOG,
     &SHUTDOWN,
     &LISTEN,

@@ -9,7 +9,7 @@ use super::model::Config;
 use super::read::tree::{Entry, Node, Value};
 use super::read::{Field, Table, map_of, short, value};
 use super::services::{ReadChecks, ServiceContext, Use};
-use super::{checks, global, keys, peers, sense, services};
+use super::{checks, global, hooks, keys, peers, sense, services};
 
 /// A file and its tree.
 pub(super) struct Document {
@@ -24,6 +24,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
     let mut top = Table::open(&main.root, &keys::TOP, "a configuration", whole, report)?;
     let local_as = top.field("local_as", report, value::asn);
     let global = global::read(&mut top, report);
+    let hooks = top.field("hooks", report, hooks::read).or_else(hooks::Hooks::default);
     let peer_entries = peers::entries(&mut top, report);
     let peer_defaults = top.entry("peer_defaults");
     let mut check_entries = Merged::new("check");
@@ -75,6 +76,11 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         }
         (_, _) => BTreeMap::new(),
     };
+    let hooks = hooks.map(|hooks| {
+        let known = service_entries.list.iter().map(|entry| entry.key.as_str());
+        // A file that could not be read may define others.
+        if service_entries.broken { BTreeMap::new() } else { hooks.finish(known, report) }
+    });
     if let (Some(peers), Some(services)) = (&peers, &services) {
         let peers = (peers, peer_entries.unwrap_or_default());
         sense::look(peers, (services, &service_entries.list), &checks, report);
@@ -104,6 +110,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
         api: global.api,
         metrics: global.metrics,
         event_file: global.event_file,
+        hooks: hooks?,
         log: global.log,
         shutdown: global.shutdown,
         router_id: global.router_id,

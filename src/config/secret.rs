@@ -27,7 +27,23 @@ pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Sec
 
 /// `password`, `password_file` or `password_credential` of a check.
 pub(crate) fn of_check(table: &mut Table<'_>, report: &mut Report) -> Field<PasswordSource> {
-    let written = table.field("password", report, |node, key, report| {
+    let keys = ["password", "password_file", "password_credential"];
+    one_of(keys, "a check has one password", table, report)
+}
+
+/// `secret`, `secret_file` or `secret_credential` of a hook.
+pub(super) fn of_hook(table: &mut Table<'_>, report: &mut Report) -> Field<PasswordSource> {
+    one_of(["secret", "secret_file", "secret_credential"], "a hook has one secret", table, report)
+}
+
+/// A secret that is written, in a file, or a credential.
+fn one_of(
+    [written_key, file_key, credential_key]: [&'static str; 3],
+    why: &str,
+    table: &mut Table<'_>,
+    report: &mut Report,
+) -> Field<PasswordSource> {
+    let written = table.field(written_key, report, |node, key, report| {
         match Password::new(secret(node, key, report)?.as_bytes()) {
             Ok(password) => Some(password),
             Err(cause) => {
@@ -38,14 +54,14 @@ pub(crate) fn of_check(table: &mut Table<'_>, report: &mut Report) -> Field<Pass
             }
         }
     });
-    let file = table.field("password_file", report, file);
-    let credential = table.field("password_credential", report, credential);
+    let file = table.field(file_key, report, file);
+    let credential = table.field(credential_key, report, credential);
     let given = [
-        ("password", written.map(PasswordSource::Written)),
-        ("password_file", file.map(PasswordSource::At)),
-        ("password_credential", credential.map(PasswordSource::At)),
+        (written_key, written.map(PasswordSource::Written)),
+        (file_key, file.map(PasswordSource::At)),
+        (credential_key, credential.map(PasswordSource::At)),
     ];
-    let source = only_one(given, "a check has one password", report);
+    let source = only_one(given, why, report);
     if let Field::Set(Placed { value: PasswordSource::At(place), span }) = &source {
         report.needs(*span, Need::Password(place.clone()));
     }

@@ -39,6 +39,7 @@ fn what_is_not_said_has_a_default() {
         api: None,
         metrics: None,
         event_file: None,
+        hooks: [].into(),
         log: Log { level: LogLevel::Info, format: LogFormat::Plain },
         shutdown: Shutdown {
             drain_time: Duration::from_secs(3),

@@ -18,6 +18,7 @@ use crate::check::tally::Tally;
 use crate::check::telling::Latest;
 use crate::events::file::Progress;
 use crate::events::ring::Ring;
+use crate::hooks;
 use crate::metrics::counts::Counts;
 
 /// The state at one moment.
@@ -57,6 +58,8 @@ pub struct Surroundings {
     pub events: Ring,
     /// The progress of the file of events.
     pub(crate) event_file: Progress,
+    /// The deliveries of hooks.
+    pub(crate) hooks: hooks::Tally,
     /// Counts of records since the start.
     pub counts: Counts,
     /// The results of the checks.
@@ -126,6 +129,7 @@ pub(crate) mod fixture {
             latest: Latest::default(),
             events: Ring::new(),
             event_file: Progress::default(),
+            hooks: hooks::Tally::default(),
             counts: Counts::default(),
             tally: Tally::default(),
             born: jiff::Timestamp::UNIX_EPOCH,

@@ -118,6 +118,7 @@ impl Daemon {
                 .chain(self.exporters.warnings())
                 .chain(unread)
                 .chain(self.event_file.warning())
+                .chain(self.hooks.warnings())
                 .collect(),
             announced_by_others: self.exporters.announced().clone(),
             started: self.started,
@@ -126,6 +127,7 @@ impl Daemon {
             latest: self.runner.latest().clone(),
             events: self.events.clone(),
             event_file: self.event_file.progress(),
+            hooks: self.hooks.tally().clone(),
             counts: self.counts.clone(),
             tally: self.runner.tally().clone(),
             born: self.born,

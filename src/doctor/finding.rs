@@ -61,6 +61,10 @@ findings! {
     NoRealTime: Warning "no-real-time";
     /// A warning of the daemon itself, as in `vipcast status`.
     DaemonWarning: Warning "daemon-warning";
+    /// A hook does not deliver events.
+    HookFails: Warning "hook-fails";
+    /// Events are not written to the file of events.
+    EventsNotWritten: Warning "events-not-written";
     /// A restart would lose a drain or a promotion, because the state directory cannot be written.
     UnsavedState: Warning "unsaved-state";
     /// The state directory is full.

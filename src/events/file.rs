@@ -265,7 +265,7 @@ impl Writer {
             self.lose(missed);
         }
         self.pending.extend(entries.iter().map(|entry| {
-            let mut text = self.ring.signed(entry);
+            let mut text = self.ring.signed(entry, 0);
             text.push(b'\n');
             Line { text, is_gap: false }
         }));

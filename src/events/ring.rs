@@ -70,7 +70,7 @@ impl Ring {
         Self::with(Timestamp::now(), MEMORY)
     }
 
-    pub(super) fn with(started: Timestamp, limit: usize) -> Self {
+    pub(crate) fn with(started: Timestamp, limit: usize) -> Self {
         let kept = Mutex::new(Kept { limit, ..Kept::default() });
         let (run, node) = (started.as_millisecond().to_string(), node());
         Self(Arc::new(Shared { run, node, kept, end: watch::Sender::new(0) }))
@@ -107,10 +107,17 @@ impl Ring {
         Reader { ring: self.clone(), position, end: self.0.end.subscribe() }
     }
 
-    /// An event for a reader elsewhere, on one line: with an id that no other event has, and the name of this node.
-    pub(crate) fn signed(&self, entry: &Entry) -> Vec<u8> {
-        let Shared { run, node, .. } = &*self.0;
-        let head = format!(r#"{{"id":"{run}-{}","node":{node},"#, entry.seq);
+    /// The id of an event, which no other event of this host has.
+    pub(crate) fn id(&self, seq: u64) -> String {
+        format!("{}-{seq}", self.run())
+    }
+
+    /// An event for a reader elsewhere, on one line: with its id, the name of this host, and the number of events before
+    /// it that the reader has missed.
+    pub(crate) fn signed(&self, entry: &Entry, missed: u64) -> Vec<u8> {
+        let (id, node) = (self.id(entry.seq), &self.0.node);
+        let missed = if missed > 0 { format!(r#""missed":{missed},"#) } else { String::new() };
+        let head = format!(r#"{{"id":"{id}","node":{node},{missed}"#);
         [head.as_bytes(), entry.json.get(1..).unwrap_or_default()].concat()
     }
 

@@ -11,6 +11,7 @@ use super::process::Process;
 use crate::check::tally::Tallied;
 use crate::control::api::{BfdState, CheckState, EventKind, Peer, SessionState, Status};
 use crate::events::file::Written;
+use crate::hooks;
 use crate::version::commit;
 
 /// Where values come from.
@@ -18,6 +19,7 @@ pub(super) struct Source<'a> {
     pub(super) status: &'a Status,
     pub(super) counted: &'a Counted,
     pub(super) tallied: &'a [(String, Tallied)],
+    pub(super) hooks: &'a [(String, hooks::Tallied, u64)],
     pub(super) event_file: &'a Written,
     pub(super) events_behind: u64,
     pub(super) process: Process,
@@ -211,6 +213,25 @@ families! {
     Counter "vipcast_events_file_lost" [] => |source| vec![counter([], wide(source.event_file.lost))];
     /// Events that wait for the file of events.
     Gauge "vipcast_events_file_behind" [] => |source| vec![gauge([], wide(source.events_behind))];
+    /// Events for a hook, by `result` (`delivered`, `failed`).
+    Counter "vipcast_hook_events" [hook, result] => |source| {
+        let samples = source.hooks.iter().flat_map(|(hook, tallied, _)| {
+            [("delivered", tallied.delivered), ("failed", tallied.failed)].map(|(result, events)| {
+                counter([("hook", hook.clone()), ("result", result.to_owned())], wide(events))
+            })
+        });
+        samples.collect()
+    };
+    /// Failed requests of a hook that were repeated.
+    Counter "vipcast_hook_retries" [hook] => |source| by_hook(source, |tallied, _| count(tallied.retried));
+    /// Events that left the memory before a hook came to them.
+    Counter "vipcast_hook_missed" [hook] => |source| by_hook(source, |tallied, _| count(tallied.missed));
+    /// Events that wait for a hook, whether it wants them or not.
+    Gauge "vipcast_hook_behind" [hook] => |source| by_hook(source, |_, waiting| Value::Gauge(wide(waiting)));
+    /// The duration of deliveries by a hook, with repeated requests, in seconds.
+    Histogram "vipcast_hook_duration_seconds" [hook] => |source| {
+        by_hook(source, |tallied, _| Value::Histogram(tallied.took.clone()))
+    };
     /// Whether the last reload is in force.
     Gauge "vipcast_config_reload_successful" [] => |source| vec![gauge([], on(source.counted.reloaded))];
     /// The time at which the configuration came in force, in seconds since 1970.
@@ -241,6 +262,16 @@ fn checks(source: &Source<'_>, value: impl Fn(&crate::control::api::Check) -> Va
     let samples = source.status.checks.iter();
     samples
         .map(|(name, check)| Sample { labels: vec![("check", name.clone())], value: value(check) })
+        .collect()
+}
+
+fn by_hook(source: &Source<'_>, value: impl Fn(&hooks::Tallied, u64) -> Value) -> Vec<Sample> {
+    let samples = source.hooks.iter();
+    samples
+        .map(|(name, tallied, waiting)| Sample {
+            labels: vec![("hook", name.clone())],
+            value: value(tallied, *waiting),
+        })
         .collect()
 }
 

@@ -15,6 +15,7 @@ use std::fs;
 use std::path::Path;
 
 use vipcast::config::keys::{schema, table};
+use vipcast::control::api::EventKind;
 use vipcast::control::openapi;
 use vipcast::metrics::{FAMILIES, Kind};
 
@@ -29,6 +30,14 @@ const METRICS: &str = "<!-- metrics -->";
 const METRICS_END: &str = "<!-- end of metrics -->";
 const KINDS: &str = "<!-- kinds -->";
 const KINDS_END: &str = "<!-- end of kinds -->";
+
+#[test]
+fn every_kind_of_event_is_in_the_page_of_hooks() {
+    let page = fs::read_to_string(root().join("docs/hooks.md")).expect("the page is there");
+    let kinds = EventKind::KNOWN.iter().map(EventKind::word);
+    let missing: Vec<&str> = kinds.filter(|kind| !page.contains(&format!("\n| `{kind}` | "))).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
 
 /// Compares a file with what it should be, or writes it.
 fn settle(path: &Path, text: &str) {
@@ -101,7 +110,7 @@ fn section(kind: &str) -> String {
 #[test]
 fn the_tables_of_the_reference_are_those_of_the_code_and_have_every_key() {
     let mut explained = BTreeSet::new();
-    for page in ["config.md", "checks.md", "transport.md"] {
+    for page in ["config.md", "checks.md", "hooks.md", "transport.md"] {
         let path = root().join("docs").join(page);
         let there = fs::read_to_string(&path).expect("the page is there");
         settle(&path, &made(&there, &mut explained));

@@ -1,6 +1,6 @@
 //! Default values, for programs that make a configuration without a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vipcast_bgp::wire::{Asn, Family};
@@ -27,6 +27,7 @@ impl Config {
             api: None,
             metrics: None,
             event_file: None,
+            hooks: BTreeMap::new(),
             log: Log { level: LogLevel::Info, format: LogFormat::Plain },
             shutdown: Shutdown {
                 drain_time: defaults::DRAIN_TIME,

@@ -1,4 +1,4 @@
-//! What a check asks, as the node sees it: something that equals itself.
+//! What a check asks, or a hook does, as the node sees it: something that equals itself.
 //!
 //! The node compares definitions, to learn whether a check has changed, and passes them on. Only the program that probes knows the
 //! kinds of check.

@@ -2,8 +2,7 @@
 
 mod capture;
 mod probe;
-
-mod read;
+pub(crate) mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,8 +13,7 @@ use vipcast_node::model::Service;
 use vipcast_node::names::ServiceName;
 use vipcast_node::vip::Vip;
 
-pub(in crate::check) use self::probe::RUNNING;
-use self::probe::{LastRun, Means, Slots};
+pub(in crate::check) use self::probe::{LastRun, Means, RUNNING, Slots, command, run};
 use crate::check::kind::{Asking, Definition, Kind, Probe, Reach, kind};
 use crate::check::permit::Attempt;
 use crate::check::shared::Shared;

@@ -2,14 +2,16 @@
 
 mod http1;
 mod probe;
-mod read;
+pub(crate) mod read;
 mod shown_url;
 
 use std::sync::Arc;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-pub(super) use self::probe::{AGENT, Chunks, status_in_words};
+pub(in crate::check) use self::probe::status;
+pub(crate) use self::probe::status_in_words;
+pub(super) use self::probe::{AGENT, Chunks};
 use super::tls;
 use crate::check::context::ProbeContext;
 use crate::check::kind::{Ask, Asking, Definition, Kind, Polled, Probe, Reach, kind};
@@ -109,6 +111,25 @@ pub(crate) struct HttpCheck {
 }
 
 impl HttpCheck {
+    /// A POST without a body to this URL.
+    pub(crate) fn posting(url: read::Url) -> Self {
+        Self {
+            dial: Dial::PLAIN,
+            host: url.target.host.clone(),
+            target: url.target,
+            path: url.path,
+            https: url.https,
+            tls: TlsOptions::default(),
+            status: vec![STATUS_CODES],
+            method: Method::Post,
+            headers: vec![],
+            request_body: String::new(),
+            body: None,
+            redirects: 0,
+            version: HttpVersion::Http1,
+        }
+    }
+
     #[cfg(test)]
     /// A GET that has to be answered with 200, over TLS if there are options for it.
     pub(crate) fn get(target: Target, host: String, path: String, tls: Option<TlsOptions>) -> Self {

@@ -1,7 +1,7 @@
 //! `tls`: a TLS handshake succeeds and the certificate is good.
 
 mod probe;
-pub(super) mod read;
+pub(crate) mod read;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use super::shape::{
     ASN, ENDPOINT, INTERFACE, IPV4, LISTENED, NOT_AT_ALL, PATH, SHORT_PATH, SIZE, SWITCH, TEXT,
     UP_TO_AN_HOUR, either, map, number, section, some, word, words,
 };
-use super::{CHECK, PEER, PEER_DEFAULTS, SERVICE};
+use super::{CHECK, HOOK, PEER, PEER_DEFAULTS, SERVICE};
 use crate::config::global::{FORMATS, LEVELS};
 
 section! {
@@ -39,6 +39,9 @@ section! {
         metrics: section(&METRICS) => written("map") default("only on the control socket, and with `api`");
         /// the file of events
         events: section(&EVENTS) => written("map") default("the latest events, in memory");
+        /// programs and webhooks that are told of events: [hooks.md](hooks.md)
+        hooks: map(&section(&HOOK)) =>
+            written("map by name") called(&["hook", "on_change", "notify", "webhooks", "scripts"]);
         /// level and format of the log
         log: section(&LOG) => written("map");
         /// timings of SIGTERM and `drain`

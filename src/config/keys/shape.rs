@@ -5,6 +5,7 @@ use vipcast_bgp::wire::iana::community::NAMED;
 
 use super::section::Section;
 use crate::check::kinds::systemd::read::SUFFIXES as UNIT_SUFFIXES;
+use crate::control::api::EventKind;
 
 /// The parts of expressions: an IPv4 address that a host can have, one of IPv6, a host name, a port.
 macro_rules! host4 {
@@ -142,6 +143,10 @@ pub(crate) const DOMAIN: Shape = Shape::Form("domain name", "^(?!.*\\.\\.)\\S+$"
 pub(crate) const HEX: Shape = Shape::Form("hexadecimal digits", "^\\s*([0-9a-fA-F]{2}\\s*)+$");
 pub(crate) const COMMUNITY: Shape = Shape::Made("community", community);
 pub(crate) const LARGE_COMMUNITY: Shape = Shape::Form("large community", "^[0-9]+:[0-9]+:[0-9]+$");
+/// A time for a program or a request.
+pub(crate) const WAIT: Shape =
+    Shape::Form("duration", "^(?![0-9]{1,2}ms$)(?=[0-9a-z]*[1-9])([0-9]{1,2}m)?([0-9]{1,3}s)?([0-9]+ms)?$");
+pub(crate) const EVENT_KIND: Shape = Shape::Made("kind of event", event_kind);
 pub(crate) const UNIT: Shape = Shape::Made("unit name", unit);
 
 /// Numbers, or a name in capitals or not, with `_` or `-`.
@@ -152,6 +157,11 @@ fn community() -> String {
     };
     let names = NAMED.iter().map(|(name, _)| name.chars().map(either_case).collect::<String>());
     format!("^([0-9]{{1,5}}:[0-9]{{1,5}}|{})$", names.collect::<Vec<_>>().join("|"))
+}
+
+fn event_kind() -> String {
+    let words = EventKind::KNOWN.iter().map(EventKind::word).collect::<Vec<_>>();
+    format!("^({})$", words.join("|"))
 }
 
 fn unit() -> String {

@@ -106,6 +106,18 @@ fn told(gathered: &Gathered, status: &Status) -> Vec<Finding> {
                 && (host::has_taken_port(gathered) || may_not_listen))
     };
     for warning in status.warnings.iter().filter(|warning| !is_known(warning)) {
+        if warning.starts_with("hook ") {
+            let fix = "mend what the hook runs or posts to; the next delivered event ends this";
+            found
+                .push(Finding::new(Id::HookFails, Place::Daemon, warning, fix).line("journalctl -u vipcast"));
+            continue;
+        }
+        if warning.starts_with("events are not written ") {
+            let fix =
+                "make room on the disk of `state_dir`, or make it writable; vipcast tries again by itself";
+            found.push(Finding::new(Id::EventsNotWritten, Place::Daemon, warning, fix).line("df -h; df -i"));
+            continue;
+        }
         let fix = "docs/troubleshooting.md has the words of this warning";
         found
             .push(Finding::new(Id::DaemonWarning, Place::Daemon, warning, fix).line("journalctl -u vipcast"));
@@ -224,7 +236,12 @@ mod tests {
     fn the_words_of_the_daemon_are_passed_on() {
         let gathered = with_status(|status| {
             status["version"] = json!("0.0.1");
-            status["warnings"] = json!(["the router id is not known", "bird (process 9) on this host: …"]);
+            status["warnings"] = json!([
+                "the router id is not known",
+                "bird (process 9) on this host: …",
+                "hook page: the last event was not delivered: exit code 1",
+                "events are not written to /x/events.jsonl: read-only file system"
+            ]);
             status["unsaved"] = json!("cannot write drains.json: no space left on device");
         });
         let bird = vipcast_node::notice::OtherDaemon { name: "bird".to_owned(), pid: 9 };
@@ -236,6 +253,12 @@ mod tests {
             [
                 (Id::OtherVersion, at(), version.as_str()),
                 (Id::DaemonWarning, at(), "the router id is not known"),
+                (Id::HookFails, at(), "hook page: the last event was not delivered: exit code 1"),
+                (
+                    Id::EventsNotWritten,
+                    at(),
+                    "events are not written to /x/events.jsonl: read-only file system"
+                ),
                 (Id::UnsavedState, at(), "cannot write drains.json: no space left on device"),
             ]
         );

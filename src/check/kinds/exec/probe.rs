@@ -30,6 +30,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, killpg};
@@ -41,6 +42,7 @@ use vipcast_bgp::net::clock;
 use vipcast_node::names::CheckName;
 use vipcast_node::vip::Vip;
 
+use self::feed::Feed;
 use self::who::{Ids, Who};
 use super::capture::{Capture, Keep};
 use crate::check::file_reader::FileReader;
@@ -51,6 +53,7 @@ use crate::check::words;
 use crate::log::trouble;
 use crate::signals;
 
+mod feed;
 mod starter;
 #[cfg(test)]
 mod tests;
@@ -64,7 +67,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Bounds how many programs run at the same time, and knows when none is left.
 #[derive(Debug, Clone)]
-pub(super) struct Slots {
+pub(in crate::check) struct Slots {
     free: Arc<Semaphore>,
     /// The number of slots.
     most: usize,
@@ -73,7 +76,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub(super) fn new(alive: mpsc::Sender<()>) -> Self {
+    pub(in crate::check) fn new(alive: mpsc::Sender<()>) -> Self {
         // Each has two pipes, and seven descriptors while it starts.
         let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let most = usize::try_from(allowed / 24).unwrap_or(RUNNING).clamp(2, RUNNING);
@@ -83,7 +86,7 @@ impl Slots {
 
 /// The state of a check between runs.
 #[derive(Debug)]
-pub(super) struct LastRun {
+pub(in crate::check) struct LastRun {
     /// Free while no program of this check lives.
     gone: Arc<Semaphore>,
     who: Who,
@@ -123,16 +126,15 @@ struct ProgramOutput {
 
 /// The means of a run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Means<'a> {
-    pub(super) slots: &'a Slots,
-    pub(super) file_reader: &'a FileReader,
+pub(in crate::check) struct Means<'a> {
+    pub(in crate::check) slots: &'a Slots,
+    pub(in crate::check) file_reader: &'a FileReader,
     /// The service of the check.
-    pub(super) owner: &'a str,
-    pub(super) last_run: &'a LastRun,
+    pub(in crate::check) owner: &'a str,
+    pub(in crate::check) last_run: &'a LastRun,
 }
 
-/// Passes when the program exits with 0 within `timeout` from its start, which is its turn. Whom it runs as is known
-/// before it waits for its turn.
+/// Passes when the program exits with 0 within `timeout`.
 pub(super) async fn probe(
     check: &ExecCheck,
     name: &CheckName,
@@ -140,6 +142,21 @@ pub(super) async fn probe(
     means: Means<'_>,
     queue: &mut Queue,
 ) -> Answer {
+    run(check, (command_of(check, name, timeout), None), timeout, means, queue).await
+}
+
+/// Runs a command of `check` as its user, with this input or none. Passes when it exits with 0 within `timeout` from its
+/// start, which is its turn. Whom it runs as is known before it waits for its turn.
+pub(in crate::check) async fn run(
+    check: &ExecCheck,
+    (mut command, input): (Command, Option<Bytes>),
+    timeout: Duration,
+    means: Means<'_>,
+    queue: &mut Queue,
+) -> Answer {
+    if input.is_some() {
+        command.stdin(Stdio::piped());
+    }
     let Means { slots, file_reader, owner, last_run } = means;
     let who = last_run.who.ids(check, file_reader, owner, Limit::starting_now(timeout)).await?;
     let last_run = Limit::starting_now(timeout).within(permit(&last_run.gone)).await;
@@ -149,8 +166,8 @@ pub(super) async fn probe(
     let waited = queue.began - queued;
 
     let (tell, ended) = oneshot::channel();
-    let program = Program { command: command(check, name, timeout), who };
-    let run = supervise(program, Limit::starting_now(timeout), slot, tell);
+    let program = Program { command, who };
+    let run = supervise((program, input.unwrap_or_default()), Limit::starting_now(timeout), slot, tell);
     let alive = slots.alive.clone();
     tokio::spawn(async move {
         let _held_until_reaped = (last_run, alive);
@@ -171,21 +188,28 @@ async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(semaphore).acquire_owned().await.expect("no semaphore here is ever closed")
 }
 
-fn command(check: &ExecCheck, name: &CheckName, timeout: Duration) -> Command {
+/// The command of a program, with a clean environment and what the configuration adds to it.
+pub(in crate::check) fn command(check: &ExecCheck) -> Command {
     let mut command = Command::new(check.command.first().map_or("", String::as_str));
     command.args(check.command.iter().skip(1)).env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()));
     command.envs(std::env::var_os("LANG").map(|lang| ("LANG", lang)));
     command.envs(&check.environment.0);
-    command.env("VIPCAST_CHECK", name.as_str());
-    command.env("VIPCAST_TIMEOUT_MS", timeout.as_millis().to_string());
-    command.envs(listed(&check.services).map(|services| ("VIPCAST_SERVICE", services)));
-    command.envs(listed(check.vips.iter().map(Vip::short)).map(|vips| ("VIPCAST_VIPS", vips)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     if let Some(directory) = &check.directory {
         command.current_dir(directory);
     }
     signals::unblock(&mut command);
+    command
+}
+
+/// The command of a check, which is told whom it decides about.
+fn command_of(check: &ExecCheck, name: &CheckName, timeout: Duration) -> Command {
+    let mut command = command(check);
+    command.env("VIPCAST_CHECK", name.as_str());
+    command.env("VIPCAST_TIMEOUT_MS", timeout.as_millis().to_string());
+    command.envs(listed(&check.services).map(|services| ("VIPCAST_SERVICE", services)));
+    command.envs(listed(check.vips.iter().map(Vip::short)).map(|vips| ("VIPCAST_VIPS", vips)));
     command
 }
 
@@ -201,7 +225,7 @@ fn listed(words: impl IntoIterator<Item: ToString>) -> Option<String> {
 /// Starts `program`, tells how it ended, and stays until everything of it is reaped. The slot is given back as soon as the
 /// group is killed.
 async fn supervise(
-    program: Program,
+    (program, input): (Program, Bytes),
     limit: Limit,
     slot: OwnedSemaphorePermit,
     mut tell: oneshot::Sender<Ended>,
@@ -223,7 +247,7 @@ async fn supervise(
         started = limit.within(&mut starting) => started,
         () = tell.closed() => None,
     };
-    let child = match started {
+    let mut child = match started {
         Some(Ok(Ok(child))) => child,
         Some(Ok(Err(cause))) => return answer(tell, Ended::NotStarted(cause)),
         Some(Err(_)) => return answer(tell, Ended::NotStarted("starting the program panicked".into())),
@@ -237,8 +261,9 @@ async fn supervise(
         }
     };
     let leader = pid(&child);
-    let mut output = match ProgramOutput::of(child) {
-        Ok(output) => output,
+    let pipes = Feed::new(child.stdin.take(), input).and_then(|feed| Ok((feed, ProgramOutput::of(child)?)));
+    let (mut feed, mut output) = match pipes {
+        Ok(pipes) => pipes,
         Err(error) => {
             answer(tell, Ended::NotStarted(format!("no pipe: {}", words::io_error(&error))));
             end(leader, &mut children).await;
@@ -250,12 +275,13 @@ async fn supervise(
             () = tell.closed() => break false,
             () = limit.over() => break false,
             _ = children.recv() => if has_exited(leader) { break true },
+            () = feed.write(), if feed.has_more() => {}
             () = output.stdout.read(), if output.stdout.wants_more() => {}
             () = output.stderr.read(), if output.stderr.wants_more() => {}
         }
     };
     kill_group(leader);
-    drop(slot);
+    drop((slot, feed));
     output.stdout.drain();
     output.stderr.drain();
     if exited {

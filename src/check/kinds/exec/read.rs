@@ -55,7 +55,7 @@ pub(super) fn read(node: &Node, key: Span, _: &Around, report: &mut Report) -> O
     })
 }
 
-fn command(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
+pub(crate) fn command(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
     const WHAT: &str = "a list of a program and its arguments";
     if let Value::Scalar(line) = &node.value {
         let words = line.split_whitespace().collect::<Vec<_>>().join(", ");
@@ -99,11 +99,11 @@ fn look_at_program(program: &Placed<String>, report: &mut Report) -> Option<()> 
     Some(())
 }
 
-fn shell(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
+pub(crate) fn shell(node: &Node, key: Span, report: &mut Report) -> Option<Vec<String>> {
     let line = value::text(node, key, "a line for /bin/sh", report)?;
     let line = without_nul(line, node.span, report)?;
     if line.trim().is_empty() {
-        report.error(node.span, "the shell line is empty").hint("a check that runs nothing always passes");
+        report.error(node.span, "the shell line is empty").hint("write a line for /bin/sh");
         return None;
     }
     look_at_variables(node.span, report);
@@ -128,26 +128,26 @@ fn without_nul(text: &str, span: Span, report: &mut Report) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn user(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+pub(crate) fn user(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     let name = value::text(node, key, "the name of a user", report)?;
     report.needs(node.span, Need::User(name.to_owned()));
     Some(name.to_owned())
 }
 
-fn group(node: &Node, key: Span, report: &mut Report) -> Option<String> {
+pub(crate) fn group(node: &Node, key: Span, report: &mut Report) -> Option<String> {
     let name = value::text(node, key, "the name of a group", report)?;
     report.needs(node.span, Need::Group(name.to_owned(), GroupUse::Exec));
     Some(name.to_owned())
 }
 
-fn directory(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
+pub(crate) fn directory(node: &Node, key: Span, report: &mut Report) -> Option<PathBuf> {
     let path = value::absolute_path(node, key, report)?;
     report.needs(node.span, Need::Directory(path.clone()));
     Some(path)
 }
 
 /// Names and values; the values may be secrets, and are not shown.
-fn environment(node: &Node, key: Span, report: &mut Report) -> Option<Environment> {
+pub(crate) fn environment(node: &Node, key: Span, report: &mut Report) -> Option<Environment> {
     /// The prefix of the variables that vipcast sets.
     const OURS: &str = "VIPCAST_";
     if !matches!(node.value, Value::Map(_)) {

@@ -67,6 +67,18 @@ pub(super) async fn probe(check: &HttpCheck, context: ProbeContext<'_>, trust: &
     }
 }
 
+/// The status of the answer to one request. No redirect is followed, and no body is read unless the check wants a text in it.
+///
+/// # Errors
+/// There is no answer, in words.
+pub(in crate::check) async fn status(
+    check: &HttpCheck,
+    context: ProbeContext<'_>,
+    trust: &Trust,
+) -> Result<StatusCode, String> {
+    visit(&Hop::first(check), check, context, trust).await.map(|seen| seen.status)
+}
+
 /// What is worth knowing of an answer.
 struct Seen {
     status: StatusCode,
@@ -305,7 +317,7 @@ fn is_wanted(status: StatusCode, check: &HttpCheck) -> bool {
 }
 
 /// `503 Service Unavailable`, in the words of the registry, not of the server.
-pub(in crate::check) fn status_in_words(status: StatusCode) -> String {
+pub(crate) fn status_in_words(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),

@@ -3,6 +3,8 @@
 
 mod request;
 
+pub(crate) use self::request::headers;
+
 use hyper::Uri;
 
 use self::request::Exchange;
@@ -69,13 +71,13 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
 
 /// The parts of a URL.
 #[derive(Debug, PartialEq, Eq)]
-struct Url {
-    https: bool,
-    target: Target,
-    path: String,
+pub(crate) struct Url {
+    pub(crate) https: bool,
+    pub(crate) target: Target,
+    pub(crate) path: String,
 }
 
-fn url(node: &Node, key: Span, report: &mut Report) -> Option<Url> {
+pub(crate) fn url(node: &Node, key: Span, report: &mut Report) -> Option<Url> {
     let written = value::text(node, key, "a URL", report)?;
     match parse_url(written) {
         Ok(url) => Some(url),
@@ -104,11 +106,11 @@ fn parse_url(written: &str) -> Result<Url, BadUrl> {
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => false,
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => true,
         Some((scheme, _)) if scheme.contains("unix") => {
-            let message = format!("`{}` is not a scheme that can be checked", short(scheme));
+            let message = format!("`{}` is not a scheme that vipcast knows", short(scheme));
             return Err(refused(message, "name the socket beside the url: `unix: /run/web.sock`"));
         }
         Some((scheme, _)) => {
-            let message = format!("`{}` is not a scheme that can be checked", short(scheme));
+            let message = format!("`{}` is not a scheme that vipcast knows", short(scheme));
             return Err(refused(message, "use http or https"));
         }
         None => return Err(refused(format!("`{shown}` is not a URL"), EXAMPLE)),
@@ -292,7 +294,7 @@ mod tests {
     fn what_is_not_a_url_says_why() {
         let table = [
             ("127.0.0.1/", "`127.0.0.1/` is not a URL"),
-            ("ftp://a/", "`ftp` is not a scheme that can be checked"),
+            ("ftp://a/", "`ftp` is not a scheme that vipcast knows"),
             ("http://u:p@a/", "the url has a user name or password in it"),
             ("http://a/#b", "the url has a fragment"),
             ("http://a:0/", "`0` is not a port"),

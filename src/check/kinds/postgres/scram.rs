@@ -23,6 +23,7 @@ use ring::digest::{SHA256, digest};
 use ring::hmac::{self, HMAC_SHA256};
 use ring::pbkdf2::{PBKDF2_HMAC_SHA256, derive};
 
+use crate::check::base64::{decode, encode};
 use crate::check::password::Password;
 
 /// Its name.
@@ -157,42 +158,6 @@ impl LastSalted {
     pub(super) fn keep(&self, salted: Salted) {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(salted);
     }
-}
-
-/// Base64 (RFC 4648 §4).
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn encode(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let octet = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
-        let bits = octet(0) << 16 | octet(1) << 8 | octet(2);
-        for at in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let letters = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text).as_bytes();
-    if !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    for chunk in letters.chunks(4) {
-        let mut bits = 0_u32;
-        for at in 0..4 {
-            let six = match chunk.get(at) {
-                Some(letter) => LETTERS.iter().position(|known| known == letter)?,
-                None => 0,
-            };
-            bits = bits << 6 | u32::try_from(six).ok()?;
-        }
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..chunk.len()]);
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

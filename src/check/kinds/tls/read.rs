@@ -47,7 +47,7 @@ pub(super) fn read(node: &Node, key: Span, around: &Around, report: &mut Report)
 }
 
 /// `tls:` of another kind.
-pub(in crate::check::kinds) fn options(node: &Node, key: Span, report: &mut Report) -> Option<TlsOptions> {
+pub(crate) fn options(node: &Node, key: Span, report: &mut Report) -> Option<TlsOptions> {
     let mut table = Table::open(node, &OPTIONS, "`tls`", key, report)?;
     let options = read_options(&mut table, report);
     table.finish(report);

@@ -101,7 +101,7 @@ fn method(node: &Node, key: Span, report: &mut Report) -> Option<Method> {
 }
 
 /// A map of names and values. The values may be secrets, so that no diagnostic shows them.
-fn headers(node: &Node, key: Span, report: &mut Report) -> Option<Vec<(HeaderName, HeaderValue)>> {
+pub(crate) fn headers(node: &Node, key: Span, report: &mut Report) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let entries = map_of(node, key, "a map of names and values", report)?;
     for entry in entries {
         report.redact(entry.value.span);
