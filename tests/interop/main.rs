@@ -37,6 +37,7 @@
 //! | `missing` | a silent resolver, users and keys that are missing at the start |
 //! | `doctor` | `vipcast doctor`: each fault that a network namespace can have, and a healthy node |
 //! | `disk` | a state directory that hangs |
+//! | `hooks` | hooks and the file of events, with a program that hangs and a disk that is full |
 //! | `descriptors` | more checks than descriptors, half of which hang |
 //! | `health` | from the death of a service to the last lost packet, with told and polled checks |
 //! | `blocking` | the system calls of the loop, by strace: none of them waits |
@@ -72,6 +73,7 @@ mod flood;
 mod flushes;
 mod graceful;
 mod health;
+mod hooks;
 mod hostile;
 mod invariants;
 mod kept;
@@ -153,6 +155,7 @@ fn main() -> ExitCode {
         disk::trials(),
         doctor::trials(),
         health::trials(),
+        hooks::trials(),
         hostile::trials(),
         flood::trials(),
         log::trials(),
