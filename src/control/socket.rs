@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::libc::{O_NOFOLLOW, O_PATH};
-use nix::unistd::Gid;
+use nix::unistd::{Gid, setfsgid};
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
@@ -89,9 +89,18 @@ impl SocketFile {
 
     /// Lets a group use the socket. By descriptor, because a user who may write to the directory could replace the file
     /// by a link.
+    ///
+    /// The owner of a file may give it to a group that the thread is in: with CAP_SETGID it joins the group for a moment,
+    /// so the daemon needs no CAP_CHOWN. A unit whose own group it is may forbid the system call.
     pub(super) fn let_in(&self, group: Gid) -> io::Result<()> {
         let held = format!("/proc/self/fd/{}", self.held.as_raw_fd());
-        chown(&held, None, Some(group.as_raw()))?;
+        if self.held.metadata()?.gid() != group.as_raw() {
+            // It reports no error. If it was refused, the next call is, unless the group is one of the process's own.
+            let before = setfsgid(group);
+            let given = chown(&held, None, Some(group.as_raw()));
+            setfsgid(before);
+            given?;
+        }
         fs::set_permissions(held, fs::Permissions::from_mode(0o660))
     }
 
@@ -265,6 +274,33 @@ mod tests {
         file.let_in(nix::unistd::getegid()).unwrap();
         assert_eq!(mode(&path), 0o660);
         UnixStream::connect(&path).unwrap();
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_socket_is_given_to_any_group_without_the_capability_to_change_owners() {
+        const GROUP: u32 = 12345;
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let directory = scratch("group");
+        let (_listener, file) = listen(&control(&directory.join("control.sock"))).unwrap();
+        // Capabilities are a thread's own.
+        let in_a_thread = || {
+            let mut ours = rustix::thread::capabilities(None).unwrap();
+            ours.effective.remove(rustix::thread::CapabilitySet::CHOWN);
+            rustix::thread::set_capabilities(None, ours).unwrap();
+            assert_eq!(
+                chown(&file.path, None, Some(GROUP)).unwrap_err().kind(),
+                io::ErrorKind::PermissionDenied
+            );
+            file.let_in(Gid::from_raw(GROUP)).unwrap();
+            // It has left the group again.
+            fs::write(directory.join("later"), "").unwrap();
+        };
+        std::thread::scope(|scope| scope.spawn(in_a_thread).join().unwrap());
+        let group = |path: &Path| fs::metadata(path).unwrap().gid();
+        assert_eq!((group(&file.path), group(&directory.join("later"))), (GROUP, 0));
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -22,6 +22,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("unit::a_daemon_that_died_of_any_signal_is_started_again", signals),
         trial("unit::a_daemon_that_stands_still_is_ended_by_the_watchdog_and_started_again", watchdog),
         trial("unit::a_drain_that_takes_longer_than_the_unit_allows_is_not_cut_short", long_drain),
+        trial(
+            "unit::a_group_may_use_the_socket_and_programs_run_with_the_capabilities_of_the_unit",
+            confined,
+        ),
+        trial("unit::the_drop_ins_take_root_and_other_processes_and_leave_the_daemon_its_work", dropped_in),
         trial("unit::a_broken_configuration_is_not_tried_again_and_a_mended_one_starts", broken),
     ]
 }
@@ -165,6 +170,82 @@ fn long_drain(lab: &Lab) -> Result<()> {
     ensure!(site.show("Result")? == "success", "{}: {}", site.show("Result")?, site.journal());
     ensure!(begin.elapsed() >= Duration::from_secs(4), "it did not drain: {}", site.journal());
     Ok(())
+}
+
+/// The group of the socket, and a user who is in it and in no other.
+const OPERATORS: &str = "groupadd operators && useradd --no-create-home --gid operators operator";
+
+/// The control socket belongs to the group, and a user in it may ask.
+fn let_in(site: &Site<'_>) -> Result<()> {
+    let said = site.machine.shell("stat --format '%G %a' /run/vipcast/control.sock")?;
+    ensure!(said.trim() == "operators 660", "{said}; {}", site.journal());
+    site.machine.run(&[
+        "setpriv",
+        "--reuid=operator",
+        "--regid=operators",
+        "--clear-groups",
+        "vipcast",
+        "status",
+    ])?;
+    Ok(())
+}
+
+/// Whether the daemon could get a capability, by its number.
+fn may_have(site: &Site<'_>, capability: u32) -> Result<bool> {
+    let status = site.machine.shell(&format!("cat /proc/{}/status", site.pid()?))?;
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let bounding = u64::from_str_radix(bounding.unwrap_or_default().trim(), 16)?;
+    Ok(bounding & (1 << capability) != 0)
+}
+
+const CAP_CHOWN: u32 = 0;
+const CAP_SETUID: u32 = 7;
+const CAP_NET_ADMIN: u32 = 12;
+
+fn confined(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    site.machine.shell(OPERATORS)?;
+    site.start(false)?;
+    // A program as another user, which sees no disk and writes to the null device.
+    let program = "test $(id -un) = nobody && test ! -e /dev/vda && : >/dev/null";
+    let check = format!("checks:\n  program: {{exec: {{shell: \"{program}\", user: nobody}}}}\n");
+    let config = config("control: {group: operators}\n").replacen("checks:\n", &check, 1);
+    let config = config.replace("checks: [web]", "checks: [web, program]");
+    site.machine.write(CONFIG, &config)?;
+    site.machine.run(&["systemctl", "restart", "vipcast"])?;
+    site.wait_next_hops(&["10.0.1.2"])?;
+    let_in(&site)?;
+    ensure!(may_have(&site, CAP_SETUID)? && !may_have(&site, CAP_CHOWN)?, "other capabilities");
+    Ok(())
+}
+
+fn dropped_in(lab: &Lab) -> Result<()> {
+    let site = Site::new(lab, false)?;
+    site.machine.shell(OPERATORS)?;
+    site.start(false)?;
+    site.machine.write(CONFIG, &config("control: {group: operators}\n"))?;
+    let place = "/etc/systemd/system/vipcast.service.d";
+    site.machine.write(&format!("{place}/group.conf"), "[Service]\nGroup=operators\n")?;
+    for drop_in in ["without-exec.conf", "without-proc.conf"] {
+        site.machine.shell(&format!(
+            "cp /usr/share/vipcast/systemd/{drop_in} {place}/ && systemctl daemon-reload && systemctl restart vipcast"
+        ))?;
+        site.wait_next_hops(&["10.0.1.2"])?;
+        let_in(&site)?;
+        ensure!(may_have(&site, CAP_NET_ADMIN)? && !may_have(&site, CAP_SETUID)?, "other capabilities");
+        let user = site.machine.shell(&format!("stat --format %u /proc/{}", site.pid()?))?;
+        ensure!(user.trim() != "0", "{drop_in}: it is root");
+        let mounts = site.machine.shell(&format!("cat /proc/{}/mounts", site.pid()?))?;
+        let proc = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/proc")).unwrap_or_default();
+        ensure!(proc.contains("hidepid=") == (drop_in == "without-proc.conf"), "{drop_in}: {proc}");
+    }
+    // The state directory is writable, and a drain is kept in it.
+    site.machine.run(&["vipcast", "drain", "web", "--wait"])?;
+    site.machine.run(&["systemctl", "restart", "vipcast"])?;
+    let said = site.machine.run(&["vipcast", "status"])?;
+    ensure!(said.contains("drained"), "the drain is forgotten: {said}");
+    site.machine.run(&["vipcast", "undrain", "web", "--wait"])?;
+    site.wait_next_hops(&["10.0.1.2"])
 }
 
 fn broken(lab: &Lab) -> Result<()> {
