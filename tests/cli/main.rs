@@ -7,6 +7,7 @@ mod examples;
 mod generated;
 mod host;
 mod import;
+mod links;
 mod packaging;
 mod recipe;
 mod schema;

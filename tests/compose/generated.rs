@@ -46,11 +46,13 @@ services:
     )
 }
 
+/// Starts FRR with the configuration `$1`.
+pub(crate) const START_FRR: &str = "install -o frr -g frr \"$1\" /etc/frr/frr.conf; printf 'bgpd=yes\\nbfdd=yes\\n' > /etc/frr/daemons; \
+    chown frr /etc/frr/daemons; /usr/lib/frr/frrinit.sh start; exec sleep infinity";
+
 pub(crate) fn frr() -> Result<()> {
-    const START: &str = "install -o frr -g frr \"$1\" /etc/frr/frr.conf; printf 'bgpd=yes\\nbfdd=yes\\n' > /etc/frr/daemons; \
-        chown frr /etc/frr/daemons; /usr/lib/frr/frrinit.sh start; exec sleep infinity";
     // With both, its BFD session stays down, as the recipe says.
-    run("frr", START, Link { bfd: true, ttl_security: false }, |router, _| in_kernel(router))
+    run("frr", START_FRR, Link { bfd: true, ttl_security: false }, |router, _| in_kernel(router))
 }
 
 pub(crate) fn bird() -> Result<()> {

@@ -5,7 +5,8 @@
 //!   configurations and addresses;
 //! * the same on a container engine, with the images of the Dockerfiles;
 //! * those of `docs/tor-recipes.md`: the router's configuration and the node's are the blocks of the page;
-//! * a router with the configuration that `vipcast recipe` prints.
+//! * a router with the configuration that `vipcast recipe` prints;
+//! * the node and the two routers of `docs/quickstart.md`, with the page's configuration.
 //!
 //! Tests that cannot run on this machine are counted as ignored.
 
@@ -16,6 +17,7 @@ mod docker;
 mod engine;
 mod file;
 mod generated;
+mod quickstart;
 mod recipes;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +39,7 @@ type Needs = fn() -> Result<(), String>;
 type Test = fn() -> Result<()>;
 
 fn main() -> ExitCode {
-    let trials: [(&str, Needs, Test); 12] = [
+    let trials: [(&str, Needs, Test); 13] = [
         ("every_mount_script_and_configuration_exists", || Ok(()), everything_exists),
         ("frr_accepts_the_configuration_of_the_routers", || program("vtysh", "frr"), frr_accepts),
         ("the_rack_spreads_traffic_and_moves_it_when_a_service_dies", rack_available, rack_works),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         ("the_recipe_for_bird_works", || available(RouterKind::Bird), recipes::bird),
         ("the_recipe_for_gobgp_works", || available(RouterKind::GoBgp), recipes::gobgp),
         ("the_recipe_for_openbgpd_works", || available(RouterKind::OpenBgpd), recipes::openbgpd),
+        ("the_quick_start_works", || available(RouterKind::Frr), quickstart::works),
         ("the_printed_recipe_for_frr_works", || available(RouterKind::Frr), generated::frr),
         ("the_printed_recipe_for_bird_works", || available(RouterKind::Bird), generated::bird),
         ("the_printed_recipe_for_gobgp_works", || available(RouterKind::GoBgp), generated::gobgp),

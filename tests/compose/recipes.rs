@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use ipnet::{IpNet, Ipv4Net};
@@ -99,7 +98,7 @@ fn run(router: &str, start: &str, knows: impl Fn(&Host, &Process, &[&str]) -> Re
 }
 
 /// The web server that the node's configuration asks.
-fn serve(node: &Host) -> Result<Process> {
+pub(crate) fn serve(node: &Host) -> Result<Process> {
     let mut command = contained(node, node.name())?;
     let start = "mkdir /run/www; echo ok > /run/www/healthz; exec busybox httpd -f -p 8080 -h /run/www";
     command.args(["sh", "-euc", start]);
@@ -107,9 +106,8 @@ fn serve(node: &Host) -> Result<Process> {
 }
 
 /// The first block of the page in this language.
-fn block<'p>(page: &'p str, language: &str) -> Result<&'p str> {
-    let (_, rest) = page.split_once(&format!("```{language}\n")).with_context(|| {
-        format!("{} has no block of {language}", Path::new("docs/tor-recipes.md").display())
-    })?;
+pub(crate) fn block<'p>(page: &'p str, language: &str) -> Result<&'p str> {
+    let (_, rest) =
+        page.split_once(&format!("```{language}\n")).with_context(|| format!("no block of {language}"))?;
     Ok(rest.split_once("```").context("a block has no end")?.0)
 }
