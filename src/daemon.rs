@@ -72,7 +72,7 @@ const ADDRESSES_AT_ONCE: usize = 4096;
 const NOTE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The longest wait of a stop for hooks, when the VIPs are withdrawn.
-const HOOKS_PATIENCE: Duration = Duration::from_secs(5);
+const HOOKS_PATIENCE: Duration = Duration::from_secs(3);
 /// The longest wait of a restart for hooks.
 const HOOKS_PATIENCE_OF_RESTART: Duration = Duration::from_millis(500);
 

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use vipcast_lab::traffic::Health;
-use vipcast_lab::{EchoServer, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet};
+use vipcast_lab::{EchoServer, Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet};
 
 use crate::node::Node;
 use crate::{SOON, trial, wait_route};
@@ -34,7 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Receives webhooks, verifies them as docs/hooks.md says, and refuses the first attempt.
 const RECEIVER: &str = r#"
-import http.server, sys
+import http.server, ssl, sys
 
 class Receiver(http.server.BaseHTTPRequestHandler):
     refused = False
@@ -48,7 +49,11 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         self.send_response(503 if first else 204)
         self.end_headers()
 
-http.server.HTTPServer(("127.0.0.1", 9000), Receiver).serve_forever()
+server = http.server.HTTPServer(("127.0.0.1", 9000), Receiver)
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain(sys.argv[2], sys.argv[3])
+server.socket = tls.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 "#;
 
 /// The Python of docs/hooks.md.
@@ -77,20 +82,26 @@ fn story(lab: &Lab) -> Result<()> {
     let (tor, edge) = (lab.host("tor")?, lab.host("edge")?);
     lab.link(&tor, &edge, Subnet::dual(1))?;
     let router = RouterConfig::new(65000, Ipv4Addr::new(10, 0, 0, 1))
-        .neighbor(Neighbor::new("10.0.1.2".parse::<IpAddr>()?, 65001));
+        .neighbor(Neighbor::new("10.0.1.2".parse::<IpAddr>()?, 65001).both_families().graceful_restart());
     let router: Arc<dyn Router> = lab.router(RouterKind::Frr, &tor, &router)?;
     let web = EchoServer::start(&edge, "web", "[::]:7".parse()?, Some("[::]:8081".parse()?))?;
     let (noted, posted) = (lab.directory().join("noted"), lab.directory().join("posted"));
     let receiver = edge.write_file("receiver.py", &(verifier()? + RECEIVER))?;
+    let secret = edge.write_file("secret", "a-long-random-text\n")?;
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
+    let (cert, key) = (lab.directory().join("cert.pem"), lab.directory().join("key.pem"));
+    let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=chat \
+         -addext subjectAltName=IP:127.0.0.1 -out $0 -keyout $1";
+    edge.run(["sh", "-c", make, &cert.to_string_lossy(), &key.to_string_lossy()])?;
     let mut command = edge.command("python3");
-    command.arg(receiver).arg(&posted);
+    command.arg(receiver).arg(&posted).arg(&cert).arg(&key);
     let _receiver = edge.spawn("receiver", command)?;
     lab.until("the receiver to listen", SOON, || edge.run(["bash", "-c", ": < /dev/tcp/127.0.0.1/9000"]))?;
     let kinds = "[started, session_up, announced, withdrawn, stopped]";
     let config = format!(
         "local_as: 65001
 peers:
-  tor: {{address: 10.0.1.1, peer_as: 65000, hold_time: 3s}}
+  tor: {{address: 10.0.1.1, peer_as: 65000, hold_time: 3s, graceful_restart: true}}
 checks:
   web: {{http: {{url: \"http://127.0.0.1:8081/healthz\"}}, interval: 100ms, fast_interval: 50ms, timeout: 100ms}}
 services:
@@ -98,11 +109,13 @@ services:
 events: {{file: true, max_size: 64KiB}}
 hooks:
   note: {{shell: \"cat >> {}\", on: {kinds}}}
-  chat: {{url: \"http://127.0.0.1:9000/\", on: {kinds}, secret: a-long-random-text}}
+  chat: {{url: \"https://127.0.0.1:9000/\", on: {kinds}, secret_file: {}, tls: {{ca_file: {}}}}}
   hangs: {{shell: \"trap '' TERM HUP; sleep 1000\", timeout: 10m}}
 shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
 ",
-        noted.display()
+        noted.display(),
+        secret.display(),
+        cert.display()
     );
     let node = Node::start(lab, &edge, &config)?;
     wait_route(lab, &*router, VIP, true, SOON)?;
@@ -132,20 +145,42 @@ shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
     ])?;
     let retries = metrics.lines().any(|line| line == "vipcast_hook_retries_total{hook=\"chat\"} 1.0");
     ensure!(retries, "{metrics}");
+    let restarting = Instant::now();
+    node.cli(&["restart", "--graceful"])?;
+    let begun = |path: &Path| -> Result<()> {
+        let (story, again) = (told(path)?, ["started", "session_up", "announced"]);
+        ensure!(story.iter().skip(words.len()).map(|(_, word)| word.as_str()).eq(again), "{story:?}");
+        Ok(())
+    };
+    lab.until("the receiver to be told of the next process", SOON, || begun(&posted))?;
+    lab.until("the program to be told of the next process", SOON, || begun(&noted))?;
+    let restarted = restarting.elapsed();
+    ensure!(programs(&edge)?.len() == 1, "the program that hung is left behind");
     node.process.kill(Signal::SIGTERM)?;
     let stopping = Instant::now();
     let status = node.process.wait_exit(SOON)?;
     ensure!(status.success(), "{status}");
-    println!("withdrawn after {took:?}; stopped after {:?}, with a hook that hangs", stopping.elapsed());
+    println!(
+        "withdrawn after {took:?}; restarted after {restarted:?}; stopped after {:?}, with a hook that hangs",
+        stopping.elapsed()
+    );
     let file = lab.directory().join("edge-state/events.jsonl");
     let (noted, posted, written) = (told(&noted)?, told(&posted)?, told(&file)?);
     let last: Vec<&str> = written.iter().map(|(_, word)| word.as_str()).collect();
-    ensure!(last == [&words[..], &["withdrawn", "stopped"]].concat(), "{last:?}");
+    let next = ["started", "session_up", "announced", "withdrawn", "stopped"];
+    ensure!(last == [&words[..], &next].concat(), "{last:?}");
     ensure!(noted == written && posted == written, "{noted:?}\n{posted:?}\n{written:?}");
-    let left = edge.run(["pgrep", "-f", "sleep 1000"]).unwrap_or_default();
-    let ours = edge.pids()?.into_iter().any(|pid| left.lines().any(|line| line == pid.to_string()));
-    ensure!(!ours, "the program is left behind: {left}");
+    let left = programs(&edge)?;
+    ensure!(left.is_empty(), "the program is left behind: {left:?}");
     Ok(())
+}
+
+/// The programs of the hook that hangs, without their shells.
+fn programs(edge: &Host) -> Result<Vec<i32>> {
+    let is_one = |pid: &i32| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\x001000"))
+    };
+    Ok(edge.pids()?.into_iter().filter(is_one).collect())
 }
 
 /// The state directory is a file system of 64 KiB that is full; then there is room again.
