@@ -44,7 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon in the foreground
-    Run(ConfigArgs),
+    Run(run::RunArgs),
     /// Validate a configuration; exits with 78 if it is invalid
     Check(check::CheckArgs),
     /// Watch a VIP being announced and withdrawn: a rack on this machine, without root and without a router

@@ -36,7 +36,9 @@ use vipcast_node::input::Input;
 use vipcast_node::jobs::{Ticket, Unsaved};
 use vipcast_node::model::Config;
 use vipcast_node::node::{Birth, Node};
+use vipcast_node::notice::Notice;
 use vipcast_node::now::Now;
+use vipcast_node::observe::Observer;
 use vipcast_node::outbox::Outbox;
 use vipcast_node::vip::Vip;
 
@@ -100,6 +102,8 @@ pub enum DaemonError {
 #[derive(Debug)]
 pub struct Daemon {
     node: Node,
+    /// Between the node and the ports, if this daemon only observes.
+    observer: Option<Observer>,
     speaker: Speaker,
     exporters: Exporters,
     runner: Runner,
@@ -124,7 +128,7 @@ pub struct Daemon {
     inputs: Inputs,
     /// Inputs of the ports at the start.
     known: Vec<Input>,
-    _namespace: NamespaceLock,
+    _namespace: Option<NamespaceLock>,
     // Last, so that the socket is removed after everything else.
     server: Server,
 }
@@ -163,23 +167,35 @@ enum Happening {
 }
 
 impl Daemon {
-    /// Acquires all resources of the daemon, without announcing anything.
+    /// Acquires all resources of the daemon, without announcing anything. With an `observer` it shares nothing with a
+    /// daemon on the same host that announces: no lock, no state directory.
     ///
     /// # Errors
     /// A resource is missing; nothing stays behind.
-    pub async fn start(config_path: PathBuf, loaded: Loaded) -> Result<Self, DaemonError> {
-        let Loaded { config, warnings } = loaded;
+    pub async fn start(
+        config_path: PathBuf,
+        loaded: Loaded,
+        observer: Option<Observer>,
+    ) -> Result<Self, DaemonError> {
+        let Loaded { mut config, warnings } = loaded;
+        if let Some(observer) = &observer {
+            observer.reduce(&mut config);
+        }
+        let observes = observer.is_some();
         raise_descriptor_limit();
         orphans::adopt();
-        let Opened { store, left } = Store::open(&config.state_dir, state_mode(&config))?;
-        let namespace = NamespaceLock::take()?;
+        let Opened { store, left } =
+            if observes { Store::none() } else { Store::open(&config.state_dir, state_mode(&config))? };
+        let namespace = if observes { None } else { Some(NamespaceLock::take()?) };
         let (events, counts) = (Ring::new(), Counts::default());
         let (server, requests) = Server::start(&config, events.clone()).await;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
         let (tell, ports) = mpsc::unbounded_channel();
         let (speaker, streams, identified) = Speaker::start(&config, tell.clone());
-        let (binder, unlisted) = Binder::start(address_events, &config.state_dir).await?;
+        let state_dir = (!observes).then_some(config.state_dir.as_path());
+        let (binder, unlisted) = Binder::start(address_events, state_dir).await?;
+        let observing = observes.then(|| Notice::Observing { socket: config.control.socket.clone() });
         let event_file = EventFile::new(events.clone(), &config.state_dir);
         let hooks = Hooks::new(events.clone());
         let now = read_clocks();
@@ -200,9 +216,10 @@ impl Daemon {
                 requests,
                 signals: Signals::new().map_err(DaemonError::Signals)?,
             },
-            known: identified.into_iter().chain(unlisted).collect(),
+            known: identified.into_iter().chain(unlisted).chain(observing.map(Input::Noticed)).collect(),
             _namespace: namespace,
             node,
+            observer,
             speaker,
             exporters: Exporters::new(tell, now.mono),
             runner: Runner::start(reports, binder.here()).map_err(DaemonError::Checks)?,
@@ -221,7 +238,7 @@ impl Daemon {
             systemd: Systemd::new(),
             heartbeat: Heartbeat::of_environment(now.mono),
             ending: None,
-            journal: Journal::start(events.clone(), counts.clone()),
+            journal: Journal::start(events.clone(), counts.clone(), observes),
             events,
             event_file,
             hooks,
@@ -237,6 +254,7 @@ impl Daemon {
         let addresses = self.inputs.addresses.try_recv().ok().map(Input::Fact);
         let known = addresses.into_iter().chain(std::mem::take(&mut self.known));
         self.now = read_clocks();
+        let known = self.seen(known);
         let out = self.node.start(known, self.now);
         self.perform(out);
         self.heartbeat.say("READY=1");
@@ -247,11 +265,11 @@ impl Daemon {
             }
             self.now = read_clocks();
             self.beat();
-            if self.exporters.deadline() <= self.now.mono {
+            if self.observer.is_none() && self.exporters.deadline() <= self.now.mono {
                 self.listen_for_exporters();
             }
-            let deadlines =
-                [self.node.deadline(), Some(self.exporters.deadline()), self.heartbeat.deadline()];
+            let exporters = self.observer.is_none().then(|| self.exporters.deadline());
+            let deadlines = [self.node.deadline(), exporters, self.heartbeat.deadline()];
             let deadline = deadlines.into_iter().flatten().min();
             let happening =
                 self.inputs.next(&mut self.speaker, &mut self.store, deadline, &mut self.jobs).await;
@@ -320,6 +338,7 @@ impl Daemon {
     }
 
     fn handle(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let inputs = self.seen(inputs);
         let out = self.node.handle_all(inputs, self.now);
         self.perform(out);
         if !self.jobs.reading.is_under_way() {
@@ -337,6 +356,10 @@ impl Daemon {
                 (all + 1, up + usize::from(status.state == State::Established))
             });
             let vips: usize = engine.config().services.values().map(|service| service.vips.len()).sum();
+            if self.observer.is_some() {
+                let ready = engine.announced().count();
+                return format!("only observing: {ready} of {vips} VIPs would be announced");
+            }
             // A VIP counts as announced only if a router has it.
             let announced = engine.announced().filter(|vip| engine.reached(vip) > 0).count();
             format!("{up} of {peers} sessions up, {announced} of {vips} VIPs announced")
@@ -348,11 +371,33 @@ impl Daemon {
     }
 
     /// Performs the node's effects in their order, and passes on its records.
-    fn perform(&mut self, out: Outbox) {
-        for effect in out.effects {
-            self.perform_one(effect);
+    fn perform(&mut self, mut out: Outbox) {
+        loop {
+            let mut answers = Vec::new();
+            for effect in out.effects {
+                let acted = match &mut self.observer {
+                    Some(observer) => observer.act(effect),
+                    None => Ok(effect),
+                };
+                match acted {
+                    Ok(effect) => self.perform_one(effect),
+                    Err(answered) => answers.extend(answered),
+                }
+            }
+            out.records.into_iter().for_each(|record| self.journal.note(record));
+            if answers.is_empty() {
+                return;
+            }
+            out = self.node.handle_all(answers, self.now);
         }
-        out.records.into_iter().for_each(|record| self.journal.note(record));
+    }
+
+    /// The inputs as the node sees them.
+    fn seen(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Input> {
+        match &mut self.observer {
+            Some(observer) => inputs.into_iter().flat_map(|input| observer.see(input)).collect(),
+            None => inputs.into_iter().collect(),
+        }
     }
 
     fn perform_one(&mut self, effect: Effect) {
@@ -362,7 +407,10 @@ impl Daemon {
                 self.event_file.set(config.event_file);
                 self.hooks.set(&config.hooks);
                 self.runner.set(config.checks.clone(), &config.services);
-                self.exporters.look(&config);
+                // A daemon that only observes is expected to have others beside it.
+                if self.observer.is_none() {
+                    self.exporters.look(&config);
+                }
                 memory::give_back_soon();
             }
             Effect::Bind(address) => self.binder.change(address, Asked::Bind),

@@ -28,9 +28,15 @@ use crate::control::view::verdict_word;
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     sessions: Sessions,
+    /// Whether the daemon only observes.
+    observes: bool,
 }
 
 impl Lines {
+    pub(crate) fn new(observes: bool) -> Self {
+        Self { observes, ..Self::default() }
+    }
+
     /// Writes a record to the log, and returns its line. `None`: repeated, or of interest only for debugging.
     pub(crate) fn tell(&mut self, record: &Record) -> Option<Told> {
         Some(match &record.what {
@@ -43,12 +49,21 @@ impl Lines {
                     (false, Some(Verdict::Withhold(_))) => {
                         told!(debug Withheld: %vip, %service, was, now, reason, cause, "VIP withheld")
                     }
+                    (true, Some(Verdict::Withhold(_))) if self.observes => {
+                        told!(warn Withheld: %vip, %service, was, now, reason, cause, "VIP would be withdrawn")
+                    }
                     (true, Some(Verdict::Withhold(_))) => {
                         told!(warn Withdrawn: %vip, %service, was, now, reason, cause, "VIP withdrawn")
+                    }
+                    (_, Some(Verdict::Announce)) if self.observes => {
+                        told!(info Ready: %vip, %service, was, now = "ready", cause, "VIP would be announced")
                     }
                     // The announcement is logged when a router has the VIP: see `What::Reached`.
                     (_, Some(Verdict::Announce)) => {
                         told!(debug Ready: %vip, %service, was, now = "ready", cause, "VIP ready")
+                    }
+                    (_, Some(Verdict::Demote { .. })) if self.observes => {
+                        told!(warn Ready: %vip, %service, was, now, reason, cause, "VIP would be demoted")
                     }
                     (_, Some(Verdict::Demote { .. })) => {
                         told!(warn Demoted: %vip, %service, was, now, reason, cause, "VIP demoted")

@@ -80,6 +80,7 @@
 //! | the binding of a VIP, and sufficient bindings of other programs | `binding` in [`vipcast_node::engine`] |
 //! | the effect of the kernel's events about addresses, routes and interfaces | `kernel` (folding) and `binding` (usable or not) in [`vipcast_node::engine`] |
 //! | an address or a route that another program keeps removing | `contest` in [`vipcast_node::engine`] |
+//! | a daemon that only observes | [`vipcast_node::observe`] |
 //! | the lock for one daemon in a network namespace | [`vip::namespace`] |
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | the choice of a next hop | [`vipcast_bgp::host`] |

@@ -70,15 +70,18 @@ pub struct Binder {
 
 impl Binder {
     /// Starts the threads. The first event is [`Event::Listed`]; it is available when this returns. If the kernel is
-    /// very slow, this returns a notice instead.
+    /// very slow, this returns a notice instead. Without a `state_dir` there is no note of our addresses.
     ///
     /// # Errors
     /// The host has no netlink, or no thread.
     pub async fn start(
         events: mpsc::UnboundedSender<Event>,
-        state_dir: &Path,
+        state_dir: Option<&Path>,
     ) -> Result<(Self, Option<Input>), VipError> {
-        let notes = Notes::of_host(state_dir).await;
+        let notes = match state_dir {
+            Some(state_dir) => Notes::of_host(state_dir).await,
+            None => Notes::default(),
+        };
         let socket = subscribe().map_err(VipError::Socket)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|error| VipError::Socket(error.into()))?);

@@ -10,6 +10,7 @@
 //! | [`input`], [`effect`], [`record`] | inputs, actions for ports, and events |
 //! | [`notice`] | notices of ports, which the node only records |
 //! | [`commands`], [`reload`], [`handover`], [`jobs`] | commands of operators, and the jobs that take time |
+//! | [`observe`] | a node that decides, and whose effects nobody performs |
 //! | [`peers`], [`liveness`] | the sessions, and the effect of BFD on them |
 //! | [`engine`] | facts, verdicts, and the plan from the actual to the desired state |
 //! | [`health`] | one check: its schedule, and its state after each result |
@@ -30,6 +31,7 @@ pub mod names;
 pub mod node;
 pub mod notice;
 pub mod now;
+pub mod observe;
 pub mod outbox;
 pub mod peers;
 pub mod plain;

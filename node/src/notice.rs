@@ -1,6 +1,7 @@
 //! Notices of ports: the node only records them; no decision depends on them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -13,6 +14,11 @@ use crate::vip::Vip;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
+    /// This daemon only observes.
+    Observing {
+        /// Its control socket.
+        socket: PathBuf,
+    },
     /// A notice of the BGP speaker.
     Speaker(vipcast_bgp::Notice),
     /// Peers cannot connect to an address yet. The port tries again.

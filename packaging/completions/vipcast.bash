@@ -845,7 +845,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__run)
-            opts="-c -h --config --help"
+            opts="-c -h --config --observe --socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -856,6 +856,10 @@ _vipcast() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -24,17 +24,23 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
 }
 
 fn render(explanation: &Explanation) -> String {
-    let Explanation { vip: entry, attributes, address, condition, checks, warning, peers, .. } = explanation;
+    let Explanation { vip: entry, observing, attributes, address, condition, checks, warning, peers, .. } =
+        explanation;
     let why = entry.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let reach = match &entry.state {
         VipState::Withheld => String::new(),
+        VipState::Ready if *observing => " by a node that only observes".to_owned(),
         // The decision, and its result at the routers.
         VipState::Ready => format!(" to be {}, and at none of {} peers", entry.verdict, peers.len()),
         VipState::Announced | VipState::Demoted | VipState::Other(_) => {
             format!(" to {} of {} peers", entry.sent_to, peers.len())
         }
     };
-    let mut text = format!("{} is {}{reach}{why}\n\n", entry.vip.short(), entry.state);
+    let state = match output::state(entry, *observing) {
+        would if would.starts_with("would") => would,
+        is => format!("is {is}"),
+    };
+    let mut text = format!("{} {state}{reach}{why}\n\n", entry.vip.short());
     let mut line = |name: &str, value: &str| text += &format!("{name:<11}{value}\n");
     line("service", &entry.service);
     line("for", &age(entry.since_ms));

@@ -11,7 +11,7 @@ use vipcast_bgp::net::words::io_error;
 use vipcast_node::plain::{is_hidden, plain};
 
 use super::Failure;
-use crate::control::api::{Check, CheckState, Override, Vip};
+use crate::control::api::{Check, CheckState, Override, Vip, VipState};
 use crate::log;
 
 /// An error and its causes: `what failed: cause: its cause`.
@@ -127,6 +127,15 @@ pub(super) fn why(vip: &Vip) -> String {
         (false, _) => Some(format!("not at {each}")),
     };
     vip.why.iter().cloned().chain(routers).collect::<Vec<_>>().join("; ")
+}
+
+/// The state of a VIP; of a node that only observes, what it would be.
+pub(super) fn state(vip: &Vip, observing: bool) -> String {
+    if observing && vip.state == VipState::Ready {
+        format!("would be {}", vip.verdict)
+    } else {
+        vip.state.to_string()
+    }
 }
 
 /// An override in words: `by alice since 2026-11-22T12:00:00Z, until …, kernel update`.

@@ -1,29 +1,65 @@
 //! `vipcast run`: the daemon in the foreground.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
+use clap::Args;
+use nix::unistd::geteuid;
 use vipcast_node::effect::Ending;
+use vipcast_node::model::Control;
+use vipcast_node::observe::Observer;
 
 use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Host};
 use crate::daemon::Daemon;
 use crate::{log, restart, signals};
 
-pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Decide, and bind and announce nothing: runs beside another program, or another vipcast, to be compared with it
+    #[arg(long)]
+    observe: bool,
+    /// With --observe: its control socket [default: /run/vipcast-observe.sock; for users in their runtime directory]
+    #[arg(long, value_name = "PATH", requires = "observe")]
+    socket: Option<PathBuf>,
+}
+
+impl RunArgs {
+    fn observer(&self) -> Option<Observer> {
+        let socket = || self.socket.clone().unwrap_or_else(observers_socket);
+        self.observe.then(|| Observer::new(Control { socket: socket(), group: None }))
+    }
+}
+
+/// Never the socket of a daemon that announces.
+fn observers_socket() -> PathBuf {
+    const NAME: &str = "vipcast-observe.sock";
+    let of_user = || std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    match geteuid() {
+        root if root.is_root() => PathBuf::from("/run").join(NAME),
+        user => of_user()
+            .map_or_else(|| std::env::temp_dir().join(format!("{user}-{NAME}")), |path| path.join(NAME)),
+    }
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     // Before any thread is started, so that all threads inherit the mask.
     signals::block().map_err(anyhow::Error::from)?;
     let _flush = log::start();
     let starting = signals::Starting::watch();
     let loaded =
-        config::load(args.path(), Host::Lenient).map_err(|diagnostics| {
-            match super::check::rendered(&diagnostics) {
+        config::load(args.config.path(), Host::Lenient).map_err(
+            |diagnostics| match super::check::rendered(&diagnostics) {
                 text if diagnostics.may_pass() => Failure::Unread(text),
                 text => Failure::Config(text),
-            }
-        })?;
+            },
+        )?;
     log::set(loaded.config.log);
     // When this returns, the daemon, its runtime and every socket are gone.
     let ended = block_on(async {
-        let daemon = Daemon::start(args.path().to_owned(), loaded).await?;
+        let daemon = Daemon::start(args.config.path().to_owned(), loaded, args.observer()).await?;
         drop(starting);
         anyhow::Ok(daemon.run().await)
     })?;

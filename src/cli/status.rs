@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::output::{self, age, causes, print, print_json, table};
 use super::{ClientArgs, Failure, block_on, screen};
-use crate::control::api::{Bfd, BfdState, Forced, SessionState, Status};
+use crate::control::api::{Bfd, BfdState, Forced, SessionState, Status, VipState};
 use crate::control::client::PATIENCE;
 use crate::control::routes;
 
@@ -47,6 +47,14 @@ fn render(status: &Status) -> String {
     let router_id = router_id.map_or_else(|| "unknown".to_owned(), |router_id| router_id.to_string());
     let mut text =
         format!("vipcast {version}, router id {router_id}, up {}, {config}\n", age(status.uptime_ms));
+    if status.observing {
+        let count = |state: VipState| status.vips.iter().filter(|vip| vip.state == state).count();
+        text += &format!(
+            "only observing: nothing is bound or announced; it would announce {} of {} VIPs\n",
+            count(VipState::Ready),
+            status.vips.len()
+        );
+    }
     text.extend(status.warnings.iter().map(|warning| format!("warning: {warning}\n")));
     if let Some(phase) = &status.shutdown {
         text += &format!("shutting down: {phase}\n");
@@ -129,11 +137,14 @@ fn render(status: &Status) -> String {
         vips.add_row([
             entry.vip.short(),
             entry.service.clone(),
-            entry.state.to_string(),
+            output::state(entry, status.observing),
             age(entry.since_ms),
             format!("{}/{}", entry.sent_to, status.peers.len()),
             output::why(entry),
         ]);
+    }
+    if status.observing {
+        return format!("{text}\n{checks}\n\n{vips}");
     }
     format!("{text}\n{peers}\n{notes}\n{checks}\n\n{vips}")
 }
@@ -203,6 +214,7 @@ mod tests {
     fn bfd_has_a_column_where_there_is_any_and_says_what_is_wrong() {
         let status = Status {
             version: "1.2.3".to_owned(),
+            observing: false,
             router_id: Some([10, 0, 0, 2].into()),
             warnings: Vec::new(),
             uptime_ms: 3_661_000,

@@ -35,6 +35,9 @@ api! {
         version: String,
         /// Its BGP identifier.
         router_id: Option<std::net::Ipv4Addr>,
+        /// Whether it only observes (`run --observe`): nothing is bound or announced, it has no peers, and a VIP in the state
+        /// `ready` is one that it would announce.
+        observing [default]: bool,
         /// Warnings about this host, in words; usually empty.
         warnings [default]: Vec<String>,
         /// The uptime of the daemon.
@@ -201,7 +204,8 @@ api! {
         reason: Option<Reason>,
         /// The reason in words, with the fact behind it.
         why: Option<String>,
-        /// Whether the address is on this host; true also for a wider prefix that `bind` does not bind.
+        /// Whether the address is on this host; true also for a wider prefix that `bind` does not bind. Of a node that only
+        /// observes, whether it would be.
         bound: bool,
         /// The number of peers whose TCP has acknowledged the route.
         sent_to: usize,
@@ -249,6 +253,8 @@ api! {
     Explanation includes vip: Vip {
         /// The attributes of the routes, if announced.
         attributes: Option<Attributes>,
+        /// Whether the node only observes: `ready` means that it would announce the VIP.
+        observing [default]: bool,
         /// The place of the address, and the program that added it: `on lo, by vipcast`.
         address: String,
         /// The condition over the service's checks: `all of web, listening`.

@@ -40,6 +40,8 @@ pub struct Surroundings {
     pub peers: BTreeMap<PeerName, PeerInfo>,
     /// BFD sessions by the peer's name.
     pub bfd: Option<Report>,
+    /// Whether this daemon only observes.
+    pub observing: bool,
     /// Our BGP identifier.
     pub router_id: Option<Ipv4Addr>,
     /// Warnings, in words.
@@ -120,6 +122,7 @@ pub(crate) mod fixture {
         let around = Surroundings {
             peers: BTreeMap::new(),
             bfd: None,
+            observing: false,
             router_id: None,
             warnings: Vec::new(),
             announced_by_others: BTreeMap::new(),

@@ -46,6 +46,7 @@ pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
     api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         router_id: around.router_id,
+        observing: around.observing,
         warnings: around.warnings.clone(),
         uptime_ms: ms(around.started, now),
         config: around.config.clone(),
@@ -110,7 +111,8 @@ fn facts_behind(Snapshot { engine, around, at, .. }: &Snapshot, prefix: IpNet) -
                 .chain(route.large_communities.iter().map(ToString::to_string))
                 .collect(),
         }),
-        address: bound_as(engine, prefix, service),
+        observing: around.observing,
+        address: bound_as(engine, prefix, service, around.observing),
         condition: condition(&service.checks, prefix) + &kept(engine, prefix),
         checks: names.iter().map(|name| (name.to_string(), check(engine, around, name, now))).collect(),
         warning: around.announced_by_others.get(prefix).cloned(),
@@ -185,7 +187,7 @@ fn is_bound(engine: &Engine, prefix: &Vip, standing: &Standing) -> bool {
     !is_carried || engine.facts().is_bound(*prefix)
 }
 
-fn bound_as(engine: &Engine, prefix: &Vip, service: &Service) -> String {
+fn bound_as(engine: &Engine, prefix: &Vip, service: &Service, observing: bool) -> String {
     let Some(wanted) = Wanted::by(service, prefix) else {
         return "a wider prefix: announced, not bound without `bind: route`".to_owned();
     };
@@ -196,6 +198,7 @@ fn bound_as(engine: &Engine, prefix: &Vip, service: &Service) -> String {
             Kind::Route { .. } => "a local route on",
         };
         let whose = match fact.owner {
+            Owner::Us if observing => "as far as vipcast would bind it: it only observes",
             Owner::Us => "by vipcast",
             Owner::Other => "not by vipcast, which will leave it there",
         };

@@ -91,7 +91,8 @@ impl Daemon {
             let since = waiting.since.unwrap_or(self.now.mono);
             (waiting.name.clone(), PeerInfo::waiting(waiting.peer.clone(), reason, since))
         });
-        let no_id = peers.router_id().is_none().then(|| {
+        let observing = self.observer.is_some();
+        let no_id = (peers.router_id().is_none() && !observing).then(|| {
             "no session can begin: the router id is not known; give the host its address, or write `router_id`".to_owned()
         });
         let deaf = self.speaker.not_listening().map(|(address, cause)| {
@@ -111,6 +112,7 @@ impl Daemon {
                 report.sessions = named.collect();
                 report
             }),
+            observing,
             router_id: peers.router_id(),
             warnings: no_id
                 .into_iter()

@@ -9,6 +9,10 @@ use crate::exporters;
 /// Tells a notice of a port.
 pub(super) fn tell(notice: &Notice) -> Told {
     match notice {
+        Notice::Observing { socket } => {
+            let socket = socket.display().to_string();
+            told!(info Notice: socket, "only observing: nothing is bound or announced, and no session is opened")
+        }
         Notice::Speaker(notice) => tell_speaker(notice),
         Notice::Deaf { address, error, hint } => {
             told!(warn Notice: %address, %error, hint, "cannot listen for peers yet; trying again, and dialling meanwhile")

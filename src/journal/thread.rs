@@ -57,9 +57,11 @@ enum Entry {
 }
 
 impl Journal {
-    /// Starts the thread. If the system has no thread, the lines are written at once.
-    pub fn start(events: Ring, counts: Counts) -> Self {
-        let teller = || Teller { lines: Lines::default(), events: events.clone(), counts: counts.clone() };
+    /// Starts the thread, for a daemon that only observes or one that announces. If the system has no thread, the lines
+    /// are written at once.
+    pub fn start(events: Ring, counts: Counts, observes: bool) -> Self {
+        let teller =
+            || Teller { lines: Lines::new(observes), events: events.clone(), counts: counts.clone() };
         let mut of_thread = teller();
         Self::start_with(ROOM, teller(), move |record| of_thread.tell(record))
     }

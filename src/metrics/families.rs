@@ -98,6 +98,8 @@ families! {
         let commit = commit().unwrap_or("unknown").to_owned();
         vec![gauge([("version", source.status.version.clone()), ("commit", commit)], 1.0)]
     };
+    /// Whether the daemon only observes: nothing is bound or announced.
+    Gauge "vipcast_observing" [] => |source| vec![gauge([], on(source.status.observing))];
     /// The time of the start, in seconds since 1970.
     Gauge "process_start_time_seconds" [] => |source| vec![gauge([], source.started)];
     /// The processor time, in seconds.

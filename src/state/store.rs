@@ -156,6 +156,14 @@ impl Store {
         })
     }
 
+    /// A port without a directory: nothing was left, and nothing is saved.
+    pub fn none() -> Opened {
+        let (_, progress) = watch::channel(Progress::default());
+        let (_, late) = mpsc::unbounded_channel();
+        let store = Self { path: PathBuf::new(), shared: Arc::default(), progress, late };
+        Opened { store, left: Left::default() }
+    }
+
     fn start<D: Disk + Send + 'static>(
         path: &Path,
         open: impl Fn() -> Result<(Left, D), StateError> + Send + 'static,

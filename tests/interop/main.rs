@@ -11,6 +11,7 @@
 //! | `routes` | VIPs and prefixes that are bound as local routes |
 //! | `boot` | a start before the needed addresses, routes and ports exist |
 //! | `renamed` | peers that get another name, or settings that do not affect the session |
+//! | `observe` | a node that only observes, beside one that announces |
 //! | `exporters` | another routing daemon on the same host |
 //! | `unnumbered` | routers that are known by their link |
 //! | `next_hops` | the choice of next hops, among 20,000 addresses that are none |
@@ -84,6 +85,7 @@ mod log;
 mod missing;
 mod next_hops;
 mod node;
+mod observe;
 mod overrides;
 mod package;
 mod paths;
@@ -126,6 +128,7 @@ fn main() -> ExitCode {
         unnumbered::trials(),
         renamed::trials(),
         exporters::trials(),
+        observe::trials(),
         capabilities::trials(),
         graceful::trials(),
         kept::trials(),
