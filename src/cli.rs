@@ -20,6 +20,7 @@ mod run;
 mod schema;
 mod screen;
 mod status;
+mod top;
 mod version;
 mod wait;
 
@@ -51,6 +52,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Show peers, services and VIPs
     Status(status::StatusArgs),
+    /// Watch peers, checks, VIPs and events on the whole screen, trouble first
+    Top(top::TopArgs),
     /// Explain why a VIP is or is not announced, with every fact behind the verdict
     Explain(explain::ExplainArgs),
     /// Show what happened, oldest first, and who did it
@@ -175,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Status(args) => status::status(&args),
+        Command::Top(args) => top::top(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Events(args) => events::events(&args),
         Command::Doctor(args) => return doctor::doctor(&args),

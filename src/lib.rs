@@ -107,6 +107,7 @@
 //! | an answer of the control socket | [`control::api`] (types), [`control::view`] (facts to answers) |
 //! | the loop's cost of a query, and shared answers | [`control::snapshot`], `control::board` |
 //! | the effect of a signal | [`signals`] |
+//! | the live screen | `cli::top`: `rows` for what a pane says, `draw` for how it looks |
 //! | a command | [`cli`]: one file each; [`vipcast_node::commands`] for what it does; `tests/run --write` for its pages and completions |
 //! | the router's side of a configuration | [`recipe`]: a file for each kind of router |
 //! | the translation of another program's configuration | [`import`]: a file each |

@@ -73,6 +73,9 @@ _vipcast() {
             vipcast,status)
                 cmd="vipcast__subcmd__status"
                 ;;
+            vipcast,top)
+                cmd="vipcast__subcmd__top"
+                ;;
             vipcast,undrain)
                 cmd="vipcast__subcmd__undrain"
                 ;;
@@ -136,6 +139,9 @@ _vipcast() {
             vipcast__subcmd__help,status)
                 cmd="vipcast__subcmd__help__subcmd__status"
                 ;;
+            vipcast__subcmd__help,top)
+                cmd="vipcast__subcmd__help__subcmd__top"
+                ;;
             vipcast__subcmd__help,undrain)
                 cmd="vipcast__subcmd__help__subcmd__undrain"
                 ;;
@@ -149,7 +155,7 @@ _vipcast() {
 
     case "${cmd}" in
         vipcast)
-            opts="-h -V --help --version run check demo status explain events doctor drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
+            opts="-h -V --help --version run check demo status top explain events doctor drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -413,7 +419,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help)
-            opts="run check demo status explain events doctor drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
+            opts="run check demo status top explain events doctor drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -692,6 +698,20 @@ _vipcast() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vipcast__subcmd__help__subcmd__top)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vipcast__subcmd__help__subcmd__undrain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -896,6 +916,24 @@ _vipcast() {
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__top)
+            opts="-h --socket --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
