@@ -68,12 +68,16 @@ impl Journal {
 
     fn start_with(room: usize, teller: Teller, mut tell: impl FnMut(&Record) + Send + 'static) -> Self {
         let (entries, mut receiver) = mpsc::channel(room);
+        let counts = teller.counts.clone();
         let thread = thread::Builder::new().name("journal".to_owned()).stack_size(STACK);
         drop(thread.spawn(move || {
             while let Some(entry) = receiver.blocking_recv() {
                 match entry {
                     Entry::Record(record) => tell(&record),
-                    Entry::LeftOut(count) => warn!(count, "more happened than could be logged"),
+                    Entry::LeftOut(count) => {
+                        counts.left_out(count);
+                        warn!(count, "more happened than could be logged");
+                    }
                     Entry::Flush(done) => drop(done.send(())),
                 }
             }
@@ -147,6 +151,7 @@ mod tests {
         journal.finish().await;
         assert_eq!(journal.left_out, 0, "it was said");
         let before = seen.try_iter().count();
+        assert_eq!(journal.teller.counts.now().left_out + u64::try_from(before).unwrap(), 100);
         assert!((4..=5).contains(&before), "{before}");
         journal.note(record(100));
         assert_eq!(journal.left_out, 0);

@@ -23,6 +23,8 @@ pub struct Counts(Arc<Mutex<Counted>>);
 pub(crate) struct Counted {
     /// Events by kind.
     pub(crate) events: BTreeMap<String, u64>,
+    /// Records that were left out of the log and the events.
+    pub(crate) left_out: u64,
     /// Established sessions and ends of sessions, by peer.
     pub(crate) sessions: BTreeMap<String, Sessions>,
     /// From the failed probe to the withdrawal in the kernel's hands, for the first peer.
@@ -46,6 +48,7 @@ impl Default for Counted {
     fn default() -> Self {
         Self {
             events: BTreeMap::new(),
+            left_out: 0,
             sessions: BTreeMap::new(),
             failover: Histogram::new(FAILOVER),
             reloaded: true,
@@ -73,6 +76,12 @@ impl Counts {
             Some(count) => *count += 1,
             None => drop(counted.events.insert(kind.word().to_owned(), 1)),
         }
+    }
+
+    /// Counts records that were left out.
+    pub(crate) fn left_out(&self, count: u64) {
+        let mut counted = self.lock();
+        counted.left_out = counted.left_out.saturating_add(count);
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {

@@ -234,6 +234,8 @@ families! {
     Histogram "vipcast_hook_duration_seconds" [hook] => |source| {
         by_hook(source, |tallied, _| Value::Histogram(tallied.took.clone()))
     };
+    /// Records that stand neither in the log nor among the events, because too much happened at once.
+    Counter "vipcast_events_left_out" [] => |source| vec![counter([], wide(source.counted.left_out))];
     /// Whether the last reload is in force.
     Gauge "vipcast_config_reload_successful" [] => |source| vec![gauge([], on(source.counted.reloaded))];
     /// The time at which the configuration came in force, in seconds since 1970.

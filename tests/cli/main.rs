@@ -3,6 +3,7 @@
 mod commands;
 mod config_errors;
 mod config_files;
+mod dashboard;
 mod examples;
 mod generated;
 mod host;
