@@ -98,7 +98,8 @@ fn render(explanation: &Explanation) -> String {
         peer_table.add_row([name.as_str(), &state, route, why.as_deref().unwrap_or_default()]);
     }
     let checks = if checks.is_empty() { String::new() } else { format!("\n{check_table}\n") };
-    format!("{text}{checks}\n{peer_table}")
+    // A node that only observes has no peers.
+    if *observing { text + &checks } else { format!("{text}{checks}\n{peer_table}") }
 }
 
 /// The other announcer of the VIP; `None` for our own route, reflected.

@@ -198,7 +198,7 @@ fn bound_as(engine: &Engine, prefix: &Vip, service: &Service, observing: bool) -
             Kind::Route { .. } => "a local route on",
         };
         let whose = match fact.owner {
-            Owner::Us if observing => "as far as vipcast would bind it: it only observes",
+            Owner::Us if observing => "as vipcast would bind it",
             Owner::Us => "by vipcast",
             Owner::Other => "not by vipcast, which will leave it there",
         };
