@@ -1,5 +1,6 @@
 //! The loop makes no call that waits for files, names, users or the log: `strace` lists the system calls of its thread
-//! during every command, a reload, a drain and faults, and the test compares them with a table.
+//! during every command, a reload, a drain and faults, with hooks and the file of events, and the test compares them with a
+//! table.
 //!
 //! `VIPCAST_RELEASE` names another build of the program; `tests/run` names the release build.
 
@@ -78,6 +79,11 @@ checks:
 services:
   a: {{vips: [{A}], checks: [a]}}
   b: {{vips: [{B}], checks: [b, named]}}
+events: {{file: true}}
+hooks:
+  program: {{command: [/bin/cat], user: root}}
+  hangs: {{shell: \"sleep 1000\", timeout: 10m}}
+  nobody: {{url: \"http://localhost:9/\", retry_for: 1s}}
 shutdown: {{drain_time: 300ms, unbind_delay: 200ms}}
 "
     )
