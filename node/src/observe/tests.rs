@@ -14,7 +14,7 @@ use crate::engine::{Left, Link, Listing, Verdict};
 use crate::health::report::{CheckReport, HealthState, Outcome};
 use crate::input::Read;
 use crate::jobs::Ticket;
-use crate::model::{Check, Condition, Peer, Question, Service};
+use crate::model::{Check, Condition, EventFile, Peer, Question, Service};
 use crate::node::{Birth, Node};
 use crate::now::Now;
 use crate::outbox::Outbox;
@@ -175,12 +175,14 @@ fn a_reload_brings_no_peer_and_no_other_socket() {
     config
         .services
         .insert("more".into(), Service::new(["192.0.2.2/32".parse().unwrap()], Condition::All(Vec::new())));
+    config.event_file = Some(EventFile { max_size: 1 << 20, keep: 1 });
     let order = Command::Reload;
     story.tell(Input::Command { ticket: Ticket(1), by: "alice".to_owned(), command: order });
     assert_eq!(story.effects.pop(), Some(Effect::ReadConfiguration));
     story.tell(Input::Read(Ok(Read { config: Arc::new(config), warnings: Vec::new() })));
     let running = story.node.engine().config();
     assert_eq!((running.services.len(), running.peers.len(), &running.control), (2, 0, &control()));
+    assert_eq!((running.hooks.len(), running.event_file), (0, None));
     assert!(is_harmless(&story.effects), "{:#?}", story.effects);
 }
 
