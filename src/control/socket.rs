@@ -4,14 +4,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::libc::{O_NOFOLLOW, O_PATH};
 use nix::unistd::{Gid, setfsgid};
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{Mode, OFlags, fchmod, open};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
 use vipcast_node::model::Control;
@@ -79,7 +78,8 @@ pub(super) enum Found {
 
 impl SocketFile {
     fn at(path: &Path) -> io::Result<Self> {
-        let held = File::options().read(true).custom_flags(O_PATH | O_NOFOLLOW).open(path)?;
+        // Not by `custom_flags`: where the C library is musl, O_PATH is a part of O_ACCMODE, which they leave out.
+        let held = File::from(open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
         let found = held.metadata()?;
         if !found.file_type().is_socket() {
             return Err(io::Error::other("another program has replaced it"));
