@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vipcast::control::api::{CheckState, SessionState};
 use vipcast_lab::wait::holds;
 use vipcast_lab::{Host, Lab, Neighbor, Router, RouterConfig, RouterKind, Signal, Subnet};
@@ -196,8 +195,6 @@ fn idle_clients(lab: &Lab) -> Result<()> {
     const CLIENTS: usize = 1100;
     /// 64 connections, 16 that are refused, and what the daemon itself needs.
     const DESCRIPTORS: usize = 140;
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let edge = lab.host("edge")?;
     let config = CONFIG.replace(
         "checks: []}}",

@@ -111,6 +111,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::{Arguments, Trial};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vipcast_lab::{Lab, Router, RouterKind};
 
 /// More than anything here takes, on a busy machine too.
@@ -118,6 +119,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
+    raise_descriptors();
     let groups = [
         sessions::trials(),
         addresses::trials(),
@@ -169,6 +171,13 @@ fn main() -> ExitCode {
         locked::trials(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
+}
+
+/// Some tests have more connections than the usual limit allows. Where it cannot be raised, they say so.
+fn raise_descriptors() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
+    }
 }
 
 /// Whether the tests run one after the other, with nothing beside them: what is promised in milliseconds is held to then.

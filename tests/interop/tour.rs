@@ -95,7 +95,7 @@ fn config(tors: &[Tor], services: [(&str, &str); 3], med: &str) -> String {
         "local_as: 65001
 peers:
 {peers}checks:
-  web: {{http: {{url: \"http://127.0.0.1:8080/healthz\"}}, interval: 200ms, timeout: 150ms, rise: 1}}
+  web: {{http: {{url: \"http://127.0.0.1:8080/healthz\"}}, interval: 2s, timeout: 2s, rise: 1, fall: 1}}
 services:
 {services}shutdown: {{drain_time: 500ms, unbind_delay: 200ms}}
 "

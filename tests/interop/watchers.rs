@@ -166,7 +166,7 @@ fn watchers(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Everybody who reads, in threads of their own, until it is over.
+/// Makes all connections, and reads from them in threads of their own until it is over.
 fn readers(edge: &Host, over: &AtomicBool, counts: &Counts) -> Result<()> {
     enter(edge)?;
     let streams =
