@@ -49,6 +49,7 @@ pub(crate) use self::reading::told;
 use crate::check::runner::{Runner, raise_descriptor_limit};
 use crate::config::Loaded;
 use crate::control::server::{Request, Server};
+use crate::drain_file::DrainFile;
 use crate::events::file::EventFile;
 use crate::events::ring::Ring;
 use crate::exporters::Exporters;
@@ -109,6 +110,7 @@ pub struct Daemon {
     runner: Runner,
     binder: Binder,
     store: Store,
+    drain_file: DrainFile,
     config_path: PathBuf,
     started: Instant,
     born: Timestamp,
@@ -196,6 +198,8 @@ impl Daemon {
         let state_dir = (!observes).then_some(config.state_dir.as_path());
         let (binder, unlisted) = Binder::start(address_events, state_dir).await?;
         let observing = observes.then(|| Notice::Observing { socket: config.control.socket.clone() });
+        let mut drain_file = DrainFile::start(tell.clone(), config.drain_file.as_deref());
+        let drained = drain_file.at_start().await;
         let event_file = EventFile::new(events.clone(), &config.state_dir);
         let hooks = Hooks::new(events.clone());
         let now = read_clocks();
@@ -216,7 +220,12 @@ impl Daemon {
                 requests,
                 signals: Signals::new().map_err(DaemonError::Signals)?,
             },
-            known: identified.into_iter().chain(unlisted).chain(observing.map(Input::Noticed)).collect(),
+            known: identified
+                .into_iter()
+                .chain(unlisted)
+                .chain(observing.map(Input::Noticed))
+                .chain(drained)
+                .collect(),
             _namespace: namespace,
             node,
             observer,
@@ -225,6 +234,7 @@ impl Daemon {
             runner: Runner::start(reports, binder.here()).map_err(DaemonError::Checks)?,
             binder,
             store,
+            drain_file,
             jobs: Jobs {
                 reading: Reading::new(config_path.clone()),
                 rehearsal: None,
@@ -406,6 +416,7 @@ impl Daemon {
                 log::set(config.log);
                 self.event_file.set(config.event_file);
                 self.hooks.set(&config.hooks);
+                self.drain_file.set(config.drain_file.as_deref());
                 self.runner.set(config.checks.clone(), &config.services);
                 // A daemon that only observes is expected to have others beside it.
                 if self.observer.is_none() {
@@ -442,6 +453,7 @@ impl Daemon {
             Effect::LeaveNote(vips) => self.jobs.note = Some(self.leave_note(vips)),
             Effect::WithdrawNote => self.store.withdraw_announced(),
             Effect::Answer(ticket, answer) => self.waiting.answer(ticket, answer),
+            Effect::LetMachineStop => {}
             Effect::Stopping(takes) => {
                 let takes = u64::try_from(takes.as_micros()).unwrap_or(u64::MAX);
                 self.heartbeat.say(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={takes}"));

@@ -139,6 +139,9 @@ impl Lines {
                 told!(info DrainEnds: %service, by, reason, "drain lifted")
             }
             What::Undrained(service, None) => told!(info DrainEnds: %service, "drain is over"),
+            What::MachineMayStop => {
+                told!(info Shutdown: "every router was told: the machine may go down")
+            }
             What::DrainWaits { service, waits: true } => {
                 told!(info DrainWaits: %service, "the service is no longer configured; its drain waits for it to come back")
             }

@@ -343,8 +343,8 @@ impl Node {
         let mut message = format!("{scope} is forced {to_word}{until}: {effect}{was}");
         let drains = &self.engine.facts().overrides.drains;
         let drained = match &scope {
-            Scope::Everything => drains.everything.is_some(),
-            Scope::Service(service) => drains.of(service.as_str()).next().is_some(),
+            Scope::Everything => self.engine.stay_cordoned().is_some() || drains.everything.is_some(),
+            Scope::Service(service) => self.engine.facts().is_drained(service.as_str()),
         };
         if to == Force::Up && drained {
             message += "; a drain is in force and wins";
@@ -388,6 +388,10 @@ impl Node {
             (true, scope) => format!("{scope} no longer drained"),
             (false, Scope::Everything) => "nothing was drained".to_owned(),
             (false, Scope::Service(service)) => format!("{service} was not drained"),
+        };
+        let message = match self.engine.stay_cordoned() {
+            Some(way_out) => format!("{message}; everything stays drained from outside: {way_out}"),
+            None => message,
         };
         self.with_unread(message, "a drain of it that is in there is lifted when it does")
     }

@@ -76,6 +76,8 @@ pub enum Effect {
     StopPeers,
     /// Answer the command with this ticket.
     Answer(Ticket, Answer),
+    /// Every router was told: the machine may go down.
+    LetMachineStop,
     /// The shutdown has begun, and takes at most this long.
     Stopping(Duration),
     /// End the process.

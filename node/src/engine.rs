@@ -17,6 +17,7 @@ mod carry;
 mod cause;
 mod condition;
 mod contest;
+mod cordons;
 mod decide;
 mod drains;
 mod facts;
@@ -50,6 +51,7 @@ pub use self::binding::{
 };
 pub use self::bindings::Bindings;
 pub use self::contest::Contest;
+pub use self::cordons::{Cordon, Farewell};
 pub use self::decide::Decision;
 use self::decide::decide;
 pub use self::drains::Leaving;
@@ -207,6 +209,7 @@ impl Engine {
             self.follow_promotions();
             self.save_overrides(out);
         }
+        self.advance_farewell(now, out);
         self.follow_reach(now, out);
         self.due = self.next_deadline();
     }
@@ -293,6 +296,7 @@ impl Engine {
             self.leaving_deadline(),
             self.facts.overrides.deadline(),
             self.peer_leaving_deadline(),
+            self.farewell_deadline(),
             reach,
         ];
         others.into_iter().flatten().min()

@@ -9,7 +9,7 @@ use vipcast_bgp::{PeerEvent, PeerStatus};
 
 use crate::commands::{Command, Refusal};
 use crate::effect::PeerId;
-use crate::engine::{Event, Left};
+use crate::engine::{Cordon, Event, Left, Order};
 use crate::health::report::CheckNews;
 use crate::jobs::{NotRead, Ticket, Unsaved};
 use crate::model::{Config, KeySource};
@@ -69,6 +69,8 @@ pub enum Input {
     Saved(Ticket, Result<(), Unsaved>),
     /// A state directory that was not read at the start has answered, or there is another one under its path.
     Late(Box<Left>),
+    /// Everything is drained from outside (`Some`: by this cause, with this reason), or no longer.
+    Cordon(Cordon, Option<Order>),
     /// A notice of a port. It is recorded, and has no other effect.
     Noticed(Notice),
     /// SIGTERM. The second one shortens the waits.

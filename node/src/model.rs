@@ -36,6 +36,8 @@ use crate::vip::Vip;
 pub struct Config {
     /// Where what must survive a restart is kept, and the lock that keeps a second daemon out.
     pub state_dir: PathBuf,
+    /// While this file exists, everything is drained.
+    pub drain_file: Option<PathBuf>,
     /// The control socket.
     pub control: Control,
     /// Where the read-only API and the status page listen.

@@ -17,7 +17,7 @@ use vipcast_bgp::Instant;
 
 use crate::commands::{Answer, Refusal};
 use crate::effect::{Effect, Ending};
-use crate::engine::{Engine, Event, Left};
+use crate::engine::{Engine, Event, Left, Override};
 use crate::input::Input;
 use crate::jobs::{Asker, Jobs, Stage};
 use crate::model::Config;
@@ -179,6 +179,10 @@ impl Node {
             Input::PeerEnded(id) => return self.peers.ended(id, out).into_iter().collect(),
             Input::Heard { interface, router } => {
                 return self.peers.heard(&interface, router, now.mono, out).into_iter().collect();
+            }
+            Input::Cordon(cordon, order) => {
+                let drain = order.map(|order| Override { order, since: now.wall, ends: None });
+                return vec![Event::Cordon(cordon, drain)];
             }
             Input::Stop => {
                 out.push(Effect::Stopping(self.engine.stop_takes()));

@@ -76,6 +76,7 @@ impl Observer {
             | Input::NoteLeft(_)
             | Input::Saved(..)
             | Input::Noticed(_)
+            | Input::Cordon(..)
             | Input::Stop
             | Input::HangUp
             | Input::Tick) => vec![input],
@@ -114,6 +115,7 @@ impl Observer {
             | Effect::Merged(_)
             | Effect::WithdrawNote
             | Effect::Export(_)
+            | Effect::LetMachineStop
             | Effect::StopPeers => Err(Vec::new()),
             Effect::Configure { .. }
             | Effect::ReadConfiguration

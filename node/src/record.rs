@@ -90,6 +90,8 @@ pub enum What {
     Drained(Scope, Override),
     /// A drain was lifted by an operator (`Some`), or has ended.
     Undrained(Scope, Option<Order>),
+    /// Every router was told before the machine goes down, or its patience is over.
+    MachineMayStop,
     /// A drained service left the configuration, or came back.
     DrainWaits {
         service: ServiceName,

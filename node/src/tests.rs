@@ -139,6 +139,7 @@ fn show(effect: &Effect) -> Option<String> {
         Effect::Rehearse => "rehearse".to_owned(),
         Effect::LeaveNote(vips) => format!("leave a note of {} VIPs", vips.len()),
         Effect::WithdrawNote => "withdraw the note".to_owned(),
+        Effect::LetMachineStop => "let the machine stop".into(),
         Effect::Stopping(takes) => format!("stopping, in {takes:?}"),
         Effect::Exit(ending) => format!("exit {ending:?}"),
         _of_the_engine => return None,

@@ -65,6 +65,9 @@ fn render(status: &Status) -> String {
     if let Some(drain) = &status.drained {
         text += &format!("every service is drained {}\n", output::set(drain));
     }
+    for drain in status.cordons.values() {
+        text += &format!("every service is drained {}\n", output::set(drain));
+    }
     for (service, drain) in &status.waiting_drains {
         text += &format!("{service} is not configured, and drained {}\n", output::set(drain));
     }
@@ -239,6 +242,7 @@ mod tests {
             probes: Probes { started: 3, late_p50_us: 250, late_p99_us: 250 },
             vips: Vec::new(),
             drained: None,
+            cordons: BTreeMap::new(),
             waiting_drains: BTreeMap::new(),
             forced: None,
             forces: BTreeMap::new(),

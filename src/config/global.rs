@@ -1,4 +1,4 @@
-//! The settings of the daemon as a whole: `state_dir`, `control`, `events`, `log`, `shutdown`, `listen`, `interface`,
+//! The settings of the daemon as a whole: `state_dir`, `drain_file`, `control`, `events`, `log`, `shutdown`, `listen`, `interface`,
 //! `router_id`.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -30,6 +30,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Global {
     pub(super) state_dir: PathBuf,
+    pub(super) drain_file: Option<PathBuf>,
     pub(super) control: Control,
     pub(super) api: Option<SocketAddr>,
     pub(super) metrics: Option<SocketAddr>,
@@ -44,6 +45,7 @@ pub(super) struct Global {
 /// Takes its keys out of the top level.
 pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
     let state_dir = top.field("state_dir", report, value::absolute_path).or(defaults::STATE_DIR.into());
+    let drain_file = top.field("drain_file", report, value::absolute_path).optional();
     let control = top
         .field("control", report, control)
         .or_else(|| Control { socket: defaults::CONTROL_SOCKET.into(), group: None });
@@ -77,6 +79,7 @@ pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
     let router_id = top.field("router_id", report, router_id).optional();
     Some(Global {
         state_dir: state_dir?,
+        drain_file: drain_file?,
         control: control?,
         api: api?,
         metrics: metrics?,

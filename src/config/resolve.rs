@@ -106,6 +106,7 @@ pub(super) fn resolve(main: &Document, drop_ins: &[Document], report: &mut Repor
     let global = global?;
     Some(Config {
         state_dir: global.state_dir,
+        drain_file: global.drain_file,
         control: global.control,
         api: global.api,
         metrics: global.metrics,

@@ -35,6 +35,7 @@ services: {web: {vips: [198.51.100.1], checks: [up]}}
 fn what_is_not_said_has_a_default() {
     let expected = Config {
         state_dir: "/var/lib/vipcast".into(),
+        drain_file: None,
         control: Control { socket: "/run/vipcast/control.sock".into(), group: None },
         api: None,
         metrics: None,

@@ -59,6 +59,8 @@ api! {
         vips: Vec<Vip>,
         /// The drain of every service, if there is one.
         drained [default]: Option<Override>,
+        /// Drains of every service from outside: `machine` while it goes down, `file` while the drain file exists.
+        cordons [default]: BTreeMap<String, Override>,
         /// Drains of services that are not configured at present.
         waiting_drains [default]: BTreeMap<String, Override>,
         /// The force of every service, if there is one.

@@ -61,6 +61,9 @@ pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
         probes: around.probes.clone(),
         vips: standing.iter().map(|(prefix, standing)| vip(engine, around, prefix, standing, now)).collect(),
         drained: of_everything(drains),
+        cordons: (engine.facts().cordons.iter())
+            .map(|(cordon, drain)| (cordon.word().to_owned(), set(drain)))
+            .collect(),
         waiting_drains: all(drains.waiting(engine.config())),
         forced: [(Force::Up, &forces.up), (Force::Down, &forces.down)]
             .into_iter()

@@ -231,13 +231,13 @@ fn sentence(event: &Event) -> String {
 
 const STORY: [&str; 21] = [
     "drain_begins web by root: new kernel",
-    "demoted web: being drained by an operator, GRACEFUL_SHUTDOWN is set",
-    "withdrawn web: drained by an operator",
+    "demoted web: being drained, GRACEFUL_SHUTDOWN is set",
+    "withdrawn web: drained",
     "drain_ends web",
     "announced web",
     "drain_begins dns by root",
-    "demoted dns: being drained by an operator, GRACEFUL_SHUTDOWN is set",
-    "withdrawn dns: drained by an operator",
+    "demoted dns: being drained, GRACEFUL_SHUTDOWN is set",
+    "withdrawn dns: drained",
     "drain_ends dns by root",
     "announced dns",
     "forced web by root: bad build",

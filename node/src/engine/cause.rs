@@ -66,9 +66,10 @@ impl Engine {
         }
     }
 
-    /// The drain of a service that ends last.
+    /// The drain of a service that ends last: an operator's, or one from outside.
     pub fn lasting_drain(&self, service: &ServiceName) -> Option<&Override> {
         let drains = self.facts.overrides.drains.of(service.as_str()).map(|drain| &**drain);
+        let drains = drains.chain(self.facts.cordons.values().map(|drain| &**drain));
         drains.reduce(|first, second| if second.outlasts(first) { second } else { first })
     }
 }

@@ -39,9 +39,9 @@ pub struct Leaving {
 }
 
 impl Facts {
-    /// Whether an operator has drained a service.
-    pub(super) fn is_drained(&self, service: &str) -> bool {
-        self.overrides.drains.of(service).next().is_some()
+    /// Whether a service is drained, by an operator or from outside.
+    pub(crate) fn is_drained(&self, service: &str) -> bool {
+        !self.cordons.is_empty() || self.overrides.drains.of(service).next().is_some()
     }
 }
 
@@ -141,7 +141,9 @@ impl Engine {
     pub(super) fn leaving_deadline(&self) -> Option<Instant> {
         let leaving = self.facts.leaving.values().map(|leaving| leaving.until);
         let drains = &self.facts.overrides.drains;
-        let leaving = leaving.filter(|_| self.facts.shutdown.is_none() || !drains.is_empty());
+        let leaving = leaving.filter(|_| {
+            self.facts.shutdown.is_none() || !drains.is_empty() || !self.facts.cordons.is_empty()
+        });
         let acted_at = self.acted_at;
         leaving.filter(|until| acted_at.is_none_or(|at| *until > at)).min()
     }

@@ -13,6 +13,7 @@ use super::Left;
 use super::binding::{Binding, BindingFact};
 use super::bindings::Bindings;
 use super::contest::Contest;
+use super::cordons::{Cordon, Farewell};
 use super::drains::Leaving;
 use super::forces::Force;
 use super::kept::Kept;
@@ -85,6 +86,8 @@ pub enum Event {
     },
     /// An operator lifts forces.
     Clear(Scope, Order),
+    /// Everything is drained from outside (`Some`), or no longer.
+    Cordon(Cordon, Option<Override>),
     /// A state directory that was not read at the start has answered, or there is another one under its path.
     Late(Box<Left>),
     /// The wall clock was set to this time.
@@ -211,6 +214,10 @@ pub struct Facts {
     pub contests: BTreeMap<Vip, Contest>,
     /// Operators' overrides.
     pub overrides: Arc<Overrides>,
+    /// Drains from outside, by their cause.
+    pub cordons: BTreeMap<Cordon, Arc<Override>>,
+    /// Set while the machine goes down.
+    pub farewell: Option<Farewell>,
     /// VIPs that are announced until their drain, or the shutdown, withdraws them.
     pub leaving: BTreeMap<Vip, Leaving>,
     /// Peers whose drain began while they had routes: until when these carry GRACEFUL_SHUTDOWN.

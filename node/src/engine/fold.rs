@@ -116,6 +116,7 @@ impl Engine {
             Event::UndrainPeer(peer, order) => self.fold_peer_undrain(&peer, order, out),
             Event::Force { scope, to, with } => self.fold_force(scope, to, &with, out),
             Event::Clear(scope, order) => self.fold_clear(scope, order, out),
+            Event::Cordon(cordon, drain) => self.fold_cordon(cordon, drain, now, out),
             Event::Late(left) => self.fold_late(*left, now, out),
             Event::WallClock(wall) => self.fold_wall(wall, now, out),
             Event::Shutdown => {

@@ -108,6 +108,7 @@ impl Reach {
             | Event::Late(_)
             | Event::WallClock(_)
             | Event::Promote(..)
+            | Event::Cordon(..)
             | Event::Shutdown
             | Event::PeersStopped
             | Event::Tick => {}

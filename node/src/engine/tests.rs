@@ -9,6 +9,7 @@
 
 mod addresses;
 mod causes;
+mod cordons;
 mod decide;
 mod drains;
 mod forces;
@@ -253,6 +254,7 @@ fn show(told: &Told) -> String {
             format!("save held back: {}", if held.is_empty() { "nothing".into() } else { held.join(", ") })
         }
         Told::Effect(Effect::StopPeers) => "stop peers".into(),
+        Told::Effect(Effect::LetMachineStop) => "let the machine stop".into(),
         Told::Effect(Effect::Export(exports)) => {
             let shown = exports.iter().map(|(peer, export)| format!("{peer} {export:?}"));
             format!("export: {}", shown.collect::<Vec<_>>().join(", "))
@@ -294,6 +296,7 @@ fn show(told: &Told) -> String {
         Told::Record(What::AddressesLeft(left)) => format!("# {} left", left.len()),
         Told::Record(What::Drained(what, _)) => format!("# {what} drained"),
         Told::Record(What::Undrained(what, _)) => format!("# {what} undrained"),
+        Told::Record(What::MachineMayStop) => "# the machine may stop".to_owned(),
         Told::Record(What::DrainWaits { service, waits }) => {
             format!("# the drain of {service} {}", if *waits { "waits" } else { "holds again" })
         }

@@ -118,9 +118,9 @@ pub enum Reason {
     Contested,
     /// An operator has forced the service down.
     ForcedDown,
-    /// An operator drains the service: announced with GRACEFUL_SHUTDOWN until the drain time is over.
+    /// The service is being drained, by an operator or from outside: announced with GRACEFUL_SHUTDOWN until the drain time is over.
     Draining,
-    /// An operator has drained the service.
+    /// The service is drained, by an operator or from outside.
     Drained,
     /// The daemon is about to stop: announced with GRACEFUL_SHUTDOWN until the drain time is over.
     ShuttingDown,
@@ -153,8 +153,8 @@ impl Reason {
             }
             Self::Contested => ("contested", "another program keeps removing the address".into()),
             Self::ForcedDown => ("forced_down", "forced down by an operator".into()),
-            Self::Draining => ("draining", "being drained by an operator, GRACEFUL_SHUTDOWN is set".into()),
-            Self::Drained => ("drained", "drained by an operator".into()),
+            Self::Draining => ("draining", "being drained, GRACEFUL_SHUTDOWN is set".into()),
+            Self::Drained => ("drained", "drained".into()),
             Self::ShuttingDown => {
                 ("shutting_down", "vipcast is about to stop, GRACEFUL_SHUTDOWN is set".into())
             }

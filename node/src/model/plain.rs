@@ -23,6 +23,7 @@ impl Config {
     ) -> Self {
         Self {
             state_dir: defaults::STATE_DIR.into(),
+            drain_file: None,
             control: Control { socket: defaults::CONTROL_SOCKET.into(), group: None },
             api: None,
             metrics: None,

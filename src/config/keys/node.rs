@@ -46,6 +46,9 @@ section! {
         log: section(&LOG) => written("map");
         /// timings of SIGTERM and `drain`
         shutdown: section(&SHUTDOWN) => written("map");
+        /// while this file exists every service is drained, and its first line is the reason; see
+        /// [operations.md](operations.md#cordon-from-outside)
+        drain_file: PATH => default("none");
         /// the directory of state that survives a restart: drains, held-back services (`preempt`) and the lock against
         /// a second daemon; made with mode 0700; if it is unusable the daemon runs without it
         state_dir: PATH => default("`/var/lib/vipcast`");

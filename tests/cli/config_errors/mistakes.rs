@@ -24,6 +24,8 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "peers: {a: {address: 192.0.2.1, peer_as: 1}, b: {address: 192.0.2.2, peer_as: 1}}\nservices: {}",
     ),
     ("top", "state_dir: var/lib"),
+    ("top", "drain_file: run/drain"),
+    ("top", "drain_file: [/run/drain]"),
     ("top", "interface: one two"),
     ("top", "router_id: 2001:db8::1"),
     ("top", "router_id: 0.0.0.0"),

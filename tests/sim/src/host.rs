@@ -331,8 +331,8 @@ impl World {
                 self.trace.tell(self.now, || format!("{name}: answers {answer:?}"));
             }
             Effect::Exit(ending) => self.exits(number, ending),
-            // Told to systemd.
-            Effect::Stopping(_) => {}
+            // Told to systemd or logind.
+            Effect::Stopping(_) | Effect::LetMachineStop => {}
             // The node takes connections as soon as it has a peer for them.
             Effect::Listen(_) => {}
             // No peer of these worlds has any of this.

@@ -289,6 +289,7 @@ impl World {
             | Input::NoteLeft(_)
             | Input::Saved(..)
             | Input::Noticed(_)
+            | Input::Cordon(..)
             | Input::HangUp => {}
         }
         self.dirty[number] = true;

@@ -27,7 +27,7 @@ fn a_record_says_the_cause_that_explain_says() {
     let slow = degraded(&config, "alive", Some("slow"), story.now);
     assert_eq!(told(&mut story, slow), caused("slow", "check alive is degraded: slow"));
     let by = "by alice since 1970-01-01T00:00:00Z";
-    let why = format!("being drained by an operator, GRACEFUL_SHUTDOWN is set: {by}");
+    let why = format!("being drained, GRACEFUL_SHUTDOWN is set: {by}");
     assert_eq!(told(&mut story, drain("web", None)), caused(by, &why));
 }
 

@@ -107,11 +107,11 @@ fn drain_shutdown_health_and_the_address_are_weighed_in_this_order() {
     let (begun, over) = (Some(Some(later)), Some(Some(now)));
     let (d, w) = (OnDown::Withdraw, OnDown::Demote);
     let g = "GRACEFUL_SHUTDOWN is set";
-    let drained = "withheld: drained by an operator";
+    let drained = "withheld: drained";
     let stopping = "withheld: vipcast is stopping";
     let unbound = "withheld: it is not bound on this host";
     let down = "withheld: check down is down";
-    let by_operator = format!("demoted graceful: being drained by an operator, {g}");
+    let by_operator = format!("demoted graceful: being drained, {g}");
     let by_us = format!("demoted graceful: vipcast is about to stop, {g}");
     // check, on_down, drain until it is withdrawn, shutdown, bound → verdict
     let table = [
