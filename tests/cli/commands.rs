@@ -62,6 +62,19 @@ services:
 }
 
 #[test]
+fn with_strict_a_warning_is_an_error() {
+    let text = "local_as: 65001\npeers: {tor: {address: 192.0.2.1, peer_as: 65000}}\n";
+    let nothing = Vipcast::new("strict-nothing").with("vipcast.yaml", &format!("{text}services: {{}}\n"));
+    insta::assert_snapshot!("check_strict", nothing.said(&["check", "--strict", "vipcast.yaml"]));
+    assert!(nothing.said(&["check", "vipcast.yaml"]).starts_with("exit code 0"));
+    let json = nothing.said(&["check", "--strict", "--json", "vipcast.yaml"]);
+    assert!(json.starts_with("exit code 78") && json.contains("\"severity\": \"warning\""), "{json}");
+    let web = "services: {web: {vips: [198.51.100.1], checks: []}}\n";
+    let valid = Vipcast::new("strict-valid").with("vipcast.yaml", &format!("{text}{web}"));
+    assert!(valid.said(&["check", "--strict", "vipcast.yaml"]).starts_with("exit code 0"));
+}
+
+#[test]
 fn a_missing_configuration_exits_with_78_from_check_and_from_run() {
     let vipcast = Vipcast::new("missing");
     insta::assert_snapshot!("check_missing", vipcast.said(&["check", "vipcast.yaml"]));
