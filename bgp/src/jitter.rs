@@ -12,6 +12,11 @@ impl Jitter {
         Self(seed)
     }
 
+    /// The state of the generator: a generator with this seed gives the same numbers from now on.
+    pub fn state(&self) -> u64 {
+        self.0
+    }
+
     /// A random part of `duration` between `low` and `high` per cent of it.
     pub fn percent(&mut self, duration: Duration, low: u32, high: u32) -> Duration {
         let permille = low * 10 + u32::try_from(self.next() % u64::from((high - low) * 10 + 1)).unwrap_or(0);

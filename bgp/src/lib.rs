@@ -16,6 +16,7 @@
 //! * [`prefix_map`]: a persistent map by prefix, for routes; its versions share their common branches.
 //! * [`fsm`]: one peer as a state machine: [`fsm::Peer::handle`] and [`fsm::Peer::deadline`].
 //! * [`bfd`]: BFD packets, and one session as a state machine: [`bfd::Session::handle`] and [`bfd::Session::deadline`].
+//! * [`frozen`]: the machines in a form that the next program can go on from.
 //! * [`host`]: this host's addresses from the kernel, and the possible next hops among them.
 //! * `net` (feature `net`, on by default): sockets, timers and tasks.
 //!
@@ -62,6 +63,7 @@ pub mod adj_rib_in;
 pub mod adj_rib_out;
 pub mod bfd;
 mod endpoints;
+pub mod frozen;
 pub mod fsm;
 pub mod host;
 pub mod jitter;

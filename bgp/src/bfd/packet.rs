@@ -262,6 +262,20 @@ impl Interval {
     }
 }
 
+/// From microseconds.
+impl From<NonZeroU32> for Interval {
+    fn from(micros: NonZeroU32) -> Self {
+        Self(micros)
+    }
+}
+
+/// In microseconds.
+impl From<Interval> for NonZeroU32 {
+    fn from(interval: Interval) -> Self {
+        interval.0
+    }
+}
+
 /// In JSON: microseconds.
 impl Serialize for Interval {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

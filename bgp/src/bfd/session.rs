@@ -1,5 +1,7 @@
 //! One session (RFC 5880 §6.8): states, timers and packets.
 
+mod frozen;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 

@@ -1,0 +1,114 @@
+//! The frozen form of the machines: what a program hands to the next one, so that sessions live on.
+//!
+//! ```text
+//!   fsm::Peer ──── freeze ──► frozen::Peer ────┐                    ┌──► thaw ──► fsm::Peer
+//!   bfd::Session ─ freeze ──► frozen::Session ─┴─ any serde format ─┴──► thaw ──► bfd::Session
+//! ```
+//!
+//! TCP sockets survive `execve`, and so does CLOCK_MONOTONIC. A thawed machine gives the same outputs for the same
+//! inputs as the machine that was frozen.
+//!
+//! # The format
+//!
+//! * It is apart from the machines: plain structs and enums of their own, so that a change of a machine does not change
+//!   what an older program wrote. Each kind is an enum with one variant for each version; a reader refuses a variant
+//!   that it does not know. A released version never changes.
+//! * Times are absolute: nanoseconds of CLOCK_MONOTONIC ([`Instant`]). They mean nothing after a reboot.
+//! * Durations are in nanoseconds, octets in hexadecimal, code points in the numbers of their registries.
+//! * No struct has a field that may be absent, no name is read twice and none is unknown. So formats without names,
+//!   such as postcard, also carry it.
+//!
+//! # The thaw
+//!
+//! A frozen machine comes from a file or a pipe. Every number is checked before the machine is made: a time that is
+//! not possible, a counter that would overflow, parts that contradict each other. The result is a whole machine or an
+//! [`enum@Error`] with the name of the field, and nothing panics.
+
+pub mod bfd;
+mod octets;
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use self::bfd::Session;
+pub use self::octets::Octets;
+use crate::time::Instant;
+
+/// The reason why a frozen machine cannot be thawed. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The number is impossible, or leaves no room to count on.
+    #[error("{0} is out of range")]
+    Range(&'static str),
+    /// A time of the past is later than now: it was written in another boot, or is damaged.
+    #[error("{0} is later than now")]
+    Future(&'static str),
+    /// A deadline is later than the machine would ever set it.
+    #[error("{0} is too far ahead")]
+    TooFar(&'static str),
+    /// The field contradicts other fields.
+    #[error("{0} contradicts other fields")]
+    Contradiction(&'static str),
+    /// The setting has another value than at the freeze, and a change of it needs a new session.
+    #[error("the setting {0} has changed since the freeze")]
+    Setting(&'static str),
+    /// The set of the caller is not the one of the freeze.
+    #[error("the {0} are not those of the freeze")]
+    Set(&'static str),
+}
+
+/// A time that has passed.
+pub(crate) fn past(at: Instant, now: Instant, field: &'static str) -> Result<Instant, Error> {
+    if at <= now { Ok(at) } else { Err(Error::Future(field)) }
+}
+
+/// A deadline that is at most `longest` away.
+pub(crate) fn ahead(
+    at: Instant,
+    now: Instant,
+    longest: Duration,
+    field: &'static str,
+) -> Result<Instant, Error> {
+    if at <= now + longest { Ok(at) } else { Err(Error::TooFar(field)) }
+}
+
+/// A counter with room to count on.
+pub(crate) fn count(count: u64, field: &'static str) -> Result<u64, Error> {
+    if count <= u64::MAX / 2 { Ok(count) } else { Err(Error::Range(field)) }
+}
+
+/// Errs unless the fields agree.
+pub(crate) fn agree(agrees: bool, field: &'static str) -> Result<(), Error> {
+    if agrees { Ok(()) } else { Err(Error::Contradiction(field)) }
+}
+
+/// An enum of the format that has the variants of one of the crate's enums, with the conversions.
+macro_rules! mirror {
+    ($(#[$meta:meta])* $name:ident = $of:ty { $($(#[$of_variant:meta])* $variant:ident,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name {
+            $($(#[$of_variant])* $variant,)*
+        }
+
+        impl From<$of> for $name {
+            fn from(value: $of) -> Self {
+                type Of = $of;
+                match value {
+                    $(Of::$variant => Self::$variant,)*
+                }
+            }
+        }
+
+        impl From<$name> for $of {
+            fn from(value: $name) -> Self {
+                match value {
+                    $($name::$variant => Self::$variant,)*
+                }
+            }
+        }
+    };
+}
+pub(crate) use mirror;
