@@ -11,6 +11,8 @@
 //!
 //! An [`AdjRibIn`] lives exactly as long as its session: the paths go with the session.
 
+mod frozen;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

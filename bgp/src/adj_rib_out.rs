@@ -15,6 +15,8 @@
 //! after any number of changes only the last set is sent. Withdrawals go first. An [`AdjRibOut`] lives exactly as long
 //! as its session.
 
+mod frozen;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,8 +15,8 @@
 //!   that it does not know. A released version never changes.
 //! * Times are absolute: nanoseconds of CLOCK_MONOTONIC ([`Instant`]). They mean nothing after a reboot.
 //! * Durations are in nanoseconds, octets in hexadecimal, code points in the numbers of their registries.
-//! * No struct has a field that may be absent, no name is read twice and none is unknown. So formats without names,
-//!   such as postcard, also carry it.
+//! * No field may be absent, an unknown one is refused, and no value must be seen before its type is known. So a format
+//!   does not have to carry names.
 //!
 //! # The thaw
 //!
@@ -25,7 +25,10 @@
 //! [`enum@Error`] with the name of the field, and nothing panics.
 
 pub mod bfd;
+pub mod end;
 mod octets;
+pub mod peer;
+pub mod route;
 
 use std::time::Duration;
 
@@ -33,6 +36,7 @@ use thiserror::Error;
 
 pub use self::bfd::Session;
 pub use self::octets::Octets;
+pub use self::peer::Peer;
 use crate::time::Instant;
 
 /// The reason why a frozen machine cannot be thawed. Nothing was changed.
@@ -76,6 +80,16 @@ pub(crate) fn ahead(
 /// A counter with room to count on.
 pub(crate) fn count(count: u64, field: &'static str) -> Result<u64, Error> {
     if count <= u64::MAX / 2 { Ok(count) } else { Err(Error::Range(field)) }
+}
+
+/// A number of things in memory.
+pub(crate) fn size(size: u64, field: &'static str) -> Result<usize, Error> {
+    u32::try_from(size).ok().and_then(|size| usize::try_from(size).ok()).ok_or(Error::Range(field))
+}
+
+/// A duration in nanoseconds, at most 584 years.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Errs unless the fields agree.

@@ -22,6 +22,7 @@ mod connection;
 mod delivery;
 mod ending;
 mod failure;
+mod frozen;
 mod hint;
 mod io;
 mod jitter;

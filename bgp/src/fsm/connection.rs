@@ -8,12 +8,15 @@
 //!
 //! A connection does not know its sibling; collisions and retries, which need both, are in the parent module.
 
+mod frozen;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+pub(super) use self::frozen::{Around, freeze_families, thaw_families};
 use super::delivery::Delivery;
 use super::jitter::Jitter;
 use super::negotiation::{Offer, Session, negotiate};

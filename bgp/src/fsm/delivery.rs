@@ -9,6 +9,8 @@
 //! The kernel does not report acknowledgements, so it is asked: soon after bytes of an UPDATE went out, then less and
 //! less often, and not at all while no UPDATE is in flight.
 
+mod frozen;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -18,6 +18,13 @@ use crate::wire::{Notification, Update};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub(super) u64);
 
+impl ConnId {
+    /// The number in a frozen peer, see [`frozen::peer::Connection::id`](crate::frozen::peer::Connection::id).
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
 /// The number of a desired set; a later set has a higher number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 pub struct Version(pub u64);

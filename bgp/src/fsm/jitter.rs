@@ -24,6 +24,16 @@ impl Backoff {
         jitter.percent(delay, 75, 125)
     }
 
+    /// The next delay, before jitter.
+    pub(super) fn delay(&self) -> Duration {
+        self.next
+    }
+
+    /// Goes on with this delay; `None`: it is out of range.
+    pub(super) fn resume(&mut self, next: Duration) -> Option<()> {
+        (self.first..=self.max.max(self.first)).contains(&next).then(|| self.next = next)
+    }
+
     /// From now on the longest delay.
     pub(super) fn skip_to_longest(&mut self) {
         self.next = self.max.max(self.first);

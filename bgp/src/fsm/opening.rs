@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::connection::{Connection, Phase, Side, confirm_until, next_keepalive};
 use super::negotiation::{Offer, negotiate, our_open};
 use super::status::{HeardOpen, State};
-use super::{ConnId, Output, Peer, PeerEvent, collision};
+use super::{ConnId, Output, Peer, PeerConfig, PeerEvent, Session, collision};
 use crate::adj_rib_in::{AdjRibIn, Ingress};
 use crate::adj_rib_out::{AdjRibOut, Egress};
 use crate::endpoints::Endpoints;
@@ -133,29 +133,9 @@ impl Peer {
         let watched = Arc::clone(&self.watched);
         let Some(connection) = self.connection(conn) else { return };
         let Phase::OpenConfirm { session, keepalive_at, .. } = &connection.phase else { return };
-        let resolve = |ends| SessionNextHops::resolve(ends, config.next_hops, session.extended_next_hop);
-        let next_hops = connection.endpoints.as_ref().map(resolve).unwrap_or_default();
-        let rib = Box::new(AdjRibOut::new(Egress {
-            families: session.families.clone(),
-            context: session.context(config.peering()),
-            local_as: config.local_as,
-            next_hops,
-            role: config.role,
-            med: config.med,
-            export: config.export,
-        }));
-        let addresses =
-            connection.endpoints.as_ref().map(|ends| ends.ours(config.next_hops)).unwrap_or_default();
-        let ingress = Ingress {
-            families: session.families.clone(),
-            context: session.context(config.peering()),
-            local_as: config.local_as,
-            peer_as: session.peer_as,
-            router_id: config.router_id,
-            extended_next_hop: session.extended_next_hop,
-            role: config.role,
-            addresses,
-        };
+        let endpoints = connection.endpoints.as_ref();
+        let rib = Box::new(AdjRibOut::new(egress(session, &config, endpoints)));
+        let ingress = ingress(session, &config, endpoints);
         let heard = Box::new(AdjRibIn::new(ingress, watched));
         let (session, keepalive_at) = (session.clone(), *keepalive_at);
         out.push(Output::Event(PeerEvent::Established(session.clone())));
@@ -182,5 +162,33 @@ impl Peer {
             self.offer = Offer::Full;
         }
         self.offer
+    }
+}
+
+/// The parameters of a session for sent routes.
+pub(super) fn egress(session: &Session, config: &PeerConfig, endpoints: Option<&Endpoints>) -> Egress {
+    let resolve = |ends| SessionNextHops::resolve(ends, config.next_hops, session.extended_next_hop);
+    Egress {
+        families: session.families.clone(),
+        context: session.context(config.peering()),
+        local_as: config.local_as,
+        next_hops: endpoints.map(resolve).unwrap_or_default(),
+        role: config.role,
+        med: config.med,
+        export: config.export,
+    }
+}
+
+/// The parameters of a session for received routes.
+pub(super) fn ingress(session: &Session, config: &PeerConfig, endpoints: Option<&Endpoints>) -> Ingress {
+    Ingress {
+        families: session.families.clone(),
+        context: session.context(config.peering()),
+        local_as: config.local_as,
+        peer_as: session.peer_as,
+        router_id: config.router_id,
+        extended_next_hop: session.extended_next_hop,
+        role: config.role,
+        addresses: endpoints.map(|ends| ends.ours(config.next_hops)).unwrap_or_default(),
     }
 }

@@ -5,6 +5,7 @@ mod backoff;
 mod bfd;
 mod collision;
 mod delivery;
+mod frozen;
 mod graceful_restart;
 mod hints;
 mod network;

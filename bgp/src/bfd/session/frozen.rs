@@ -7,7 +7,7 @@ use super::{Agreed, End, Heard, Pace, Session};
 use crate::bfd::poll::Poll;
 use crate::bfd::{Cause, Counters, Diagnostic, Interval, Remote, SessionConfig, State, Transition};
 use crate::frozen::bfd::{self as frozen, LONGEST};
-use crate::frozen::{Error, agree, ahead, count, past};
+use crate::frozen::{Error, agree, ahead, count, nanos, past};
 use crate::jitter::Jitter;
 use crate::time::Instant;
 
@@ -38,7 +38,7 @@ impl Session {
             },
             sent: self.pace.last,
             next: self.pace.next,
-            interval: u64::try_from(self.pace.interval.as_nanos()).unwrap_or(u64::MAX),
+            interval: nanos(self.pace.interval),
             end: match self.end {
                 End::No => frozen::End::No,
                 End::At(at) => frozen::End::At(at),

@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ipnet::IpNet;
 
+use super::frozen::rewritten;
 use super::support::{decode, endpoints, epoch};
 use crate::fsm::jitter::Jitter;
 use crate::fsm::{
-    CloseReason, ConnId, DialError, Extent, Input, Output, Peer, PeerConfig, PeerEvent, SendQueue, State,
-    Version,
+    CloseReason, ConnId, DialError, Extent, HoldTime, Input, Output, Peer, PeerConfig, PeerEvent, SendQueue,
+    State, Version,
 };
 use crate::route::Routes;
 use crate::time::Instant;
@@ -34,6 +35,17 @@ pub(super) struct World {
     /// Whether a dial reaches the other side.
     pub(super) reach: Reach,
     versions: u64,
+    /// Whether data arrives in two pieces.
+    pub(super) split: bool,
+    freezes: Option<Freezes>,
+}
+
+/// How often a peer is replaced by its thawed self before an input.
+struct Freezes {
+    percent: u64,
+    rng: Jitter,
+    /// Peers that get the same inputs and are never frozen.
+    twins: Option<[Peer; 2]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,12 +90,48 @@ impl World {
             delay,
             reach: Reach::Accepts,
             versions: 0,
+            split: false,
+            freezes: None,
         }
+    }
+
+    /// From now on the peers are frozen and thawed before so many inputs of a hundred, and compared with twins that are
+    /// not. A peer that dials is not frozen, because it would dial anew.
+    pub(super) fn compare_with_twins(&mut self, percent: u64) {
+        let twins = Some(self.peers.clone());
+        self.freezes = Some(Freezes { percent, rng: Jitter::new(percent), twins });
+    }
+
+    /// From now on the peers are frozen and thawed before so many inputs of a hundred.
+    pub(super) fn freeze_at_any_moment(&mut self, percent: u64) {
+        self.freezes = Some(Freezes { percent, rng: Jitter::new(percent), twins: None });
+    }
+
+    fn freeze(&mut self, side: usize) {
+        let Some(freezes) = &mut self.freezes else { return };
+        let peer = &mut self.peers[side];
+        let dials = peer.connections.iter().any(|connection| connection.state() == State::Connect);
+        if freezes.rng.next() % 100 < freezes.percent && !(dials && freezes.twins.is_some()) {
+            *peer = rewritten(peer, self.now);
+        }
+    }
+
+    fn compare(&mut self, side: usize, input: Option<Input>, outputs: &[Output]) {
+        let Some(twin) = self.freezes.as_mut().and_then(|freezes| freezes.twins.as_mut()) else { return };
+        let (twin, peer) = (&mut twin[side], &self.peers[side]);
+        let Some(input) = input else { return };
+        let shown = format!("{input:?}");
+        assert_eq!(outputs, twin.handle(input, self.now), "after {shown:.200}");
+        assert_eq!(peer.deadline(), twin.deadline(), "after {shown:.200}");
+        assert_eq!(peer.status(self.now), twin.status(self.now), "after {shown:.200}");
     }
 
     pub(super) fn input(&mut self, side: usize, input: Input) {
         let tick = matches!(input, Input::Tick);
+        self.freeze(side);
+        let again = self.freezes.is_some().then(|| input.clone());
         let outputs = self.peers[side].handle(input, self.now);
+        self.compare(side, again, &outputs);
         assert!(outputs.len() <= MANY_OUTPUTS, "{} outputs at once", outputs.len());
         self.check(side, tick);
         for output in outputs {
@@ -92,8 +140,12 @@ impl World {
     }
 
     pub(super) fn advertise(&mut self, side: usize, routes: Routes) {
+        self.advertise_as(side, routes, Extent::Whole);
+    }
+
+    pub(super) fn advertise_as(&mut self, side: usize, routes: Routes, extent: Extent) {
         self.versions += 1;
-        self.input(side, Input::Advertise(Version(self.versions), routes, Extent::Whole));
+        self.input(side, Input::Advertise(Version(self.versions), routes, extent));
     }
 
     /// Everything that is due until `by` has passed.
@@ -187,6 +239,9 @@ impl World {
             Due::Syn { wire, to } => match self.reach {
                 Reach::Accepts => {
                     let conn = self.peers[to].allocate();
+                    if let Some(twins) = self.freezes.as_mut().and_then(|freezes| freezes.twins.as_mut()) {
+                        assert_eq!(twins[to].allocate(), conn);
+                    }
                     self.wires[wire].ids[to] = Some(conn);
                     self.wires[wire].open[to] = true;
                     self.schedule(wire, 1 - to, Due::SynAck { wire, to: 1 - to });
@@ -203,7 +258,12 @@ impl World {
                 if self.wires[wire].open[to] {
                     apply(&bytes, &mut self.wires[wire].ribs[to]);
                 }
-                self.deliver(wire, to, |conn| Input::Received(conn, bytes));
+                let at = if self.split { bytes.len() / 2 } else { 0 };
+                let (front, back) = (bytes.slice(..at), bytes.slice(at..));
+                if self.split {
+                    self.deliver(wire, to, |conn| Input::Received(conn, front));
+                }
+                self.deliver(wire, to, |conn| Input::Received(conn, back));
             }
             Due::Fin { wire, to } => {
                 self.deliver(wire, to, |conn| Input::Closed(conn, CloseReason::EndedByPeer));
@@ -321,12 +381,13 @@ impl World {
         assert_eq!(ids.len(), sides.len());
         let deadline = peer.deadline();
         let established = peer.established().is_some();
-        assert!(!established || deadline.is_some(), "an Established peer without a deadline");
+        let has_timers = peer.config.hold_time != HoldTime::NONE;
+        assert!(!(established && has_timers) || deadline.is_some(), "an Established peer without a deadline");
         assert!(!established || sides.len() == 1, "a session and a connection beside it");
         assert!(!tick || deadline.is_none_or(|at| at > self.now), "a Tick that leaves work is a busy loop");
         let ours = sides.contains(&crate::fsm::connection::Side::Ours);
         let far = peer.connections.iter().any(|connection| connection.state() >= State::OpenConfirm);
-        let dials = peer.running && peer.config.mode.dials();
+        let dials = peer.running && peer.config.mode.dials() && !peer.held_back;
         assert!(!dials || ours || far || peer.retry_at.is_some(), "nobody will ever dial");
     }
 }

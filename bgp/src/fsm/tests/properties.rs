@@ -51,7 +51,7 @@ fn modes() -> impl Strategy<Value = (ConnectMode, ConnectMode)> {
     ]
 }
 
-fn configs(
+pub(super) fn configs(
     (first, second): (ConnectMode, ConnectMode),
     ids: (u8, u8),
     hold: u16,
