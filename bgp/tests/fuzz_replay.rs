@@ -62,6 +62,11 @@ fn the_bfd_session_survives() {
     fuzz("bfd_session");
 }
 
+#[test]
+fn frozen_machines_survive() {
+    fuzz("frozen");
+}
+
 fn fuzz(name: &str) {
     let target = TARGETS.into_iter().find(|target| target.name == name).expect("one of the targets");
     let mut corpus: Vec<Vec<u8>> = target.seeds().collect();

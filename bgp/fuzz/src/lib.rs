@@ -8,6 +8,7 @@ mod bfd_packet;
 mod bfd_session;
 mod capability;
 mod frame;
+mod frozen;
 mod message;
 mod notification;
 mod peer;
@@ -18,6 +19,7 @@ pub use bfd_packet::bfd_packet;
 pub use bfd_session::bfd_session;
 pub use capability::capability;
 pub use frame::frame;
+pub use frozen::frozen;
 pub use message::message;
 pub use notification::notification;
 pub use peer::peer;
@@ -49,7 +51,7 @@ macro_rules! target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     target!(message),
     target!(frame),
     target!(attribute),
@@ -58,6 +60,7 @@ pub const TARGETS: [Target; 8] = [
     target!(peer),
     target!(bfd_packet),
     target!(bfd_session),
+    target!(frozen),
 ];
 
 impl Target {
