@@ -184,7 +184,7 @@ impl Daemon {
             if observes { Store::none() } else { Store::open(&config.state_dir, state_mode(&config))? };
         let namespace = if observes { None } else { Some(NamespaceLock::take()?) };
         let (events, counts) = (Ring::new(), Counts::default());
-        let (server, requests) = Server::start(&config, events.clone()).await;
+        let (server, requests) = Server::start(&config, events.clone(), observes).await;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
         let (tell, ports) = mpsc::unbounded_channel();

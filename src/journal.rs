@@ -199,6 +199,8 @@ impl Lines {
             What::Stopped => told!(info Stopped: "stopped"),
             What::Leaving => told!(info Leaving: "restarting: addresses and routes stay"),
             What::ClockSet { wall } => told!(info ClockSet: wall = format!("{wall:.0}"), "the clock was set"),
+            // It has no peers.
+            What::SpeakerStarted { .. } if self.observes => return None,
             What::SpeakerStarted { router_id } => {
                 told!(info SpeakerStarted: %router_id, "BGP speaker started")
             }

@@ -11,6 +11,7 @@
 //! program that has the VIPs at present. It has no peers, so no session can begin.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use crate::effect::Effect;
 use crate::engine::{Binding, BindingFact, Event, Owner};
@@ -21,29 +22,34 @@ use crate::model::{Config, Control};
 #[derive(Debug, Clone)]
 pub struct Observer {
     control: Control,
+    api: Option<SocketAddr>,
     /// The bindings that the node believes to have.
     believed: BTreeSet<Binding>,
 }
 
 impl Observer {
-    /// An observer that commands reach by this control socket, whatever socket the configuration names.
-    pub fn new(control: Control) -> Self {
-        Self { control, believed: BTreeSet::new() }
+    /// An observer with this control socket, and with this address of the API over TCP. Those in the configuration
+    /// belong to the daemon that announces.
+    pub fn new(control: Control, api: Option<SocketAddr>) -> Self {
+        Self { control, api, believed: BTreeSet::new() }
     }
 
-    /// Reduces a configuration to what an observer follows: no peers, and nothing that others are told or that is kept on
-    /// the disk.
+    /// Reduces a configuration to what an observer follows: no peers, no hooks, nothing on the disk, and its own sockets.
     pub fn reduce(&self, config: &mut Config) {
         config.peers.clear();
         config.hooks.clear();
         config.event_file = None;
         config.control = self.control.clone();
+        config.api = self.api;
+        config.metrics = None;
     }
 
     /// The inputs that the node gets in the place of one of a port.
     pub fn see(&mut self, input: Input) -> Vec<Input> {
         match input {
             Input::Fact(Event::Listed(mut listing)) => {
+                // The kernel has removed the bindings of an interface that is gone.
+                self.believed.retain(|binding| listing.links.get(binding.index).is_some());
                 let believed = self.believed.iter().map(|binding| (*binding, BindingFact::from(Owner::Us)));
                 listing.bindings = believed.collect();
                 vec![Input::Fact(Event::Listed(listing))]
@@ -83,10 +89,10 @@ impl Observer {
         }
     }
 
-    /// An effect for the ports, or the answers to one that nobody performs.
+    /// An effect for the ports, or the answers to an effect that is not passed to a port.
     ///
     /// # Errors
-    /// Nobody performs it; these are the answers.
+    /// The effect is not passed to a port; the node gets these answers.
     pub fn act(&mut self, effect: Effect) -> Result<Effect, Vec<Input>> {
         match effect {
             Effect::Bind(binding) => {

@@ -865,7 +865,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__run)
-            opts="-c -h --config --observe --socket --help"
+            opts="-c -h --config --observe --socket --api --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -880,6 +880,10 @@ _vipcast() {
                     return 0
                     ;;
                 --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --api)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -50,6 +50,7 @@ complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "version" -d 'Print 
 complete -c vipcast -n "__fish_vipcast_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vipcast -n "__fish_vipcast_using_subcommand run" -s c -l config -d 'Another way to name FILE' -r -F
 complete -c vipcast -n "__fish_vipcast_using_subcommand run" -l socket -d 'With --observe: its control socket [default: /run/vipcast-observe.sock; for users in their runtime directory]' -r -F
+complete -c vipcast -n "__fish_vipcast_using_subcommand run" -l api -d 'With --observe: opens the API, the page and the metrics on this address' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand run" -l observe -d 'Decide, and bind and announce nothing: runs beside another program, or another vipcast, to be compared with it'
 complete -c vipcast -n "__fish_vipcast_using_subcommand run" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand check" -s c -l config -d 'Another way to name FILE' -r -F

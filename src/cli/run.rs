@@ -1,5 +1,6 @@
 //! `vipcast run`: the daemon in the foreground.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -24,12 +25,15 @@ pub(super) struct RunArgs {
     /// With --observe: its control socket [default: /run/vipcast-observe.sock; for users in their runtime directory]
     #[arg(long, value_name = "PATH", requires = "observe")]
     socket: Option<PathBuf>,
+    /// With --observe: opens the API, the page and the metrics on this address
+    #[arg(long, value_name = "ADDR:PORT", requires = "observe")]
+    api: Option<SocketAddr>,
 }
 
 impl RunArgs {
     fn observer(&self) -> Option<Observer> {
         let socket = || self.socket.clone().unwrap_or_else(observers_socket);
-        self.observe.then(|| Observer::new(Control { socket: socket(), group: None }))
+        self.observe.then(|| Observer::new(Control { socket: socket(), group: None }, self.api))
     }
 }
 

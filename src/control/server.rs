@@ -81,12 +81,12 @@ pub struct Server {
 
 impl Server {
     /// Makes the socket and serves it. A failure is a warning, and is tried again until it succeeds, because no route
-    /// depends on commands. Waits for the first attempt, at most a few seconds.
-    pub async fn start(config: &Config, events: Ring) -> (Self, mpsc::Receiver<Request>) {
+    /// depends on commands. The hints are for a daemon that only observes, or one that announces. Waits for the first attempt, at most a few seconds.
+    pub async fn start(config: &Config, events: Ring, observes: bool) -> (Self, mpsc::Receiver<Request>) {
         let (api, metrics) = (config.api, config.metrics);
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (new, listeners) = mpsc::channel(1);
-        let (upkeep, place, tried) = Upkeep::new(config.control.clone(), new);
+        let (upkeep, place, tried) = Upkeep::new(config.control.clone(), observes, new);
         let (stop, stopped) = oneshot::channel();
         let (running, ended) = oneshot::channel();
         let sockets = Sockets { control: listeners, api, metrics };

@@ -42,9 +42,13 @@ pub(super) enum SocketError {
 }
 
 impl SocketError {
-    /// The hint for the operator.
-    pub(super) fn hint(&self) -> Option<String> {
-        let elsewhere = "name another path with `control: {socket: …}`";
+    /// The hint for the operator, of a daemon that only observes or one that announces.
+    pub(super) fn hint(&self, observes: bool) -> Option<String> {
+        let elsewhere = if observes {
+            "name another path with `--socket`"
+        } else {
+            "name another path with `control: {socket: …}`"
+        };
         Some(match self {
             Self::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 format!(
@@ -211,7 +215,7 @@ mod tests {
         let refused = |what: &str| {
             let error = listen(&control(&path)).unwrap_err();
             assert_eq!(
-                error.hint().as_deref(),
+                error.hint(false).as_deref(),
                 Some("remove it, or name another path with `control: {socket: …}`")
             );
             assert_eq!(
@@ -239,6 +243,8 @@ mod tests {
         let (first, file) = listen(&control(&path)).unwrap();
         let taken = listen(&control(&path)).unwrap_err();
         assert!(matches!(taken, SocketError::Taken { .. }), "{taken}");
+        let hint = taken.hint(true).unwrap();
+        assert!(hint.ends_with("; name another path with `--socket`"), "{hint}");
         // A daemon that stands still: nobody accepts, and the queue is full.
         let mut waiting = Vec::new();
         loop {

@@ -63,6 +63,8 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Upkeep {
     control: Control,
+    /// Whether the daemon only observes.
+    observes: bool,
     place: Where,
     listeners: mpsc::Sender<Listener>,
     tried: Option<oneshot::Sender<()>>,
@@ -75,13 +77,21 @@ impl Upkeep {
     /// No socket yet. Listening sockets go to `listeners`; the receiver is signalled after the first attempt.
     pub(super) fn new(
         control: Control,
+        observes: bool,
         listeners: mpsc::Sender<Listener>,
     ) -> (Self, Where, oneshot::Receiver<()>) {
         let (tried, heard) = oneshot::channel();
         let place = Where::default();
         let threads = Threads::new("socket", 1);
-        let upkeep =
-            Self { control, place: place.clone(), listeners, tried: Some(tried), threads, told: None };
+        let upkeep = Self {
+            control,
+            observes,
+            place: place.clone(),
+            listeners,
+            tried: Some(tried),
+            threads,
+            told: None,
+        };
         (upkeep, place, heard)
     }
 
@@ -115,7 +125,7 @@ impl Upkeep {
             let said = format!("{}: {}", self.control.socket.display(), words(&silent));
             Trouble { said, hint: None }
         })?;
-        let made = made.map_err(|error| Trouble { said: words(&error), hint: error.hint() })?;
+        let made = made.map_err(|error| Trouble { said: words(&error), hint: error.hint(self.observes) })?;
         let Some((listener, place)) = made else { return Ok(None) };
         match UnixListener::from_std(listener) {
             Ok(listener) => Ok(Some((listener, place))),

@@ -188,3 +188,11 @@ fn what_ports_notice_after_the_end_is_told_and_nothing_else_is_heard() {
     assert_eq!((out.effects.len(), out.records.len(), out.next()), (0, 1, last + 1));
     assert_eq!(log(&out.records), "WARN BFD did not end in time\n");
 }
+
+#[test]
+fn a_daemon_that_only_observes_starts_no_speaker() {
+    let started =
+        Record { seq: 1, at: at(0), what: What::SpeakerStarted { router_id: [10, 0, 0, 2].into() } };
+    assert!(Lines::new(true).tell(&started).is_none());
+    assert!(Lines::new(false).tell(&started).is_some());
+}

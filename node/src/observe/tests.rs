@@ -1,6 +1,7 @@
 //! A whole node behind an observer, and the effects that are left for the ports.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::record::What;
 use crate::vip::Vip;
 
 const VIP: &str = "192.0.2.1/32";
+const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9567);
 
 /// A router, and a service with one check.
 fn config() -> Config {
@@ -48,7 +50,7 @@ struct Story {
 
 impl Story {
     fn begin() -> Self {
-        let observer = Observer::new(control());
+        let observer = Observer::new(control(), Some(API));
         let mut config = config();
         observer.reduce(&mut config);
         let now = Now { mono: Instant::BOOT, wall: "2026-11-27T12:00:00Z".parse().unwrap() };
@@ -172,6 +174,8 @@ fn a_reload_brings_no_peer_and_no_other_socket() {
     let mut story = Story::begin();
     let mut config = config();
     config.control.socket = "/run/vipcast/control.sock".into();
+    config.api = Some("192.0.2.200:9467".parse().unwrap());
+    config.metrics = Some("192.0.2.200:9468".parse().unwrap());
     config
         .services
         .insert("more".into(), Service::new(["192.0.2.2/32".parse().unwrap()], Condition::All(Vec::new())));
@@ -183,6 +187,7 @@ fn a_reload_brings_no_peer_and_no_other_socket() {
     let running = story.node.engine().config();
     assert_eq!((running.services.len(), running.peers.len(), &running.control), (2, 0, &control()));
     assert_eq!((running.hooks.len(), running.event_file), (0, None));
+    assert_eq!((running.api, running.metrics), (Some(API), None), "the ports of the daemon that announces");
     assert!(is_harmless(&story.effects), "{:#?}", story.effects);
 }
 
@@ -194,6 +199,24 @@ fn an_interface_that_goes_takes_the_believed_bindings_with_it() {
     assert!(!story.verdict().is_announced());
     let lo = Link { name: "lo".to_owned(), altnames: BTreeSet::new(), up: true };
     story.tell(Input::Fact(Event::Link(7, Some(lo))));
+    story.now.mono += Duration::from_secs(60);
+    story.tell(Input::Tick);
+    assert_eq!(story.verdict(), &Verdict::Announce);
+    assert!(is_harmless(&story.effects), "{:#?}", story.effects);
+}
+
+#[test]
+fn a_listing_without_an_interface_takes_the_believed_bindings_with_it() {
+    let mut story = Story::begin();
+    story.check(HealthState::Up);
+    // Notices of the kernel were lost, and with them that of the end of `lo`.
+    story.tell(Input::Fact(Event::Listed(Listing::default())));
+    assert!(!story.verdict().is_announced());
+    story.tell(listed());
+    assert!(
+        !story.node.engine().facts().is_bound(VIP.parse().unwrap()),
+        "the interface is new, without addresses"
+    );
     story.now.mono += Duration::from_secs(60);
     story.tell(Input::Tick);
     assert_eq!(story.verdict(), &Verdict::Announce);

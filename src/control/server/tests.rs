@@ -28,7 +28,7 @@ impl Rig {
         drop(fs::remove_dir_all(&directory));
         fs::create_dir(&directory).unwrap();
         let control = Control { socket: directory.join("control.sock"), group: None };
-        let (server, requests) = Server::start(&config(&control), Ring::new()).await;
+        let (server, requests) = Server::start(&config(&control), Ring::new(), false).await;
         Self { control, server, requests }
     }
 
@@ -357,7 +357,7 @@ async fn a_socket_that_cannot_be_made_ends_no_start_and_comes_when_it_can() {
     drop(rig);
     let control = Control { socket: directory.join("control.sock"), group: None };
     fs::write(&directory, "precious").unwrap();
-    let (server, requests) = Server::start(&config(&control), Ring::new()).await;
+    let (server, requests) = Server::start(&config(&control), Ring::new(), false).await;
     let (path, _server) = Rig { control, server, requests }.answer(1);
     assert_eq!(fs::read_to_string(&directory).unwrap(), "precious");
     fs::remove_file(&directory).unwrap();
@@ -372,7 +372,7 @@ async fn a_socket_of_another_daemon_is_its_own_until_that_has_gone() {
     let (path, first) = rig.answer(1);
     let inode = || std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(&path).unwrap());
     let theirs = inode();
-    let (server, requests) = Server::start(&config(&control), Ring::new()).await;
+    let (server, requests) = Server::start(&config(&control), Ring::new(), false).await;
     tokio::time::sleep(LOOK * 3).await;
     assert_eq!(inode(), theirs);
     let (_, _second) = Rig { control, server, requests }.answer(1);
