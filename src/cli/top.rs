@@ -16,6 +16,7 @@ mod terminal;
 mod tests;
 mod text;
 
+use std::iter::{from_fn, once};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -74,10 +75,7 @@ async fn show(client: Client) -> Result<(), Failure> {
                 Some(Pressed::Key(_) | Pressed::Gone) | None => break,
             },
             Some(next) = news.recv() => {
-                top.take(next);
-                while let Ok(next) = news.try_recv() {
-                    top.take(next);
-                }
+                top.take(once(next).chain(from_fn(|| news.try_recv().ok())));
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

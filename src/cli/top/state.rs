@@ -1,6 +1,6 @@
 //! What `top` knows and what the operator has chosen. Pure: keys and news in, lines out (`draw`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::rows::{Pane, Row, rows};
@@ -66,6 +66,11 @@ pub(super) struct Top {
     pub(super) pane: Pane,
     /// The rows of each pane that pass the filter.
     rows: [Vec<Row>; Pane::ALL.len()],
+    /// The panes for which `latest` has something new.
+    new: BTreeSet<Pane>,
+    /// The panes whose rows were built, one after the other.
+    #[cfg(test)]
+    pub(super) built: Vec<Pane>,
     /// The first row shown of each pane.
     scroll: [usize; Pane::ALL.len()],
     pub(super) filter: String,
@@ -85,6 +90,9 @@ impl Top {
             lost: None,
             pane: Pane::Vips,
             rows: Default::default(),
+            new: BTreeSet::new(),
+            #[cfg(test)]
+            built: Vec::new(),
             scroll: [0; Pane::ALL.len()],
             filter: String::new(),
             typing: false,
@@ -94,39 +102,55 @@ impl Top {
         }
     }
 
-    pub(super) fn take(&mut self, news: News) {
-        match news {
-            News::Status(status) => {
-                self.latest.status = Some(status.into());
-                self.lost = None;
-            }
-            News::Events(events) => {
-                self.latest.events.clear();
-                events.into_iter().for_each(|event| self.add(event));
-            }
-            News::Event(event) => self.add(*event),
-            News::Lost(why) => self.lost = Some(why),
-        }
+    /// Takes all news that have come. The rows of a pane are built at most once for all of them: a node may have thousands
+    /// of VIPs, and a flush as many events.
+    pub(super) fn take(&mut self, news: impl IntoIterator<Item = News>) {
+        news.into_iter().for_each(|news| self.keep(news));
         if !self.paused {
             self.show_latest();
         }
     }
 
-    fn show_latest(&mut self) {
-        self.shown = self.latest.clone();
-        self.find_rows();
+    fn keep(&mut self, news: News) {
+        match news {
+            News::Status(status) => {
+                self.latest.status = Some(status.into());
+                self.lost = None;
+                self.new.extend([Pane::Vips, Pane::Checks, Pane::Peers]);
+            }
+            News::Events(events) => {
+                self.latest.events.clear();
+                self.new.insert(Pane::Events);
+                events.into_iter().for_each(|event| self.add(event));
+            }
+            News::Event(event) => self.add(*event),
+            News::Lost(why) => self.lost = Some(why),
+        }
     }
 
-    fn find_rows(&mut self) {
+    fn show_latest(&mut self) {
+        let new = std::mem::take(&mut self.new);
+        if !new.is_empty() {
+            self.shown = self.latest.clone();
+            self.find_rows(new);
+        }
+    }
+
+    fn find_rows(&mut self, panes: impl IntoIterator<Item = Pane>) {
         let events: Vec<&Event> = self.shown.events.iter().map(AsRef::as_ref).collect();
         let filter = self.filter.to_lowercase();
-        self.rows = Pane::ALL.map(|pane| rows(pane, self.shown.status.as_deref(), &events, &filter));
+        for pane in panes {
+            #[cfg(test)]
+            self.built.push(pane);
+            self.rows[pane as usize] = rows(pane, self.shown.status.as_deref(), &events, &filter);
+        }
     }
 
     fn add(&mut self, event: Event) {
         if event.level == crate::control::api::Level::Debug {
             return;
         }
+        self.new.insert(Pane::Events);
         self.latest.events.push_back(Arc::new(event));
         if self.latest.events.len() > EVENTS {
             self.latest.events.pop_front();
@@ -142,7 +166,7 @@ impl Top {
         }
         if self.typing {
             self.type_filter(key);
-            self.find_rows();
+            self.find_rows(Pane::ALL);
             return Then::GoOn;
         }
         let page = self.room(self.pane).max(2) - 1;
@@ -166,7 +190,7 @@ impl Top {
             Key::BackTab => self.turn(Pane::ALL.len() - 1),
             Key::Escape => {
                 self.filter.clear();
-                self.find_rows();
+                self.find_rows(Pane::ALL);
             }
             Key::Char(_) | Key::Enter | Key::Backspace | Key::Interrupt => {}
         }

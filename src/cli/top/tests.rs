@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::draw::draw;
+use super::rows::Pane;
 use super::state::{Key, News, Then, Top};
 use super::text::{Line, Tone};
 use crate::control::api::{Event, Status, VipState};
@@ -29,8 +30,8 @@ fn events() -> Vec<Event> {
 
 fn top(columns: usize, lines: usize) -> Top {
     let mut top = Top::new((columns, lines));
-    top.take(News::Status(Box::new(status())));
-    top.take(News::Events(events()));
+    top.take([News::Status(Box::new(status()))]);
+    top.take([News::Events(events())]);
     top
 }
 
@@ -102,12 +103,12 @@ fn help_filter_and_a_lost_connection_are_shown() {
     assert!(top.typing && !top.help);
     insta::assert_snapshot!("typing", picture(&top));
     top.press(Key::Enter);
-    top.take(News::Lost(
+    top.take([News::Lost(
         "cannot reach the daemon on /run/vipcast/control.sock: connection refused".to_owned(),
-    ));
+    )]);
     insta::assert_snapshot!("lost", picture(&top));
     top.press(Key::Escape);
-    top.take(News::Status(Box::new(status())));
+    top.take([News::Status(Box::new(status()))]);
     assert_eq!(picture(&top), picture(&self::top(80, 24)));
 }
 
@@ -125,8 +126,31 @@ fn a_node_that_observes_says_what_it_would_announce() {
         vip.not_at.clear();
     }
     let mut top = Top::new((80, 16));
-    top.take(News::Status(Box::new(status)));
+    top.take([News::Status(Box::new(status))]);
     insta::assert_snapshot!("observing", picture(&top));
+}
+
+#[test]
+fn rows_are_built_once_for_all_news_and_only_where_there_are_some() {
+    let mut top = top(80, 24);
+    let flush = || {
+        (0..256).map(|seq| News::Event(Box::new(event(seq % 60, "info", "VIP withdrawn", "192.0.2.1/32"))))
+    };
+    let status = || News::Status(Box::new(status()));
+    let built = |top: &mut Top, news: Vec<News>| {
+        top.built.clear();
+        top.take(news);
+        top.built.clone()
+    };
+    assert_eq!(built(&mut top, flush().collect()), [Pane::Events]);
+    assert_eq!(built(&mut top, flush().chain([status(), status()]).collect()), Pane::ALL);
+    assert_eq!(built(&mut top, vec![status()]), [Pane::Vips, Pane::Checks, Pane::Peers]);
+    let debug = News::Event(Box::new(event(1, "debug", "of no interest here", "192.0.2.1/32")));
+    assert_eq!(built(&mut top, vec![News::Lost("gone".to_owned()), debug]), []);
+    press(&mut top, "p");
+    assert_eq!(built(&mut top, flush().chain([status()]).collect()), [], "paused");
+    press(&mut top, "p");
+    assert_eq!(top.built, Pane::ALL);
 }
 
 #[test]
@@ -134,7 +158,7 @@ fn a_pause_keeps_the_screen_and_ends_with_the_latest() {
     let mut top = top(80, 24);
     let before = picture(&top);
     press(&mut top, "p");
-    top.take(News::Event(Box::new(event(4, "error", "reload failed", "192.0.2.3/32"))));
+    top.take([News::Event(Box::new(event(4, "error", "reload failed", "192.0.2.3/32")))]);
     assert_eq!(picture(&top).replace("paused", "live"), before.replace("  live", "live"));
     press(&mut top, "p");
     assert!(picture(&top).contains("12:00:04  ■ reload failed vip=192.0.2.3/32"), "{}", picture(&top));
@@ -148,7 +172,7 @@ fn scrolling_stays_inside_the_rows_of_the_chosen_pane() {
     many.vips = (0..200)
         .map(|n| crate::control::api::Vip { vip: format!("10.0.0.{n}").parse().unwrap(), ..one.clone() })
         .collect();
-    top.take(News::Status(Box::new(many)));
+    top.take([News::Status(Box::new(many))]);
     let first = |top: &Top| top.first(top.pane);
     let room = top.layout()[0].1;
     let story = [
@@ -166,7 +190,7 @@ fn scrolling_stays_inside_the_rows_of_the_chosen_pane() {
     for (key, wanted) in story {
         assert_eq!((top.press(key), first(&top)), (Then::GoOn, wanted), "{key:?}");
     }
-    top.take(News::Status(Box::new(status())));
+    top.take([News::Status(Box::new(status()))]);
     assert_eq!(first(&top), 14 - top.layout()[0].1, "most rows have gone");
     for size in [(1, 1), (0, 0), (20, 3), (300, 100)] {
         top.size = size;
@@ -183,6 +207,6 @@ fn text_of_a_peer_does_nothing_on_the_terminal() {
     let peer = status.peers.values_mut().next().unwrap();
     (peer.state, peer.last_error) = ("Idle".into(), Some("\x1b[2J\x1b]0;title\x07".to_owned()));
     let mut top = top(120, 40);
-    top.take(News::Status(Box::new(status)));
+    top.take([News::Status(Box::new(status))]);
     assert!(!picture(&top).contains(['\x1b', '\x07']), "{}", picture(&top));
 }
