@@ -66,9 +66,11 @@ class Terminal:
         columns, lines = self.size
         cells = [[" "] * columns for _ in range(lines)]
         row = column = at = 0
+        wraps = False  # After the last column the cursor stays there until the next character, as that of xterm.
         while at < len(self.raw):
             if found := SEQUENCE.match(self.raw, at):
                 at = found.end()
+                wraps = wraps and found[3] != "H"
                 numbers = [int(number or 1) for number in (found[2] or "").split(";")] if found[2] is not None else []
                 if found[3] == "H":
                     row, column = numbers[0] - 1, (numbers[1:] or [1])[0] - 1
@@ -79,9 +81,12 @@ class Terminal:
                 continue
             if self.raw[at] == "\x1b":
                 break  # The rest of it has not come yet.
-            if row < lines and column < columns:
+            if wraps:
+                row, column = row + 1, 0
+            if row < lines:
                 cells[row][column] = self.raw[at]
-            column += 1
+            wraps = column == columns - 1
+            column = min(column + 1, columns - 1)
             at += 1
         return ["".join(line).rstrip() for line in cells]
 

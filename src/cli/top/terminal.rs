@@ -80,11 +80,15 @@ impl Terminal {
         }
         for (at, (line, drawn)) in lines.iter().zip(&self.drawn).enumerate() {
             if line != drawn {
-                queue!(out, MoveTo(0, u16::try_from(at).unwrap_or(u16::MAX)))?;
+                // Cleared first: behind a line that fills the screen the cursor stays on the last column, and clears that.
+                queue!(
+                    out,
+                    MoveTo(0, u16::try_from(at).unwrap_or(u16::MAX)),
+                    Clear(ClearType::UntilNewLine)
+                )?;
                 for span in &line.0 {
                     self.print(&mut out, span)?;
                 }
-                queue!(out, Clear(ClearType::UntilNewLine))?;
             }
         }
         out.flush()?;
