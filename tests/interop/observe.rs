@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use vipcast::control::api::{Status, VipState};
-use vipcast_lab::{EchoServer, Host, Lab, Neighbor, RouterConfig, RouterKind, Signal, Subnet};
+use vipcast_lab::{EchoServer, Host, Lab, Neighbor, Process, RouterConfig, RouterKind, Signal, Subnet};
 
 use crate::node::{Node, VIPCAST, address};
 use crate::{SOON, trial, wait_route};
@@ -19,34 +19,37 @@ const VIP: &str = "192.0.2.10";
 const NOTICED: Duration = Duration::from_secs(3);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("bird::a_node_observes_beside_one_that_announces", &[RouterKind::Bird], beside)]
+    vec![
+        trial("bird::a_node_observes_beside_one_that_announces", &[RouterKind::Bird], beside),
+        trial("a_node_that_observes_needs_no_root", &[], unprivileged),
+    ]
 }
 
-/// Runs as nobody, with the file of the node that announces.
+/// Root with the capabilities of `vipcast.service`, so that the kernel allows whatever the observer does.
+const ROOT: &[&str] =
+    &["--bounding-set=-all,+net_admin,+net_bind_service,+net_raw,+setuid,+setgid,+kill", "--inh-caps=-all"];
+const NOBODY: &[&str] = &["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"];
+
+/// A node that only observes.
 struct Observer {
     host: Host,
     socket: PathBuf,
-    process: vipcast_lab::Process,
+    process: Process,
 }
 
 impl Observer {
-    fn start(lab: &Lab, host: &Host, config: &Path) -> Result<Self> {
-        let place = lab.directory().join("observer");
+    /// Starts it with a copy of a configuration, by a user that `setpriv` knows by these options.
+    fn start(lab: &Lab, host: &Host, name: &str, user: &[&str], config: &Path) -> Result<Self> {
+        let place = lab.directory().join(name);
         fs::create_dir(&place)?;
         fs::set_permissions(&place, fs::Permissions::from_mode(0o777))?;
         let (copy, socket) = (place.join("vipcast.yaml"), place.join("observe.sock"));
         fs::copy(config, &copy)?;
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o644))?;
         let mut command = host.command("setpriv");
-        command.args([
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "--bounding-set=-all",
-            VIPCAST.as_str(),
-        ]);
+        command.args(user).arg(VIPCAST.as_str());
         command.args(["run", "--observe", "--config"]).arg(&copy).arg("--socket").arg(&socket);
-        let process = host.spawn("observer", command)?;
+        let process = host.spawn(name, command)?;
         Ok(Self { host: host.clone(), socket, process })
     }
 
@@ -57,6 +60,13 @@ impl Observer {
 
     fn status(&self) -> Result<Status> {
         serde_json::from_str(&self.cli(&["status", "--json"])?).context("status --json")
+    }
+
+    fn end(&self) -> Result<()> {
+        self.process.kill(Signal::SIGTERM)?;
+        let status = self.process.wait_exit(SOON)?;
+        ensure!(status.success() && !self.socket.exists(), "{status}, socket: {}", self.socket.exists());
+        Ok(())
     }
 
     fn wait(&self, lab: &Lab, state: &VipState, timeout: Duration) -> Result<()> {
@@ -70,10 +80,36 @@ impl Observer {
     }
 }
 
-/// The sessions of the host, with the processes that have them.
-fn sessions(host: &Host) -> Result<Vec<String>> {
-    let listed = host.run(["ss", "-Htanp", "( sport = :179 or dport = :179 )"])?;
-    Ok(listed.lines().map(str::to_owned).collect())
+/// The TCP sockets of a process for BGP, or that listen.
+fn sockets(host: &Host, process: &Process) -> Result<Vec<String>> {
+    let bgp = host.run(["ss", "-Htanp", "( sport = :179 or dport = :179 )"])?;
+    let listening = host.run(["ss", "-Htlnp"])?;
+    let pid = format!("pid={},", process.pid());
+    let lines = bgp.lines().chain(listening.lines());
+    Ok(lines.filter(|line| line.contains(&pid)).map(str::to_owned).collect())
+}
+
+/// The kernel's own record of every change of an address.
+struct Changes(Process);
+
+impl Changes {
+    fn watch(lab: &Lab, host: &Host) -> Result<Self> {
+        let mut command = host.command("ip");
+        command.args(["monitor", "address"]);
+        let changes = Self(host.spawn("addresses", command)?);
+        let known = "203.0.113.1/32".parse()?;
+        lab.until("the monitor to see an address", SOON, || {
+            host.add_address("lo", known)?;
+            host.remove_address("lo", known)?;
+            ensure!(changes.0.log().contains("203.0.113.1"), "not yet");
+            Ok(())
+        })?;
+        Ok(changes)
+    }
+
+    fn of_vip(&self) -> Vec<String> {
+        self.0.log().lines().filter(|line| line.contains(VIP)).map(str::to_owned).collect()
+    }
 }
 
 fn state_files(lab: &Lab) -> Result<Vec<(String, Vec<u8>)>> {
@@ -99,6 +135,8 @@ peers: {{tor: {{address: {}, peer_as: 65000}}}}
 checks:
   web: {{http: {{url: \"http://127.0.0.1:8080/healthz\"}}, interval: 200ms, fast_interval: 100ms, timeout: 200ms, rise: 1}}
 services: {{web: {{vips: [{VIP}], checks: [web], bind: announced}}}}
+api: {{listen: \"127.0.0.1:9467\"}}
+metrics: {{listen: \"127.0.0.1:9468\"}}
 shutdown: {{drain_time: 100ms, unbind_delay: 0s}}
 ",
         link.v4(&tor)?
@@ -107,10 +145,11 @@ shutdown: {{drain_time: 100ms, unbind_delay: 0s}}
     let running = service()?;
     let node = Node::start(lab, &edge, &config)?;
     wait_route(lab, &*router, VIP, true, SOON)?;
+    let changes = Changes::watch(lab, &edge)?;
     let (before, vip): (_, IpAddr) = (state_files(lab)?, VIP.parse()?);
     ensure!(address(&edge, vip)? == Some(true), "not bound by the node that announces");
 
-    let observer = Observer::start(lab, &edge, node.config())?;
+    let observer = Observer::start(lab, &edge, "observer", ROOT, node.config())?;
     observer.wait(lab, &VipState::Ready, SOON)?;
     let said = observer.cli(&["status"])?;
     ensure!(
@@ -122,6 +161,13 @@ shutdown: {{drain_time: 100ms, unbind_delay: 0s}}
     let events = observer.cli(&["events"])?;
     ensure!(events.contains("only observing") && events.contains("VIP would be announced"), "{events}");
     ensure!(!node.status()?.observing, "the other one announces");
+
+    // A drain of the observer is a drain of nothing else.
+    observer.cli(&["drain", "web"])?;
+    observer.wait(lab, &VipState::Withheld, SOON)?;
+    observer.cli(&["undrain", "web"])?;
+    observer.wait(lab, &VipState::Ready, SOON)?;
+    ensure!(changes.of_vip().is_empty(), "the address was touched: {:?}", changes.of_vip());
 
     // Both follow the service, each by its own check.
     let killed = Instant::now();
@@ -136,29 +182,53 @@ shutdown: {{drain_time: 100ms, unbind_delay: 0s}}
     wait_route(lab, &*router, VIP, true, SOON)?;
 
     // The router and the host see one vipcast.
-    let theirs = sessions(&edge)?;
-    let pid = format!("pid={},", node.process.pid());
-    ensure!(!theirs.is_empty() && theirs.iter().all(|line| line.contains(&pid)), "{theirs:?}");
+    let theirs = sockets(&edge, &observer.process)?;
+    ensure!(theirs.is_empty(), "{theirs:?}");
     ensure!(node.status()?.peers["tor"].sessions == 1, "the session was disturbed");
     ensure!(state_files(lab)? == before, "the state directory of the other one has changed");
 
-    // Alone it still binds and announces nothing, and says what it would.
+    // Alone it still binds, opens and announces nothing, and says what it would.
     node.process.kill(Signal::SIGTERM)?;
+    node.process.wait_exit(SOON)?;
     wait_route(lab, &*router, VIP, false, SOON)?;
-    lab.until("the address to be gone", SOON, || {
-        let there = address(&edge, vip)?;
-        ensure!(there.is_none(), "{there:?}");
-        Ok(())
-    })?;
-    observer.cli(&["reload"])?;
-    observer.wait(lab, &VipState::Ready, SOON)?;
-    ensure!(sessions(&edge)?.iter().all(|line| !line.contains("users:")), "{:?}", sessions(&edge)?);
-    ensure!(address(&edge, vip)?.is_none(), "the observer has bound it");
+    ensure!(address(&edge, vip)?.is_none(), "the other one has left its address");
+    let (ended, left) = (changes.of_vip(), state_files(lab)?);
     running.kill()?;
     observer.wait(lab, &VipState::Withheld, NOTICED)?;
-    observer.process.kill(Signal::SIGTERM)?;
-    lab.until("the observer to end", SOON, || {
-        ensure!(!observer.socket.exists(), "its socket is there");
-        Ok(())
-    })
+    let running = service()?;
+    observer.wait(lab, &VipState::Ready, SOON)?;
+    observer.cli(&["reload"])?;
+    observer.wait(lab, &VipState::Ready, SOON)?;
+    let again = Observer::start(lab, &edge, "again", ROOT, node.config())?;
+    again.wait(lab, &VipState::Ready, SOON)?;
+    for observer in [&observer, &again] {
+        let theirs = sockets(&edge, &observer.process)?;
+        ensure!(theirs.is_empty(), "{theirs:?}");
+    }
+    running.kill()?;
+    for observer in [&observer, &again] {
+        observer.wait(lab, &VipState::Withheld, NOTICED)?;
+        observer.end()?;
+    }
+    ensure!(changes.of_vip() == ended, "the address was touched: {:?}", changes.of_vip());
+    ensure!(state_files(lab)? == left, "the state directory of the other one has changed");
+    Ok(())
+}
+
+fn unprivileged(lab: &Lab) -> Result<()> {
+    let edge = lab.host("edge")?;
+    let config = format!(
+        "local_as: 65001
+router_id: 10.0.0.2
+state_dir: /var/lib/vipcast
+peers: {{tor: {{address: 10.0.1.0, peer_as: 65000}}}}
+checks: {{web: {{http: {{url: \"http://127.0.0.1:8080/healthz\"}}, interval: 200ms, timeout: 200ms, rise: 1}}}}
+services: {{web: {{vips: [{VIP}], checks: [web]}}}}
+"
+    );
+    let _running = EchoServer::start(&edge, "edge", "[::]:7".parse()?, Some("[::]:8080".parse()?))?;
+    let config = edge.write_file("vipcast.yaml", &config)?;
+    let observer = Observer::start(lab, &edge, "observer", NOBODY, &config)?;
+    observer.wait(lab, &VipState::Ready, SOON)?;
+    observer.end()
 }
