@@ -5,14 +5,15 @@
 //!  Hooks::set(…) ────── watch ───┼─► keep_running: desired vs running hooks
 //!                                │      │ starts, aborts
 //!  journal ─► Ring ──────────────┼──────┴─► one Worker per hook: a Reader, one delivery at a time
-//!  status, metrics ◄─── Tally ───┼────────────┘
+//!  status, metrics ◄ Deliveries ─┼────────────┘
 //! ```
 //!
-//! **The queue** of a hook is the ring of events: a slow hook costs no memory, and nobody waits for it. Events that leave
-//! the ring before the hook comes to them are counted, and the next event that it gets says how many.
+//! **The queue** of a hook is the ring of events: a slow hook costs no memory, and the daemon never waits for a hook. Events
+//! that leave the ring before the hook comes to them are counted, and the next event that it gets says how many.
 //!
 //! **Delivery.** In order, one at a time. A program is run once for an event, whatever becomes of it; a request is repeated
-//! until its time is over, with the same id. No delivery is repeated after a restart of the daemon.
+//! until its time is over, with the same id. No delivery is repeated after a restart of the daemon. A delivery that is cut
+//! off has failed; the log has the number of events that the stop left.
 //!
 //! **Thread.** Only with hooks, from the first on; not that of the probes, so that hooks delay no check. A hook with
 //! the same definition goes on at a reload; a changed one begins where it was.
@@ -21,13 +22,13 @@
 //! killed with its group, its connection is closed.
 
 pub(crate) mod definition;
+mod deliveries;
+mod place;
 mod signature;
-mod tally;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ use vipcast_node::model::Question;
 use vipcast_node::names::HookName;
 
 use self::definition::{Action, Hook};
-pub(crate) use self::tally::{Tallied, Tally};
+pub(crate) use self::deliveries::{Deliveries, OfHook};
+use self::place::{Place, Spot};
 use self::worker::Worker;
 use crate::check::lent::Lent;
 use crate::events::ring::Ring;
@@ -47,12 +49,14 @@ use crate::log::{failure, trouble};
 const GRACE: Duration = Duration::from_secs(1);
 /// Look-ups of names, users and files that may hang at a time.
 const BLOCKING: usize = 64;
+/// The failure of a delivery that a reload cuts off.
+const BY_RELOAD: &str = "killed by a reload";
 
 /// The port. Dropping it aborts what is delivered.
 #[derive(Debug)]
 pub(crate) struct Hooks {
     ring: Ring,
-    tally: Tally,
+    deliveries: Deliveries,
     /// `None`: there never was a hook, or the thread has been told to end.
     wanted: Option<watch::Sender<Wanted>>,
     /// Closed when the thread has ended.
@@ -63,17 +67,24 @@ pub(crate) struct Hooks {
 /// The desired hooks.
 #[derive(Debug, Clone, Default)]
 struct Wanted {
-    hooks: BTreeMap<HookName, Question>,
-    /// The position at which new hooks begin.
-    begin: u64,
+    /// Each with the position at which it begins, unless it runs already: where it was first wanted.
+    hooks: BTreeMap<HookName, (Question, u64)>,
     /// The position at which all hooks end.
     end: Option<u64>,
+}
+
+impl Wanted {
+    /// Other hooks. Those that are new begin at this position.
+    fn replace(&mut self, hooks: &BTreeMap<HookName, Question>, begin: u64) {
+        let since = |name| self.hooks.get(name).map_or(begin, |(_, since)| *since);
+        self.hooks = hooks.iter().map(|(name, hook)| (name.clone(), (hook.clone(), since(name)))).collect();
+    }
 }
 
 impl Hooks {
     /// Without hooks yet.
     pub(crate) fn new(ring: Ring) -> Self {
-        Self { ring, tally: Tally::default(), wanted: None, ended: None, is_new: true }
+        Self { ring, deliveries: Deliveries::default(), wanted: None, ended: None, is_new: true }
     }
 
     /// Replaces the set of running hooks. Returns at once. Those of the first call are told everything since the start.
@@ -83,14 +94,15 @@ impl Hooks {
             self.start();
         }
         if let Some(wanted) = &self.wanted {
-            wanted.send_replace(Wanted { hooks: hooks.clone(), begin, end: None });
+            // The thread may not have seen the last set yet.
+            wanted.send_modify(|wanted| wanted.replace(hooks, begin));
         }
     }
 
     fn start(&mut self) {
         let (wanted, wishes) = watch::channel(Wanted::default());
         let (alive, ended) = mpsc::channel(1);
-        let (ring, tally) = (self.ring.clone(), self.tally.clone());
+        let (ring, deliveries) = (self.ring.clone(), self.deliveries.clone());
         let started = thread::Builder::new().name("hooks".to_owned()).spawn(move || {
             let _alive = alive;
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -100,7 +112,7 @@ impl Hooks {
                 .build();
             match runtime {
                 Ok(runtime) => {
-                    runtime.block_on(keep_running(wishes, ring, tally));
+                    runtime.block_on(keep_running(wishes, ring, deliveries));
                     // Not `drop`: a look-up that hangs must not hold up the end.
                     runtime.shutdown_background();
                 }
@@ -114,13 +126,13 @@ impl Hooks {
     }
 
     /// The deliveries, for metrics.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
+    pub(crate) fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 
     /// The hooks that fail, in words.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.tally.warnings()
+        self.deliveries.warnings()
     }
 
     /// Waits until the events so far are delivered, at most for `patience`; then kills what still runs.
@@ -130,18 +142,19 @@ impl Hooks {
         wanted.send_modify(|wanted| wanted.end = Some(end));
         if tokio::time::timeout(patience, ended.recv()).await.is_err() {
             drop(wanted);
-            // A thread that hangs is left behind.
-            drop(tokio::time::timeout(GRACE * 2, ended.recv()).await);
+            if tokio::time::timeout(GRACE * 2, ended.recv()).await.is_err() {
+                trouble!("the thread of the hooks does not end; it is left behind with its events");
+            }
         }
     }
 }
 
 /// Everything that happens on the thread, until [`Hooks`] is dropped or at its end.
-async fn keep_running(mut wishes: watch::Receiver<Wanted>, ring: Ring, tally: Tally) {
+async fn keep_running(mut wishes: watch::Receiver<Wanted>, ring: Ring, deliveries: Deliveries) {
     let (lent, drained) = Lent::new();
     let mut hooks = Tasks {
         ring,
-        tally,
+        deliveries,
         lent: Arc::new(lent),
         end: watch::Sender::new(None),
         running: BTreeMap::new(),
@@ -161,6 +174,7 @@ async fn keep_running(mut wishes: watch::Receiver<Wanted>, ring: Ring, tally: Ta
             Some(ended) = hooks.tasks.join_next_with_id() => hooks.ended(ended),
         }
     }
+    hooks.abandon();
     hooks.tasks.shutdown().await;
     drop(hooks);
     if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
@@ -171,13 +185,19 @@ async fn keep_running(mut wishes: watch::Receiver<Wanted>, ring: Ring, tally: Ta
 /// A hook that runs.
 struct Running {
     definition: Question,
-    place: Arc<AtomicU64>,
+    place: Place,
     task: AbortHandle,
+}
+
+impl Running {
+    fn is_webhook(&self) -> bool {
+        matches!(Hook::of(&self.definition).action, Action::Webhook(_))
+    }
 }
 
 struct Tasks {
     ring: Ring,
-    tally: Tally,
+    deliveries: Deliveries,
     lent: Arc<Lent>,
     end: watch::Sender<Option<u64>>,
     running: BTreeMap<HookName, Running>,
@@ -185,34 +205,42 @@ struct Tasks {
 }
 
 impl Tasks {
-    /// Ends what is not wanted, or not wanted so, and begins what is missing.
-    fn reconcile(&mut self, Wanted { hooks, begin, end }: Wanted) {
-        self.tally.retain(|name| hooks.contains_key(name));
-        for running in self.running.extract_if(.., |name, _| !hooks.contains_key(name)) {
-            running.1.task.abort();
+    /// Aborts the hooks that are no longer wanted or have another definition, and begins those that do not run.
+    fn reconcile(&mut self, Wanted { hooks, end }: Wanted) {
+        for (name, running) in self.running.extract_if(.., |name, _| !hooks.contains_key(name)) {
+            running.task.abort();
+            if let Some(began) = running.place.now().under_way {
+                self.deliveries.end(&name, began.elapsed(), Err(BY_RELOAD.to_owned()));
+            }
         }
-        for (name, definition) in hooks {
-            let place = match self.running.get(&name) {
+        self.deliveries.retain(|name| hooks.contains_key(name));
+        for (name, (definition, begin)) in hooks {
+            let spot = match self.running.get(&name) {
                 Some(running) if running.definition == definition => continue,
                 Some(running) => {
                     running.task.abort();
-                    running.place.load(Ordering::Relaxed)
+                    let spot = running.place.now();
+                    // The successor sends a request again.
+                    if let Some(began) = spot.under_way.filter(|_| !running.is_webhook()) {
+                        self.deliveries.end(&name, began.elapsed(), Err(BY_RELOAD.to_owned()));
+                    }
+                    spot
                 }
-                None => begin,
+                None => Spot { position: begin, ..Spot::default() },
             };
-            self.begin(name, definition, place);
+            self.begin(name, definition, spot);
         }
         self.end.send_replace(end);
     }
 
-    fn begin(&mut self, name: HookName, definition: Question, place: u64) {
-        let place = Arc::new(AtomicU64::new(place));
+    fn begin(&mut self, name: HookName, definition: Question, spot: Spot) {
+        let place = Place::new(spot);
         let worker = Worker {
             name: name.clone(),
             hook: Hook::of(&definition).clone(),
             ring: self.ring.clone(),
-            place: Arc::clone(&place),
-            tally: self.tally.clone(),
+            place: place.clone(),
+            deliveries: self.deliveries.clone(),
             lent: Arc::clone(&self.lent),
             end: self.end.subscribe(),
         };
@@ -229,12 +257,28 @@ impl Tasks {
             && error.is_panic()
         {
             failure!(hook = %name, %error, "the hook panicked, and goes on behind that event");
-            let (name, definition) = (name.clone(), running.definition.clone());
+            let (name, definition, mut spot) =
+                (name.clone(), running.definition.clone(), running.place.now());
+            if let Some(began) = spot.under_way {
+                self.deliveries.end(&name, began.elapsed(), Err("vipcast panicked".to_owned()));
+            }
             // The place of a program is behind its event already.
-            let is_webhook = matches!(Hook::of(&definition).action, Action::Webhook(_));
-            let place = running.place.load(Ordering::Relaxed) + u64::from(is_webhook);
-            let place = place.min(self.ring.end());
-            self.begin(name, definition, place);
+            spot.position = (spot.position + u64::from(running.is_webhook())).min(self.ring.end());
+            self.begin(name, definition, spot);
+        }
+    }
+
+    /// Records what the end cuts off: the deliveries under way have failed, and the log has the number of events that wait.
+    fn abandon(&self) {
+        let end = (*self.end.borrow()).unwrap_or_else(|| self.ring.end());
+        for (name, running) in &self.running {
+            let Spot { mut position, under_way, .. } = running.place.now();
+            if let Some(began) = under_way {
+                self.deliveries.end(name, began.elapsed(), Err("killed by the stop".to_owned()));
+                position += u64::from(running.is_webhook());
+            }
+            self.deliveries
+                .leave(name, worker::left(Hook::of(&running.definition), &self.ring, position..end));
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Lent {
 
 /// Runs one program, again and again.
 #[derive(Debug)]
-pub(crate) struct Runner {
+pub(crate) struct ProgramRunner {
     program: ExecCheck,
     owner: String,
     last: LastRun,
@@ -63,7 +63,7 @@ impl Lent {
     }
 }
 
-impl Runner {
+impl ProgramRunner {
     /// For the hook `owner`.
     pub(crate) fn new(program: ExecCheck, owner: &str) -> Self {
         Self { program, owner: owner.to_owned(), last: LastRun::default() }

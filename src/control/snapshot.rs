@@ -61,7 +61,7 @@ pub struct Surroundings {
     /// The progress of the file of events.
     pub(crate) event_file: Progress,
     /// The deliveries of hooks.
-    pub(crate) hooks: hooks::Tally,
+    pub(crate) hooks: hooks::Deliveries,
     /// Counts of records since the start.
     pub counts: Counts,
     /// The results of the checks.
@@ -132,7 +132,7 @@ pub(crate) mod fixture {
             latest: Latest::default(),
             events: Ring::new(),
             event_file: Progress::default(),
-            hooks: hooks::Tally::default(),
+            hooks: hooks::Deliveries::default(),
             counts: Counts::default(),
             tally: Tally::default(),
             born: jiff::Timestamp::UNIX_EPOCH,

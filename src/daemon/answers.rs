@@ -129,7 +129,7 @@ impl Daemon {
             latest: self.runner.latest().clone(),
             events: self.events.clone(),
             event_file: self.event_file.progress(),
-            hooks: self.hooks.tally().clone(),
+            hooks: self.hooks.deliveries().clone(),
             counts: self.counts.clone(),
             tally: self.runner.tally().clone(),
             born: self.born,

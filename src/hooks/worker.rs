@@ -1,11 +1,12 @@
 //! One hook: its place in the ring, and one delivery after the other.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use jiff::Timestamp;
@@ -13,10 +14,11 @@ use tokio::sync::watch;
 use vipcast_node::names::HookName;
 
 use super::definition::{Action, Hook, Webhook};
+use super::deliveries::Deliveries;
+use super::place::Place;
 use super::signature;
-use super::tally::Tally;
 use crate::check::kinds::http::status_in_words;
-use crate::check::lent::{Lent, Post, Poster, Runner};
+use crate::check::lent::{Lent, Post, Poster, ProgramRunner};
 use crate::control::api::Event;
 use crate::events::ring::{Batch, Entry, Ring};
 
@@ -31,9 +33,9 @@ pub(super) struct Worker {
     pub(super) name: HookName,
     pub(super) hook: Hook,
     pub(super) ring: Ring,
-    /// The position of the next event, kept for a successor with another definition.
-    pub(super) place: Arc<AtomicU64>,
-    pub(super) tally: Tally,
+    /// Kept for a successor with another definition.
+    pub(super) place: Place,
+    pub(super) deliveries: Deliveries,
     pub(super) lent: Arc<Lent>,
     /// The position at which it ends.
     pub(super) end: watch::Receiver<Option<u64>>,
@@ -52,7 +54,7 @@ struct Delivery<'a> {
 
 /// The means of a hook.
 enum Means<'a> {
-    Program(Runner),
+    Program(ProgramRunner),
     Webhook(&'a Webhook, Box<Poster>),
 }
 
@@ -60,16 +62,16 @@ impl Worker {
     /// Runs until the end. Dropping it kills the program that runs, and closes the connection.
     pub(super) async fn run(self) {
         let means = match &self.hook.action {
-            Action::Program(program) => Means::Program(Runner::new(program.clone(), self.name.as_str())),
+            Action::Program(program) => {
+                Means::Program(ProgramRunner::new(program.clone(), self.name.as_str()))
+            }
             Action::Webhook(webhook) => {
                 let (http, secret) = (webhook.http.clone(), webhook.secret.as_ref());
                 Means::Webhook(webhook, Box::new(Poster::new(http, secret, self.name.as_str(), &self.lent)))
             }
         };
-        let mut reader = self.ring.read_at(self.place.load(Ordering::Relaxed));
+        let mut reader = self.ring.read_at(self.place.now().position);
         self.move_to(reader.position());
-        // Those that no delivery has told yet.
-        let mut missed = 0;
         loop {
             let position = reader.position();
             let batch = tokio::select! {
@@ -78,47 +80,46 @@ impl Worker {
                 batch = reader.next() => batch,
             };
             if batch.missed > 0 {
-                missed += batch.missed;
-                self.tally.miss(&self.name, batch.missed);
+                self.place.change(|spot| spot.missed += batch.missed);
+                self.deliveries.miss(&self.name, batch.missed);
             }
-            self.deliver_all(&means, batch, reader.position(), &mut missed).await;
+            self.deliver_all(&means, batch, reader.position()).await;
         }
     }
 
     /// Delivers a batch that ends at this position.
-    async fn deliver_all(&self, means: &Means<'_>, batch: Batch, end: u64, missed: &mut u64) {
+    async fn deliver_all(&self, means: &Means<'_>, batch: Batch, end: u64) {
         let first = end.saturating_sub(u64::try_from(batch.entries.len()).unwrap_or(u64::MAX));
+        // A successor does not miss again what this one has missed.
+        self.move_to(first);
         for (position, entry) in (first..).zip(&batch.entries) {
-            if let Some(event) = self.wanted(entry) {
-                // A program that is cut off by a reload is not run again; a request is.
-                if matches!(means, Means::Program(_)) {
-                    self.place.store(position + 1, Ordering::Relaxed);
-                }
-                let delivery = Delivery::new(&self.ring, entry, &event, std::mem::take(missed));
-                let began = Instant::now();
+            if let Some(event) = wanted(&self.hook, entry) {
+                let (began, is_program) = (Instant::now(), matches!(means, Means::Program(_)));
+                self.place.change(|spot| {
+                    // A program that is cut off by a reload is not run again; a request is.
+                    spot.position = position + u64::from(is_program);
+                    spot.under_way = Some(began);
+                });
+                let delivery = Delivery::new(&self.ring, entry, &event, self.place.now().missed);
                 let result = match means {
                     Means::Program(runner) => self.run_program(runner, &delivery).await,
                     Means::Webhook(webhook, poster) => self.post(webhook, poster, &delivery).await,
                 };
-                self.tally.end(&self.name, began.elapsed(), result);
+                self.place.change(|spot| {
+                    spot.under_way = None;
+                    if result.is_ok() {
+                        spot.missed -= delivery.missed;
+                    }
+                });
+                self.deliveries.end(&self.name, began.elapsed(), result);
             }
             self.move_to(position + 1);
         }
     }
 
-    /// The event, if it is for this hook.
-    fn wanted(&self, entry: &Entry) -> Option<Event> {
-        if !self.hook.may_want(&entry.kind) {
-            return None;
-        }
-        // Our own JSON is readable.
-        let event: Event = serde_json::from_slice(&entry.json).ok()?;
-        self.hook.wants(&event).then_some(event)
-    }
-
     fn move_to(&self, position: u64) {
-        self.place.store(position, Ordering::Relaxed);
-        self.tally.place(&self.name, position);
+        self.place.change(|spot| spot.position = position);
+        self.deliveries.place(&self.name, position);
     }
 
     /// Pending until the daemon ends, and everything up to this position is delivered. Cancel-safe.
@@ -131,7 +132,7 @@ impl Worker {
         }
     }
 
-    async fn run_program(&self, runner: &Runner, delivery: &Delivery<'_>) -> Result<(), String> {
+    async fn run_program(&self, runner: &ProgramRunner, delivery: &Delivery<'_>) -> Result<(), String> {
         let input = Bytes::from(format!("{}\n", delivery.json));
         let variables = delivery.variables(&self.name, self.hook.timeout);
         runner.run(&self.lent, variables, input, self.hook.timeout).await.map(drop)
@@ -145,7 +146,10 @@ impl Worker {
                 let body = delivery.json.clone();
                 let now = Timestamp::now().as_second();
                 let mut headers = signature::headers(&delivery.id, now, &body, secret)?;
-                headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+                // Another one may be written.
+                if !webhook.http.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
+                    headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+                }
                 Ok(Post { headers, body })
             };
             let (cause, is_final) = match poster.post(&self.lent, self.hook.timeout, signed).await {
@@ -158,7 +162,7 @@ impl Worker {
             if is_final || self.is_ending() || began.elapsed() + waits > webhook.retry_for {
                 return Err(cause);
             }
-            self.tally.retry(&self.name);
+            self.deliveries.retry(&self.name);
             let mut end = self.end.clone();
             let ends = end.wait_for(Option::is_some);
             drop(tokio::time::timeout(waits, ends).await);
@@ -203,6 +207,29 @@ impl<'a> Delivery<'a> {
         let all = always.into_iter().chain(perhaps).chain(missed);
         all.filter(|(_, value)| value.len() <= LONGEST_VARIABLE && !value.contains('\0')).collect()
     }
+}
+
+/// The event, if it is for this hook.
+fn wanted(hook: &Hook, entry: &Entry) -> Option<Event> {
+    if !hook.may_want(&entry.kind) {
+        return None;
+    }
+    // Our own JSON is readable.
+    let event: Event = serde_json::from_slice(&entry.json).ok()?;
+    hook.wants(&event).then_some(event)
+}
+
+/// The number of events for this hook between two positions, with those of any kind that have left the ring.
+pub(super) fn left(hook: &Hook, ring: &Ring, between: Range<u64>) -> u64 {
+    let (mut reader, mut left) = (ring.read_at(between.start), 0);
+    while reader.position() < between.end
+        && let Some(Batch { missed, entries }) = reader.next().now_or_never()
+    {
+        let first = reader.position().saturating_sub(u64::try_from(entries.len()).unwrap_or(u64::MAX));
+        let ours = (first..between.end).zip(&entries).filter(|(_, entry)| wanted(hook, entry).is_some());
+        left += missed + u64::try_from(ours.count()).unwrap_or(u64::MAX);
+    }
+    left
 }
 
 /// Whether the same request would be refused again. A missing or wrong signature may be mended meanwhile.

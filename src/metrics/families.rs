@@ -19,7 +19,7 @@ pub(super) struct Source<'a> {
     pub(super) status: &'a Status,
     pub(super) counted: &'a Counted,
     pub(super) tallied: &'a [(String, Tallied)],
-    pub(super) hooks: &'a [(String, hooks::Tallied, u64)],
+    pub(super) hooks: &'a [(String, hooks::OfHook, u64)],
     pub(super) event_file: &'a Written,
     pub(super) events_behind: u64,
     pub(super) process: Process,
@@ -217,22 +217,22 @@ families! {
     Gauge "vipcast_events_file_behind" [] => |source| vec![gauge([], wide(source.events_behind))];
     /// Events for a hook, by `result` (`delivered`, `failed`).
     Counter "vipcast_hook_events" [hook, result] => |source| {
-        let samples = source.hooks.iter().flat_map(|(hook, tallied, _)| {
-            [("delivered", tallied.delivered), ("failed", tallied.failed)].map(|(result, events)| {
+        let samples = source.hooks.iter().flat_map(|(hook, of_hook, _)| {
+            [("delivered", of_hook.delivered), ("failed", of_hook.failed)].map(|(result, events)| {
                 counter([("hook", hook.clone()), ("result", result.to_owned())], wide(events))
             })
         });
         samples.collect()
     };
     /// Failed requests of a hook that were repeated.
-    Counter "vipcast_hook_retries" [hook] => |source| by_hook(source, |tallied, _| count(tallied.retried));
+    Counter "vipcast_hook_retries" [hook] => |source| by_hook(source, |of_hook, _| count(of_hook.retried));
     /// Events that left the memory before a hook came to them.
-    Counter "vipcast_hook_missed" [hook] => |source| by_hook(source, |tallied, _| count(tallied.missed));
+    Counter "vipcast_hook_missed" [hook] => |source| by_hook(source, |of_hook, _| count(of_hook.missed));
     /// Events that wait for a hook, whether it wants them or not.
     Gauge "vipcast_hook_behind" [hook] => |source| by_hook(source, |_, waiting| Value::Gauge(wide(waiting)));
     /// The duration of deliveries by a hook, with repeated requests, in seconds.
     Histogram "vipcast_hook_duration_seconds" [hook] => |source| {
-        by_hook(source, |tallied, _| Value::Histogram(tallied.took.clone()))
+        by_hook(source, |of_hook, _| Value::Histogram(of_hook.took.clone()))
     };
     /// Records that stand neither in the log nor among the events, because too much happened at once.
     Counter "vipcast_events_left_out" [] => |source| vec![counter([], wide(source.counted.left_out))];
@@ -269,12 +269,12 @@ fn checks(source: &Source<'_>, value: impl Fn(&crate::control::api::Check) -> Va
         .collect()
 }
 
-fn by_hook(source: &Source<'_>, value: impl Fn(&hooks::Tallied, u64) -> Value) -> Vec<Sample> {
+fn by_hook(source: &Source<'_>, value: impl Fn(&hooks::OfHook, u64) -> Value) -> Vec<Sample> {
     let samples = source.hooks.iter();
     samples
-        .map(|(name, tallied, waiting)| Sample {
+        .map(|(name, of_hook, waiting)| Sample {
             labels: vec![("hook", name.clone())],
-            value: value(tallied, *waiting),
+            value: value(of_hook, *waiting),
         })
         .collect()
 }

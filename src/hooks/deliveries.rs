@@ -15,11 +15,11 @@ const BOUNDS: &[f64] = &[0.01, 0.05, 0.25, 1.0, 5.0, 30.0];
 
 /// The deliveries of all hooks. Clones are handles to the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tally(Arc<Mutex<BTreeMap<HookName, Tallied>>>);
+pub(crate) struct Deliveries(Arc<Mutex<BTreeMap<HookName, OfHook>>>);
 
 /// The deliveries of a hook.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Tallied {
+pub(crate) struct OfHook {
     /// Delivered events.
     pub(crate) delivered: u64,
     /// Events that were given up.
@@ -36,7 +36,7 @@ pub(crate) struct Tallied {
     failing: Option<(u64, String)>,
 }
 
-impl Tally {
+impl Deliveries {
     /// Forgets other hooks.
     pub(super) fn retain(&self, stays: impl Fn(&HookName) -> bool) {
         self.map().retain(|name, _| stays(name));
@@ -44,34 +44,41 @@ impl Tally {
 
     /// A hook is at this position.
     pub(super) fn place(&self, name: &HookName, position: u64) {
-        self.change(name, |tallied| tallied.place = position);
+        self.change(name, |of| of.place = position);
     }
 
     /// A hook has missed events.
     pub(super) fn miss(&self, name: &HookName, missed: u64) {
-        self.change(name, |tallied| tallied.missed += missed);
+        self.change(name, |of| of.missed += missed);
         trouble!(hook = %name, missed, "the hook is too slow, and has missed events");
+    }
+
+    /// The stop has left events undelivered.
+    pub(super) fn leave(&self, name: &HookName, left: u64) {
+        if left > 0 {
+            trouble!(hook = %name, left, "the daemon stops before the hook was told these events");
+        }
     }
 
     /// An attempt is repeated.
     pub(super) fn retry(&self, name: &HookName) {
-        self.change(name, |tallied| tallied.retried += 1);
+        self.change(name, |of| of.retried += 1);
     }
 
     /// A delivery has ended. The first of several failures is told, and the end of them.
     pub(super) fn end(&self, name: &HookName, took: Duration, result: Result<(), String>) {
-        let (before, error) = self.change(name, |tallied| {
-            tallied.took.observe(took);
-            let before = tallied.failing.as_ref().map_or(0, |(count, _)| *count);
+        let (before, error) = self.change(name, |of| {
+            of.took.observe(took);
+            let before = of.failing.as_ref().map_or(0, |(count, _)| *count);
             match result {
                 Ok(()) => {
-                    tallied.delivered += 1;
-                    tallied.failing = None;
+                    of.delivered += 1;
+                    of.failing = None;
                     (before, None)
                 }
                 Err(error) => {
-                    tallied.failed += 1;
-                    tallied.failing = Some((before + 1, error.clone()));
+                    of.failed += 1;
+                    of.failing = Some((before + 1, error.clone()));
                     (before, Some(error))
                 }
             }
@@ -84,17 +91,17 @@ impl Tally {
     }
 
     /// The deliveries by name, and the number of events that wait for each hook.
-    pub(crate) fn all(&self, ring: &Ring) -> Vec<(String, Tallied, u64)> {
+    pub(crate) fn all(&self, ring: &Ring) -> Vec<(String, OfHook, u64)> {
         let end = ring.end();
         let map = self.map();
-        let waiting = |tallied: &Tallied| end.saturating_sub(tallied.place);
-        map.iter().map(|(name, tallied)| (name.to_string(), tallied.clone(), waiting(tallied))).collect()
+        let waiting = |of: &OfHook| end.saturating_sub(of.place);
+        map.iter().map(|(name, of)| (name.to_string(), of.clone(), waiting(of))).collect()
     }
 
     /// The hooks that fail, in words.
     pub(super) fn warnings(&self) -> Vec<String> {
         let map = self.map();
-        let failing = map.iter().filter_map(|(name, tallied)| Some((name, tallied.failing.as_ref()?)));
+        let failing = map.iter().filter_map(|(name, of)| Some((name, of.failing.as_ref()?)));
         failing
             .map(|(name, (count, error))| match count {
                 1 => format!("hook {name}: the last event was not delivered: {error}"),
@@ -103,17 +110,17 @@ impl Tally {
             .collect()
     }
 
-    fn change<T>(&self, name: &HookName, change: impl FnOnce(&mut Tallied) -> T) -> T {
+    fn change<T>(&self, name: &HookName, change: impl FnOnce(&mut OfHook) -> T) -> T {
         let mut map = self.map();
-        change(map.entry(name.clone()).or_insert_with(Tallied::new))
+        change(map.entry(name.clone()).or_insert_with(OfHook::new))
     }
 
-    fn map(&self) -> MutexGuard<'_, BTreeMap<HookName, Tallied>> {
+    fn map(&self) -> MutexGuard<'_, BTreeMap<HookName, OfHook>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tallied {
+impl OfHook {
     fn new() -> Self {
         Self {
             delivered: 0,
