@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use vipcast_bgp::net::words::io_error;
 use vipcast_node::model;
 
-use self::rotated::Rotated;
+use self::rotated::{Opens, Rotated};
 use super::ring::{Batch, Reader, Ring};
 use crate::log::{note, trouble};
 
@@ -47,6 +47,7 @@ pub(crate) struct EventFile {
     ring: Ring,
     path: PathBuf,
     retry: Duration,
+    opens: Opens,
     progress: Progress,
     /// `None`: the thread was never needed, or has been told to end.
     wishes: Option<watch::Sender<Wish>>,
@@ -87,6 +88,7 @@ impl EventFile {
             ring,
             path,
             retry: RETRY,
+            opens: rotated::open,
             progress: Progress::default(),
             wishes: None,
             ended: None,
@@ -115,6 +117,7 @@ impl EventFile {
             ring: self.ring.clone(),
             path: self.path.clone(),
             retry: self.retry,
+            opens: self.opens,
             progress: self.progress.clone(),
             pending: VecDeque::new(),
         };
@@ -154,7 +157,10 @@ impl EventFile {
         self.wishes = None;
         if let Some(mut ended) = self.ended.take() {
             // A thread that hangs is left behind.
-            drop(tokio::time::timeout(PATIENCE, ended.recv()).await);
+            if tokio::time::timeout(PATIENCE, ended.recv()).await.is_err() {
+                let left = self.progress.now().behind(&self.ring);
+                trouble!(left, path = %self.path.display(), "the daemon stops before these events were written");
+            }
         }
     }
 }
@@ -180,6 +186,7 @@ struct Writer {
     ring: Ring,
     path: PathBuf,
     retry: Duration,
+    opens: Opens,
     progress: Progress,
     /// Lines to write, each with the number of events that it stands for.
     pending: VecDeque<Line>,
@@ -201,9 +208,9 @@ impl Writer {
                 (progress.is_on, progress.position) = (true, begin);
             }
             let mut reader = self.ring.read_at(begin);
-            let mut files = Rotated::new(self.path.clone(), rules);
+            let mut files = Rotated::new(self.path.clone(), rules, self.opens);
             let is_over = self.write_while_on(&mut wished, &mut reader, &mut files).await;
-            self.pending.clear();
+            self.give_up();
             {
                 let mut progress = self.progress.lock();
                 (progress.is_on, progress.failed) = (false, None);
@@ -211,6 +218,15 @@ impl Writer {
             if is_over {
                 return;
             }
+        }
+    }
+
+    /// Drops the events that the disk does not take.
+    fn give_up(&mut self) {
+        if !self.pending.is_empty() {
+            let left = self.progress.now().behind(&self.ring);
+            trouble!(left, path = %self.path.display(), "the file of events ends before these were written");
+            self.pending.clear();
         }
     }
 

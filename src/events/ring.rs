@@ -1,5 +1,5 @@
-//! The latest events, in memory. A reader has a place in it and misses what was dropped before it came: nobody waits for
-//! a reader, and no reader costs memory.
+//! The latest events, in memory. A reader has a place in it and misses the events that were dropped before it read them: no
+//! writer waits for a reader, and no reader costs memory.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,12 +3,13 @@
 //! Each line is whole: what a failed write or a crash has left of one is cut off before the next is written. Nothing is
 //! synced: after a power cut the last seconds may be missing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use vipcast_node::model::EventFile;
 
 /// The most bytes of one write.
@@ -21,8 +22,12 @@ const MODE: u32 = 0o640;
 pub(super) struct Rotated {
     path: PathBuf,
     rules: EventFile,
+    opens: Opens,
     open: Option<Open>,
 }
+
+/// Opens the file, to read it and to append to it.
+pub(super) type Opens = fn(&Path) -> io::Result<File>;
 
 #[derive(Debug)]
 struct Open {
@@ -32,8 +37,8 @@ struct Open {
 }
 
 impl Rotated {
-    pub(super) fn new(path: PathBuf, rules: EventFile) -> Self {
-        Self { path, rules, open: None }
+    pub(super) fn new(path: PathBuf, rules: EventFile, opens: Opens) -> Self {
+        Self { path, rules, opens, open: None }
     }
 
     /// Other limits, from the next line on.
@@ -94,15 +99,14 @@ impl Rotated {
     fn is_elsewhere(&self) -> bool {
         let Some(open) = &self.open else { return false };
         let id = |of: fs::Metadata| (of.dev(), of.ino());
-        open.file.metadata().ok().map(id) != fs::metadata(&self.path).ok().map(id)
+        open.file.metadata().ok().map(id) != fs::symlink_metadata(&self.path).ok().map(id)
     }
 
     fn opened(&mut self) -> io::Result<&mut Open> {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
-                let mut options = OpenOptions::new();
-                let file = options.read(true).append(true).create(true).mode(MODE).open(&self.path)?;
+                let file = (self.opens)(&self.path)?;
                 let length = whole_lines(&file)?;
                 if file.metadata()?.len() > length {
                     file.set_len(length)?;
@@ -113,42 +117,71 @@ impl Rotated {
         Ok(self.open.insert(open))
     }
 
-    /// Moves every file one number up, and removes those that are too many.
+    /// Moves every file one number up, and removes those that are too many. A number is left out where something else has
+    /// the name.
     fn rotate(&mut self) -> io::Result<()> {
         self.open = None;
-        let mut numbers = self.numbers()?;
+        let (mut numbers, foreign) = self.numbers()?;
         numbers.sort_unstable();
+        let keep = u32::from(self.rules.keep);
+        let next = |number| (number + 1..=keep).find(|next| !foreign.contains(next));
+        let first = next(0).ok_or_else(|| {
+            let file = self.numbered(1);
+            io::Error::other(format!("`{}` is not a regular file; remove it", file.display()))
+        })?;
         for number in numbers.into_iter().rev() {
             let old = self.numbered(number);
-            if number >= u32::from(self.rules.keep) {
-                fs::remove_file(old)?;
-            } else {
-                fs::rename(old, self.numbered(number + 1))?;
+            match next(number) {
+                Some(next) => fs::rename(old, self.numbered(next))?,
+                None => fs::remove_file(old)?,
             }
         }
-        fs::rename(&self.path, self.numbered(1))
+        fs::rename(&self.path, self.numbered(first))
     }
 
-    /// The numbers of the full files.
-    fn numbers(&self) -> io::Result<Vec<u32>> {
+    /// The numbers of the full files, and those of directories, symbolic links and the like, which are not ours.
+    fn numbers(&self) -> io::Result<(Vec<u32>, BTreeSet<u32>)> {
+        let (mut numbers, mut foreign) = (Vec::new(), BTreeSet::new());
         let (Some(directory), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return Ok(Vec::new());
+            return Ok((numbers, foreign));
         };
         let prefix = format!("{}.", name.to_string_lossy());
-        let mut numbers = Vec::new();
         for entry in fs::read_dir(directory)? {
-            let entry = entry?.file_name();
-            let number = entry.to_str().and_then(|entry| entry.strip_prefix(&prefix)?.parse::<u32>().ok());
-            // `.01` is not ours.
-            numbers.extend(number.filter(|number| entry.to_str() == Some(&format!("{prefix}{number}"))));
+            let entry = entry?;
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.parse::<u32>().ok());
+            // `.01` and `.0` are not ours.
+            let ours = |number: &u32| *number > 0 && name.to_str() == Some(&format!("{prefix}{number}"));
+            let Some(number) = number.filter(ours) else { continue };
+            if entry.file_type()?.is_file() {
+                numbers.push(number);
+            } else {
+                foreign.insert(number);
+            }
         }
-        Ok(numbers)
+        Ok((numbers, foreign))
     }
 
     fn numbered(&self, number: u32) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
         path.push(format!(".{number}"));
         path.into()
+    }
+}
+
+/// Opens the file, or makes it. A symbolic link is not followed: its target would be cut off and written to as root.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // O_NONBLOCK: opening a pipe would otherwise wait for its other end.
+    let options =
+        options.read(true).append(true).create(true).mode(MODE).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    let irregular = || io::Error::other("it is not a regular file; remove it");
+    match options.open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => Err(irregular()),
+        // Of a link, a directory, or a socket the kernel says something else each.
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()) => Err(irregular()),
+        Err(error) => Err(error),
     }
 }
 
