@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hyper::header::{HOST, HeaderName};
 use vipcast_node::model::Question;
 use vipcast_node::names::{HookName, ServiceName};
 
@@ -177,14 +178,14 @@ fn program(table: &mut Table<'_>, report: &mut Report) -> Keys<ExecCheck> {
 
 /// The keys of a webhook besides its URL.
 struct Parts {
-    headers: Vec<(hyper::header::HeaderName, hyper::header::HeaderValue)>,
+    headers: http::Headers,
     tls: crate::check::tls::TlsOptions,
     secret: Option<crate::check::password::PasswordSource>,
     retry_for: Duration,
 }
 
 fn webhook(table: &mut Table<'_>, report: &mut Report) -> Keys<Parts> {
-    let headers = table.field("headers", report, http::headers);
+    let headers = table.field("headers", report, headers);
     let tls = table.field("tls", report, tls::options);
     let secret = secret::of_hook(table, report);
     let retry_for = table.field("retry_for", report, retry_for);
@@ -204,6 +205,24 @@ fn webhook(table: &mut Table<'_>, report: &mut Report) -> Keys<Parts> {
         })
     })();
     Keys { given, value }
+}
+
+/// The headers of a request, besides those of its event.
+fn headers(node: &Node, key: Span, report: &mut Report) -> Option<http::Headers> {
+    let refused = |name: &HeaderName| {
+        let (why, hint) = if *name == HOST {
+            ("a hook has the Host header of its url".to_owned(), "remove it, or write that name in `url`")
+        } else if name.as_str().starts_with("webhook-") {
+            (
+                format!("`{name}` is set by vipcast"),
+                "remove it: headers that begin with `webhook-` have the id, the time and the signature",
+            )
+        } else {
+            return None;
+        };
+        Some(http::Refused { why, hint: hint.to_owned() })
+    };
+    http::headers_except(node, key, refused, report)
 }
 
 fn span<T>(field: &Field<T>) -> Option<Span> {

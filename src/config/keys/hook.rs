@@ -33,7 +33,8 @@ section! {
         directory: PATH => default("that of the daemon") called(&["cwd", "working_directory", "chdir"]);
         /// its environment; names that begin with `VIPCAST_` are reserved, and values are never shown
         environment: map(&TEXT) => written("map") called(&["env"]);
-        /// headers of the request; their values are never shown
+        /// headers of the request, or another `content-type`; names that begin with `webhook-` are reserved, and values are
+        /// never shown
         headers: map(&TEXT) => written("map");
         /// for https: the keys of [`tls`](checks.md#tls) except the first three
         tls: section(&tls::OPTIONS) => written("map");

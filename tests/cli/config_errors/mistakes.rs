@@ -74,6 +74,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "top",
         "hooks: {chat: {url: \"https://chat.example/\", secret_file: /no/such/file, headers: {Host: a}}}",
     ),
+    ("top", "hooks: {chat: {url: \"https://chat.example/\", headers: {webhook-id: a, TE: b}}}"),
     ("top", "hooks: {chat: {webhook: \"https://chat.example/\", enabled: false, secret: \"\"}}"),
     ("top", "log: {level: warning, format: xml, colour: true}"),
     ("top", "log: info"),

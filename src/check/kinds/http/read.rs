@@ -3,7 +3,7 @@
 
 mod request;
 
-pub(crate) use self::request::headers;
+pub(crate) use self::request::{Headers, Refused, headers_except};
 
 use hyper::Uri;
 

@@ -101,14 +101,38 @@ fn method(node: &Node, key: Span, report: &mut Report) -> Option<Method> {
 }
 
 /// A map of names and values. The values may be secrets, so that no diagnostic shows them.
-pub(crate) fn headers(node: &Node, key: Span, report: &mut Report) -> Option<Vec<(HeaderName, HeaderValue)>> {
+fn headers(node: &Node, key: Span, report: &mut Report) -> Option<Headers> {
+    let host = Refused {
+        why: "the Host header has a key of its own".to_owned(),
+        hint: "write `host` beside `headers`: the certificate is also checked for it".to_owned(),
+    };
+    headers_except(node, key, |name| (name == header::HOST).then(|| host.clone()), report)
+}
+
+/// The names and values of headers.
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
+
+/// The reason why a header cannot be written, and the remedy.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) why: String,
+    pub(crate) hint: String,
+}
+
+/// Like [`headers`], where other names are refused.
+pub(crate) fn headers_except(
+    node: &Node,
+    key: Span,
+    refused: impl Fn(&HeaderName) -> Option<Refused>,
+    report: &mut Report,
+) -> Option<Headers> {
     let entries = map_of(node, key, "a map of names and values", report)?;
     for entry in entries {
         report.redact(entry.value.span);
     }
     let mut headers: Vec<Option<(HeaderName, HeaderValue)>> = Vec::new();
     for entry in entries {
-        let read = one(entry, report);
+        let read = one(entry, &refused, report);
         if let Some((name, _)) = &read
             && headers.iter().flatten().any(|(before, _)| before == name)
         {
@@ -123,16 +147,18 @@ pub(crate) fn headers(node: &Node, key: Span, report: &mut Report) -> Option<Vec
     headers.into_iter().collect()
 }
 
-fn one(entry: &Entry, report: &mut Report) -> Option<(HeaderName, HeaderValue)> {
+fn one(
+    entry: &Entry,
+    refused: impl Fn(&HeaderName) -> Option<Refused>,
+    report: &mut Report,
+) -> Option<(HeaderName, HeaderValue)> {
     let shown = short(&entry.key);
     let Ok(name) = HeaderName::try_from(entry.key.as_str()) else {
         report.error(entry.key_span, format!("`{shown}` cannot be the name of a header"));
         return None;
     };
-    if name == header::HOST {
-        report
-            .error(entry.key_span, "the Host header has a key of its own")
-            .hint("write `host` beside `headers`: the certificate is also checked for it");
+    if let Some(Refused { why, hint }) = refused(&name) {
+        report.error(entry.key_span, why).hint(hint);
         return None;
     }
     if OURS.contains(&name) {
