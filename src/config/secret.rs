@@ -13,7 +13,7 @@ use crate::check::password::{Password, PasswordSource};
 
 /// `password: …`. The file that it stands in is then a secret itself.
 pub(super) fn written(node: &Node, key: Span, report: &mut Report) -> Option<Secret> {
-    match Secret::new(secret(node, key, report)?.as_bytes()) {
+    match Secret::new(secret(node, key, ("password", "password_file"), report)?.as_bytes()) {
         Ok(secret) => Some(secret),
         Err(error) => {
             let diagnostic = report.error(node.span, format!("the password cannot be used: {error}"));
@@ -44,12 +44,12 @@ fn one_of(
     report: &mut Report,
 ) -> Field<PasswordSource> {
     let written = table.field(written_key, report, |node, key, report| {
-        match Password::new(secret(node, key, report)?.as_bytes()) {
+        match Password::new(secret(node, key, (written_key, file_key), report)?.as_bytes()) {
             Ok(password) => Some(password),
             Err(cause) => {
                 report
-                    .error(node.span, format!("the password cannot be used: {cause}"))
-                    .hint("leave the key out where the server wants no password");
+                    .error(node.span, format!("the {written_key} cannot be used: {cause}"))
+                    .hint(format!("leave the key out where the server wants no {written_key}"));
                 None
             }
         }
@@ -68,15 +68,15 @@ fn one_of(
     source
 }
 
-/// A secret that stands in the configuration.
-fn secret<'t>(node: &'t Node, key: Span, report: &mut Report) -> Option<&'t str> {
+/// A secret that stands in the configuration under the key `what`; the key `file` names a file for it.
+fn secret<'t>(node: &'t Node, key: Span, (what, file): (&str, &str), report: &mut Report) -> Option<&'t str> {
     report.redact(node.span);
     let Value::Scalar(text) = &node.value else {
-        expected(node, key, "a password", report);
+        expected(node, key, &format!("a {what}"), report);
         return None;
     };
-    let everyones = "there is a password in this file, and everyone may read it";
-    let hint = "`chmod o-rw` the file, or write the password to another and name it with `password_file`";
+    let everyones = format!("there is a {what} in this file, and everyone may read it");
+    let hint = format!("`chmod o-rw` the file, or write the {what} to another and name it with `{file}`");
     // Of a password from the environment, the file has only the name.
     match report.exposed(key.file).filter(|_| !report.is_from_environment(node.span)) {
         None => {}

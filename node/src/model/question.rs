@@ -1,6 +1,6 @@
-//! What a check asks, or a hook does, as the node sees it: something that equals itself.
+//! The definition of a check or a hook as the node sees it: an opaque value that can be compared.
 //!
-//! The node compares definitions, to learn whether a check has changed, and passes them on. Only the program that probes knows the
+//! The node compares definitions, to learn whether a check or a hook has changed, and passes them on. Only the program that probes knows the
 //! kinds of check.
 
 use std::any::Any;

@@ -129,7 +129,7 @@ struct ProgramOutput {
 pub(in crate::check) struct Means<'a> {
     pub(in crate::check) slots: &'a Slots,
     pub(in crate::check) file_reader: &'a FileReader,
-    /// The service of the check.
+    /// The service of the check, or the name of the hook.
     pub(in crate::check) owner: &'a str,
     pub(in crate::check) last_run: &'a LastRun,
 }
@@ -146,7 +146,7 @@ pub(super) async fn probe(
 }
 
 /// Runs a command of `check` as its user, with this input or none. Passes when it exits with 0 within `timeout` from its
-/// start, which is its turn. Whom it runs as is known before it waits for its turn.
+/// start, which is its turn. The user of the program is looked up before the program waits for its turn.
 pub(in crate::check) async fn run(
     check: &ExecCheck,
     (mut command, input): (Command, Option<Bytes>),
@@ -203,7 +203,7 @@ pub(in crate::check) fn command(check: &ExecCheck) -> Command {
     command
 }
 
-/// The command of a check, which is told whom it decides about.
+/// The command of a check. Its environment names the services and VIPs that the check decides about.
 fn command_of(check: &ExecCheck, name: &CheckName, timeout: Duration) -> Command {
     let mut command = command(check);
     command.env("VIPCAST_CHECK", name.as_str());
@@ -349,7 +349,7 @@ fn start(Program { mut command, who }: Program) -> Result<Child, String> {
 fn kill_group(leader: Pid) {
     match killpg(leader, Signal::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
-        Err(error) => trouble!(group = leader.as_raw(), %error, "cannot kill the processes of a check"),
+        Err(error) => trouble!(group = leader.as_raw(), %error, "cannot kill the processes of a program"),
     }
 }
 
