@@ -53,6 +53,7 @@ use crate::events::ring::Ring;
 use crate::exporters::Exporters;
 use crate::hooks::Hooks;
 use crate::journal::Journal;
+use crate::logind::Logind;
 use crate::metrics::counts::Counts;
 use crate::restart::Rehearsal;
 use crate::signals::{Signal, Signals};
@@ -105,6 +106,8 @@ pub struct Daemon {
     binder: Binder,
     store: Store,
     drain_file: DrainFile,
+    /// `None`: this daemon only observes.
+    logind: Option<Logind>,
     config_path: PathBuf,
     started: Instant,
     born: Timestamp,
@@ -194,6 +197,7 @@ impl Daemon {
         let observing = observes.then(|| Notice::Observing { socket: config.control.socket.clone() });
         let mut drain_file = DrainFile::start(tell.clone(), config.drain_file.as_deref());
         let drained = drain_file.at_start().await;
+        let logind = (!observes).then(|| Logind::start(tell.clone()));
         let event_file = EventFile::new(events.clone(), &config.state_dir);
         let hooks = Hooks::new(events.clone());
         let now = read_clocks();
@@ -229,6 +233,7 @@ impl Daemon {
             binder,
             store,
             drain_file,
+            logind,
             jobs: Jobs {
                 reading: Reading::new(config_path.clone()),
                 rehearsal: None,

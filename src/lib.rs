@@ -39,6 +39,7 @@
 //! | api | [`control::server`]: clients of the control socket, and their answers | a thousand clients cost the loop a snapshot now and then |
 //! | bfd | [`vipcast_bgp::net::bfd`], while a peer has it | load must not look like a dead host |
 //! | drain-file | `drain_file`, while it is configured | a mount that hangs delays no withdrawal |
+//! | logind | `logind`, unless the daemon only observes | a bus that hangs delays nothing |
 //! | netlink | [`vip`]: requests | a request waits while another program configures the network |
 //! | addresses | [`vip`]: notifications | a lost address or route is known at once, even during a slow request |
 //! | events | `events::file`, while it is on | a disk that hangs only costs events in the file |
@@ -125,7 +126,7 @@
 //! | the display of a URL without secrets | `check::kinds::http::shown_url` |
 //! | verdicts that a reload keeps until new checks have settled | `kept` in [`vipcast_node::engine`] |
 //! | drains, and two drains of one service | `drains` in [`vipcast_node::engine`] |
-//! | drains from outside: the drain file, a machine that goes down | `cordons` in [`vipcast_node::engine`]; the file is watched in `drain_file` |
+//! | drains from outside: the drain file, a machine that goes down | `cordons` in [`vipcast_node::engine`]; the file is watched in `drain_file`, the machine in `logind` |
 //! | drains of a peer | `peer_drains` in [`vipcast_node::engine`]; [`vipcast_bgp::Export`] of its session |
 //! | `force-up` and `force-down` | `forces` in [`vipcast_node::engine`] |
 //! | the scope and the end of an operator's override | `overrides` in [`vipcast_node::engine`] |
@@ -138,6 +139,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub(crate) mod dbus;
 pub mod discovery;
 pub mod doctor;
 pub(crate) mod drain_file;
@@ -147,6 +149,7 @@ pub(crate) mod hooks;
 pub mod import;
 pub mod journal;
 pub mod log;
+pub(crate) mod logind;
 pub mod memory;
 pub mod metrics;
 pub mod recipe;

@@ -126,6 +126,8 @@ pub struct Shutdown {
     pub unbind_delay: Duration,
     /// Leave our addresses on the host when we exit.
     pub keep_addresses: bool,
+    /// Hold up a shutdown of the machine (logind) until the VIPs are withdrawn.
+    pub inhibit: bool,
 }
 
 /// `listen:`. Not used while every peer is `active`.

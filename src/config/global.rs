@@ -70,6 +70,7 @@ pub(super) fn read(top: &mut Table<'_>, report: &mut Report) -> Option<Global> {
         drain_time: defaults::DRAIN_TIME,
         unbind_delay: defaults::UNBIND_DELAY,
         keep_addresses: false,
+        inhibit: true,
     });
     let listen = top
         .field("listen", report, listen)
@@ -212,6 +213,7 @@ fn shutdown(node: &Node, key: Span, report: &mut Report) -> Option<Shutdown> {
     let drain_time = table.field("drain_time", report, wait).or(defaults::DRAIN_TIME);
     let unbind_delay = table.field("unbind_delay", report, wait).or(defaults::UNBIND_DELAY);
     let keep_addresses = table.field("keep_addresses", report, value::boolean).or(false);
+    let inhibit = table.field("inhibit", report, value::boolean).or(true);
     table.finish(report);
     let (drain_time, unbind_delay) = (drain_time?, unbind_delay?);
     let stop = drain_time + unbind_delay;
@@ -221,7 +223,7 @@ fn shutdown(node: &Node, key: Span, report: &mut Report) -> Option<Shutdown> {
             .warning(key, format!("a stop takes more than {stop}, and not every supervisor waits"))
             .hint("systemd is asked for the time, others may kill it: lower `drain_time`");
     }
-    Some(Shutdown { drain_time, unbind_delay, keep_addresses: keep_addresses? })
+    Some(Shutdown { drain_time, unbind_delay, keep_addresses: keep_addresses?, inhibit: inhibit? })
 }
 
 /// One of the times that a stop is made of.

@@ -46,6 +46,7 @@ fn what_is_not_said_has_a_default() {
             drain_time: Duration::from_secs(3),
             unbind_delay: Duration::from_secs(1),
             keep_addresses: false,
+            inhibit: true,
         },
         router_id: None,
         listen: Listen { addresses: Vec::new(), port: 179 },

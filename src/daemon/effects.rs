@@ -44,6 +44,9 @@ impl Daemon {
                 log::set(config.log);
                 self.event_file.set(config.event_file);
                 self.hooks.set(&config.hooks);
+                if let Some(logind) = &self.logind {
+                    logind.set(&config.shutdown);
+                }
                 self.drain_file.set(config.drain_file.as_deref());
                 self.runner.set(config.checks.clone(), &config.services);
                 // A daemon that only observes is expected to have others beside it.
@@ -81,7 +84,11 @@ impl Daemon {
             Effect::LeaveNote(vips) => self.jobs.note = Some(self.leave_note(vips)),
             Effect::WithdrawNote => self.store.withdraw_announced(),
             Effect::Answer(ticket, answer) => self.waiting.answer(ticket, answer),
-            Effect::LetMachineStop => {}
+            Effect::LetMachineStop => {
+                if let Some(logind) = &self.logind {
+                    logind.let_go();
+                }
+            }
             Effect::Stopping(takes) => {
                 let takes = u64::try_from(takes.as_micros()).unwrap_or(u64::MAX);
                 self.heartbeat.say(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={takes}"));

@@ -119,6 +119,15 @@ fn rebooted(site: &mut Site) -> Result<()> {
     site.serve()?;
     site.shell("vipcast drain web --reason memory")?;
     site.withdrawn(WEB)?;
+    // When the route was gone, and when the reboot stopped the first services: one with all that a service has by default.
+    site.until("the inhibitor", "systemd-inhibit --list | grep 'withdrawing service addresses'")?;
+    let gone = format!(
+        "while ip -n tor route show {API} | grep -q via; do sleep 0.01; done; cat /proc/uptime >/var/tmp/gone"
+    );
+    site.shell(&format!(
+        "systemd-run --quiet --unit gone sh -c '{gone}'
+        systemd-run --quiet --unit first --property ExecStop='/bin/cp /proc/uptime /var/tmp/stopped' sleep 1d"
+    ))?;
     let boot = site.shell("cat /proc/sys/kernel/random/boot_id")?;
     let began = Instant::now();
     site.reboot()?;
@@ -128,6 +137,10 @@ fn rebooted(site: &mut Site) -> Result<()> {
     site.withdrawn(WEB)?;
     let status = site.shell("vipcast status")?;
     ensure!(status.contains("memory"), "the drain is forgotten: {status}");
+    ensure!(!status.contains("logind"), "the drain for the reboot has survived it: {status}");
+    let order = site.shell("cat /var/tmp/gone /var/tmp/stopped")?;
+    println!("uptime without the route, and when services stopped:\n{order}");
+    site.shell("awk 'NR == 1 {gone = $1} NR == 2 {exit !(gone < $1)}' /var/tmp/gone /var/tmp/stopped")?;
     site.shell("vipcast undrain web")?;
     site.announced(WEB)
 }

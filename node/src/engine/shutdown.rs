@@ -90,7 +90,8 @@ impl Engine {
     /// The longest time of a stop from now on: the configured times, the wait for a router that keeps our routes
     /// without a session, and a minute.
     pub fn stop_takes(&self) -> Duration {
-        let model::Shutdown { drain_time, unbind_delay, keep_addresses: _ } = self.config.shutdown;
+        let model::Shutdown { drain_time, unbind_delay, keep_addresses: _, inhibit: _ } =
+            self.config.shutdown;
         [drain_time, unbind_delay, self.longest_kept()].into_iter().fold(MARGIN, Duration::saturating_add)
     }
 

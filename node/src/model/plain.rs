@@ -34,6 +34,7 @@ impl Config {
                 drain_time: defaults::DRAIN_TIME,
                 unbind_delay: defaults::UNBIND_DELAY,
                 keep_addresses: false,
+                inhibit: true,
             },
             router_id: None,
             listen: Listen { addresses: Vec::new(), port: defaults::BGP_PORT },

@@ -1,6 +1,5 @@
 //! `systemd`: a unit of systemd is active.
 
-mod dbus;
 mod probe;
 pub(crate) mod read;
 

@@ -121,6 +121,9 @@ section! {
         unbind_delay: either(&[UP_TO_AN_HOUR, NOT_AT_ALL]) => written("duration, at most 1h") default("1s");
         /// whether addresses and local routes stay on the host at the end
         keep_addresses: SWITCH => default("false");
+        /// whether a reboot or shutdown of the machine waits for the withdrawal (a delay inhibitor of logind); nothing without
+        /// logind; see [operations.md](operations.md#reboot-and-the-end-of-a-node)
+        inhibit: SWITCH => default("true");
     }
 }
 

@@ -85,6 +85,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     ("top", "shutdown: {drain_time: 3, unbind_delay: soon, keep_addresses: yes}"),
     ("top", "shutdown: {drain_time: 400d, keep_addresses: maybe}"),
+    ("top", "shutdown: {inhibit: delay}"),
     ("top", "listen: {addresses: 192.0.2.2, port: 0}"),
     ("top", "listen: {addresses: [192.0.2.2, 192.0.2.2], port:}"),
     // Peers.

@@ -208,6 +208,7 @@ impl Shape {
                 drain_time: DRAIN_TIME,
                 unbind_delay: UNBIND_DELAY,
                 keep_addresses: self.has(Word::Keep),
+                inhibit: true,
             },
             router_id: Some(Ipv4Addr::new(10, 255, 0, u8::try_from(site.node + 1).unwrap_or(u8::MAX))),
             checks: checks.collect(),

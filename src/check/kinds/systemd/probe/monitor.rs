@@ -17,15 +17,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{RELOADING, UnitState, path_of};
-use crate::check::file_reader::{FileAccess, FileReader, LastRead};
-use crate::check::kinds::systemd::dbus::BusConnection;
-use crate::check::kinds::systemd::dbus::wire::{Arguments, BusMessage, MethodCall};
+use crate::check::file_reader::{self, FileAccess, FileReader, LastRead};
+use crate::check::limit::Limit;
 use crate::check::subscriptions::{Monitor, Subscriptions, Topic};
 use crate::check::words;
+use crate::dbus::wire::{Arguments, BusMessage, MethodCall};
+use crate::dbus::{BusConnection, PATIENCE};
 
 /// Questions that wait to be taken; who comes later waits to ask.
 const WAITING: usize = 1024;
@@ -183,6 +185,17 @@ async fn run(mut state: State, mut asked: mpsc::Receiver<UnitQuery>) {
     }
 }
 
+/// Connects as the user that we are.
+///
+/// # Errors
+/// Nobody listens there, we are not let in, or it takes too long.
+async fn connect(bus: &Path, reader: FileAccess<'_>) -> io::Result<BusConnection> {
+    let socket = bus.to_owned();
+    let connected =
+        reader.at(bus, Limit::starting_now(PATIENCE), move || file_reader::connect(&socket)).await;
+    BusConnection::over(UnixStream::from_std(connected.map_err(io::Error::other)??)?).await
+}
+
 /// What is known of one connection.
 struct Session<'a> {
     state: &'a mut State,
@@ -200,7 +213,7 @@ impl<'a> Session<'a> {
     async fn open(state: &'a mut State) -> io::Result<Self> {
         let owner = state.bus.to_string_lossy();
         let reader = FileAccess { file_reader: &state.file_reader, last: &state.last_read, owner: &owner };
-        let mut connection = BusConnection::open(&state.bus, reader).await?;
+        let mut connection = connect(&state.bus, reader).await?;
         let manager = |member| MethodCall {
             destination: Some(SYSTEMD),
             path: "/org/freedesktop/systemd1",

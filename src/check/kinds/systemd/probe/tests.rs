@@ -7,11 +7,11 @@ use std::thread;
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::check::kinds::systemd::dbus::tests::TOLD as RELOADING_BEGINS;
-use crate::check::kinds::systemd::dbus::wire::{MethodCall, call, decode};
 use crate::check::probe::Prober;
 use crate::check::probe::tests::{PATIENT, SHORT, asked, check, eventually};
 use crate::check::shared::Shared;
+use crate::dbus::tests::TOLD as RELOADING_BEGINS;
+use crate::dbus::wire::{MethodCall, call, decode};
 
 const UNIT: &str = "web@1.service";
 const OBJECT: &str = "/org/freedesktop/systemd1/unit/web_401_2eservice";

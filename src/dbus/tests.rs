@@ -3,10 +3,13 @@ use std::path::PathBuf;
 use std::thread;
 
 use proptest::prelude::*;
+use vipcast_bgp::net::words::io_error;
 
 use super::wire::{Arguments, WireError, call};
 use super::*;
-use crate::check::probe::tests::PATIENT;
+
+/// Longer than a busy machine takes.
+const PATIENT: Duration = Duration::from_secs(20);
 
 const GET: MethodCall<'_> =
     MethodCall { destination: Some("a.b"), path: "/c", interface: "d.e", member: "Get" };
@@ -34,7 +37,7 @@ const RETURNED: &[u8] = &[
 
 /// `Reloading(true)` of `/s`, from `i`.
 #[rustfmt::skip]
-pub(in crate::check) const TOLD: &[u8] = &[
+pub(crate) const TOLD: &[u8] = &[
     b'l', 4, 1, 1,  4, 0, 0, 0,  1, 0, 0, 0,  63, 0, 0, 0,
     1, 1, b'o', 0,  2, 0, 0, 0,  b'/', b's', 0,  0, 0, 0, 0, 0,
     2, 1, b's', 0,  1, 0, 0, 0,  b'i', 0,  0, 0, 0, 0, 0, 0,
@@ -105,6 +108,9 @@ fn what_is_no_message_is_refused() {
     let mut number = RETURNED.to_vec();
     number[33] = b'u';
     assert_eq!(returned(&number).1.text(), None);
+    // But it is a number: the length of the text.
+    assert_eq!(returned(&number).1.number(), Some(6));
+    assert_eq!(returned(RETURNED).1.number(), None);
 }
 
 proptest! {
@@ -112,7 +118,7 @@ proptest! {
     fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(Some((BusMessage::Return { body, .. } | BusMessage::Signal { body, .. }, length))) = decode(&bytes) {
             prop_assert!(length <= bytes.len());
-            let _read = (body.text(), body.boolean());
+            let _read = (body.text(), body.boolean(), body.number());
         }
     }
 
@@ -128,7 +134,7 @@ proptest! {
         }
         if let Ok(Some((BusMessage::Return { body, .. } | BusMessage::Signal { body, .. }, length))) = decode(&bytes) {
             prop_assert!(length <= bytes.len());
-            let _read = (body.text(), body.boolean());
+            let _read = (body.text(), body.boolean(), body.number());
         }
     }
 
@@ -167,15 +173,22 @@ async fn whoever_is_no_bus_is_left_in_time() {
         ("silent", b"", "timed out"),
         ("half", b"OK 1234\r\nl\x02\x01\x01", "timed out"),
     ];
-    let (file_reader, last) = Default::default();
-    let reader = FileAccess { file_reader: &file_reader, last: &last, owner: "bus" };
     for (name, words, expected) in table {
         let path = says(name, words);
-        let open =
-            tokio::time::timeout(PATIENT, BusConnection::open(&path, reader)).await.expect("waited for ever");
-        assert_eq!(crate::check::words::io_error(&open.unwrap_err()), expected, "{name}");
+        for takes_descriptors in [false, true] {
+            let stream = UnixStream::connect(&path).await.unwrap();
+            let open = async {
+                match takes_descriptors {
+                    true if name == "http" => None,
+                    true => Some(BusConnection::with_descriptors(stream).await),
+                    false => Some(BusConnection::over(stream).await),
+                }
+            };
+            let open = tokio::time::timeout(PATIENT, open).await.expect("waited for ever");
+            if let Some(open) = open {
+                assert_eq!(io_error(&open.unwrap_err()), expected, "{name}");
+            }
+        }
         std::fs::remove_file(path).unwrap();
     }
-    let missing = BusConnection::open(Path::new("/nonexistent/bus"), reader).await.unwrap_err();
-    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
 }

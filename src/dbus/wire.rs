@@ -1,4 +1,4 @@
-//! Messages of D-Bus as bytes: the few that queries to systemd need. Pure.
+//! Messages of D-Bus as bytes: the few that queries to systemd and logind need. Pure.
 //!
 //! ```text
 //!  'l' type flags 1 │ length of the body │ serial │ length of the fields │ (code, signature, value)… │ pad to 8 │ body
@@ -23,7 +23,7 @@ const SIGNAL: u8 = 4;
 
 /// Why the bytes are no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::check) enum WireError {
+pub(crate) enum WireError {
     /// Another byte order, version or kind, or what is not D-Bus at all.
     #[error("what it says is not D-Bus")]
     NotDbus,
@@ -37,17 +37,17 @@ pub(in crate::check) enum WireError {
 
 /// A method and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::check) struct MethodCall<'a> {
+pub(crate) struct MethodCall<'a> {
     /// The destination; none on a direct connection.
-    pub(in crate::check) destination: Option<&'a str>,
-    pub(in crate::check) path: &'a str,
-    pub(in crate::check) interface: &'a str,
-    pub(in crate::check) member: &'a str,
+    pub(crate) destination: Option<&'a str>,
+    pub(crate) path: &'a str,
+    pub(crate) interface: &'a str,
+    pub(crate) member: &'a str,
 }
 
 /// What has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::check) enum BusMessage {
+pub(crate) enum BusMessage {
     /// The answer to the call with this serial number.
     Return { serial: u32, body: Arguments },
     /// The failure of that call: `org.freedesktop.DBus.Error.UnknownObject`.
@@ -60,14 +60,14 @@ pub(in crate::check) enum BusMessage {
 
 /// The values of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::check) struct Arguments {
+pub(crate) struct Arguments {
     signature: String,
     bytes: Vec<u8>,
 }
 
 impl Arguments {
     /// The first value, if it is a text, or a variant that holds one.
-    pub(in crate::check) fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         let mut reader = WireReader { bytes: &self.bytes, at: 0 };
         match self.signature.as_bytes().first()? {
             b's' | b'o' => reader.text().ok(),
@@ -79,15 +79,29 @@ impl Arguments {
         }
     }
 
+    /// The first value, if it is an unsigned number of 32 or 64 bits, or a variant that holds one.
+    pub(crate) fn number(&self) -> Option<u64> {
+        let mut reader = WireReader { bytes: &self.bytes, at: 0 };
+        let kind = match self.signature.as_bytes().first()? {
+            b'v' => *reader.signature().ok()?.as_bytes().first()?,
+            kind => *kind,
+        };
+        match kind {
+            b'u' => reader.number().ok().map(u64::from),
+            b't' => reader.long_number().ok(),
+            _ => None,
+        }
+    }
+
     /// The first value, if it is true or false.
-    pub(in crate::check) fn boolean(&self) -> Option<bool> {
+    pub(crate) fn boolean(&self) -> Option<bool> {
         let mut reader = WireReader { bytes: &self.bytes, at: 0 };
         if self.signature.starts_with('b') { reader.number().ok().map(|number| number != 0) } else { None }
     }
 }
 
 /// A call of a method whose arguments are texts.
-pub(in crate::check) fn call(serial: u32, method: &MethodCall<'_>, arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn call(serial: u32, method: &MethodCall<'_>, arguments: &[&str]) -> Vec<u8> {
     let mut body = Writer::default();
     arguments.iter().for_each(|argument| body.text(argument));
     let mut fields = Writer { bytes: vec![0; FIXED] };
@@ -123,7 +137,7 @@ pub(in crate::check) fn call(serial: u32, method: &MethodCall<'_>, arguments: &[
 ///
 /// # Errors
 /// Nothing that follows can be read.
-pub(in crate::check) fn decode(bytes: &[u8]) -> Result<Option<(BusMessage, usize)>, WireError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(BusMessage, usize)>, WireError> {
     let Some(fixed) = bytes.first_chunk::<FIXED>() else { return Ok(None) };
     if (fixed[0], fixed[3]) != (b'l', 1) || fixed[1] == 0 {
         return Err(WireError::NotDbus);
@@ -211,6 +225,12 @@ impl WireReader<'_> {
         self.align(4)?;
         let octets = self.take(4)?.first_chunk().ok_or(WireError::Broken)?;
         Ok(u32::from_le_bytes(*octets))
+    }
+
+    fn long_number(&mut self) -> Result<u64, WireError> {
+        self.align(8)?;
+        let octets = self.take(8)?.first_chunk().ok_or(WireError::Broken)?;
+        Ok(u64::from_le_bytes(*octets))
     }
 
     fn length(&mut self) -> Result<usize, WireError> {

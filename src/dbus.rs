@@ -1,27 +1,30 @@
-//! A D-Bus client that can only call methods with strings and receive signals (`docs/adr/0004`).
+//! A D-Bus client that can only call methods with strings, receive signals, and be given descriptors (`docs/adr/0004`).
 
-pub(super) mod wire;
+pub(crate) mod wire;
 
-use std::io;
-use std::path::Path;
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 
 use self::wire::{BusMessage, MethodCall, decode};
-use crate::check::file_reader::{self, FileAccess};
-use crate::check::limit::Limit;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 /// The longest line of the authentication.
 const LONGEST_LINE: usize = 512;
 /// What is read at a time, at least.
 const CHUNK: usize = 4096;
 /// Until the other end has to take what we write, and to let us in.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// The most descriptors that are kept until somebody takes them, and that come at a time.
+const DESCRIPTORS: usize = 4;
 /// The bus itself.
 const BUS: MethodCall<'_> = MethodCall {
     destination: Some("org.freedesktop.DBus"),
@@ -32,39 +35,53 @@ const BUS: MethodCall<'_> = MethodCall {
 
 /// A connection to a bus, or to one program alone.
 #[derive(Debug)]
-pub(super) struct BusConnection {
+pub(crate) struct BusConnection {
     stream: UnixStream,
     /// What has come and was not read yet: less than one message, and what came with it.
     received: Vec<u8>,
     serial: u32,
+    /// Descriptors that have come and were not taken yet; `None`: none may come.
+    descriptors: Option<VecDeque<OwnedFd>>,
     /// Whether there is a bus between us, which needs the destination of calls and the match rules of signals.
     is_bus: bool,
 }
 
 impl BusConnection {
-    /// Connects as the user that we are.
+    /// Logs in as the user that we are.
     ///
     /// # Errors
-    /// Nobody listens there, we are not let in, or it takes too long.
-    pub(super) async fn open(path: &Path, reader: FileAccess<'_>) -> io::Result<Self> {
-        let socket = path.to_owned();
-        let connected =
-            reader.at(path, Limit::starting_now(PATIENCE), move || file_reader::connect(&socket)).await;
-        let stream = UnixStream::from_std(connected.map_err(io::Error::other)??)?;
-        tokio::time::timeout(PATIENCE, Self::begin(stream))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    /// We are not let in, or it takes too long.
+    pub(crate) async fn over(stream: UnixStream) -> io::Result<Self> {
+        Self::begin_in_time(stream, None).await
     }
 
-    async fn begin(stream: UnixStream) -> io::Result<Self> {
-        let mut connection = Self { stream, received: Vec::new(), serial: 0, is_bus: true };
+    /// The same, and answers may have descriptors.
+    ///
+    /// # Errors
+    /// We are not let in, the other end passes no descriptors, or it takes too long.
+    pub(crate) async fn with_descriptors(stream: UnixStream) -> io::Result<Self> {
+        Self::begin_in_time(stream, Some(VecDeque::new())).await
+    }
+
+    async fn begin_in_time(stream: UnixStream, descriptors: Option<VecDeque<OwnedFd>>) -> io::Result<Self> {
+        let begun = tokio::time::timeout(PATIENCE, Self::begin(stream, descriptors)).await;
+        begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn begin(stream: UnixStream, descriptors: Option<VecDeque<OwnedFd>>) -> io::Result<Self> {
+        let negotiates = descriptors.is_some();
+        let mut connection = Self { stream, received: Vec::new(), serial: 0, descriptors, is_bus: true };
         let user: String =
             nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
+        let negotiation = if negotiates { "NEGOTIATE_UNIX_FD\r\n" } else { "" };
         // BEGIN goes along, as systemd's own clients do it: were it to come in one piece with the first message, systemd would
         // look at that only when more comes.
-        connection.write(format!("\0AUTH EXTERNAL {user}\r\nBEGIN\r\n").as_bytes()).await?;
+        connection.write(format!("\0AUTH EXTERNAL {user}\r\n{negotiation}BEGIN\r\n").as_bytes()).await?;
         if !connection.line().await?.starts_with("OK ") {
             return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        if negotiates && connection.line().await? != "AGREE_UNIX_FD\r\n" {
+            return Err(io::Error::other("the bus passes no descriptors"));
         }
         let hello = connection.call(&BUS, &[]).await?;
         loop {
@@ -87,7 +104,7 @@ impl BusConnection {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) async fn call(&mut self, method: &MethodCall<'_>, arguments: &[&str]) -> io::Result<u32> {
+    pub(crate) async fn call(&mut self, method: &MethodCall<'_>, arguments: &[&str]) -> io::Result<u32> {
         // Zero is not allowed.
         self.serial = self.serial.wrapping_add(1).max(1);
         let method = MethodCall { destination: method.destination.filter(|_| self.is_bus), ..*method };
@@ -100,7 +117,7 @@ impl BusConnection {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) async fn hear(&mut self, rule: &str) -> io::Result<()> {
+    pub(crate) async fn hear(&mut self, rule: &str) -> io::Result<()> {
         if self.is_bus {
             self.call(&MethodCall { member: "AddMatch", ..BUS }, &[rule]).await?;
         }
@@ -113,7 +130,7 @@ impl BusConnection {
     ///
     /// # Errors
     /// The connection is broken, or the other end does not speak D-Bus.
-    pub(super) async fn next(&mut self) -> io::Result<BusMessage> {
+    pub(crate) async fn next(&mut self) -> io::Result<BusMessage> {
         loop {
             if let Some((message, length)) = decode(&self.received).map_err(io::Error::other)? {
                 self.received.drain(..length);
@@ -121,6 +138,11 @@ impl BusConnection {
             }
             self.read().await?;
         }
+    }
+
+    /// The oldest descriptor that came with a message and was not taken yet.
+    pub(crate) fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.as_mut()?.pop_front()
     }
 
     async fn line(&mut self) -> io::Result<String> {
@@ -137,8 +159,21 @@ impl BusConnection {
     }
 
     async fn read(&mut self) -> io::Result<()> {
-        self.received.reserve(CHUNK);
-        match self.stream.read_buf(&mut self.received).await? {
+        let Some(descriptors) = &mut self.descriptors else {
+            self.received.reserve(CHUNK);
+            return match self.stream.read_buf(&mut self.received).await? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            };
+        };
+        let mut chunk = [0; CHUNK];
+        let (length, new) =
+            self.stream.async_io(Interest::READABLE, || receive(&self.stream, &mut chunk)).await?;
+        self.received.extend(&chunk[..length]);
+        // Only those that somebody waits for are kept.
+        descriptors.extend(new);
+        descriptors.truncate(DESCRIPTORS);
+        match length {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
@@ -148,4 +183,16 @@ impl BusConnection {
         let written = tokio::time::timeout(PATIENCE, self.stream.write_all(bytes)).await;
         written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
+}
+
+/// Reads what is there, with its descriptors.
+fn receive(stream: &UnixStream, chunk: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = recvmsg(stream, &mut [IoSliceMut::new(chunk)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        RecvAncillaryMessage::ScmCredentials(_) | _ => None,
+    });
+    Ok((got.bytes, rights.flatten().collect()))
 }
