@@ -157,7 +157,7 @@ pub(crate) fn running_in_words(found: &[OtherDaemon]) -> String {
 
 /// Whether a process may be in our network namespace. Only a process that may trace it can read the link to its
 /// namespace (CAP_SYS_PTRACE, which the unit does not grant); but every process can read /proc/PID/net, whose files
-/// have inode numbers of the namespace. A live process with neither visible may be here.
+/// have inode numbers of the namespace. A process with neither visible may be here, unless it is ending: then it has none.
 fn may_be_here(proc: &Path, pid: &Path) -> bool {
     let namespace = |of: &Path| fs::read_link(of.join("ns/net")).ok();
     let file =
@@ -168,8 +168,21 @@ fn may_be_here(proc: &Path, pid: &Path) -> bool {
     }
     match (file(pid), file(&us)) {
         (Some(theirs), Some(ours)) => theirs == ours,
-        (None, _) | (_, None) => pid.exists(),
+        (None, _) | (_, None) => pid.exists() && !is_ending(pid),
     }
+}
+
+/// Whether a process has given its namespaces back (`PF_EXITING` of the kernel), or is a zombie: fields 3 and 9 of
+/// proc_pid_stat(5).
+fn is_ending(pid: &Path) -> bool {
+    const PF_EXITING: u32 = 0x4;
+    let stat = fs::read_to_string(pid.join("stat")).unwrap_or_default();
+    // The name in parentheses may have blanks and parentheses.
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let mut fields = fields.split_whitespace();
+    let is_dead = fields.next().is_some_and(|state| matches!(state, "Z" | "X"));
+    let flags = fields.nth(5).and_then(|flags| flags.parse::<u32>().ok());
+    is_dead || flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
 /// The daemons in our network namespace, by name and process.
@@ -214,6 +227,8 @@ mod tests {
             ("11", "ospfd", "ours"),
             ("12", "ospfd", "other"),
             ("13", "ospfd", "hidden"),
+            ("14", "ospfd", "hidden"),
+            ("15", "ospfd", "hidden"),
         ] {
             let process = proc.join(pid);
             fs::create_dir_all(process.join("ns")).unwrap();
@@ -231,6 +246,13 @@ mod tests {
                     net(if readable == "net:[1]" { "ours" } else { "other" });
                 }
             }
+        }
+        for (pid, stat) in [
+            ("13", "13 (ospfd) S 1 13 13 0 -1 4194560 0"),
+            ("14", "14 (ospfd) Z 1 14 14 0 -1 4194560 0"),
+            ("15", "15 (a ) b) R 1 15 15 0 -1 4194308 0"),
+        ] {
+            fs::write(proc.join(pid).join("stat"), stat).unwrap();
         }
         let found = daemons(&proc);
         fs::remove_dir_all(&proc).unwrap();

@@ -103,7 +103,7 @@ fn story(lab: &Lab) -> Result<()> {
 peers:
   tor: {{address: 10.0.1.1, peer_as: 65000, graceful_restart: true}}
 checks:
-  web: {{http: {{url: \"http://127.0.0.1:8081/healthz\"}}, interval: 100ms, fast_interval: 50ms, timeout: 2s}}
+  web: {{http: {{url: \"http://127.0.0.1:8081/healthz\"}}, interval: 1s, fast_interval: 100ms, timeout: 1s}}
 services:
   web: {{vips: [{VIP}], checks: [web]}}
 events: {{file: true, max_size: 64KiB}}
