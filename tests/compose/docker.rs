@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use vipcast_lab::{Lab, debian, find_program};
+use vipcast_lab::{Lab, debian, find_program, wait};
 
 use crate::asking::Asking;
 use crate::file::Compose;
@@ -60,9 +60,12 @@ pub(crate) fn plays_and_leaves_nothing() -> Result<()> {
         runs_as_a_user(lab, &engine)?;
         traces::namespaces(engine.process())
     })?;
-    let kept = Traces::now()?;
-    ensure!(kept == before, "left behind: {}", kept.beyond(&before));
-    traces::ended(&namespaces)
+    // The kernel takes the engine's namespaces down after the kill.
+    wait::until("everything of the engine to be gone", SOON, || {
+        let kept = Traces::now()?;
+        ensure!(kept == before, "left behind: {}", kept.beyond(&before));
+        traces::ended(&namespaces)
+    })
 }
 
 fn play(lab: &Lab, engine: &Engine) -> Result<()> {
