@@ -44,6 +44,10 @@ impl FromScratch {
         self.withheld.clear();
         self.withdraw = self.sent.keys().filter(|prefix| !wanted.contains_key(*prefix)).copied().collect();
         for (prefix, attributes) in wanted {
+            // The peer cannot tell one from the other.
+            if self.has(&prefix, attributes) {
+                self.sent.insert(prefix, Arc::clone(attributes));
+            }
             if let Some(reason) = self.egress.obstacle(&prefix, attributes, self.sent.contains_key(&prefix)) {
                 self.withhold(prefix, reason);
             } else if self.resend.contains(&prefix) || !self.has(&prefix, attributes) {
