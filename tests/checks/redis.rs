@@ -66,15 +66,17 @@ fn roles_and_links() -> Result<()> {
     let with = |port: u16, keys: &str| check(port, &format!("password_file: {right}, {keys}"));
     let begin = Instant::now();
     loop {
-        let found = &ask([("up", with(replica, "max_lag: 15s"))])?["up"];
-        if found.passed {
+        let asked = ask([("up", with(replica, "max_lag: 15s")), ("master", with(master, "role: master"))])?;
+        let found = &asked["up"];
+        // The master counts its replica only when that has told it so.
+        if found.passed && asked["master"].detail == "PONG, master with 1 replica" {
             ensure!(
                 found.detail.starts_with(&format!("PONG, replica of 127.0.0.1:{master}, link up, heard")),
                 "{found:?}"
             );
             break;
         }
-        ensure!(begin.elapsed() < SOON, "the replica does not get ready: {found:?}");
+        ensure!(begin.elapsed() < SOON, "the replica does not get ready: {asked:?}");
     }
     let up = format!("PONG, replica of 127.0.0.1:{master}, link up");
     let wanted_master = format!("replica of 127.0.0.1:{master}, link up, wanted a master");
