@@ -86,6 +86,7 @@
 //! | the lock for one daemon in a network namespace | [`vip::namespace`] |
 //! | a BGP message, a timer, a collision | the crate [`vipcast_bgp`] |
 //! | the choice of a next hop | [`vipcast_bgp::host`] |
+//! | attributes that differ by peer, such as its MED | `Egress` in [`vipcast_bgp`]; [`Tuning`](vipcast_bgp::fsm::Tuning) for a change under a session |
 //! | the running peers | [`vipcast_node::peers`]; [`speaker`] runs them |
 //! | the choice among several routers on a link | `unnumbered` in [`vipcast_node::peers`]; [`discovery`] hears them |
 //! | warnings about other routing daemons on the host | [`exporters`] |
@@ -96,7 +97,7 @@
 //! | a record of an event | [`vipcast_node::record`]: a variant of [`What`](vipcast_node::record::What), and its line in [`journal`] |
 //! | the form of an event, the memory for them | [`events`]; its kind in `told!` of [`journal`] |
 //! | the file of events | `events::file`; its rotation in `events::file::rotated` |
-//! | a hook: its events, its program, its request | `hooks`: `definition`, `worker`; what it takes from the checks is in `check::lent` |
+//! | a hook: its events, its program, its request | `hooks`: `definition`, `worker`; its position among the events in `place`, its counts in `deliveries`; what it takes from the checks is in `check::lent` |
 //! | the signature of a webhook | `hooks::signature` |
 //! | the stream of events | `events::stream` (daemon), `control::sse` (client) |
 //! | the limit on repeated lines | [`journal`], its `sessions` |

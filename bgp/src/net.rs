@@ -231,16 +231,16 @@ impl PeerHandle {
     /// Replaces the desired set, across sessions. The caller numbers its sets; [`PeerEvent::Synced`] with this version,
     /// or a later one, means that the kernel has all UPDATEs of an Established session.
     pub fn advertise(&self, version: Version, routes: Routes) {
-        self.desire_set(version, routes, Extent::Whole);
+        self.set_desired(version, routes, Extent::Whole);
     }
 
     /// The same, while some routes are undecided after a restart: End-of-RIB is held on sessions with graceful restart
     /// until [`Self::advertise`].
     pub fn advertise_partial(&self, version: Version, routes: Routes) {
-        self.desire_set(version, routes, Extent::Partial);
+        self.set_desired(version, routes, Extent::Partial);
     }
 
-    fn desire_set(&self, version: Version, routes: Routes, extent: Extent) {
+    fn set_desired(&self, version: Version, routes: Routes, extent: Extent) {
         self.desire
             .send_modify(|desired| *desired = Desired { tuning: desired.tuning, version, routes, extent });
     }

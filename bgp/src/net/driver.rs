@@ -104,7 +104,7 @@ impl Driver {
         mut liveness: mpsc::UnboundedReceiver<Liveness>,
     ) {
         self.watch(&mut watched);
-        self.desire(&mut desired);
+        self.take_desired(&mut desired);
         self.handle(Input::Start);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -124,7 +124,7 @@ impl Driver {
                     self.handle(Input::Stop(notification));
                     break;
                 }
-                Ok(()) = desired.changed() => self.desire(&mut desired),
+                Ok(()) = desired.changed() => self.take_desired(&mut desired),
                 Ok(()) = watched.changed() => self.watch(&mut watched),
                 Ok(()) = self.host.changed() => {
                     self.look_at_addresses();
@@ -151,7 +151,7 @@ impl Driver {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn desire(&mut self, desired: &mut watch::Receiver<Desired>) {
+    fn take_desired(&mut self, desired: &mut watch::Receiver<Desired>) {
         let Desired { tuning, version, routes, extent } = desired.borrow_and_update().clone();
         let tune = (tuning != self.peer.config().tuning()).then_some(Input::Tune(tuning));
         self.handle_together([Input::Advertise(version, routes, extent)].into_iter().chain(tune));
