@@ -22,8 +22,8 @@
 //! 4. Send the resulting packets.
 //!
 //! A late Tick means that this process or the whole machine slept, and perhaps the kernel received no packets
-//! meanwhile. The session detects that from `now` and its own deadline, waits for one more interval, once, and counts
-//! it in [`Counters::late_wakeups`].
+//! meanwhile. The session detects that from `now` and its own deadline, waits for a little more than one interval, once,
+//! and counts it in [`Counters::late_wakeups`].
 //!
 //! # Not here
 //!

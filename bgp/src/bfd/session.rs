@@ -211,7 +211,7 @@ impl Session {
         let interval = self.receive_interval(&heard);
         if relied_upon && heard.grace.is_none() && now - due > interval / 4 {
             self.counters.late_wakeups += 1;
-            self.remote = Some(Heard { grace: Some(now + interval), ..heard });
+            self.remote = Some(Heard { grace: Some(now + self.grace(&heard)), ..heard });
             return;
         }
         // RFC 5880 §6.8.1: bfd.RemoteDiscr becomes zero. The rest of its last packet is also dropped, so that a peer
@@ -340,6 +340,12 @@ impl Session {
     /// The transmit interval of the other side, before its jitter.
     fn receive_interval(&self, heard: &Heard) -> Duration {
         heard.said.desired_min_tx.map_or(self.agreed.rx, |theirs| theirs.max(self.agreed.rx)).duration()
+    }
+
+    /// How long a session waits after a late wake-up. The next packet was perhaps lost a moment ago; then one comes
+    /// within an interval of the *other* clock, and needs its way: an interval of ours would be over just before that.
+    fn grace(&self, heard: &Heard) -> Duration {
+        self.receive_interval(heard) * 5 / 4
     }
 
     /// RFC 5880 §6.8.4: the multiplier is that of the *other* side.

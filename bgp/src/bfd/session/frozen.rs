@@ -112,7 +112,7 @@ impl Session {
             }
         }
         if let Some(heard @ Heard { grace: Some(grace), .. }) = &self.remote {
-            ahead(*grace, now, self.receive_interval(heard), "grace")?;
+            ahead(*grace, now, self.grace(heard), "grace")?;
         }
         Ok(())
     }
