@@ -90,6 +90,7 @@ proptest! {
             perform(&mut world, op);
         }
         world.network = Network::CLEAN;
+        world.await_stalls();
         // Packets in flight from before arrive late.
         world.advance(ms(500));
         world.configure(0, last.0);

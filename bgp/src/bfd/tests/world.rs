@@ -120,6 +120,12 @@ impl World {
         end.slow = true;
     }
 
+    /// Runs until both ends are awake and have read what waited for them.
+    pub(super) fn await_stalls(&mut self) {
+        let awake = self.sides.iter().filter_map(|side| side.stalled).max();
+        self.advance(awake.unwrap_or(self.now).saturating_sub(self.now));
+    }
+
     pub(super) fn advance(&mut self, by: Duration) {
         let end = self.now + by;
         while self.step(end) {}
