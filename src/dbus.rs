@@ -12,7 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 
-use self::wire::{BusMessage, MethodCall, decode};
+use self::wire::{Arguments, BusMessage, MethodCall, decode};
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -83,20 +83,7 @@ impl BusConnection {
         if negotiates && connection.line().await? != "AGREE_UNIX_FD\r\n" {
             return Err(io::Error::other("the bus passes no descriptors"));
         }
-        let hello = connection.call(&BUS, &[]).await?;
-        loop {
-            match connection.next().await? {
-                BusMessage::Return { serial, .. } if serial == hello => break,
-                BusMessage::Error { serial, .. } if serial == hello => {
-                    connection.is_bus = false;
-                    break;
-                }
-                BusMessage::Return { .. }
-                | BusMessage::Error { .. }
-                | BusMessage::Signal { .. }
-                | BusMessage::Other => {}
-            }
-        }
+        connection.is_bus = connection.ask(&BUS, &[]).await?.is_ok();
         Ok(connection)
     }
 
@@ -111,6 +98,41 @@ impl BusConnection {
         let message = wire::call(self.serial, &method, arguments);
         self.write(&message).await?;
         Ok(self.serial)
+    }
+
+    /// Calls a method, and waits a second for its answer; `Err` inside: the name of its error. Other messages are dropped.
+    ///
+    /// # Errors
+    /// The connection is broken, or there is no answer.
+    pub(crate) async fn ask(
+        &mut self,
+        method: &MethodCall<'_>,
+        arguments: &[&str],
+    ) -> io::Result<Result<Arguments, String>> {
+        let wanted = self.call(method, arguments).await?;
+        let answer = async {
+            loop {
+                match self.next().await? {
+                    BusMessage::Return { serial, body } if serial == wanted => return Ok(Ok(body)),
+                    BusMessage::Error { serial, name } if serial == wanted => return Ok(Err(name)),
+                    BusMessage::Return { .. }
+                    | BusMessage::Error { .. }
+                    | BusMessage::Signal { .. }
+                    | BusMessage::Other => {}
+                }
+            }
+        };
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Whether a program has this name on the bus. Asking starts none.
+    ///
+    /// # Errors
+    /// Those of [`Self::ask`].
+    pub(crate) async fn has_owner(&mut self, name: &str) -> io::Result<bool> {
+        let answer = self.ask(&MethodCall { member: "NameHasOwner", ..BUS }, &[name]).await?;
+        Ok(answer.is_ok_and(|body| body.boolean() == Some(true)))
     }
 
     /// Wants to hear of the signals that this rule picks, where that has to be said.

@@ -32,11 +32,19 @@ use crate::dbus::BusConnection;
 use crate::dbus::wire::{BusMessage, MethodCall};
 use crate::log::trouble;
 
+pub(crate) mod asked;
+
 /// Where the bus of the system listens.
-const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
+pub(crate) const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 const LOGIND: &str = "org.freedesktop.login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
 const OBJECT: &str = "/org/freedesktop/login1";
+const INHIBITS: MethodCall<'_> =
+    MethodCall { destination: Some(LOGIND), path: OBJECT, interface: MANAGER, member: "Inhibit" };
+const GETS: MethodCall<'_> =
+    MethodCall { interface: "org.freedesktop.DBus.Properties", member: "Get", ..INHIBITS };
+/// The longest delay.
+const DELAY: [&str; 2] = [MANAGER, "InhibitDelayMaxUSec"];
 /// `Inhibit`: what, by which program, why, and how.
 const INHIBIT: [&str; 4] = ["shutdown", "vipcast", "withdrawing service addresses", "delay"];
 /// Until the bus lets us in.
@@ -44,7 +52,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two attempts: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(60)];
 /// The time for the routers to acknowledge, besides the configured times.
-const MARGIN: Duration = Duration::from_secs(1);
+pub(crate) const MARGIN: Duration = Duration::from_secs(1);
 /// The thread does little.
 const STACK: usize = 256 << 10;
 
@@ -88,7 +96,7 @@ impl Logind {
 
     /// Whether a shutdown is held up from now on.
     pub(crate) fn set(&self, shutdown: &model::Shutdown) {
-        let takes = shutdown.drain_time + shutdown.unbind_delay + MARGIN;
+        let takes = takes(shutdown);
         self.wishes.send_if_modified(|wish| {
             let before = (wish.wanted, wish.takes);
             (wish.wanted, wish.takes) = (shutdown.inhibit, takes);
@@ -100,6 +108,16 @@ impl Logind {
     pub(crate) fn let_go(&self) {
         self.wishes.send_modify(|wish| wish.releases += 1);
     }
+}
+
+/// The longest time from the signal to the release, without routers that do not answer.
+pub(crate) fn takes(shutdown: &model::Shutdown) -> Duration {
+    shutdown.drain_time + shutdown.unbind_delay + MARGIN
+}
+
+/// The `InhibitDelayMaxSec` that is long enough for it.
+pub(crate) fn delay_for(takes: Duration) -> u64 {
+    takes.as_secs() + 1
 }
 
 /// The thread.
@@ -184,11 +202,8 @@ async fn hold(
 impl Session<'_> {
     /// Asks for the inhibitor, and for the longest delay.
     async fn begin(&mut self) -> io::Result<()> {
-        let manager =
-            MethodCall { destination: Some(LOGIND), path: OBJECT, interface: MANAGER, member: "Inhibit" };
-        self.inhibit = Some(self.connection.call(&manager, &INHIBIT).await?);
-        let get = MethodCall { interface: "org.freedesktop.DBus.Properties", member: "Get", ..manager };
-        self.delay = Some(self.connection.call(&get, &[MANAGER, "InhibitDelayMaxUSec"]).await?);
+        self.inhibit = Some(self.connection.call(&INHIBITS, &INHIBIT).await?);
+        self.delay = Some(self.connection.call(&GETS, &DELAY).await?);
         Ok(())
     }
 
@@ -239,8 +254,7 @@ impl Session<'_> {
         if let Some(longest) = self.longest.take()
             && longest < takes
         {
-            let hint =
-                format!("set InhibitDelayMaxSec={} in /etc/systemd/logind.conf.d/", takes.as_secs() + 1);
+            let hint = format!("set InhibitDelayMaxSec={} in /etc/systemd/logind.conf.d/", delay_for(takes));
             trouble!(
                 ?longest,
                 ?takes,

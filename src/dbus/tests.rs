@@ -84,6 +84,30 @@ fn answers_and_signals_are_read() {
     );
 }
 
+/// The answer of logind to `ListInhibitors`: one, laid out by hand.
+#[rustfmt::skip]
+const INHIBITORS: &[u8] = &[
+    b'l', 2, 1, 1,  48, 0, 0, 0,  9, 0, 0, 0,  23, 0, 0, 0,
+    5, 1, b'u', 0,  7, 0, 0, 0,
+    8, 1, b'g', 0,  9, b'a', b'(', b's', b's', b's', b's', b'u', b'u', b')', 0,  0,
+    40, 0, 0, 0,  0, 0, 0, 0,
+    1, 0, 0, 0,  b'a', 0, 0, 0,  1, 0, 0, 0,  b'b', 0, 0, 0,  1, 0, 0, 0,  b'c', 0, 0, 0,  1, 0, 0, 0,  b'd', 0, 0, 0,
+    5, 0, 0, 0,  6, 0, 0, 0,
+];
+
+#[test]
+fn inhibitors_are_read() {
+    let one = (["a", "b", "c", "d"].map(str::to_owned), [5, 6]);
+    assert_eq!(returned(INHIBITORS).1.inhibitors(), Some(vec![one]));
+    assert_eq!(returned(RETURNED).1.inhibitors(), None);
+    // None at all, and one that is cut off: by the lengths of the body and of the array.
+    for (length, wanted) in [(0, Some(Vec::new())), (40, None)] {
+        let mut bytes = INHIBITORS[..48].to_vec();
+        (bytes[4], bytes[40]) = (8, length);
+        assert_eq!(returned(&bytes).1.inhibitors(), wanted);
+    }
+}
+
 #[test]
 fn what_is_no_message_is_refused() {
     let changed = |at: usize, octet: u8| {
@@ -118,23 +142,23 @@ proptest! {
     fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(Some((BusMessage::Return { body, .. } | BusMessage::Signal { body, .. }, length))) = decode(&bytes) {
             prop_assert!(length <= bytes.len());
-            let _read = (body.text(), body.boolean(), body.number());
+            let _read = (body.text(), body.boolean(), body.number(), body.inhibitors());
         }
     }
 
     #[test]
     fn no_damage_panics(
-        which in 0..3_usize,
+        which in 0..4_usize,
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let mut bytes = [CALLED, RETURNED, TOLD][which].to_vec();
+        let mut bytes = [CALLED, RETURNED, TOLD, INHIBITORS][which].to_vec();
         for (at, octet) in damage {
             let at = at.index(bytes.len());
             bytes[at] = octet;
         }
         if let Ok(Some((BusMessage::Return { body, .. } | BusMessage::Signal { body, .. }, length))) = decode(&bytes) {
             prop_assert!(length <= bytes.len());
-            let _read = (body.text(), body.boolean(), body.number());
+            let _read = (body.text(), body.boolean(), body.number(), body.inhibitors());
         }
     }
 

@@ -93,6 +93,22 @@ impl Arguments {
         }
     }
 
+    /// The first value, if it is an array of structures `(ssssuu)`: the answer of logind's `ListInhibitors`.
+    pub(crate) fn inhibitors(&self) -> Option<Vec<([String; 4], [u32; 2])>> {
+        if !self.signature.starts_with("a(ssssuu)") {
+            return None;
+        }
+        let mut reader = WireReader { bytes: &self.bytes, at: 0 };
+        let length = reader.length().ok()?;
+        reader.align(8).ok()?;
+        let end = reader.at.checked_add(length)?;
+        let mut rows = Vec::new();
+        while reader.at < end {
+            rows.push(reader.inhibitor().ok()?);
+        }
+        Some(rows)
+    }
+
     /// The first value, if it is true or false.
     pub(crate) fn boolean(&self) -> Option<bool> {
         let mut reader = WireReader { bytes: &self.bytes, at: 0 };
@@ -236,6 +252,13 @@ impl WireReader<'_> {
     fn length(&mut self) -> Result<usize, WireError> {
         let length = usize::try_from(self.number()?).map_err(|_| WireError::TooLong)?;
         if length > LARGEST { Err(WireError::TooLong) } else { Ok(length) }
+    }
+
+    /// A structure `(ssssuu)`.
+    fn inhibitor(&mut self) -> Result<([String; 4], [u32; 2]), WireError> {
+        self.align(8)?;
+        let texts = [self.text()?, self.text()?, self.text()?, self.text()?];
+        Ok((texts, [self.number()?, self.number()?]))
     }
 
     fn text(&mut self) -> Result<String, WireError> {

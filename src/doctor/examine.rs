@@ -5,6 +5,7 @@ mod host;
 mod listening;
 mod managers;
 mod network;
+mod reboot;
 mod sessions;
 mod vips;
 
@@ -18,7 +19,7 @@ use super::gathered::Gathered;
 type Theme = fn(&Gathered) -> Vec<Finding>;
 
 /// Every theme.
-const THEMES: [Theme; 8] = [
+const THEMES: [Theme; 9] = [
     missed,
     daemon::examine,
     sessions::examine,
@@ -27,6 +28,7 @@ const THEMES: [Theme; 8] = [
     network::examine,
     managers::examine,
     host::examine,
+    reboot::examine,
 ];
 
 /// The findings, the worst first.

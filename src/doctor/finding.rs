@@ -135,6 +135,11 @@ findings! {
     /// The clock of this host is not synchronised.
     ClockNotSynchronised: Warning "clock-not-synchronised";
 
+    /// logind delays a reboot for less time than the withdrawal takes.
+    ShutdownDelayShort: Warning "shutdown-delay-short";
+    /// logind does not delay a reboot for the daemon.
+    ShutdownNotDelayed: Warning "shutdown-not-delayed";
+
     /// A part of the examination failed or took too long.
     CouldNotLook: Unknown "could-not-look";
 }

@@ -4,7 +4,7 @@
 //!  control socket ─► configuration ─┬─► routes, network managers
 //!  addresses ───────────────────────┼─► attempts to connect, if no daemon runs
 //!  sockets, programs, sysctls,      ├─► process of the daemon
-//!  kernel, processes, clock         └─► state directory
+//!  kernel, processes, clock         └─► state directory, logind
 //! ```
 //!
 //! What stands above each other runs beside each other. A step has a thread and three seconds; a step that hangs in the
@@ -31,10 +31,11 @@ use vipcast_node::model::{Config, ConnectMode};
 use vipcast_node::names::PeerName;
 use vipcast_node::peers::transport;
 
-use super::gathered::{Daemon, Gathered, Network, Process, StateDir, Way};
+use super::gathered::{Daemon, Gathered, Logind, Network, Process, StateDir, Way};
 use crate::blocking::Threads;
 use crate::config::{self, Host};
 use crate::control::api::PeerFault;
+use crate::logind::{self, SYSTEM_BUS};
 
 /// The time limit of a step.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -119,12 +120,13 @@ pub async fn gather(subject: &Subject) -> Gathered {
     let valid = config.as_ref().and_then(|config| config.as_ref().ok());
     let is_alone = matches!(daemon, Some(Daemon::Absent)) && processes.vipcast.is_empty();
     let (at, proc, links) = (root(), proc(), listing.links.clone());
-    let (network, managers, dials, process, state_dir) = tokio::join!(
+    let (network, managers, dials, process, state_dir, logind) = tokio::join!(
         network_of(&steps, valid.filter(|_| listed), listing),
         steps.step("network managers", move || managers::read(&at, &links)),
         knocks(valid.filter(|_| is_alone), subject.peer.as_ref()),
         process_of(&steps, proc, pid),
         state_directory_of(&steps, valid),
+        logind_of(&steps, valid, subject.root.join(SYSTEM_BUS.trim_start_matches('/'))),
     );
     let (network, ways) = network.map_or_else(Default::default, |(network, ways)| (Some(network), ways));
     Gathered {
@@ -148,6 +150,7 @@ pub async fn gather(subject: &Subject) -> Gathered {
         managers: managers.unwrap_or_default(),
         is_synchronised,
         state_dir,
+        logind,
         failed: steps.failed.into_inner().unwrap_or_else(PoisonError::into_inner),
     }
 }
@@ -205,6 +208,18 @@ async fn process_of(steps: &Steps, proc: PathBuf, pid: Option<u32>) -> Option<Pr
 async fn state_directory_of(steps: &Steps, config: Option<&Config>) -> Option<StateDir> {
     let path = config?.state_dir.clone();
     steps.step("the state directory", move || files::state_directory(&path)).await?
+}
+
+/// Asked only if a shutdown of the machine is to wait for the daemon.
+async fn logind_of(steps: &Steps, config: Option<&Config>, bus: PathBuf) -> Option<Logind> {
+    if !config?.shutdown.inhibit {
+        return None;
+    }
+    match tokio::time::timeout(PATIENCE, logind::asked::ask(&bus)).await {
+        Ok(Ok(logind)) => logind,
+        Ok(Err(error)) => steps.miss("logind", vipcast_bgp::net::words::io_error(&error)),
+        Err(_late) => steps.miss("logind", format!("no answer after {PATIENCE:?}")),
+    }
 }
 
 /// Connects to each router that we would dial, or only to one.

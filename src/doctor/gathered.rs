@@ -12,6 +12,7 @@ use vipcast_node::notice::OtherDaemon;
 use crate::check::listening::Listening;
 use crate::check::target::Transport;
 use crate::control::api::{PeerFault, Status};
+pub use crate::logind::asked::Logind;
 
 /// All facts.
 #[derive(Debug, Default)]
@@ -56,6 +57,8 @@ pub struct Gathered {
     pub is_synchronised: Option<bool>,
     /// The state directory, if it exists.
     pub state_dir: Option<StateDir>,
+    /// logind, if this host has one.
+    pub logind: Option<Logind>,
     /// The facts that could not be had: of what, and why.
     pub failed: Vec<(&'static str, String)>,
 }

@@ -1,6 +1,7 @@
 //! A healthy node, for tests that break one thing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -71,6 +72,7 @@ pub(super) fn healthy() -> Gathered {
             lacks_inodes: false,
             is_read_only: false,
         }),
+        logind: Some(Logind { longest: Duration::from_secs(30), holders: vec![7] }),
         ..Gathered::default()
     }
 }
