@@ -44,6 +44,7 @@
 
 pub mod bfd;
 pub mod clock;
+mod descriptors;
 mod driver;
 mod drops;
 mod gate;
@@ -65,6 +66,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use self::descriptors::Descriptors;
 use self::driver::{Driver, Tells};
 use self::gate::Gate;
 pub use self::limiter::Limiter;
