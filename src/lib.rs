@@ -129,6 +129,7 @@
 //! | drains, and two drains of one service | `drains` in [`vipcast_node::engine`] |
 //! | drains from outside: the drain file, a machine that goes down | `cordons` in [`vipcast_node::engine`]; the file is watched in `drain_file`, the machine in `logind` |
 //! | drains of a peer | `peer_drains` in [`vipcast_node::engine`]; [`vipcast_bgp::Export`] of its session |
+//! | the state that goes to the next program in a hand-over | [`vipcast_node::frozen`], and the `frozen` module of each part; [`vipcast_bgp::frozen`] for sessions |
 //! | `force-up` and `force-down` | `forces` in [`vipcast_node::engine`] |
 //! | the scope and the end of an operator's override | `overrides` in [`vipcast_node::engine`] |
 //! | state that survives a restart | [`state`] |

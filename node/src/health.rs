@@ -29,6 +29,7 @@
 //! **Damping.** A check with `hold_down` that goes down stays down for a time, which doubles with each earlier failure
 //! and is halved again while the check stays up. Meanwhile a passing check is `Rising`, and is probed every `interval`.
 
+mod frozen;
 mod judgement;
 pub mod report;
 #[cfg(test)]

@@ -14,12 +14,14 @@
 //! | [`peers`], [`liveness`] | the sessions, and the effect of BFD on them |
 //! | [`engine`] | facts, verdicts, and the plan from the actual to the desired state |
 //! | [`health`] | one check: its schedule, and its state after each result |
+//! | [`frozen`] | a node and the health of a check for the next program |
 //! | [`model`], [`defaults`], [`names`] | the configuration as the program needs it |
 
 pub mod commands;
 pub mod defaults;
 pub mod effect;
 pub mod engine;
+pub mod frozen;
 pub mod handover;
 pub mod health;
 pub mod input;

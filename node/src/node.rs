@@ -10,11 +10,14 @@
 //!
 //! The same inputs at the same times give the same outboxes. A clone behaves like the original.
 
+mod frozen;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use vipcast_bgp::Instant;
 
+pub use self::frozen::Thawed;
 use crate::commands::{Answer, Refusal};
 use crate::effect::{Effect, Ending};
 use crate::engine::{Engine, Event, Left, Override};

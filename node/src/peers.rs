@@ -338,6 +338,11 @@ impl Peers {
         self.running.get(name).and_then(|running| running.hint(reason, status))
     }
 
+    /// A peer that is being stopped.
+    pub(crate) fn stopping(&self) -> Option<&PeerName> {
+        self.stopping.values().next()
+    }
+
     /// Configured peers that do not run, because their key or their router is missing.
     pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
         let keyless = self.keys.waiting().filter_map(|(name, reason, since)| {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use vipcast_bgp::Instant;
 
 use super::report::Outcome;
+use crate::frozen::{Error, agree, count, health as frozen, nanos, past};
 use crate::model::{Check, Consequence, Limit, Measure};
 use crate::words;
 
@@ -73,6 +74,41 @@ impl Judgement {
         }
     }
 
+    /// The frozen forms of the limits, and of the results.
+    pub(super) fn freeze(&self) -> (Vec<frozen::Limit>, Vec<frozen::Seen>) {
+        // The window follows from the definition.
+        let Self { limits, window: _, results } = self;
+        let seen = |Seen { at, passed, took }: &Seen| frozen::Seen(*at, *passed, nanos(*took));
+        (limits.iter().map(Tripwire::freeze).collect(), results.iter().map(seen).collect())
+    }
+
+    /// What was frozen of a check with this definition.
+    pub(super) fn thaw(
+        check: &Check,
+        limits: &[frozen::Limit],
+        results: &[frozen::Seen],
+        now: Instant,
+    ) -> Result<Self, Error> {
+        let mut judgement = Self::new(check);
+        agree(judgement.limits.len() == limits.len(), "limits")?;
+        agree(judgement.window.is_some() || results.is_empty(), "results")?;
+        agree(results.is_sorted_by_key(|frozen::Seen(at, ..)| *at), "results")?;
+        if results.len() > Measure::MOST_RESULTS {
+            return Err(Error::Range("results"));
+        }
+        for (tripwire, frozen) in judgement.limits.iter_mut().zip(limits) {
+            tripwire.average = frozen.average.map(|average| Average::thaw(average, now)).transpose()?;
+            tripwire.tripped = frozen.tripped;
+            tripwire.streak = count(frozen.streak, "streak")?;
+            tripwire.measured.clone_from(&frozen.measured);
+        }
+        for frozen::Seen(at, passed, took) in results {
+            let (at, took) = (past(*at, now, "results")?, Duration::from_nanos(*took));
+            judgement.results.push_back(Seen { at, passed: *passed, took });
+        }
+        Ok(judgement)
+    }
+
     /// Takes one result.
     pub(super) fn take(&mut self, outcome: &Outcome, now: Instant) {
         if self.limits.is_empty() {
@@ -101,6 +137,17 @@ impl Judgement {
 }
 
 impl Tripwire {
+    fn freeze(&self) -> frozen::Limit {
+        // The limit is in the definition.
+        let Self { limit: _, average, tripped, streak, measured } = self;
+        let average = average.map(|Average { seconds, results, at }| frozen::Average {
+            seconds: seconds.to_bits(),
+            results: u32::try_from(results).unwrap_or(u32::MAX),
+            at,
+        });
+        frozen::Limit { average, tripped: *tripped, streak: *streak, measured: measured.clone() }
+    }
+
     fn take(&mut self, seen: Seen, results: &VecDeque<Seen>) {
         match self.measure(seen, results) {
             Measured::Nothing => {}
@@ -183,6 +230,17 @@ impl Measured {
 }
 
 impl Average {
+    fn thaw(frozen: frozen::Average, now: Instant) -> Result<Self, Error> {
+        /// The longest duration of a probe that makes sense: 365 days, the longest interval of a check.
+        const LONGEST: f64 = 365.0 * 86_400.0;
+        let seconds = f64::from_bits(frozen.seconds);
+        if !(0.0..=LONGEST).contains(&seconds) {
+            return Err(Error::Range("average"));
+        }
+        let results = usize::try_from(frozen.results).map_err(|_| Error::Range("average"))?;
+        Ok(Self { seconds, results, at: past(frozen.at, now, "average")? })
+    }
+
     /// The weight of the earlier average falls with time, not with the number of results, because the interval of a
     /// check changes.
     fn after(before: Option<Self>, seen: Seen, window: Duration) -> Self {

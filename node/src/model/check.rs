@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::judgement::{HoldDown, Limit};
 use super::question::Question;
-use crate::defaults;
+use crate::{defaults, frozen};
 
 /// One entry under `checks:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,12 @@ pub struct Check {
 }
 
 impl Check {
+    /// A digest of the definition, to see in another process whether it is the same. Secrets do not count. Another version
+    /// of the program may have another digest for the same definition.
+    pub fn digest(&self) -> u64 {
+        frozen::of_debug(self)
+    }
+
     /// A check with the defaults of the configuration.
     pub fn new(question: Question) -> Self {
         Self {

@@ -1,0 +1,92 @@
+//! The frozen form of a node: what a program hands to the next one, so that a hand-over sends nothing, resets nothing and
+//! forgets nothing (I13).
+//!
+//! ```text
+//!   Node ──── freeze ──► frozen::Node ────┐                    ┌──► thaw ──► Thawed { node, peers, out }
+//!   Health ── freeze ──► frozen::Health ──┴─ any serde format ─┴──► thaw ──► Health
+//! ```
+//!
+//! The format follows the rules of [`vipcast_bgp::frozen`]: structs of its own, an enum with one variant for each version,
+//! absolute times of CLOCK_MONOTONIC, durations in nanoseconds, no field that may be absent, unknown fields refused. A
+//! released version never changes. ADR 0017 says for each part of a node whether it is frozen, drawn anew, or asked anew.
+//!
+//! # The thaw
+//!
+//! Frozen are facts, histories and the actual state. Verdicts and the desired state are decided again from these and the
+//! configuration, and the plan is the difference: nothing, if program and configuration are the same. With another
+//! configuration it is what a reload would do.
+
+mod digest;
+pub mod health;
+pub mod node;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use vipcast_bgp::Instant;
+pub use vipcast_bgp::frozen::Error;
+
+pub(crate) use self::digest::of_debug;
+pub use self::health::Health;
+pub use self::node::Node;
+
+/// A time that has passed.
+pub(crate) fn past(at: Instant, now: Instant, field: &'static str) -> Result<Instant, Error> {
+    if at <= now { Ok(at) } else { Err(Error::Future(field)) }
+}
+
+/// A deadline that is at most `longest` away.
+pub(crate) fn ahead(
+    at: Instant,
+    now: Instant,
+    longest: Duration,
+    field: &'static str,
+) -> Result<Instant, Error> {
+    if at <= now + longest { Ok(at) } else { Err(Error::TooFar(field)) }
+}
+
+/// A counter with room to count on.
+pub(crate) fn count(count: u32, field: &'static str) -> Result<u32, Error> {
+    if count <= u32::MAX / 2 { Ok(count) } else { Err(Error::Range(field)) }
+}
+
+/// A duration in nanoseconds, at most 584 years.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Errs unless the fields agree.
+pub(crate) fn agree(agrees: bool, field: &'static str) -> Result<(), Error> {
+    if agrees { Ok(()) } else { Err(Error::Contradiction(field)) }
+}
+
+/// An enum of the format that has the variants of one of the crate's enums, with the conversions.
+macro_rules! mirror {
+    ($(#[$meta:meta])* $name:ident = $of:ty { $($(#[$of_variant:meta])* $variant:ident,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name {
+            $($(#[$of_variant])* $variant,)*
+        }
+
+        impl From<$of> for $name {
+            fn from(value: $of) -> Self {
+                type Of = $of;
+                match value {
+                    $(Of::$variant => Self::$variant,)*
+                }
+            }
+        }
+
+        impl From<$name> for $of {
+            fn from(value: $name) -> Self {
+                match value {
+                    $($name::$variant => Self::$variant,)*
+                }
+            }
+        }
+    };
+}
+pub(crate) use mirror;

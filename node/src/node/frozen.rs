@@ -1,0 +1,86 @@
+//! Freeze and thaw of the node.
+
+use super::{Birth, Node};
+use crate::commands::Refusal;
+use crate::effect::Start;
+use crate::engine::Binding;
+use crate::frozen::{Error, node as frozen};
+use crate::jobs::Jobs;
+use crate::now::Now;
+use crate::outbox::Outbox;
+
+/// A node that was frozen.
+#[derive(Debug)]
+pub struct Thawed {
+    /// The node.
+    pub node: Node,
+    /// The peers that go on, with their settings and the desired state now. The speaker thaws exactly these, and makes the
+    /// difference to what each had at its own freeze. A peer whose settings have changed is not among them: its sockets
+    /// are closed, and `out` starts it anew.
+    pub peers: Vec<Start>,
+    /// Requests to the kernel that the predecessor has not heard an answer to. The caller reports each as failed
+    /// ([`Event::Answered`](crate::engine::Event::Answered)), after the first listing.
+    pub unanswered: Vec<Binding>,
+    /// The state of the ports, which begin empty: the configuration and its checks, where to listen, BFD, routers and
+    /// keys to look for, and what is to be saved. With the configuration of the freeze there is nothing else in it, and no
+    /// record, unless something was due.
+    pub out: Outbox,
+}
+
+impl Node {
+    /// Refuses a hand-over while something is under way that the next program could not finish. The frozen form has no
+    /// place for it.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    pub fn may_hand_over(&self) -> Result<(), Refusal> {
+        let refuse = |error: &str, hint: &str| Err(Refusal::new(error, hint));
+        let facts = self.engine.facts();
+        if self.over || facts.shutdown.is_some() {
+            return refuse("vipcast is stopping", "start it again when it has stopped");
+        }
+        if facts.farewell.is_some() {
+            return refuse("the machine is going down", "upgrade it after the boot");
+        }
+        let Jobs { reading, waiting, restart, saving } = &self.jobs;
+        if restart.is_some() {
+            return refuse("a restart is under way", "`vipcast status` shows what it waits for");
+        }
+        if self.engine.is_restarting() {
+            return refuse(
+                "routers may still keep routes of before the last restart",
+                "wait until the restart is over; `vipcast status` shows what it waits for",
+            );
+        }
+        if reading.is_some() || !waiting.is_empty() {
+            return refuse("a reload is under way", "try again when it is over");
+        }
+        if !saving.is_empty() {
+            return refuse("a command waits for the state directory", "try again in a moment");
+        }
+        if !facts.is_listed {
+            return refuse("the addresses of this host are not known yet", "try again in a moment");
+        }
+        if let Some(peer) = self.peers.stopping() {
+            let error = format!("the session with {peer} is being closed");
+            return Err(Refusal::new(error, "try again in a moment"));
+        }
+        Ok(())
+    }
+
+    /// The frozen form of the node. Only of a node that [may be handed over](Self::may_hand_over).
+    pub fn freeze(&self) -> frozen::Node {
+        frozen::Node::V1(frozen::V1 { next_record: self.next_record })
+    }
+
+    /// The node that was frozen, at `now` of the same boot, with the configuration of `birth`. Its path and its version are
+    /// the node's from now on; its warnings are recorded only if the configuration has changed; its state and its seed do
+    /// not count, because the frozen form has them.
+    ///
+    /// # Errors
+    /// The frozen form cannot be that of a node. Nothing is half thawed.
+    pub fn thaw(birth: Birth, frozen: &frozen::Node, now: Now) -> Result<Thawed, Error> {
+        let _ = (birth, frozen, now);
+        Err(Error::Range("not yet"))
+    }
+}
