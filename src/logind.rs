@@ -11,13 +11,15 @@
 //! logind waits at most `InhibitDelayMaxSec` (5 s by default), whatever we hold.
 //!
 //! **Nothing depends on it.** No bus, no logind, a bus that hangs or restarts, a refusal: told once, tried again, and a reboot is
-//! what it is without. The loop never waits for this thread, which is never joined.
+//! what it is without. An inhibitor is held until another one is there, so a bus or a logind that restarts makes no gap. The loop
+//! never waits for this thread, which is never joined.
 //!
 //! **Cancel safety.** The thread awaits the connection's next message and a watch, both cancel-safe.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
@@ -121,19 +123,31 @@ pub(crate) fn delay_for(takes: Duration) -> u64 {
 }
 
 /// The thread.
-async fn follow(bus: &Path, mut wished: watch::Receiver<Wish>, tell: mpsc::UnboundedSender<Input>) {
+async fn follow(bus: &Path, wished: watch::Receiver<Wish>, tell: mpsc::UnboundedSender<Input>) {
+    let mut held = Held { wished, releases: 0, inhibitor: None };
     let (mut pause, mut failed) = (PAUSES[0], None);
     loop {
         // Closed when the daemon ends.
-        if wished.wait_for(|wish| wish.wanted).await.is_err() {
+        if held.wished.wait_for(|wish| wish.wanted).await.is_err() {
             return;
         }
+        held.obey();
         let mut is_held = false;
-        let ended = hold(bus, &mut wished, &tell, &mut is_held).await;
+        let Some(connected) = held.meanwhile(connect(bus)).await else { return };
+        let ended = match connected {
+            Ok(connection) => hold(connection, &mut held, &tell, &mut is_held).await,
+            Err(error) => Err(error),
+        };
         if is_held {
             (pause, failed) = (PAUSES[0], None);
         }
-        let Err(error) = ended else { continue };
+        let Err(error) = ended else {
+            // Closed: the daemon ends, and the last wish is still there.
+            if held.wished.has_changed().is_err() {
+                return;
+            }
+            continue;
+        };
         let is_absent = error.kind() == io::ErrorKind::NotFound;
         let error = io_error(&error);
         if is_absent {
@@ -142,17 +156,66 @@ async fn follow(bus: &Path, mut wished: watch::Receiver<Wish>, tell: mpsc::Unbou
             trouble!(error, bus = %bus.display(), "cannot hold up a shutdown of the machine: trying again");
         }
         failed = Some(error);
-        tokio::time::sleep(pause).await;
+        if held.meanwhile(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
         pause = (2 * pause).min(PAUSES[1]);
     }
+}
+
+/// The inhibitor, and the wishes that it follows, also while there is no bus.
+struct Held {
+    wished: watch::Receiver<Wish>,
+    /// The number of releases that were followed.
+    releases: u64,
+    /// Kept until another one is there: a bus that restarts makes no gap.
+    inhibitor: Option<OwnedFd>,
+}
+
+impl Held {
+    /// Lets go if that is wished. Returns the wish.
+    fn obey(&mut self) -> Wish {
+        let wish = *self.wished.borrow_and_update();
+        if wish.releases != self.releases || !wish.wanted {
+            self.releases = wish.releases;
+            self.inhibitor = None;
+        }
+        wish
+    }
+
+    /// Waits for something, and follows the wishes. `None`: the daemon ends.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                changed = self.wished.changed() => {
+                    changed.ok()?;
+                    self.obey();
+                }
+            }
+        }
+    }
+}
+
+/// A connection that hears of logind.
+async fn connect(bus: &Path) -> io::Result<BusConnection> {
+    let connect = tokio::time::timeout(PATIENCE, UnixStream::connect(bus)).await;
+    let stream = connect.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))?;
+    let mut connection = BusConnection::with_descriptors(stream).await?;
+    let signal = format!("type='signal',sender='{LOGIND}',interface='{MANAGER}',member='PrepareForShutdown'");
+    connection.hear(&signal).await?;
+    let owner =
+        format!("type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{LOGIND}'");
+    connection.hear(&owner).await?;
+    Ok(connection)
 }
 
 /// A connection to logind.
 struct Session<'a> {
     connection: BusConnection,
     tell: &'a mpsc::UnboundedSender<Input>,
-    /// The inhibitor.
-    held: Option<OwnedFd>,
+    held: &'a mut Held,
     /// The serial number of the running call of `Inhibit`.
     inhibit: Option<u32>,
     /// That of the question for the longest delay.
@@ -162,37 +225,28 @@ struct Session<'a> {
 
 /// Holds a shutdown up until that is no longer wanted (`Ok`).
 async fn hold(
-    bus: &Path,
-    wished: &mut watch::Receiver<Wish>,
+    connection: BusConnection,
+    held: &mut Held,
     tell: &mpsc::UnboundedSender<Input>,
     is_held: &mut bool,
 ) -> io::Result<()> {
-    let connect = tokio::time::timeout(PATIENCE, UnixStream::connect(bus)).await;
-    let stream = connect.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))?;
-    let mut connection = BusConnection::with_descriptors(stream).await?;
-    let signal = format!("type='signal',sender='{LOGIND}',interface='{MANAGER}',member='PrepareForShutdown'");
-    connection.hear(&signal).await?;
-    let owner =
-        format!("type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{LOGIND}'");
-    connection.hear(&owner).await?;
-    let mut session = Session { connection, tell, held: None, inhibit: None, delay: None, longest: None };
-    session.begin().await?;
-    let mut releases = wished.borrow_and_update().releases;
+    let mut session = Session { connection, tell, held, inhibit: None, delay: None, longest: None };
+    // Asking it must not start it: where there is none, it is waited for.
+    if session.connection.has_owner(LOGIND).await? {
+        session.begin().await?;
+    } else {
+        tracing::debug!("no logind on the system bus: a reboot is not held up");
+    }
     loop {
         tokio::select! {
             message = session.connection.next() => {
-                session.take(message?).await?;
-                *is_held |= session.held.is_some();
-                session.compare(wished.borrow().takes);
+                *is_held |= session.take(message?).await?;
+                session.compare();
             }
-            changed = wished.changed() => {
-                let wish = *wished.borrow_and_update();
+            changed = session.held.wished.changed() => {
+                let wish = session.held.obey();
                 if changed.is_err() || !wish.wanted {
                     return Ok(());
-                }
-                if wish.releases != releases {
-                    releases = wish.releases;
-                    session.held = None;
                 }
             }
         }
@@ -207,16 +261,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn take(&mut self, message: BusMessage) -> io::Result<()> {
+    /// Returns whether it is a new inhibitor.
+    async fn take(&mut self, message: BusMessage) -> io::Result<bool> {
         match message {
             BusMessage::Return { serial, .. } if self.inhibit == Some(serial) => {
                 self.inhibit = None;
                 let held = self.connection.take_descriptor();
                 // An earlier one is closed only now: there is no gap.
-                self.held = Some(held.ok_or_else(|| io::Error::other("logind sent no descriptor"))?);
+                self.held.inhibitor =
+                    Some(held.ok_or_else(|| io::Error::other("logind sent no descriptor"))?);
                 tracing::debug!("a shutdown of the machine is held up");
                 // logind gives none while it shuts down.
                 self.report(false);
+                return Ok(true);
             }
             BusMessage::Error { serial, name } if self.inhibit == Some(serial) => {
                 self.inhibit = None;
@@ -239,18 +296,23 @@ impl Session<'_> {
                     None => {}
                 }
             }
-            // logind begins anew.
-            BusMessage::Signal { member, .. } if member == "NameOwnerChanged" => self.begin().await?,
+            // logind is back. While it is away its own files keep the inhibitor.
+            BusMessage::Signal { member, body, .. } if member == "NameOwnerChanged" => {
+                if body.texts().is_some_and(|[_, _, new]: [String; 3]| !new.is_empty()) {
+                    self.begin().await?;
+                }
+            }
             BusMessage::Return { .. }
             | BusMessage::Error { .. }
             | BusMessage::Signal { .. }
             | BusMessage::Other => {}
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Warns once if logind waits for less time than a drain takes.
-    fn compare(&mut self, takes: Duration) {
+    fn compare(&mut self) {
+        let takes = self.held.wished.borrow().takes;
         if let Some(longest) = self.longest.take()
             && longest < takes
         {

@@ -79,6 +79,16 @@ impl Arguments {
         }
     }
 
+    /// The first values, if they are this many texts.
+    pub(crate) fn texts<const COUNT: usize>(&self) -> Option<[String; COUNT]> {
+        if !self.signature.starts_with(&"s".repeat(COUNT)) {
+            return None;
+        }
+        let mut reader = WireReader { bytes: &self.bytes, at: 0 };
+        let texts: Result<Vec<_>, _> = (0..COUNT).map(|_| reader.text()).collect();
+        texts.ok()?.try_into().ok()
+    }
+
     /// The first value, if it is an unsigned number of 32 or 64 bits, or a variant that holds one.
     pub(crate) fn number(&self) -> Option<u64> {
         let mut reader = WireReader { bytes: &self.bytes, at: 0 };

@@ -7,6 +7,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 
 use super::*;
 
+mod bus;
+
 /// Longer than a busy machine takes.
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -16,7 +18,7 @@ struct Fake {
     path: PathBuf,
 }
 
-/// A client of it.
+/// A client of it; or a bus, whose calls come with their senders.
 struct Client {
     socket: Socket,
     received: Vec<u8>,
@@ -39,6 +41,7 @@ impl Fake {
         client.line();
         client.socket.write_all(b"OK 1234\r\nAGREE_UNIX_FD\r\n").unwrap();
         client.answer("Hello", "", &[], None);
+        client.answer("NameHasOwner", "b", &1_u32.to_le_bytes(), None);
         client
     }
 
@@ -74,16 +77,17 @@ impl Client {
         }
     }
 
-    /// The next call of this method; others are skipped. Returns its serial number and its bytes.
-    fn called(&mut self, member: &str) -> (u32, Vec<u8>) {
+    /// The next call of this method, or with this argument; other messages are skipped. Returns its caller and its bytes.
+    fn called(&mut self, member: &str) -> (Caller, Vec<u8>) {
+        let word = [member.as_bytes(), &[0]].concat();
         loop {
             match crate::dbus::wire::decode(&self.received).unwrap() {
                 None => self.read(),
                 Some((_, length)) => {
                     let call: Vec<u8> = self.received.drain(..length).collect();
                     let serial = u32::from_le_bytes(*call[8..].first_chunk().unwrap());
-                    if call.windows(member.len()).any(|part| part == member.as_bytes()) {
-                        return (serial, call);
+                    if call[1] == 1 && call.windows(word.len()).any(|part| part == word) {
+                        return (Caller { serial, name: sender(&call) }, call);
                     }
                 }
             }
@@ -103,22 +107,22 @@ impl Client {
 
     /// Answers the next call of this method.
     fn answer(&mut self, member: &str, signature: &str, body: &[u8], descriptor: Option<&io::PipeWriter>) {
-        let (serial, _) = self.called(member);
-        self.send(&message(2, serial, "", signature, body), descriptor);
+        let (caller, _) = self.called(member);
+        self.send(&message(2, &caller, "", signature, body), descriptor);
     }
 
     fn refuse(&mut self, member: &str, name: &str) {
-        let (serial, _) = self.called(member);
-        self.send(&message(3, serial, name, "", &[]), None);
+        let (caller, _) = self.called(member);
+        self.send(&message(3, &caller, name, "", &[]), None);
     }
 
     fn inhibit(&mut self, longest: u64) -> PipeReader {
         let (reader, writer) = pipe().unwrap();
-        let (serial, call) = self.called("Inhibit");
+        let (caller, call) = self.called("Inhibit");
         for word in INHIBIT {
             assert!(call.windows(word.len()).any(|part| part == word.as_bytes()), "{word}");
         }
-        self.send(&message(2, serial, "", "h", &0_u32.to_le_bytes()), Some(&writer));
+        self.send(&message(2, &caller, "", "h", &0_u32.to_le_bytes()), Some(&writer));
         drop(writer);
         let value = [&[1, b't', 0, 0, 0, 0, 0, 0][..], &longest.to_le_bytes()].concat();
         self.answer("InhibitDelayMaxUSec", "v", &value, None);
@@ -127,12 +131,27 @@ impl Client {
 
     fn prepare(&self, goes_down: bool) {
         let body = u32::from(goes_down).to_le_bytes();
-        self.send(&message(4, 0, "PrepareForShutdown", "b", &body), None);
+        self.send(&message(4, &Caller::default(), "PrepareForShutdown", "b", &body), None);
     }
 }
 
-/// An answer, an error of this name, or a signal of this name.
-fn message(kind: u8, serial: u32, name: &str, signature: &str, body: &[u8]) -> Vec<u8> {
+/// The caller of a method: the serial number of its call, and its name on a bus.
+#[derive(Default)]
+struct Caller {
+    serial: u32,
+    name: Option<String>,
+}
+
+/// The field 7 of a message, which a bus writes: its sender. No other field or text of ours has these octets.
+fn sender(call: &[u8]) -> Option<String> {
+    let at = call.windows(4).position(|octets| octets == [7, 1, b's', 0])? + 4;
+    let length = u32::from_le_bytes(*call[at..].first_chunk().unwrap());
+    let name = &call[at + 4..at + 4 + usize::try_from(length).unwrap()];
+    Some(String::from_utf8(name.to_vec()).unwrap())
+}
+
+/// An answer, or a call, an error or a signal of this name.
+fn message(kind: u8, to: &Caller, name: &str, signature: &str, body: &[u8]) -> Vec<u8> {
     let mut fields = vec![0; 16];
     let mut text = |code: u8, kind: u8, text: &str| {
         fields.resize(fields.len().next_multiple_of(8), 0);
@@ -145,17 +164,28 @@ fn message(kind: u8, serial: u32, name: &str, signature: &str, body: &[u8]) -> V
         fields.extend(text.bytes().chain([0]));
     };
     match kind {
+        1 => [(1, b'o', "/org/freedesktop/DBus"), (2, b's', "org.freedesktop.DBus"), (3, b's', name)]
+            .into_iter()
+            .for_each(|(c, k, t)| text(c, k, t)),
         3 => text(4, b's', name),
         4 => [(1, b'o', OBJECT), (2, b's', MANAGER), (3, b's', name)]
             .into_iter()
             .for_each(|(c, k, t)| text(c, k, t)),
         _ => {}
     }
+    if let Some(name) = &to.name {
+        text(6, b's', name);
+    }
     text(8, b'g', signature);
-    if kind != 4 {
+    if signature == "h" {
+        // The number of descriptors.
+        fields.resize(fields.len().next_multiple_of(8), 0);
+        fields.extend([9, 1, b'u', 0, 1, 0, 0, 0]);
+    }
+    if [2, 3].contains(&kind) {
         fields.resize(fields.len().next_multiple_of(8), 0);
         fields.extend([5, 1, b'u', 0]);
-        fields.extend(serial.to_le_bytes());
+        fields.extend(to.serial.to_le_bytes());
     }
     let length = u32::try_from(fields.len() - 16).unwrap();
     fields.resize(fields.len().next_multiple_of(8), 0);
@@ -165,6 +195,17 @@ fn message(kind: u8, serial: u32, name: &str, signature: &str, body: &[u8]) -> V
     fields[12..16].copy_from_slice(&length.to_le_bytes());
     fields.extend(body);
     fields
+}
+
+/// The values of a message: texts.
+fn texts(texts: &[&str]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for text in texts {
+        body.resize(body.len().next_multiple_of(4), 0);
+        body.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+        body.extend(text.bytes().chain([0]));
+    }
+    body
 }
 
 fn shutdown(inhibit: bool) -> model::Shutdown {
@@ -223,19 +264,52 @@ fn a_shutdown_is_held_up_until_the_node_lets_go_and_again_after_it_was_cancelled
 }
 
 #[test]
-fn a_bus_that_ends_and_a_logind_that_restarts_are_asked_again() {
+fn a_bus_that_ends_and_a_logind_that_restarts_are_asked_again_and_the_inhibitor_is_held_meanwhile() {
     let fake = Fake::new("again");
     let (_logind, mut told) = begin(&fake);
-    let (client, pipe) = fake.inhibited(1);
+    let (client, first) = fake.inhibited(1);
     assert!(!next(&mut told));
     drop(client);
-    closed(pipe);
-    let (mut client, first) = fake.inhibited(1);
-    assert!(!next(&mut told));
-    client.send(&message(4, 0, "NameOwnerChanged", "", &[]), None);
+    let mut client = fake.accept();
+    assert!(is_open(&first), "there is a gap");
     let second = client.inhibit(1);
     closed(first);
-    assert!(is_open(&second));
+    assert!(!next(&mut told));
+    let owner =
+        |new: &str| message(4, &Caller::default(), "NameOwnerChanged", "sss", &texts(&[LOGIND, "", new]));
+    // It goes, and comes back.
+    client.send(&owner(""), None);
+    client.send(&owner(":1.7"), None);
+    let third = client.inhibit(1);
+    closed(second);
+    assert!(is_open(&third));
+}
+
+#[test]
+fn the_machine_is_let_go_while_the_bus_is_away() {
+    let fake = Fake::new("away");
+    let (logind, mut told) = begin(&fake);
+    let (client, pipe) = fake.inhibited(1);
+    assert!(!next(&mut told));
+    client.prepare(true);
+    assert!(next(&mut told));
+    drop(client);
+    // It is in the middle of a login.
+    let _silent = fake.listener.accept().unwrap();
+    assert!(is_open(&pipe), "the node has not let go");
+    logind.let_go();
+    closed(pipe);
+    // What was let go before is no reason to let go of another.
+    let (mut client, pipe) = fake.inhibited(1);
+    assert!(!next(&mut told));
+    let shutdown = model::Shutdown { drain_time: Duration::from_secs(2), ..shutdown(true) };
+    logind.set(&shutdown);
+    client.send(
+        &message(4, &Caller::default(), "NameOwnerChanged", "sss", &texts(&[LOGIND, "", ":1.7"])),
+        None,
+    );
+    client.called("Inhibit");
+    assert!(is_open(&pipe));
 }
 
 #[test]
