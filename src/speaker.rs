@@ -1,6 +1,7 @@
 //! The port to the routers: performs the node's effects on sessions, BFD, keys and routers on links, and reports to the
 //! node. It decides nothing.
 
+mod frozen;
 mod identity;
 mod keys;
 mod listen;
@@ -26,6 +27,7 @@ use vipcast_node::model::{Config, KeySource, Listen};
 use vipcast_node::names::PeerName;
 use vipcast_node::notice::Notice;
 
+pub use self::frozen::BfdRunning;
 use self::keys::Keys;
 use crate::discovery::Discovery;
 
@@ -40,7 +42,10 @@ pub struct Speaker {
     /// The node's ids of the speaker's peers, including those that are ending.
     ids: BTreeMap<net::PeerId, PeerId>,
     /// The thread starts with the first session, and sends AdminDown on all of them at the end.
-    bfd: Option<(Bfd, mpsc::UnboundedReceiver<BfdEvent>)>,
+    bfd: Option<Bfd>,
+    bfd_events: Option<mpsc::UnboundedReceiver<BfdEvent>>,
+    /// Everything goes on with the next program: effects have none here.
+    is_frozen: bool,
     keys: Keys,
     discovery: Discovery,
     told: mpsc::UnboundedSender<Input>,
@@ -77,6 +82,13 @@ impl Streams {
             else => pending().await,
         }
     }
+
+    /// The next item that is there already.
+    pub fn try_next(&mut self) -> Option<Said> {
+        let event = self.events.try_recv().ok().map(|(id, event)| Said::Event(id, event));
+        let ended = || self.ended.try_recv().ok().map(Said::Ended);
+        event.or_else(ended).or_else(|| self.notices.try_recv().ok().map(Said::Noticed))
+    }
 }
 
 impl Speaker {
@@ -91,6 +103,8 @@ impl Speaker {
             handles: BTreeMap::new(),
             ids: BTreeMap::new(),
             bfd: None,
+            bfd_events: None,
+            is_frozen: false,
             keys: Keys::new(told.clone()),
             discovery: Discovery::new(told.clone()),
             told,
@@ -115,6 +129,9 @@ impl Speaker {
 
     /// Starts a peer.
     pub fn start_peer(&mut self, start: Start) {
+        if self.is_frozen {
+            return;
+        }
         let Start { id, transport, config, advertised, watched, liveness } = start;
         let handle = self.speaker.add_peer(transport, config);
         give(&handle, &advertised);
@@ -165,6 +182,9 @@ impl Speaker {
 
     /// Accepts connections, now or as soon as it can.
     pub fn listen(&mut self, listen: &Listen) {
+        if self.is_frozen {
+            return;
+        }
         listen::listen(&mut self.speaker, listen, &self.told);
     }
 
@@ -195,25 +215,25 @@ impl Speaker {
 
     /// Runs exactly these BFD sessions.
     pub fn bfd(&mut self, sessions: Sessions) {
-        if self.bfd.is_none() && !sessions.is_empty() {
+        if self.bfd.is_none() && !sessions.is_empty() && !self.is_frozen {
             match Bfd::start(Options::default()) {
                 Ok((bfd, events)) => {
                     self.notice(Notice::BfdStarted { priority: bfd.priority().to_string() });
-                    self.bfd = Some((bfd, events));
+                    (self.bfd, self.bfd_events) = (Some(bfd), Some(events));
                 }
                 // Without BFD, strict peers stay down and only hold timers watch the others.
                 Err(error) => self.notice(Notice::BfdNotStarted { error: error.to_string() }),
             }
         }
-        if let Some((bfd, _)) = &self.bfd {
+        if let Some(bfd) = &self.bfd {
             bfd.set(sessions);
         }
     }
 
     /// The next change of a BFD session; pending while there is no session. Cancel-safe.
     pub async fn next_bfd(&mut self) -> Input {
-        let event = match &mut self.bfd {
-            Some((_, events)) => events.recv().await,
+        let event = match &mut self.bfd_events {
+            Some(events) => events.recv().await,
             None => None,
         };
         match event {
@@ -224,12 +244,12 @@ impl Speaker {
 
     /// A snapshot of all BFD sessions.
     pub fn bfd_report(&self) -> Option<Report> {
-        self.bfd.as_ref().and_then(|(bfd, _)| bfd.report())
+        self.bfd.as_ref().and_then(Bfd::report)
     }
 
     /// Sends AdminDown on every session, so that no router takes the end for a failure.
     pub fn stop_bfd(&mut self) {
-        if let Some((bfd, _)) = self.bfd.take()
+        if let Some(bfd) = self.bfd.take()
             && !bfd.stop(GOODBYE)
         {
             self.notice(Notice::BfdHangs);

@@ -5,6 +5,8 @@
 //!   bfd::Session ─ freeze ──► frozen::Session ─┴─ any serde format ─┴──► thaw ──► bfd::Session
 //! ```
 //!
+//! The drivers of `net` have forms of their own around these: [`Speaker`] and [`BfdThread`], with the sockets.
+//!
 //! TCP sockets survive `execve`, and so does CLOCK_MONOTONIC. A thawed machine gives the same outputs for the same
 //! inputs as the machine that was frozen.
 //!
@@ -25,18 +27,22 @@
 //! [`enum@Error`] with the name of the field, and nothing panics.
 
 pub mod bfd;
+pub mod bfd_thread;
 pub mod end;
 mod octets;
 pub mod peer;
 pub mod route;
+pub mod speaker;
 
 use std::time::Duration;
 
 use thiserror::Error;
 
 pub use self::bfd::Session;
+pub use self::bfd_thread::BfdThread;
 pub use self::octets::Octets;
 pub use self::peer::Peer;
+pub use self::speaker::Speaker;
 use crate::time::Instant;
 
 /// The reason why a frozen machine cannot be thawed. Nothing was changed.
@@ -60,6 +66,9 @@ pub enum Error {
     /// The set of the caller is not the one of the freeze.
     #[error("the {0} are not those of the freeze")]
     Set(&'static str),
+    /// The table of descriptors has no such number.
+    #[error("the socket of a {0} is missing")]
+    Socket(&'static str),
 }
 
 /// A time that has passed.

@@ -47,6 +47,7 @@ pub mod clock;
 mod descriptors;
 mod driver;
 mod drops;
+mod frozen;
 mod gate;
 mod limiter;
 mod link;
@@ -67,7 +68,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use self::descriptors::Descriptors;
-use self::driver::{Driver, Tells};
+use self::driver::{Driver, Ending, Inbox, Tells};
+pub use self::frozen::{Resume, ThawError, Thawed};
 use self::gate::Gate;
 pub use self::limiter::Limiter;
 pub use self::link::knock;
@@ -81,6 +83,9 @@ use crate::notice::Notice;
 use crate::route::Routes;
 use crate::transport::Transport;
 use crate::wire::Notification;
+
+/// The number of accepted connections that wait for their peer task.
+const ACCEPTED: usize = 8;
 
 /// The desired state of a peer; only the latest counts. Settings and routes are one state, so that no route is sent with
 /// settings that were replaced before it.
@@ -178,8 +183,8 @@ impl Speaker {
         self.next_id += 1;
         let id = PeerId(self.next_id);
         let transport = Arc::new(transport.into());
-        let (accepted_tx, accepted) = mpsc::channel(8);
-        let (stop, stopped) = oneshot::channel();
+        let (accepted_tx, accepted) = mpsc::channel(ACCEPTED);
+        let (end, ending) = oneshot::channel();
         let (desire, desired) = watch::channel(Desired {
             tuning: config.tuning(),
             version: Version::default(),
@@ -194,11 +199,12 @@ impl Speaker {
             Tells { id, events: self.events.clone(), notices: self.notices.clone(), status: status_tx };
         let driver = Driver::new(peer, transport, tells, Arc::clone(&self.lookout));
         let (liveness, changes) = mpsc::unbounded_channel();
+        let inbox = Inbox { desired, watched, accepted, ending, liveness: changes };
         let task = tokio::spawn(async move {
-            driver.run(desired, watched, accepted, stopped, changes).await;
+            driver.start(inbox).await;
             drop(pass);
         });
-        PeerHandle { id, desire, watch, status, liveness, stop: Some(stop), task }
+        PeerHandle { id, desire, watch, status, liveness, end: Some(end), task }
     }
 }
 
@@ -220,7 +226,8 @@ pub struct PeerHandle {
     watch: watch::Sender<Arc<Watched>>,
     status: watch::Receiver<PeerStatus>,
     liveness: mpsc::UnboundedSender<Liveness>,
-    stop: Option<oneshot::Sender<Notification>>,
+    /// `None`: it was stopped or frozen.
+    end: Option<oneshot::Sender<Ending>>,
     task: JoinHandle<()>,
 }
 
@@ -272,8 +279,8 @@ impl PeerHandle {
     /// Ends the session with `notification`, for example [`Notification::cease`], and waits until it is written and the
     /// connection closed: at most two seconds.
     pub async fn stop(mut self, notification: Notification) {
-        if let Some(stop) = self.stop.take()
-            && stop.send(notification).is_ok()
+        if let Some(end) = self.end.take()
+            && end.send(Ending::Stop(notification)).is_ok()
         {
             // An error means that the task has already ended.
             let _gone = (&mut self.task).await;

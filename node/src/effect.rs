@@ -88,6 +88,13 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct PeerId(pub(crate) u64);
 
+impl PeerId {
+    /// Its number, which stays the same over a hand-over.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
 /// A peer to start, with all its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {

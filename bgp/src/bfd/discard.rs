@@ -73,6 +73,14 @@ impl Discards {
         }
     }
 
+    /// Replaces the number for this reason.
+    #[cfg(feature = "net")]
+    pub(crate) fn set(&mut self, reason: Discard, number: u64) {
+        if let Some(count) = self.0.get_mut(reason as usize) {
+            *count = number;
+        }
+    }
+
     /// The number for this reason.
     pub fn of(&self, reason: Discard) -> u64 {
         self.0.get(reason as usize).copied().unwrap_or_default()

@@ -93,6 +93,11 @@ impl Session {
         session
     }
 
+    /// Its configuration.
+    pub fn config(&self) -> &SessionConfig {
+        &self.config
+    }
+
     /// Our discriminator of the session.
     pub fn discriminator(&self) -> NonZeroU32 {
         self.discriminator

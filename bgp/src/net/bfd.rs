@@ -49,8 +49,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub use self::settings::{Options, Priority, Report, SessionReport};
 use self::thread::Thread;
+use super::frozen::ThawError;
 use super::sockopt::realtime;
+use super::{Descriptors, clock};
 use crate::bfd::{BfdEvent, Sessions};
+use crate::frozen;
 
 /// The time-out of a caller that waits for the thread, which answers within microseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -64,6 +67,8 @@ pub struct Bfd {
     priority: Priority,
     /// Disconnected when the thread ends.
     alive: Receiver<()>,
+    /// The thread has ended without a word.
+    frozen: bool,
 }
 
 /// A command for the thread.
@@ -71,6 +76,10 @@ pub struct Bfd {
 enum Command {
     Set(Sessions),
     Report(SyncSender<Report>),
+    Slow(Duration),
+    IsSlow(Duration, SyncSender<bool>),
+    /// Give the state back; no packet is sent any more.
+    Freeze(SyncSender<Box<Thread>>),
     /// End all sessions; the sender is used when the first AdminDown of each session was sent.
     Stop(SyncSender<()>),
 }
@@ -82,20 +91,70 @@ impl Bfd {
     /// # Errors
     /// The kernel has no thread or no eventfd for us. A denied real-time priority is no error: see [`Bfd::priority`].
     pub fn start(options: Options) -> io::Result<(Self, UnboundedReceiver<BfdEvent>)> {
-        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        Self::start_with(options, Ok)
+    }
+
+    fn start_with<E: From<io::Error>>(
+        options: Options,
+        prepare: impl FnOnce(Thread) -> Result<Thread, E>,
+    ) -> Result<(Self, UnboundedReceiver<BfdEvent>), E> {
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC);
+        let wake = Arc::new(wake.map_err(io::Error::from)?);
         let (events, receiver) = unbounded_channel();
         let (commands, orders) = channel();
         let (granted, grant) = sync_channel(1);
         let (living, alive) = sync_channel(1);
-        let theirs = Arc::clone(&wake);
+        let thread = prepare(Thread::new(&options, orders, Arc::clone(&wake), events))?;
         std::thread::Builder::new().name("bfd".to_owned()).spawn(move || {
             // An error means that the caller has gone.
             let _caller = granted.send(ask_for(options.priority));
-            Thread::new(&options, orders, theirs, events).run();
+            thread.run();
             drop(living);
         })?;
         let priority = grant.recv().map_err(io::Error::other)?;
-        Ok((Self { commands, wake, priority, alive }, receiver))
+        Ok((Self { commands, wake, priority, alive, frozen: false }, receiver))
+    }
+
+    /// Ends the thread without a word, and puts its sockets into `descriptors`. Packets wait in them, with the times of
+    /// their arrival. Sessions that are ending go on with that after the thaw.
+    ///
+    /// Events that nobody has read yet stay in the receiver of [`Self::start`].
+    ///
+    /// # Errors
+    /// The thread does not answer within a second.
+    pub fn freeze(mut self, descriptors: &mut Descriptors) -> io::Result<frozen::BfdThread> {
+        let (answer, answered) = sync_channel(1);
+        self.tell(Command::Freeze(answer));
+        let thread = answered.recv_timeout(PATIENCE).map_err(io::Error::other)?;
+        self.frozen = true;
+        Ok(thread.freeze(descriptors))
+    }
+
+    /// Goes on where the frozen thread was: what was due meanwhile is sent at once. The options must be the same.
+    ///
+    /// # Errors
+    /// The form is damaged; its sockets are closed then.
+    pub fn thaw(
+        options: Options,
+        frozen: &frozen::BfdThread,
+        descriptors: &mut Descriptors,
+    ) -> Result<(Self, UnboundedReceiver<BfdEvent>), ThawError> {
+        Self::start_with(options, |thread| thread.thaw(frozen, descriptors, clock::now()))
+    }
+
+    /// Before a pause: negotiates longer timers with the sessions that are Up and whose detection time, in either
+    /// direction, is shorter than `least`. [`Self::is_slow`] tells when that is done; the next [`Self::set`] restores
+    /// the timers.
+    pub fn slow(&self, least: Duration) {
+        self.tell(Command::Slow(least));
+    }
+
+    /// Whether a pause of less than `least` brings no session down: the other sides know the timers. `None` if the
+    /// thread does not answer within a second.
+    pub fn is_slow(&self, least: Duration) -> Option<bool> {
+        let (answer, answered) = sync_channel(1);
+        self.tell(Command::IsSlow(least, answer));
+        answered.recv_timeout(PATIENCE).ok()
     }
 
     /// The scheduling priority of the thread; the caller logs it at start.
@@ -140,7 +199,9 @@ impl Bfd {
 
 impl Drop for Bfd {
     fn drop(&mut self) {
-        self.say_goodbye();
+        if !self.frozen {
+            self.say_goodbye();
+        }
     }
 }
 

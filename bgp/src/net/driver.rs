@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use ipnet::IpNet;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -15,14 +18,18 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock::{self, sleep_until};
 use super::drops::Drops;
-use super::link::{self, Command, LinkEvent};
+use super::link::{self, Command, Halt, LinkEvent, Rest};
 use super::lookout::Lookout;
 use super::notices::Notices;
-use super::{Desired, PeerId};
+use super::{Desired, PeerId, sockopt};
 use crate::adj_rib_in::Watched;
-use crate::fsm::{ConnId, Dropped, Endpoints, Input, Liveness, Output, Peer, PeerEvent, PeerStatus, State};
+use crate::frozen::{Octets, peer as frozen};
+use crate::fsm::{
+    CloseReason, ConnId, Dropped, Endpoints, Input, Liveness, Output, Peer, PeerEvent, PeerStatus, State,
+};
 use crate::host::Host;
 use crate::notice::Notice;
+use crate::route::Routes;
 use crate::time::Instant;
 use crate::transport::Transport;
 use crate::wire::Notification;
@@ -37,10 +44,50 @@ const MOST_LINKS: usize = 16;
 
 /// The local end of a connection.
 #[derive(Debug, Clone, Copy)]
-struct NearEnd {
-    born: Instant,
+pub(super) struct NearEnd {
+    pub(super) born: Instant,
     /// Whether an interface had its address.
-    was_seen: bool,
+    pub(super) was_seen: bool,
+}
+
+/// The end of a peer task.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// End the session with this NOTIFICATION.
+    Stop(Notification),
+    /// Give everything to the next program, and end without a word.
+    Freeze(oneshot::Sender<(Arc<Transport>, Frozen)>),
+}
+
+/// A peer that has stopped between two inputs.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    /// With the octets that the sockets have not taken.
+    pub(super) machine: frozen::Peer,
+    pub(super) liveness: Liveness,
+    pub(super) routes: Routes,
+    pub(super) watched: Arc<Watched>,
+    pub(super) connections: Vec<(ConnId, OwnedFd, NearEnd)>,
+    pub(super) closing: Vec<(OwnedFd, BytesMut)>,
+    pub(super) accepted: Vec<OwnedFd>,
+}
+
+/// A connection that a peer goes on with, and the octets that its socket has not taken.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    pub(super) conn: ConnId,
+    pub(super) stream: TcpStream,
+    pub(super) pending: BytesMut,
+    pub(super) near_end: NearEnd,
+}
+
+/// The streams of inputs of a peer task.
+pub(super) struct Inbox {
+    pub(super) desired: watch::Receiver<Desired>,
+    pub(super) watched: watch::Receiver<Arc<Watched>>,
+    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    pub(super) ending: oneshot::Receiver<Ending>,
+    pub(super) liveness: mpsc::UnboundedReceiver<Liveness>,
 }
 
 /// The outgoing channels of the peer task.
@@ -54,6 +101,8 @@ pub(super) struct Tells {
 
 pub(super) struct Driver {
     peer: Peer,
+    /// The last one that the peer was told.
+    liveness: Liveness,
     transport: Arc<Transport>,
     /// The drop counters at the last report.
     drops: Drops,
@@ -69,7 +118,10 @@ pub(super) struct Driver {
     links: BTreeMap<ConnId, mpsc::UnboundedSender<Command>>,
     /// The local ends of the connected connections.
     near_ends: BTreeMap<ConnId, NearEnd>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Option<Rest>>,
+    /// Stops the links.
+    halt: watch::Sender<bool>,
+    halted: Halt,
     link_tx: mpsc::Sender<(ConnId, LinkEvent)>,
     link_rx: mpsc::Receiver<(ConnId, LinkEvent)>,
 }
@@ -77,8 +129,10 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(peer: Peer, transport: Arc<Transport>, tells: Tells, lookout: Arc<Lookout>) -> Self {
         let (link_tx, link_rx) = mpsc::channel(LINK_EVENTS);
+        let (halt, halted) = Halt::new();
         Self {
             peer,
+            liveness: Liveness::Unknown,
             transport,
             drops: Drops::read().unwrap_or_default(),
             told: None,
@@ -89,23 +143,45 @@ impl Driver {
             links: BTreeMap::new(),
             near_ends: BTreeMap::new(),
             tasks: JoinSet::new(),
+            halt,
+            halted,
             link_tx,
             link_rx,
         }
     }
 
-    /// Runs until the peer is stopped and its connections are closed.
-    pub(super) async fn run(
-        mut self,
-        mut desired: watch::Receiver<Desired>,
-        mut watched: watch::Receiver<Arc<Watched>>,
-        mut accepted: mpsc::Receiver<TcpStream>,
-        mut stopped: oneshot::Receiver<Notification>,
-        mut liveness: mpsc::UnboundedReceiver<Liveness>,
-    ) {
-        self.watch(&mut watched);
-        self.take_desired(&mut desired);
+    /// Runs until the peer is stopped and its connections are closed, or until it is frozen.
+    pub(super) async fn start(mut self, mut inbox: Inbox) {
+        self.watch(&mut inbox.watched);
+        self.take_desired(&mut inbox.desired);
         self.handle(Input::Start);
+        self.run(inbox).await;
+    }
+
+    /// The same for a thawed peer: it goes on with these connections, and the values in the inbox are those that it
+    /// has.
+    pub(super) async fn resume(
+        mut self,
+        inbox: Inbox,
+        liveness: Liveness,
+        connections: Vec<Resumed>,
+        closing: Vec<(TcpStream, BytesMut)>,
+    ) {
+        self.liveness = liveness;
+        self.services = services(&inbox.watched.borrow());
+        for Resumed { conn, stream, pending, near_end } in connections {
+            self.near_ends.insert(conn, near_end);
+            self.run_link(conn, stream, pending);
+        }
+        for (stream, pending) in closing {
+            let conn = self.peer.allocate();
+            self.tasks.spawn(link::finish(conn, stream, pending, self.halted.clone()));
+        }
+        self.run(inbox).await;
+    }
+
+    async fn run(mut self, mut inbox: Inbox) {
+        let Inbox { desired, watched, accepted, ending, liveness } = &mut inbox;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -118,14 +194,22 @@ impl Driver {
             };
             tokio::select! {
                 biased;
-                notification = &mut stopped => {
+                ending = &mut *ending => match ending {
+                    Ok(Ending::Stop(notification)) => {
+                        self.handle(Input::Stop(notification));
+                        break;
+                    }
+                    Ok(Ending::Freeze(answer)) => {
+                        let transport = Arc::clone(&self.transport);
+                        // An error means that the caller has given up; then the sockets are closed.
+                        drop(answer.send((transport, self.freeze(inbox).await)));
+                        return;
+                    }
                     // The handle was dropped: close without a NOTIFICATION.
-                    let Ok(notification) = notification else { return };
-                    self.handle(Input::Stop(notification));
-                    break;
-                }
-                Ok(()) = desired.changed() => self.take_desired(&mut desired),
-                Ok(()) = watched.changed() => self.watch(&mut watched),
+                    Err(_dropped) => return,
+                },
+                Ok(()) = desired.changed() => self.take_desired(desired),
+                Ok(()) = watched.changed() => self.watch(watched),
                 Ok(()) = self.host.changed() => {
                     self.look_at_addresses();
                     // The missing address, interface or route may be there now. An attempt without it sends no packet.
@@ -140,7 +224,7 @@ impl Driver {
                     // another peer's KEEPALIVE, or the caller, only by the reading of 16 KiB.
                     tokio::task::yield_now().await;
                 }
-                Some(liveness) = liveness.recv() => self.handle(Input::Liveness(liveness)),
+                Some(liveness) = liveness.recv() => self.learn(liveness),
                 _ = look.tick() => self.look_for_drops(),
                 // Reaps the tasks of ended links.
                 Some(_) = self.tasks.join_next() => {}
@@ -151,6 +235,93 @@ impl Driver {
         while self.tasks.join_next().await.is_some() {}
     }
 
+    /// Takes everything in, and stops between two inputs. What the links have read goes to the machine; what the machine
+    /// says meanwhile waits with the unsent octets.
+    async fn freeze(mut self, mut inbox: Inbox) -> Frozen {
+        if inbox.watched.has_changed().unwrap_or(false) {
+            self.watch(&mut inbox.watched);
+        }
+        if inbox.desired.has_changed().unwrap_or(false) {
+            self.take_desired(&mut inbox.desired);
+        }
+        while let Ok(liveness) = inbox.liveness.try_recv() {
+            self.learn(liveness);
+        }
+        self.halt.send_replace(true);
+        let mut rests = Vec::new();
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                Some((conn, event)) = self.link_rx.recv() => self.link_event(conn, event),
+                Some(ended) = self.tasks.join_next() => rests.extend(ended.ok().flatten()),
+            }
+        }
+        while let Ok((conn, event)) = self.link_rx.try_recv() {
+            self.link_event(conn, event);
+        }
+        // Every connection has a link until the machine was told of its end.
+        let is_lost = |conn: &ConnId| rests.iter().all(|rest: &Rest| rest.conn != *conn);
+        let lost: Vec<ConnId> = self.peer.endpoints().map(|(conn, _)| conn).filter(is_lost).collect();
+        for conn in lost {
+            let reason = CloseReason::Other("its socket was lost before a hand-over".to_owned());
+            self.handle(Input::Closed(conn, reason));
+        }
+        // A command may lead to another one, also for another connection.
+        while rests.iter_mut().any(|rest| self.obey(rest)) {}
+        let (mut connections, mut closing) = (BTreeMap::new(), Vec::new());
+        for Rest { conn, stream, pending, commands } in rests {
+            // It fails only if the runtime does not know the socket.
+            let Ok(socket) = stream.into_std() else { continue };
+            if commands.is_some() {
+                connections.insert(conn, (OwnedFd::from(socket), pending));
+            } else {
+                closing.push((OwnedFd::from(socket), pending));
+            }
+        }
+        let mut machine = self.peer.freeze();
+        for connection in machine.connections_mut() {
+            let queued = connections.iter().find(|(conn, _)| conn.as_u64() == connection.id);
+            connection.queued = Octets(queued.map(|(_, (_, pending))| pending.to_vec()).unwrap_or_default());
+        }
+        let lately = NearEnd { born: clock::now(), was_seen: false };
+        let near_end = |conn| self.near_ends.get(&conn).copied().unwrap_or(lately);
+        let connections =
+            connections.into_iter().map(|(conn, (socket, _))| (conn, socket, near_end(conn))).collect();
+        inbox.accepted.close();
+        let accepted = std::iter::from_fn(|| inbox.accepted.try_recv().ok());
+        Frozen {
+            machine,
+            liveness: self.liveness,
+            routes: inbox.desired.borrow().routes.clone(),
+            watched: Arc::clone(&inbox.watched.borrow()),
+            connections,
+            closing,
+            accepted: accepted.filter_map(|stream| stream.into_std().ok()).map(OwnedFd::from).collect(),
+        }
+    }
+
+    /// Performs the commands that a stopped link has not seen. Returns whether there were any.
+    fn obey(&mut self, rest: &mut Rest) -> bool {
+        let mut any = false;
+        while let Some(Ok(command)) = rest.commands.as_mut().map(mpsc::UnboundedReceiver::try_recv) {
+            any = true;
+            match command {
+                Command::Send(bytes) => rest.pending.extend_from_slice(&bytes),
+                Command::Look => {
+                    if let Ok(queue) = sockopt::send_queue(&SockRef::from(&rest.stream)) {
+                        self.handle(Input::Queue(rest.conn, queue));
+                    }
+                }
+                Command::Close => rest.commands = None,
+            }
+        }
+        any
+    }
+
+    fn learn(&mut self, liveness: Liveness) {
+        self.liveness = liveness.clone();
+        self.handle(Input::Liveness(liveness));
+    }
+
     fn take_desired(&mut self, desired: &mut watch::Receiver<Desired>) {
         let Desired { tuning, version, routes, extent } = desired.borrow_and_update().clone();
         let tune = (tuning != self.peer.config().tuning()).then_some(Input::Tune(tuning));
@@ -159,8 +330,7 @@ impl Driver {
 
     fn watch(&mut self, watched: &mut watch::Receiver<Arc<Watched>>) {
         let watched = Arc::clone(&watched.borrow_and_update());
-        let hosts = watched.iter().filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len());
-        self.services = hosts.map(IpNet::addr).collect();
+        self.services = services(&watched);
         self.handle(Input::Watch(watched));
         self.look_at_addresses();
     }
@@ -276,11 +446,16 @@ impl Driver {
         // A socket without addresses was already closed by the peer.
         let Ok(endpoints) = link::endpoints(&stream) else { return };
         let conn = self.peer.allocate();
-        let (commands, receiver) = mpsc::unbounded_channel();
-        self.links.insert(conn, commands);
-        self.tasks.spawn(link::run(conn, stream, receiver, self.link_tx.clone()));
+        self.run_link(conn, stream, BytesMut::new());
         let endpoints = self.new_ends(conn, endpoints);
         self.handle(Input::Accepted(conn, endpoints));
+    }
+
+    fn run_link(&mut self, conn: ConnId, stream: TcpStream, pending: BytesMut) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        self.links.insert(conn, commands);
+        let (events, halt) = (self.link_tx.clone(), self.halted.clone());
+        self.tasks.spawn(link::run(conn, stream, pending, receiver, events, halt));
     }
 
     fn handle(&mut self, input: Input) {
@@ -303,7 +478,8 @@ impl Driver {
                     let (commands, receiver) = mpsc::unbounded_channel();
                     self.links.insert(conn, commands);
                     let to = (Arc::clone(&self.transport), self.peer.config().peering());
-                    self.tasks.spawn(link::dial(conn, to, receiver, self.link_tx.clone()));
+                    let (events, halt) = (self.link_tx.clone(), self.halted.clone());
+                    self.tasks.spawn(link::dial(conn, to, receiver, events, halt));
                 }
                 Output::Send { conn, bytes } => self.command(conn, Command::Send(bytes)),
                 Output::Look(conn) => self.command(conn, Command::Look),
@@ -323,6 +499,12 @@ impl Driver {
             drop(link.send(command));
         }
     }
+}
+
+/// The host prefixes among the watched ones.
+fn services(watched: &Watched) -> BTreeSet<IpAddr> {
+    let hosts = watched.iter().filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len());
+    hosts.map(IpNet::addr).collect()
 }
 
 /// Whether the kernel refuses to bind to this address.

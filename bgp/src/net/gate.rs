@@ -10,7 +10,7 @@
 //! A peer with a password must never connect without it: *before* its door opens, its key is set on every listening
 //! socket, and their queued connections are handled. If a key cannot be set, the door stays shut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,7 @@ use super::clock;
 use super::notices::Notices;
 use super::sockopt;
 use super::{Limiter, PeerId};
+use crate::frozen::speaker::Key;
 use crate::notice::{ArrivalLimit, Notice};
 use crate::time::Instant;
 use crate::transport::Transport;
@@ -142,6 +143,65 @@ impl Gate {
     /// Closes the listening sockets.
     pub(super) fn close(&self) {
         self.lock().listeners.clear();
+    }
+
+    /// Takes the listening sockets out, with their keys and queued connections, and the ids of the peers whose door is
+    /// shut. From now on the gate leaves the keys alone.
+    pub(super) fn freeze(&self) -> (Vec<(SocketAddr, Socket)>, BTreeSet<PeerId>) {
+        let mut inner = self.lock();
+        let shut = inner.doors.values().filter(|door| door.shut).map(|door| door.id).collect();
+        (std::mem::take(&mut inner.listeners), shut)
+    }
+
+    /// Knows a listening socket of the program before.
+    pub(super) fn resume_listener(&self, address: SocketAddr, socket: Socket) {
+        self.lock().listeners.push((address, socket));
+    }
+
+    /// Opens the door of a peer whose key the listeners have from the program before.
+    ///
+    /// The key of TCP MD5 is set once more, which changes nothing if it is the same; if its file has changed since, the
+    /// door and the listeners agree again. The kernel refuses a key of TCP-AO that it has. A door that was `shut` stays
+    /// shut: connections from before may be in the queues.
+    pub(super) fn resume(
+        self: &Arc<Self>,
+        id: PeerId,
+        transport: Arc<Transport>,
+        peering: Peering,
+        accepted: mpsc::Sender<TcpStream>,
+        mut shut: bool,
+    ) -> Pass {
+        let origin = Origin::of(&transport);
+        let mut inner = self.lock();
+        for (address, socket) in &inner.listeners {
+            if transport.concerns(*address)
+                && let Err(error) = transport.authenticate_again(&SockRef::from(socket))
+            {
+                let (peer, listener, cause) = (transport.ip(), *address, error.in_words());
+                inner.notices.tell(Notice::KeyNotSet { peer, listener, cause });
+                shut = true;
+            }
+        }
+        inner.doors.insert(origin.clone(), Door { id, transport, peering, accepted, shut });
+        Pass { gate: Arc::clone(self), origin, id }
+    }
+
+    /// Removes the key of a peer that does not go on, unless a door has the same address.
+    pub(super) fn forget(&self, ip: IpAddr, key: Key) {
+        let inner = self.lock();
+        if inner.doors.keys().any(|origin| origin.ip == ip) {
+            return;
+        }
+        for (address, socket) in &inner.listeners {
+            if ip.is_ipv4() == address.ip().to_canonical().is_ipv4() {
+                super::transport::forget(&SockRef::from(socket), ip, key);
+            }
+        }
+    }
+
+    /// The doors of all peers are open again.
+    pub(super) fn resumed(&self) {
+        self.lock().limit_arrivals();
     }
 
     /// Opens the door of a peer, in place of an earlier peer at its address.

@@ -1,4 +1,8 @@
 //! The link task: one TCP connection, its socket and the bytes that wait for it.
+//!
+//! ```text
+//!   dial ──► run ──► close          [`Halt`] at any time: the task ends with its [`Rest`]
+//! ```
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +14,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::drops::Drops;
@@ -55,23 +59,56 @@ pub(super) enum LinkEvent {
 type Commands = mpsc::UnboundedReceiver<Command>;
 type Events = mpsc::Sender<(ConnId, LinkEvent)>;
 
-/// Connects, then runs the connection.
+/// The links of a peer are asked to stop, for a freeze.
+#[derive(Debug, Clone)]
+pub(super) struct Halt(watch::Receiver<bool>);
+
+impl Halt {
+    /// The sender of `true` stops the links.
+    pub(super) fn new() -> (watch::Sender<bool>, Self) {
+        let (halt, halted) = watch::channel(false);
+        (halt, Self(halted))
+    }
+
+    /// Cancel-safe.
+    async fn asked(&mut self) {
+        if self.0.wait_for(|halt| *halt).await.is_err() {
+            // The peer task has ended, and this one will be dropped.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A connection that goes on with the next program: its socket, and all octets that the socket has not taken.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) conn: ConnId,
+    pub(super) stream: TcpStream,
+    pub(super) pending: BytesMut,
+    /// Commands that came in later; `None`: the connection is closing.
+    pub(super) commands: Option<Commands>,
+}
+
+/// Connects, then runs the connection. An attempt is not part of the rest.
 pub(super) async fn dial(
     conn: ConnId,
     (transport, peering): (Arc<Transport>, Peering),
     mut commands: Commands,
     events: Events,
-) {
+    mut halt: Halt,
+) -> Option<Rest> {
     let connected = tokio::select! {
+        biased;
+        () = halt.asked() => return None,
         connected = timeout(CONNECT, connect(&transport, peering)) => connected,
         // The only command before a connection is to give up.
-        _ = commands.recv() => return,
+        _ = commands.recv() => return None,
     };
     let error = match connected {
         Ok(Ok(stream)) => match endpoints(&stream) {
             Ok(endpoints) => {
                 drop(events.send((conn, LinkEvent::Dialled(endpoints))).await);
-                return run(conn, stream, commands, events).await;
+                return run(conn, stream, BytesMut::new(), commands, events, halt).await;
             }
             Err(error) => dial_error(&error),
         },
@@ -79,6 +116,7 @@ pub(super) async fn dial(
         Err(_elapsed) => DialError::NoAnswer { dropped: None },
     };
     drop(events.send((conn, LinkEvent::DialFailed(error))).await);
+    None
 }
 
 /// Connects to a peer as a session would, and closes the connection at once: the answer tells whether the address, the
@@ -123,16 +161,22 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Runs a connection until either side closes it. Every branch of the select is cancel-safe: bytes that a losing branch
-/// did not read or write are still in the socket or in `pending`.
-pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands, events: Events) {
+/// Runs a connection until either side closes it. `pending` are octets that an earlier program has left. Every branch of
+/// the select is cancel-safe: bytes that a losing branch did not read or write are still in the socket or in `pending`.
+pub(super) async fn run(
+    conn: ConnId,
+    stream: TcpStream,
+    mut pending: BytesMut,
+    mut commands: Commands,
+    events: Events,
+    mut halt: Halt,
+) -> Option<Rest> {
     // Without TCP_NODELAY a KEEPALIVE may wait for the acknowledgement of the UPDATE before it.
     if let Err(error) = stream.set_nodelay(true) {
         drop(events.send((conn, LinkEvent::Closed(close_reason(&error)))).await);
-        return;
+        return None;
     }
     let (mut reader, mut writer) = stream.into_split();
-    let mut pending = BytesMut::new();
     let mut received = BytesMut::new();
     let mut write_error: Option<io::Error> = None;
     loop {
@@ -150,8 +194,8 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
                     // The next read or write will report it.
                     Err(_gone) => continue,
                 },
-                Some(Command::Close) => return close(reader, writer, pending).await,
-                None => return,
+                Some(Command::Close) => return close(conn, reader, writer, pending, halt).await,
+                None => return None,
             },
             written = writer.write_buf(&mut pending), if pending.has_remaining() => match written {
                 Ok(count) => LinkEvent::Sent(count),
@@ -167,10 +211,19 @@ pub(super) async fn run(conn: ConnId, stream: TcpStream, mut commands: Commands,
                 Ok(_) => LinkEvent::Received(received.split().freeze()),
                 Err(error) => LinkEvent::Closed(close_reason(&write_error.take().unwrap_or(error))),
             },
+            () = halt.asked() => match write_error.take() {
+                None => return rest(conn, reader, writer, pending, Some(commands)),
+                // The connection is dead.
+                Some(error) => {
+                    while let Ok(1..) = reader.try_read_buf(&mut received) {}
+                    drop(events.send((conn, LinkEvent::Received(received.split().freeze()))).await);
+                    LinkEvent::Closed(close_reason(&error))
+                }
+            },
         };
         let closed = matches!(event, LinkEvent::Closed(_));
         if events.send((conn, event)).await.is_err() || closed {
-            return wait_for_close(reader, writer, pending, commands, closed).await;
+            return wait_for_close(conn, reader, writer, pending, commands, closed, halt).await;
         }
     }
 }
@@ -180,38 +233,77 @@ fn closed(write_error: Option<io::Error>) -> CloseReason {
     write_error.map_or(CloseReason::EndedByPeer, |error| close_reason(&error))
 }
 
+/// The rest of a connection. `None` is impossible: both halves are of one stream.
+fn rest(
+    conn: ConnId,
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    pending: BytesMut,
+    commands: Option<Commands>,
+) -> Option<Rest> {
+    let stream = reader.reunite(writer).ok()?;
+    Some(Rest { conn, stream, pending, commands })
+}
+
 /// Waits for the `Close` of the peer task, which has ended or knows that the connection is dead.
 async fn wait_for_close(
+    conn: ConnId,
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     mut pending: BytesMut,
     mut commands: Commands,
     dead: bool,
-) {
-    while let Some(command) = commands.recv().await {
+    mut halt: Halt,
+) -> Option<Rest> {
+    loop {
+        let command = tokio::select! {
+            command = commands.recv() => command?,
+            () = halt.asked() => return None,
+        };
         match command {
             Command::Send(bytes) => pending.extend_from_slice(&bytes),
             Command::Look => {}
-            Command::Close if dead => return,
-            Command::Close => return close(reader, writer, pending).await,
+            Command::Close if dead => return None,
+            Command::Close => return close(conn, reader, writer, pending, halt).await,
         }
     }
 }
 
+/// Closes a connection whose machine is gone: an earlier program has left these octets.
+pub(super) async fn finish(conn: ConnId, stream: TcpStream, pending: BytesMut, halt: Halt) -> Option<Rest> {
+    let (reader, writer) = stream.into_split();
+    close(conn, reader, writer, pending, halt).await
+}
+
 /// Flushes, shuts down the write side, and reads the peer's remaining bytes: a close with unread bytes would send a
 /// RST, and a RST may overtake the NOTIFICATION.
-async fn close(mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf, mut pending: BytesMut) {
+async fn close(
+    conn: ConnId,
+    mut reader: OwnedReadHalf,
+    mut writer: OwnedWriteHalf,
+    mut pending: BytesMut,
+    mut halt: Halt,
+) -> Option<Rest> {
     let flush = async {
         writer.write_all_buf(&mut pending).await?;
         writer.shutdown().await
     };
-    if !matches!(timeout(LINGER, flush).await, Ok(Ok(()))) {
-        return;
+    let flushed = tokio::select! {
+        flushed = timeout(LINGER, flush) => Some(flushed),
+        () = halt.asked() => None,
+    };
+    match flushed {
+        Some(Ok(Ok(()))) => {}
+        Some(_given_up) => return None,
+        None => return rest(conn, reader, writer, pending, None),
     }
     let drain = async {
         let mut discarded = [0; 4096];
         while matches!(reader.read(&mut discarded).await, Ok(1..)) {}
     };
-    // The time-out has the same effect as the peer's close.
-    let _elapsed = timeout(LINGER, drain).await;
+    tokio::select! {
+        // The time-out has the same effect as the peer's close.
+        _ = timeout(LINGER, drain) => None,
+        () = halt.asked() => rest(conn, reader, writer, pending, None),
+    }
 }

@@ -51,6 +51,17 @@ pub(super) fn open(address: SocketAddr, gate: &Gate) -> io::Result<TcpListener> 
     TcpListener::from_std(socket.into())
 }
 
+/// A listening socket that the gate knows.
+///
+/// # Errors
+/// The system has no more descriptors.
+pub(super) fn resume(address: SocketAddr, socket: Socket, gate: &Gate) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(socket.try_clone()?.into())?;
+    gate.resume_listener(address, socket);
+    Ok(listener)
+}
+
 /// Tries until it can listen, and then accepts for ever; `trouble` has the error until then. May be dropped at any
 /// await.
 pub(super) async fn open_later(

@@ -18,6 +18,7 @@ use socket2::SockRef;
 
 use super::sockopt::{self, AoParameters};
 use super::words::{dial_error, io_error};
+use crate::frozen::speaker::Key;
 use crate::fsm::DialError;
 use crate::transport::{AoAlgorithm, AoKey, Authentication, Transport};
 use crate::wire::Peering;
@@ -151,14 +152,34 @@ impl Transport {
         }
     }
 
+    /// The same for a listener that may have the key.
+    pub(super) fn authenticate_again(&self, socket: &SockRef<'_>) -> Result<(), TransportError> {
+        match self.authenticate(socket) {
+            Err(TransportError::Ao(error)) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            result => result,
+        }
+    }
+
     /// Removes the key of this peer from a listener. A missing key is no error.
     pub(super) fn forget(&self, socket: &SockRef<'_>) {
-        let _gone = match &self.authentication {
-            None => Ok(()),
-            Some(Authentication::Md5(_)) => sockopt::clear_md5_key(socket, self.ip()),
-            Some(Authentication::Ao(key)) => {
-                sockopt::delete_ao_key(socket, self.ip(), key.send_id, key.receive_id)
-            }
-        };
+        forget(socket, self.ip(), self.key());
     }
+
+    /// The kind of the key.
+    pub(super) fn key(&self) -> Key {
+        match &self.authentication {
+            None => Key::None,
+            Some(Authentication::Md5(_)) => Key::Md5,
+            Some(Authentication::Ao(key)) => Key::Ao { send_id: key.send_id, receive_id: key.receive_id },
+        }
+    }
+}
+
+/// Removes the key of a peer from a listener. A missing key is no error.
+pub(super) fn forget(socket: &SockRef<'_>, ip: IpAddr, key: Key) {
+    let _gone = match key {
+        Key::None => Ok(()),
+        Key::Md5 => sockopt::clear_md5_key(socket, ip),
+        Key::Ao { send_id, receive_id } => sockopt::delete_ao_key(socket, ip, send_id, receive_id),
+    };
 }

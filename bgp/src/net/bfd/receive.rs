@@ -8,12 +8,14 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::super::clock;
+use super::super::frozen::{ThawError, take};
+use super::super::{Descriptors, clock};
 use super::settings::Options;
 use crate::bfd::iana::{MULTIHOP_PORT, SINGLE_HOP_PORT};
 use crate::bfd::{Arrival, Hops};
+use crate::frozen::{agree, bfd_thread as frozen};
 use crate::time::Instant;
 
 /// Longer than any packet without authentication. A longer packet is cut, and then dropped because its length field is
@@ -71,6 +73,33 @@ impl Receiver {
 
     pub(super) fn port(&self) -> Port {
         self.port
+    }
+
+    /// The socket stays open, and packets wait in it with their stamps.
+    pub(super) fn freeze(self, descriptors: &mut Descriptors) -> frozen::Receiver {
+        let socket = self.socket.map(|socket| descriptors.put(socket));
+        let Port { ipv6, multihop } = self.port;
+        frozen::Receiver { ipv6, multihop, wanted: self.wanted, socket }
+    }
+
+    /// A socket that was not open is tried at once.
+    pub(super) fn thaw(
+        &mut self,
+        frozen: &frozen::Receiver,
+        descriptors: &mut Descriptors,
+        now: Instant,
+    ) -> Result<(), ThawError> {
+        let same = self.port == Port { ipv6: frozen.ipv6, multihop: frozen.multihop };
+        agree(same, "receivers")?;
+        if let Some(number) = frozen.socket {
+            agree(frozen.wanted && self.socket.is_none(), "receivers")?;
+            let socket = take(descriptors, number, Type::DGRAM, "receiver")?;
+            let port = SockRef::from(&socket).local_addr()?.as_socket().map(|address| address.port());
+            agree(port == Some(self.address.port()), "receivers.socket")?;
+            self.socket = Some(socket.into());
+        }
+        self.want(frozen.wanted, now);
+        Ok(())
     }
 
     /// Opens the socket if a session needs it, and closes it otherwise.

@@ -1,5 +1,8 @@
 //! The loop of the thread: wait, read, tick, send.
 
+mod frozen;
+mod slow;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
@@ -39,7 +42,11 @@ pub(super) struct Thread {
     random: Jitter,
     discarded: Discards,
     worst_wakeup: Duration,
+    /// When the receiving sockets were last empty.
+    emptied: Instant,
     stopping: bool,
+    /// Gets the thread's state, which ends the thread.
+    freezing: Option<SyncSender<Box<Self>>>,
 }
 
 /// One session and its socket.
@@ -72,21 +79,27 @@ impl Thread {
             random: Jitter::new(RandomState::new().hash_one(clock::now())),
             discarded: Discards::default(),
             worst_wakeup: Duration::ZERO,
+            emptied: clock::now(),
             stopping: false,
+            freezing: None,
         }
     }
 
-    /// Runs until all sessions have ended after a [`Command::Stop`].
+    /// Runs until all sessions have ended after a [`Command::Stop`], or until a [`Command::Freeze`].
     pub(super) fn run(mut self) {
         let mut buffers = Buffers::new();
-        let mut emptied = clock::now();
         while !(self.stopping && self.slots.iter().all(Option::is_none)) {
             self.wait();
-            let moment = Moment::read(emptied);
+            let moment = Moment::read(self.emptied);
             self.obey(moment.now);
+            if let Some(answer) = self.freezing.take() {
+                // An error means that the caller has stopped waiting.
+                let _frozen = answer.send(Box::new(self));
+                return;
+            }
             // All waiting packets are read before a session is declared down.
             self.read(&mut buffers, &moment);
-            emptied = moment.now;
+            self.emptied = moment.now;
             self.tick(moment.now);
         }
     }
@@ -113,6 +126,10 @@ impl Thread {
                 Command::Set(sessions) if !self.stopping => self.set(&sessions, now),
                 Command::Set(_) => {}
                 Command::Report(answer) => self.report(&answer),
+                Command::Slow(least) => self.slow(least, now),
+                // The caller may have stopped waiting.
+                Command::IsSlow(least, answer) => drop(answer.try_send(self.is_slow(least))),
+                Command::Freeze(answer) => self.freezing = Some(answer),
                 Command::Stop(said) => {
                     self.set(&Sessions::new(), now);
                     self.stopping = true;
@@ -242,7 +259,8 @@ impl Thread {
     fn configure(&mut self, index: usize, settings: SessionSettings, now: Instant) {
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
         let config = settings.config;
-        if std::mem::replace(&mut slot.settings, settings).config != config {
+        slot.settings = settings;
+        if *slot.session.config() != config {
             self.input(index, Input::Configure(config), now);
         }
     }
@@ -267,7 +285,13 @@ impl Thread {
         let session = Session::new(settings.config, discriminator, self.random.next(), now);
         let transmitter = Transmitter::new(free_port(&self.ports(), &mut self.random));
         let (leaving, discarded) = (false, Discards::default());
-        let slot = Slot { name: Arc::clone(&name), settings, session, transmitter, leaving, discarded };
+        self.insert(Slot { name, settings, session, transmitter, leaving, discarded });
+    }
+
+    /// Takes a session in. One that is leaving is reached only by its discriminator.
+    fn insert(&mut self, slot: Slot) {
+        let (name, discriminator, leaving) =
+            (Arc::clone(&slot.name), slot.session.discriminator(), slot.leaving);
         let path = slot.path();
         let deadline = slot.session.deadline();
         let index = match self.slots.iter().position(Option::is_none) {
@@ -280,8 +304,12 @@ impl Thread {
                 self.slots.len() - 1
             }
         };
-        self.names.insert(name, index);
         self.demux.insert(discriminator, index, path);
+        if leaving {
+            self.demux.unlist(index);
+        } else {
+            self.names.insert(name, index);
+        }
         self.deadlines.set(index, deadline);
     }
 

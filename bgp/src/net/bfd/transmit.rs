@@ -10,8 +10,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::receive::Port;
 use crate::bfd::PACKET_LEN;
 use crate::bfd::SessionSettings;
-use crate::bfd::iana::{CLASS_SELECTOR_6, TTL};
-use crate::net::sockopt;
+use crate::bfd::iana::{CLASS_SELECTOR_6, SOURCE_PORTS, TTL};
+use crate::frozen::{Error, agree, count};
+use crate::net::frozen::{ThawError, take};
+use crate::net::{Descriptors, sockopt};
 
 /// The socket is open, or the next packet opens it: an address or an interface may appear later, or go and come back. A
 /// session that cannot send soon leaves Up, and then tries once a second, which is enough back-off.
@@ -27,9 +29,44 @@ pub(super) struct Transmitter {
     error: Option<io::Error>,
 }
 
+/// The fields of a frozen session that are the socket's, see [`Session`](crate::frozen::bfd_thread::Session).
+#[derive(Debug)]
+pub(super) struct Frozen {
+    pub(super) port: u16,
+    pub(super) socket: Option<u32>,
+    pub(super) index: Option<u32>,
+    pub(super) proven: bool,
+    pub(super) errors: u64,
+    pub(super) error: Option<String>,
+}
+
 impl Transmitter {
     pub(super) fn new(port: u16) -> Self {
         Self { port, socket: None, interface: None, proven: false, errors: 0, error: None }
+    }
+
+    /// Writes its part of the form of a session.
+    pub(super) fn freeze(self, descriptors: &mut Descriptors) -> Frozen {
+        let Self { port, socket, interface, proven, errors, error } = self;
+        let socket = socket.map(|socket| descriptors.put(socket));
+        Frozen { port, socket, index: interface, proven, errors, error: error.map(|error| error.to_string()) }
+    }
+
+    pub(super) fn thaw(frozen: Frozen, descriptors: &mut Descriptors) -> Result<Self, ThawError> {
+        let Frozen { port, socket, index, proven, errors, error } = frozen;
+        if !SOURCE_PORTS.contains(&port) {
+            return Err(Error::Range("port").into());
+        }
+        let socket = match socket {
+            Some(number) => Some(Socket::from(take(descriptors, number, Type::DGRAM, "session")?)),
+            None => None,
+        };
+        if let Some(socket) = &socket {
+            let bound = socket.local_addr()?.as_socket().map(|address| address.port());
+            agree(bound == Some(port) && proven, "sessions.socket")?;
+        }
+        let errors = count(errors, "errors")?;
+        Ok(Self { port, socket, interface: index, proven, errors, error: error.map(io::Error::other) })
     }
 
     pub(super) fn port(&self) -> u16 {
