@@ -19,6 +19,18 @@ use crate::wire::Asn;
 const LONGEST_DELAY: Duration = Duration::from_secs(PeerConfig::MAX_CONNECT_RETRY.as_secs() * 5 / 4 + 1);
 
 impl Peer {
+    /// The desired routes, those of the form.
+    #[cfg(feature = "net")]
+    pub(crate) fn wanted(&self) -> &Routes {
+        &self.wanted
+    }
+
+    /// The watched prefixes, those of the form.
+    #[cfg(feature = "net")]
+    pub(crate) fn watched(&self) -> &Arc<Watched> {
+        &self.watched
+    }
+
     /// The frozen form of the peer. A dial that is under way is left out; bytes of
     /// [`Output::Send`](super::Output::Send) that the kernel has not taken are the caller's to add, see
     /// [`frozen::Connection::queued`].

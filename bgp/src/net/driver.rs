@@ -291,8 +291,8 @@ impl Driver {
         Frozen {
             machine,
             liveness: self.liveness,
-            routes: inbox.desired.borrow().routes.clone(),
-            watched: Arc::clone(&inbox.watched.borrow()),
+            routes: self.peer.wanted().clone(),
+            watched: Arc::clone(self.peer.watched()),
             connections,
             closing,
             accepted: accepted.filter_map(|stream| stream.into_std().ok()).map(OwnedFd::from).collect(),

@@ -1,0 +1,618 @@
+//! Speakers and BFD drivers that are frozen, written as text, and thawed again and again, while the other side sees one
+//! session. The exec between is left out: the descriptors stay in this process.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot begin has failed")]
+#![expect(clippy::print_stdout, reason = "measurements")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout};
+use vipcast_bgp::frozen;
+use vipcast_bgp::fsm::{DialError, DownReason, Liveness};
+use vipcast_bgp::jitter::Jitter;
+use vipcast_bgp::net::{Descriptors, PeerHandle, PeerId, Resume, Speaker, Thawed, knock};
+use vipcast_bgp::secret::Secret;
+use vipcast_bgp::transport::{Authentication, PeerAddress, Transport};
+use vipcast_bgp::wire::{Attribute, Message, Notification, Peering};
+use vipcast_bgp::{
+    ConnectMode, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State, Version, Watched,
+};
+
+use support::{PATIENCE, RAW_AS, Raw, config, encode, open};
+
+/// A speaker with one peer that can be handed over.
+struct Node {
+    speaker: Speaker,
+    events: UnboundedReceiver<(PeerId, PeerEvent)>,
+    handle: PeerHandle,
+    transport: Transport,
+    config: PeerConfig,
+    listens: Option<SocketAddr>,
+    /// The events of all lives.
+    told: Vec<PeerEvent>,
+}
+
+impl Node {
+    fn new(listen: Option<IpAddr>, transport: impl Into<Transport>, config: PeerConfig) -> Self {
+        let (mut speaker, events, _notices) = Speaker::new();
+        let listens = listen.map(|ip| speaker.listen((ip, 0).into()).unwrap());
+        let transport = transport.into();
+        let handle = speaker.add_peer(transport.clone(), config.clone());
+        Self { speaker, events, handle, transport, config, listens, told: Vec::new() }
+    }
+
+    async fn freeze(mut self) -> (String, Descriptors, Transport, PeerConfig, Vec<PeerEvent>) {
+        let mut descriptors = Descriptors::new();
+        let form = self.speaker.freeze([(7, &mut self.handle)], &mut descriptors).await;
+        self.note();
+        let text = serde_json::to_string(&form).unwrap();
+        (text, descriptors, self.transport, self.config, self.told)
+    }
+
+    /// Through the frozen form as text.
+    async fn hand_over(self) -> Self {
+        let listens = self.listens;
+        let (text, mut descriptors, transport, config, told) = self.freeze().await;
+        let form: frozen::Speaker = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&form).unwrap(), text);
+        let resume = Resume {
+            id: 7,
+            transport: transport.clone(),
+            config: config.clone(),
+            liveness: Liveness::Unknown,
+        };
+        let thawed = Speaker::thaw(&form, &mut descriptors, vec![resume]);
+        let Thawed { speaker, events, mut handles, .. } =
+            thawed.unwrap_or_else(|error| panic!("{error:?}: {text}"));
+        assert!(descriptors.is_empty(), "{descriptors:?}");
+        let handle = handles.remove(&7).unwrap();
+        Self { speaker, events, handle, transport, config, listens, told }
+    }
+
+    /// Takes in what has happened.
+    fn note(&mut self) {
+        self.told.extend(std::iter::from_fn(|| self.events.try_recv().ok()).map(|(_, event)| event));
+    }
+
+    fn sessions(&self) -> usize {
+        self.told.iter().filter(|event| matches!(event, PeerEvent::Established(_))).count()
+    }
+
+    fn losses(&self) -> usize {
+        self.told.iter().filter(|event| matches!(event, PeerEvent::Down { .. })).count()
+    }
+}
+
+async fn wait(what: &str, handle: &PeerHandle, done: impl Fn(&PeerStatus) -> bool) -> PeerStatus {
+    let begin = Instant::now();
+    loop {
+        let status = handle.status();
+        if done(&status) {
+            return status;
+        }
+        assert!(begin.elapsed() < PATIENCE, "no {what} after {PATIENCE:?}: {status:?}");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn is_up(status: &PeerStatus) -> bool {
+    status.state == State::Established
+}
+
+/// Routes, each with attributes of its own, so that each takes an UPDATE of its own.
+fn routes(count: u32, med: u32) -> Routes {
+    let host = |n| IpNet::from(IpAddr::from(Ipv4Addr::from(0xC000_0200 + n)));
+    let attributes = |n| Arc::new(RouteAttributes { med: Some(med + n), ..RouteAttributes::default() });
+    (0..count).map(|n| (host(n), attributes(n))).collect()
+}
+
+fn at(ip: IpAddr, source: IpAddr) -> PeerAddress {
+    PeerAddress { remote: (ip, 1).into(), source: Some(source) }
+}
+
+/// A node that accepts, and one that dials it.
+fn pair(a: IpAddr, b: IpAddr, key: Option<&[u8]>) -> (Node, Node) {
+    let key = || key.map(|key| Authentication::Md5(Secret::new(key).unwrap()));
+    let keyed = |address| Transport { authentication: key(), ..Transport::from(address) };
+    let passive = Node::new(Some(a), keyed(at(b, a)), config(65001, 65002, ConnectMode::Passive, 9));
+    let remote = passive.listens.unwrap();
+    let to = keyed(PeerAddress { remote, source: Some(b) });
+    let active = Node::new(Some(b), to, config(65002, 65001, ConnectMode::Active, 9));
+    (passive, active)
+}
+
+#[tokio::test]
+async fn a_session_goes_on_and_nobody_is_told() {
+    let (mut a, b) = pair([127, 7, 1, 1].into(), [127, 7, 1, 2].into(), None);
+    wait("session", &a.handle, is_up).await;
+    a.handle.advertise(Version(1), routes(100, 1));
+    wait("routes", &b.handle, |status| status.counters.prefixes_received == 100).await;
+    let before = wait("acknowledgement", &a.handle, |status| status.acknowledged == 100).await;
+    for round in 0..50 {
+        a = a.hand_over().await;
+        let after = a.handle.status();
+        assert_eq!(after, before, "round {round}");
+    }
+    a.handle.advertise(Version(2), routes(101, 1));
+    wait("one route more", &b.handle, |status| status.counters.prefixes_received == 101).await;
+    a.note();
+    let synced = |version| PeerEvent::Synced(Version(version));
+    assert_eq!((a.sessions(), a.losses()), (1, 0));
+    assert_eq!(a.told.iter().filter(|event| **event == synced(1)).count(), 1, "{:?}", a.told);
+    assert!(a.told.contains(&synced(2)), "{:?}", a.told);
+}
+
+/// What a peer that is handed over has announced, as the bare peer on the other side has read it.
+#[derive(Default)]
+struct Read {
+    routes: BTreeMap<IpNet, u32>,
+    messages: usize,
+}
+
+impl Read {
+    /// Takes a message in: nothing may be told twice, and nothing withdrawn that was not told.
+    fn take(&mut self, message: &Message) {
+        self.messages += 1;
+        match message {
+            Message::Update(update) => {
+                for prefix in update.withdrawn_prefixes() {
+                    assert!(
+                        self.routes.remove(&prefix).is_some(),
+                        "{prefix} is withdrawn, and was not announced"
+                    );
+                }
+                let med = update.attributes.iter().find_map(|attribute| {
+                    if let Attribute::MultiExitDisc(med) = attribute { Some(*med) } else { None }
+                });
+                for prefix in update.announced() {
+                    let before = self.routes.insert(prefix, med.unwrap());
+                    assert_ne!(before, med, "{prefix} is announced twice");
+                }
+            }
+            Message::Keepalive => {}
+            Message::Open(_) | Message::Notification(_) | Message::RouteRefresh(_) => panic!("{message:?}"),
+        }
+    }
+}
+
+/// A set that differs from others in about every second route.
+fn random_routes(random: &mut Jitter, count: u32) -> Routes {
+    let med = u32::try_from(random.next() % 3).unwrap() * 100_000;
+    let mut chosen = Routes::new();
+    for (prefix, attributes) in &routes(count, med) {
+        if !random.next().is_multiple_of(4) {
+            chosen.insert(*prefix, Arc::clone(attributes));
+        }
+    }
+    chosen
+}
+
+fn meds(routes: &Routes) -> BTreeMap<IpNet, u32> {
+    routes.iter().map(|(prefix, attributes)| (*prefix, attributes.med.unwrap())).collect()
+}
+
+/// The peer reads now and then, and writes its KEEPALIVEs octet by octet, while its router is handed over.
+async fn hand_over_at_random(seed: u64, listener: TcpListener, node: Node, (count, rounds): (u32, u32)) {
+    let mut random = Jitter::new(seed);
+    let mut raw = Raw::establish(&listener, 240).await;
+    let mut node = node;
+    wait("session", &node.handle, is_up).await;
+    let (mut version, mut wanted) = (0, Routes::new());
+    let (mut read, mut owed) = (Read::default(), 0_usize);
+    let keepalive = encode(&Message::Keepalive);
+    for _ in 0..rounds {
+        match random.next() % 6 {
+            0 | 1 => {
+                version += 1;
+                wanted = random_routes(&mut random, count);
+                node.handle.advertise(Version(version), wanted.clone());
+            }
+            2 => {
+                // Full messages, some time.
+                for _ in 0..random.next() % 2_000 {
+                    match timeout(Duration::from_millis(2), raw.receive()).await {
+                        Ok(message) => read.take(&message.expect("an open connection")),
+                        Err(_nothing) => break,
+                    }
+                }
+            }
+            3 => {
+                // A part of a message.
+                let part = usize::try_from(random.next() % 30).unwrap();
+                for _ in 0..part {
+                    raw.stream.write_all(&keepalive[owed..=owed]).await.unwrap();
+                    owed = (owed + 1) % keepalive.len();
+                }
+            }
+            4 => sleep(Duration::from_micros(random.next() % 3_000)).await,
+            _ => {
+                for _ in 0..random.next() % 20 {
+                    yield_now().await;
+                }
+            }
+        }
+        node = node.hand_over().await;
+        node.note();
+        assert_eq!((node.sessions(), node.losses()), (1, 0), "{:?}", node.told);
+    }
+    node.handle.advertise(Version(version + 1), wanted.clone());
+    let wanted = meds(&wanted);
+    while read.routes != wanted {
+        read.take(&raw.receive().await.expect("an open connection"));
+    }
+    wait_told(&mut node, &PeerEvent::Synced(Version(version + 1))).await;
+    // The whole KEEPALIVEs were read, and the rest is one, too.
+    raw.stream.write_all(&keepalive[owed..]).await.unwrap();
+    node.handle.advertise(Version(version + 2), Routes::new());
+    while !read.routes.is_empty() {
+        read.take(&raw.receive().await.expect("an open connection"));
+    }
+    wait_told(&mut node, &PeerEvent::Synced(Version(version + 2))).await;
+    assert_eq!((node.sessions(), node.losses()), (1, 0), "{:?}", node.told);
+    println!("{rounds} hand-overs, {version} sets, {} messages", read.messages);
+}
+
+async fn wait_told(node: &mut Node, event: &PeerEvent) {
+    let begin = Instant::now();
+    while !node.told.contains(event) {
+        assert!(begin.elapsed() < PATIENCE, "no {event:?} among {:?}", node.told);
+        sleep(Duration::from_millis(1)).await;
+        node.note();
+    }
+}
+
+/// A node that dials a listener, with routes and nothing else.
+fn dialler(address: SocketAddr) -> Node {
+    let to = PeerAddress { remote: address, source: None };
+    Node::new(None, to, config(65001, RAW_AS, ConnectMode::Active, 240))
+}
+
+#[tokio::test]
+async fn every_route_is_told_once_however_often_the_program_changes() {
+    for seed in 0..3 {
+        let (listener, address) = Raw::listen([127, 7, 2, 1]);
+        hand_over_at_random(seed, listener, dialler(address), (600, 150)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_full_window_waits_for_the_next_program() {
+    let (listener, address) = Raw::listen_small([127, 7, 3, 1]);
+    hand_over_at_random(10, listener, dialler(address), (2_000, 30)).await;
+}
+
+#[tokio::test]
+async fn a_session_over_ipv6_goes_on() {
+    let ip: IpAddr = "::1".parse().unwrap();
+    let (a, b) = pair(ip, ip, None);
+    goes_on_together(a, b).await;
+}
+
+#[tokio::test]
+async fn a_session_with_a_key_goes_on_and_the_listener_keeps_the_key() {
+    let (ip, other) = (IpAddr::from([127, 7, 4, 1]), IpAddr::from([127, 7, 4, 2]));
+    let (a, b) = pair(ip, other, Some(b"correct-horse"));
+    sleep(Duration::from_millis(1)).await;
+    if matches!(&b.handle.status().last_down, Some((DownReason::DialFailed(DialError::NoMd5), _))) {
+        println!("SKIPPED: this kernel has no TCP MD5");
+        return;
+    }
+    let (a, b) = goes_on_together(a, b).await;
+    // A new session passes the listener of the frozen program with the key, and no connection without it does.
+    let to = a.listens.unwrap();
+    drop(b.handle);
+    wait("end", &a.handle, |status| !is_up(status)).await;
+    let transport = b.transport.clone();
+    let again = Node::new(None, transport.clone(), config(65002, 65001, ConnectMode::Active, 9));
+    wait("another session", &again.handle, is_up).await;
+    let unsigned = Transport { authentication: None, ..transport };
+    let knocked = knock(&unsigned, Peering::External, Duration::from_millis(300)).await;
+    assert!(matches!(knocked, Err(DialError::NoAnswer { .. })), "{knocked:?} at {to}");
+}
+
+/// Both sides are handed over in turn, while both change their routes.
+async fn goes_on_together(mut a: Node, mut b: Node) -> (Node, Node) {
+    wait("session", &a.handle, is_up).await;
+    wait("session", &b.handle, is_up).await;
+    let mut random = Jitter::new(1);
+    let (mut one, mut other) = (Routes::new(), Routes::new());
+    for version in 1..=100 {
+        (one, other) = (random_routes(&mut random, 100), random_routes(&mut random, 100));
+        a.handle.advertise(Version(version), one.clone());
+        b.handle.advertise(Version(version), other.clone());
+        if random.next().is_multiple_of(2) {
+            sleep(Duration::from_micros(random.next() % 2_000)).await;
+        }
+        a = a.hand_over().await;
+        b = b.hand_over().await;
+    }
+    for (node, count) in [(&mut a, one.len()), (&mut b, other.len())] {
+        wait_told(node, &PeerEvent::Acknowledged(Version(100))).await;
+        let status = node.handle.status();
+        assert_eq!((status.advertised, status.acknowledged), (count, count));
+        assert_eq!((node.sessions(), node.losses()), (1, 0), "{:?}", node.told);
+    }
+    let received = |node: &Node| {
+        let counters = node.handle.status().counters;
+        counters.updates_received
+    };
+    let sent = |node: &Node| node.handle.status().counters.updates_sent;
+    assert_eq!((sent(&a), sent(&b)), (received(&b), received(&a)), "an UPDATE was lost, or came twice");
+    (a, b)
+}
+
+/// Dials under way, connections without an OPEN, and collisions: frozen from the first moment on.
+#[tokio::test]
+async fn two_peers_that_are_handed_over_while_they_meet_have_one_session() {
+    let mut random = Jitter::new(3);
+    for round in 0..30 {
+        let (ip, other) = (IpAddr::from([127, 7, 5, 1]), IpAddr::from([127, 7, 5, 2]));
+        let both = |local, peer| config(local, peer, ConnectMode::Both, 9);
+        let mut a = Node::new(Some(ip), at(other, ip), both(65001, 65002));
+        let remote = a.listens.unwrap();
+        let mut b = Node::new(Some(other), PeerAddress { remote, source: Some(other) }, both(65002, 65001));
+        // Now the first one can dial the second.
+        drop(a);
+        let remote = b.listens.unwrap();
+        a = Node::new(None, PeerAddress { remote, source: Some(ip) }, both(65001, 65002));
+        let begin = Instant::now();
+        while !(is_up(&a.handle.status()) && is_up(&b.handle.status())) {
+            assert!(begin.elapsed() < PATIENCE, "{:?} {:?}", a.handle.status(), b.handle.status());
+            for _ in 0..random.next() % 12 {
+                yield_now().await;
+            }
+            if random.next().is_multiple_of(3) {
+                sleep(Duration::from_micros(random.next() % 3_000)).await;
+            }
+            if random.next().is_multiple_of(2) {
+                a = a.hand_over().await;
+            } else {
+                b = b.hand_over().await;
+            }
+        }
+        a.handle.advertise(Version(1), routes(10, 1));
+        wait("routes", &b.handle, |status| status.counters.prefixes_received == 10).await;
+        for node in [&mut a, &mut b] {
+            node.note();
+            let lost = |event: &PeerEvent| matches!(event, PeerEvent::Down { was_established: true, .. });
+            assert_eq!(node.sessions(), 1, "round {round}: {:?}", node.told);
+            assert!(!node.told.iter().any(lost), "round {round}: {:?}", node.told);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_has_taken_yet_is_taken_by_the_next_program() {
+    for steps in 0..40 {
+        let ip = IpAddr::from([127, 7, 6, 1]);
+        let from = [127, 7, 6, 2];
+        let mut node =
+            Node::new(Some(ip), at(from.into(), ip), config(65001, RAW_AS, ConnectMode::Passive, 240));
+        for _ in 0..5 {
+            yield_now().await;
+        }
+        let mut raw = Raw::dial(from, node.listens.unwrap()).await;
+        for _ in 0..steps {
+            yield_now().await;
+        }
+        node = node.hand_over().await;
+        raw.send(&open(240)).await;
+        node = node.hand_over().await;
+        raw.send(&Message::Keepalive).await;
+        assert!(matches!(raw.receive().await, Some(Message::Open(_))), "after {steps} steps");
+        assert_eq!(raw.receive().await, Some(Message::Keepalive));
+        wait("session", &node.handle, is_up).await;
+    }
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_connection_are_said_by_the_next_program() {
+    for steps in 0..30 {
+        let (listener, address) = Raw::listen_small([127, 7, 7, 1]);
+        let mut node = dialler(address);
+        let mut raw = Raw::establish(&listener, 240).await;
+        wait("session", &node.handle, is_up).await;
+        // More than the window takes, so that the last words wait.
+        node.handle.advertise(Version(1), routes(2_000, 1));
+        sleep(Duration::from_millis(5)).await;
+        // An OPEN is an error here.
+        raw.send(&open(240)).await;
+        for _ in 0..steps {
+            yield_now().await;
+        }
+        node = node.hand_over().await;
+        node = node.hand_over().await;
+        let mut last = None;
+        while let Some(message) = raw.receive().await {
+            last = Some(message);
+        }
+        let Some(Message::Notification(said)) = last else { panic!("after {steps} steps: {last:?}") };
+        let unexpected = Notification::unexpected_message(3);
+        assert_eq!((said.code, said.subcode), (unexpected.code, unexpected.subcode));
+        drop(node);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_is_not_taken_over_is_closed_and_the_others_go_on() {
+    let (first, to_first) = Raw::listen([127, 7, 8, 1]);
+    let (second, to_second) = Raw::listen([127, 7, 8, 2]);
+    let (mut speaker, _events, _notices) = Speaker::new();
+    let settings = || config(65001, RAW_AS, ConnectMode::Active, 240);
+    let address = |remote| PeerAddress { remote, source: None };
+    let mut one = speaker.add_peer(address(to_first), settings());
+    let mut other = speaker.add_peer(address(to_second), settings());
+    let (mut raw_one, mut raw_other) =
+        (Raw::establish(&first, 240).await, Raw::establish(&second, 240).await);
+    wait("session", &one, is_up).await;
+    wait("session", &other, is_up).await;
+    let mut descriptors = Descriptors::new();
+    let form = speaker.freeze([(1, &mut one), (2, &mut other)], &mut descriptors).await;
+    let resume = |id, remote: SocketAddr| Resume {
+        id,
+        transport: address(remote).into(),
+        config: settings(),
+        liveness: Liveness::Unknown,
+    };
+    let thawed = Speaker::thaw(&form, &mut descriptors, vec![resume(2, to_second)]).unwrap();
+    assert_eq!(thawed.handles.keys().collect::<Vec<_>>(), [&2]);
+    while let Some(message) = raw_one.receive().await {
+        assert!(matches!(message, Message::Update(_)), "{message:?}");
+    }
+    thawed.handles[&2].advertise(Version(1), routes(1, 1));
+    let is_route = |message: &Message| matches!(message, Message::Update(it) if it.announced().count() == 1);
+    while !is_route(&raw_other.receive().await.expect("an open connection")) {}
+}
+
+#[tokio::test]
+async fn bfd_that_goes_down_in_the_pause_ends_the_session_and_what_it_was_told_before_does_not() {
+    let (listener, address) = Raw::listen([127, 7, 9, 1]);
+    let node = dialler(address);
+    let mut raw = Raw::establish(&listener, 240).await;
+    wait("session", &node.handle, is_up).await;
+    node.handle.liveness(Liveness::Up);
+    let resume = |node: &(String, Descriptors, Transport, PeerConfig, Vec<PeerEvent>), liveness| Resume {
+        id: 7,
+        transport: node.2.clone(),
+        config: node.3.clone(),
+        liveness,
+    };
+    let mut frozen = node.freeze().await;
+    for liveness in [Liveness::Up, Liveness::Lost("no packets".to_owned())] {
+        let form = serde_json::from_str(&frozen.0).unwrap();
+        let peers = vec![resume(&frozen, liveness.clone())];
+        let thawed = Speaker::thaw(&form, &mut frozen.1, peers).unwrap();
+        let Thawed { mut speaker, mut handles, .. } = thawed;
+        let mut handle = handles.remove(&7).unwrap();
+        if liveness != Liveness::Up {
+            let is_last = |message: &Message| matches!(message, Message::Notification(_));
+            while !is_last(&raw.receive().await.expect("a NOTIFICATION")) {}
+            break;
+        }
+        handle.advertise(Version(1), routes(1, 1));
+        let is_route =
+            |message: &Message| matches!(message, Message::Update(it) if it.announced().count() == 1);
+        while !is_route(&raw.receive().await.expect("an open connection")) {}
+        let form = speaker.freeze([(7, &mut handle)], &mut frozen.1).await;
+        frozen.0 = serde_json::to_string(&form).unwrap();
+    }
+}
+
+/// A number, text or list in the form that is another one, or is missing.
+fn damage(value: &mut Value, random: &mut Jitter) {
+    let mut pick = |count: usize| usize::try_from(random.next()).unwrap_or(0) % count.max(1);
+    match value {
+        Value::Object(fields) if !fields.is_empty() && pick(12) != 0 => {
+            let index = pick(fields.len());
+            let key = fields.keys().nth(index).unwrap().clone();
+            match pick(30) {
+                0 => drop(fields.remove(&key)),
+                1 => drop(fields.insert("more".to_owned(), Value::Null)),
+                _ => damage(&mut fields[&key], random),
+            }
+        }
+        Value::Array(items) if !items.is_empty() && pick(12) != 0 => {
+            let index = pick(items.len());
+            match pick(20) {
+                0 => drop(items.remove(index)),
+                1 => items.push(items[index].clone()),
+                _ => damage(&mut items[index], random),
+            }
+        }
+        Value::Number(number) => {
+            let number = number.as_u64().unwrap_or_default();
+            let others =
+                [0, 1, number.wrapping_add(1), number.wrapping_sub(1), number / 2, u64::MAX, 1 << 40];
+            *value = others[pick(others.len())].into();
+        }
+        Value::String(text) => match pick(3) {
+            0 => text.clear(),
+            1 => text.push('0'),
+            _ => drop(text.pop()),
+        },
+        Value::Bool(it) => *it = !*it,
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            *value = [Value::Null, 7.into(), Value::Array(Vec::new())][pick(3)].clone()
+        }
+    }
+}
+
+/// The same sockets once more.
+fn copy(descriptors: &Descriptors) -> Descriptors {
+    let mut copied = Descriptors::new();
+    for (_, descriptor) in descriptors.iter() {
+        copied.put(descriptor.try_clone_to_owned().unwrap());
+    }
+    copied
+}
+
+#[tokio::test]
+async fn a_damaged_form_is_refused_or_harmless() {
+    let (listener, address) = Raw::listen([127, 7, 10, 1]);
+    let node = Node::new(
+        Some([127, 7, 10, 2].into()),
+        PeerAddress { remote: address, source: None },
+        config(65001, RAW_AS, ConnectMode::Both, 240),
+    );
+    let _raw = Raw::establish(&listener, 240).await;
+    wait("session", &node.handle, is_up).await;
+    node.handle.watch(Arc::new(Watched::from(["192.0.2.0/24".parse().unwrap()])));
+    node.handle.advertise(Version(1), routes(20, 1));
+    let (text, descriptors, transport, config, _) = node.freeze().await;
+    let whole: Value = serde_json::from_str(&text).unwrap();
+    let resume = || {
+        let (transport, config) = (transport.clone(), config.clone());
+        vec![Resume { id: 7, transport, config, liveness: Liveness::Unknown }]
+    };
+    let mut random = Jitter::new(5);
+    let (mut refused, mut unread) = (0, 0);
+    for _ in 0..2_000 {
+        let mut damaged = whole.clone();
+        damage(&mut damaged, &mut random);
+        let Ok(form) = serde_json::from_value(damaged) else {
+            unread += 1;
+            continue;
+        };
+        refused += u32::from(Speaker::thaw(&form, &mut copy(&descriptors), resume()).is_err());
+    }
+    println!("of 2000: {unread} not read, {refused} refused");
+    assert!(unread > 200 && refused > 200, "{unread} {refused}");
+
+    let whole: frozen::Speaker = serde_json::from_str(&text).unwrap();
+    let why = |form: &frozen::Speaker, resumes: Vec<Resume>, descriptors: &mut Descriptors| {
+        let error = Speaker::thaw(form, descriptors, resumes).unwrap_err();
+        format!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default())
+    };
+    let mut missing = copy(&descriptors);
+    let _taken = missing.take(1);
+    assert_eq!(why(&whole, resume(), &mut missing), "the socket of a connection is missing: ");
+    let mut swapped = Descriptors::new();
+    for number in [2, 1] {
+        let descriptor = descriptors.iter().find(|(other, _)| *other == number).unwrap().1;
+        swapped.put(descriptor.try_clone_to_owned().unwrap());
+    }
+    assert_eq!(why(&whole, resume(), &mut swapped), "listener contradicts other fields: ");
+    let mut others = Descriptors::new();
+    for _ in 0..2 {
+        others.put(std::fs::File::open("/dev/null").unwrap());
+    }
+    assert_eq!(why(&whole, resume(), &mut others), "socket contradicts other fields: ");
+    let mut another = resume();
+    another[0].id = 8;
+    assert_eq!(why(&whole, another, &mut copy(&descriptors)), "peers.id contradicts other fields: ");
+    let mut moved = resume();
+    moved[0].transport.address.remote = "127.7.10.3:1".parse().unwrap();
+    let said = why(&whole, moved, &mut copy(&descriptors));
+    assert_eq!(said, "peer 127.7.10.1: the setting address has changed since the freeze");
+}
