@@ -45,7 +45,7 @@
 pub(crate) mod base64;
 mod context;
 #[cfg(test)]
-mod dead_mount;
+pub(crate) mod dead_mount;
 mod file_reader;
 mod http2;
 pub(crate) mod kind;

@@ -1,7 +1,7 @@
 //! The command line: one file for each command. A command prints its result on stdout and returns; this module prints
 //! errors on stderr, as `what failed: cause` with an optional `hint:` line.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage, 78 bad configuration; those of `doctor` are the ones of Nagios plugins.
+//! Exit codes: 0 done, 1 failed, 2 usage, 3 drained without a router to tell (`--wait`), 78 bad configuration; those of `doctor` are the ones of Nagios plugins.
 
 mod arguments;
 mod check;
@@ -153,6 +153,9 @@ enum Failure {
     /// The command is in force with a warning; this is the warning.
     #[error("{0}")]
     HalfDone(String),
+    /// The drain is in force, and there was no router to tell.
+    #[error("{0}")]
+    ToldNobody(&'static str),
     /// Any other error.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -214,6 +217,8 @@ fn misused(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// `drain --wait` without any router: a script may take it for done, or not.
+const TOLD_NOBODY: u8 = 3;
 /// `EX_CONFIG` of sysexits.h; systemd shows it by that name.
 const EX_CONFIG: u8 = 78;
 
@@ -228,6 +233,7 @@ fn report(failure: &Failure) -> ExitCode {
         }
         Failure::Logged => (String::new(), ExitCode::FAILURE),
         Failure::HalfDone(warning) => (format!("warning: {warning}\n"), ExitCode::FAILURE),
+        Failure::ToldNobody(what) => (format!("error: {what}\n"), ExitCode::from(TOLD_NOBODY)),
         Failure::Other(error) => (format!("error: {}\n", output::chain(error.chain())), ExitCode::FAILURE),
     };
     output::complain(&text);

@@ -97,7 +97,7 @@ complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l timeout -d 'Gi
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l all -d 'Every service'
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l json -d 'Print JSON'
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l replace -d 'Replace the drain in force, even if it ends later'
-complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l wait -d 'Return when every router was told the withdrawal, and show the progress; exits with 1 if that takes 30 s longer than the drain time, or longer than `--timeout`'
+complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -l wait -d 'Return when every router was told the withdrawal, and show the progress; exits with 1 if that takes 30 s longer than the drain time, or longer than `--timeout`, and with 3 if no router has a session'
 complete -c vipcast -n "__fish_vipcast_using_subcommand drain" -s h -l help -d 'Print help'
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l peer -d 'One router: all routes are taken from it, its session stays, and the other routers notice nothing' -r
 complete -c vipcast -n "__fish_vipcast_using_subcommand undrain" -l reason -d 'The reason, for the log' -r

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// Whatever waits for it goes on with an error when this is dropped.
-pub(super) struct DeadMount {
+pub(crate) struct DeadMount {
     at: PathBuf,
     server: Option<File>,
 }
 
 impl DeadMount {
     /// `None`, and a line that says so, where this user may not mount.
-    pub(super) fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let at = std::env::temp_dir().join(format!("vipcast-dead-{}-{name}", std::process::id()));
         fs::create_dir_all(&at).unwrap();
         let mounted = File::options().read(true).write(true).open("/dev/fuse").and_then(|server| {
@@ -35,7 +35,7 @@ impl DeadMount {
         }
     }
 
-    pub(super) fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         Path::new(&self.at).join(name)
     }
 }

@@ -82,7 +82,7 @@ pub(super) struct DrainArgs {
     #[arg(long)]
     replace: bool,
     /// Return when every router was told the withdrawal, and show the progress; exits with 1 if that takes 30 s longer
-    /// than the drain time, or longer than `--timeout`
+    /// than the drain time, or longer than `--timeout`, and with 3 if no router has a session
     #[arg(long)]
     wait: bool,
 }

@@ -19,6 +19,8 @@ use crate::control::routes;
 /// The time beyond the drain time for routers to acknowledge, and for checks to settle.
 const LONGEST: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// A drain that no router had to be told of.
+const NOBODY: &str = "drained, but no router has a session: none was told";
 /// The most missing items that are named.
 const SHOWN: usize = 5;
 
@@ -77,9 +79,12 @@ pub(super) fn wait(args: &ClientArgs, done: Done, goal: &Goal) -> Result<(), Fai
     let mut progress = Progress::new(args.json);
     let client = args.client(PATIENCE);
     let mut patience = args.timeout;
-    let look = block_on(async {
+    let mut has_router = false;
+    let mut look = block_on(async {
         loop {
-            let look = look(&client.call(&routes::STATUS, &()).await?, goal);
+            let status = client.call(&routes::STATUS, &()).await?;
+            has_router |= status.peers.values().any(|peer| peer.state == SessionState::Established);
+            let look = look(&status, goal);
             let longest = *patience
                 .get_or_insert_with(|| LONGEST + Duration::from_millis(look.left_ms.unwrap_or_default()));
             if look.missing.is_empty() || begun.elapsed() > longest {
@@ -90,6 +95,10 @@ pub(super) fn wait(args: &ClientArgs, done: Done, goal: &Goal) -> Result<(), Fai
         }
     })??;
     progress.end();
+    let told_nobody = look.missing.is_empty() && look.of > 0 && !has_router && goal.tells_routers();
+    if told_nobody {
+        look.missing.push(NOBODY.to_owned());
+    }
     let waited_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let reached = look.missing.is_empty();
     if args.json {
@@ -98,6 +107,9 @@ pub(super) fn wait(args: &ClientArgs, done: Done, goal: &Goal) -> Result<(), Fai
         print_json(&Waited { message, warning, done: reached, waited_ms, missing })?;
     } else if reached {
         print(&format!("{}, after {}", look.in_words(goal.until), age(waited_ms)))?;
+    }
+    if told_nobody {
+        return Err(Failure::ToldNobody(NOBODY));
     }
     if !reached {
         let missing = listed(&look.missing);
@@ -195,6 +207,13 @@ fn look_at_peer(status: &Status, name: &str, until: Until) -> Look {
             }
             look
         }
+    }
+}
+
+impl Goal {
+    /// Whether it is reached by telling whichever routers there are.
+    fn tells_routers(&self) -> bool {
+        self.until == Until::Drained && !matches!(self.scope, Scope::Peer(_))
     }
 }
 

@@ -97,6 +97,24 @@ async fn after_a_reload_only_the_new_file_counts() {
     assert!(bench.told.is_empty(), "an unchanged key changes nothing");
 }
 
+#[tokio::test]
+async fn a_mount_that_hangs_stops_neither_the_start_nor_a_reload() {
+    let Some(dead) = crate::check::dead_mount::DeadMount::new("drain") else { return };
+    let mut bench = Bench::new("hangs", "drain", |_| ());
+    assert_eq!(bench.first().await, None);
+    // A thread that waits in the kernel is left alone.
+    for name in ["drain", "other"] {
+        bench.port.set(Some(&dead.join(name)));
+    }
+    fs::write(bench.directory.join("drain"), "awake").unwrap();
+    bench.port.set(Some(&bench.directory.join("drain")));
+    assert_eq!(bench.next().await, because("awake"));
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let mut late = DrainFile::start(tell, Some(&dead.join("drain")));
+    assert!(late.at_start().await.is_none(), "nobody knows");
+    assert!(told.try_recv().is_err());
+}
+
 #[test]
 fn a_long_first_line_is_cut_and_a_binary_one_does_no_harm() {
     let path = std::env::temp_dir().join(format!("vipcast-drain-{}-line", std::process::id()));

@@ -21,6 +21,7 @@
 //! | `kernel` | addresses and interfaces that other programs change: only the kernel's reports are facts |
 //! | `flushes` | addresses that are flushed at random: how long a VIP is announced without its address |
 //! | `drain_all` | thousands of services drained at once: the time, the memory, the session |
+//! | `cordon` | drains from outside: the drain file, the exit codes for scripts, a playbook |
 //! | `delivery` | delivery of our routes, a path that loses full segments, BGP roles |
 //! | `invariants` | I1 to I10, where they need a kernel and a router |
 //! | `transport` | passwords, TTL security, multihop, interfaces, and the messages when they are wrong |
@@ -62,6 +63,7 @@ mod boot;
 mod capabilities;
 mod clients;
 mod control;
+mod cordon;
 mod delivery;
 mod demoted;
 mod descriptors;
@@ -142,6 +144,7 @@ fn main() -> ExitCode {
         invariants::trials(),
         flushes::trials(),
         drain_all::trials(),
+        cordon::trials(),
         overrides::trials(),
         tour::trials(),
         kernel::trials(),

@@ -19,19 +19,31 @@ use super::super::root;
 use super::{WRITE, settle};
 
 /// The exit codes of every command but `doctor`, as `src/cli.rs` has them.
-const EXIT_CODES: [(u8, &str); 4] =
-    [(0, "done"), (1, "failed"), (2, "wrong usage"), (78, "the configuration is broken")];
+const EXIT_CODES: &[(u8, &str)] =
+    &[(0, "done"), (1, "failed"), (2, "wrong usage"), (78, "the configuration is broken")];
+
+/// Those of `vipcast drain`, as `src/cli/wait.rs` has them.
+const EXIT_CODES_OF_DRAIN: &[(u8, &str)] = &[
+    (0, "done"),
+    (1, "failed, or `--wait` was not over in time"),
+    (2, "wrong usage"),
+    (3, "`--wait`: drained, and no router has a session to be told"),
+];
 
 /// The exit codes of `vipcast doctor`, as `src/cli/doctor.rs` has them.
-const EXIT_CODES_OF_DOCTOR: [(u8, &str); 4] = [
+const EXIT_CODES_OF_DOCTOR: &[(u8, &str)] = &[
     (0, "nothing was found"),
     (1, "a warning was found"),
     (2, "a critical finding"),
     (3, "a part could not be examined, or wrong usage"),
 ];
 
-fn exit_codes(command: &Command) -> [(u8, &'static str); 4] {
-    if command.get_name() == "doctor" { EXIT_CODES_OF_DOCTOR } else { EXIT_CODES }
+fn exit_codes(command: &Command) -> &'static [(u8, &'static str)] {
+    match command.get_name() {
+        "doctor" => EXIT_CODES_OF_DOCTOR,
+        "drain" => EXIT_CODES_OF_DRAIN,
+        _other => EXIT_CODES,
+    }
 }
 
 const HEAD: &str = "# Commands
