@@ -1,5 +1,5 @@
 //! The cost of one check that flips, among few and among many services: everything from the report to the routes for
-//! every peer, and the records.
+//! every peer, and the records. And the cost of a hand-over of 5,000 VIPs: freeze and write, read and thaw.
 //!
 //! ```text
 //! cargo bench -p vipcast-node --bench flip
@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use vipcast_bgp::Instant;
 use vipcast_bgp::wire::Asn;
 use vipcast_node::engine::{Binding, BindingFact, Event, Left, Link, Listing, Owner};
+use vipcast_node::frozen;
 use vipcast_node::health::report::{CheckReport, HealthState, Outcome};
 use vipcast_node::input::Input;
 use vipcast_node::model::{Check, Condition, Config, Peer, Question, Service};
@@ -55,6 +56,7 @@ fn main() {
         let best = (0..ROUNDS).map(|_| round(&mut bench)).min().unwrap();
         println!("{services:6} services: {best:?} for a check that flips");
     }
+    Bench::new(5_000).hand_over();
 }
 
 struct Bench {
@@ -68,15 +70,7 @@ impl Bench {
         let config = config(services);
         let checks: Vec<_> = config.checks.values().cloned().collect();
         let now = Now { mono: Instant::from_nanos(1_000_000_000), wall: Timestamp::UNIX_EPOCH };
-        let birth = Birth {
-            config: Arc::new(config),
-            warnings: Vec::new(),
-            path: "vipcast.yaml".to_owned(),
-            left: Left::default(),
-            version: ("bench".to_owned(), None),
-            seed: 1,
-        };
-        let mut node = Node::new(birth);
+        let mut node = Node::new(birth(Arc::new(config)));
         let bindings = (0..services)
             .map(|n| (Binding::host(vip(n), 1), BindingFact::from(Owner::Us)))
             .collect::<BTreeMap<_, _>>();
@@ -88,6 +82,22 @@ impl Bench {
             bench.report(n, HealthState::Up);
         }
         bench
+    }
+
+    /// Says the time of the two halves of a hand-over, each at its best.
+    fn hand_over(&self) {
+        let freeze = || serde_json::to_vec(&self.node.freeze()).unwrap();
+        let written = freeze();
+        let thaw = || {
+            let birth = birth(Arc::clone(self.node.engine().config()));
+            let frozen: frozen::Node = serde_json::from_slice(&written).unwrap();
+            Node::thaw(birth, &frozen, self.now).unwrap()
+        };
+        let (freezes, thaws) = (best(freeze), best(thaw));
+        let size = written.len() >> 10;
+        println!(
+            "  5000 services: {freezes:?} to freeze and write {size} KiB, {thaws:?} to read and thaw them"
+        );
     }
 
     /// A check in the middle goes down, or comes up again.
@@ -111,6 +121,26 @@ impl Bench {
             at: self.now.mono,
         };
         black_box(self.node.handle(Input::Fact(Event::Check(report)), self.now));
+    }
+}
+
+fn best<T>(run: impl Fn() -> T) -> Duration {
+    let time = || {
+        let begin = std::time::Instant::now();
+        black_box(run());
+        begin.elapsed()
+    };
+    (0..ROUNDS).map(|_| time()).min().unwrap()
+}
+
+fn birth(config: Arc<Config>) -> Birth {
+    Birth {
+        config,
+        warnings: Vec::new(),
+        path: "vipcast.yaml".to_owned(),
+        left: Left::default(),
+        version: ("bench".to_owned(), None),
+        seed: 1,
     }
 }
 

@@ -23,6 +23,7 @@ mod drains;
 mod facts;
 mod fold;
 mod forces;
+pub(crate) mod frozen;
 mod kept;
 mod kernel;
 mod known;
@@ -59,6 +60,7 @@ pub use self::facts::{Asked, CheckFact, Event, Facts, PeerFact, Shutdown};
 use self::fold::{Touched, users};
 pub use self::forces::{Force, Forces};
 pub use self::kept::Kept;
+pub(crate) use self::kept::Was;
 pub use self::known::Known;
 use self::late::Meanwhile;
 pub use self::link::{Link, Links, Listing};
@@ -196,6 +198,11 @@ impl Engine {
             self.reach.note(&event);
             touched = touched.and(self.fold(event, now, out));
         }
+        self.act(touched, now, out);
+    }
+
+    /// Decides and plans, after events were folded.
+    fn act(&mut self, touched: Touched, now: Instant, out: &mut Outbox) {
         self.save_overrides(out);
         self.set_exports(now, out);
         // By far the most frequent event is a repeated result of a check, which has no effect.
@@ -335,13 +342,18 @@ impl Engine {
         (bound.map(|(vip, _)| *vip).collect(), unbound.copied().collect())
     }
 
+    /// The last advertised set.
+    pub(crate) fn advertised(&self) -> &Advertised {
+        &self.actual.advertised
+    }
+
     /// The VIPs of the last advertised set.
     pub fn announced(&self) -> impl Iterator<Item = Vip> {
         self.actual.advertised.routes.keys().map(|prefix| Vip::from(*prefix))
     }
 
     /// The effect that puts the configuration in force.
-    fn configure(&self) -> Effect {
+    pub(crate) fn configure(&self) -> Effect {
         Effect::Configure {
             config: Arc::clone(&self.config),
             restarted: self.facts.restart.as_ref().map(|restart| restart.preserved.clone()),

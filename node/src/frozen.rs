@@ -17,10 +17,14 @@
 //! configuration it is what a reload would do.
 
 mod digest;
+pub mod engine;
 pub mod health;
 pub mod node;
+pub mod overrides;
+pub mod peers;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+pub mod verdict;
 
 use std::time::Duration;
 

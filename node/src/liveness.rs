@@ -30,6 +30,15 @@ pub struct Liveness {
 }
 
 impl Liveness {
+    /// The sessions of the freeze, for [`Self::set`]. `wanted` are the peers whose sessions have the same way as then.
+    pub(crate) fn thaw(
+        wanted: BTreeMap<PeerName, Peer>,
+        sessions: BTreeMap<PeerName, SessionName>,
+        up: BTreeSet<PeerName>,
+    ) -> Self {
+        Self { wanted, sessions, up, told: Sessions::new() }
+    }
+
     /// Renames peers; their sessions go on. Call before [`Self::set`].
     pub(crate) fn rename(&mut self, renamed: &BTreeMap<PeerName, PeerName>) {
         let new = |name: PeerName| renamed.get(&name).cloned().unwrap_or(name);

@@ -8,6 +8,7 @@
 //! ```
 
 mod events;
+mod frozen;
 mod keys;
 mod settings;
 mod unnumbered;
@@ -357,7 +358,8 @@ impl Peers {
         }))
     }
 
-    fn start_missing(&mut self, out: &mut Outbox) {
+    /// Starts the desired peers that do not run and can.
+    pub(crate) fn start_missing(&mut self, out: &mut Outbox) {
         let Some(router_id) = self.router_id else { return };
         for (name, peer) in &self.wanted {
             let is_ending = self.stopping.values().any(|stopping| stopping == name);

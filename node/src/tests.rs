@@ -1,6 +1,7 @@
 //! The node as its ports see it: inputs in, effects and records out, as lines of text.
 
 mod commands;
+mod handover;
 mod peers;
 
 use std::net::Ipv4Addr;
@@ -92,8 +93,13 @@ impl Story {
     fn tell(&mut self, input: Input) -> Vec<String> {
         // A clone is told the same, and must come to the same.
         let mut twin = self.node.clone();
+        let handed_over = handover::handed_over(&self.node, self.now);
         let out = self.node.handle(input.clone(), self.now);
-        assert_eq!(twin.handle(input, self.now), out, "the same input at the same time");
+        assert_eq!(twin.handle(input.clone(), self.now), out, "the same input at the same time");
+        if let Some((mut thawed, mut twin)) = handed_over {
+            let out = thawed.handle(input.clone(), self.now);
+            assert_eq!(out, twin.handle(input, self.now), "I13: after a hand-over");
+        }
         self.lines(out)
     }
 

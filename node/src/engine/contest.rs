@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use vipcast_bgp::Instant;
 
+use crate::frozen::{Error, engine as frozen, past};
+
 /// The first pause. A flush of thousands of addresses is shorter.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest.
@@ -34,6 +36,19 @@ pub struct Contest {
 }
 
 impl Contest {
+    pub(super) fn freeze(&self) -> frozen::Contest {
+        let Self { losses, lost_at, back_since } = *self;
+        frozen::Contest { losses, lost_at, back_since }
+    }
+
+    pub(super) fn thaw(frozen: &frozen::Contest, now: Instant) -> Result<Self, Error> {
+        Ok(Self {
+            losses: frozen.losses,
+            lost_at: past(frozen.lost_at, now, "contests.lost_at")?,
+            back_since: frozen.back_since.map(|at| past(at, now, "contests.back_since")).transpose()?,
+        })
+    }
+
     /// The first loss.
     pub(super) fn begin(now: Instant) -> Self {
         Self { losses: 1, lost_at: now, back_since: None }

@@ -1,12 +1,13 @@
 //! Folds events into facts: the changed facts, the state to save, the records, and the touched services.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use vipcast_bgp::Instant;
 
 use super::facts::{CheckFact, Event, PeerFact};
-use super::{Engine, kept, shutdown};
+use super::{Engine, Was, kept, shutdown};
 use crate::health::report::{CheckReport, HealthState};
 use crate::model::{Config, Peer};
 use crate::names::{CheckName, PeerName, ServiceName};
@@ -147,28 +148,42 @@ impl Engine {
         }
         let was = kept::before(&self.config, &self.facts);
         let before = std::mem::replace(&mut self.config, config);
-        self.keep(&before, &was, now);
+        let keeps = before.peers.iter().map(|(name, peer)| (name.clone(), peer.keeps_routes())).collect();
+        self.follow_config(&before, &was, &keeps, now, out);
+        out.push(self.configure());
+        Touched::All
+    }
+
+    /// Applies the configuration to the facts. `before` is the one until now: the names in it, and its checks. `was` is the
+    /// health of every VIP then, `keeps` the time for which each peer may keep our routes after its session.
+    pub(super) fn follow_config(
+        &mut self,
+        before: &Config,
+        was: &BTreeMap<Vip, Was>,
+        keeps: &BTreeMap<PeerName, Option<Duration>>,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        self.keep(before, was, now);
         self.facts.retain(&self.config);
-        self.follow_drains(&before, out);
-        self.follow_forces(&before, out);
-        self.follow_peer_drains(&before, out);
+        self.follow_drains(before, out);
+        self.follow_forces(before, out);
+        self.follow_peer_drains(before, out);
         if self.facts.peers.is_empty() {
             self.reach.begin(now);
         }
         for peer in self.config.peers.keys() {
             self.facts.peers.entry(peer.clone()).or_default();
         }
-        for (name, peer) in &before.peers {
-            if let (Some(fact), Some(asked)) = (self.facts.peers.get_mut(name), peer.keeps_routes()) {
-                fact.asked_before = fact.asked_before.max(Some(asked));
+        for (name, asked) in keeps {
+            if let Some(fact) = self.facts.peers.get_mut(name) {
+                fact.asked_before = fact.asked_before.max(*asked);
             }
         }
         // The operator may have fixed the cause of the errors.
         self.facts.binding_errors.clear();
         self.users = users(&self.config);
         self.follow_new_rules(now);
-        out.push(self.configure());
-        Touched::All
     }
 
     fn fold_check(&mut self, report: CheckReport, out: &mut Outbox) -> Touched {

@@ -40,7 +40,7 @@ pub struct Kept {
 
 /// The earlier health of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Was {
+pub(crate) enum Was {
     Passing,
     Degraded,
     Failing,

@@ -64,6 +64,9 @@ impl Engine {
         if before == link {
             return Touched::Nothing;
         }
+        // Its next absence is news again, whether a service is touched now or not.
+        let links = &self.facts.links;
+        self.actual.missing_links.retain(|name| links.index_of(name).is_none());
         let names: BTreeSet<&String> = before.iter().chain(&link).flat_map(Link::names).collect();
         if self.config.services.values().any(|service| names.contains(&service.interface)) {
             let wanted = self.desired.bindings.iter().filter(|(_, (_, interface))| names.contains(interface));

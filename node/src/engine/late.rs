@@ -18,6 +18,7 @@ use vipcast_bgp::Instant;
 use super::forces::Forces;
 use super::overrides::{Overrides, Scope, Scoped};
 use super::{Engine, Left, Touched};
+use crate::frozen::engine as frozen;
 use crate::names::{PeerName, ServiceName};
 use crate::outbox::Outbox;
 use crate::record::What;
@@ -47,6 +48,26 @@ struct Since {
 }
 
 impl Since {
+    fn freeze(&self) -> frozen::Since {
+        let Self { lifted, all_lifted, replaced, all_replaced } = self;
+        frozen::Since {
+            lifted: lifted.clone(),
+            all_lifted: *all_lifted,
+            replaced: replaced.clone(),
+            all_replaced: *all_replaced,
+        }
+    }
+
+    fn thaw(frozen: &frozen::Since) -> Self {
+        let frozen::Since { lifted, all_lifted, replaced, all_replaced } = frozen;
+        Self {
+            lifted: lifted.clone(),
+            all_lifted: *all_lifted,
+            replaced: replaced.clone(),
+            all_replaced: *all_replaced,
+        }
+    }
+
     fn note_lifted(&mut self, scope: &Scope) {
         match scope {
             Scope::Everything => self.all_lifted = true,
@@ -79,6 +100,28 @@ impl Since {
 impl Meanwhile {
     pub(super) fn new(is_unread: bool) -> Self {
         Self { is_unread, ..Self::default() }
+    }
+
+    pub(super) fn freeze(&self) -> frozen::Meanwhile {
+        let Self { is_unread, drains, forces, peers, promoted } = self;
+        frozen::Meanwhile {
+            is_unread: *is_unread,
+            drains: drains.freeze(),
+            forces: forces.freeze(),
+            peers: peers.clone(),
+            promoted: promoted.clone(),
+        }
+    }
+
+    pub(super) fn thaw(frozen: &frozen::Meanwhile) -> Self {
+        let frozen::Meanwhile { is_unread, drains, forces, peers, promoted } = frozen;
+        Self {
+            is_unread: *is_unread,
+            drains: Since::thaw(drains),
+            forces: Since::thaw(forces),
+            peers: peers.clone(),
+            promoted: promoted.clone(),
+        }
     }
 
     fn applied_to(&self, late: Overrides) -> Overrides {

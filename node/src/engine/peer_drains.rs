@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// The exports of the drained peers.
-    fn exports_at(&self, now: Instant) -> BTreeMap<PeerName, Export> {
+    pub(super) fn exports_at(&self, now: Instant) -> BTreeMap<PeerName, Export> {
         let leaves = |peer: &PeerName| self.facts.peers_leaving.get(peer).is_some_and(|until| *until > now);
         let export = |peer: &PeerName| if leaves(peer) { Export::Leaving } else { Export::Nothing };
         self.facts.overrides.peers.keys().map(|peer| (peer.clone(), export(peer))).collect()

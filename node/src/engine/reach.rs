@@ -20,6 +20,7 @@ use vipcast_bgp::adj_rib_out::Withheld;
 
 use super::facts::{Event, PeerFact};
 use super::{Engine, Verdict};
+use crate::frozen::{Error, ahead, engine as frozen, past};
 use crate::names::PeerName;
 use crate::outbox::Outbox;
 use crate::record::What;
@@ -62,6 +63,30 @@ struct Waiting {
 }
 
 impl Reach {
+    /// Between two wake-ups there are neither gains nor losses to follow.
+    pub(super) fn freeze(&self) -> frozen::Reach {
+        let Self { waiting, gained: _, lost: _, due } = self;
+        let one = |(vip, Waiting { since, news, complained }): (&Vip, &Waiting)| frozen::Waiting {
+            vip: *vip,
+            since: *since,
+            news: *news,
+            complained: *complained,
+        };
+        frozen::Reach { waiting: waiting.iter().map(one).collect(), due: *due }
+    }
+
+    pub(super) fn thaw(frozen: &frozen::Reach, now: Instant) -> Result<Self, Error> {
+        let mut reach = Self {
+            due: frozen.due.map(|at| ahead(at, now, PATIENCE, "reach.due")).transpose()?,
+            ..Self::default()
+        };
+        for frozen::Waiting { vip, since, news, complained } in &frozen.waiting {
+            let since = past(*since, now, "reach.since")?;
+            reach.waiting.insert(*vip, Waiting { since, news: *news, complained: *complained });
+        }
+        Ok(reach)
+    }
+
     /// The verdict about a VIP has changed, or its route.
     pub(super) fn decided(&mut self, vip: Vip, verdict: &Verdict, now: Instant) {
         if !verdict.is_announced() {

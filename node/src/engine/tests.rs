@@ -13,6 +13,7 @@ mod cordons;
 mod decide;
 mod drains;
 mod forces;
+mod handover;
 mod lifecycle;
 mod peer_drains;
 mod plan;
@@ -391,7 +392,14 @@ fn handle(engine: &mut Engine, event: Event, now: Instant) -> Vec<Told> {
 }
 
 fn handle_all(engine: &mut Engine, events: impl IntoIterator<Item = Event>, now: Instant) -> Vec<Told> {
+    let events: Vec<Event> = events.into_iter().collect();
+    handover::i13_nobody_notices(engine, &events, now);
     follows(engine, now, |engine, out| engine.handle_all(events, now, out))
+}
+
+/// The same, without the hand-over of a copy.
+fn handled(engine: &mut Engine, event: Event, now: Instant) -> Vec<Told> {
+    follows(engine, now, |engine, out| engine.handle(event, now, out))
 }
 
 /// An engine and a clock, for stories: the test plays everyone else.

@@ -12,7 +12,7 @@ fn cases(modest: u32) -> Config {
 }
 
 /// Damages JSON text: an octet, a piece, its end, or a number.
-fn damage(text: &mut Vec<u8>, how: u8, at: usize, value: u64) {
+pub(crate) fn damage(text: &mut Vec<u8>, how: u8, at: usize, value: u64) {
     if text.is_empty() {
         return;
     }

@@ -1,13 +1,17 @@
 //! Freeze and thaw of the node.
 
-use super::{Birth, Node};
+use std::sync::Arc;
+
+use super::{Birth, Node, is_set};
 use crate::commands::Refusal;
 use crate::effect::Start;
-use crate::engine::Binding;
-use crate::frozen::{Error, node as frozen};
+use crate::engine::{Binding, Engine, Event};
+use crate::frozen::{Error, node as frozen, past};
 use crate::jobs::Jobs;
 use crate::now::Now;
 use crate::outbox::Outbox;
+use crate::peers::Peers;
+use crate::record::What;
 
 /// A node that was frozen.
 #[derive(Debug)]
@@ -70,7 +74,29 @@ impl Node {
 
     /// The frozen form of the node. Only of a node that [may be handed over](Self::may_hand_over).
     pub fn freeze(&self) -> frozen::Node {
-        frozen::Node::V1(frozen::V1 { next_record: self.next_record })
+        let Self {
+            engine,
+            peers,
+            clocks,
+            next_record,
+            // Nobody hands over while a job waits, or after the end.
+            jobs: _,
+            over: _,
+            // The next program's own.
+            path: _,
+            version: _,
+            // Recorded at the start.
+            warnings: _,
+            forgotten: _,
+            // It follows from the overrides.
+            look_at: _,
+        } = self;
+        frozen::Node::V1(Box::new(frozen::V1 {
+            next_record: *next_record,
+            clocks: clocks.map(|Now { mono, wall }| (mono, wall)),
+            engine: engine.freeze(),
+            peers: peers.freeze(),
+        }))
     }
 
     /// The node that was frozen, at `now` of the same boot, with the configuration of `birth`. Its path and its version are
@@ -80,7 +106,49 @@ impl Node {
     /// # Errors
     /// The frozen form cannot be that of a node. Nothing is half thawed.
     pub fn thaw(birth: Birth, frozen: &frozen::Node, now: Now) -> Result<Thawed, Error> {
-        let _ = (birth, frozen, now);
-        Err(Error::Range("not yet"))
+        let frozen::Node::V1(frozen) = frozen;
+        let Birth { config, warnings, path, left: _, version, seed: _ } = birth;
+        if frozen.next_record > u64::MAX / 2 {
+            return Err(Error::Range("next_record"));
+        }
+        let clocks = match frozen.clocks {
+            Some((mono, wall)) => Some(Now { mono: past(mono, now.mono, "clocks")?, wall }),
+            None => None,
+        };
+        let mut out = Outbox::new(now, frozen.next_record);
+        let (engine, before) = Engine::thaw(Arc::clone(&config), &frozen.engine, now.mono)?;
+        let mut events = Vec::new();
+        if clocks.is_some_and(|before| is_set(before, now)) {
+            out.tell(What::ClockSet { wall: now.wall });
+            events.push(Event::WallClock(now.wall));
+        }
+        if before.is_some() {
+            warnings.into_iter().for_each(|warning| out.tell(What::Warned(warning)));
+        }
+        out.push(engine.configure());
+        let advertised = engine.advertised();
+        let (peers, lost) = Peers::thaw(&config, &frozen.peers, advertised, now.mono, &mut out)?;
+        events.extend(lost);
+        let mut node = Self {
+            engine,
+            peers,
+            jobs: Jobs::default(),
+            path,
+            version,
+            warnings: Vec::new(),
+            forgotten: Vec::new(),
+            clocks,
+            look_at: None,
+            next_record: frozen.next_record,
+            over: false,
+        };
+        let unanswered = node.engine.facts().asked.keys().copied().collect();
+        let begin = out.effects.len();
+        node.engine.resume(before, events, now.mono, &mut out);
+        node.digest(begin, now, &mut out);
+        node.peers.start_missing(&mut out);
+        let out = node.finish(now, out);
+        let peers = node.peers.thawed(&frozen.peers);
+        Ok(Thawed { node, peers, unanswered, out })
     }
 }

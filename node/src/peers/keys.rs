@@ -7,6 +7,7 @@ use vipcast_bgp::Instant;
 use vipcast_bgp::transport::Authentication;
 
 use crate::effect::Effect;
+use crate::frozen::{Error, past};
 use crate::model::{KeySource, Peer};
 use crate::names::PeerName;
 use crate::outbox::Outbox;
@@ -40,6 +41,21 @@ impl Keys {
             });
         }
         self.look_for(&before, out);
+    }
+
+    /// After a hand-over: the waits that began before it, each with its reason.
+    pub(super) fn resume(
+        &mut self,
+        before: &BTreeMap<PeerName, (String, Instant)>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        for (name, (reason, since)) in before {
+            if let Some(waiting) = self.0.get_mut(name) {
+                waiting.reason.clone_from(reason);
+                waiting.since = past(*since, now, "keyless")?;
+            }
+        }
+        Ok(())
     }
 
     /// The waiting peers, each with its reason and the begin of its wait.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use vipcast_bgp::Instant;
 
 use crate::effect::Effect;
+use crate::frozen::{Error, past, peers as frozen};
 use crate::model::{Peer, RouterAddress};
 use crate::names::PeerName;
 use crate::outbox::Outbox;
@@ -75,6 +76,44 @@ impl Unnumbered {
         for interface in links {
             self.links.entry(interface.clone()).or_insert_with(|| Link::new(now));
         }
+    }
+
+    pub(super) fn freeze(&self) -> BTreeMap<String, frozen::Link> {
+        let one = |Link { since, router, tried, warned }: &Link| frozen::Link {
+            since: *since,
+            router: router.map(|Router { address, heard_at, chosen_at, stood_at }| frozen::Router {
+                address,
+                heard_at,
+                chosen_at,
+                stood_at,
+            }),
+            tried: tried.clone(),
+            warned: warned.clone(),
+        };
+        self.links.iter().map(|(interface, link)| (interface.clone(), one(link))).collect()
+    }
+
+    /// After a hand-over: what was known of the links.
+    pub(super) fn resume(
+        &mut self,
+        before: &BTreeMap<String, frozen::Link>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let past = |at| past(at, now, "links");
+        for (interface, frozen::Link { since, router, tried, warned }) in before {
+            let Some(link) = self.links.get_mut(interface) else { continue };
+            let router = match router {
+                Some(frozen::Router { address, heard_at, chosen_at, stood_at }) => Some(Router {
+                    address: *address,
+                    heard_at: past(*heard_at)?,
+                    chosen_at: past(*chosen_at)?,
+                    stood_at: stood_at.map(past).transpose()?,
+                }),
+                None => None,
+            };
+            *link = Link { since: past(*since)?, router, tried: tried.clone(), warned: warned.clone() };
+        }
+        Ok(())
     }
 
     /// Fills in the known routers of these peers.

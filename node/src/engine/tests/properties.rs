@@ -195,6 +195,7 @@ enum Op {
     Wait(u64),
     Late(u64),
     Live(u64),
+    HandOver,
 }
 
 impl Op {
@@ -227,6 +228,7 @@ impl Op {
             Self::Wait(time) => world.wait(ms(time)),
             Self::Late(time) => world.late(ms(time)),
             Self::Live(time) => world.live(ms(time)),
+            Self::HandOver => world.hand_over(),
         }
     }
 }
@@ -286,6 +288,17 @@ fn lives(length: usize) -> impl Strategy<Value = (Shape, BTreeMap<Binding, Owner
             (shape, host, beginning.chain([Op::Live(50)]).chain(life).collect())
         },
     )
+}
+
+/// A life with hand-overs: some, or one before each event.
+fn handed_over(length: usize) -> impl Strategy<Value = (Shape, BTreeMap<Binding, Owner>, Vec<Op>)> {
+    let when = prop_oneof![2 => Just(0.2), 1 => Just(1.0)];
+    let handed_over = move |often| prop::collection::vec(prop::bool::weighted(often), length + 10);
+    (lives(length), when.prop_flat_map(handed_over)).prop_map(|((shape, host, ops), handed_over)| {
+        let each = ops.into_iter().zip(handed_over.into_iter().chain(std::iter::repeat(false)));
+        let ops = each.flat_map(|(op, hands)| hands.then_some(Op::HandOver).into_iter().chain([op]));
+        (shape, host, ops.collect())
+    })
 }
 
 fn lived((shape, host, ops): (Shape, BTreeMap<Binding, Owner>, Vec<Op>)) -> World {
@@ -360,6 +373,32 @@ proptest! {
             world.router_sticks(tor);
         }
         i9_shutdown(&mut world, &end);
+    }
+}
+
+proptest! {
+    // Each event happens twice, and a hand-over writes and reads everything.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases / 4,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// The world compares every effect, record and deadline with those of a twin.
+    #[test]
+    fn i13_a_hand_over_sends_nothing_resets_nothing_and_forgets_nothing(life in handed_over(60)) {
+        let mut world = lived(life);
+        world.refuses = false;
+        world.mumbles = false;
+        world.interface(Change::Whole);
+        world.live(5 * SECOND);
+        world.hand_over();
+        for tor in TORS {
+            world.session_down(tor);
+            world.session_up(tor);
+        }
+        world.live(60 * SECOND);
+        world.everything_is_as_decided();
     }
 }
 

@@ -14,6 +14,7 @@
 //! ([`rules`]).
 
 mod effects;
+mod handover;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,6 +23,8 @@ use super::*;
 
 pub(super) struct World {
     pub(super) engine: Engine,
+    /// Since a hand-over: the engine without it.
+    twin: Option<Engine>,
     pub(super) now: Instant,
     /// What is on the host.
     pub(super) kernel: BTreeMap<Binding, Owner>,
@@ -124,6 +127,7 @@ impl World {
             stale: keeps.map(|(name, _)| (name.clone(), left.clone())).collect(),
             stale_until: now + config.peers.values().filter_map(Peer::keeps_routes).max().unwrap_or_default(),
             engine: Engine::new(Arc::new(config), Left::default()),
+            twin: None,
             kept: BTreeMap::new(),
             keeps: BTreeMap::new(),
             pending: BTreeMap::new(),

@@ -60,6 +60,7 @@ impl World {
         let before = self.engine.clone();
         let mut out = Outbox::new(super::super::now(self.now), 1);
         self.engine.handle_all(events.clone(), self.now, &mut out);
+        self.twin_hears(&events, &out);
         let effects = out.effects;
         if let Concerns::Only(service) = concerns
             && before.facts.shutdown.is_none()

@@ -315,13 +315,13 @@ impl World {
             Told::Effect(effect) => is_more_than_a_note(effect),
         };
         let mut again = self.engine.clone();
-        let effects = handle(&mut again, Event::Tick, self.now);
+        let effects = handled(&mut again, Event::Tick, self.now);
         assert_eq!(effects, [], "I7: a tick after {events:?}");
         if let [event] = &events[..]
             // The second of two is another one; and an answer may have made way for the next question.
             && !matches!(event, Event::Shutdown | Event::Answered(..))
         {
-            let effects = handle(&mut again, event.clone(), self.now);
+            let effects = handled(&mut again, event.clone(), self.now);
             assert!(!effects.iter().any(does_something), "I7: {event:?} again: {effects:?}");
         }
     }

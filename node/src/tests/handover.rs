@@ -1,0 +1,225 @@
+//! I13 in every story of a node: before each input a copy is handed over, and does what the node does. And the frozen form
+//! of version 1.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::frozen::{self, Error};
+use crate::model::{Bfd, GracefulRestart};
+use crate::node::Thawed;
+
+/// Version 1, written by the first program that had it.
+const GOLDEN: &str = include_str!("node_v1.json");
+
+/// The next program reads the configuration itself, with the keys that are there by now.
+fn birth(node: &Node) -> Birth {
+    let mut config = Config::clone(node.engine().config());
+    for (name, running) in node.peers().running() {
+        if let Some(peer) = config.peers.get_mut(name) {
+            peer.authentication.clone_from(&running.peer.authentication);
+        }
+    }
+    Birth {
+        config: Arc::new(config),
+        warnings: Vec::new(),
+        path: "vipcast.yaml".to_owned(),
+        left: Left::default(),
+        version: ("0.2.0".to_owned(), None),
+        seed: 8,
+    }
+}
+
+/// Frozen, written, read and thawed.
+fn rewritten(node: &Node, now: Now) -> Thawed {
+    let text = serde_json::to_string(&node.freeze()).unwrap();
+    let frozen: frozen::Node = serde_json::from_str(&text).unwrap();
+    Node::thaw(birth(node), &frozen, now).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Effects that only tell the ports what the node before has told them already.
+fn is_restated(effect: &Effect, node: &Node) -> bool {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other effect does something")]
+    match effect {
+        Effect::Configure { config, restarted: None } => config.services == node.engine().config().services,
+        Effect::Listen(listen) => *listen == node.engine().config().listen,
+        Effect::Bfd(sessions) => sessions.keys().eq(node.peers().bfd_names().values()),
+        Effect::LookForKeys(_) | Effect::ListenForRouters(_) => true,
+        Effect::SaveOverrides(overrides) => **overrides == *node.engine().facts().overrides,
+        Effect::SaveHeldBack(_) => true,
+        _ => false,
+    }
+}
+
+/// A copy of the node that was handed over; `None`: that is refused now.
+pub(super) fn handed_over(node: &Node, now: Now) -> Option<(Node, Node)> {
+    node.may_hand_over().ok()?;
+    let Thawed { node: thawed, peers, unanswered, out } = rewritten(node, now);
+    let mut twin = node.clone();
+    let twins = twin.handle(Input::Tick, now);
+    let effects: Vec<&Effect> = out.effects.iter().filter(|effect| !is_restated(effect, &thawed)).collect();
+    let theirs: Vec<&Effect> = twins.effects.iter().filter(|effect| !is_restated(effect, &thawed)).collect();
+    assert_eq!(effects, theirs, "I13: the effects of a hand-over");
+    assert_eq!(out.records, twins.records, "I13: the records of a hand-over");
+    assert!(unanswered.iter().eq(node.engine().facts().asked.keys()));
+    let running = node.peers().running();
+    assert!(
+        peers.iter().map(|start| start.id).eq(running.values().map(|running| running.id)),
+        "I13: the peers"
+    );
+    assert_eq!(thawed.freeze(), twin.freeze(), "I13: the state");
+    assert_eq!(thawed.deadline(), twin.deadline(), "I13: the next wake-up");
+    Some((thawed, twin))
+}
+
+/// A node with a story behind it: BFD, a drain that ends, a router that is not heard, a key that is not there.
+fn golden() -> (Node, Now) {
+    let mut config = config();
+    let [mut third, mut fourth] = [peer(5), peer(7)];
+    third.address = crate::model::RouterAddress::OnLink(None);
+    third.interface = Some("swp1".to_owned());
+    let place = crate::model::KeyPlace::File("/etc/key".into());
+    fourth.key_source = Some(crate::model::KeySource { place, purpose: crate::model::KeyPurpose::Md5 });
+    config.peers.extend([("spine".into(), third), ("tor-c".into(), fourth)]);
+    let tor_a = config.peers.get_mut("tor-a").unwrap();
+    tor_a.bfd = Some(Bfd::default());
+    tor_a.med = Some(7);
+    let (mut story, _) = Story::begin(config);
+    for peer in story.peers() {
+        story.up(&peer, None);
+    }
+    let router = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    story.tell(Input::Heard { interface: "swp1".to_owned(), router });
+    story.wait(Duration::from_secs(2));
+    story.ask(1, drain(Some(Duration::from_secs(600))));
+    story.tell(Input::Saved(Ticket(1), Ok(())));
+    (story.node, story.now)
+}
+
+#[test]
+fn a_node_of_version_1_is_read() {
+    let (node, now) = golden();
+    let frozen::Node::V1(mut golden) = serde_json::from_str(GOLDEN).unwrap();
+    let frozen::Node::V1(written) = node.freeze();
+    // The digests are those of the program, not of the version of the format.
+    golden.engine.configured.clone_from(&written.engine.configured);
+    assert_eq!(golden, written, "a released version never changes");
+    let thawed = Node::thaw(birth(&node), &frozen::Node::V1(golden), now).unwrap();
+    assert_eq!(thawed.node.freeze(), node.freeze());
+}
+
+#[test]
+fn a_later_version_and_an_unknown_field_are_refused() {
+    let later = GOLDEN.replacen("v1", "v2", 1);
+    let error = serde_json::from_str::<frozen::Node>(&later).unwrap_err().to_string();
+    assert!(error.contains("unknown variant `v2`"), "{error}");
+    let more = GOLDEN.replacen("\"next_record\"", "\"more\": 1, \"next_record\"", 1);
+    let error = serde_json::from_str::<frozen::Node>(&more).unwrap_err().to_string();
+    assert!(error.contains("unknown field `more`"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_the_name_of_the_field() {
+    let (node, now) = golden();
+    let frozen::Node::V1(good) = node.freeze();
+    let thaw = |change: &dyn Fn(&mut frozen::node::V1)| {
+        let mut frozen = good.clone();
+        change(&mut frozen);
+        Node::thaw(birth(&node), &frozen::Node::V1(frozen), now).map(drop)
+    };
+    let later = now.mono + Duration::from_millis(1);
+    assert_eq!(thaw(&|_| {}), Ok(()));
+    assert_eq!(thaw(&|frozen| frozen.next_record = u64::MAX), Err(Error::Range("next_record")));
+    assert_eq!(thaw(&|frozen| frozen.clocks.as_mut().unwrap().0 = later), Err(Error::Future("clocks")));
+    assert_eq!(thaw(&|frozen| frozen.peers.last_id = 1), Err(Error::Contradiction("running.id")));
+    assert_eq!(
+        thaw(&|frozen| frozen.engine.advertised.routes.push(("192.0.2.9/32".parse().unwrap(), 7, 0))),
+        Err(Error::Contradiction("advertised.routes"))
+    );
+    assert_eq!(thaw(&|frozen| frozen.engine.standing[0].since = later), Err(Error::Future("standing.since")));
+}
+
+#[test]
+fn a_hand_over_is_refused_while_something_is_under_way() {
+    let mut story = Story::with_sessions(config());
+    let refused = |story: &Story| story.node.may_hand_over().err().map(|refusal| refusal.error);
+    assert_eq!(refused(&story), None);
+    story.tell(Input::HangUp);
+    assert_eq!(refused(&story).as_deref(), Some("a reload is under way"));
+    let mut other = config();
+    other.peers.get_mut("tor-a").unwrap().hold_time = HoldTime::from_secs(30).unwrap();
+    let id = story.id(&"tor-a".into());
+    story.tell(read(other));
+    assert_eq!(refused(&story).as_deref(), Some("the session with tor-a is being closed"));
+    story.tell(Input::PeerEnded(id));
+    story.ask(1, drain(None));
+    assert_eq!(refused(&story).as_deref(), Some("a command waits for the state directory"));
+    story.tell(Input::Saved(Ticket(1), Ok(())));
+    assert_eq!(refused(&story), None);
+    story.tell(Input::Stop);
+    assert_eq!(refused(&story).as_deref(), Some("vipcast is stopping"));
+    let mut graceful = config();
+    graceful.peers.get_mut("tor-a").unwrap().graceful_restart = Some(GracefulRestart::default());
+    let (story, _) = Story::begin(graceful);
+    assert_eq!(refused(&story).as_deref(), Some("routers may still keep routes of before the last restart"));
+}
+
+#[test]
+fn a_peer_whose_settings_have_changed_starts_anew_and_no_other() {
+    let story = Story::with_sessions(config());
+    let Birth { config, .. } = birth(&story.node);
+    let mut config = Config::clone(&config);
+    config.peers.get_mut("tor-a").unwrap().hold_time = HoldTime::from_secs(30).unwrap();
+    config.peers.get_mut("tor-b").unwrap().med = Some(5);
+    let birth = Birth { config: Arc::new(config), ..birth(&story.node) };
+    let Thawed { node, peers, out, .. } = Node::thaw(birth, &story.node.freeze(), story.now).unwrap();
+    let [tor_b] = &peers[..] else { panic!("one peer goes on: {peers:?}") };
+    assert_eq!((tor_b.id, tor_b.config.med), (story.id(&"tor-b".into()), Some(5)));
+    assert!(node.engine().facts().peers["tor-b"].established);
+    assert!(!node.engine().facts().peers["tor-a"].established);
+    let starts: Vec<String> =
+        out.effects.iter().filter_map(show).filter(|it| it.starts_with("start")).collect();
+    assert_eq!(starts, ["start 10.0.1.1:179 with set 0"]);
+    let told: Vec<String> = out.records.iter().filter_map(|record| told(&record.what)).collect();
+    assert_eq!(told, ["# tor-a stopped: its settings have changed during the hand-over"]);
+}
+
+#[test]
+fn with_another_configuration_a_hand_over_does_what_a_reload_does() {
+    let mut story = Story::with_sessions(config());
+    let mut other = config();
+    let api = Service::new(["192.0.2.9/32".parse().unwrap()], Condition::All(Vec::new()));
+    other.services.insert("api".into(), api);
+    other.services.swap_remove("web");
+    let birth = Birth { config: Arc::new(other.clone()), ..birth(&story.node) };
+    let thawed = Node::thaw(birth, &story.node.freeze(), story.now).unwrap();
+    story.tell(Input::HangUp);
+    let lines = story.tell(read(other));
+    assert_eq!(thawed.node.engine().standing(), story.node.engine().standing(), "{lines:?}");
+    assert_eq!(thawed.node.engine().facts().asked, story.node.engine().facts().asked);
+    assert_eq!(thawed.node.engine().version(), story.node.engine().version());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_node_is_refused_or_whole(
+        damages in prop::collection::vec((0..4_u8, any::<usize>(), any::<u64>()), 1..4),
+        waits in prop::collection::vec(0..100_000_u64, 0..8),
+    ) {
+        let mut text = GOLDEN.as_bytes().to_vec();
+        for (how, at, value) in damages {
+            frozen::tests::damage(&mut text, how, at, value);
+        }
+        let Ok(frozen) = serde_json::from_slice::<frozen::Node>(&text) else { return Ok(()) };
+        let (node, mut now) = golden();
+        let Ok(Thawed { mut node, .. }) = Node::thaw(birth(&node), &frozen, now) else { return Ok(()) };
+        for wait in waits {
+            let time = Duration::from_millis(wait);
+            now = Now { mono: now.mono + time, wall: now.wall.checked_add(time).unwrap() };
+            node.handle(Input::Tick, now);
+        }
+        node.handle(Input::Stop, now);
+        node.freeze();
+    }
+}
