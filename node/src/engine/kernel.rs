@@ -67,19 +67,20 @@ impl Engine {
         // Its next absence is news again, whether a service is touched now or not.
         let links = &self.facts.links;
         self.actual.missing_links.retain(|name| links.index_of(name).is_none());
+        // What is on it may be usable now, or no longer, and then a VIP may need another binding, on another interface.
+        let on_it = self.facts.bindings.iter().filter(|(binding, _)| binding.index == index);
+        let on_it: Vec<Vip> = on_it.map(|(binding, _)| binding.vip()).collect();
+        self.actual.reopen(on_it.iter().copied());
         let names: BTreeSet<&String> = before.iter().chain(&link).flat_map(Link::names).collect();
         if self.config.services.values().any(|service| names.contains(&service.interface)) {
             let wanted = self.desired.bindings.iter().filter(|(_, (_, interface))| names.contains(interface));
             self.actual.reopen(wanted.map(|(vip, _)| *vip));
             return Touched::All;
         }
-        let on_it = self.facts.bindings.iter().filter(|(binding, _)| binding.index == index);
-        let on_it: Vec<Vip> = on_it.map(|(binding, _)| binding.vip()).collect();
         let services = on_it.iter().filter_map(|vip| self.service_of(vip)).collect::<BTreeSet<_>>();
         if services.is_empty() {
             return Touched::Nothing;
         }
-        self.actual.reopen(on_it);
         Touched::services(services)
     }
 
