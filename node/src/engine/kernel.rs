@@ -67,20 +67,21 @@ impl Engine {
         // Its next absence is news again, whether a service is touched now or not.
         let links = &self.facts.links;
         self.actual.missing_links.retain(|name| links.index_of(name).is_none());
-        // What is on it may be usable now, or no longer, and then a VIP may need another binding, on another interface.
         let on_it = self.facts.bindings.iter().filter(|(binding, _)| binding.index == index);
         let on_it: Vec<Vip> = on_it.map(|(binding, _)| binding.vip()).collect();
-        self.actual.reopen(on_it.iter().copied());
         let names: BTreeSet<&String> = before.iter().chain(&link).flat_map(Link::names).collect();
         if self.config.services.values().any(|service| names.contains(&service.interface)) {
             let wanted = self.desired.bindings.iter().filter(|(_, (_, interface))| names.contains(interface));
             self.actual.reopen(wanted.map(|(vip, _)| *vip));
+            // A VIP that another program has there may belong on another interface, and is needed there now.
+            self.actual.reopen(on_it);
             return Touched::All;
         }
         let services = on_it.iter().filter_map(|vip| self.service_of(vip)).collect::<BTreeSet<_>>();
         if services.is_empty() {
             return Touched::Nothing;
         }
+        self.actual.reopen(on_it);
         Touched::services(services)
     }
 
@@ -91,11 +92,11 @@ impl Engine {
         if before == Some(fact) && !mended {
             return Touched::Nothing;
         }
-        match self.vip_of(&binding) {
-            // The interface has no binding of ours.
-            touched if touched == Touched::PLAN && fact.owner == Owner::Other && !mended => Touched::Nothing,
-            touched => touched,
+        // No VIP of ours, and none that is about to go.
+        if !self.standing.contains_key(&binding.vip()) && fact.owner == Owner::Other && !mended {
+            return Touched::Nothing;
         }
+        self.vip_of(&binding)
     }
 
     pub(super) fn fold_removed(&mut self, binding: Binding, now: Instant, out: &mut Outbox) -> Touched {

@@ -2,6 +2,7 @@
 //! the end is checked here.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::world::{Change, World};
 use super::*;
@@ -377,10 +378,15 @@ proptest! {
 }
 
 proptest! {
-    // Each event happens twice, and a hand-over writes and reads everything.
+    // Each event happens twice, and a hand-over writes and reads everything. The lives are the same in each run, because
+    // a difference of two twins may be very rare; PROPTEST_CASES looks at others.
     #![proptest_config(ProptestConfig {
         cases: ProptestConfig::default().cases / 4,
         failure_persistence: None,
+        rng_seed: match std::env::var_os("PROPTEST_CASES") {
+            Some(_) => ProptestConfig::default().rng_seed,
+            None => RngSeed::Fixed(13),
+        },
         ..ProptestConfig::default()
     })]
 

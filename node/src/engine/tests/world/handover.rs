@@ -22,6 +22,8 @@ impl World {
         });
         self.engine = thawed;
         self.perform(effects);
+        self.i1_only_what_may_be_is_announced();
+        self.a_drain_adds_and_improves_nothing();
     }
 
     /// The twin hears the same, and does the same.
