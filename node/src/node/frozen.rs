@@ -23,7 +23,7 @@ pub struct Thawed {
     /// are closed, and `out` starts it anew.
     pub peers: Vec<Start>,
     /// Requests to the kernel that the predecessor has not heard an answer to. The caller reports each as failed
-    /// ([`Event::Answered`](crate::engine::Event::Answered)), after the first listing.
+    /// ([`Event::Answered`]), after the first listing.
     pub unanswered: Vec<Binding>,
     /// The state of the ports, which begin empty: the configuration and its checks, where to listen, BFD, routers and
     /// keys to look for, and what is to be saved. With the configuration of the freeze there is nothing else in it, and no
