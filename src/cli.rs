@@ -20,7 +20,9 @@ mod run;
 mod schema;
 mod screen;
 mod status;
+mod thaw;
 mod top;
+mod upgrade;
 mod version;
 mod wait;
 
@@ -32,6 +34,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config;
 use crate::control::client::{Client, ClientError};
+use crate::restart::THAW;
 use crate::signals;
 
 /// Announces service addresses (VIPs) over BGP for exactly as long as the service behind them is healthy
@@ -74,6 +77,8 @@ enum Command {
     Promote(overrides::NamedArgs),
     /// Reload the configuration; an invalid file changes nothing
     Reload(reload::ReloadArgs),
+    /// Hand over to the program on disk: sessions, BFD, addresses and routes go on
+    Upgrade(upgrade::UpgradeArgs),
     /// Replace the daemon by the program on disk without a gap in traffic
     Restart(restart::RestartArgs),
     /// Print the router's side of the configuration, for one kind of router
@@ -119,7 +124,7 @@ struct ClientArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for restart]
+    /// Give up after this time without an answer, for example 30s [default: 10s; 30s for reload, 60s for upgrade and restart]
     #[arg(long, value_name = "DURATION", value_parser = arguments::some_time, hide_default_value = true)]
     timeout: Option<Duration>,
 }
@@ -172,6 +177,13 @@ pub fn main() -> ExitCode {
         // First of all: a signal during the start waits for the daemon. `run` reports an error again.
         drop(signals::block());
     }
+    if std::env::args_os().nth(1).is_some_and(|command| command == THAW) {
+        // For the rehearsal of an upgrade alone: no operator needs to know of it.
+        return match thaw::thaw(&std::env::args_os().nth(2).map(PathBuf::from).unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => report(&failure),
+        };
+    }
     let Cli { command } = match Cli::try_parse() {
         Ok(parsed) => parsed,
         Err(error) => return misused(&error),
@@ -192,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Clear(args) => overrides::clear(&args),
         Command::Promote(args) => overrides::promote(&args),
         Command::Reload(args) => reload::reload(&args),
+        Command::Upgrade(args) => upgrade::upgrade(&args),
         Command::Restart(args) => restart::restart(&args),
         Command::Recipe(args) => recipe::recipe(&args),
         Command::Import(args) => import::import(&args),

@@ -12,7 +12,9 @@
 //! effect never waits. The clocks are read once for each wake-up. Nothing is decided here.
 
 mod answers;
+mod begin;
 mod effects;
+mod handing;
 mod heartbeat;
 mod orphans;
 mod reading;
@@ -20,7 +22,6 @@ mod reading;
 use std::future::pending;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -35,17 +36,16 @@ use vipcast_node::health::report::CheckNews;
 use vipcast_node::input::Input;
 use vipcast_node::jobs::{Ticket, Unsaved};
 use vipcast_node::model::Config;
-use vipcast_node::node::{Birth, Node};
-use vipcast_node::notice::Notice;
+use vipcast_node::node::Node;
 use vipcast_node::now::Now;
 use vipcast_node::observe::Observer;
 
 use self::answers::Waiting;
+use self::begin::Begin;
+pub(crate) use self::begin::{HandedOver, in_words};
 use self::heartbeat::{Heartbeat, Systemd};
 use self::reading::Reading;
-pub(crate) use self::reading::told;
-use crate::check::runner::{Runner, raise_descriptor_limit};
-use crate::config::Loaded;
+use crate::check::runner::Runner;
 use crate::control::server::{Request, Server};
 use crate::drain_file::DrainFile;
 use crate::events::file::EventFile;
@@ -58,8 +58,7 @@ use crate::metrics::counts::Counts;
 use crate::restart::Rehearsal;
 use crate::signals::{Signal, Signals};
 use crate::speaker::{self, Said, Speaker};
-use crate::state::{Late, Opened, StateError, Store};
-use crate::version::{VERSION, commit};
+use crate::state::{Late, StateError, Store};
 use crate::vip::namespace::{NamespaceError, NamespaceLock};
 use crate::vip::{Binder, VipError};
 
@@ -127,7 +126,14 @@ pub struct Daemon {
     inputs: Inputs,
     /// Inputs of the ports at the start.
     known: Vec<Input>,
-    _namespace: Option<NamespaceLock>,
+    begin: Begin,
+    /// The hand-over that this process came from.
+    handed_over: Option<HandedOver>,
+    /// The node wants to hand over.
+    hands_over: bool,
+    /// The reason why the last hand-over did not take place.
+    not_upgraded: Option<String>,
+    namespace: Option<NamespaceLock>,
     // Last, so that the socket is removed after everything else.
     server: Server,
 }
@@ -153,6 +159,8 @@ struct Inputs {
     ports: mpsc::UnboundedReceiver<Input>,
     requests: mpsc::Receiver<Request>,
     signals: Signals,
+    /// Before a hand-over: signals stay pending, for the next program.
+    are_last: bool,
 }
 
 /// The cause of a wake-up.
@@ -166,145 +174,85 @@ enum Happening {
 }
 
 impl Daemon {
-    /// Acquires all resources of the daemon, without announcing anything. With an `observer` it shares nothing with a
-    /// daemon on the same host that announces: no lock, no state directory.
+    /// Runs until a shutdown is complete, or the next process takes over.
     ///
     /// # Errors
-    /// A resource is missing; nothing stays behind.
-    pub async fn start(
-        config_path: PathBuf,
-        loaded: Loaded,
-        observer: Option<Observer>,
-    ) -> Result<Self, DaemonError> {
-        let Loaded { mut config, warnings } = loaded;
-        if let Some(observer) = &observer {
-            observer.reduce(&mut config);
+    /// A hand-over failed in its last moment: this process must end.
+    pub async fn run(mut self) -> io::Result<Ending> {
+        self.begin();
+        self.heartbeat.say("READY=1");
+        loop {
+            if let Some(ending) = self.ending {
+                self.binder.ask();
+                return Ok(self.end(ending).await);
+            }
+            if self.hands_over {
+                self = self.hand_over().await?;
+                continue;
+            }
+            let happening = self.next().await;
+            self.take(happening).await;
         }
-        let observes = observer.is_some();
-        raise_descriptor_limit();
-        orphans::adopt();
-        let Opened { store, left } =
-            if observes { Store::none() } else { Store::open(&config.state_dir, state_mode(&config))? };
-        let namespace = if observes { None } else { Some(NamespaceLock::take()?) };
-        let (events, counts) = (Ring::new(), Counts::default());
-        let (server, requests) = Server::start(&config, events.clone(), observes).await;
-        let (reports, checks) = mpsc::channel(REPORTS);
-        let (address_events, addresses) = mpsc::unbounded_channel();
-        let (tell, ports) = mpsc::unbounded_channel();
-        let (speaker, streams, identified) = Speaker::start(&config, tell.clone());
-        let state_dir = (!observes).then_some(config.state_dir.as_path());
-        let (binder, unlisted) = Binder::start(address_events, state_dir).await?;
-        let observing = observes.then(|| Notice::Observing { socket: config.control.socket.clone() });
-        let mut drain_file = DrainFile::start(tell.clone(), config.drain_file.as_deref());
-        let drained = drain_file.at_start().await;
-        let logind = (!observes).then(|| Logind::start(tell.clone()));
-        let event_file = EventFile::new(events.clone(), &config.state_dir);
-        let hooks = Hooks::new(events.clone());
-        let now = read_clocks();
-        let node = Node::new(Birth {
-            config: Arc::new(config),
-            warnings: told(&warnings),
-            path: config_path.display().to_string(),
-            left,
-            version: (VERSION.to_owned(), commit().map(str::to_owned)),
-            seed: chance(),
-        });
-        Ok(Self {
-            inputs: Inputs {
-                checks,
-                addresses,
-                speaker: streams,
-                ports,
-                requests,
-                signals: Signals::new().map_err(DaemonError::Signals)?,
-            },
-            known: identified
-                .into_iter()
-                .chain(unlisted)
-                .chain(observing.map(Input::Noticed))
-                .chain(drained)
-                .collect(),
-            _namespace: namespace,
-            node,
-            observer,
-            speaker,
-            exporters: Exporters::new(tell, now.mono),
-            runner: Runner::start(reports, binder.here()).map_err(DaemonError::Checks)?,
-            binder,
-            store,
-            drain_file,
-            logind,
-            jobs: Jobs {
-                reading: Reading::new(config_path.clone()),
-                rehearsal: None,
-                note: None,
-                saving: JoinSet::new(),
-            },
-            config_path,
-            started: now.mono,
-            born: now.wall,
-            now,
-            systemd: Systemd::new(),
-            heartbeat: Heartbeat::of_environment(now.mono),
-            ending: None,
-            journal: Journal::start(events.clone(), counts.clone(), observes),
-            events,
-            event_file,
-            hooks,
-            counts,
-            waiting: Waiting::default(),
-            server,
-        })
     }
 
-    /// Runs until a shutdown is complete, or the next process takes over.
-    pub async fn run(mut self) -> Ending {
+    fn begin(&mut self) {
         // The binder has already listed them. Before sessions begin, because the OPEN depends on them.
         let addresses = self.inputs.addresses.try_recv().ok().map(Input::Fact);
         let known = addresses.into_iter().chain(std::mem::take(&mut self.known));
         self.now = read_clocks();
-        let known = self.seen(known);
-        let out = self.node.start(known, self.now);
-        self.perform(out);
-        self.heartbeat.say("READY=1");
-        loop {
-            self.binder.ask();
-            if let Some(ending) = self.ending {
-                return self.end(ending).await;
+        match std::mem::replace(&mut self.begin, Begin::Start) {
+            Begin::Start => {
+                let known = self.seen(known);
+                let out = self.node.start(known, self.now);
+                self.perform(out);
             }
-            self.now = read_clocks();
-            self.beat();
-            if self.observer.is_none() && self.exporters.deadline() <= self.now.mono {
-                self.listen_for_exporters();
+            Begin::GoOn(out, unanswered) => {
+                self.perform(out);
+                let lost = || Err("the answer was lost in the upgrade".to_owned());
+                let unanswered =
+                    unanswered.into_iter().map(|binding| Input::Fact(Event::Answered(binding, lost())));
+                self.handle(known.chain(unanswered).collect::<Vec<_>>());
             }
-            let exporters = self.observer.is_none().then(|| self.exporters.deadline());
-            let deadlines = [self.node.deadline(), exporters, self.heartbeat.deadline()];
-            let deadline = deadlines.into_iter().flatten().min();
-            let happening =
-                self.inputs.next(&mut self.speaker, &mut self.store, deadline, &mut self.jobs).await;
-            self.now = read_clocks();
-            match happening {
-                Happening::Inputs(inputs) => {
-                    self.handle(inputs);
-                    // Sessions send the new routes before requests go to the kernel, and before more inputs are read.
-                    tokio::task::yield_now().await;
-                }
-                Happening::Said(said) => {
-                    let input = self.speaker.input(said);
-                    self.handle(input);
-                    tokio::task::yield_now().await;
-                }
-                Happening::Job(end) => {
-                    let mut inputs = self.waiting.given_up();
-                    inputs.push(end);
-                    self.handle(inputs);
-                }
-                Happening::Request(request) => {
-                    let input = self.request(request);
-                    self.handle(input);
-                }
-                Happening::Nothing => {}
+        }
+    }
+
+    /// The next cause of a wake-up. Cancel-safe.
+    async fn next(&mut self) -> Happening {
+        self.binder.ask();
+        self.now = read_clocks();
+        self.beat();
+        if self.observer.is_none() && self.exporters.deadline() <= self.now.mono {
+            self.listen_for_exporters();
+        }
+        let exporters = self.observer.is_none().then(|| self.exporters.deadline());
+        let deadlines = [self.node.deadline(), exporters, self.heartbeat.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
+        self.inputs.next(&mut self.speaker, &mut self.store, deadline, &mut self.jobs).await
+    }
+
+    async fn take(&mut self, happening: Happening) {
+        self.now = read_clocks();
+        match happening {
+            Happening::Inputs(inputs) => {
+                self.handle(inputs);
+                // Sessions send the new routes before requests go to the kernel, and before more inputs are read.
+                tokio::task::yield_now().await;
             }
+            Happening::Said(said) => {
+                let input = self.speaker.input(said);
+                self.handle(input);
+                tokio::task::yield_now().await;
+            }
+            Happening::Job(end) => {
+                let mut inputs = self.waiting.given_up();
+                inputs.push(end);
+                self.handle(inputs);
+            }
+            Happening::Request(request) => {
+                let input = self.request(request);
+                self.handle(input);
+            }
+            Happening::Nothing => {}
         }
     }
 
@@ -440,9 +388,10 @@ impl Inputs {
         let (mut addresses, mut checks) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
-            signal = self.signals.next() => match signal {
+            signal = self.signals.next(), if !self.are_last => match signal {
                 Signal::Stop => one(Input::Stop),
                 Signal::Hangup => one(Input::HangUp),
+                Signal::Upgrade => one(Input::Upgrade),
                 Signal::Unknown => Happening::Nothing,
             },
             1.. = self.addresses.recv_many(&mut addresses, ADDRESSES_AT_ONCE) => {

@@ -12,7 +12,8 @@
 //! that leave the ring before the hook comes to them are counted, and the next event that it gets says how many.
 //!
 //! **Delivery.** In order, one at a time. A program is run once for an event, whatever becomes of it; a request is repeated
-//! until its time is over, with the same id. No delivery is repeated after a restart of the daemon. A delivery that is cut
+//! until its time is over, with the same id. No delivery is repeated after a restart of the daemon. After an upgrade each
+//! hook goes on where it was. A delivery that is cut
 //! off has failed; the log has the number of events that the stop left.
 //!
 //! **Thread.** Only with hooks, from the first on; not that of the probes, so that hooks delay no check. A hook with
@@ -28,7 +29,7 @@ mod signature;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -61,35 +62,57 @@ pub(crate) struct Hooks {
     wanted: Option<watch::Sender<Wanted>>,
     /// Closed when the thread has ended.
     ended: Option<mpsc::Receiver<()>>,
-    is_new: bool,
+    /// The places of the running hooks.
+    places: Shared,
+    /// The places in the program before, until the first call of [`Self::set`]. Other hooks begin at 0.
+    begin: Option<BTreeMap<HookName, Spot>>,
 }
+
+/// The places of running hooks, shared with their thread.
+type Shared = Arc<Mutex<BTreeMap<HookName, Place>>>;
+
+/// The places of hooks for the next program: the position of each, and the events that it has missed.
+pub(crate) type Places = BTreeMap<HookName, (u64, u64)>;
 
 /// The desired hooks.
 #[derive(Debug, Clone, Default)]
 struct Wanted {
-    /// Each with the position at which it begins, unless it runs already: where it was first wanted.
-    hooks: BTreeMap<HookName, (Question, u64)>,
+    /// Each with the place at which it begins, unless it runs already: where it was first wanted.
+    hooks: BTreeMap<HookName, (Question, Spot)>,
     /// The position at which all hooks end.
     end: Option<u64>,
 }
 
 impl Wanted {
-    /// Other hooks. Those that are new begin at this position.
-    fn replace(&mut self, hooks: &BTreeMap<HookName, Question>, begin: u64) {
-        let since = |name| self.hooks.get(name).map_or(begin, |(_, since)| *since);
+    /// Other hooks. Those that are new begin here.
+    fn replace(&mut self, hooks: &BTreeMap<HookName, Question>, begin: impl Fn(&HookName) -> Spot) {
+        let since = |name| self.hooks.get(name).map_or_else(|| begin(name), |(_, since)| *since);
         self.hooks = hooks.iter().map(|(name, hook)| (name.clone(), (hook.clone(), since(name)))).collect();
     }
 }
 
 impl Hooks {
     /// Without hooks yet.
+    #[cfg(test)]
     pub(crate) fn new(ring: Ring) -> Self {
-        Self { ring, deliveries: Deliveries::default(), wanted: None, ended: None, is_new: true }
+        Self::thaw(ring, BTreeMap::new())
+    }
+
+    /// Without hooks yet, and with the place of each in the program before, if there was one.
+    pub(crate) fn thaw(ring: Ring, places: Places) -> Self {
+        let spot = |(position, missed)| Spot { position, missed, under_way: None };
+        let begin = Some(places.into_iter().map(|(name, place)| (name, spot(place))).collect());
+        let (deliveries, places) = (Deliveries::default(), Shared::default());
+        Self { ring, deliveries, wanted: None, ended: None, places, begin }
     }
 
     /// Replaces the set of running hooks. Returns at once. Those of the first call are told everything since the start.
     pub(crate) fn set(&mut self, hooks: &BTreeMap<HookName, Question>) {
-        let begin = if std::mem::take(&mut self.is_new) { 0 } else { self.ring.end() };
+        let (first, end) = (self.begin.take(), self.ring.end());
+        let begin = |name: &HookName| match &first {
+            Some(places) => places.get(name).copied().unwrap_or_default(),
+            None => Spot { position: end, ..Spot::default() },
+        };
         if !hooks.is_empty() && self.wanted.is_none() {
             self.start();
         }
@@ -102,7 +125,8 @@ impl Hooks {
     fn start(&mut self) {
         let (wanted, wishes) = watch::channel(Wanted::default());
         let (alive, ended) = mpsc::channel(1);
-        let (ring, deliveries) = (self.ring.clone(), self.deliveries.clone());
+        let (ring, deliveries, places) =
+            (self.ring.clone(), self.deliveries.clone(), Arc::clone(&self.places));
         let started = thread::Builder::new().name("hooks".to_owned()).spawn(move || {
             let _alive = alive;
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -112,7 +136,7 @@ impl Hooks {
                 .build();
             match runtime {
                 Ok(runtime) => {
-                    runtime.block_on(keep_running(wishes, ring, deliveries));
+                    runtime.block_on(keep_running(wishes, ring, deliveries, places));
                     // Not `drop`: a look-up that hangs must not hold up the end.
                     runtime.shutdown_background();
                 }
@@ -135,22 +159,50 @@ impl Hooks {
         self.deliveries.warnings()
     }
 
+    /// Waits for the deliveries under way, at most for `patience`, and then kills what still runs. Returns the place of
+    /// each hook for the next program: its position, and the events that it has missed. A program that was killed is
+    /// not run again; a request is made again with the same id.
+    pub(crate) fn freeze(&mut self, patience: Duration) -> impl Future<Output = Places> + use<> {
+        // Each is behind this position already.
+        let (ended, places) = (self.end_at(0, patience), Arc::clone(&self.places));
+        async move {
+            ended.await;
+            let places = places.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = |(name, place): (&HookName, &Place)| {
+                let Spot { position, missed, .. } = place.now();
+                (name.clone(), (position, missed))
+            };
+            places.iter().map(place).collect()
+        }
+    }
+
     /// Waits until the events so far are delivered, at most for `patience`; then kills what still runs.
     pub(crate) async fn finish(&mut self, patience: Duration) {
-        let (Some(wanted), Some(mut ended)) = (self.wanted.take(), self.ended.take()) else { return };
-        let end = self.ring.end();
-        wanted.send_modify(|wanted| wanted.end = Some(end));
-        if tokio::time::timeout(patience, ended.recv()).await.is_err() {
-            drop(wanted);
-            if tokio::time::timeout(GRACE * 2, ended.recv()).await.is_err() {
-                trouble!("the thread of the hooks does not end; it is left behind with its events");
+        self.end_at(self.ring.end(), patience).await;
+    }
+
+    fn end_at(&mut self, end: u64, patience: Duration) -> impl Future<Output = ()> + use<> {
+        let running = self.wanted.take().zip(self.ended.take());
+        async move {
+            let Some((wanted, mut ended)) = running else { return };
+            wanted.send_modify(|wanted| wanted.end = Some(end));
+            if tokio::time::timeout(patience, ended.recv()).await.is_err() {
+                drop(wanted);
+                if tokio::time::timeout(GRACE * 2, ended.recv()).await.is_err() {
+                    trouble!("the thread of the hooks does not end; it is left behind with its events");
+                }
             }
         }
     }
 }
 
 /// Everything that happens on the thread, until [`Hooks`] is dropped or at its end.
-async fn keep_running(mut wishes: watch::Receiver<Wanted>, ring: Ring, deliveries: Deliveries) {
+async fn keep_running(
+    mut wishes: watch::Receiver<Wanted>,
+    ring: Ring,
+    deliveries: Deliveries,
+    places: Shared,
+) {
     let (lent, drained) = Lent::new();
     let mut hooks = Tasks {
         ring,
@@ -158,6 +210,7 @@ async fn keep_running(mut wishes: watch::Receiver<Wanted>, ring: Ring, deliverie
         lent: Arc::new(lent),
         end: watch::Sender::new(None),
         running: BTreeMap::new(),
+        places,
         tasks: JoinSet::new(),
     };
     let mut is_ending = false;
@@ -201,6 +254,7 @@ struct Tasks {
     lent: Arc<Lent>,
     end: watch::Sender<Option<u64>>,
     running: BTreeMap<HookName, Running>,
+    places: Shared,
     tasks: JoinSet<()>,
 }
 
@@ -209,6 +263,7 @@ impl Tasks {
     fn reconcile(&mut self, Wanted { hooks, end }: Wanted) {
         for (name, running) in self.running.extract_if(.., |name, _| !hooks.contains_key(name)) {
             running.task.abort();
+            self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             if let Some(began) = running.place.now().under_way {
                 self.deliveries.end(&name, began.elapsed(), Err(BY_RELOAD.to_owned()));
             }
@@ -226,7 +281,7 @@ impl Tasks {
                     }
                     spot
                 }
-                None => Spot { position: begin, ..Spot::default() },
+                None => begin,
             };
             self.begin(name, definition, spot);
         }
@@ -244,6 +299,7 @@ impl Tasks {
             lent: Arc::clone(&self.lent),
             end: self.end.subscribe(),
         };
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), place.clone());
         let task = self.tasks.spawn(worker.run());
         self.running.insert(name, Running { definition, place, task });
     }

@@ -13,6 +13,8 @@ mod sessions;
 mod thread;
 mod told;
 
+use std::time::Duration;
+
 use tracing::debug;
 use vipcast_node::engine::{Order, Override, Place, Verdict};
 use vipcast_node::health::report::HealthState;
@@ -252,6 +254,26 @@ impl Lines {
             }
             What::RestartAsked { by } => told!(info RestartAsked: by, "restart"),
             What::NotRestarted { reason } => told!(warn NotRestarted: reason, "not restarted"),
+            What::UpgradeAsked { by, dry: false } => told!(info UpgradeAsked: by, "upgrade"),
+            What::UpgradeAsked { by, dry: true } => told!(info UpgradeAsked: by, "rehearsal of an upgrade"),
+            What::Rehearsed { next } => {
+                let to = next.to_string();
+                told!(info Rehearsed: to, "the next program was rehearsed, and can take over")
+            }
+            What::NotUpgraded { reason, hint } => {
+                told!(warn NotUpgraded: hint, "not upgraded, nothing was changed: {reason}")
+            }
+            What::HandingOver { next } => {
+                let to = next.to_string();
+                told!(info HandingOver: to, "handing over to the next program: sessions, addresses and routes stay")
+            }
+            What::Upgraded { from, to, pause } => {
+                let (from, to, pause_ms) = (from.to_string(), to.to_string(), milliseconds(*pause));
+                told!(info Upgraded: from, to, pause_ms, "upgraded: this program goes on with everything")
+            }
+            What::NotThawed { reason } => {
+                told!(error NotThawed: "the hand-over failed, and vipcast begins anew as after a crash: {reason}")
+            }
         })
     }
 }
@@ -262,6 +284,10 @@ fn named(place: &Place) -> (Option<String>, Option<String>, &'static str) {
         None => (Some(place.ip.to_string()), None, "address"),
         Some(vip) => (None, Some(vip.to_string()), "local route"),
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn words(all: impl IntoIterator<Item: ToString>) -> String {

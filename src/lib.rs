@@ -78,6 +78,8 @@
 //! | `warm_up` and `preempt` | `recovery` in [`vipcast_node::engine`] |
 //! | SIGTERM | `shutdown` in [`vipcast_node::engine`] |
 //! | a graceful restart | `restart` in [`vipcast_node::engine`]; [`vipcast_node::handover`] for the preparations, [`restart`] for the change of process |
+//! | an upgrade | [`vipcast_node::handover`] for the conditions; `daemon::handing` for the order, `daemon::begin` for the next program, `handover` for the form and the change of process |
+//! | the frozen form of a machine | [`vipcast_bgp::frozen`], [`vipcast_node::frozen`]; of the daemon `handover::form` |
 //! | adding and removing addresses and local routes | [`vip`] |
 //! | the binding of a VIP, and sufficient bindings of other programs | `binding` in [`vipcast_node::engine`] |
 //! | the effect of the kernel's events about addresses, routes and interfaces | `kernel` (folding) and `binding` (usable or not) in [`vipcast_node::engine`] |
@@ -147,6 +149,7 @@ pub mod doctor;
 pub(crate) mod drain_file;
 pub mod events;
 pub mod exporters;
+pub(crate) mod handover;
 pub(crate) mod hooks;
 pub mod import;
 pub mod journal;

@@ -104,8 +104,13 @@ pub fn print(text: &str) {
 
 /// Waits until everything is written, for a second at most.
 pub fn finish() {
+    flush(PATIENCE);
+}
+
+/// Waits until everything is written, for this time at most.
+pub(crate) fn flush(patience: Duration) {
     if let Some(thread) = THREAD.get() {
-        thread.finish(PATIENCE);
+        thread.finish(patience);
     }
 }
 

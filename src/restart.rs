@@ -13,14 +13,16 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use vipcast_node::jobs::{Program, Way};
 
 use self::trial::{Outcome, Trouble, run};
 use crate::control::api::Refusal;
+use crate::handover;
 use crate::log::trouble;
 use crate::version::Identity;
 
@@ -28,23 +30,32 @@ use crate::version::Identity;
 const VERSION_PATIENCE: Duration = Duration::from_secs(5);
 /// The time-out of `vipcast check`.
 const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+/// The time-out of the hidden command that goes on from a copy of the state.
+const THAW_PATIENCE: Duration = Duration::from_secs(10);
+/// That command: whether it can go on from the state on standard input, with the configuration of the argument.
+pub(crate) const THAW: &str = "thaw";
 
 /// The variable that tells a program that it replaces the process with this id.
 const FOLLOWS: &str = "VIPCAST_FOLLOWS";
 
 /// The result of testing the next program.
-pub type Rehearsal = oneshot::Receiver<Result<(), Refusal>>;
+pub type Rehearsal = oneshot::Receiver<Result<Program, Refusal>>;
 
 /// Runs the next program with `version` and `check`, on a separate thread: it may be another version that reads the
 /// configuration differently, and it may hang.
-pub fn rehearse(config: &Path) -> Rehearsal {
+///
+/// With a `copy` of the state the program must be able to go on from that, without a socket.
+pub fn rehearse(config: &Path, copy: Option<Vec<u8>>) -> Rehearsal {
     let (sender, receiver) = oneshot::channel();
     let config = config.to_owned();
     let rehearsal = thread::Builder::new().name("rehearsal".to_owned());
+    let rehearse = move || {
+        let next = try_out(&program(), &config, copy.as_deref())?;
+        none_hangs()?;
+        Ok(next)
+    };
     // Without a thread, or without a result, the receiver is disconnected.
-    drop(
-        rehearsal.spawn(move || drop(sender.send(try_out(&program(), &config).and_then(|()| none_hangs())))),
-    );
+    drop(rehearsal.spawn(move || drop(sender.send(rehearse()))));
     receiver
 }
 
@@ -70,44 +81,83 @@ fn none_hangs() -> Result<(), Refusal> {
     }
 }
 
-fn try_out(program: &Path, config: &Path) -> Result<(), Refusal> {
-    identify(program)?;
+fn try_out(program: &Path, config: &Path, copy: Option<&[u8]>) -> Result<Program, Refusal> {
+    let way = if copy.is_some() { Way::HandOver { dry: true } } else { Way::GracefulRestart };
+    let next = identify(program, way)?;
     let check = [OsString::from("check"), config.into()];
-    match run(program, &check, CHECK_PATIENCE) {
+    match run(program, &check, Stdio::null(), CHECK_PATIENCE) {
+        Ok(outcome) if outcome.status.success() => {}
+        Ok(Outcome { status, stderr, .. }) => {
+            return Err(Refusal {
+                error: format!(
+                    "{} does not accept the configuration ({status}):\n{}",
+                    program.display(),
+                    stderr.trim_end()
+                ),
+                hint: Some("nothing was changed; fix it and try again".to_owned()),
+            });
+        }
+        Err(trouble) => return Err(troubled(program, "check", &trouble)),
+    }
+    copy.map_or(Ok(()), |copy| thaw(program, config, copy))?;
+    Ok(next)
+}
+
+/// Lets the program go on from a copy of the state.
+fn thaw(program: &Path, config: &Path, copy: &[u8]) -> Result<(), Refusal> {
+    let refuse = |error: String| {
+        let hint =
+            "nothing was changed; `vipcast restart --graceful`, or stop and start, does not need the state";
+        Err(Refusal { error, hint: Some(hint.to_owned()) })
+    };
+    let copy = match handover::memory_with("vipcast copy", copy) {
+        Ok(copy) => copy,
+        Err(error) => return refuse(format!("no memory for a copy of the state: {error}")),
+    };
+    let thaw = [OsString::from(THAW), config.into()];
+    match run(program, &thaw, copy.into(), THAW_PATIENCE) {
         Ok(outcome) if outcome.status.success() => Ok(()),
-        Ok(Outcome { status, stderr, .. }) => Err(Refusal {
-            error: format!(
-                "{} does not accept the configuration ({status}):\n{}",
-                program.display(),
-                stderr.trim_end()
-            ),
-            hint: Some("nothing was changed; fix it and try again".to_owned()),
-        }),
-        Err(trouble) => Err(troubled(program, "check", &trouble)),
+        Ok(Outcome { status, stderr, .. }) => refuse(format!(
+            "{} cannot go on from the state of this one ({status}):\n{}",
+            program.display(),
+            stderr.trim_end()
+        )),
+        Err(trouble) => Err(troubled(program, THAW, &trouble)),
     }
 }
 
 /// Checks that the program is a vipcast that can take over: any program may exit with 0.
-fn identify(program: &Path) -> Result<(), Refusal> {
+fn identify(program: &Path, way: Way) -> Result<Program, Refusal> {
     let asked = [OsString::from("version"), OsString::from("--json")];
-    let outcome = run(program, &asked, VERSION_PATIENCE)
+    let outcome = run(program, &asked, Stdio::null(), VERSION_PATIENCE)
         .map_err(|trouble| troubled(program, "version --json", &trouble))?;
     let identity = serde_json::from_str::<Identity>(&outcome.stdout).ok();
     let refuse = |error: String, hint: &str| {
         Err(Refusal { error, hint: Some(format!("nothing was changed; {hint}")) })
     };
     match identity.filter(|identity| outcome.status.success() && identity.name == "vipcast") {
-        Some(identity) if identity.follows_us() => Ok(()),
-        Some(Identity { version, .. }) => refuse(
-            format!("{} is vipcast {version}, which cannot take over from this one", program.display()),
-            "stop and start instead, which drains first",
-        ),
+        Some(identity) if identity.follows_us(way) => {
+            Ok(Program { version: identity.version, commit: identity.commit })
+        }
+        Some(Identity { version, commit, .. }) => {
+            let instead = match way {
+                Way::GracefulRestart => "stop and start instead, which drains first",
+                Way::HandOver { .. } => {
+                    "it does not read the state of this version: `vipcast restart --graceful`, or stop and start"
+                }
+            };
+            let next = Program { version, commit };
+            refuse(
+                format!("{} is vipcast {next}, which cannot take over from this one", program.display()),
+                instead,
+            )
+        }
         None => refuse(
             format!(
                 "{} is no vipcast that can take over: it does not say so when run with `version --json`",
                 program.display()
             ),
-            "put the right program there; to go back to an old vipcast, stop and start, which drains first",
+            "put the right program for this machine there; to go back to an old vipcast, stop and start, which drains first",
         ),
     }
 }
@@ -125,12 +175,21 @@ fn troubled(program: &Path, arguments: &str, trouble: &Trouble) -> Refusal {
     }
 }
 
-/// Replaces this process. Returns only on failure.
+/// Replaces this process for a graceful restart. Returns only on failure.
 pub fn exec() -> io::Error {
-    Command::new(program())
-        .args(std::env::args_os().skip(1))
-        .env(FOLLOWS, std::process::id().to_string())
-        .exec()
+    exec_with(&[(FOLLOWS, &std::process::id().to_string())])
+}
+
+/// Replaces this process by the next program, with the same arguments, and with these variables for it. Returns only on
+/// failure.
+pub(crate) fn exec_with(variables: &[(&str, &str)]) -> io::Error {
+    let mut command = Command::new(program());
+    command.args(std::env::args_os().skip(1));
+    // Those of an earlier change of process, which had the same id.
+    for variable in handover::VARIABLES.into_iter().chain([FOLLOWS]) {
+        command.env_remove(variable);
+    }
+    command.envs(variables.iter().copied()).exec()
 }
 
 /// Whether this program has replaced another vipcast: routers keep its routes, and its addresses are on the host.
@@ -179,7 +238,7 @@ mod tests {
 
     fn refused(name: &str, text: &str) -> String {
         let path = script(name, text);
-        let refusal = try_out(&path, Path::new("/nonexistent/vipcast.yaml")).unwrap_err();
+        let refusal = try_out(&path, Path::new("/nonexistent/vipcast.yaml"), None).unwrap_err();
         fs::remove_file(&path).unwrap();
         refusal.error.replace(&path.display().to_string(), "PROGRAM")
     }
@@ -210,6 +269,32 @@ mod tests {
     fn a_vipcast_that_is_too_old_to_take_over_is_refused_with_its_version() {
         let old = r#"echo '{"name": "vipcast", "version": "0.0.9"}'"#;
         assert_eq!(refused("older", old), "PROGRAM is vipcast 0.0.9, which cannot take over from this one");
+    }
+
+    #[test]
+    fn a_vipcast_that_does_not_read_our_state_cannot_be_handed_over_to() {
+        let path = script("before", &format!("{IDENTITY}\nexit 0"));
+        let refusal = try_out(&path, Path::new("/nonexistent"), Some(b"{}")).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        let error = format!("{} is vipcast 9.9.9, which cannot take over from this one", path.display());
+        assert_eq!(refusal.error, error);
+        assert!(refusal.hint.unwrap().contains("does not read the state of this version"));
+    }
+
+    #[test]
+    fn a_vipcast_that_cannot_go_on_from_the_state_is_refused_with_its_words() {
+        let reads = IDENTITY.replace(r#""takes_over": 99"#, r#""takes_over": 99, "hands_over": [1]"#);
+        let tried = |text: &str| {
+            let path = script("thaws", &format!("{reads}\n[ $1 = check ] && exit 0\n{text}"));
+            let tried = try_out(&path, Path::new("/nonexistent"), Some(b"{\"v1\": 7}"));
+            fs::remove_file(&path).unwrap();
+            tried.map_err(|refusal| refusal.error.replace(&path.display().to_string(), "PROGRAM"))
+        };
+        let next = tried(r#"[ "$1 $2" = "thaw /nonexistent" ] && [ "$(cat)" = '{"v1": 7}' ]"#).unwrap();
+        assert_eq!(next, Program { version: "9.9.9".to_owned(), commit: None });
+        let panics = "echo thread panicked >&2; exit 101";
+        let said = "PROGRAM cannot go on from the state of this one (exit status: 101):\nthread panicked";
+        assert_eq!(tried(panics).unwrap_err(), said);
     }
 
     #[test]
@@ -244,7 +329,7 @@ mod tests {
     #[test]
     fn a_vipcast_that_accepts_the_configuration_may_follow() {
         let path = script("good", &format!("{IDENTITY}\nexit 0"));
-        assert!(try_out(&path, Path::new("/nonexistent")).is_ok());
+        assert!(try_out(&path, Path::new("/nonexistent"), None).is_ok());
         fs::remove_file(path).unwrap();
     }
 }

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | SIGTERM, SIGINT, SIGQUIT | a drain; a second one shortens it (I9) |
 //! | SIGHUP | a reload |
+//! | SIGUSR2 | an upgrade: hands over to the program on disk |
 //! | SIGKILL, SIGSTOP | cannot be blocked |
 //! | SIGABRT, SIGSEGV and other faults | the default: a core dump to find the cause; systemd's watchdog sends SIGABRT |
 //! | SIGCHLD, SIGCONT, SIGURG, SIGWINCH | the default, none; exec checks listen to SIGCHLD |
@@ -52,6 +53,8 @@ pub enum Signal {
     Stop,
     /// SIGHUP.
     Hangup,
+    /// SIGUSR2.
+    Upgrade,
     /// Any other signal.
     Unknown,
 }
@@ -147,6 +150,7 @@ impl Signals {
             match number {
                 Some(number) if STOP.contains(&number) => return Signal::Stop,
                 Some(Number::SIGHUP) => return Signal::Hangup,
+                Some(Number::SIGUSR2) => return Signal::Upgrade,
                 // Our own write to a pipe without a reader; the write has failed as well.
                 Some(Number::SIGPIPE) if info.ssi_pid == getpid().as_raw().cast_unsigned() => {}
                 Some(_) | None => {

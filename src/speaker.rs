@@ -46,6 +46,8 @@ pub struct Speaker {
     bfd_events: Option<mpsc::UnboundedReceiver<BfdEvent>>,
     /// Everything goes on with the next program: effects have none here.
     is_frozen: bool,
+    /// It listens, perhaps with the sockets of the program before. A reload cannot change where.
+    listens: bool,
     keys: Keys,
     discovery: Discovery,
     told: mpsc::UnboundedSender<Input>,
@@ -105,6 +107,7 @@ impl Speaker {
             bfd: None,
             bfd_events: None,
             is_frozen: false,
+            listens: false,
             keys: Keys::new(told.clone()),
             discovery: Discovery::new(told.clone()),
             told,
@@ -182,7 +185,7 @@ impl Speaker {
 
     /// Accepts connections, now or as soon as it can.
     pub fn listen(&mut self, listen: &Listen) {
-        if self.is_frozen {
+        if self.is_frozen || std::mem::replace(&mut self.listens, true) {
             return;
         }
         listen::listen(&mut self.speaker, listen, &self.told);

@@ -88,13 +88,21 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Taken`] if another daemon uses it; [`StateError::Directory`] if it cannot be used.
+    #[cfg(test)]
     pub(crate) fn open(path: &Path, mode: u32) -> Result<Self, StateError> {
+        Self::open_with(path, mode, None)
+    }
+
+    /// The same with the lock of the program before, after a hand-over.
+    pub(crate) fn open_with(path: &Path, mode: u32, handed: Option<File>) -> Result<Self, StateError> {
         let unusable = |source| StateError::Directory { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(mode).create(path).map_err(unusable)?;
         // The path may lead to something else than a directory.
         fs::read_dir(path).map_err(unusable)?;
         let held = File::open(path).map_err(unusable)?;
-        let mut directory = Self { path: path.to_owned(), directory: held, lock: None };
+        // Another file may have its name now; dropped, this one is free.
+        let lock = handed.filter(|lock| lock::is_at(lock, &path.join(LOCK)));
+        let mut directory = Self { path: path.to_owned(), directory: held, lock };
         if let Err(error) = directory.take_lock()? {
             let path = path.display();
             trouble!(%error, %path, "no lock on the state directory: nothing keeps a second vipcast from using it");
@@ -103,6 +111,11 @@ impl StateDir {
             trouble!(%error, path = %path.display(), "cannot sweep up the state directory");
         }
         Ok(directory)
+    }
+
+    /// Another descriptor of the lock.
+    fn lock_for_next(&self) -> Option<File> {
+        self.lock.as_ref()?.try_clone().ok()
     }
 
     /// Whether the path now leads to another directory, or to none: a file system was mounted or unmounted, or the

@@ -1,6 +1,7 @@
 //! The version of this program.
 
 use serde::{Deserialize, Serialize};
+use vipcast_node::jobs::{Program, Way};
 
 /// The version, as in `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -9,7 +10,10 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// raised when that changes, and a program takes over from every number up to its own.
 const TAKES_OVER: u32 = 1;
 
-/// The output of `vipcast version --json`, which a graceful restart reads from the next program.
+/// The versions of the form of a hand-over (`handover::form`) that this program reads. It writes the last of them.
+const HANDS_OVER: &[u32] = &[1];
+
+/// The output of `vipcast version --json`, which an upgrade and a graceful restart read from the next program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// `vipcast`.
@@ -22,18 +26,35 @@ pub struct Identity {
     /// The highest hand-over version that it supports.
     #[serde(default)]
     pub takes_over: u32,
+    /// The versions of the form of an upgrade that it reads; empty in a program from before upgrades.
+    #[serde(default)]
+    pub hands_over: Vec<u32>,
 }
 
 impl Identity {
     /// This program.
     pub fn ours() -> Self {
         let commit = commit().map(str::to_owned);
-        Self { name: "vipcast".to_owned(), version: VERSION.to_owned(), commit, takes_over: TAKES_OVER }
+        Self {
+            name: "vipcast".to_owned(),
+            version: VERSION.to_owned(),
+            commit,
+            takes_over: TAKES_OVER,
+            hands_over: HANDS_OVER.to_vec(),
+        }
     }
 
-    /// Whether it can take over from this program.
-    pub fn follows_us(&self) -> bool {
-        self.takes_over >= TAKES_OVER
+    /// This program, as the node knows programs.
+    pub fn program() -> Program {
+        Program { version: VERSION.to_owned(), commit: commit().map(str::to_owned) }
+    }
+
+    /// Whether it can take over from this program, in this way.
+    pub fn follows_us(&self, way: Way) -> bool {
+        match way {
+            Way::GracefulRestart => self.takes_over >= TAKES_OVER,
+            Way::HandOver { .. } => HANDS_OVER.last().is_some_and(|ours| self.hands_over.contains(ours)),
+        }
     }
 }
 

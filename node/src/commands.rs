@@ -1,5 +1,5 @@
 //! The commands of operators and their answers: those that set or lift an override are in force at once. For
-//! `reload` see [`reload`](crate::reload), for `restart` see [`handover`](crate::handover).
+//! `reload` see [`reload`](crate::reload), for `restart` and `upgrade` see [`handover`](crate::handover).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::Effect;
 use crate::engine::{Ends, Event, Force, Forces, Order, Override, Overrides, Scope};
-use crate::jobs::{Asker, Job, Reply, Ticket, Unsaved};
+use crate::jobs::{Asker, Job, Reply, Ticket, Unsaved, Way};
 use crate::names::{PeerName, ServiceName};
 use crate::node::Node;
 use crate::now::Now;
@@ -65,6 +65,11 @@ pub enum Command {
     Preview,
     /// Replace the process by the next one, without losing traffic.
     Restart,
+    /// Hand over to the next program, with all sessions.
+    Upgrade {
+        /// Only test whether it can take over.
+        dry: bool,
+    },
 }
 
 impl Command {
@@ -80,6 +85,8 @@ impl Command {
             Self::Reload => "reload",
             Self::Preview => "reload --dry-run",
             Self::Restart => "restart",
+            Self::Upgrade { dry: false } => "upgrade",
+            Self::Upgrade { dry: true } => "upgrade --dry-run",
         }
     }
 }
@@ -196,7 +203,10 @@ impl Node {
                 self.ask_for_reload(Asker { dry: true, ..Asker::client(ticket, by) }, out);
                 Reply::When(Job::Reading)
             }
-            Command::Restart => self.ask_for_restart(ticket, by, out),
+            Command::Restart => self.ask_for_replacement(Some(ticket), by, Way::GracefulRestart, out),
+            Command::Upgrade { dry } => {
+                self.ask_for_replacement(Some(ticket), by, Way::HandOver { dry }, out)
+            }
         };
         let refused = match &reply {
             Reply::Now(Answer::Done { .. } | Answer::Preview(_)) | Reply::When(_) => None,
@@ -211,7 +221,7 @@ impl Node {
                 self.jobs.saving.insert(ticket, (message, lost));
                 out.push(Effect::TellWhenSaved(ticket, SAVE_PATIENCE));
             }
-            Reply::When(Job::Reading | Job::Restarting) => {}
+            Reply::When(Job::Reading | Job::Replacing) => {}
         }
     }
 

@@ -13,7 +13,7 @@ use vipcast_bgp::{Export, PeerConfig, Tuning, Watched};
 
 use crate::commands::Answer;
 use crate::engine::{Advertised, Binding, HeldBack, Overrides};
-use crate::jobs::Ticket;
+use crate::jobs::{Ticket, Way};
 use crate::model::{Config, KeySource, Listen};
 use crate::names::PeerName;
 
@@ -63,7 +63,7 @@ pub enum Effect {
     /// Read the configuration; answer with [`Input::Read`](crate::input::Input::Read).
     ReadConfiguration,
     /// Test the next program; answer with [`Input::Rehearsed`](crate::input::Input::Rehearsed).
-    Rehearse,
+    Rehearse(Way),
     /// Write a note for the next process that these VIPs are announced; answer with
     /// [`Input::NoteLeft`](crate::input::Input::NoteLeft).
     LeaveNote(BTreeSet<Vip>),
@@ -80,6 +80,9 @@ pub enum Effect {
     LetMachineStop,
     /// The shutdown has begun, and takes at most this long.
     Stopping(Duration),
+    /// Hand everything over to the next program. If that is not possible before anything was frozen, answer with
+    /// [`Input::NotHandedOver`](crate::input::Input::NotHandedOver).
+    HandOver,
     /// End the process.
     Exit(Ending),
 }

@@ -1,89 +1,182 @@
-//! A graceful restart (RFC 4724), the part of the old process: the checks that it loses nothing, and the preparations.
+//! The change of process, the part of the old one: the checks that nothing is lost, and the preparations.
+//!
+//! * A **graceful restart** (RFC 4724) ends the sessions, and the routers keep our routes meanwhile.
+//! * An **upgrade** hands the sessions over: the next program goes on with the state and the sockets of this one (I13).
+//!   The configuration on disk must be the one in force, so that the hand-over itself changes nothing.
+//!
+//! A refusal at any stage changes nothing.
 
 use crate::commands::{Answer, Refusal};
 use crate::effect::{Effect, Ending};
-use crate::jobs::{Job, Reply, Restart, Stage, Ticket};
+use crate::engine::Cordon;
+use crate::input::Read;
+use crate::jobs::{Asker, Job, NotRead, Program, Replacement, Reply, Stage, Ticket, Way};
 use crate::names::PeerName;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::record::What;
 
 impl Node {
-    /// A caller asks for a graceful restart.
-    pub(crate) fn ask_for_restart(&mut self, ticket: Ticket, by: String, out: &mut Outbox) -> Reply {
-        match self.may_restart() {
-            Ok(()) => {
+    /// A caller, or a signal, asks for a change of process.
+    pub(crate) fn ask_for_replacement(
+        &mut self,
+        ticket: Option<Ticket>,
+        by: String,
+        way: Way,
+        out: &mut Outbox,
+    ) -> Reply {
+        if let Err(refusal) = self.none_under_way().and_then(|()| self.may_be_replaced(way)) {
+            return Reply::Now(Answer::Conflict(refusal));
+        }
+        let stage = match way {
+            Way::GracefulRestart => {
                 out.tell(What::RestartAsked { by });
-                out.push(Effect::Rehearse);
-                self.jobs.restart = Some(Restart { ticket, stage: Stage::Rehearsing, gone: false });
-                Reply::When(Job::Restarting)
+                out.push(Effect::Rehearse(way));
+                Stage::Rehearsing
             }
-            Err(refusal) => Reply::Now(Answer::Conflict(refusal)),
+            Way::HandOver { dry } => {
+                out.tell(What::UpgradeAsked { by: by.clone(), dry });
+                self.ask_for_reload(Asker { ticket: None, by, dry: true, gone: false }, out);
+                Stage::Reading
+            }
+        };
+        self.jobs.replacement = Some(Replacement { ticket, way, stage, gone: false });
+        Reply::When(Job::Replacing)
+    }
+
+    /// SIGUSR2. Its refusal is a record.
+    pub(crate) fn upgrade_by_signal(&mut self, out: &mut Outbox) {
+        let way = Way::HandOver { dry: false };
+        if let Reply::Now(Answer::Conflict(refusal)) =
+            self.ask_for_replacement(None, "SIGUSR2".to_owned(), way, out)
+        {
+            out.tell(not_replaced(way, refusal));
+        }
+    }
+
+    fn none_under_way(&self) -> Result<(), Refusal> {
+        let under_way = match self.jobs.replacement.map(|replacement| replacement.way) {
+            Some(Way::HandOver { .. }) => "an upgrade is under way already",
+            Some(Way::GracefulRestart) => "a restart is under way already",
+            None if self.engine.facts().restart.is_some() => "a restart is under way already",
+            None => return Ok(()),
+        };
+        Err(Refusal::new(under_way, "`vipcast status` shows what it waits for"))
+    }
+
+    fn may_be_replaced(&self, way: Way) -> Result<(), Refusal> {
+        if self.engine.facts().shutdown.is_some() {
+            return Err(Refusal::new("vipcast is stopping", "start it again when it has stopped"));
+        }
+        match way {
+            Way::GracefulRestart => self.may_restart(),
+            Way::HandOver { .. } => self.may_upgrade(),
         }
     }
 
     /// Refuses a graceful restart that would lose traffic.
     fn may_restart(&self) -> Result<(), Refusal> {
         let refuse = |error: String, hint: &str| Err(Refusal::new(error, hint));
-        if self.engine.facts().shutdown.is_some() {
-            return refuse("vipcast is stopping".to_owned(), "start it again when it has stopped");
-        }
-        if self.jobs.restart.is_some() || self.engine.facts().restart.is_some() {
-            return refuse(
-                "a restart is under way already".to_owned(),
-                "`vipcast status` shows what it waits for",
-            );
-        }
         let list =
             |names: Vec<&PeerName>| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let watching: Vec<&PeerName> = self.peers.watching().iter().collect();
         if !watching.is_empty() {
             return refuse(
                 format!("{} watches us with BFD and would take the restart for a failure", list(watching)),
-                "stop and start instead, which drains first; or reload without `bfd` before the restart",
+                "`vipcast upgrade` keeps the sessions and BFD; or stop and start, which drains first",
             );
         }
         let without: Vec<&PeerName> = self.peers.forgetful().collect();
         if !without.is_empty() {
             return refuse(
                 format!("{} would drop our routes: graceful restart is not negotiated", list(without)),
-                "set `graceful_restart: true` for every peer; or stop and start, which drains first",
+                "`vipcast upgrade` keeps the sessions; or set `graceful_restart: true` for every peer",
             );
         }
         Ok(())
     }
 
+    /// Refuses a hand-over while something is under way that the next program could not go on with.
+    fn may_upgrade(&self) -> Result<(), Refusal> {
+        if self.jobs.reading.is_some() || !self.jobs.waiting.is_empty() {
+            return Err(Refusal::new("a reload is under way", "try again when it has ended"));
+        }
+        if self.engine.facts().cordons.contains_key(&Cordon::Machine) {
+            return Err(Refusal::new(
+                "the machine is going down",
+                "the next start takes the new program anyway",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The configuration on disk was read, or could not be. Without an upgrade that waits for it this does nothing.
+    pub(crate) fn read_for_upgrade(&mut self, read: &Result<Read, NotRead>, out: &mut Outbox) {
+        let is_reading = |asked: &mut Replacement| asked.stage == Stage::Reading;
+        let Some(asked) = self.jobs.replacement.take_if(is_reading) else { return };
+        let same = match read {
+            Ok(read) if *read.config == **self.engine.config() => Ok(()),
+            Ok(_) => Err(Refusal::new(
+                format!("{} on disk is not the configuration in force", self.path),
+                "`vipcast reload` first; `vipcast reload --dry-run` says what that would change",
+            )),
+            Err(NotRead { refusal, .. }) => Err(refusal.clone()),
+        };
+        match same.and_then(|()| self.goes_on(asked)) {
+            Ok(()) => {
+                out.push(Effect::Rehearse(asked.way));
+                self.jobs.replacement = Some(Replacement { stage: Stage::Rehearsing, ..asked });
+            }
+            Err(refusal) => refuse(asked, refusal, out),
+        }
+    }
+
     /// The next program was tested.
-    pub(crate) fn rehearsed(&mut self, result: Result<(), Refusal>, out: &mut Outbox) {
-        let is_rehearsing = |restart: &mut Restart| restart.stage == Stage::Rehearsing;
-        let Some(restart) = self.jobs.restart.take_if(is_rehearsing) else { return };
-        if restart.gone {
-            out.tell(What::NotRestarted { reason: "the caller has given up".to_owned() });
-            return;
-        }
+    pub(crate) fn rehearsed(&mut self, result: Result<Program, Refusal>, out: &mut Outbox) {
+        let is_rehearsing = |asked: &mut Replacement| asked.stage == Stage::Rehearsing;
+        let Some(asked) = self.jobs.replacement.take_if(is_rehearsing) else { return };
+        let next = match (result, asked.way) {
+            (Ok(next), Way::HandOver { .. }) => {
+                out.tell(What::Rehearsed { next: next.clone() });
+                Ok(next)
+            }
+            (result, _) => result,
+        };
         // The conditions may have changed since the request.
-        if let Err(refusal) = result.and_then(|()| self.may_restart()) {
-            out.tell(What::NotRestarted { reason: refusal.error.clone() });
-            out.push(Effect::Answer(restart.ticket, Answer::Conflict(refusal)));
-            return;
+        match next.and_then(|next| self.goes_on(asked).map(|()| next)) {
+            Err(refusal) => refuse(asked, refusal, out),
+            Ok(next) => match asked.way {
+                Way::GracefulRestart => {
+                    out.push(Effect::LeaveNote(self.engine.announced().collect()));
+                    self.jobs.replacement = Some(Replacement { stage: Stage::Noting, ..asked });
+                }
+                Way::HandOver { dry: true } => {
+                    answer(asked, Answer::done(format!("vipcast {next} could take over")), out);
+                }
+                Way::HandOver { dry: false } => {
+                    answer(asked, Answer::done(format!("vipcast {next} can take over")), out);
+                    out.tell(What::HandingOver { next });
+                    out.push(Effect::HandOver);
+                    self.jobs.replacement =
+                        Some(Replacement { stage: Stage::HandingOver, ticket: None, ..asked });
+                }
+            },
         }
-        out.push(Effect::LeaveNote(self.engine.announced().collect()));
-        self.jobs.restart = Some(Restart { stage: Stage::Noting, ..restart });
     }
 
     /// The note for the next process is written, or could not be.
     pub(crate) fn note_left(&mut self, result: Result<(), String>, out: &mut Outbox) {
-        let is_noting = |restart: &mut Restart| restart.stage == Stage::Noting;
-        let Some(restart) = self.jobs.restart.take_if(is_noting) else { return };
+        let is_noting = |asked: &mut Replacement| asked.stage == Stage::Noting;
+        let Some(asked) = self.jobs.replacement.take_if(is_noting) else { return };
         let result = result.map_err(|why| {
             Refusal::new(
                 format!("cannot leave a note for the next process: {why}"),
                 "nothing was changed; without the note a VIP that is no longer announced would be withdrawn too late",
             )
         });
-        match result.and_then(|()| self.may_restart()) {
+        match result.and_then(|()| self.may_be_replaced(asked.way)) {
             Ok(()) => {
-                out.push(Effect::Answer(restart.ticket, Answer::done("restarting".to_owned())));
+                answer(asked, Answer::done("restarting".to_owned()), out);
                 out.tell(What::Leaving);
                 self.exit(Ending::Restart, out);
             }
@@ -91,9 +184,43 @@ impl Node {
                 // Remove the note in any case: no process follows, and a later one must not take itself for the
                 // successor.
                 out.push(Effect::WithdrawNote);
-                out.tell(What::NotRestarted { reason: refusal.error.clone() });
-                out.push(Effect::Answer(restart.ticket, Answer::Conflict(refusal)));
+                refuse(asked, refusal, out);
             }
         }
+    }
+
+    /// The port could not hand over, before anything was frozen.
+    pub(crate) fn not_handed_over(&mut self, why: String, out: &mut Outbox) {
+        if let Some(asked) = self.jobs.replacement.take() {
+            refuse(asked, Refusal { error: why, hint: None }, out);
+        }
+    }
+
+    /// Whether a change of process that was asked for may go on.
+    fn goes_on(&self, asked: Replacement) -> Result<(), Refusal> {
+        if asked.gone {
+            return Err(Refusal { error: "the caller has given up".to_owned(), hint: None });
+        }
+        self.may_be_replaced(asked.way)
+    }
+}
+
+fn refuse(asked: Replacement, refusal: Refusal, out: &mut Outbox) {
+    if !asked.gone {
+        answer(asked, Answer::Conflict(refusal.clone()), out);
+    }
+    out.tell(not_replaced(asked.way, refusal));
+}
+
+fn answer(asked: Replacement, answer: Answer, out: &mut Outbox) {
+    if let Some(ticket) = asked.ticket {
+        out.push(Effect::Answer(ticket, answer));
+    }
+}
+
+fn not_replaced(way: Way, Refusal { error, hint }: Refusal) -> What {
+    match way {
+        Way::GracefulRestart => What::NotRestarted { reason: error },
+        Way::HandOver { .. } => What::NotUpgraded { reason: error, hint },
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use vipcast_bgp::bfd::BfdEvent;
 use vipcast_bgp::transport::Authentication;
@@ -11,7 +12,7 @@ use crate::commands::{Command, Refusal};
 use crate::effect::PeerId;
 use crate::engine::{Cordon, Event, Left, Order};
 use crate::health::report::CheckNews;
-use crate::jobs::{NotRead, Ticket, Unsaved};
+use crate::jobs::{NotRead, Program, Ticket, Unsaved};
 use crate::model::{Config, KeySource};
 use crate::names::PeerName;
 use crate::notice::Notice;
@@ -62,7 +63,7 @@ pub enum Input {
     /// The configuration was read, or could not be.
     Read(Result<Read, NotRead>),
     /// The next program was tested.
-    Rehearsed(Result<(), Refusal>),
+    Rehearsed(Result<Program, Refusal>),
     /// The note for the next process is written, or could not be.
     NoteLeft(Result<(), String>),
     /// The overrides are saved, or are not.
@@ -77,6 +78,19 @@ pub enum Input {
     Stop,
     /// SIGHUP.
     HangUp,
+    /// SIGUSR2.
+    Upgrade,
+    /// The hand-over was not possible, with the reason, and nothing was frozen.
+    NotHandedOver(String),
+    /// The first input after a hand-over: this process goes on in place of another one.
+    HandedOver {
+        /// The program before.
+        from: Program,
+        /// The time in which no session was served.
+        pause: Duration,
+    },
+    /// The first input after a hand-over that failed, with the reason: this process begins as after a crash.
+    HandOverFailed(String),
     /// The deadline has passed.
     Tick,
 }

@@ -4,14 +4,16 @@
 //!  reload ──► reading ──────────► Input::Read ──► in force, or refused ──► all callers are answered
 //!               └ later callers wait for the next reading: the files may have changed
 //!  restart ─► rehearsing ─► Input::Rehearsed ─► noting ─► Input::NoteLeft ─► answered, and the process ends
+//!  upgrade ─► reading ─► rehearsing ─► Input::Rehearsed ─► answered ─► Effect::HandOver
 //!  drain, force-up, … ─► in force at once ─► Input::Saved ─► answered, with a warning if it will not survive a restart
 //! ```
 //!
 //! A node that stops answers all jobs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::commands::{Answer, Refusal};
 
@@ -41,7 +43,7 @@ pub enum Job {
     /// Reading the configuration.
     Reading,
     /// Preparing the next process.
-    Restarting,
+    Replacing,
 }
 
 /// The reason why overrides are not saved.
@@ -75,8 +77,8 @@ pub(crate) struct Jobs {
     pub(crate) reading: Option<Vec<Asker>>,
     /// Callers for the next reading: the running one may have missed their changes.
     pub(crate) waiting: Vec<Asker>,
-    /// The running restart.
-    pub(crate) restart: Option<Restart>,
+    /// The preparations for the next process.
+    pub(crate) replacement: Option<Replacement>,
     /// Answers that wait for overrides to be saved.
     pub(crate) saving: BTreeMap<Ticket, (String, &'static str)>,
 }
@@ -93,22 +95,59 @@ pub(crate) struct Asker {
     pub(crate) gone: bool,
 }
 
-/// A requested restart.
+/// A requested change of process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Restart {
-    pub(crate) ticket: Ticket,
+pub(crate) struct Replacement {
+    /// `None`: a signal, which has no answer.
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) way: Way,
     pub(crate) stage: Stage,
     /// The caller has given up.
     pub(crate) gone: bool,
 }
 
-/// The stage of a restart.
+/// The way to the next process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// The sessions end, and routers keep our routes meanwhile (RFC 4724).
+    GracefulRestart,
+    /// The next program gets the state and the sockets of this one, and goes on.
+    HandOver {
+        /// Only test whether it could.
+        dry: bool,
+    },
+}
+
+/// The stage of a change of process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// Hand-over: reading the configuration on disk, which must be the one in force.
+    Reading,
     /// Testing the next program.
     Rehearsing,
-    /// Writing the note for it.
+    /// Graceful restart: writing the note for it.
     Noting,
+    /// The port hands over.
+    HandingOver,
+}
+
+/// The next program, as it names itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its version.
+    pub version: String,
+    /// The commit that it was built from, if known.
+    pub commit: Option<String>,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.commit {
+            Some(commit) => write!(f, "{} ({commit})", self.version),
+            None => f.write_str(&self.version),
+        }
+    }
 }
 
 impl Asker {
@@ -148,17 +187,17 @@ impl Jobs {
         for asker in reading.chain(&mut self.waiting).filter(|asker| asker.ticket == Some(ticket)) {
             asker.gone = true;
         }
-        if let Some(restart) = self.restart.as_mut().filter(|restart| restart.ticket == ticket) {
-            restart.gone = true;
+        if let Some(replacement) = self.replacement.as_mut().filter(|asked| asked.ticket == Some(ticket)) {
+            replacement.gone = true;
         }
         self.saving.remove(&ticket);
     }
 
     /// Ends all jobs and returns their tickets.
     pub(crate) fn end(&mut self) -> Vec<Ticket> {
-        let Self { reading, waiting, restart, saving } = std::mem::take(self);
+        let Self { reading, waiting, replacement, saving } = std::mem::take(self);
         let askers = reading.into_iter().flatten().chain(waiting).filter_map(|asker| asker.ticket);
-        askers.chain(restart.map(|restart| restart.ticket)).chain(saving.into_keys()).collect()
+        askers.chain(replacement.and_then(|asked| asked.ticket)).chain(saving.into_keys()).collect()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::commands::{Answer, Refusal};
 use crate::effect::{Effect, Ending};
 use crate::engine::{Engine, Event, Left, Override};
 use crate::input::Input;
-use crate::jobs::{Asker, Jobs, Stage};
+use crate::jobs::{Asker, Jobs, Program, Stage};
 use crate::model::Config;
 use crate::notice::Notice;
 use crate::now::Now;
@@ -202,6 +202,13 @@ impl Node {
             Input::NoteLeft(result) => self.note_left(result, out),
             Input::Saved(ticket, result) => self.saved(ticket, result, out),
             Input::HangUp => self.ask_for_reload(Asker::signal(), out),
+            Input::Upgrade => self.upgrade_by_signal(out),
+            Input::NotHandedOver(why) => self.not_handed_over(why, out),
+            Input::HandedOver { from, pause } => {
+                let (version, commit) = self.version.clone();
+                out.tell(What::Upgraded { from, to: Program { version, commit }, pause });
+            }
+            Input::HandOverFailed(reason) => out.tell(What::NotThawed { reason }),
             Input::Late(mut left) => {
                 forgotten(&mut left).into_iter().for_each(|notice| out.tell(What::Noticed(notice)));
                 self.engine_events([Event::Late(left)], now, out);
@@ -254,7 +261,7 @@ impl Node {
 
     /// Ends the node, and answers all jobs.
     pub(crate) fn exit(&mut self, ending: Ending, out: &mut Outbox) {
-        if self.jobs.restart.is_some_and(|restart| restart.stage == Stage::Noting) {
+        if self.jobs.replacement.is_some_and(|asked| asked.stage == Stage::Noting) {
             // The end came while the note for the next process was written.
             out.push(Effect::WithdrawNote);
         }

@@ -13,9 +13,11 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use crate::commands::Refusal;
 use crate::effect::Effect;
 use crate::engine::{Binding, BindingFact, Event, Owner};
 use crate::input::Input;
+use crate::jobs::Way;
 use crate::model::{Config, Control};
 
 /// Stands between a node and its ports.
@@ -85,6 +87,10 @@ impl Observer {
             | Input::Cordon(..)
             | Input::Stop
             | Input::HangUp
+            | Input::Upgrade
+            | Input::NotHandedOver(_)
+            | Input::HandedOver { .. }
+            | Input::HandOverFailed(_)
             | Input::Tick) => vec![input],
         }
     }
@@ -107,6 +113,10 @@ impl Observer {
             Effect::StopPeer(peer, _) => Err(vec![Input::PeerEnded(peer)]),
             Effect::TellWhenSaved(ticket, _) => Err(vec![Input::Saved(ticket, Ok(()))]),
             Effect::LeaveNote(_) => Err(vec![Input::NoteLeft(Ok(()))]),
+            Effect::Rehearse(Way::HandOver { .. }) => Err(vec![Input::Rehearsed(Err(Refusal::new(
+                "this daemon only observes, and has no sessions to hand over",
+                "stop it and start it again",
+            )))]),
             Effect::Advertise(_)
             | Effect::Listen(_)
             | Effect::StartPeer(_)
@@ -125,7 +135,8 @@ impl Observer {
             | Effect::StopPeers => Err(Vec::new()),
             Effect::Configure { .. }
             | Effect::ReadConfiguration
-            | Effect::Rehearse
+            | Effect::Rehearse(Way::GracefulRestart)
+            | Effect::HandOver
             | Effect::Answer(..)
             | Effect::Stopping(_)
             | Effect::Exit(_) => Ok(effect),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::vip::Vip;
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use vipcast_bgp::{Offer, Stall, Version};
 
 use crate::engine::{Binding, Force, Order, Override, Place, Scope, Shutdown, Verdict};
 use crate::health::report::HealthState;
+use crate::jobs::Program;
 use crate::names::{CheckName, PeerName, ServiceName};
 use crate::notice::Notice;
 use crate::now::Now;
@@ -279,6 +281,38 @@ pub enum What {
     RestartAsked {
         /// The caller.
         by: String,
+    },
+    /// An upgrade was requested.
+    UpgradeAsked {
+        /// The caller.
+        by: String,
+        /// Only the rehearsal.
+        dry: bool,
+    },
+    /// The next program can take over.
+    Rehearsed { next: Program },
+    /// A requested upgrade does not take place, and nothing was changed.
+    NotUpgraded {
+        /// The reason, in words.
+        reason: String,
+        /// A hint for the operator.
+        hint: Option<String>,
+    },
+    /// The next program takes over now, with all sessions.
+    HandingOver { next: Program },
+    /// This program has taken over, and goes on.
+    Upgraded {
+        /// The program before.
+        from: Program,
+        /// This program.
+        to: Program,
+        /// The time in which no session was served.
+        pause: Duration,
+    },
+    /// The hand-over failed: this program begins anew, as after a crash.
+    NotThawed {
+        /// The reason, in words.
+        reason: String,
     },
     /// A requested restart does not take place.
     NotRestarted {

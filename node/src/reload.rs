@@ -38,6 +38,7 @@ impl Node {
         }
         let (looking, following): (Vec<_>, Vec<_>) = askers.into_iter().partition(|asker| asker.dry);
         self.answer_previews(&looking, &read, now, out);
+        self.read_for_upgrade(&read, out);
         if following.is_empty() {
             return;
         }
@@ -67,7 +68,7 @@ impl Node {
         now: Now,
         out: &mut Outbox,
     ) {
-        if looking.is_empty() {
+        if looking.iter().all(|asker| asker.ticket.is_none()) {
             return;
         }
         let answer = match read {

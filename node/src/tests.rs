@@ -16,7 +16,7 @@ use crate::commands::{Answer, Command, Services};
 use crate::effect::{Effect, PeerId};
 use crate::engine::{Event, Left, Listing};
 use crate::input::{Input, Read};
-use crate::jobs::Ticket;
+use crate::jobs::{Ticket, Way};
 use crate::model::{Condition, Config, Peer, Service};
 use crate::names::PeerName;
 use crate::node::{Birth, Node};
@@ -142,7 +142,9 @@ fn show(effect: &Effect) -> Option<String> {
         Effect::Answer(ticket, answer) => format!("answer {}: {}", ticket.0, words(answer)),
         Effect::TellWhenSaved(ticket, patience) => format!("tell {} when saved, in {patience:?}", ticket.0),
         Effect::ReadConfiguration => "read the configuration".to_owned(),
-        Effect::Rehearse => "rehearse".to_owned(),
+        Effect::Rehearse(Way::GracefulRestart) => "rehearse".to_owned(),
+        Effect::Rehearse(Way::HandOver { .. }) => "rehearse a hand-over".to_owned(),
+        Effect::HandOver => "hand over".to_owned(),
         Effect::LeaveNote(vips) => format!("leave a note of {} VIPs", vips.len()),
         Effect::WithdrawNote => "withdraw the note".to_owned(),
         Effect::LetMachineStop => "let the machine stop".into(),
@@ -191,6 +193,14 @@ fn told(what: &What) -> Option<String> {
         What::ReloadGivenUp { by } => format!("# {by} has given up"),
         What::RestartAsked { by } => format!("# {by} wants a restart"),
         What::NotRestarted { reason } => format!("# not restarted: {reason}"),
+        What::UpgradeAsked { by, dry } => {
+            format!("# {by} wants an upgrade{}", if *dry { ", rehearsed only" } else { "" })
+        }
+        What::Rehearsed { next } => format!("# rehearsed {next}"),
+        What::NotUpgraded { reason, .. } => format!("# not upgraded: {reason}"),
+        What::HandingOver { next } => format!("# handing over to {next}"),
+        What::Upgraded { from, to, pause } => format!("# upgraded from {from} to {to} in {pause:?}"),
+        What::NotThawed { reason } => format!("# not thawed: {reason}"),
         What::Leaving => "# leaving".to_owned(),
         What::Stopped => "# stopped".to_owned(),
         What::ClockSet { wall } => format!("# clock {wall:.0}"),

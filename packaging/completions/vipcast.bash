@@ -79,6 +79,9 @@ _vipcast() {
             vipcast,undrain)
                 cmd="vipcast__subcmd__undrain"
                 ;;
+            vipcast,upgrade)
+                cmd="vipcast__subcmd__upgrade"
+                ;;
             vipcast,version)
                 cmd="vipcast__subcmd__version"
                 ;;
@@ -145,6 +148,9 @@ _vipcast() {
             vipcast__subcmd__help,undrain)
                 cmd="vipcast__subcmd__help__subcmd__undrain"
                 ;;
+            vipcast__subcmd__help,upgrade)
+                cmd="vipcast__subcmd__help__subcmd__upgrade"
+                ;;
             vipcast__subcmd__help,version)
                 cmd="vipcast__subcmd__help__subcmd__version"
                 ;;
@@ -155,7 +161,7 @@ _vipcast() {
 
     case "${cmd}" in
         vipcast)
-            opts="-h -V --help --version run check demo status top explain events doctor drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
+            opts="-h -V --help --version run check demo status top explain events doctor drain undrain force-up force-down clear promote reload upgrade restart recipe import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -419,7 +425,7 @@ _vipcast() {
             return 0
             ;;
         vipcast__subcmd__help)
-            opts="run check demo status top explain events doctor drain undrain force-up force-down clear promote reload restart recipe import schema openapi version help"
+            opts="run check demo status top explain events doctor drain undrain force-up force-down clear promote reload upgrade restart recipe import schema openapi version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -726,6 +732,20 @@ _vipcast() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vipcast__subcmd__help__subcmd__upgrade)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vipcast__subcmd__help__subcmd__version)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -963,6 +983,28 @@ _vipcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vipcast__subcmd__upgrade)
+            opts="-h --dry-run --socket --json --timeout --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -22,11 +22,15 @@
 //! **Isolation.** A check is a task that shares only bounded resources with others (`shared::Shared`). A panic inside a
 //! probe is a failed probe; a panic outside ends the task, and the check begins anew in `Unknown`.
 //!
+//! **A hand-over.** `Runner::freeze` ends the thread, and returns the health of each check and what it has told. A probe
+//! under way is dropped, and the next program makes it anew; a check whose probe is not due yet waits for its own time.
+//!
 //! **Cancel safety.** `keep_running` awaits only `watch::Receiver::changed` and `JoinSet::join_next_with_id`, which are
 //! cancel-safe. A check's task may be aborted at any await: its probe is dropped (see `probe`), with a report that was
 //! not handed over.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::pin;
 use std::sync::{Arc, mpsc as blocking};
@@ -35,10 +39,11 @@ use std::{io, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
+use vipcast_node::frozen;
 use vipcast_node::health::report::{CheckNews, CheckReport, Outcome};
 use vipcast_node::health::{Health, Input, Judged, Output};
 use vipcast_node::model::{Check, Service};
@@ -76,13 +81,20 @@ const PATIENCE: Duration = Duration::from_secs(3);
 struct Wanted {
     checks: Table<CheckName, Arc<Check>>,
     owners: Table<CheckName, Owner>,
+    /// Every check gives back its health and ends.
+    freezes: bool,
 }
+
+/// The frozen health of each check.
+pub type Frozen = BTreeMap<CheckName, frozen::Health>;
 
 /// Runs checks and reports every result that says anything new. Dropping it ends them all.
 #[derive(Debug)]
 pub struct Runner {
     /// `None` once it has been told to end.
     wanted: Option<watch::Sender<Wanted>>,
+    /// Taken by the freeze.
+    given: Option<oneshot::Receiver<Frozen>>,
     lateness: Arc<Lateness>,
     latest: Latest,
     tally: Tally,
@@ -102,13 +114,28 @@ impl Runner {
     /// # Errors
     /// When the system grants no thread, or no epoll instance.
     pub fn start(reports: mpsc::Sender<CheckNews>, here: Here) -> io::Result<Self> {
+        Self::thaw(reports, here, Frozen::new(), Tally::default())
+    }
+
+    /// The same after a hand-over: checks with a frozen health go on with it in the first set. One that cannot be thawed
+    /// begins anew.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn thaw(
+        reports: mpsc::Sender<CheckNews>,
+        here: Here,
+        frozen: Frozen,
+        tally: Tally,
+    ) -> io::Result<Self> {
         let (wanted, wishes) = watch::channel(Wanted::default());
         let lateness = Arc::new(Lateness::default());
         let noted = Arc::clone(&lateness);
-        let (latest, tally) = (Latest::default(), Tally::default());
+        let latest = Latest::default();
         let teller = Teller::new(reports, latest.clone(), tally.clone());
         let (tell, began) = blocking::sync_channel(1);
         let (ends, ended) = blocking::channel();
+        let (give, given) = oneshot::channel();
         // It makes the runtime itself: one that comes to nothing must not be dropped on a thread that runs another.
         let handle = thread::Builder::new().name("probes".into()).spawn(move || {
             let _dropped_at_the_end: blocking::Sender<()> = ends;
@@ -120,18 +147,19 @@ impl Runner {
                 }
             };
             tell.send(Ok(())).ok();
-            runtime.block_on(keep_running(wishes, teller, here, noted));
+            runtime.block_on(keep_running(wishes, teller, here, noted, frozen, give));
             // Not `drop`: a lookup that hangs on its blocking thread must not hold up the end.
             runtime.shutdown_background();
         })?;
         began.recv().unwrap_or_else(|_panicked| Err(io::Error::other("its thread panicked")))?;
-        Ok(Self { wanted: Some(wanted), lateness, latest, tally, thread: Some(Thread { handle, ended }) })
+        let (wanted, given) = (Some(wanted), Some(given));
+        Ok(Self { wanted, given, lateness, latest, tally, thread: Some(Thread { handle, ended }) })
     }
 
     /// Replaces the set of running checks, and the services that they are asked for. Returns at once.
     pub fn set(&self, checks: Table<CheckName, Arc<Check>>, services: &Table<ServiceName, Service>) {
         if let Some(wanted) = &self.wanted {
-            wanted.send_replace(Wanted { checks, owners: owners(services) });
+            wanted.send_replace(Wanted { checks, owners: owners(services), freezes: false });
         }
     }
 
@@ -148,6 +176,25 @@ impl Runner {
     /// The results of the checks since the start.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Ends every check, kills every program, and returns the health of each. Reports must be taken meanwhile: a check that
+    /// waits for room hands its report over first. A check of a thread that hangs is not in it, and begins anew.
+    pub(crate) fn freeze(&mut self) -> impl Future<Output = Frozen> + use<> {
+        if let Some(wanted) = &self.wanted {
+            wanted.send_modify(|wanted| wanted.freezes = true);
+        }
+        let given = self.given.take();
+        async move {
+            let Some(given) = given else { return Frozen::new() };
+            match tokio::time::timeout(PATIENCE, given).await {
+                Ok(Ok(frozen)) => frozen,
+                Ok(Err(_)) | Err(_) => {
+                    trouble!("the thread of the checks hangs: every check begins anew");
+                    Frozen::new()
+                }
+            }
+        }
     }
 
     /// Ends every check, kills every program, and ends the thread. Blocks until that is done: a few milliseconds, and at most
@@ -213,6 +260,8 @@ async fn keep_running(
     teller: Teller,
     here: Here,
     lateness: Arc<Lateness>,
+    frozen: Frozen,
+    give: oneshot::Sender<Frozen>,
 ) {
     let (mut shared, drained) = Shared::new();
     shared.here = here;
@@ -223,12 +272,19 @@ async fn keep_running(
         seeds: RandomState::new(),
         running: BTreeMap::new(),
         tasks: JoinSet::new(),
+        frozen,
+        freezes: watch::Sender::new(false),
     };
+    let mut frozen = None;
     loop {
         tokio::select! {
             changed = wishes.changed() => match changed {
                 Ok(()) => {
                     let wanted = wishes.borrow_and_update().clone();
+                    if wanted.freezes {
+                        frozen = Some(checks.freeze().await);
+                        break;
+                    }
                     checks.reconcile(wanted);
                 }
                 Err(_) => break,
@@ -241,6 +297,10 @@ async fn keep_running(
     if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
         trouble!("a program of a check cannot be killed; it is left behind");
     }
+    if let Some(frozen) = frozen {
+        // The daemon may have given up.
+        drop(give.send(frozen));
+    }
 }
 
 /// What runs.
@@ -250,12 +310,15 @@ struct CheckTasks {
     lateness: Arc<Lateness>,
     seeds: RandomState,
     running: BTreeMap<CheckName, Running>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Option<(CheckName, frozen::Health)>>,
+    /// Of the program before, for the first set.
+    frozen: Frozen,
+    freezes: watch::Sender<bool>,
 }
 
 impl CheckTasks {
     /// Ends what is not wanted, or not wanted so, and begins what is missing.
-    fn reconcile(&mut self, Wanted { checks: wanted, owners }: Wanted) {
+    fn reconcile(&mut self, Wanted { checks: wanted, owners, freezes: _ }: Wanted) {
         self.shared.owners.set(owners);
         self.running.retain(|name, running| {
             let keep = wanted.get(name) == Some(&running.definition);
@@ -271,22 +334,46 @@ impl CheckTasks {
         for (name, definition) in missing {
             self.begin(name, definition, spread);
         }
+        self.frozen.clear();
+    }
+
+    /// Ends every check, and returns the health of each.
+    async fn freeze(&mut self) -> Frozen {
+        self.freezes.send_replace(true);
+        let mut frozen = Frozen::new();
+        while let Some(ended) = self.tasks.join_next().await {
+            // A task that was aborted or panicked has no health: the check begins anew.
+            frozen.extend(ended.ok().flatten());
+        }
+        frozen
+    }
+
+    /// The health of the program before, or a new one.
+    fn health(&mut self, name: &CheckName, definition: &Check, spread: Duration) -> Health {
+        let now = clock::now();
+        let frozen = self.frozen.remove(name).map(|frozen| Health::thaw(definition, &frozen, now));
+        match frozen {
+            Some(Ok(health)) => return health,
+            Some(Err(error)) => trouble!(%error, "check {name} begins anew after the upgrade"),
+            None => {}
+        }
+        Health::new(definition, spread, self.seeds.hash_one((name, now)), now)
     }
 
     fn begin(&mut self, name: CheckName, definition: Arc<Check>, spread: Duration) {
-        let now = clock::now();
-        let health = Health::new(&definition, spread, self.seeds.hash_one((&name, now)), now);
+        let health = self.health(&name, &definition, spread);
         let prober = Prober::new(name.clone(), Arc::clone(&definition), Arc::clone(&self.shared));
         // In a box: what an `async fn` is given would stand in its future twice.
         let watched =
             Box::new(Watched { name: name.clone(), definition: Arc::clone(&definition), health, prober });
-        let watch = watched.watch_over(self.teller.clone(), Arc::clone(&self.lateness));
+        let freezes = self.freezes.subscribe();
+        let watch = watched.watch_over(self.teller.clone(), Arc::clone(&self.lateness), freezes);
         let task = self.tasks.spawn(watch);
         self.running.insert(name, Running { definition, task });
     }
 
     /// A task ends when it is aborted, when the receiver of reports is gone, or by a panic, which is a bug.
-    fn ended(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Option<(CheckName, frozen::Health)>), JoinError>) {
         let Err(error) = ended else { return };
         let id = error.id();
         let found = self.running.iter().find(|(_, running)| running.task.id() == id);
@@ -296,9 +383,20 @@ impl CheckTasks {
             let (name, definition) = (name.clone(), Arc::clone(&running.definition));
             let (teller, news) = (self.teller.clone(), CheckNews::Panicked(name.clone(), error.to_string()));
             // Behind the reports that wait for room.
-            self.tasks.spawn(async move { drop(teller.news().send(news).await) });
+            self.tasks.spawn(async move {
+                drop(teller.news().send(news).await);
+                None
+            });
             self.begin(name, definition, WITHIN);
         }
+    }
+}
+
+/// Waits for a hand-over. Cancel-safe.
+async fn frozen(freezes: &mut watch::Receiver<bool>) {
+    if freezes.wait_for(|freezes| *freezes).await.is_err() {
+        // The task is about to be aborted.
+        pending::<()>().await;
     }
 }
 
@@ -317,8 +415,13 @@ struct Watched {
 }
 
 impl Watched {
-    /// Runs until it is aborted or the receiver of reports is gone.
-    async fn watch_over(mut self: Box<Self>, teller: Teller, lateness: Arc<Lateness>) {
+    /// Runs until it is aborted, it freezes, or the receiver of reports is gone.
+    async fn watch_over(
+        mut self: Box<Self>,
+        teller: Teller,
+        lateness: Arc<Lateness>,
+        mut freezes: watch::Receiver<bool>,
+    ) -> Option<(CheckName, frozen::Health)> {
         let mut told = Told::default();
         let mut result = None;
         loop {
@@ -329,6 +432,7 @@ impl Watched {
                 (None, None) => Input::Tick,
                 (None, Some(due)) => tokio::select! {
                     biased;
+                    () = frozen(&mut freezes) => return Some(self.freeze()),
                     () = self.prober.changed() => Input::Hint,
                     () = clock::sleep_until(due) => Input::Tick,
                 },
@@ -337,7 +441,11 @@ impl Watched {
             for output in self.health.handle(input, now) {
                 match output {
                     Output::Probe => {
-                        let outcome = self.probe(teller.news()).await;
+                        let outcome = tokio::select! {
+                            biased;
+                            outcome = self.probe(teller.news()) => outcome,
+                            () = frozen(&mut freezes) => return Some(self.freeze()),
+                        };
                         if let (Input::Tick, Some(due), Some(started)) = (input, due, self.prober.started()) {
                             lateness.note(started.saturating_duration_since(due), started);
                         }
@@ -346,12 +454,16 @@ impl Watched {
                     Output::Report(judged) => {
                         let Some(outcome) = outcome.clone() else { continue };
                         if let Err(Gone) = teller.tell(&mut told, self.report(judged, outcome, now)).await {
-                            return;
+                            return None;
                         }
                     }
                 }
             }
         }
+    }
+
+    fn freeze(&self) -> (CheckName, frozen::Health) {
+        (self.name.clone(), self.health.freeze(&self.definition))
     }
 
     /// Probes, and tells from time to time that it waits for its turn.

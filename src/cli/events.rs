@@ -142,13 +142,13 @@ async fn show(args: &EventsArgs) -> Result<(), Failure> {
 
 /// Shows events as they come, and waits for a daemon that has gone.
 async fn follow(args: &EventsArgs, client: &Client, mut last: String) -> Result<(), Failure> {
-    let mut is_gone = false;
+    let (mut is_gone, mut is_handed_over) = (false, false);
     loop {
         let mut ended = None;
         let after = last.clone();
         let followed = client
             .follow(Some(&after), |item| {
-                is_gone = false;
+                (is_gone, is_handed_over) = (false, false);
                 let shown = match item {
                     Item::Event { id, event } => {
                         last = id;
@@ -171,6 +171,8 @@ async fn follow(args: &EventsArgs, client: &Client, mut last: String) -> Result<
             (None, Err(error @ (ClientError::Decode(_) | ClientError::Refused(_)))) => {
                 return Err(error.into());
             }
+            // Mostly an upgrade: the next program has the rest.
+            (None, Ok(())) if !is_gone && !is_handed_over => is_handed_over = true,
             (None, Ok(()) | Err(_)) => {
                 if !is_gone {
                     complain("the daemon has gone; waiting for it\n");

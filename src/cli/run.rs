@@ -12,7 +12,9 @@ use vipcast_node::observe::Observer;
 
 use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Host};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, in_words};
+use crate::handover::{self, Arrival};
+use crate::speaker::BfdRunning;
 use crate::{log, restart, signals};
 
 #[derive(Debug, Args)]
@@ -53,6 +55,18 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     signals::block().map_err(anyhow::Error::from)?;
     let _flush = log::start();
     let starting = signals::Starting::watch();
+    // First BFD: nothing else is missed within milliseconds.
+    let (arrived, failed) = match handover::arrive() {
+        Arrival::Nothing => (None, None),
+        Arrival::Failed(reason) => (None, Some(reason)),
+        Arrival::Form(form, mut descriptors) => {
+            let bfd = form.bfd.as_ref().map(|bfd| BfdRunning::thaw(bfd, &mut descriptors)).transpose();
+            match bfd {
+                Ok(bfd) => (Some((form, descriptors, bfd)), None),
+                Err(error) => (None, Some(handover::give_up(&format!("BFD: {}", in_words(&error))))),
+            }
+        }
+    };
     let loaded =
         config::load(args.config.path(), Host::Lenient).map_err(
             |diagnostics| match super::check::rendered(&diagnostics) {
@@ -63,9 +77,16 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     log::set(loaded.config.log);
     // When this returns, the daemon, its runtime and every socket are gone.
     let ended = block_on(async {
-        let daemon = Daemon::start(args.config.path().to_owned(), loaded, args.observer()).await?;
+        let path = args.config.path().to_owned();
+        let daemon = match arrived {
+            None => Daemon::start(path, loaded, args.observer(), failed).await?,
+            Some((form, descriptors, bfd)) => {
+                let thawed = Daemon::thaw(path, loaded, *form, descriptors, bfd).await;
+                thawed.map_err(|why| anyhow::Error::msg(handover::give_up(&why)))?
+            }
+        };
         drop(starting);
-        anyhow::Ok(daemon.run().await)
+        daemon.run().await.context("cannot hand over to the next program")
     })?;
     match ended.context("cannot run")? {
         Ending::Stopped => Ok(()),

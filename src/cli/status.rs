@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::output::{self, age, causes, print, print_json, table};
 use super::{ClientArgs, Failure, block_on, screen};
-use crate::control::api::{Bfd, BfdState, Forced, SessionState, Status, VipState};
+use crate::control::api::{Bfd, BfdState, Forced, HandOver, SessionState, Status, VipState};
 use crate::control::client::PATIENCE;
 use crate::control::routes;
 
@@ -58,6 +58,10 @@ fn render(status: &Status) -> String {
     text.extend(status.warnings.iter().map(|warning| format!("warning: {warning}\n")));
     if let Some(phase) = &status.shutdown {
         text += &format!("shutting down: {phase}\n");
+    }
+    if let Some(over) = &status.hand_over {
+        let HandOver { at, from, to, pause_ms, .. } = over;
+        text += &format!("upgraded from {from} to {to} at {at}, paused {pause_ms} ms\n");
     }
     if status.restarting {
         text += "restarting: routers keep our routes until every VIP is decided\n";
@@ -223,6 +227,14 @@ mod tests {
             uptime_ms: 3_661_000,
             config: "/etc/vipcast/vipcast.yaml".to_owned(),
             shutdown: None,
+            hand_over: Some(HandOver {
+                at: "2026-11-27T12:00:00Z".to_owned(),
+                from: "0.1.0 (abc)".to_owned(),
+                to: "0.2.0 (def)".to_owned(),
+                pause_ms: 14,
+                count: 2,
+            }),
+            not_upgraded: None,
             restarting: true,
             peers: BTreeMap::from([
                 ("tor-a".to_owned(), peer("Established", Some(bfd("Up", Some("Down to Up; it is Init"))))),

@@ -23,7 +23,7 @@ pub enum Why {
     Conflict,
     /// 500: an error of the daemon.
     Broken,
-    /// 503: the request is valid, but too many clients are connected.
+    /// 503: the request is valid, but too many clients are connected, or the next program takes over.
     Unavailable,
 }
 
@@ -47,7 +47,9 @@ impl Why {
             Self::NotAllowed(_) => "The path has other methods, which `Allow` lists.",
             Self::Conflict => "Not possible now: the daemon is stopping, or cannot do it at present.",
             Self::Broken => "An error of the daemon.",
-            Self::Unavailable => "Too many clients are connected. Ask again.",
+            Self::Unavailable => {
+                "Too many clients are connected, or the daemon is being upgraded. Ask again."
+            }
         }
     }
 }
@@ -73,6 +75,11 @@ impl Refused {
     pub(super) fn read_only() -> Self {
         let hint = "give orders on the control socket";
         Self::new(Why::NotAllowed("GET".into()), Refusal::new("this address is read-only", hint))
+    }
+
+    /// An order that must wait for the next program. Our own client asks again.
+    pub(super) fn handing_over() -> Self {
+        Self::new(Why::Unavailable, Refusal::new("vipcast hands over to the next program", "ask again"))
     }
 
     /// The daemon does not answer any more.

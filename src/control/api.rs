@@ -46,6 +46,10 @@ api! {
         config: String,
         /// Phase of the shutdown, while there is one.
         shutdown: Option<ShutdownPhase>,
+        /// The last hand-over to this program; absent if it was started.
+        hand_over [default]: Option<HandOver>,
+        /// The reason why the last upgrade that was asked for did not take place, until one does.
+        not_upgraded [default]: Option<String>,
         /// Whether a graceful restart is under way: a VIP is undecided, so End-of-RIB is held, or a peer does not have
         /// all routes yet.
         restarting: bool,
@@ -73,6 +77,23 @@ api! {
         waiting_peer_drains [default]: BTreeMap<String, Override>,
         /// The state that a restart would lose now, with the reason why it is not saved.
         unsaved [default]: Option<String>,
+    }
+}
+
+api! {
+    answer
+    /// A hand-over from one program to the next (`upgrade`).
+    HandOver {
+        /// When the next program took over, by the wall clock.
+        at: String,
+        /// The version and the commit of the program before.
+        from: String,
+        /// The version and the commit of this program.
+        to: String,
+        /// The time in which no session was served.
+        pause_ms: u64,
+        /// The number of hand-overs since the start.
+        count: u64,
     }
 }
 
@@ -393,6 +414,15 @@ api! {
         peer [default]: Option<String>,
         /// The reason, for the log.
         reason [default]: Option<String> => {"maxLength": LONGEST_WORDS},
+    }
+}
+
+api! {
+    request
+    /// The request for an upgrade.
+    UpgradeRequest {
+        /// Only test whether the program on disk could take over.
+        dry_run [default]: bool,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -48,6 +49,14 @@ impl Client {
 }
 
 impl Listener {
+    /// The socket for the next program, with the connections that wait in its queue.
+    pub(super) fn into_descriptor(self) -> io::Result<OwnedFd> {
+        Ok(match self {
+            Self::Unix(listener) => listener.into_std()?.into(),
+            Self::Tcp(listener) => listener.into_std()?.into(),
+        })
+    }
+
     /// The next connection. Cancel-safe.
     pub(super) async fn accept(&self) -> io::Result<(Client, Line)> {
         match self {
@@ -66,11 +75,20 @@ impl Listener {
     }
 }
 
-/// Listens on a TCP address, and tries again until that succeeds: no route depends on it.
-pub(super) async fn listen(endpoint: SocketAddr, listeners: mpsc::Sender<Listener>) {
+/// Listens on a TCP address, with the socket of the program before if there is one, and tries again until that succeeds:
+/// no route depends on it.
+pub(super) async fn listen(
+    endpoint: SocketAddr,
+    mut handed: Option<OwnedFd>,
+    listeners: mpsc::Sender<Listener>,
+) {
     let mut told = None;
     loop {
-        match bind(endpoint) {
+        let listener = match handed.take() {
+            Some(socket) => TcpListener::from_std(socket.into()),
+            None => bind(endpoint),
+        };
+        match listener {
             Ok(listener) => {
                 if told.is_some() {
                     note!(socket = %endpoint, "the API listens");

@@ -26,7 +26,7 @@ use super::answer::{Refused, Why, rendered};
 use super::api::schema::Named;
 use super::api::{
     Done, DrainRequest, Event, Events, Explanation, ForceRequest, Preview, Refusal, Schema, ServicesRequest,
-    Status, UndrainRequest,
+    Status, UndrainRequest, UpgradeRequest,
 };
 use super::snapshot::Snapshot;
 use super::view;
@@ -94,6 +94,10 @@ routes! {
 
     /// Replaces the daemon by the program on disk without a gap in traffic. Every peer needs `graceful_restart`.
     RESTART: post "/v1/restart", () => Done, Order::restart;
+
+    /// Hands over to the program on disk: sessions, BFD, addresses and routes go on. The answer comes when the program was
+    /// rehearsed; then this process becomes that program. A refusal changes nothing.
+    UPGRADE: post "/v1/upgrade", UpgradeRequest => Done, Order::upgrade;
 }
 
 /// The method of a route.

@@ -10,24 +10,30 @@
 //! ```
 //!
 //! So all queries together cost the loop one snapshot at a time, and each order its own time.
+//!
+//! **A hand-over** (`Server::freeze`) closes no listening socket: clients that come meanwhile wait in their queues, and
+//! the next program accepts them. The connections that were accepted are answered and closed. Streams of events end, and
+//! their clients come back with `Last-Event-ID`.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt as _};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tracing::debug;
 use vipcast_node::model::Config;
@@ -60,6 +66,10 @@ const TOLD: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_millis(100);
 /// The time for the last answers at the end.
 const FINISH: Duration = Duration::from_secs(1);
+/// The time for the last answers before a hand-over; an order may wait for its save.
+const CLOSING: Duration = Duration::from_secs(2);
+/// The time for the first request of a connection that was accepted just before a hand-over.
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
 /// The most requests that wait for the daemon.
 const QUEUE: usize = 64;
 /// The largest head of a request, and the most that is read ahead.
@@ -69,26 +79,53 @@ const REFUSED_AT_ONCE: usize = 16;
 /// The time for such a client to send its request.
 const REFUSAL_TAKES: Duration = Duration::from_millis(500);
 
+/// The way of the listening sockets to a hand-over.
+type Give = oneshot::Sender<Vec<(Door, OwnedFd)>>;
+
 /// The control socket, made as soon as possible. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Server {
     place: Where,
     /// Dropping it ends the thread.
-    stop: Option<oneshot::Sender<Infallible>>,
+    stop: Option<oneshot::Sender<Give>>,
     /// Disconnected when the thread ends.
     ended: oneshot::Receiver<Infallible>,
+}
+
+/// The listening sockets that one program hands to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Handed {
+    /// The control socket and its file.
+    pub(crate) control: Option<(OwnedFd, OwnedFd)>,
+    /// `api`.
+    pub(crate) api: Option<OwnedFd>,
+    /// `metrics`.
+    pub(crate) metrics: Option<OwnedFd>,
 }
 
 impl Server {
     /// Makes the socket and serves it. A failure is a warning, and is tried again until it succeeds, because no route
     /// depends on commands. The hints are for a daemon that only observes, or one that announces. Waits for the first attempt, at most a few seconds.
     pub async fn start(config: &Config, events: Ring, observes: bool) -> (Self, mpsc::Receiver<Request>) {
+        Self::thaw(config, events, observes, Handed::default()).await
+    }
+
+    /// The same with the sockets of the program before. One that is missing is made anew.
+    pub(crate) async fn thaw(
+        config: &Config,
+        events: Ring,
+        observes: bool,
+        handed: Handed,
+    ) -> (Self, mpsc::Receiver<Request>) {
         let (api, metrics) = (config.api, config.metrics);
+        let Handed { control, api: handed_api, metrics: handed_metrics } = handed;
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (new, listeners) = mpsc::channel(1);
-        let (upkeep, place, tried) = Upkeep::new(config.control.clone(), observes, new);
+        let (upkeep, place, tried) = Upkeep::new(config.control.clone(), observes, new, control);
         let (stop, stopped) = oneshot::channel();
         let (running, ended) = oneshot::channel();
+        let of = |address: Option<SocketAddr>, handed| address.map(|address| (address, handed));
+        let (api, metrics) = (of(api, handed_api), of(metrics, handed_metrics));
         let sockets = Sockets { control: listeners, api, metrics };
         let work = move || {
             let _running: oneshot::Sender<Infallible> = running;
@@ -104,6 +141,30 @@ impl Server {
         // An error means that the task has ended.
         drop(tried.await);
         (Self { place, stop: Some(stop), ended }, receiver)
+    }
+
+    /// Stops accepting, ends the streams, waits for the last answers, and returns the listening sockets. Requests must be
+    /// taken meanwhile. The file of the control socket stays.
+    pub(crate) fn freeze(&mut self) -> impl Future<Output = Handed> + use<> {
+        let (give, given) = oneshot::channel();
+        // Without its thread there are no sockets.
+        let asked = self.stop.take().map(|stop| stop.send(give).is_ok());
+        let place = self.place.clone();
+        async move {
+            let mut handed = Handed::default();
+            if asked != Some(true) {
+                return handed;
+            }
+            let listeners = tokio::time::timeout(CLOSING * 2, given).await.ok().and_then(Result::ok);
+            for (door, listener) in listeners.into_iter().flatten() {
+                match door {
+                    Door::Control => handed.control = place.freeze().map(|file| (listener, file)),
+                    Door::Api => handed.api = Some(listener),
+                    Door::Metrics => handed.metrics = Some(listener),
+                }
+            }
+            handed
+        }
     }
 
     /// Stops accepting and waits for the last answers, at most a second.
@@ -127,12 +188,14 @@ async fn serve(
     events: Ring,
     sockets: Sockets,
     upkeep: Upkeep,
-    stopped: oneshot::Receiver<Infallible>,
+    stopped: oneshot::Receiver<Give>,
 ) {
     // Disconnects when the task and all connections have ended.
     let (open, mut connections) = mpsc::channel(1);
     let board = Arc::new(Board::default());
+    let closing = watch::Sender::new(false);
     let hall = Hall {
+        closing: closing.subscribe(),
         requests: requests.clone(),
         names: Names::new(),
         board: Arc::clone(&board),
@@ -143,29 +206,55 @@ async fn serve(
         open,
         lobby: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
     };
-    let mut tasks =
-        vec![tokio::spawn(async move { board.serve(requests).await }), tokio::spawn(upkeep.run())];
-    for (door, address) in [(Door::Api, sockets.api), (Door::Metrics, sockets.metrics)] {
-        let Some(address) = address else { continue };
+    let answering = tokio::spawn(async move { board.serve(requests).await });
+    let (mut makers, mut accepting) = (vec![tokio::spawn(upkeep.run())], Vec::new());
+    for (door, socket) in [(Door::Api, sockets.api), (Door::Metrics, sockets.metrics)] {
+        let Some((address, handed)) = socket else { continue };
         let hall = Hall { door, limits: Limits::TCP, crowd: present(Limits::TCP), ..hall.clone() };
         let (new, listeners) = mpsc::channel(1);
-        tasks.push(tokio::spawn(hall.accept(listeners)));
-        tasks.push(tokio::spawn(listener::listen(address, new)));
+        accepting.push((door, tokio::spawn(hall.accept(listeners))));
+        makers.push(tokio::spawn(listener::listen(address, handed, new)));
     }
-    tasks.push(tokio::spawn(hall.accept(sockets.control)));
-    // The channel carries no data, it is only dropped.
-    drop(stopped.await);
-    tasks.iter().for_each(JoinHandle::abort);
-    // An open connection must not delay the end.
-    let _all_gone = tokio::time::timeout(FINISH, connections.recv()).await;
+    accepting.push((Door::Control, tokio::spawn(hall.accept(sockets.control))));
+    // Only a hand-over sends anything.
+    let give = stopped.await;
+    makers.iter().for_each(JoinHandle::abort);
+    match give {
+        Ok(give) => {
+            closing.send_replace(true);
+            let mut listeners = Vec::new();
+            for (door, accepting) in accepting {
+                // Here, because the sockets belong to this runtime.
+                match accepting.await.ok().flatten().map(Listener::into_descriptor) {
+                    Some(Ok(listener)) => listeners.push((door, listener)),
+                    Some(Err(error)) => {
+                        trouble!(%error, "a listening socket of the API is made anew after the upgrade");
+                    }
+                    None => {}
+                }
+            }
+            if tokio::time::timeout(CLOSING, connections.recv()).await.is_err() {
+                debug!("a client of the API keeps its connection; it is closed for the upgrade");
+            }
+            // The daemon may have given up.
+            drop(give.send(listeners));
+        }
+        Err(_stop) => {
+            accepting.iter().for_each(|(_, accepting)| accepting.abort());
+            answering.abort();
+            // An open connection must not delay the end.
+            let _all_gone = tokio::time::timeout(FINISH, connections.recv()).await;
+        }
+    }
 }
 
 /// Where clients come from.
 #[derive(Debug)]
 struct Sockets {
     control: mpsc::Receiver<Listener>,
-    api: Option<SocketAddr>,
-    metrics: Option<SocketAddr>,
+    /// The address, and the socket of the program before.
+    api: Option<(SocketAddr, Option<OwnedFd>)>,
+    metrics: Option<(SocketAddr, Option<OwnedFd>)>,
 }
 
 fn present(limits: Limits) -> Present {
@@ -177,6 +266,8 @@ type Present = Arc<Mutex<(Crowd, BTreeMap<Id, AbortHandle>)>>;
 /// The entrance of connections.
 #[derive(Debug, Clone)]
 struct Hall {
+    /// Whether everything is about to be handed over.
+    closing: watch::Receiver<bool>,
     door: Door,
     limits: Limits,
     requests: mpsc::Sender<Request>,
@@ -189,14 +280,18 @@ struct Hall {
 }
 
 impl Hall {
-    async fn accept(self, mut listeners: mpsc::Receiver<Listener>) {
+    /// Accepts until a hand-over, and returns the socket.
+    async fn accept(self, mut listeners: mpsc::Receiver<Listener>) -> Option<Listener> {
         let mut listener = None;
+        let mut closing = self.closing.clone();
         let mut troubles = Troubles::default();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let anybody = !unpoisoned(&self.crowd).0.is_empty();
             let accepted = tokio::select! {
+                biased;
+                () = closes(&mut closing) => return listener,
                 accepted = accept(listener.as_ref()) => accepted,
                 Some(new) = listeners.recv() => {
                     listener = Some(new);
@@ -250,7 +345,10 @@ impl Hall {
                 return;
             }
         };
+        let (began, mut first) = watch::channel(false);
         let desk = Desk {
+            began: Arc::new(began),
+            closing: self.closing.clone(),
             requests: self.requests.clone(),
             names: self.names.clone(),
             board: Arc::clone(&self.board),
@@ -262,12 +360,26 @@ impl Hall {
         };
         let seat = Arc::clone(&desk.seat);
         let open = self.open.clone();
+        let mut closing = self.closing.clone();
         let task = tokio::spawn(async move {
             let _held = (seat, open);
             let service = service_fn(move |request| desk.clone().serve(request));
             let mut http = hyper::server::conn::http1::Builder::new();
             http.max_buf_size(READ_AHEAD);
-            if let Err(error) = http.serve_connection(TokioIo::new(line), service).await {
+            let mut connection = pin!(http.serve_connection(TokioIo::new(line), service));
+            let closed = async {
+                closes(&mut closing).await;
+                // An error means that the connection has ended.
+                drop(tokio::time::timeout(FIRST_REQUEST, first.wait_for(|began| *began)).await);
+            };
+            let served = tokio::select! {
+                served = connection.as_mut() => served,
+                () = closed => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = served {
                 debug!(%error, "control connection ended early");
             }
         });
@@ -280,6 +392,14 @@ impl Hall {
         if let Some(task) = task {
             task.abort();
         }
+    }
+}
+
+/// Waits for a hand-over. Cancel-safe.
+async fn closes(closing: &mut watch::Receiver<bool>) {
+    if closing.wait_for(|closing| *closing).await.is_err() {
+        // The server is about to end.
+        pending::<()>().await;
     }
 }
 
@@ -360,6 +480,9 @@ impl Drop for Seat {
 /// The service of one connection's requests.
 #[derive(Debug, Clone)]
 struct Desk {
+    /// Whether a request has begun.
+    began: Arc<watch::Sender<bool>>,
+    closing: watch::Receiver<bool>,
     requests: mpsc::Sender<Request>,
     names: Names,
     board: Arc<Board>,
@@ -372,6 +495,7 @@ struct Desk {
 
 impl Desk {
     async fn serve(self, request: hyper::Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        self.began.send_replace(true);
         let header = |name: &str| {
             let value = request.headers().get(name).and_then(|value| value.to_str().ok());
             value.map(str::to_owned)
@@ -396,7 +520,7 @@ impl Desk {
                     Asked::Do(order) => self.carry_out(order, claim).await,
                     Asked::Follow => {
                         unpoisoned(&seat.crowd).0.streams(seat.id, Instant::now());
-                        return Ok(following(&self.events, last.as_deref()));
+                        return Ok(following(&self.events, last.as_deref(), self.closing.clone()));
                     }
                 }
             }
@@ -412,13 +536,16 @@ impl Desk {
         let caller = self.names.caller(credentials, claim.or(by).as_deref()).await;
         let (reply, receiver) = Reply::to(self.line);
         let order = Request::Order { command, caller, reply };
-        self.requests.send(order).await.map_err(|_closed| Refused::stopping())?;
-        receiver.await.map_or_else(|_dropped| Err(Refused::stopping()), of_order)
+        let refused = || if *self.closing.borrow() { Refused::handing_over() } else { Refused::stopping() };
+        self.requests.send(order).await.map_err(|_closed| refused())?;
+        receiver.await.map_or_else(|_dropped| Err(refused()), of_order)
     }
 }
 
-fn following(events: &Ring, last: Option<&str>) -> Response<Body> {
-    let mut response = Response::new(body::streamed(stream(events, last)));
+/// The stream, until a hand-over ends it.
+fn following(events: &Ring, last: Option<&str>, mut closing: watch::Receiver<bool>) -> Response<Body> {
+    let end = Box::pin(async move { closes(&mut closing).await });
+    let mut response = Response::new(body::streamed(stream(events, last).take_until(end)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -16,6 +16,7 @@ use vipcast_node::vip::Vip;
 use super::api;
 use crate::check::tally::Tally;
 use crate::check::telling::Latest;
+use crate::daemon::HandedOver;
 use crate::events::file::Progress;
 use crate::events::ring::Ring;
 use crate::hooks;
@@ -52,6 +53,10 @@ pub struct Surroundings {
     pub started: Instant,
     /// The configuration file.
     pub config: String,
+    /// The hand-over that this process came from.
+    pub(crate) handed_over: Option<HandedOver>,
+    /// The reason why the last hand-over did not take place.
+    pub not_upgraded: Option<String>,
     /// The punctuality of the checks.
     pub probes: api::Probes,
     /// The latest results that changed nothing.
@@ -128,6 +133,8 @@ pub(crate) mod fixture {
             announced_by_others: BTreeMap::new(),
             started: at,
             config: "test".to_owned(),
+            handed_over: None,
+            not_upgraded: None,
             probes: api::Probes { started: 0, late_p50_us: 0, late_p99_us: 0 },
             latest: Latest::default(),
             events: Ring::new(),

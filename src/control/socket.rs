@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -89,6 +89,20 @@ impl SocketFile {
             return Err(io::Error::other("another program has replaced it"));
         }
         Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino(), held: Arc::new(held) })
+    }
+
+    /// The file for the next program.
+    pub(super) fn freeze(&self) -> io::Result<OwnedFd> {
+        Ok(self.held.try_clone()?.into())
+    }
+
+    /// The file of the program before, unless another one has its name now. May block in the file system.
+    pub(super) fn thaw(path: &Path, held: OwnedFd) -> Option<Self> {
+        let held = File::from(held);
+        let found = held.metadata().ok()?;
+        let (device, inode) = (found.dev(), found.ino());
+        let file = Self { path: path.to_owned(), device, inode, held: Arc::new(held) };
+        (file.look().ok()? == Found::Ours).then_some(file)
     }
 
     /// Lets a group use the socket. By descriptor, because a user who may write to the directory could replace the file

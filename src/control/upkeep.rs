@@ -10,6 +10,7 @@
 //! such a thread makes too late is dropped, and its file has no listener: the next look replaces it.
 
 use std::error::Error;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Where(Arc<Mutex<Option<Place>>>);
 
 impl Where {
+    /// The file for the next program; it is not removed here any more.
+    pub(super) fn freeze(&self) -> Option<OwnedFd> {
+        self.lock().take()?.file.freeze().ok()
+    }
+
     /// Removes it.
     pub(super) fn remove(&self) {
         if let Some(place) = self.lock().take() {
@@ -54,8 +60,12 @@ struct Place {
 impl Place {
     fn make(control: &Control) -> Result<(std::os::unix::net::UnixListener, Self), SocketError> {
         let (listener, file) = listen(control)?;
+        Ok((listener, Self::of(file, control)))
+    }
+
+    fn of(file: SocketFile, control: &Control) -> Self {
         let group = control.group.as_deref().map(|name| group::give(&file, name));
-        Ok((listener, Self { file, _group: group }))
+        Self { file, _group: group }
     }
 }
 
@@ -69,6 +79,8 @@ pub(super) struct Upkeep {
     listeners: mpsc::Sender<Listener>,
     tried: Option<oneshot::Sender<()>>,
     threads: Threads,
+    /// The socket of the program before, and its file, for the first look.
+    handed: Option<(OwnedFd, OwnedFd)>,
     /// The last logged reason why there is no socket.
     told: Option<String>,
 }
@@ -79,6 +91,7 @@ impl Upkeep {
         control: Control,
         observes: bool,
         listeners: mpsc::Sender<Listener>,
+        handed: Option<(OwnedFd, OwnedFd)>,
     ) -> (Self, Where, oneshot::Receiver<()>) {
         let (tried, heard) = oneshot::channel();
         let place = Where::default();
@@ -90,6 +103,7 @@ impl Upkeep {
             listeners,
             tried: Some(tried),
             threads,
+            handed,
             told: None,
         };
         (upkeep, place, heard)
@@ -112,12 +126,20 @@ impl Upkeep {
     }
 
     /// A new socket, if one is needed.
-    async fn look(&self) -> Result<Option<(UnixListener, Place)>, Trouble> {
+    async fn look(&mut self) -> Result<Option<(UnixListener, Place)>, Trouble> {
         let (shown, control) =
             (self.place.lock().as_ref().map(|place| place.file.clone()), self.control.clone());
+        let handed = self.handed.take();
+        let thaw = move |control: &Control| {
+            let (socket, file) = handed?;
+            let file = SocketFile::thaw(&control.socket, file)?;
+            Some((socket.into(), Place::of(file, control)))
+        };
         let look = move || match shown.map_or(Ok(Found::Nothing), |file| file.look()) {
             Ok(Found::Ours) => Ok(None),
-            Ok(Found::Nothing | Found::Another) => Place::make(&control).map(Some),
+            Ok(Found::Nothing | Found::Another) => {
+                thaw(&control).map_or_else(|| Place::make(&control), Ok).map(Some)
+            }
             Err(source) => Err(SocketError::Bind { path: control.socket, source }),
         };
         let looked = self.threads.within(PATIENCE, look).await;

@@ -30,6 +30,8 @@ use super::api::{self, Refusal};
 use super::snapshot::{PeerInfo, Snapshot, Surroundings};
 use crate::check::lateness::Lateness;
 use crate::check::telling::Numbers;
+use crate::daemon::HandedOver;
+use crate::version::Identity;
 
 /// The punctuality of the checks.
 pub fn probes(lateness: &Lateness) -> api::Probes {
@@ -51,6 +53,8 @@ pub fn status(Snapshot { engine, around, at, .. }: &Snapshot) -> api::Status {
         uptime_ms: ms(around.started, now),
         config: around.config.clone(),
         shutdown: engine.facts().shutdown.map(Into::into),
+        hand_over: around.handed_over.as_ref().map(hand_over),
+        not_upgraded: around.not_upgraded.clone(),
         restarting: engine.is_restarting(),
         peers: around
             .peers
@@ -425,6 +429,17 @@ fn condition(condition: &Condition, vip: &Vip) -> String {
         Condition::All(of) => format!("all of ({})", list(of)),
         Condition::Any(of) => format!("any of ({})", list(of)),
         Condition::AtLeast(needed, of) => format!("at least {needed} of ({})", list(of)),
+    }
+}
+
+fn hand_over(over: &HandedOver) -> api::HandOver {
+    let HandedOver { from, at, pause, count } = over;
+    api::HandOver {
+        at: format!("{at:.0}"),
+        from: from.to_string(),
+        to: Identity::program().to_string(),
+        pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        count: *count,
     }
 }
 

@@ -55,6 +55,8 @@ impl Daemon {
                 }
                 None
             }
+            // It is for the next program: the client asks again.
+            Request::Order { .. } if self.inputs.are_last => None,
             Request::Order { command, caller, reply } => {
                 if reply.is_abandoned() {
                     debug!(?command, by = %caller, "not carried out: the caller has given up");
@@ -125,6 +127,8 @@ impl Daemon {
             announced_by_others: self.exporters.announced().clone(),
             started: self.started,
             config: self.config_path.display().to_string(),
+            handed_over: self.handed_over.clone(),
+            not_upgraded: self.not_upgraded.clone(),
             probes: view::probes(self.runner.lateness()),
             latest: self.runner.latest().clone(),
             events: self.events.clone(),

@@ -6,10 +6,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use vipcast_node::effect::Effect;
 use vipcast_node::engine::Asked;
+use vipcast_node::jobs::Way;
 use vipcast_node::outbox::Outbox;
 use vipcast_node::vip::Vip;
 
 use super::Daemon;
+use crate::restart::Rehearsal;
 use crate::{log, memory, restart};
 
 /// The longest wait of a restart for its note.
@@ -80,7 +82,8 @@ impl Daemon {
                 self.jobs.reading.begin();
                 self.heartbeat.reload_begins(self.now.mono);
             }
-            Effect::Rehearse => self.jobs.rehearsal = Some(restart::rehearse(&self.config_path)),
+            Effect::Rehearse(way) => self.jobs.rehearsal = Some(self.rehearse(way)),
+            Effect::HandOver => (self.hands_over, self.not_upgraded) = (true, None),
             Effect::LeaveNote(vips) => self.jobs.note = Some(self.leave_note(vips)),
             Effect::WithdrawNote => self.store.withdraw_announced(),
             Effect::Answer(ticket, answer) => self.waiting.answer(ticket, answer),
@@ -98,6 +101,16 @@ impl Daemon {
             // Only between the engine and the peers; it never leaves the node.
             Effect::Export(_) | Effect::StopPeers => {}
         }
+    }
+
+    /// Tests the next program; for a hand-over also with a copy of the state.
+    fn rehearse(&self, way: Way) -> Rehearsal {
+        let copy = match way {
+            Way::GracefulRestart => None,
+            // Without a copy the program cannot show that it reads the state.
+            Way::HandOver { .. } => Some(self.copy().unwrap_or_default()),
+        };
+        restart::rehearse(&self.config_path, copy)
     }
 
     /// Writes the note of the announced VIPs for the next process.

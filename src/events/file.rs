@@ -53,7 +53,8 @@ pub(crate) struct EventFile {
     wishes: Option<watch::Sender<Wish>>,
     /// Closed when the thread has ended.
     ended: Option<mpsc::Receiver<()>>,
-    is_new: bool,
+    /// The position of the first event, until the first call of [`Self::set`].
+    begin: Option<u64>,
 }
 
 /// The file as it is wanted, and the position of the first event for it.
@@ -81,8 +82,8 @@ pub(crate) struct Written {
 }
 
 impl EventFile {
-    /// Without a file yet.
-    pub(crate) fn new(ring: Ring, state_dir: &Path) -> Self {
+    /// Without a file yet. It begins with the event at this position.
+    pub(crate) fn new(ring: Ring, state_dir: &Path, begin: u64) -> Self {
         let path = state_dir.join(NAME);
         Self {
             ring,
@@ -92,14 +93,14 @@ impl EventFile {
             progress: Progress::default(),
             wishes: None,
             ended: None,
-            is_new: true,
+            begin: Some(begin),
         }
     }
 
     /// Turns the file on or off, or changes its limits. Returns at once. The first call includes the events since the
-    /// start.
+    /// start, or those that the program before has not written.
     pub(crate) fn set(&mut self, wanted: Option<model::EventFile>) {
-        let begin = if std::mem::take(&mut self.is_new) { 0 } else { self.ring.end() };
+        let begin = self.begin.take().unwrap_or_else(|| self.ring.end());
         if wanted.is_some() && self.wishes.is_none() {
             self.start();
         }
@@ -152,15 +153,31 @@ impl EventFile {
         Some(format!("events are not written to {path}: {cause}"))
     }
 
+    /// Ends the thread after the events so far, and returns the position of the first event for the next program.
+    pub(crate) fn freeze(&mut self) -> impl Future<Output = u64> + use<> {
+        let (progress, ring) = (self.progress.clone(), self.ring.clone());
+        let (is_on, finished) = (progress.now().is_on, self.end());
+        async move {
+            finished.await;
+            if is_on { progress.now().position } else { ring.end() }
+        }
+    }
+
     /// Waits for the last events, at most a second.
     pub(crate) async fn finish(&mut self) {
+        if !self.end().await {
+            let left = self.progress.now().behind(&self.ring);
+            trouble!(left, path = %self.path.display(), "the daemon stops before these events were written");
+        }
+    }
+
+    /// Ends the thread. False: it hangs, and is left behind.
+    fn end(&mut self) -> impl Future<Output = bool> + use<> {
         self.wishes = None;
-        if let Some(mut ended) = self.ended.take() {
-            // A thread that hangs is left behind.
-            if tokio::time::timeout(PATIENCE, ended.recv()).await.is_err() {
-                let left = self.progress.now().behind(&self.ring);
-                trouble!(left, path = %self.path.display(), "the daemon stops before these events were written");
-            }
+        let ended = self.ended.take();
+        async move {
+            let Some(mut ended) = ended else { return true };
+            tokio::time::timeout(PATIENCE, ended.recv()).await.is_ok()
         }
     }
 }

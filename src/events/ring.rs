@@ -48,6 +48,13 @@ pub(crate) struct Entry {
     pub(crate) json: Bytes,
 }
 
+/// The fields of an event that the ring needs.
+#[derive(serde::Deserialize)]
+struct Head {
+    seq: u64,
+    event: EventKind,
+}
+
 /// A reader's place.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -71,9 +78,37 @@ impl Ring {
     }
 
     pub(crate) fn with(started: Timestamp, limit: usize) -> Self {
-        let kept = Mutex::new(Kept { limit, ..Kept::default() });
-        let (run, node) = (started.as_millisecond().to_string(), node());
-        Self(Arc::new(Shared { run, node, kept, end: watch::Sender::new(0) }))
+        Self::of(started.as_millisecond().to_string(), Kept { limit, ..Kept::default() })
+    }
+
+    fn of(run: String, kept: Kept) -> Self {
+        let end = watch::Sender::new(kept.end());
+        Self(Arc::new(Shared { run, node: node(), kept: Mutex::new(kept), end }))
+    }
+
+    /// Everything for the next program: the run, the position of the oldest event, and the events, one on a line.
+    pub(crate) fn freeze(&self) -> (String, u64, Vec<u8>) {
+        let kept = self.lock();
+        let mut lines = Vec::with_capacity(kept.bytes + kept.entries.len());
+        for entry in &kept.entries {
+            lines.extend_from_slice(&entry.json);
+            lines.push(b'\n');
+        }
+        (self.run().to_owned(), kept.begin, lines)
+    }
+
+    /// The ring of the program before: readers go on behind the event that they have seen last.
+    ///
+    /// # Errors
+    /// A line is no event.
+    pub(crate) fn thaw(run: String, begin: u64, lines: &[u8]) -> serde_json::Result<Self> {
+        let mut kept = Kept { begin, limit: MEMORY, ..Kept::default() };
+        for line in lines.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
+            let Head { seq, event } = serde_json::from_slice(line)?;
+            kept.bytes += line.len();
+            kept.entries.push_back(Entry { seq, kind: event, json: Bytes::copy_from_slice(line) });
+        }
+        Ok(Self::of(run, kept))
     }
 
     /// The run of the daemon.
@@ -246,6 +281,25 @@ mod tests {
         }
         assert!(ring.read(Some(6)).next().now_or_never().is_none());
         assert!(ring.read(Some(99)).next().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_the_next_program_goes_on_behind_what_it_has_seen() {
+        let length = serde_json::to_vec(&event(1)).unwrap().len();
+        let ring = Ring::with(Timestamp::UNIX_EPOCH, length * 3);
+        (1..=5).for_each(|seq| push(&ring, seq));
+        let (run, begin, lines) = ring.freeze();
+        let next = Ring::thaw(run, begin, &lines).unwrap();
+        assert_eq!((next.id(7), next.end(), next.all().forgotten), (ring.id(7), ring.end(), 2));
+        let mut reader = next.read(Some(4));
+        push(&next, 6);
+        assert_eq!(numbers(&reader.next().await), (0, vec![5, 6]));
+        assert_eq!(
+            numbers(&next.read_at(0).next().await),
+            (2, vec![3, 4, 5, 6]),
+            "as many as fitted, and one"
+        );
+        assert!(Ring::thaw("0".to_owned(), 0, b"{\"seq\":1}\n").is_err());
     }
 
     #[tokio::test]

@@ -114,6 +114,10 @@ impl Worker {
                 self.deliveries.end(&self.name, began.elapsed(), result);
             }
             self.move_to(position + 1);
+            if self.end.borrow().is_some_and(|end| position + 1 >= end) {
+                // At a hand-over the rest of the batch is for the next program.
+                return;
+            }
         }
     }
 

@@ -39,14 +39,14 @@ pub(super) enum Trouble {
 }
 
 /// Blocks for at most `patience` and two seconds.
-pub(super) fn run(program: &Path, arguments: &[OsString], patience: Duration) -> Result<Outcome, Trouble> {
+pub(super) fn run(
+    program: &Path,
+    arguments: &[OsString],
+    stdin: Stdio,
+    patience: Duration,
+) -> Result<Outcome, Trouble> {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
+    command.args(arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     signals::unblock(&mut command);
     let mut child = command.spawn().map_err(Trouble::NotStarted)?;
     let leader = Pid::from_raw(child.id().cast_signed());

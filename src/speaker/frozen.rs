@@ -102,6 +102,7 @@ impl Speaker {
             bfd,
             bfd_events,
             is_frozen: false,
+            listens: true,
             keys: Keys::new(told.clone()),
             discovery: Discovery::new(told.clone()),
             told,

@@ -58,8 +58,7 @@ pub(super) fn take(path: &Path) -> Result<File, Unlocked> {
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        let is_same = |about: fs::Metadata| Some(about.ino()) == lock.metadata().ok().map(|held| held.ino());
-        if !path.symlink_metadata().is_ok_and(is_same) {
+        if !is_at(&lock, path) {
             // Another program has replaced the file meanwhile.
             continue;
         }
@@ -72,6 +71,14 @@ pub(super) fn take(path: &Path) -> Result<File, Unlocked> {
         return Ok(lock);
     }
     Err(Unlocked::Disk(io::Error::other("another program keeps replacing it")))
+}
+
+/// Whether this is the file of that name.
+pub(super) fn is_at(lock: &File, path: &Path) -> bool {
+    match (lock.metadata(), path.symlink_metadata()) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        (Err(_), _) | (_, Err(_)) => false,
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -19,6 +19,8 @@
 //! for ever. The mutex is held only for moments, never during disk access.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -66,7 +68,11 @@ pub struct Store {
     shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
     late: mpsc::UnboundedReceiver<Late>,
+    lock: Held,
 }
+
+/// Another descriptor of the lock, for the next program.
+type Held = Arc<Mutex<Option<File>>>;
 
 /// The progress of the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -149,23 +155,55 @@ impl Store {
     /// # Errors
     /// Another daemon uses it. Any other fault is a warning.
     pub fn open(path: &Path, mode: u32) -> Result<Opened, StateError> {
-        let path_of_disk = path.to_owned();
-        Self::start(path, move || {
-            let directory = StateDir::open(&path_of_disk, mode)?;
+        Self::open_with(path, mode, None, Before::Stopped)
+    }
+
+    /// The same after a hand-over, with the lock of the program before. What was left is for a node that has not read
+    /// the directory yet.
+    ///
+    /// # Errors
+    /// Another daemon uses it. Any other fault is a warning.
+    pub(crate) fn thaw(path: &Path, mode: u32, lock: Option<OwnedFd>) -> Result<Opened, StateError> {
+        Self::open_with(path, mode, lock, Before::Running)
+    }
+
+    fn open_with(
+        path: &Path,
+        mode: u32,
+        handed: Option<OwnedFd>,
+        before: Before,
+    ) -> Result<Opened, StateError> {
+        let (path_of_disk, handed) = (path.to_owned(), Mutex::new(handed.map(File::from)));
+        let held = Held::default();
+        let keep = Arc::clone(&held);
+        let open = move || {
+            let handed = handed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let directory = StateDir::open_with(&path_of_disk, mode, handed)?;
+            *keep.lock().unwrap_or_else(PoisonError::into_inner) = directory.lock_for_next();
             Ok((directory.left()?, directory))
-        })
+        };
+        let mut opened = Self::start(path, before, open)?;
+        opened.store.lock = held;
+        Ok(opened)
+    }
+
+    /// The lock for the next program, if there is one.
+    pub(crate) fn lock(&self) -> Option<OwnedFd> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take().map(OwnedFd::from)
     }
 
     /// A port without a directory: nothing was left, and nothing is saved.
     pub fn none() -> Opened {
         let (_, progress) = watch::channel(Progress::default());
         let (_, late) = mpsc::unbounded_channel();
-        let store = Self { path: PathBuf::new(), shared: Arc::default(), progress, late };
+        let (path, shared, lock) = (PathBuf::new(), Arc::default(), Held::default());
+        let store = Self { path, shared, progress, late, lock };
         Opened { store, left: Left::default() }
     }
 
     fn start<D: Disk + Send + 'static>(
         path: &Path,
+        before: Before,
         open: impl Fn() -> Result<(Left, D), StateError> + Send + 'static,
     ) -> Result<Opened, StateError> {
         let shared = Arc::new(Shared::default());
@@ -174,7 +212,8 @@ impl Store {
         let (first, found) = std::sync::mpsc::sync_channel(0);
         let writer =
             Writer { path: path.to_owned(), shared: Arc::clone(&shared), progress, late, disk: None };
-        let thread = thread::Builder::new().name("state".into()).spawn(move || writer.run(&open, &first));
+        let work = move || writer.run(&open, &first, before);
+        let thread = thread::Builder::new().name("state".into()).spawn(work);
         if let Err(error) = thread {
             trouble!(%error, "no thread for the state directory: nothing will survive a restart");
         }
@@ -197,7 +236,8 @@ impl Store {
             }
         };
         drop(found);
-        let store = Self { path: path.to_owned(), shared, progress: watched, late: late_receiver };
+        let (late, lock) = (late_receiver, Held::default());
+        let store = Self { path: path.to_owned(), shared, progress: watched, late, lock };
         Ok(Opened { store, left })
     }
 
@@ -335,7 +375,7 @@ fn cause(error: &StateError) -> String {
 enum Before {
     /// It did not run, or ran without a directory.
     Stopped,
-    /// It ran with another directory under this path.
+    /// It ran with another directory under this path, or as the program before an upgrade.
     Running,
 }
 
@@ -351,12 +391,12 @@ struct Writer<D> {
 }
 
 impl<D: Disk> Writer<D> {
-    fn run(mut self, open: &dyn Fn() -> Result<(Left, D), StateError>, first: &First) {
+    fn run(mut self, open: &dyn Fn() -> Result<(Left, D), StateError>, first: &First, mut before: Before) {
         let mut why_closed = None;
         match open() {
             Ok((left, disk)) => {
                 self.disk = Some(disk);
-                self.found(left, Some(first), Before::Stopped);
+                self.found(left, Some(first), before);
             }
             Err(error) => {
                 why_closed = Some(cause(&error));
@@ -370,7 +410,6 @@ impl<D: Disk> Writer<D> {
             }
         }
         let mut retry_at = clock::now() + RETRY;
-        let mut before = Before::Stopped;
         while let Some((overrides, held, announced)) = self.next(retry_at) {
             let is_elsewhere = self.disk.as_ref().is_some_and(D::is_elsewhere);
             if is_elsewhere {

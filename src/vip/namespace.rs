@@ -6,8 +6,10 @@
 //! the kernel's SO_PEERCRED identifies the holder: only root and our own user can keep us from running.
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{UnixCredentials, getsockopt, sockopt};
@@ -39,8 +41,8 @@ pub enum NamespaceError {
 /// The lock of the network namespace, held as long as this value lives.
 #[derive(Debug)]
 pub struct NamespaceLock {
-    /// Owns the socket, if we have it.
-    task: Option<JoinHandle<()>>,
+    /// The socket and the task that accepts, if we have it.
+    held: Option<(Arc<UnixListener>, JoinHandle<()>)>,
 }
 
 impl NamespaceLock {
@@ -54,11 +56,11 @@ impl NamespaceLock {
 
     fn take_named(name: &str) -> Result<Self, NamespaceError> {
         match bind(name) {
-            Ok(socket) => return Ok(Self { task: Some(tokio::spawn(show_out(socket))) }),
+            Ok(socket) => return Ok(Self::holding(socket)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => {
                 trouble!(%error, "cannot lock the network namespace: running without the lock");
-                return Ok(Self { task: None });
+                return Ok(Self { held: None });
             }
         }
         match holder(name) {
@@ -81,13 +83,42 @@ impl NamespaceLock {
                 trouble!(%error, "cannot tell who holds the lock of this network namespace: running without it");
             }
         }
-        Ok(Self { task: None })
+        Ok(Self { held: None })
+    }
+
+    fn holding(socket: UnixListener) -> Self {
+        let socket = Arc::new(socket);
+        let task = tokio::spawn(show_out(Arc::clone(&socket)));
+        Self { held: Some((socket, task)) }
+    }
+
+    /// The lock for the next program; `None`: we run without it. The name stays taken all the time.
+    pub(crate) fn freeze(&self) -> Option<OwnedFd> {
+        let (socket, _) = self.held.as_ref()?;
+        match socket.as_fd().try_clone_to_owned() {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                trouble!(%error, "the lock of the network namespace is taken anew after the upgrade");
+                None
+            }
+        }
+    }
+
+    /// The lock of the program before. Needs a runtime.
+    ///
+    /// # Errors
+    /// As [`Self::take`], if there is none.
+    pub(crate) fn thaw(handed: Option<OwnedFd>) -> Result<Self, NamespaceError> {
+        match handed.map(|socket| UnixListener::from_std(socket.into())) {
+            Some(Ok(socket)) => Ok(Self::holding(socket)),
+            Some(Err(_)) | None => Self::take(),
+        }
     }
 }
 
 impl Drop for NamespaceLock {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
+        if let Some((_, task)) = &self.held {
             task.abort();
         }
     }
@@ -102,7 +133,7 @@ fn bind(name: &str) -> io::Result<UnixListener> {
 
 /// Accepts and closes connections. A daemon that connects identifies us by the connection itself; without the accept it
 /// could not distinguish a full backlog from a refusal.
-async fn show_out(socket: UnixListener) {
+async fn show_out(socket: Arc<UnixListener>) {
     loop {
         if socket.accept().await.is_err() {
             tokio::time::sleep(PAUSE).await;
@@ -125,7 +156,7 @@ mod tests {
     async fn a_second_daemon_is_refused_and_told_who_is_there_until_the_first_is_gone() {
         let name = format!("vipcast/test-{}", std::process::id());
         let first = NamespaceLock::take_named(&name).unwrap();
-        assert!(first.task.is_some());
+        assert!(first.held.is_some());
         let process = std::process::id();
         // More connections than the backlog holds.
         for _ in 0..500 {
@@ -136,7 +167,14 @@ mod tests {
             );
             tokio::task::yield_now().await;
         }
+        // The next program has it, and no moment is without it.
+        let handed = first.freeze();
+        assert!(handed.is_some());
         drop(first);
+        tokio::task::yield_now().await;
+        let second = NamespaceLock::thaw(handed).unwrap();
+        assert!(NamespaceLock::take_named(&name).is_err());
+        drop(second);
         let again = async {
             while NamespaceLock::take_named(&name).is_err() {
                 tokio::task::yield_now().await;

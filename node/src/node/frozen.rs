@@ -46,10 +46,8 @@ impl Node {
         if facts.farewell.is_some() {
             return refuse("the machine is going down", "upgrade it after the boot");
         }
-        let Jobs { reading, waiting, restart, saving } = &self.jobs;
-        if restart.is_some() {
-            return refuse("a restart is under way", "`vipcast status` shows what it waits for");
-        }
+        // The upgrade itself is a replacement under way, and refuses any other.
+        let Jobs { reading, waiting, replacement: _, saving } = &self.jobs;
         if self.engine.is_restarting() {
             return refuse(
                 "routers may still keep routes of before the last restart",

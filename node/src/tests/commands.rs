@@ -7,7 +7,7 @@ use super::*;
 use crate::commands::Refusal;
 use crate::effect::Ending;
 use crate::engine::Force;
-use crate::jobs::{NotRead, Unsaved};
+use crate::jobs::{NotRead, Program, Unsaved};
 
 const KEEPS: Option<Keeping> = Some(Keeping { restart_time: 20, notification: true });
 
@@ -179,7 +179,7 @@ fn a_restart_is_rehearsed_noted_and_answered_before_the_process_makes_way() {
     assert_eq!(story.ask(1, Command::Restart), ["rehearse", "# alice wants a restart", "# alice: restart"]);
     let again = story.ask(2, Command::Restart);
     assert_eq!(again, ["answer 2: NO: a restart is under way already", "# alice: restart refused"]);
-    assert_eq!(story.tell(Input::Rehearsed(Ok(()))), ["leave a note of 0 VIPs"]);
+    assert_eq!(story.tell(Input::Rehearsed(Ok(next()))), ["leave a note of 0 VIPs"]);
     assert_eq!(story.tell(Input::NoteLeft(Ok(()))), ["answer 1: restarting", "exit Restart", "# leaving"]);
     assert_eq!(story.node.deadline(), None);
     assert_eq!(story.tell(Input::Stop), [""; 0], "it is over");
@@ -201,7 +201,7 @@ fn a_restart_that_would_lose_something_is_refused_and_one_that_fails_changes_not
         ["answer 2: NO: it is no vipcast", "# not restarted: it is no vipcast"]
     );
     story.ask(3, Command::Restart);
-    story.tell(Input::Rehearsed(Ok(())));
+    story.tell(Input::Rehearsed(Ok(next())));
     let why = "cannot leave a note for the next process: disk full";
     assert_eq!(
         story.tell(Input::NoteLeft(Err("disk full".to_owned()))),
@@ -209,12 +209,97 @@ fn a_restart_that_would_lose_something_is_refused_and_one_that_fails_changes_not
     );
     story.ask(4, Command::Restart);
     story.tell(Input::GivenUp(Ticket(4)));
-    assert_eq!(story.tell(Input::Rehearsed(Ok(()))), ["# not restarted: the caller has given up"]);
+    assert_eq!(story.tell(Input::Rehearsed(Ok(next()))), ["# not restarted: the caller has given up"]);
     // A router that forgets comes up while the program is tried out.
     story.ask(5, Command::Restart);
     story.up(&"tor-b".into(), None);
-    let lines = story.tell(Input::Rehearsed(Ok(())));
+    let lines = story.tell(Input::Rehearsed(Ok(next())));
     assert_eq!(lines[0], "answer 5: NO: tor-b would drop our routes: graceful restart is not negotiated");
+}
+
+/// The answer of the next program.
+fn next() -> Program {
+    Program { version: "9.9.9".to_owned(), commit: Some("abc".to_owned()) }
+}
+
+const UPGRADE: Command = Command::Upgrade { dry: false };
+
+#[test]
+fn an_upgrade_is_asked_read_rehearsed_answered_and_handed_over() {
+    let mut story = Story::with_sessions(config());
+    let asked = ["read the configuration", "# alice wants an upgrade", "# alice: upgrade"];
+    assert_eq!(story.ask(1, UPGRADE), asked);
+    let again = story.ask(2, UPGRADE);
+    assert_eq!(again, ["answer 2: NO: an upgrade is under way already", "# alice: upgrade refused"]);
+    assert_eq!(story.tell(read(config())), ["rehearse a hand-over"]);
+    assert_eq!(
+        story.tell(Input::Rehearsed(Ok(next()))),
+        [
+            "answer 1: vipcast 9.9.9 (abc) can take over",
+            "hand over",
+            "# rehearsed 9.9.9 (abc)",
+            "# handing over to 9.9.9 (abc)"
+        ]
+    );
+    let restart = story.ask(3, Command::Restart);
+    assert_eq!(restart[0], "answer 3: NO: an upgrade is under way already");
+    let why = "no memory for the form";
+    assert_eq!(story.tell(Input::NotHandedOver(why.to_owned())), [format!("# not upgraded: {why}")]);
+    let dry = story.ask(4, Command::Upgrade { dry: true });
+    assert_eq!(dry[1..], ["# alice wants an upgrade, rehearsed only", "# alice: upgrade --dry-run"]);
+    story.tell(read(config()));
+    let lines = story.tell(Input::Rehearsed(Ok(next())));
+    assert_eq!(lines, ["answer 4: vipcast 9.9.9 (abc) could take over", "# rehearsed 9.9.9 (abc)"]);
+    assert_eq!(story.ask(5, UPGRADE), asked, "nothing is under way");
+}
+
+#[test]
+fn an_upgrade_that_would_change_or_lose_something_is_refused_and_changes_nothing() {
+    let mut story = Story::with_sessions(config());
+    story.ask(1, UPGRADE);
+    let mut other = config();
+    other.services.clear();
+    let why = "vipcast.yaml on disk is not the configuration in force";
+    let refused =
+        |ticket: u32, why: &str| [format!("answer {ticket}: NO: {why}"), format!("# not upgraded: {why}")];
+    assert_eq!(story.tell(read(other)), refused(1, why));
+    assert_eq!(story.node.engine().config().services.len(), 1);
+    story.ask(2, UPGRADE);
+    let broken = NotRead::from(refusal("line 3 is no YAML"));
+    assert_eq!(story.tell(Input::Read(Err(broken))), refused(2, "line 3 is no YAML"));
+    story.ask(3, UPGRADE);
+    story.tell(read(config()));
+    let bad = Err(refusal("it hangs"));
+    assert_eq!(story.tell(Input::Rehearsed(bad)), refused(3, "it hangs"));
+    // A reload first.
+    story.ask(4, Command::Reload);
+    assert_eq!(story.ask(5, UPGRADE)[0], "answer 5: NO: a reload is under way");
+    assert_eq!(story.tell(Input::Upgrade), ["# not upgraded: a reload is under way"]);
+    story.tell(read(config()));
+    // A reload comes while the file is read for the upgrade, and is carried out after it.
+    story.ask(6, UPGRADE);
+    assert_eq!(story.tell(Input::HangUp), [""; 0]);
+    let mut expected = vec!["read the configuration".to_owned()];
+    expected.extend(refused(6, "a reload is under way"));
+    assert_eq!(story.tell(read(config())), expected);
+    story.tell(read(config()));
+    story.ask(7, UPGRADE);
+    story.tell(Input::GivenUp(Ticket(7)));
+    assert_eq!(story.tell(read(config())), ["# not upgraded: the caller has given up"]);
+    story.ask(8, UPGRADE);
+    story.tell(read(config()));
+    story.tell(Input::Stop);
+    let lines = story.tell(Input::Rehearsed(Ok(next())));
+    assert!(lines.contains(&"answer 8: NO: vipcast is stopping".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn sigusr2_is_an_upgrade_without_an_answer() {
+    let mut story = Story::with_sessions(config());
+    assert_eq!(story.tell(Input::Upgrade), ["read the configuration", "# SIGUSR2 wants an upgrade"]);
+    story.tell(read(config()));
+    let lines = story.tell(Input::Rehearsed(Ok(next())));
+    assert_eq!(lines, ["hand over", "# rehearsed 9.9.9 (abc)", "# handing over to 9.9.9 (abc)"]);
 }
 
 #[test]
@@ -223,7 +308,7 @@ fn a_node_that_stops_answers_everything_that_is_under_way() {
     story.ask(1, Command::Reload);
     story.ask(2, Command::Reload);
     story.ask(3, Command::Restart);
-    story.tell(Input::Rehearsed(Ok(())));
+    story.tell(Input::Rehearsed(Ok(next())));
     story.ask(4, drain(None));
     let mut lines = story.tell(Input::Stop);
     assert_eq!(lines[0], "stopping, in 64s");

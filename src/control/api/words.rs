@@ -247,6 +247,18 @@ words! {
         RestartAsked = "restart_asked",
         /// A requested restart does not take place.
         NotRestarted = "not_restarted",
+        /// An upgrade, or its rehearsal, was requested.
+        UpgradeAsked = "upgrade_asked",
+        /// The next program can take over.
+        Rehearsed = "rehearsed",
+        /// A requested upgrade does not take place, and nothing was changed.
+        NotUpgraded = "not_upgraded",
+        /// The next program takes over, with all sessions.
+        HandingOver = "handing_over",
+        /// This program has taken over.
+        Upgraded = "upgraded",
+        /// The hand-over failed, and the daemon begins anew.
+        NotThawed = "not_thawed",
         /// A graceful restart begins.
         RestartBegins = "restart_begins",
         /// A graceful restart has ended.

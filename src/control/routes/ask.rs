@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::api::schema::Named;
-use super::super::api::{DrainRequest, ForceRequest, Refusal, Schema, ServicesRequest, UndrainRequest};
+use super::super::api::{
+    DrainRequest, ForceRequest, Refusal, Schema, ServicesRequest, UndrainRequest, UpgradeRequest,
+};
 
 /// The place of a request's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,7 @@ impl Body for DrainRequest {}
 impl Body for ForceRequest {}
 impl Body for ServicesRequest {}
 impl Body for UndrainRequest {}
+impl Body for UpgradeRequest {}
 
 impl<T: Body> Ask for T {
     const TAKES: Takes = Takes::Body;

@@ -8,6 +8,7 @@ use vipcast_node::engine::Force;
 use super::super::answer::{Refused, Why};
 use super::super::api::{
     DrainRequest, ForceRequest, Milliseconds, Refusal, Services, ServicesRequest, UndrainRequest,
+    UpgradeRequest,
 };
 
 /// An order to the node.
@@ -69,6 +70,10 @@ impl Order {
 
     pub(super) fn restart((): ()) -> Result<Self, Refused> {
         Ok(Command::Restart.into())
+    }
+
+    pub(super) fn upgrade(UpgradeRequest { dry_run }: UpgradeRequest) -> Result<Self, Refused> {
+        Ok(Command::Upgrade { dry: dry_run }.into())
     }
 }
 

@@ -20,7 +20,7 @@ fn no_two_routes_are_one() {
 fn a_path_that_no_route_has_is_404_with_all_routes() {
     let list = "GET /v1/status, GET /v1/explain/{vip}, GET /v1/events, GET /v1/events/stream, GET /metrics, GET /, \
                 POST /v1/drain, POST /v1/undrain, POST /v1/force-up, POST /v1/force-down, POST /v1/clear, POST /v1/promote, \
-                POST /v1/reload, POST /v1/reload/preview, POST /v1/restart";
+                POST /v1/reload, POST /v1/reload/preview, POST /v1/restart, POST /v1/upgrade";
     for path in ["/v1/nothing", "/v1/explain", "/v1/status/", "//", ""] {
         let refusal = Refusal::new(format!("there is no GET {path}"), list);
         assert_eq!(refused("GET", path), Refused::new(Why::NotFound, refusal));

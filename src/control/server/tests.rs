@@ -83,6 +83,46 @@ async fn asked(path: &PathBuf, request: &str) -> String {
 }
 
 #[tokio::test]
+async fn at_a_hand_over_no_client_is_refused_and_streams_end_to_go_on_at_the_next_program() {
+    let mut rig = Rig::new("handed").await;
+    let path = rig.path();
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&path).unwrap());
+    // One has its answer and keeps its connection, one follows events, one waits for its answer.
+    let mut stream = connected(&path).await;
+    stream.write_all(b"GET /v1/events/stream HTTP/1.1\r\nhost: vipcast\r\n\r\n").await.unwrap();
+    let mut begun = [0; 15];
+    stream.read_exact(&mut begun).await.unwrap();
+    let ordering = tokio::spawn({
+        let path = path.clone();
+        async move { asked(&path, &post("/v1/reload", "", "")).await }
+    });
+    let Some(Request::Order { reply, .. }) = rig.requests.recv().await else { panic!("no order") };
+    let answers = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        reply.send(Said::done("done".to_owned()));
+    };
+    let (handed, ()) = tokio::join!(rig.server.freeze(), answers);
+    assert!(ordering.await.unwrap().contains("done"));
+    let mut rest = String::new();
+    tokio::time::timeout(LONG, stream.read_to_string(&mut rest)).await.expect("an end").unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "a whole answer: {rest}");
+    // Nobody accepts, and a client waits.
+    let waiting = tokio::spawn({
+        let path = path.clone();
+        async move { asked(&path, GET_STATUS).await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    drop(rig.server);
+    assert!(handed.control.is_some() && path.exists() && !waiting.is_finished());
+    let (server, requests) = Server::thaw(&config(&rig.control), Ring::new(), false, handed).await;
+    let (path, server) = Rig { control: rig.control, server, requests }.answer(3);
+    assert!(waiting.await.unwrap().starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!(std::os::unix::fs::MetadataExt::ino(&fs::metadata(&path).unwrap()), inode, "the same file");
+    drop(server);
+    assert!(!path.exists(), "the next program removes it");
+}
+
+#[tokio::test]
 async fn the_caller_is_who_the_kernel_says_and_only_root_may_speak_for_somebody() {
     let mut rig = Rig::new("caller").await;
     let path = rig.path();

@@ -83,9 +83,9 @@ fn unreachable(gathered: &Gathered, daemon: &Daemon) -> Option<Finding> {
 }
 
 fn other_version(what: String) -> Finding {
-    let fix = "restart the daemon; where every peer has `graceful_restart`, without a gap in traffic";
+    let fix = "have the daemon become the program on disk; sessions, BFD and routes go on";
     Finding::new(Id::OtherVersion, Place::Daemon, what, fix)
-        .line("vipcast restart --graceful    # or: systemctl restart vipcast")
+        .line("vipcast upgrade    # or: systemctl restart vipcast")
 }
 
 /// The daemon's own words.

@@ -88,7 +88,7 @@ fn push_one(ring: &Ring, event: &Event) {
 }
 
 fn file(ring: &Ring, directory: &Directory) -> EventFile {
-    EventFile { retry: Duration::from_millis(20), ..EventFile::new(ring.clone(), &directory.0) }
+    EventFile { retry: Duration::from_millis(20), ..EventFile::new(ring.clone(), &directory.0, 0) }
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {

@@ -132,18 +132,48 @@ async fn what_was_missed_is_told_until_an_event_that_says_so_is_delivered() {
     assert_eq!(told.iter().map(|line| line.trim_end()).collect::<Vec<_>>(), expected);
 }
 
+#[tokio::test]
+async fn after_a_hand_over_a_hook_goes_on_where_it_was_and_what_runs_is_waited_for() {
+    let directory = Directory::new("handed");
+    let (out, go) = (directory.file("out"), directory.file("go"));
+    let waits = script(&format!("echo $VIPCAST_ID >> {out}; while [ ! -e {go} ]; do sleep 0.01; done"), "");
+    let mut fixture = Fixture::new(&waits);
+    fixture.push(1..=3);
+    until("it runs", || directory.text("out") == "0-1\n").await;
+    let opens = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        fs::write(&go, "").unwrap();
+    };
+    let (places, ()) = tokio::join!(fixture.hooks.freeze(LONG), opens);
+    assert_eq!(directory.text("out"), "0-1\n", "the others are for the next program");
+    assert_eq!(places, BTreeMap::from([(HookName::from("h"), (1, 0))]));
+    fixture.hooks = Hooks::thaw(fixture.ring.clone(), places);
+    fixture.set(&waits);
+    fixture.hooks.finish(LONG).await;
+    assert_eq!(directory.text("out"), "0-1\n0-2\n0-3\n");
+    // One that does not end is killed, and not run again.
+    fs::remove_file(&go).unwrap();
+    fixture.hooks = Hooks::thaw(fixture.ring.clone(), BTreeMap::from([(HookName::from("h"), (3, 7))]));
+    fixture.set(&waits);
+    fixture.push([4]);
+    until("it runs", || directory.text("out").ends_with("0-4\n")).await;
+    let places = fixture.hooks.freeze(Duration::from_millis(20)).await;
+    assert_eq!(places, BTreeMap::from([(HookName::from("h"), (4, 7))]), "and nothing missed is forgotten");
+}
+
 #[test]
 fn a_hook_begins_where_it_was_first_wanted_even_if_the_thread_is_late() {
     let hooks = |names: &[&str]| {
         names.iter().map(|name| (HookName::from(*name), Question::new(1))).collect::<BTreeMap<_, _>>()
     };
     let mut wanted = Wanted::default();
-    let begins = |wanted: &Wanted| wanted.hooks.values().map(|(_, begin)| *begin).collect::<Vec<_>>();
-    wanted.replace(&hooks(&["a"]), 0);
-    wanted.replace(&hooks(&["a", "b"]), 7);
-    wanted.replace(&hooks(&["a", "b", "c"]), 9);
+    let begins = |wanted: &Wanted| wanted.hooks.values().map(|(_, begin)| begin.position).collect::<Vec<_>>();
+    let at = |position| move |_: &HookName| Spot { position, ..Spot::default() };
+    wanted.replace(&hooks(&["a"]), at(0));
+    wanted.replace(&hooks(&["a", "b"]), at(7));
+    wanted.replace(&hooks(&["a", "b", "c"]), at(9));
     assert_eq!(begins(&wanted), [0, 7, 9]);
-    wanted.replace(&hooks(&["b"]), 10);
-    wanted.replace(&hooks(&["a", "b"]), 11);
+    wanted.replace(&hooks(&["b"]), at(10));
+    wanted.replace(&hooks(&["a", "b"]), at(11));
     assert_eq!(begins(&wanted), [11, 7]);
 }

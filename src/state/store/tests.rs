@@ -50,8 +50,10 @@ impl Disk for Slow {
 /// A store on a disk that can be used once.
 fn on(disk: Slow) -> Opened {
     let disk = Mutex::new(Some(disk));
-    Store::start(Path::new("/state"), move || Ok((Left::default(), disk.lock().unwrap().take().unwrap())))
-        .unwrap()
+    Store::start(Path::new("/state"), Before::Stopped, move || {
+        Ok((Left::default(), disk.lock().unwrap().take().unwrap()))
+    })
+    .unwrap()
 }
 
 #[tokio::test]
@@ -96,7 +98,7 @@ async fn a_start_goes_on_without_a_directory_that_hangs_and_merges_what_it_says_
     let vips = BTreeSet::from([Vip::from(std::net::IpAddr::from([192, 0, 2, 1]))]);
     let held = HeldBack { held: vips.clone(), watched: vips };
     let inside = held.clone();
-    let Opened { mut store, left } = Store::start(Path::new("/state"), move || {
+    let Opened { mut store, left } = Store::start(Path::new("/state"), Before::Stopped, move || {
         let mut inner = inner.lock().unwrap();
         inner.1.recv().unwrap();
         let left = Left { overrides: drained("web"), held: inside.clone(), ..Left::default() };
@@ -150,6 +152,28 @@ async fn the_last_wish_is_written_before_the_end() {
     drop(store);
     let saved = std::fs::read_to_string(path.join("held.json")).unwrap();
     assert!(saved.contains("192.0.2.20/32"), "{saved}");
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+#[tokio::test]
+async fn the_lock_goes_to_the_next_program_and_no_moment_is_without_it() {
+    let path = std::env::temp_dir().join(format!("vipcast-store-lock-{}", std::process::id()));
+    drop(std::fs::remove_dir_all(&path));
+    let is_taken = || matches!(StateDir::open(&path, 0o700), Err(StateError::Taken { .. }));
+    let Opened { mut store, .. } = Store::open(&path, 0o700).unwrap();
+    store.finish().await;
+    let lock = store.lock();
+    drop(store);
+    assert!(lock.is_some() && is_taken());
+    let Opened { store: next, .. } = Store::thaw(&path, 0o700, lock).unwrap();
+    assert!(is_taken());
+    // Another file has the name of the lock: ours is dropped, and the other one taken.
+    let lock = next.lock();
+    drop(next);
+    std::fs::rename(path.join("lock"), path.join("old")).unwrap();
+    let Opened { store: next, .. } = Store::thaw(&path, 0o700, lock).unwrap();
+    assert!(is_taken());
+    drop(next);
     std::fs::remove_dir_all(path).unwrap();
 }
 

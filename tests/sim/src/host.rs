@@ -13,7 +13,7 @@ use vipcast_node::commands::{Command, Refusal};
 use vipcast_node::effect::{Effect, Ending, PeerId, Start};
 use vipcast_node::engine::{Advertised, Asked, Binding, Event, Left};
 use vipcast_node::input::{Input, Read};
-use vipcast_node::jobs::{NotRead, Ticket};
+use vipcast_node::jobs::{NotRead, Program, Ticket};
 use vipcast_node::names::CheckName;
 use vipcast_node::node::{Birth, Node};
 use vipcast_node::outbox::Outbox;
@@ -308,9 +308,15 @@ impl World {
                 };
                 self.tell(number, Port::Operator, after, Input::Read(read));
             }
-            Effect::Rehearse => {
+            Effect::Rehearse(_) => {
                 let after = self.rng.between(Duration::from_millis(30), Duration::from_millis(200));
-                self.tell(number, Port::Operator, after, Input::Rehearsed(Ok(())));
+                let next = Program { version: "next".to_owned(), commit: None };
+                self.tell(number, Port::Operator, after, Input::Rehearsed(Ok(next)));
+            }
+            // Nobody asks for it here.
+            Effect::HandOver => {
+                let why = "it cannot be handed over".to_owned();
+                self.tell(number, Port::Operator, Duration::ZERO, Input::NotHandedOver(why));
             }
             Effect::LeaveNote(vips) => {
                 let disk = &mut self.hosts[number].disk;

@@ -290,7 +290,11 @@ impl World {
             | Input::Saved(..)
             | Input::Noticed(_)
             | Input::Cordon(..)
-            | Input::HangUp => {}
+            | Input::HangUp
+            | Input::Upgrade
+            | Input::NotHandedOver(_)
+            | Input::HandedOver { .. }
+            | Input::HandOverFailed(_) => {}
         }
         self.dirty[number] = true;
     }
