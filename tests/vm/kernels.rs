@@ -85,7 +85,7 @@ fn boots(supplies: &Supplies, suite: &str, version: &str) -> Result<()> {
     fs::copy(supplies::program(), &program).context("cannot copy the program")?;
     let initrd = initrd::make(&directory, &kernel, &[], &[program], INIT)?;
     let began = Instant::now();
-    let mut machine = Machine::start(&directory, &kernel, &initrd, &[])?;
+    let mut machine = Machine::start(None, &directory, &kernel, &initrd, &[])?;
     machine.wait_off()?;
     let console = machine.console();
     println!("{console}\n{suite}: {:?}", began.elapsed());

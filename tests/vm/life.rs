@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
+use vipcast_lab::{Lab, RouterKind};
 
+use crate::reboots;
 use crate::site::{API, OLD_PACKAGE, PACKAGE, Site, WEB, config};
 use crate::supplies::Supplies;
 
 type Test = fn(&mut Site) -> Result<()>;
 
-const TESTS: [(&str, Test); 8] = [
+const TESTS: [(&str, Test); 9] = [
     ("an_installation_starts_nothing_and_the_operator_does", installed),
     ("a_reload_changes_what_the_file_changed_and_a_broken_one_nothing", reloaded),
     ("a_loop_that_stands_still_is_ended_by_the_watchdog_and_started_again", hung),
     ("an_upgrade_keeps_the_process_the_session_and_the_routes", upgraded),
     ("a_reboot_keeps_a_drain_and_brings_the_other_vip_back", rebooted),
+    ("a_maintenance_job_of_the_guide_runs_while_the_node_is_drained", maintained),
     ("a_clock_set_by_a_day_flaps_no_session_and_drains_end_in_time", clock_set),
     ("a_full_disk_is_a_warning_and_stops_nothing", disk_full),
     ("a_purge_leaves_nothing", purged),
@@ -45,7 +48,19 @@ pub(crate) fn trials(needs: &Result<(), String>, supplies: &Arc<Supplies>) -> Ve
             result
         })
     };
-    TESTS.into_iter().map(trial).collect()
+    let mut trials: Vec<Trial> = TESTS.into_iter().map(trial).collect();
+    // It has a machine of its own, and takes its turn with the others because of the memory and the processor.
+    let supplies = Arc::clone(supplies);
+    let needs = needs
+        .clone()
+        .and_then(|()| Lab::available_with(&[RouterKind::Bird]))
+        .and_then(|()| reboots::available());
+    trials.push(vipcast_lab::trial(reboots::NAME, needs, move || {
+        let mut place = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = None;
+        reboots::run(&supplies)
+    }));
+    trials
 }
 
 fn installed(site: &mut Site) -> Result<()> {
@@ -143,6 +158,32 @@ fn rebooted(site: &mut Site) -> Result<()> {
     site.shell("awk 'NR == 1 {gone = $1} NR == 2 {exit !(gone < $1)}' /var/tmp/gone /var/tmp/stopped")?;
     site.shell("vipcast undrain web")?;
     site.announced(WEB)
+}
+
+/// The unit of docs/operations.md, as it stands there.
+fn maintained(site: &mut Site) -> Result<()> {
+    site.serve()?;
+    let guide = include_str!("../../docs/operations.md");
+    let unit = guide.split("```ini\n").find(|block| block.contains("/usr/local/sbin/maintenance"));
+    let unit = unit.and_then(|block| block.split("```").next()).context("the guide has no such unit")?;
+    site.write("/etc/systemd/system/job.service", unit)?;
+    site.write(
+        "/usr/local/sbin/maintenance",
+        &format!("#!/bin/sh\nip -n tor route show {WEB} >/run/routes\nvipcast status >/run/status\nexit $(cat /run/result)"),
+    )?;
+    site.shell("chmod 755 /usr/local/sbin/maintenance; systemctl daemon-reload")?;
+    // Also after a job that fails the node is back.
+    for (result, command) in [("0", "systemctl start job"), ("7", "! systemctl start job")] {
+        site.shell(&format!("echo {result} >/run/result; {command}"))?;
+        let seen = site.shell("cat /run/routes /run/status")?;
+        ensure!(!seen.contains("via") && seen.contains("job.service"), "{seen}");
+        site.announced(WEB)?;
+        site.announced(API)?;
+    }
+    site.shell(
+        "rm /etc/systemd/system/job.service; systemctl daemon-reload; systemctl reset-failed job || true",
+    )
+    .map(drop)
 }
 
 /// The session is the same after both steps, and a drain lasts as long as it was told, whatever the calendar says.

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use vipcast_lab::wait;
+use vipcast_lab::{Host, wait};
 
 use crate::supplies::{Kernel, output};
 
@@ -28,15 +28,16 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Switches a machine on. `arguments` are those of qemu for its devices.
+    /// Switches a machine on. `host` is the one in whose network qemu has its ports; `arguments` are those of qemu for its devices.
     pub(crate) fn start(
+        host: Option<&Host>,
         directory: &Path,
         kernel: &Kernel,
         initrd: &Path,
         arguments: &[String],
     ) -> Result<Self> {
         let console = directory.join("console.log");
-        let mut qemu = Command::new("timeout");
+        let mut qemu = host.map_or_else(|| Command::new("timeout"), |host| host.command("timeout"));
         // Whatever becomes of the test, it ends.
         qemu.args([
             "--signal",
@@ -70,16 +71,36 @@ impl Machine {
             Ok(())
         })
     }
+
+    /// Waits until it says that it has stopped; it stays on.
+    pub(crate) fn wait_halted(&self) -> Result<()> {
+        wait::until("the machine to halt", BOOT, || {
+            let console = self.console();
+            ensure!(console.contains("System halted"), "its console: {}", tail(&console));
+            Ok(())
+        })
+    }
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
+impl Machine {
+    /// Takes its power away. Does nothing if it is off.
+    pub(crate) fn switch_off(&mut self) {
+        // Its number may be another's by now.
+        if matches!(self.qemu.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // `timeout` gives the signal to qemu.
         let _ended = nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(self.qemu.id().cast_signed()),
             nix::sys::signal::Signal::SIGTERM,
         );
         let _reaped = self.qemu.wait();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.switch_off();
     }
 }
 

@@ -14,6 +14,7 @@
 //! * [`machine`] boots, and runs commands there.
 //! * [`site`] is a machine with the package, a router and a service.
 //! * [`life`] has the tests of a node's life; they share one machine, one after the other, in any order.
+//! * [`reboots`] stops a machine in each way while another node has the VIP, both behind a router of the lab.
 //! * [`kernels`] boots other kernels with nothing but the program.
 
 #![expect(clippy::print_stdout, reason = "measurements")]
@@ -22,6 +23,7 @@ mod initrd;
 mod kernels;
 mod life;
 mod machine;
+mod reboots;
 mod site;
 mod supplies;
 

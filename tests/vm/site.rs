@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use vipcast_lab::Host;
 
 use crate::initrd;
 use crate::machine::{Agent, Machine, tail};
@@ -18,6 +19,9 @@ pub(crate) const WEB: &str = "192.0.2.10";
 pub(crate) const API: &str = "192.0.2.11";
 pub(crate) const PACKAGE: &str = "/root/vipcast_0.1.0-1_amd64.deb";
 pub(crate) const OLD_PACKAGE: &str = "/root/vipcast_0.0.9-1_amd64.deb";
+
+/// The end of its network card on the host outside; 10.0.9.2 is its address.
+pub(crate) const PORT: &str = "edge-a";
 
 /// What the first file system of the disk's kernel needs, in any order.
 const MODULES: [&str; 6] =
@@ -56,6 +60,12 @@ ip link set uplink up
 ip -n tor address add 10.0.1.1/24 dev port
 ip -n tor link set lo up
 ip -n tor link set port up
+# The way to the routers outside, where there are some.
+if modprobe virtio_net && [ -e /sys/class/net/eth0 ]; then
+    ip address add 10.0.9.2/24 dev eth0
+    ip link set eth0 up
+    ip route add default via 10.0.9.1
+fi
 ";
 
 const BIRD: &str = "router id 10.0.1.1;
@@ -70,11 +80,18 @@ protocol bgp edge {
 ";
 
 /// Files of the machine, each with its text.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 9] = [
     ("usr/local/sbin/agent", AGENT),
     ("usr/local/sbin/rack", RACK),
     ("etc/tor.conf", BIRD),
     ("srv/www/healthz", "ok\n"),
+    ("srv/health", "200"),
+    (
+        "etc/systemd/system/echo.service",
+        "[Unit]\nDescription=Answers datagrams\n\
+         [Service]\nExecStart=/usr/local/sbin/lab-agent server edge-a [::]:7 /srv/health [::]:8081\n\
+         [Install]\nWantedBy=multi-user.target\n",
+    ),
     (
         "etc/systemd/system/agent.service",
         "[Unit]\nDescription=Runs the commands of the test\n\
@@ -100,6 +117,8 @@ pub(crate) fn write_files(root: &Path) -> Result<()> {
         fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    fs::copy(vipcast_lab::agent()?, root.join("usr/local/sbin/lab-agent"))
+        .context("cannot copy the agent")?;
     fs::create_dir_all(root.join("root")).context("cannot make a directory")
 }
 
@@ -126,10 +145,17 @@ pub(crate) struct Site {
     directory: PathBuf,
     kernel: Kernel,
     initrd: PathBuf,
+    /// The host outside to which its network card leads.
+    port: Option<Host>,
 }
 
 impl Site {
     pub(crate) fn boot(supplies: &Supplies) -> Result<Self> {
+        Self::boot_beside(supplies, None)
+    }
+
+    /// The same with a network card, whose other end is [`PORT`] on that host.
+    pub(crate) fn boot_beside(supplies: &Supplies, port: Option<Host>) -> Result<Self> {
         let began = Instant::now();
         let kernel = supplies.kernel(SUITE)?;
         let disk = supplies.disk(&kernel)?;
@@ -140,8 +166,8 @@ impl Site {
         output(Command::new("cp").arg("--sparse=always").arg(&disk).arg(directory.join("disk.img")))?;
         let initrd = initrd::make(&directory, &kernel, &MODULES, &[], INIT)?;
         let began = Instant::now();
-        let (machine, agent) = switch_on(&directory, &kernel, &initrd)?;
-        let mut site = Self { machine, agent, directory, kernel, initrd };
+        let (machine, agent) = switch_on(&directory, &kernel, &initrd, port.as_ref())?;
+        let mut site = Self { machine, agent, directory, kernel, initrd, port };
         site.booted()?;
         println!("{}; booted in {:?}", site.shell("uname -r")?, began.elapsed());
         Ok(site)
@@ -156,10 +182,25 @@ impl Site {
 
     /// Reboots: the machine shuts down and resets itself, where qemu ends, and is switched on again with its disk.
     pub(crate) fn reboot(&mut self) -> Result<()> {
-        // The answer must get out before the agent is stopped.
-        self.shell("systemd-run --quiet --on-active=1s systemctl reboot")?;
+        self.stop("systemctl reboot")?;
         self.machine.wait_off()?;
-        (self.machine, self.agent) = switch_on(&self.directory, &self.kernel, &self.initrd)?;
+        self.switch_on()
+    }
+
+    /// Begins to stop the machine with this command.
+    pub(crate) fn stop(&mut self, command: &str) -> Result<()> {
+        // The answer must get out before the agent is stopped.
+        self.shell(&format!("systemd-run --quiet --on-active=1s {command}")).map(drop)
+    }
+
+    pub(crate) fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// Switches it on again, with its disk.
+    pub(crate) fn switch_on(&mut self) -> Result<()> {
+        (self.machine, self.agent) =
+            switch_on(&self.directory, &self.kernel, &self.initrd, self.port.as_ref())?;
         self.booted()
     }
 
@@ -226,11 +267,20 @@ impl Site {
     }
 }
 
-fn switch_on(directory: &Path, kernel: &Kernel, initrd: &Path) -> Result<(Machine, Agent)> {
+fn switch_on(
+    directory: &Path,
+    kernel: &Kernel,
+    initrd: &Path,
+    port: Option<&Host>,
+) -> Result<(Machine, Agent)> {
     let disk = directory.join("disk.img");
     let mut arguments = Agent::port(directory).to_vec();
     arguments
         .extend(["-drive".to_owned(), format!("file={},if=virtio,format=raw,cache=unsafe", disk.display())]);
-    let machine = Machine::start(directory, kernel, initrd, &arguments)?;
+    if port.is_some() {
+        let tap = format!("tap,id=rack,ifname={PORT},script=no,downscript=no");
+        arguments.extend(["-netdev", &tap, "-device", "virtio-net-pci,netdev=rack"].map(str::to_owned));
+    }
+    let machine = Machine::start(port, directory, kernel, initrd, &arguments)?;
     Ok((machine, Agent::connect(directory)?))
 }

@@ -36,7 +36,7 @@ for version in "$root"/usr/lib/modules/*; do
 done
 cp -r "$3"/. "$root/"
 chmod 755 "$root/usr/local/sbin"/*
-chroot "$root" systemctl --quiet enable agent.service rack.service web.service
+chroot "$root" systemctl --quiet enable agent.service rack.service web.service echo.service
 chroot "$root" systemctl --quiet mask MASKED
 echo vm >"$root/etc/hostname"
 "#;

@@ -20,7 +20,10 @@ const NAME: &str = "vipcast-lab-agent";
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The path of the agent, built if need be.
-pub(crate) fn path() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is missing and cannot be built.
+pub fn path() -> Result<PathBuf> {
     static FOUND: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut found = unpoisoned(&FOUND);
     if let Some(path) = &*found {

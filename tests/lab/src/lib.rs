@@ -81,6 +81,7 @@ mod trial;
 pub mod usage;
 pub mod wait;
 
+pub use agent::path as agent;
 pub use capture::Capture;
 pub use host::{Host, Toggle};
 pub use lab::{Lab, find_program};
