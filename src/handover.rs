@@ -23,7 +23,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vipcast_bgp::net::Descriptors;
 
-pub(crate) use self::form::{Copy, CopyV1, Events, Form, OfDaemon, Sockets, V1};
+pub(crate) use self::form::{Copy, CopyV1, Events, Form, Metrics, OfDaemon, Sockets, V1};
 use crate::{log, restart};
 
 /// The variable with the process id and the descriptor of the form.

@@ -23,7 +23,7 @@
 //! killed with its group, its connection is closed.
 
 pub(crate) mod definition;
-mod deliveries;
+pub(crate) mod deliveries;
 mod place;
 mod signature;
 mod worker;
@@ -95,14 +95,14 @@ impl Hooks {
     /// Without hooks yet.
     #[cfg(test)]
     pub(crate) fn new(ring: Ring) -> Self {
-        Self::thaw(ring, BTreeMap::new())
+        Self::thaw(ring, BTreeMap::new(), Deliveries::default())
     }
 
     /// Without hooks yet, and with the place of each in the program before, if there was one.
-    pub(crate) fn thaw(ring: Ring, places: Places) -> Self {
+    pub(crate) fn thaw(ring: Ring, places: Places, deliveries: Deliveries) -> Self {
         let spot = |(position, missed)| Spot { position, missed, under_way: None };
         let begin = Some(places.into_iter().map(|(name, place)| (name, spot(place))).collect());
-        let (deliveries, places) = (Deliveries::default(), Shared::default());
+        let places = Shared::default();
         Self { ring, deliveries, wanted: None, ended: None, places, begin }
     }
 

@@ -327,7 +327,8 @@ impl CheckTasks {
             }
             keep
         });
-        self.teller.begin_round(|name| self.running.contains_key(name));
+        let goes_on = |name: &CheckName| self.running.contains_key(name) || self.frozen.contains_key(name);
+        self.teller.begin_round(goes_on);
         let missing: Vec<_> =
             wanted.into_iter().filter(|(name, _)| !self.running.contains_key(name)).collect();
         let spread = spread(missing.len());

@@ -40,7 +40,7 @@ use crate::events::file::EventFile;
 use crate::events::ring::Ring;
 use crate::exporters::Exporters;
 use crate::handover::{self, Events, OfDaemon, Sockets, V1};
-use crate::hooks::{Hooks, Places};
+use crate::hooks::{Deliveries, Hooks, Places};
 use crate::journal::Journal;
 use crate::log::trouble;
 use crate::logind::Logind;
@@ -84,6 +84,9 @@ struct Before {
     ring: Option<Ring>,
     unwritten: u64,
     hooks: Places,
+    counts: Counts,
+    tally: Tally,
+    deliveries: Deliveries,
     of_daemon: Option<OfDaemon>,
     handed_over: Option<HandedOver>,
 }
@@ -141,8 +144,19 @@ impl Daemon {
     ) -> Result<Self, String> {
         let Loaded { config, warnings } = loaded;
         let config = Arc::new(config);
-        let V1 { by, frozen_at, descriptors: _, node, speaker, bfd: _, checks, sockets, events, daemon } =
-            form;
+        let V1 {
+            by,
+            frozen_at,
+            descriptors: _,
+            node,
+            speaker,
+            bfd: _,
+            checks,
+            sockets,
+            events,
+            metrics,
+            daemon,
+        } = form;
         let birth = birth(&config, &warnings, &config_path, Left::default());
         let Thawed { node, peers, unanswered, out } = Node::thaw(birth, &node, read_clocks())
             .map_err(|error| format!("the state of the node: {error}"))?;
@@ -151,6 +165,7 @@ impl Daemon {
             .map_err(|error| format!("the sessions: {}", in_words(&error)))?;
         let known = if node.peers().router_id().is_none() { speaker.find_identity(&config) } else { None };
         let pause = clock::now().saturating_duration_since(frozen_at);
+        let counted = metrics;
         let Sockets { control, api, metrics, state_lock, namespace_lock } = sockets;
         let mut take = |number: Option<u32>| descriptors.take(number?);
         let doors = Handed {
@@ -175,6 +190,9 @@ impl Daemon {
                 count: daemon.hand_overs.saturating_add(1),
             }),
             of_daemon: Some(daemon),
+            counts: Counts::thaw(counted.counts),
+            tally: Tally::thaw(counted.checks),
+            deliveries: Deliveries::thaw(counted.hooks),
             ..Before::default()
         };
         before.remember(events, lines);
@@ -212,7 +230,7 @@ impl Daemon {
             false => Store::open(&config.state_dir, mode)?,
         };
         let namespace = if observes { None } else { Some(NamespaceLock::thaw(before.namespace_lock)?) };
-        let (events, counts) = (before.ring.unwrap_or_else(Ring::new), Counts::default());
+        let (events, counts) = (before.ring.unwrap_or_else(Ring::new), before.counts);
         let (server, requests) = Server::thaw(config, events.clone(), observes, before.doors).await;
         let (reports, checks) = mpsc::channel(REPORTS);
         let (address_events, addresses) = mpsc::unbounded_channel();
@@ -224,11 +242,11 @@ impl Daemon {
         let drained = drain_file.at_start().await;
         let logind = (!observes).then(|| Logind::start(tell.clone()));
         let event_file = EventFile::new(events.clone(), &config.state_dir, before.unwritten);
-        let hooks = Hooks::thaw(events.clone(), before.hooks);
+        let hooks = Hooks::thaw(events.clone(), before.hooks, before.deliveries);
         let now = read_clocks();
         let (started, born) =
             before.of_daemon.map_or((now.mono, now.wall), |daemon| (daemon.started, daemon.born));
-        let runner = Runner::thaw(reports, binder.here(), before.checks, Tally::default());
+        let runner = Runner::thaw(reports, binder.here(), before.checks, before.tally);
         Ok(Self {
             inputs: Inputs {
                 checks,

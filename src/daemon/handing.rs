@@ -26,7 +26,7 @@ use super::{Daemon, HOOKS_PATIENCE_OF_RESTART, REPORTS, read_clocks};
 use crate::check::runner::{Frozen, Runner};
 use crate::control::server::{Handed, Server};
 use crate::events::file::EventFile;
-use crate::handover::{self, Copy, CopyV1, Events, OfDaemon, Sockets, V1};
+use crate::handover::{self, Copy, CopyV1, Events, Metrics, OfDaemon, Sockets, V1};
 use crate::hooks::{Hooks, Places};
 use crate::log;
 use crate::version::Identity;
@@ -106,6 +106,11 @@ impl Daemon {
                 lines,
                 unwritten: closed.unwritten,
                 hooks: closed.hooks.into_iter().map(|(name, place)| (name.to_string(), place)).collect(),
+            },
+            metrics: Metrics {
+                counts: self.counts.freeze(),
+                checks: self.runner.tally().freeze(),
+                hooks: self.hooks.deliveries().freeze(),
             },
             daemon: OfDaemon {
                 started: self.started,
@@ -199,7 +204,7 @@ impl Daemon {
         self.handle(last);
         let (server, requests) = Server::thaw(&config, self.events.clone(), false, doors).await;
         (self.server, self.inputs.requests, self.inputs.are_last) = (server, requests, false);
-        self.hooks = Hooks::thaw(self.events.clone(), hooks);
+        self.hooks = Hooks::thaw(self.events.clone(), hooks, self.hooks.deliveries().clone());
         self.hooks.set(&config.hooks);
         self.event_file = EventFile::new(self.events.clone(), &config.state_dir, unwritten);
         self.event_file.set(config.event_file);

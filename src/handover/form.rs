@@ -17,6 +17,10 @@ use vipcast_bgp::Instant;
 use vipcast_node::frozen;
 use vipcast_node::jobs::Program;
 
+use crate::check::tally;
+use crate::hooks::deliveries;
+use crate::metrics::counts;
+
 /// Everything that the next program needs.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +48,7 @@ pub(crate) struct V1 {
     pub(crate) checks: BTreeMap<String, frozen::Health>,
     pub(crate) sockets: Sockets,
     pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
     pub(crate) daemon: OfDaemon,
 }
 
@@ -79,6 +84,18 @@ pub(crate) struct Events {
     pub(crate) hooks: BTreeMap<String, (u64, u64)>,
 }
 
+/// The counts of metrics, which go on.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// Counts of records.
+    pub(crate) counts: counts::Frozen,
+    /// The results of each check.
+    pub(crate) checks: BTreeMap<String, tally::Frozen>,
+    /// The deliveries of each hook.
+    pub(crate) hooks: BTreeMap<String, deliveries::Frozen>,
+}
+
 /// The daemon around the node.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,3 +126,6 @@ pub(crate) struct CopyV1 {
     pub(crate) at: Timestamp,
     pub(crate) node: frozen::Node,
 }
+
+#[cfg(test)]
+mod tests;

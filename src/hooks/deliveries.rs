@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipcast_node::names::HookName;
 
 use crate::events::ring::Ring;
 use crate::log::{note, trouble};
-use crate::metrics::histogram::Histogram;
+use crate::metrics::histogram::{self, Histogram};
 
 /// Upper bounds of the duration of a delivery, in seconds.
 const BOUNDS: &[f64] = &[0.01, 0.05, 0.25, 1.0, 5.0, 30.0];
@@ -36,7 +37,45 @@ pub(crate) struct OfHook {
     failing: Option<(u64, String)>,
 }
 
+/// The frozen form of the deliveries of a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Frozen {
+    delivered: u64,
+    failed: u64,
+    retried: u64,
+    missed: u64,
+    took: histogram::Frozen,
+    place: u64,
+    failing: Option<(u64, String)>,
+}
+
 impl Deliveries {
+    /// The deliveries of the program before.
+    pub(crate) fn thaw(frozen: BTreeMap<String, Frozen>) -> Self {
+        let of = |(name, frozen): (String, Frozen)| {
+            let Frozen { delivered, failed, retried, missed, took, place, failing } = frozen;
+            let took = Histogram::thaw(BOUNDS, took);
+            (
+                HookName::from(name.as_str()),
+                OfHook { delivered, failed, retried, missed, took, place, failing },
+            )
+        };
+        Self(Arc::new(Mutex::new(frozen.into_iter().map(of).collect())))
+    }
+
+    /// For the next program, by name.
+    pub(crate) fn freeze(&self) -> BTreeMap<String, Frozen> {
+        let of = |(name, of): (&HookName, &OfHook)| {
+            let OfHook { delivered, failed, retried, missed, took, place, failing } = of.clone();
+            (
+                name.to_string(),
+                Frozen { delivered, failed, retried, missed, took: took.freeze(), place, failing },
+            )
+        };
+        self.map().iter().map(of).collect()
+    }
+
     /// Forgets other hooks.
     pub(super) fn retain(&self, stays: impl Fn(&HookName) -> bool) {
         self.map().retain(|name, _| stays(name));

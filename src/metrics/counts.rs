@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use vipcast_bgp::Instant;
 use vipcast_node::engine::{Reason, Verdict};
 use vipcast_node::record::{OfSession, Record, What};
 
-use super::histogram::Histogram;
+use super::histogram::{self, Histogram};
 use crate::control::api::EventKind;
 
 /// Upper bounds of the durations of fail-overs, in seconds.
@@ -58,7 +59,51 @@ impl Default for Counted {
     }
 }
 
+/// The frozen form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Frozen {
+    events: BTreeMap<String, u64>,
+    left_out: u64,
+    /// Established sessions and ends of sessions, by peer.
+    sessions: BTreeMap<String, (u64, u64)>,
+    failover: histogram::Frozen,
+    reloaded: bool,
+    configured: Option<Timestamp>,
+    failing: Option<Instant>,
+}
+
 impl Counts {
+    /// The counts of the program before.
+    pub(crate) fn thaw(frozen: Frozen) -> Self {
+        let Frozen { events, left_out, sessions, failover, reloaded, configured, failing } = frozen;
+        let of = |(peer, (established, ended))| (peer, Sessions { established, ended });
+        Self(Arc::new(Mutex::new(Counted {
+            events,
+            left_out,
+            sessions: sessions.into_iter().map(of).collect(),
+            failover: Histogram::thaw(FAILOVER, failover),
+            reloaded,
+            configured,
+            failing,
+        })))
+    }
+
+    /// For the next program.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let Counted { events, left_out, sessions, failover, reloaded, configured, failing } = self.now();
+        let of = |(peer, Sessions { established, ended })| (peer, (established, ended));
+        Frozen {
+            events,
+            left_out,
+            sessions: sessions.into_iter().map(of).collect(),
+            failover: failover.freeze(),
+            reloaded,
+            configured,
+            failing,
+        }
+    }
+
     /// The counts now.
     pub(crate) fn now(&self) -> Counted {
         self.lock().clone()

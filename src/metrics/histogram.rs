@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Observations, counted by upper bound.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Histogram {
@@ -11,10 +13,34 @@ pub(crate) struct Histogram {
     sum: Duration,
 }
 
+/// The frozen form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Frozen {
+    /// One for each bound, and one beyond.
+    counts: Vec<u64>,
+    /// In nanoseconds.
+    sum: u64,
+}
+
 impl Histogram {
     /// An empty one; `bounds` in seconds, ascending.
     pub(crate) fn new(bounds: &'static [f64]) -> Self {
         Self { bounds, counts: vec![0; bounds.len() + 1], sum: Duration::ZERO }
+    }
+
+    /// The histogram of the program before. With other bounds it begins anew.
+    pub(crate) fn thaw(bounds: &'static [f64], frozen: Frozen) -> Self {
+        let Frozen { counts, sum } = frozen;
+        if counts.len() != bounds.len() + 1 {
+            return Self::new(bounds);
+        }
+        Self { bounds, counts, sum: Duration::from_nanos(sum) }
+    }
+
+    /// For the next program.
+    pub(crate) fn freeze(&self) -> Frozen {
+        Frozen { counts: self.counts.clone(), sum: u64::try_from(self.sum.as_nanos()).unwrap_or(u64::MAX) }
     }
 
     /// Counts an observation.
@@ -31,7 +57,7 @@ impl Histogram {
 
     /// The number of observations.
     pub(crate) fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Each upper bound in seconds, the last one infinite, with the number of observations between it and the one before.

@@ -147,13 +147,17 @@ async fn after_a_hand_over_a_hook_goes_on_where_it_was_and_what_runs_is_waited_f
     let (places, ()) = tokio::join!(fixture.hooks.freeze(LONG), opens);
     assert_eq!(directory.text("out"), "0-1\n", "the others are for the next program");
     assert_eq!(places, BTreeMap::from([(HookName::from("h"), (1, 0))]));
-    fixture.hooks = Hooks::thaw(fixture.ring.clone(), places);
+    fixture.hooks = Hooks::thaw(fixture.ring.clone(), places, fixture.hooks.deliveries().clone());
     fixture.set(&waits);
     fixture.hooks.finish(LONG).await;
     assert_eq!(directory.text("out"), "0-1\n0-2\n0-3\n");
     // One that does not end is killed, and not run again.
     fs::remove_file(&go).unwrap();
-    fixture.hooks = Hooks::thaw(fixture.ring.clone(), BTreeMap::from([(HookName::from("h"), (3, 7))]));
+    fixture.hooks = Hooks::thaw(
+        fixture.ring.clone(),
+        BTreeMap::from([(HookName::from("h"), (3, 7))]),
+        Deliveries::default(),
+    );
     fixture.set(&waits);
     fixture.push([4]);
     until("it runs", || directory.text("out").ends_with("0-4\n")).await;
