@@ -7,6 +7,7 @@
 //! ```
 
 mod hanging;
+mod machine;
 mod trial;
 
 use std::ffi::OsString;
@@ -128,6 +129,12 @@ fn thaw(program: &Path, config: &Path, copy: &[u8]) -> Result<(), Refusal> {
 
 /// Checks that the program is a vipcast that can take over: any program may exit with 0.
 fn identify(program: &Path, way: Way) -> Result<Program, Refusal> {
+    if machine::is_foreign(program) {
+        return Err(Refusal {
+            error: format!("{} is a program for another architecture", program.display()),
+            hint: Some("nothing was changed; put the program for this machine there".to_owned()),
+        });
+    }
     let asked = [OsString::from("version"), OsString::from("--json")];
     let outcome = run(program, &asked, Stdio::null(), VERSION_PATIENCE)
         .map_err(|trouble| troubled(program, "version --json", &trouble))?;
