@@ -90,7 +90,8 @@ pub use machine::Machine;
 pub use monitor::RouteMonitor;
 pub use process::{Memory, Process, Signal};
 pub use router::{
-    Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
+    Announcement, Bfd, BfdState, Family, History, Neighbor, Notification, Path, Router, RouterConfig,
+    RouterKind,
 };
 pub use speaker::{Flood, Speaker, SpeakerOptions};
 pub use systemd::Systemd;

@@ -66,6 +66,12 @@ pub trait Router: Send + Sync + fmt::Debug {
     /// When the router does not answer, or something that is not understood.
     fn routes(&self) -> Result<Routes>;
 
+    /// What the router has counted of a neighbour since it was started.
+    ///
+    /// # Errors
+    /// When the router does not answer, or something that is not understood.
+    fn history(&self, neighbor: IpAddr) -> Result<History>;
+
     /// The last NOTIFICATION that this neighbour sent since the router was started.
     ///
     /// # Errors
@@ -222,6 +228,14 @@ impl RouterKind {
             Self::GoBgp | Self::OpenBgpd => false,
         }
     }
+
+    /// Whether it speaks BFD.
+    pub fn has_bfd(self) -> bool {
+        match self {
+            Self::Frr | Self::Bird => true,
+            Self::GoBgp | Self::OpenBgpd => false,
+        }
+    }
 }
 
 impl fmt::Display for RouterKind {
@@ -265,6 +279,47 @@ pub struct BfdState {
     pub transmit: Duration,
     /// The router declares the session down after so long a silence.
     pub detection: Duration,
+}
+
+/// What a router has counted of a neighbour, and of the BFD session with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// Its counters, in its own words. They stay as they are for as long as the session stands, and differ afterwards.
+    pub session: String,
+    /// The same for BFD; `None` without it.
+    pub bfd: Option<String>,
+    /// Since when they stand, where the router counts nothing.
+    pub since: Vec<Since>,
+    /// The UPDATEs of the neighbour, or its routes and withdrawals, whatever the router counts.
+    pub updates: u64,
+}
+
+impl History {
+    /// Whether it is the same session, whatever was sent.
+    pub fn is_same_session(&self, other: &Self) -> bool {
+        (&self.session, &self.bfd, &self.since) == (&other.session, &other.bfd, &other.since)
+    }
+}
+
+/// A time of day. BIRD computes it anew for each answer, so two are the same within a tenth of a second.
+#[derive(Debug, Clone, Copy)]
+pub struct Since(Duration);
+
+impl Since {
+    /// Reads `12:47:03.279`.
+    pub fn read(text: &str) -> Option<Self> {
+        let (clock, seconds) = text.rsplit_once(':')?;
+        let (hours, minutes) = clock.split_once(':')?;
+        let minutes = hours.parse::<u32>().ok()? * 60 + minutes.parse::<u32>().ok()?;
+        let seconds = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
+        Some(Self(Duration::from_secs(u64::from(minutes) * 60) + seconds))
+    }
+}
+
+impl PartialEq for Since {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.abs_diff(other.0) < Duration::from_millis(100)
+    }
 }
 
 /// A NOTIFICATION that a router has received.
@@ -327,6 +382,14 @@ mod tests {
             assert_eq!(community(word), "65535:0");
         }
         assert_eq!(community("65001:100"), "65001:100");
+    }
+
+    #[test]
+    fn times_of_day_are_the_same_within_a_tenth_of_a_second() {
+        let since = |text| Since::read(text).unwrap();
+        assert_eq!(since("12:47:03.279"), since("12:47:03.280"));
+        assert_ne!(since("12:47:03.279"), since("12:47:03.400"));
+        assert!(Since::read("2026-11-27").is_none());
     }
 
     #[test]

@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use crate::host::Host;
 use crate::router::instance::{Instance, delegate_to_instance};
 use crate::router::{
-    Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Routes, as_path,
-    community,
+    Bfd, BfdState, Family, History, Neighbor, Notification, Path, Router, RouterConfig, RouterKind, Routes,
+    Since, as_path, community,
 };
 
 const CONFIG: &str = "bird.conf";
@@ -115,6 +115,25 @@ impl Router for Bird {
         Ok(text.lines().filter_map(imported).sum())
     }
 
+    fn history(&self, neighbor: IpAddr) -> Result<History> {
+        let name = self.protocol(neighbor)?;
+        let text = self.cli(&format!("show protocols all {name}"))?;
+        let mut heads = text.lines().filter(|line| line.split_whitespace().next() == Some(&name));
+        let head = heads.next().with_context(|| format!("no protocol {name} in {text}"))?;
+        let words: Vec<&str> = head.split_whitespace().collect();
+        let [_, _, _, state, since, info @ ..] = words.as_slice() else { bail!("{head:?} is no protocol") };
+        let has_bfd = self.instance.config.neighbors.iter().any(|one| one.bfd.is_some());
+        let bfd = if has_bfd { self.cli("show bfd sessions")? } else { String::new() };
+        let bfd = bfd.lines().find_map(|line| bfd_since(line, neighbor));
+        let since = Since::read(since).into_iter().chain(bfd.as_ref().and_then(|(_, since)| *since));
+        Ok(History {
+            session: format!("{state} {}", info.join(" ")),
+            since: since.collect(),
+            bfd: bfd.map(|(state, _)| state),
+            updates: text.lines().filter_map(received).sum(),
+        })
+    }
+
     fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>> {
         let protocol = self.protocol(neighbor)?;
         Ok(self.log().lines().rev().find_map(|line| parse_notification(line, &protocol)))
@@ -209,6 +228,23 @@ fn imported(line: &str) -> Option<usize> {
     let mut words = line.trim().strip_prefix("Routes:")?.split_whitespace();
     let count = words.next()?.parse().ok()?;
     words.next()?.starts_with("imported").then_some(count)
+}
+
+/// The first number in `      Import updates:              3          0          0          0          3`, and of withdrawals.
+fn received(line: &str) -> Option<u64> {
+    let (kind, counts) = line.trim().split_once(':')?;
+    let counted = matches!(kind, "Import updates" | "Import withdraws");
+    counts.split_whitespace().next()?.parse().ok().filter(|_| counted)
+}
+
+/// The state and its time in `10.0.1.2                  to-edge    Up         12:47:03.279    0.100    0.300`.
+fn bfd_since(line: &str, neighbor: IpAddr) -> Option<(String, Option<Since>)> {
+    match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [address, _interface, state, since, ..] if address.parse() == Ok(neighbor) => {
+            Some((state.to_owned(), Since::read(since)))
+        }
+        _ => None,
+    }
 }
 
 fn protocol(index: usize) -> String {
@@ -416,6 +452,26 @@ fn parse_notification(line: &str, protocol: &str) -> Option<Notification> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_counted_and_when_bfd_came_up_stand_in_a_table() {
+        assert_eq!(
+            received("      Import updates:              3          0          0          0          3"),
+            Some(3)
+        );
+        assert_eq!(
+            received("      Import withdraws:            1          0        ---          0          1"),
+            Some(1)
+        );
+        assert_eq!(
+            received("      Export updates:              5          5          0        ---          0"),
+            None
+        );
+        let line = "10.0.1.2                  to-edge    Up         12:47:03.279    0.100    0.300";
+        let ours = "10.0.1.2".parse().unwrap();
+        assert_eq!(bfd_since(line, ours), Some(("Up".to_owned(), Since::read("12:47:03.279"))));
+        assert_eq!(bfd_since(line, "10.0.1.3".parse().unwrap()), None);
+    }
 
     #[test]
     fn a_table_with_two_paths_to_a_prefix_is_read() {

@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::host::Host;
 use crate::router::instance::{Instance, accepts, delegate_to_instance};
 use crate::router::{
-    Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
-    Routes, community,
+    Announcement, Bfd, BfdState, Family, History, Neighbor, Notification, Path, Router, RouterConfig,
+    RouterKind, Routes, community,
 };
 
 const CONFIG: &str = "frr.conf";
@@ -66,6 +66,19 @@ impl Frr {
         self.instance.host.run(arguments)
     }
 
+    fn has_bfd(&self, neighbor: IpAddr) -> bool {
+        let found = self.instance.config.neighbors.iter().find(|candidate| candidate.address == neighbor);
+        found.is_some_and(|neighbor| neighbor.bfd.is_some())
+    }
+
+    fn bfd_counters(&self, neighbor: IpAddr) -> Result<String> {
+        let answer = self.json("show bfd peers counters json")?;
+        let mut sessions = answer.as_array().into_iter().flatten();
+        let found = sessions.find(|session| session["peer"].as_str() == Some(&neighbor.to_string()));
+        let found = found.with_context(|| format!("no BFD session with {neighbor} in {answer}"))?;
+        Ok(format!("up {}, down {}", found["session-up"], found["session-down"]))
+    }
+
     fn json(&self, command: &str) -> Result<Value> {
         let text = self.cli(command)?;
         serde_json::from_str(&text).with_context(|| format!("{command:?} printed no JSON: {text}"))
@@ -109,6 +122,22 @@ impl Router for Frr {
         let counts = families.into_iter().flatten().map(|(_, family)| &family["acceptedPrefixCounter"]);
         let total: u64 = counts.filter_map(Value::as_u64).sum();
         Ok(usize::try_from(total)?)
+    }
+
+    fn history(&self, neighbor: IpAddr) -> Result<History> {
+        let answer = self.json(&format!("show bgp neighbors {neighbor} json"))?;
+        let answer = &answer[neighbor.to_string()];
+        let number =
+            |value: &Value| value.as_u64().with_context(|| format!("a counter is missing: {answer}"));
+        let (began, ended) =
+            (number(&answer["connectionsEstablished"])?, number(&answer["connectionsDropped"])?);
+        let bfd = self.has_bfd(neighbor).then(|| self.bfd_counters(neighbor)).transpose()?;
+        Ok(History {
+            session: format!("{began} sessions, {ended} of them ended"),
+            bfd,
+            since: Vec::new(),
+            updates: number(&answer["messageStats"]["updatesRecv"])?,
+        })
     }
 
     fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>> {

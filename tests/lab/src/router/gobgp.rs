@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::host::Host;
 use crate::router::instance::{Instance, delegate_to_instance};
 use crate::router::{
-    Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
-    Routes,
+    Announcement, Bfd, BfdState, Family, History, Neighbor, Notification, Path, Router, RouterConfig,
+    RouterKind, Routes,
 };
 
 const CONFIG: &str = "gobgpd.toml";
@@ -80,6 +80,18 @@ impl Router for GoBgp {
             }
         }
         Ok(routes)
+    }
+
+    fn history(&self, neighbor: IpAddr) -> Result<History> {
+        let answer = self.json(&["neighbor", &neighbor.to_string()])?;
+        let (received, times) = (&answer["state"]["messages"]["received"], &answer["timers"]["state"]);
+        let opens = received["open"].as_u64().with_context(|| format!("no count of OPENs in {answer}"))?;
+        Ok(History {
+            session: format!("{opens} OPENs, up since {}", times["uptime"]["seconds"]),
+            bfd: None,
+            since: Vec::new(),
+            updates: received["update"].as_u64().unwrap_or(0),
+        })
     }
 
     fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>> {

@@ -14,8 +14,8 @@ use crate::host::Host;
 use crate::lab::find_program;
 use crate::router::instance::{Instance, accepts, delegate_to_instance};
 use crate::router::{
-    Announcement, Bfd, BfdState, Family, Neighbor, Notification, Path, Router, RouterConfig, RouterKind,
-    Routes, as_path, community,
+    Announcement, Bfd, BfdState, Family, History, Neighbor, Notification, Path, Router, RouterConfig,
+    RouterKind, Routes, as_path, community,
 };
 
 const CONFIG: &str = "bgpd.conf";
@@ -125,6 +125,18 @@ impl Router for OpenBgpd {
             routes.entry(prefix).or_default().push(path);
         }
         Ok(routes)
+    }
+
+    fn history(&self, neighbor: IpAddr) -> Result<History> {
+        let answer = self.neighbor(neighbor)?;
+        let received = &answer["stats"]["message"]["received"];
+        let number = |key: &str| received[key].as_u64().with_context(|| format!("no {key} in {answer}"));
+        Ok(History {
+            session: format!("{} OPENs, {} NOTIFICATIONs", number("open")?, number("notifications")?),
+            bfd: None,
+            since: Vec::new(),
+            updates: number("updates")?,
+        })
     }
 
     fn received_notification(&self, neighbor: IpAddr) -> Result<Option<Notification>> {
