@@ -114,15 +114,20 @@ fn upgraded(site: &mut Site) -> Result<()> {
     site.shell("dpkg --purge vipcast 2>&1")?;
     site.shell(&format!("dpkg --install {OLD_PACKAGE}"))?;
     site.serve()?;
-    let pid = site.pid()?;
+    let (pid, sessions) = (site.pid()?, site.sessions()?);
+    // The state of the session at the router, and since when.
+    let seen = "birdc -s /run/tor.ctl show protocols edge | tail -n 1";
+    let session = site.shell(seen)?;
     let watch = format!(
         "while sleep 0.1; do ip -n tor route show {WEB} | grep -q via && echo there || echo gone; done >/run/watch"
     );
     site.shell(&format!("systemd-run --quiet --unit watch sh -c '{watch}'"))?;
     let said = site.shell(&format!("dpkg --install {PACKAGE}"))?;
     println!("{said}");
-    ensure!(said.contains("2 of 2 VIPs announced"), "{said}");
+    ensure!(said.contains("vipcast: upgraded from "), "{said}");
     ensure!(site.pid()? == pid, "it is another process: {said}");
+    ensure!(site.sessions()? == sessions, "another session: {said}");
+    ensure!(site.shell(seen)? == session, "another session for the router: {said}");
     site.shell(&format!("[ $(stat -Lc %i /proc/{pid}/exe) = $(stat -c %i /usr/bin/vipcast) ]"))?;
     let seen = site.shell("systemctl stop watch; sort /run/watch | uniq -c")?;
     println!("{seen}");
