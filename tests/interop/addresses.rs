@@ -63,7 +63,7 @@ pub(crate) fn own_link_local(host: &Host, interface: &str) -> Result<IpAddr> {
     Ok(on.next().with_context(|| format!("no link-local address on {interface}"))?.address.addr())
 }
 
-fn neighbor(kind: RouterKind, address: IpAddr, interface: &str) -> Neighbor {
+pub(crate) fn neighbor(kind: RouterKind, address: IpAddr, interface: &str) -> Neighbor {
     let neighbor = Neighbor::new(address, 65001).both_families().extended_nexthop();
     match kind {
         RouterKind::Frr => neighbor.extra(&format!(" neighbor {address} interface {interface}")),

@@ -6,6 +6,7 @@
 //! | `capabilities` | optional abilities: next hops, iBGP, AS numbers, refresh, link bandwidth |
 //! | `graceful` | graceful restart: no packet is lost, and no wrong route is kept |
 //! | `successor` | a graceful restart with a slow program, or requested twice |
+//! | `upgrade` | `vipcast upgrade`, which nobody sees: no session, no UPDATE, no datagram, and who asks meanwhile |
 //! | `kept` | stopped while a router keeps the routes of a session that is gone |
 //! | `addresses` | link-local sessions, addresses that vanish, next hops that change |
 //! | `routes` | VIPs and prefixes that are bound as local routes |
@@ -104,6 +105,7 @@ mod tour;
 mod transport;
 mod unit;
 mod unnumbered;
+mod upgrade;
 mod watchers;
 
 use std::net::IpAddr;
@@ -137,6 +139,7 @@ fn main() -> ExitCode {
         graceful::trials(),
         kept::trials(),
         successor::trials(),
+        upgrade::trials(),
         rack::trials(),
         delivery::trials(),
         demoted::trials(),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -84,6 +85,13 @@ impl Node {
     /// SIGHUP.
     pub(crate) fn hang_up(&self) -> Result<()> {
         self.process.kill(Signal::SIGHUP)
+    }
+
+    /// A command against the daemon, to be run for as long as it takes.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.host.command(&*VIPCAST);
+        command.args(arguments).arg("--socket").arg(&self.socket);
+        command
     }
 
     /// Runs a command against the daemon, as an operator would.

@@ -33,7 +33,7 @@ struct Tor {
 }
 
 /// What the UPDATEs said of each prefix, in order: `+` announced, `-` withdrawn.
-type Said = BTreeMap<IpNet, String>;
+pub(crate) type Said = BTreeMap<IpNet, String>;
 
 impl Tor {
     fn start(lab: &Lab, edge: &Host, name: &'static str, number: u8) -> Result<Self> {
@@ -64,7 +64,7 @@ impl Tor {
 }
 
 /// Reads the UPDATEs in what `tcpdump -v` writes.
-fn said(text: &str) -> Said {
+pub(crate) fn said(text: &str) -> Said {
     let mut said = Said::new();
     let mut sign = None;
     for line in text.lines().map(str::trim) {

@@ -122,7 +122,7 @@ services:\n  web: {{vips: [{VIP}], checks: []}}\nshutdown: {{drain_time: 0s, unb
     )
 }
 
-fn password_file(host: &Host, name: &str, password: &str) -> Result<PathBuf> {
+pub(crate) fn password_file(host: &Host, name: &str, password: &str) -> Result<PathBuf> {
     let path = host.write_file(name, "")?;
     write_password(&path, password)?;
     Ok(path)

@@ -27,7 +27,7 @@ const SCRAPERS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(50);
 const BODY: usize = 1 << 30;
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9468);
-const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9467);
+pub(crate) const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9467);
 const GET_EVENTS: &[u8] = b"GET /v1/events/stream HTTP/1.1\r\nhost: vipcast\r\n\r\n";
 const GET_METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: vipcast\r\nconnection: close\r\naccept: application/openmetrics-text; version=1.0.0\r\n\r\n";
 
@@ -41,7 +41,7 @@ fn config() -> String {
 }
 
 /// All requests are made in the namespace of the daemon, whose listeners are on loopback. Its threads stay in it.
-fn enter(host: &Host) -> Result<()> {
+pub(crate) fn enter(host: &Host) -> Result<()> {
     let namespace = File::open(Path::new("/run/netns").join(host.namespace()))?;
     setns(&namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")
 }
@@ -55,7 +55,7 @@ fn connect(to: SocketAddr, request: &[u8]) -> Result<TcpStream> {
 }
 
 /// A whole scrape, which has to be one.
-fn scrape() -> Result<()> {
+pub(crate) fn scrape() -> Result<()> {
     let mut answer = Vec::new();
     connect(METRICS, GET_METRICS)?.read_to_end(&mut answer)?;
     ensure!(
