@@ -2,6 +2,7 @@
 //! crash like any other.
 
 use std::fs;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -93,22 +94,24 @@ fn killed(lab: &Lab) -> Result<()> {
     let mut site = Site::new(lab, RouterKind::Frr, "", "", "")?;
     for round in 0..ROUNDS {
         let stack = start_of_stack(&site)?;
-        thread::scope(|scope| -> Result<()> {
-            let upgrade = scope.spawn(|| upgrade(&site.node));
-            while start_of_stack(&site)? == stack {
-                ensure!(!upgrade.is_finished(), "round {round}: not upgraded");
-            }
-            // At once, and later and later.
-            thread::sleep(Duration::from_millis(10) * round);
-            site.node.process.kill(Signal::SIGKILL)?;
-            site.node.process.wait_exit(SOON)?;
-            let said = upgrade.join().map_err(|_panic| anyhow!("a thread panicked"))?;
-            println!("round {round}: {:?}", said.map(|upgrade| upgrade.said));
-            Ok(())
-        })?;
+        let mut command = site.node.command(&["upgrade"]);
+        let mut command =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("no command")?;
+        while start_of_stack(&site)? == stack {
+            ensure!(command.try_wait()?.is_none(), "round {round}: not upgraded");
+        }
+        // At once, and later and later.
+        thread::sleep(Duration::from_millis(10) * round);
+        site.node.process.kill(Signal::SIGKILL)?;
+        site.node.process.wait_exit(SOON)?;
         site.node.start_again()?;
         site.node.wait_established(lab, "tor", SOON)?;
         site.settle()?;
+        // Who has asked is told, unless the answer came before the kill.
+        let done = command.wait_with_output()?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        println!("round {round}: {} {}", done.status, said.trim());
+        ensure!(done.status.success() || said.contains("began anew"), "round {round}: {said}");
     }
     upgrade(&site.node)?;
     wait_route(lab, site.router.as_ref(), VIP, true, SOON)
