@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 use vipcast_bgp::bfd::{BfdEvent, Interval, SessionConfig, SessionSettings, State};
-use vipcast_bgp::frozen::BfdThread;
+use vipcast_bgp::frozen::{self, BfdThread};
 use vipcast_bgp::jitter::Jitter;
-use vipcast_bgp::net::Descriptors;
 use vipcast_bgp::net::bfd::{Bfd, Options, SessionReport};
+use vipcast_bgp::net::{Descriptors, clock};
 
 /// More than anything here takes, on a busy machine too.
 const SOON: Duration = Duration::from_secs(30);
@@ -134,11 +134,24 @@ fn packets_of_the_pause_have_the_time_of_their_arrival() {
     let (mut first, second) = pair(timers(50, 200));
     first.wait_for("settled", |report| !report.status.polling);
     let before = first.report().status.counters.received;
-    first = first.hand_over(Duration::from_millis(600));
-    // Everything that came meanwhile was read at once.
-    let after = first.report().status.counters.received;
-    assert!(after >= before + 10, "{before} {after}");
-    assert_eq!((downs(&first), downs(&second)), (0, 0));
+    let mut descriptors = Descriptors::new();
+    let form = first.bfd.freeze(&mut descriptors).unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    // From now on no packet comes.
+    let (mut silent, options) = (Descriptors::new(), second.options);
+    let silent_form = second.bfd.freeze(&mut silent).unwrap();
+    let thawed = clock::now();
+    (first.bfd, first.events) = Bfd::thaw(first.options, &form, &mut descriptors).unwrap();
+    // Those of the pause are read at once.
+    first.wait_for("what came meanwhile", |report| report.status.counters.received >= before + 8);
+    assert_eq!(downs(&first), 0);
+    let BfdThread::V1(form) = first.bfd.freeze(&mut descriptors).unwrap();
+    let frozen::Session::V1(machine) = &form.sessions[0].machine;
+    let last = machine.remote.unwrap().at;
+    assert!(last < thawed, "{last:?} {thawed:?}");
+    assert_eq!(machine.counters.late_wakeups, 0);
+    let (bfd, _events) = Bfd::thaw(options, &silent_form, &mut silent).unwrap();
+    assert_eq!(bfd.report().unwrap().sessions["it"].status.counters.downs, 0);
 }
 
 #[test]
