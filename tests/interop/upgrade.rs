@@ -7,9 +7,9 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `again` | upgrades one after the other, beside every kind of router, and the length of the pause |
+//! | `again` | upgrades one after the other, beside every kind of router, with 5,000 VIPs, and the length of the pause |
 //! | `meanwhile` | … while checks fail, drains run out, files are reloaded, routers flood, and clients stream |
-//! | `sessions` | … of sessions with MD5, TTL security, IPv6, link-local addresses, RFC 8950; passive; 200 peers, 5,000 VIPs |
+//! | `sessions` | … of sessions with MD5, TTL security, IPv6, link-local addresses, RFC 8950; passive; 200 peers |
 //! | `refused` | programs that cannot take over, and other reasons to refuse |
 //! | `cut` | signals in the middle of an upgrade, and the death of the next program |
 //! | `versions` | there and back between two builds |

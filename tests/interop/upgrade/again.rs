@@ -2,6 +2,7 @@
 //! none is lost, no session ends, not an UPDATE is sent. The pause is what the next program says of itself; the silence is
 //! the longest time between two of our BFD packets around an upgrade.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
@@ -11,19 +12,47 @@ use vipcast_lab::{Capture, Lab, RouterKind};
 
 use super::{Distribution, Site, Upgrade, interval, upgrade, wanted};
 use crate::node::is_released;
-use crate::trial;
+use crate::{SOON, trial};
 
 /// What the pause may be at the 99th percentile, on a machine that does nothing else.
 const MOST: Duration = Duration::from_millis(30);
 /// Descriptors that come and go: a probe, a client.
 const PASSING: usize = 8;
+/// Upgrades with a large state.
+const ROUNDS: usize = 5;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let trials = RouterKind::ALL.map(|kind| {
         let name = format!("{kind}::upgrade_again_and_again_is_seen_by_nobody");
         trial(&name, &[kind], move |lab| again(lab, kind))
     });
-    trials.into()
+    let many = trial("frr::upgrade_with_5000_vips_is_seen_by_nobody", &[RouterKind::Frr], many_vips);
+    trials.into_iter().chain([many]).collect()
+}
+
+/// The larger the state, the longer the pause; BFD has to live through that.
+fn many_vips(lab: &Lab) -> Result<()> {
+    const VIPS: u32 = 5000;
+    let vip = |number: u32| Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number);
+    let services: String =
+        (0..VIPS).map(|number| format!("  s{number}: {{vips: [{}], checks: []}}\n", vip(number))).collect();
+    let site = Site::new(lab, RouterKind::Frr, "", &services, "log: {level: info}\n")?;
+    lab.until("every VIP to be at the router", SOON, || {
+        let count = site.router.count(site.edge4)?;
+        ensure!(count > usize::try_from(VIPS)?, "{count}");
+        Ok(())
+    })?;
+    let bfd = site.edge.capture("any", &format!("udp dst port 3784 and src host {}", site.edge4))?;
+    let before = site.before()?;
+    let upgrades = site.under_traffic(|| {
+        (0..ROUNDS).map(|_| upgrade(&site.node)).collect::<Result<Vec<_>>>().inspect_err(|_| {
+            println!("{:?}", site.ensure_untouched(&before));
+        })
+    })?;
+    let pauses = Distribution::new(upgrades.iter().map(|upgrade| upgrade.pause));
+    let silences = Distribution::new(silences(&bfd, &upgrades)?);
+    println!("{VIPS} VIPs: pause {pauses}\nBFD {} ms × 3: the longest silence {silences}", interval());
+    site.ensure_untouched(&before)
 }
 
 fn again(lab: &Lab, kind: RouterKind) -> Result<()> {

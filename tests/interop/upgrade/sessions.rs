@@ -1,21 +1,18 @@
 //! Upgrades of every kind of session: with TCP MD5, TTL security, over IPv6, between link-local addresses, with IPv6 next hops
-//! for IPv4 (RFC 8950), dialled by the router; many peers, and many VIPs. A new connection after the upgrade comes up as
+//! for IPv4 (RFC 8950), dialled by the router; and many peers. A new connection after the upgrade comes up as
 //! well: the listener and its keys are handed over.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::SystemTime;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ipnet::IpNet;
 use libtest_mimic::Trial;
 use serde_json::Value;
 use vipcast_lab::router::Since;
-use vipcast_lab::speaker::Event;
-use vipcast_lab::{Capture, Host, Lab, Neighbor, RouterConfig, RouterKind, Speaker, Subnet};
+use vipcast_lab::{Capture, Host, Lab, Neighbor, RouterConfig, RouterKind, Subnet};
 
 use super::{Distribution, REPLACEABLE, Upgrade, updates, upgrade};
 use crate::addresses::{neighbor, own_link_local, wait_next_hop};
-use crate::load::{beside, options, same_session};
 use crate::node::Node;
 use crate::transport::password_file;
 use crate::{SOON, trial, wait_route};
@@ -50,7 +47,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     }
     trials.push(trial("frr::upgrade_of_an_unnumbered_session", &[RouterKind::Frr], unnumbered));
     trials.push(trial("bird::upgrade_with_200_peers", &[RouterKind::Bird], many_peers));
-    trials.push(trial("upgrade_with_5000_vips", &[], many_vips));
     trials
 }
 
@@ -241,37 +237,5 @@ fn many_peers(lab: &Lab) -> Result<()> {
         before.len()
     );
     ensure!(counts()? == counted, "routes came again");
-    Ok(())
-}
-
-fn many_vips(lab: &Lab) -> Result<()> {
-    const VIPS: u32 = 5000;
-    let edge = lab.host("edge")?;
-    let speaker = Speaker::start(&beside(lab, &edge, 1)?, &options(1))?;
-    let node = Node::start_by(REPLACEABLE, lab, &edge, &crate::flushes::config(0..VIPS))?;
-    let all = || -> Result<()> {
-        let sent = node.status()?.peers["peer-1"].advertised;
-        ensure!(sent == usize::try_from(VIPS)?, "{sent}");
-        Ok(())
-    };
-    lab.until("every VIP to be announced", SOON, all)?;
-    let since = SystemTime::now();
-    upgrades(&node)?;
-    all().context("after the upgrades")?;
-    let addresses = edge.run(["ip", "-o", "-4", "address", "show", "dev", "lo"])?.lines().count();
-    ensure!(addresses > usize::try_from(VIPS)?, "{addresses} addresses");
-    // Whatever is sent late is heard.
-    vipcast_lab::wait::holds("the session", std::time::Duration::from_secs(2), || {
-        ensure!(node.process.is_running());
-        Ok(())
-    })?;
-    let heard = speaker.stop()?;
-    same_session(&heard)?;
-    let late = heard.events.iter().filter(|(at, event)| {
-        *at > since && matches!(event, Event::Announced(_) | Event::Withdrawn(_) | Event::Update)
-    });
-    let late = late.count();
-    ensure!(late == 0, "{late} routes and UPDATEs came in the upgrades");
-    println!("the longest silence of the session {:?}", heard.longest_silence(since));
     Ok(())
 }
