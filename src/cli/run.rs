@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use nix::unistd::geteuid;
+use vipcast_bgp::net::bfd::no_hurry;
 use vipcast_node::effect::Ending;
 use vipcast_node::model::Control;
 use vipcast_node::observe::Observer;
@@ -14,6 +15,7 @@ use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Host};
 use crate::daemon::{Daemon, in_words};
 use crate::handover::{self, Arrival};
+use crate::log::trouble;
 use crate::speaker::BfdRunning;
 use crate::{log, restart, signals};
 
@@ -56,7 +58,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let _flush = log::start();
     let starting = signals::Starting::watch();
     // First BFD: nothing else is missed within milliseconds.
-    let (arrived, failed) = match handover::arrive() {
+    let arrival = handover::arrive();
+    let is_anew = matches!(arrival, Arrival::Nothing);
+    let (arrived, failed) = match arrival {
         Arrival::Nothing => (None, None),
         Arrival::Failed(reason) => (None, Some(reason)),
         Arrival::Form(form, mut descriptors) => {
@@ -67,6 +71,12 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
             }
         }
     };
+    if !is_anew {
+        // The thread of BFD has its own priority again, and the rest may take its time.
+        if let Err(error) = no_hurry() {
+            trouble!(%error, "the daemon keeps the real-time priority of the hand-over");
+        }
+    }
     let loaded =
         config::load(args.config.path(), Host::Lenient).map_err(
             |diagnostics| match super::check::rendered(&diagnostics) {

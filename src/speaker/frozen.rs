@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use vipcast_bgp::bfd::BfdEvent;
 use vipcast_bgp::frozen;
-use vipcast_bgp::net::bfd::{Bfd, Options};
+use vipcast_bgp::net::bfd::{Bfd, Options, hurry};
 use vipcast_bgp::net::{self, Descriptors, Resume, ThawError, Thawed};
 use vipcast_node::effect::Start;
 use vipcast_node::input::Input;
@@ -70,7 +70,10 @@ impl Speaker {
     /// The thread does not answer within a second.
     pub fn freeze_bfd(&mut self, sockets: &mut Descriptors) -> io::Result<Option<frozen::BfdThread>> {
         self.is_frozen = true;
-        self.bfd.take().map(|bfd| bfd.freeze(sockets)).transpose()
+        let Some(bfd) = self.bfd.take() else { return Ok(None) };
+        // The next program ends the hurry.
+        hurry();
+        bfd.freeze(sockets).map(Some)
     }
 
     /// The port goes on with exactly these peers. The node's newer sets, settings and watched prefixes are given to them

@@ -205,6 +205,20 @@ impl Drop for Bfd {
     }
 }
 
+/// Gives the calling thread the priority that the thread of a [`Bfd`] has by default, if the host grants it. It outlives an
+/// `execve`: on a busy machine a hand-over would otherwise wait for its turn while BFD is silent.
+pub fn hurry() {
+    let _granted = ask_for(Options::default().priority);
+}
+
+/// Ends [`hurry`], also that of the program before.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn no_hurry() -> io::Result<()> {
+    realtime::set_ordinary()
+}
+
 fn ask_for(priority: Option<u8>) -> Priority {
     let Some(priority) = priority else { return Priority::Ordinary(None) };
     match realtime::set_fifo(priority) {

@@ -84,6 +84,9 @@ fn again(lab: &Lab, kind: RouterKind) -> Result<()> {
     let (most, open) = (site.node.process.memory()?, site.node.process.descriptors()?);
     println!("memory {memory} before, {most} after; {descriptors} descriptors before, {open} after");
     ensure!(open <= descriptors + PASSING, "descriptors are left: {descriptors} before, {open} after");
+    // The hurry of the change of programs is over.
+    let policy = site.edge.run(["chrt", "-p", &before.pid.to_string()])?;
+    ensure!(policy.contains("SCHED_OTHER"), "{policy}");
     ensure_told(&site, count)?;
     let is_held = wanted().is_some() && is_released();
     ensure!(!is_held || pauses.percentile(99) <= MOST, "the pause: {pauses}");
