@@ -208,9 +208,8 @@ impl Daemon {
             }
             Begin::GoOn(out, unanswered) => {
                 self.perform(out);
-                let lost = || Err("the answer was lost in the upgrade".to_owned());
                 let unanswered =
-                    unanswered.into_iter().map(|binding| Input::Fact(Event::Answered(binding, lost())));
+                    unanswered.into_iter().map(|binding| Input::Fact(Event::Unanswered(binding)));
                 self.handle(known.chain(unanswered).collect::<Vec<_>>());
             }
         }

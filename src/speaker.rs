@@ -44,6 +44,10 @@ pub struct Speaker {
     /// The thread starts with the first session, and sends AdminDown on all of them at the end.
     bfd: Option<Bfd>,
     bfd_events: Option<mpsc::UnboundedReceiver<BfdEvent>>,
+    /// The desired sessions of BFD.
+    sessions: Sessions,
+    /// Changes of BFD since the freeze, for the next program.
+    untold: Vec<(PeerId, Liveness)>,
     /// Everything goes on with the next program: effects have none here.
     is_frozen: bool,
     /// It listens, perhaps with the sockets of the program before. A reload cannot change where.
@@ -106,6 +110,8 @@ impl Speaker {
             ids: BTreeMap::new(),
             bfd: None,
             bfd_events: None,
+            sessions: Sessions::new(),
+            untold: Vec::new(),
             is_frozen: false,
             listens: false,
             keys: Keys::new(told.clone()),
@@ -162,9 +168,11 @@ impl Speaker {
         }
     }
 
-    /// Passes on the state of BFD with a peer.
-    pub fn liveness(&self, id: PeerId, liveness: Liveness) {
-        if let Some(handle) = self.handles.get(&id) {
+    /// Passes on the state of BFD with a peer; after a freeze, to the next program.
+    pub fn liveness(&mut self, id: PeerId, liveness: Liveness) {
+        if self.is_frozen {
+            self.untold.push((id, liveness));
+        } else if let Some(handle) = self.handles.get(&id) {
             handle.liveness(liveness);
         }
     }
@@ -228,6 +236,7 @@ impl Speaker {
                 Err(error) => self.notice(Notice::BfdNotStarted { error: error.to_string() }),
             }
         }
+        self.sessions.clone_from(&sessions);
         if let Some(bfd) = &self.bfd {
             bfd.set(sessions);
         }

@@ -24,6 +24,7 @@ use vipcast_bgp::jitter::Jitter;
 use vipcast_bgp::net::{Descriptors, PeerHandle, PeerId, Resume, Speaker, Thawed, knock};
 use vipcast_bgp::secret::Secret;
 use vipcast_bgp::transport::{Authentication, PeerAddress, Transport};
+use vipcast_bgp::wire::iana::notification::{CEASE, cease};
 use vipcast_bgp::wire::{Attribute, Message, Notification, Peering};
 use vipcast_bgp::{
     ConnectMode, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State, Version, Watched,
@@ -467,9 +468,13 @@ async fn a_peer_that_is_not_taken_over_is_closed_and_the_others_go_on() {
     };
     let thawed = Speaker::thaw(&form, &mut descriptors, vec![resume(2, to_second)]).unwrap();
     assert_eq!(thawed.handles.keys().collect::<Vec<_>>(), [&2]);
+    let mut last = None;
     while let Some(message) = raw_one.receive().await {
-        assert!(matches!(message, Message::Update(_)), "{message:?}");
+        assert!(matches!(message, Message::Update(_) | Message::Notification(_)), "{message:?}");
+        last = Some(message);
     }
+    let Some(Message::Notification(said)) = last else { panic!("closed without a word: {last:?}") };
+    assert_eq!((said.code, said.subcode), (CEASE, cease::OTHER_CONFIGURATION_CHANGE));
     thawed.handles[&2].advertise(Version(1), routes(1, 1));
     let is_route = |message: &Message| matches!(message, Message::Update(it) if it.announced().count() == 1);
     while !is_route(&raw_other.receive().await.expect("an open connection")) {}
@@ -507,6 +512,29 @@ async fn bfd_that_goes_down_in_the_pause_ends_the_session_and_what_it_was_told_b
         let form = speaker.freeze([(7, &mut handle)], &mut frozen.1).await;
         frozen.0 = serde_json::to_string(&form).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_peer_is_told_every_change_of_bfd_since_the_freeze() {
+    let (listener, address) = Raw::listen([127, 7, 9, 2]);
+    let node = dialler(address);
+    let mut raw = Raw::establish(&listener, 240).await;
+    wait("session", &node.handle, is_up).await;
+    node.handle.liveness(Liveness::Up);
+    let (text, mut descriptors, transport, config, _) = node.freeze().await;
+    let mut form: frozen::Speaker = serde_json::from_str(&text).unwrap();
+    let frozen::Speaker::V1(v1) = &mut form;
+    // It is up again at the end.
+    v1.peers[0].untold = [&Liveness::Lost("no packets".to_owned()), &Liveness::Up].map(Into::into).to_vec();
+    let resume = Resume { id: 7, transport, config, liveness: Liveness::Up };
+    let thawed = Speaker::thaw(&form, &mut descriptors, vec![resume]).unwrap();
+    let mut last = None;
+    while let Some(message) = raw.receive().await {
+        last = Some(message);
+    }
+    let Some(Message::Notification(said)) = last else { panic!("the loss is forgotten: {last:?}") };
+    assert_eq!((said.code, said.subcode), (CEASE, cease::BFD_DOWN));
+    drop(thawed);
 }
 
 /// A number, text or list in the form that is another one, or is missing.

@@ -91,7 +91,7 @@ impl Bench {
         let thaw = || {
             let birth = birth(Arc::clone(self.node.engine().config()));
             let frozen: frozen::Node = serde_json::from_slice(&written).unwrap();
-            Node::thaw(birth, &frozen, self.now).unwrap()
+            Node::thaw(birth, &frozen, &|_| true, self.now).unwrap()
         };
         let (freezes, thaws) = (best(freeze), best(thaw));
         let size = written.len() >> 10;

@@ -34,7 +34,7 @@ pub(super) fn thaw(path: &Path) -> Result<(), Failure> {
         seed: 0,
     };
     let now = Now { mono: clock::now(), wall: Timestamp::now() };
-    Node::thaw(birth, &node, now).context("cannot go on from the state")?;
+    Node::thaw(birth, &node, &|_| true, now).context("cannot go on from the state")?;
     let this = Identity::program();
     output::print(&format!("vipcast {this} can go on from the state of vipcast {by}"))
 }

@@ -158,8 +158,9 @@ impl Daemon {
             daemon,
         } = form;
         let birth = birth(&config, &warnings, &config_path, Left::default());
-        let Thawed { node, peers, unanswered, out } = Node::thaw(birth, &node, read_clocks())
-            .map_err(|error| format!("the state of the node: {error}"))?;
+        let Thawed { node, peers, unanswered, out } =
+            Node::thaw(birth, &node, &|id| speaker.has(id.as_u64()), read_clocks())
+                .map_err(|error| format!("the state of the node: {error}"))?;
         let ports = mpsc::unbounded_channel();
         let (speaker, streams) = Speaker::thaw(&speaker, &mut descriptors, peers, bfd, ports.0.clone())
             .map_err(|error| format!("the sessions: {}", in_words(&error)))?;

@@ -75,10 +75,11 @@ impl Daemon {
         log::flush(FLUSH);
         let frozen_at = clock::now();
         let mut descriptors = Descriptors::new();
-        let speaker = self.speaker.freeze(&mut descriptors).await;
+        let mut speaker = self.speaker.freeze(&mut descriptors).await;
         // Last, so that it is silent for the shortest time.
         let bfd = self.speaker.freeze_bfd(&mut descriptors)?;
         self.take_the_last();
+        self.speaker.complete(&mut speaker);
         drop(timeout(LAST_FLUSH, self.journal.finish()).await);
         let (run, begin, lines) = self.events.freeze();
         let lines = descriptors.put(handover::memory_with("vipcast events", &lines)?);

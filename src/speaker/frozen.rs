@@ -12,7 +12,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use vipcast_bgp::bfd::BfdEvent;
+use vipcast_bgp::bfd::{BfdEvent, Sessions};
 use vipcast_bgp::frozen;
 use vipcast_bgp::net::bfd::{Bfd, Options, hurry};
 use vipcast_bgp::net::{self, Descriptors, Resume, ThawError, Thawed};
@@ -63,6 +63,16 @@ impl Speaker {
         form
     }
 
+    /// Adds to the form what peers were to be told of BFD since their freeze. Call it after the last input.
+    pub fn complete(&mut self, form: &mut frozen::Speaker) {
+        let frozen::Speaker::V1(form) = form;
+        for (id, liveness) in self.untold.drain(..) {
+            if let Some(peer) = form.peers.iter_mut().find(|peer| peer.id == id.as_u64()) {
+                peer.untold.push((&liveness).into());
+            }
+        }
+    }
+
     /// Ends the thread of BFD without a word; its sockets go into `sockets`, and packets wait in them. `None`: it does
     /// not run.
     ///
@@ -104,8 +114,10 @@ impl Speaker {
             ids: BTreeMap::new(),
             bfd,
             bfd_events,
+            sessions: Sessions::new(),
+            untold: Vec::new(),
             is_frozen: false,
-            listens: true,
+            listens: listens(frozen),
             keys: Keys::new(told.clone()),
             discovery: Discovery::new(told.clone()),
             told,
@@ -141,8 +153,24 @@ impl Speaker {
         }
     }
 
+    /// After a hand-over that was given up: the timers of the desired sessions again.
+    pub fn restore_bfd(&self) {
+        if let Some(bfd) = &self.bfd {
+            bfd.set(self.sessions.clone());
+        }
+    }
+
     /// Whether no session of BFD goes down in a pause of less than `least`.
     pub fn bfd_is_slow(&self, least: Duration) -> bool {
         self.bfd.as_ref().is_none_or(|bfd| bfd.is_slow(least).unwrap_or(false))
     }
 }
+
+/// Whether the port has begun to listen. Without a passive peer it has not, and a reload may still ask for it.
+fn listens(frozen: &frozen::Speaker) -> bool {
+    let frozen::Speaker::V1(frozen) = frozen;
+    !frozen.listeners.is_empty() || !frozen.waiting.is_empty()
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,14 @@ pub enum Speaker {
     V1(V1),
 }
 
+impl Speaker {
+    /// Whether it has a peer with this number.
+    pub fn has(&self, id: u64) -> bool {
+        let Self::V1(this) = self;
+        this.peers.iter().any(|peer| peer.id == id)
+    }
+}
+
 /// Version 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +79,9 @@ pub struct Peer {
     pub watched: u32,
     /// The state of BFD with it, as the machine was last told.
     pub liveness: Liveness,
+    /// Later changes, in their order, that it has not been told of. The freeze leaves this empty; the caller adds those
+    /// that come in before the end of its process.
+    pub untold: Vec<Liveness>,
     /// The machine.
     pub machine: super::Peer,
     /// The sockets of the machine's connections.

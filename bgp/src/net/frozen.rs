@@ -15,13 +15,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::{Driver, Ending, Frozen, Inbox, NearEnd, Resumed, Tells};
-use super::{ACCEPTED, Descriptors, Desired, PeerHandle, PeerId, Speaker, clock, listener};
+use super::{ACCEPTED, Descriptors, Desired, PeerHandle, PeerId, Speaker, clock, link, listener};
 use crate::adj_rib_in::Watched;
 use crate::frozen::speaker::{Closing, Connection, Listener, Peer, Set, V1, Waiting};
 use crate::frozen::{self, Error, Octets, agree, past};
@@ -30,6 +30,8 @@ use crate::notice::Notice;
 use crate::route::Routes;
 use crate::time::Instant;
 use crate::transport::Transport;
+use crate::wire::iana::notification::{CEASE, cease};
+use crate::wire::{Message, Notification, SessionContext};
 
 /// A peer that goes on.
 #[derive(Debug, Clone)]
@@ -41,7 +43,7 @@ pub struct Resume {
     /// The settings. Those in [`Tuning`](crate::Tuning) are not applied: they are the first thing to give to the
     /// handle.
     pub config: PeerConfig,
-    /// The state of BFD with it now. The peer is told if it has changed.
+    /// The state of BFD with it now. The peer is told the changes of its form, and this one if it is another.
     pub liveness: Liveness,
 }
 
@@ -131,7 +133,7 @@ impl Speaker {
     }
 
     /// A speaker that goes on where the frozen one was. The sockets of frozen peers that are not among `peers` are
-    /// closed, and their keys are removed from the listeners.
+    /// closed after a NOTIFICATION (Cease / Other Configuration Change), and their keys are removed from the listeners.
     ///
     /// # Errors
     /// Something does not fit; all sockets of the form are closed then, and nothing was sent on them.
@@ -164,7 +166,7 @@ impl Speaker {
                     let error = |error| ThawError::Peer { ip: peer.ip, error };
                     ready.push(sets.thaw(peer, resume, sockets, now).map_err(error)?);
                 }
-                None => dropped.push((peer.ip, peer.key)),
+                None => dropped.push((peer, sockets)),
             }
         }
         agree(resumes.is_empty(), "peers.id")?;
@@ -175,8 +177,9 @@ impl Speaker {
             .collect::<Result<_, _>>()?;
         let handles: BTreeMap<u64, PeerHandle> =
             ready.into_iter().map(|ready| (ready.number, speaker.resume(ready))).collect();
-        for (ip, key) in dropped {
-            speaker.gate.forget(ip, key);
+        for (peer, sockets) in dropped {
+            speaker.gate.forget(peer.ip, peer.key);
+            sockets.close(peer);
         }
         speaker.gate.resumed();
         for listener in accepting {
@@ -208,11 +211,11 @@ impl Speaker {
         let tells =
             Tells { id, events: self.events.clone(), notices: self.notices.clone(), status: status_tx };
         let driver = Driver::new(machine, transport, tells, Arc::clone(&self.lookout));
-        let (before, after) = liveness;
+        let (before, news) = liveness;
         let (liveness, changes) = mpsc::unbounded_channel();
-        if after != before {
+        for news in news {
             // The receiver is here.
-            drop(liveness.send(after));
+            drop(liveness.send(news));
         }
         let inbox = Inbox { desired, watched, accepted, ending, liveness: changes };
         let task = tokio::spawn(async move {
@@ -249,6 +252,7 @@ impl Sets {
             routes: index(&mut self.routes, routes),
             watched: index(&mut self.watched, watched),
             liveness: (&liveness).into(),
+            untold: Vec::new(),
             machine,
             connections: connections
                 .into_iter()
@@ -292,7 +296,7 @@ impl Sets {
         };
         let sockets = sockets.fit(&machine, peer, now)?;
         let (transport, watched) = (Arc::new(transport), Arc::clone(watched));
-        let liveness = (Liveness::from(&peer.liveness), liveness);
+        let liveness = (Liveness::from(&peer.liveness), news(peer, liveness));
         Ok(Ready { number, machine, liveness, transport, shut: peer.shut, sockets, desired, watched })
     }
 }
@@ -301,8 +305,8 @@ impl Sets {
 struct Ready {
     number: u64,
     machine: fsm::Peer,
-    /// At the freeze, and now.
-    liveness: (Liveness, Liveness),
+    /// At the freeze, and what is to be told since.
+    liveness: (Liveness, Vec<Liveness>),
     transport: Arc<Transport>,
     shut: bool,
     sockets: Streams,
@@ -325,6 +329,24 @@ struct Streams {
 }
 
 impl Sockets {
+    /// Closes the connections of a peer that does not go on, each after its octets and a NOTIFICATION. A router that
+    /// keeps routes would take a close without one for a restart.
+    fn close(self, peer: &Peer) {
+        let notification = Notification::new(CEASE, cease::OTHER_CONFIGURATION_CHANGE, Bytes::new());
+        // A NOTIFICATION is the same in every session, and this one fits.
+        let notification = Message::Notification(notification).encode(&SessionContext::default());
+        let connections = peer.connections.iter().zip(self.connections).map(|(form, stream)| {
+            let machine = peer.machine.connections().iter().find(|connection| connection.id == form.id);
+            let mut octets = BytesMut::from(machine.map_or(&[][..], |form| form.queued.0.as_slice()));
+            octets.extend_from_slice(notification.as_deref().unwrap_or_default());
+            (stream, octets)
+        });
+        let closing = peer.closing.iter().map(|form| BytesMut::from(form.queued.0.as_slice()));
+        for (stream, octets) in connections.chain(self.closing.into_iter().zip(closing)) {
+            tokio::spawn(link::close_at_last(stream, octets));
+        }
+    }
+
     fn take(peer: &Peer, descriptors: &mut Descriptors) -> Result<Self, ThawError> {
         let mut stream = |number| {
             let socket = take(descriptors, number, Type::STREAM, "connection")?;
@@ -357,7 +379,7 @@ impl Sockets {
             let queued = machine_form.queued.0.as_slice();
             agree(u64::try_from(queued.len()) == Ok(machine_form.unsent), "queued")?;
             // The socket of a connection that the peer has closed has no ends any more.
-            if let Ok(ends) = super::link::endpoints(&stream) {
+            if let Ok(ends) = link::endpoints(&stream) {
                 let same =
                     ends.local == machine_form.local.into() && ends.remote == machine_form.remote.into();
                 agree(same, "connections.socket")?;
@@ -372,6 +394,16 @@ impl Sockets {
         let closing = self.closing.into_iter().zip(queued).collect();
         Ok(Streams { connections, closing, accepted: self.accepted })
     }
+}
+
+/// What a peer must be told of BFD, in its order.
+fn news(peer: &Peer, now: Liveness) -> Vec<Liveness> {
+    let mut news: Vec<Liveness> = peer.untold.iter().map(Liveness::from).collect();
+    let told = news.last().cloned().unwrap_or_else(|| Liveness::from(&peer.liveness));
+    // Nothing follows a loss until BFD is up again.
+    let follows = now != told && !(matches!(told, Liveness::Lost(_)) && now == Liveness::Unknown);
+    news.extend(follows.then_some(now));
+    news
 }
 
 /// The socket of this number, of this type.

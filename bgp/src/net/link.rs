@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -275,6 +275,18 @@ pub(super) async fn finish(conn: ConnId, stream: TcpStream, pending: BytesMut, h
     close(conn, reader, writer, pending, halt).await
 }
 
+/// The same for a connection without a peer task.
+pub(super) async fn close_at_last(mut stream: TcpStream, mut pending: BytesMut) {
+    let flush = async {
+        stream.write_all_buf(&mut pending).await?;
+        stream.shutdown().await
+    };
+    if let Ok(Ok(())) = timeout(LINGER, flush).await {
+        // The time-out has the same effect as the peer's close.
+        drop(timeout(LINGER, drain(&mut stream)).await);
+    }
+}
+
 /// Flushes, shuts down the write side, and reads the peer's remaining bytes: a close with unread bytes would send a
 /// RST, and a RST may overtake the NOTIFICATION.
 async fn close(
@@ -297,13 +309,15 @@ async fn close(
         Some(_given_up) => return None,
         None => return rest(conn, reader, writer, pending, None),
     }
-    let drain = async {
-        let mut discarded = [0; 4096];
-        while matches!(reader.read(&mut discarded).await, Ok(1..)) {}
-    };
     tokio::select! {
         // The time-out has the same effect as the peer's close.
-        _ = timeout(LINGER, drain) => None,
+        _ = timeout(LINGER, drain(&mut reader)) => None,
         () = halt.asked() => rest(conn, reader, writer, pending, None),
     }
+}
+
+/// Reads to the peer's close.
+async fn drain(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut discarded = [0; 4096];
+    while matches!(reader.read(&mut discarded).await, Ok(1..)) {}
 }

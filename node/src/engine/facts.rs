@@ -47,6 +47,8 @@ pub enum Event {
     /// The kernel has answered [`Asked`], or will not. This ends the request, and is no fact about the host; an error
     /// is in words.
     Answered(Binding, Result<(), String>),
+    /// Nobody will hear the answer. A listing has come since, and shows what the request has done.
+    Unanswered(Binding),
     /// A session reached Established.
     PeerUp(PeerName),
     /// A session, or an attempt, ended.

@@ -65,6 +65,7 @@ impl Engine {
             Event::Added(address, fact) => self.fold_added(address, fact, now),
             Event::Removed(address) => self.fold_removed(address, now, out),
             Event::Answered(address, result) => self.fold_answer(address, result, now, out),
+            Event::Unanswered(address) => self.fold_unanswered(address),
             Event::PeerUp(peer) => self.fold_peer(peer, |fact| {
                 let PeerFact { keeps_until, asked_before, .. } = *fact;
                 *fact = PeerFact { established: true, keeps_until, asked_before, ..PeerFact::default() };

@@ -142,6 +142,14 @@ impl Engine {
         self.vip_of(&binding)
     }
 
+    /// Ends a request. If the change is not there, it is asked for anew.
+    pub(super) fn fold_unanswered(&mut self, binding: Binding) -> Touched {
+        match self.facts.asked.remove(&binding) {
+            Some(_) => self.vip_of(&binding),
+            None => Touched::Nothing,
+        }
+    }
+
     /// Ends contests after their quiet time, and returns the touched services.
     pub(super) fn fold_contest_time(&mut self, now: Instant, out: &mut Outbox) -> BTreeSet<ServiceName> {
         let over: Vec<(Vip, Contest)> =

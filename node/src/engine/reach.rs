@@ -123,6 +123,7 @@ impl Reach {
             | Event::Removed(_)
             | Event::Link(..)
             | Event::Answered(..)
+            | Event::Unanswered(..)
             | Event::PeersRenamed(_)
             | Event::Drain { .. }
             | Event::Undrain(..)

@@ -29,6 +29,8 @@ pub struct Peers {
     pub listens: bool,
     /// Peers that run.
     pub running: BTreeMap<PeerName, Running>,
+    /// The names of peers that were to be stopped, after the ports were frozen.
+    pub stopping: BTreeSet<PeerName>,
     /// The name of each peer's BFD session.
     pub bfd: BTreeMap<PeerName, String>,
     /// Peers whose BFD session has been up.

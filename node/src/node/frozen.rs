@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Birth, Node, is_set};
 use crate::commands::Refusal;
-use crate::effect::Start;
+use crate::effect::{PeerId, Start};
 use crate::engine::{Binding, Engine, Event};
 use crate::frozen::{Error, node as frozen, past};
 use crate::jobs::Jobs;
@@ -22,8 +22,8 @@ pub struct Thawed {
     /// difference to what each had at its own freeze. A peer whose settings have changed is not among them: its sockets
     /// are closed, and `out` starts it anew.
     pub peers: Vec<Start>,
-    /// Requests to the kernel that the predecessor has not heard an answer to. The caller reports each as failed
-    /// ([`Event::Answered`]), after the first listing.
+    /// Requests to the kernel that the predecessor has not heard an answer to. The caller reports each
+    /// ([`Event::Unanswered`]), after the first listing.
     pub unanswered: Vec<Binding>,
     /// The state of the ports, which begin empty: the configuration and its checks, where to listen, BFD, routers and
     /// keys to look for, and what is to be saved. With the configuration of the freeze there is nothing else in it, and no
@@ -63,6 +63,9 @@ impl Node {
         if !facts.is_listed {
             return refuse("the addresses of this host are not known yet", "try again in a moment");
         }
+        if !facts.asked.is_empty() {
+            return refuse("a request to the kernel is under way", "try again in a moment");
+        }
         if let Some(peer) = self.peers.stopping() {
             let error = format!("the session with {peer} is being closed");
             return Err(Refusal::new(error, "try again in a moment"));
@@ -99,11 +102,17 @@ impl Node {
 
     /// The node that was frozen, at `now` of the same boot, with the configuration of `birth`. Its path and its version are
     /// the node's from now on; its warnings are recorded only if the configuration has changed; its state and its seed do
-    /// not count, because the frozen form has them.
+    /// not count, because the frozen form has them. `has_form`: whether the port of sessions has the frozen form of a peer.
+    /// One without starts anew.
     ///
     /// # Errors
     /// The frozen form cannot be that of a node. Nothing is half thawed.
-    pub fn thaw(birth: Birth, frozen: &frozen::Node, now: Now) -> Result<Thawed, Error> {
+    pub fn thaw(
+        birth: Birth,
+        frozen: &frozen::Node,
+        has_form: &dyn Fn(PeerId) -> bool,
+        now: Now,
+    ) -> Result<Thawed, Error> {
         let frozen::Node::V1(frozen) = frozen;
         let Birth { config, warnings, path, left: _, version, seed: _ } = birth;
         if frozen.next_record > u64::MAX / 2 {
@@ -125,7 +134,7 @@ impl Node {
         }
         out.push(engine.configure());
         let advertised = engine.advertised();
-        let (peers, lost) = Peers::thaw(&config, &frozen.peers, advertised, now.mono, &mut out)?;
+        let (peers, lost) = Peers::thaw(&config, &frozen.peers, advertised, has_form, now.mono, &mut out)?;
         events.extend(lost);
         let mut node = Self {
             engine,

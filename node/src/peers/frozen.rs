@@ -21,9 +21,11 @@ use crate::model::{self, Reach};
 
 /// The reason in the record of a session that does not go on.
 const CHANGED: &str = "its settings have changed during the hand-over";
+/// The same where the port has nothing of it.
+const LOST: &str = "it was lost before the hand-over";
 
 impl Peers {
-    /// The frozen form of the peers, while none is being stopped.
+    /// The frozen form of the peers. A peer that is being stopped does not go on: the next program closes its session.
     pub(crate) fn freeze(&self) -> frozen::Peers {
         let Self {
             seeds,
@@ -32,10 +34,10 @@ impl Peers {
             router_id,
             listens,
             running,
+            stopping,
             keys,
             unnumbered,
-            // Nobody hands over while a session is being closed, or in a restart.
-            stopping: _,
+            // Nobody hands over in a restart, or after the end.
             restarted: _,
             over: _,
             // The configuration's.
@@ -51,6 +53,7 @@ impl Peers {
             router_id: *router_id,
             listens: *listens,
             running: running.iter().map(|(name, running)| (name.clone(), running.freeze())).collect(),
+            stopping: stopping.values().cloned().collect(),
             bfd: liveness
                 .names()
                 .iter()
@@ -66,11 +69,12 @@ impl Peers {
     }
 
     /// The peers that were frozen, with this configuration: those that go on, and the events of those that do not. Those
-    /// begin anew with [`Self::start_missing`].
+    /// begin anew with [`Self::start_missing`]. `has_form`: whether the port has the frozen form of a peer.
     pub(crate) fn thaw(
         config: &Config,
         frozen: &frozen::Peers,
         advertised: &Advertised,
+        has_form: &dyn Fn(PeerId) -> bool,
         now: Instant,
         out: &mut Outbox,
     ) -> Result<(Self, Vec<Event>), Error> {
@@ -94,7 +98,7 @@ impl Peers {
         peers.unnumbered.set(&peers.wanted, now, out);
         peers.unnumbered.resume(&frozen.links, now)?;
         peers.unnumbered.fill_in(&mut peers.wanted);
-        let lost = peers.resume(frozen, out)?;
+        let lost = peers.resume(frozen, has_form, out)?;
         peers.watch_over(frozen, out);
         peers.listens |= peers.wanted.values().any(|peer| peer.mode != ConnectMode::Active);
         if peers.listens {
@@ -104,11 +108,24 @@ impl Peers {
     }
 
     /// Restores the peers whose settings are those of the freeze.
-    fn resume(&mut self, frozen: &frozen::Peers, out: &mut Outbox) -> Result<Vec<Event>, Error> {
+    fn resume(
+        &mut self,
+        frozen: &frozen::Peers,
+        has_form: &dyn Fn(PeerId) -> bool,
+        out: &mut Outbox,
+    ) -> Result<Vec<Event>, Error> {
         let mut lost = Vec::new();
         let mut ids = BTreeSet::new();
         for (name, running) in &frozen.running {
             agree((1..=frozen.last_id).contains(&running.id) && ids.insert(running.id), "running.id")?;
+            if !has_form(PeerId(running.id)) {
+                // It was to be started after the ports were frozen, or its task had ended.
+                if running.session.is_some() {
+                    out.tell(What::SessionStopped { peer: name.clone(), reason: LOST.to_owned() });
+                }
+                lost.push(Event::PeerDown(name.clone()));
+                continue;
+            }
             let same =
                 |peer: &&Peer| settings(peer) == running.settings && self.router_id == frozen.router_id;
             let goes_on = self.wanted.get(name).filter(same);
@@ -120,6 +137,10 @@ impl Peers {
                 }
             }
         }
+        // Another session may have taken its name over.
+        let is_up = |name: &PeerName| self.running.get(name).is_some_and(|it| it.session.is_some());
+        let stopped = frozen.stopping.iter().filter(|name| !is_up(name));
+        lost.extend(stopped.map(|name| Event::PeerDown(name.clone())));
         Ok(lost)
     }
 

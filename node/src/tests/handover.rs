@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::Link;
 use crate::frozen::{self, Error};
 use crate::model::{Bfd, GracefulRestart};
 use crate::node::Thawed;
@@ -33,7 +34,7 @@ fn birth(node: &Node) -> Birth {
 fn rewritten(node: &Node, now: Now) -> Thawed {
     let text = serde_json::to_string(&node.freeze()).unwrap();
     let frozen: frozen::Node = serde_json::from_str(&text).unwrap();
-    Node::thaw(birth(node), &frozen, now).unwrap_or_else(|error| panic!("{error}: {text}"))
+    Node::thaw(birth(node), &frozen, &|_| true, now).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Effects that only tell the ports what the node before has told them already.
@@ -53,6 +54,10 @@ fn is_restated(effect: &Effect, node: &Node) -> bool {
 /// A copy of the node that was handed over; `None`: that is refused now.
 pub(super) fn handed_over(node: &Node, now: Now) -> Option<(Node, Node)> {
     node.may_hand_over().ok()?;
+    // A change of process that was asked for ends with the program: its next input has another effect here.
+    if node.jobs.replacement.is_some() {
+        return None;
+    }
     let Thawed { node: thawed, peers, unanswered, out } = rewritten(node, now);
     let mut twin = node.clone();
     let twins = twin.handle(Input::Tick, now);
@@ -103,7 +108,7 @@ fn a_node_of_version_1_is_read() {
     // The digests are those of the program, not of the version of the format.
     golden.engine.configured.clone_from(&written.engine.configured);
     assert_eq!(golden, written, "a released version never changes");
-    let thawed = Node::thaw(birth(&node), &frozen::Node::V1(golden), now).unwrap();
+    let thawed = Node::thaw(birth(&node), &frozen::Node::V1(golden), &|_| true, now).unwrap();
     assert_eq!(thawed.node.freeze(), node.freeze());
 }
 
@@ -124,7 +129,7 @@ fn what_cannot_be_is_refused_with_the_name_of_the_field() {
     let thaw = |change: &dyn Fn(&mut frozen::node::V1)| {
         let mut frozen = good.clone();
         change(&mut frozen);
-        Node::thaw(birth(&node), &frozen::Node::V1(frozen), now).map(drop)
+        Node::thaw(birth(&node), &frozen::Node::V1(frozen), &|_| true, now).map(drop)
     };
     let later = now.mono + Duration::from_millis(1);
     assert_eq!(thaw(&|_| {}), Ok(()));
@@ -171,7 +176,8 @@ fn a_peer_whose_settings_have_changed_starts_anew_and_no_other() {
     config.peers.get_mut("tor-a").unwrap().hold_time = HoldTime::from_secs(30).unwrap();
     config.peers.get_mut("tor-b").unwrap().med = Some(5);
     let birth = Birth { config: Arc::new(config), ..birth(&story.node) };
-    let Thawed { node, peers, out, .. } = Node::thaw(birth, &story.node.freeze(), story.now).unwrap();
+    let Thawed { node, peers, out, .. } =
+        Node::thaw(birth, &story.node.freeze(), &|_| true, story.now).unwrap();
     let [tor_b] = &peers[..] else { panic!("one peer goes on: {peers:?}") };
     assert_eq!((tor_b.id, tor_b.config.med), (story.id(&"tor-b".into()), Some(5)));
     assert!(node.engine().facts().peers["tor-b"].established);
@@ -183,6 +189,108 @@ fn a_peer_whose_settings_have_changed_starts_anew_and_no_other() {
     assert_eq!(told, ["# tor-a stopped: its settings have changed during the hand-over"]);
 }
 
+/// A router that is known by its link, and a peer without its key: neither runs yet.
+fn incomplete() -> Story {
+    let mut config = config();
+    let [mut third, mut fourth] = [peer(5), peer(7)];
+    third.address = crate::model::RouterAddress::OnLink(None);
+    third.interface = Some("swp1".to_owned());
+    fourth.key_source = Some(key_source());
+    config.peers.extend([("spine".into(), third), ("tor-c".into(), fourth)]);
+    Story::with_sessions(config)
+}
+
+fn key_source() -> crate::model::KeySource {
+    let place = crate::model::KeyPlace::File("/etc/key".into());
+    crate::model::KeySource { place, purpose: crate::model::KeyPurpose::Md5 }
+}
+
+fn heard(last: u16) -> Input {
+    let router = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
+    Input::Heard { interface: "swp1".to_owned(), router }
+}
+
+/// The ids of the peers when the ports are frozen.
+fn forms(story: &Story) -> Vec<PeerId> {
+    story.node.peers().running().values().map(|running| running.id).collect()
+}
+
+/// The peers that go on, those that start anew, and what is told.
+fn thawed(story: &Story, forms: &[PeerId]) -> (Node, Vec<PeerId>, Vec<String>, Vec<String>) {
+    let has_form = |id| forms.contains(&id);
+    let thawed = Node::thaw(birth(&story.node), &story.node.freeze(), &has_form, story.now).unwrap();
+    let Thawed { node, peers, out, .. } = thawed;
+    let goes_on = peers.iter().map(|start| start.id).collect();
+    let starts = out.effects.iter().filter_map(show).filter(|it| it.starts_with("start")).collect();
+    let told = out.records.iter().filter_map(|record| told(&record.what)).collect();
+    (node, goes_on, starts, told)
+}
+
+#[test]
+fn a_peer_that_the_ports_had_not_started_is_started_by_the_next_program() {
+    let mut story = incomplete();
+    let forms = forms(&story);
+    story.tell(heard(1));
+    let key = vipcast_bgp::transport::Authentication::Md5(vipcast_bgp::secret::Secret::new(b"key").unwrap());
+    story.tell(Input::Key { peer: "tor-c".into(), source: key_source(), key: Ok(key) });
+    assert_eq!(story.peers().len(), forms.len() + 2);
+    let (mut node, goes_on, starts, told) = thawed(&story, &forms);
+    assert_eq!(goes_on, forms);
+    assert_eq!(starts, ["start [fe80::1]:179 with set 0", "start 10.0.1.7:179 with set 0"]);
+    assert_eq!(told, [""; 0]);
+    assert!(node.engine().facts().peers["tor-a"].established);
+    assert_eq!(node.handle(Input::Tick, story.now).effects, []);
+}
+
+#[test]
+fn a_peer_whose_task_has_ended_starts_anew_and_is_down() {
+    let story = Story::with_sessions(config());
+    let (node, goes_on, starts, told) = thawed(&story, &[story.id(&"tor-b".into())]);
+    assert_eq!(goes_on, [story.id(&"tor-b".into())]);
+    assert_eq!(starts, ["start 10.0.1.1:179 with set 0"]);
+    assert_eq!(told, ["# tor-a stopped: it was lost before the hand-over"]);
+    assert!(!node.engine().facts().peers["tor-a"].established);
+    assert!(node.engine().facts().peers["tor-b"].established);
+}
+
+#[test]
+fn a_peer_that_was_to_be_stopped_after_the_freeze_is_down_and_starts_anew() {
+    let mut story = incomplete();
+    story.tell(heard(1));
+    story.up(&"spine".into(), None);
+    let forms = forms(&story);
+    let mut other = Config::clone(story.node.engine().config());
+    other.peers.get_mut("spine").unwrap().hold_time = HoldTime::from_secs(30).unwrap();
+    story.tell(Input::HangUp);
+    story.tell(read(other));
+    assert!(!story.peers().contains(&"spine".into()));
+    assert!(story.node.engine().facts().peers["spine"].established, "until its end is reported");
+    let (node, goes_on, starts, told) = thawed(&story, &forms);
+    assert_eq!(goes_on.len(), forms.len() - 1);
+    assert_eq!(starts, ["start [fe80::1]:179 with set 0"]);
+    assert_eq!(told, [""; 0]);
+    assert!(!node.engine().facts().peers["spine"].established);
+}
+
+#[test]
+fn a_request_without_an_answer_is_waited_for_and_then_repeated_without_a_word() {
+    let (mut story, _) = Story::begin(config());
+    let lo = Link { name: "lo".to_owned(), altnames: [].into(), up: true };
+    let listing = Listing { links: [(1, lo)].into_iter().collect(), ..Listing::default() };
+    story.tell(Input::Fact(Event::Listed(listing)));
+    let asked: Vec<_> = story.node.engine().facts().asked.keys().copied().collect();
+    assert!(!asked.is_empty(), "{:?}", story.node.engine().facts());
+    let refused = story.node.may_hand_over().unwrap_err();
+    assert_eq!(refused.error, "a request to the kernel is under way");
+    let Thawed { mut node, unanswered, .. } =
+        Node::thaw(birth(&story.node), &story.node.freeze(), &|_| true, story.now).unwrap();
+    assert_eq!(unanswered, asked);
+    let out = node.handle(Input::Fact(Event::Unanswered(asked[0])), story.now);
+    assert_eq!(out.effects.first(), Some(&Effect::Bind(asked[0])));
+    assert_eq!(out.records, []);
+    story.tell(Input::Fact(Event::Answered(asked[0], Ok(()))));
+}
+
 #[test]
 fn with_another_configuration_a_hand_over_does_what_a_reload_does() {
     let mut story = Story::with_sessions(config());
@@ -191,7 +299,7 @@ fn with_another_configuration_a_hand_over_does_what_a_reload_does() {
     other.services.insert("api".into(), api);
     other.services.swap_remove("web");
     let birth = Birth { config: Arc::new(other.clone()), ..birth(&story.node) };
-    let thawed = Node::thaw(birth, &story.node.freeze(), story.now).unwrap();
+    let thawed = Node::thaw(birth, &story.node.freeze(), &|_| true, story.now).unwrap();
     story.tell(Input::HangUp);
     let lines = story.tell(read(other));
     assert_eq!(thawed.node.engine().standing(), story.node.engine().standing(), "{lines:?}");
@@ -213,7 +321,7 @@ proptest! {
         }
         let Ok(frozen) = serde_json::from_slice::<frozen::Node>(&text) else { return Ok(()) };
         let (node, mut now) = golden();
-        let Ok(Thawed { mut node, .. }) = Node::thaw(birth(&node), &frozen, now) else { return Ok(()) };
+        let Ok(Thawed { mut node, .. }) = Node::thaw(birth(&node), &frozen, &|_| true, now) else { return Ok(()) };
         for wait in waits {
             let time = Duration::from_millis(wait);
             now = Now { mono: now.mono + time, wall: now.wall.checked_add(time).unwrap() };
