@@ -30,6 +30,8 @@ struct Story {
     now: Now,
     /// What was recorded so far.
     seen: u64,
+    /// What the ports were given last.
+    given: handover::Given,
 }
 
 impl Story {
@@ -44,7 +46,7 @@ impl Story {
             version: ("0.1.0".to_owned(), None),
             seed: 7,
         });
-        let mut story = Self { node, now, seen: 0 };
+        let mut story = Self { node, now, seen: 0, given: handover::Given::default() };
         let listing = Input::Fact(Event::Listed(Listing::default()));
         let out = story.node.start([listing], now);
         let lines = story.lines(out);
@@ -93,8 +95,12 @@ impl Story {
     fn tell(&mut self, input: Input) -> Vec<String> {
         // A clone is told the same, and must come to the same.
         let mut twin = self.node.clone();
-        let handed_over = handover::handed_over(&self.node, self.now);
+        let handed_over = handover::handed_over(&self.node, &self.given, self.now);
+        let forms = handover::forms(&self.node);
         let out = self.node.handle(input.clone(), self.now);
+        if handed_over.is_some() && handover::may_be_last(&input) {
+            handover::handed_over_late(&self.node, &forms, self.now);
+        }
         assert_eq!(twin.handle(input.clone(), self.now), out, "the same input at the same time");
         if let Some((mut thawed, mut twin)) = handed_over {
             let out = thawed.handle(input.clone(), self.now);
@@ -113,6 +119,9 @@ impl Story {
     }
 
     fn lines(&mut self, out: Outbox) -> Vec<String> {
+        for effect in &out.effects {
+            let _known = self.given.has(effect);
+        }
         for record in &out.records {
             self.seen += 1;
             assert_eq!((record.seq, record.at), (self.seen, self.now), "numbered without a gap, and dated");

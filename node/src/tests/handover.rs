@@ -1,12 +1,14 @@
 //! I13 in every story of a node: before each input a copy is handed over, and does what the node does. And the frozen form
 //! of version 1.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::Link;
+use crate::engine::{HeldBack, Link};
 use crate::frozen::{self, Error};
-use crate::model::{Bfd, GracefulRestart};
+use crate::model::{Bfd, GracefulRestart, KeySource};
 use crate::node::Thawed;
 
 /// Version 1, written by the first program that had it.
@@ -37,22 +39,41 @@ fn rewritten(node: &Node, now: Now) -> Thawed {
     Node::thaw(birth(node), &frozen, &|_| true, now).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// The last effects of these kinds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Given {
+    keys: BTreeMap<PeerName, KeySource>,
+    routers: BTreeSet<String>,
+    held_back: Arc<HeldBack>,
+}
+
+impl Given {
+    /// Takes an effect, and returns whether the port has it already.
+    pub(super) fn has(&mut self, effect: &Effect) -> bool {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "every other effect does something")]
+        match effect {
+            Effect::LookForKeys(keys) => std::mem::replace(&mut self.keys, keys.clone()) == *keys,
+            Effect::ListenForRouters(on) => std::mem::replace(&mut self.routers, on.clone()) == *on,
+            Effect::SaveHeldBack(held) => std::mem::replace(&mut self.held_back, Arc::clone(held)) == *held,
+            _ => false,
+        }
+    }
+}
+
 /// Effects that only tell the ports what the node before has told them already.
-fn is_restated(effect: &Effect, node: &Node) -> bool {
+fn is_restated(effect: &Effect, node: &Node, given: &mut Given) -> bool {
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other effect does something")]
     match effect {
         Effect::Configure { config, restarted: None } => config.services == node.engine().config().services,
         Effect::Listen(listen) => *listen == node.engine().config().listen,
         Effect::Bfd(sessions) => sessions.keys().eq(node.peers().bfd_names().values()),
-        Effect::LookForKeys(_) | Effect::ListenForRouters(_) => true,
         Effect::SaveOverrides(overrides) => **overrides == *node.engine().facts().overrides,
-        Effect::SaveHeldBack(_) => true,
-        _ => false,
+        _ => given.has(effect),
     }
 }
 
 /// A copy of the node that was handed over; `None`: that is refused now.
-pub(super) fn handed_over(node: &Node, now: Now) -> Option<(Node, Node)> {
+pub(super) fn handed_over(node: &Node, given: &Given, now: Now) -> Option<(Node, Node)> {
     node.may_hand_over().ok()?;
     // A change of process that was asked for ends with the program: its next input has another effect here.
     if node.jobs.replacement.is_some() {
@@ -61,9 +82,11 @@ pub(super) fn handed_over(node: &Node, now: Now) -> Option<(Node, Node)> {
     let Thawed { node: thawed, peers, unanswered, out } = rewritten(node, now);
     let mut twin = node.clone();
     let twins = twin.handle(Input::Tick, now);
-    let effects: Vec<&Effect> = out.effects.iter().filter(|effect| !is_restated(effect, &thawed)).collect();
-    let theirs: Vec<&Effect> = twins.effects.iter().filter(|effect| !is_restated(effect, &thawed)).collect();
-    assert_eq!(effects, theirs, "I13: the effects of a hand-over");
+    let new = |out: &Outbox| -> Vec<Effect> {
+        let mut given = given.clone();
+        out.effects.iter().filter(|effect| !is_restated(effect, &thawed, &mut given)).cloned().collect()
+    };
+    assert_eq!(new(&out), new(&twins), "I13: the effects of a hand-over");
     assert_eq!(out.records, twins.records, "I13: the records of a hand-over");
     assert!(unanswered.iter().eq(node.engine().facts().asked.keys()));
     let running = node.peers().running();
@@ -74,6 +97,44 @@ pub(super) fn handed_over(node: &Node, now: Now) -> Option<(Node, Node)> {
     assert_eq!(thawed.freeze(), twin.freeze(), "I13: the state");
     assert_eq!(thawed.deadline(), twin.deadline(), "I13: the next wake-up");
     Some((thawed, twin))
+}
+
+/// Whether the daemon takes such an input after its ports were frozen.
+pub(super) fn may_be_last(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Fact(_)
+            | Input::Peer { .. }
+            | Input::PeerEnded(_)
+            | Input::Bfd(_)
+            | Input::Heard { .. }
+            | Input::Key { .. }
+            | Input::Identified(_)
+    )
+}
+
+/// The ids of the peers that the port would freeze.
+pub(super) fn forms(node: &Node) -> Vec<PeerId> {
+    node.peers().running().values().map(|running| running.id).collect()
+}
+
+/// A hand-over after an input whose effects had none, because the port was frozen before, with these peers.
+pub(super) fn handed_over_late(node: &Node, forms: &[PeerId], now: Now) {
+    let has_form = |id| forms.contains(&id);
+    let Thawed { node: thawed, peers, out, .. } =
+        Node::thaw(birth(node), &node.freeze(), &has_form, now).unwrap();
+    let goes_on: BTreeSet<PeerId> = peers.iter().map(|start| start.id).collect();
+    let begins = |effect: &Effect| if let Effect::StartPeer(start) = effect { Some(start.id) } else { None };
+    let begins: BTreeSet<PeerId> = out.effects.iter().filter_map(begins).collect();
+    assert!(goes_on.iter().all(|id| has_form(*id)), "{goes_on:?}");
+    let all: Vec<PeerId> = goes_on.iter().chain(&begins).copied().collect();
+    let running = thawed.peers().running();
+    let ids: BTreeSet<PeerId> = running.values().map(|running| running.id).collect();
+    assert_eq!(all.len(), ids.len(), "each peer goes on or starts anew");
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), ids);
+    for (name, _) in thawed.engine().facts().peers.iter().filter(|(_, fact)| fact.established) {
+        assert!(goes_on.contains(&running[name].id), "{name} is up, and does not run");
+    }
 }
 
 /// A node with a story behind it: BFD, a drain that ends, a router that is not heard, a key that is not there.
@@ -210,11 +271,6 @@ fn heard(last: u16) -> Input {
     Input::Heard { interface: "swp1".to_owned(), router }
 }
 
-/// The ids of the peers when the ports are frozen.
-fn forms(story: &Story) -> Vec<PeerId> {
-    story.node.peers().running().values().map(|running| running.id).collect()
-}
-
 /// The peers that go on, those that start anew, and what is told.
 fn thawed(story: &Story, forms: &[PeerId]) -> (Node, Vec<PeerId>, Vec<String>, Vec<String>) {
     let has_form = |id| forms.contains(&id);
@@ -229,7 +285,7 @@ fn thawed(story: &Story, forms: &[PeerId]) -> (Node, Vec<PeerId>, Vec<String>, V
 #[test]
 fn a_peer_that_the_ports_had_not_started_is_started_by_the_next_program() {
     let mut story = incomplete();
-    let forms = forms(&story);
+    let forms = forms(&story.node);
     story.tell(heard(1));
     let key = vipcast_bgp::transport::Authentication::Md5(vipcast_bgp::secret::Secret::new(b"key").unwrap());
     story.tell(Input::Key { peer: "tor-c".into(), source: key_source(), key: Ok(key) });
@@ -258,7 +314,7 @@ fn a_peer_that_was_to_be_stopped_after_the_freeze_is_down_and_starts_anew() {
     let mut story = incomplete();
     story.tell(heard(1));
     story.up(&"spine".into(), None);
-    let forms = forms(&story);
+    let forms = forms(&story.node);
     let mut other = Config::clone(story.node.engine().config());
     other.peers.get_mut("spine").unwrap().hold_time = HoldTime::from_secs(30).unwrap();
     story.tell(Input::HangUp);
