@@ -32,8 +32,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// A digest of the definition, to see in another process whether it is the same. Secrets do not count. Another version
-    /// of the program may have another digest for the same definition.
+    /// A digest of the definition, to see in another process whether it is the same. Secrets do not count, nor
+    /// do fields that are not given. Another version of the program may have another digest for the same definition.
     pub fn digest(&self) -> u64 {
         frozen::of_debug(self)
     }

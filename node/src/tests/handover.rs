@@ -164,10 +164,8 @@ fn golden() -> (Node, Now) {
 #[test]
 fn a_node_of_version_1_is_read() {
     let (node, now) = golden();
-    let frozen::Node::V1(mut golden) = serde_json::from_str(GOLDEN).unwrap();
+    let frozen::Node::V1(golden) = serde_json::from_str(GOLDEN).unwrap();
     let frozen::Node::V1(written) = node.freeze();
-    // The digests are those of the program, not of the version of the format.
-    golden.engine.configured.clone_from(&written.engine.configured);
     assert_eq!(golden, written, "a released version never changes");
     let thawed = Node::thaw(birth(&node), &frozen::Node::V1(golden), &|_| true, now).unwrap();
     assert_eq!(thawed.node.freeze(), node.freeze());
