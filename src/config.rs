@@ -49,6 +49,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 pub use vipcast_node::defaults::CONTROL_SOCKET as DEFAULT_SOCKET;
 pub use vipcast_node::model::Config;
 use vipcast_node::{defaults, model};
@@ -81,6 +82,44 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
+/// The files of a configuration as they were read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Texts {
+    main: Text,
+    drop_ins: Vec<Text>,
+}
+
+/// A file that was read.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    name: String,
+    mode: u32,
+    #[serde(with = "octets")]
+    bytes: Vec<u8>,
+}
+
+/// A text in JSON. What is handed over was read, so it is UTF-8.
+mod octets {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        String::deserialize(deserializer).map(String::into_bytes)
+    }
+}
+
+/// Without the content, which may have secrets.
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Text").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// Reads a configuration file and `services.d/*.yaml` beside it, fills in variables from the environment, and looks whether `host` has what it needs. Blocks for as
 /// long as files and names take.
 ///
@@ -89,22 +128,60 @@ pub struct Loaded {
 /// Everything that is wrong with it, all at once, warnings included; after a syntax error in a file, nothing else of
 /// that file.
 pub fn load(path: &Path, host: Host) -> Result<Loaded, Diagnostics> {
-    let variables = Variables::of_process();
+    load_with_texts(path, host).map(|(loaded, _)| loaded)
+}
+
+/// The same, and the texts of its files, for a program that must not depend on the files.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn load_with_texts(path: &Path, host: Host) -> Result<(Loaded, Texts), Diagnostics> {
     let mut report = Report::default();
-    let main = read_file(path, host, &mut report);
-    let mut drop_ins = Vec::new();
+    let main = read_file(path, &mut report);
+    let paths = |report: &mut Report| drop_in_paths(path, report);
+    load_from(main, paths, |path, report| read_file(path, report), host, report)
+}
+
+/// Reads a configuration from the texts of its files.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn load_texts(texts: Texts, host: Host) -> Result<Loaded, Diagnostics> {
+    let Texts { main, drop_ins } = texts;
+    let loaded = load_from(Some(main), |_| drop_ins, |text, _| Some(text.clone()), host, Report::default());
+    loaded.map(|(loaded, _)| loaded)
+}
+
+/// `None`: a file that cannot be read, which is reported.
+fn load_from<T>(
+    main: Option<Text>,
+    drop_ins: impl FnOnce(&mut Report) -> Vec<T>,
+    read: impl Fn(&T, &mut Report) -> Option<Text>,
+    host: Host,
+    mut report: Report,
+) -> Result<(Loaded, Texts), Diagnostics> {
+    let variables = Variables::of_process();
+    let (mut documents, mut texts) = (Vec::new(), Vec::new());
     let mut readable = true;
-    for path in drop_in_paths(path, &mut report) {
-        match read_file(&path, host, &mut report).and_then(|file| parse_file(file, &variables, &mut report)) {
-            Some(document) => drop_ins.push(document),
+    let main_file = main.as_ref().and_then(|text| take_file(text, host, &mut report));
+    for drop_in in drop_ins(&mut report) {
+        let text = read(&drop_in, &mut report);
+        let file = text.as_ref().and_then(|text| take_file(text, host, &mut report));
+        match file.and_then(|file| parse_file(file, &variables, &mut report)) {
+            Some(document) => documents.push(document),
             None => readable = false,
         }
+        texts.extend(text);
     }
-    let main = main.and_then(|file| parse_main(file, &variables, &mut report));
-    match main {
+    let document = main_file.and_then(|file| parse_main(file, &variables, &mut report));
+    match (document, main) {
         // With a file missing from the picture, names that it defines would be reported as unknown.
-        Some(main) if readable => finish(&main, &drop_ins, host, report),
-        Some(_) | None => Err(report.finish()),
+        (Some(document), Some(main)) if readable => {
+            Ok((finish(&document, &documents, host, report)?, Texts { main, drop_ins: texts }))
+        }
+        _ => Err(report.finish()),
     }
 }
 
@@ -177,10 +254,10 @@ fn parse_main(file: FileId, variables: &Variables, report: &mut Report) -> Optio
 }
 
 /// Reads one file. Its errors are reported under its name.
-fn read_file(path: &Path, host: Host, report: &mut Report) -> Option<FileId> {
+fn read_file(path: &Path, report: &mut Report) -> Option<Text> {
     let name = path.display().to_string();
-    let (bytes, mode) = match read_bytes(path) {
-        Ok(read) => read,
+    match read_bytes(path) {
+        Ok((bytes, mode)) => Some(Text { name, mode, bytes }),
         Err(error) => {
             let file = report.add_file(&name, "");
             let diagnostic = report.unread(file, &error);
@@ -189,12 +266,16 @@ fn read_file(path: &Path, host: Host, report: &mut Report) -> Option<FileId> {
             } else if error.kind() == ErrorKind::PermissionDenied {
                 diagnostic.hint("the user that vipcast runs as must be able to read it");
             }
-            return None;
+            None
         }
-    };
-    match String::from_utf8(bytes) {
+    }
+}
+
+/// Takes the content of one file, and looks who may read it.
+fn take_file(Text { name, mode, bytes }: &Text, host: Host, report: &mut Report) -> Option<FileId> {
+    match std::str::from_utf8(bytes) {
         Ok(text) => {
-            let file = add_text(&name, &text, report)?;
+            let file = add_text(name, text, report)?;
             let exposure = match host {
                 Host::Strict => Some(Severity::Error),
                 // Others have read it already: a node without routes is no remedy.
@@ -215,17 +296,16 @@ fn read_file(path: &Path, host: Host, report: &mut Report) -> Option<FileId> {
             }
             Some(file)
         }
-        Err(error) if is_utf16(error.as_bytes()) => {
-            let file = report.add_file(&name, "");
+        Err(_) if is_utf16(bytes) => {
+            let file = report.add_file(name, "");
             report
                 .file_error(file, "the file is UTF-16")
                 .hint(format!("convert it: `iconv -f utf-16 -t utf-8 {name}`"));
             None
         }
         Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-            let file = report.add_file(&name, &text);
+            let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+            let file = report.add_file(name, &text);
             let line = text.matches('\n').count() + 1;
             report
                 .file_error(file, format!("the file is not UTF-8: line {line} holds other bytes"))

@@ -55,7 +55,7 @@ use crate::hooks::Hooks;
 use crate::journal::Journal;
 use crate::logind::Logind;
 use crate::metrics::counts::Counts;
-use crate::restart::Rehearsal;
+use crate::restart::{Rehearsal, Rehearsed};
 use crate::signals::{Signal, Signals};
 use crate::speaker::{self, Said, Speaker};
 use crate::state::{Late, StateError, Store};
@@ -144,6 +144,8 @@ struct Jobs {
     reading: Reading,
     /// The test of the next program.
     rehearsal: Option<Rehearsal>,
+    /// The program of the last one that was tested, for a hand-over.
+    rehearsed: Option<Rehearsed>,
     /// The write of the note for it.
     note: Option<oneshot::Receiver<Result<(), String>>>,
     saving: JoinSet<(Ticket, Result<(), Unsaved>)>,
@@ -358,7 +360,11 @@ impl Jobs {
             read = self.reading.finished() => Input::Read(read),
             result = rehearsed => {
                 self.rehearsal = None;
-                Input::Rehearsed(result)
+                Input::Rehearsed(result.map(|rehearsed| {
+                    let program = rehearsed.program.clone();
+                    self.rehearsed = Some(rehearsed);
+                    program
+                }))
             }
             result = noted => {
                 self.note = None;

@@ -16,7 +16,7 @@ mod form;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, Write as _};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt as _;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -24,6 +24,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vipcast_bgp::net::Descriptors;
 
 pub(crate) use self::form::{Copy, CopyV1, Events, Form, Metrics, OfDaemon, Sockets, V1};
+use crate::config::{self, Host, Loaded};
 use crate::{log, restart};
 
 /// The variable with the process id and the descriptor of the form.
@@ -61,10 +62,18 @@ pub(crate) fn memory(name: &str) -> io::Result<File> {
 /// As [`memory`].
 pub(crate) fn memory_with(name: &str, content: &[u8]) -> io::Result<File> {
     let mut file = memory(name)?;
+    fill(&mut file, content)?;
+    Ok(file)
+}
+
+/// Writes the content of [`memory`], which nobody changes then.
+///
+/// # Errors
+/// The kernel has no memory.
+pub(crate) fn fill(file: &mut File, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.rewind()?;
-    seal(&file)?;
-    Ok(file)
+    seal(file)
 }
 
 /// Nobody changes it any more.
@@ -94,19 +103,26 @@ pub(crate) fn hand_over(form: Box<V1>, memory: File, mut descriptors: Descriptor
     }
 }
 
-/// The value of the variable, when the next program inherits everything.
+/// The value of the variable, when the form is written and the next program inherits everything. A child that starts
+/// meanwhile inherits nothing.
 fn written(mut form: Box<V1>, memory: File, descriptors: &mut Descriptors) -> io::Result<String> {
     let file = memory.try_clone()?;
-    let number = descriptors.put(memory);
-    form.descriptors = descriptors.inherit()?;
-    let inherited = form.descriptors.get(&number).copied();
+    let inherited = memory.as_raw_fd();
+    descriptors.put(memory);
+    form.descriptors =
+        descriptors.iter().map(|(number, descriptor)| (number, descriptor.as_raw_fd())).collect();
     let mut buffered = BufWriter::with_capacity(1 << 16, &file);
     serde_json::to_writer(&mut buffered, &Form::V1(form))?;
     buffered.flush()?;
     drop(buffered);
     seal(&file)?;
-    let inherited = inherited.ok_or_else(|| io::Error::other("the form has no descriptor"))?;
+    descriptors.inherit()?;
     Ok(of_this_process(&inherited.to_string()))
+}
+
+/// Whether a program was before this one in this process, whose sessions go on or have just ended.
+pub(crate) fn is_arrival() -> bool {
+    VARIABLES.into_iter().any(|name| value(std::env::var_os(name)).is_some())
 }
 
 /// What the program before has left. A form that cannot be read counts as a failed thaw.
@@ -137,6 +153,18 @@ fn descriptor(number: RawFd) -> io::Result<File> {
     // SAFETY: the number is not negative, the value lives for one system call, and that fails if nothing is open there.
     let inherited = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(File::from(inherited.try_clone_to_owned()?))
+}
+
+/// The configuration that the program before had in force, whatever the files say now.
+///
+/// # Errors
+/// The reason, in words.
+pub(crate) fn configuration(form: &V1, descriptors: &mut Descriptors) -> Result<Loaded, String> {
+    let file = descriptors.take(form.configuration).ok_or("there is no configuration in the form")?;
+    let texts = content(&File::from(file)).and_then(|texts| Ok(serde_json::from_slice(&texts)?));
+    let texts = texts.map_err(|error| format!("the configuration of the form: {error}"))?;
+    // Users or programs that it names may have gone since.
+    config::load_texts(texts, Host::Lenient).map_err(|diagnostics| diagnostics.render(false))
 }
 
 /// Begins anew, without anything of the program before. Returns only on failure, with the reason and the error.
@@ -192,7 +220,7 @@ mod tests {
     #[test]
     fn the_content_of_a_file_is_read_by_its_number_and_nobody_changes_it() {
         let mut file = memory_with("test", b"{}").unwrap();
-        let other = descriptor(std::os::fd::AsRawFd::as_raw_fd(&file)).unwrap();
+        let other = descriptor(file.as_raw_fd()).unwrap();
         assert_eq!(content(&other).unwrap(), b"{}");
         assert!(file.write_all(b"x").is_err(), "it is sealed");
         assert!(descriptor(1).is_err() && descriptor(1_000_000).is_err());

@@ -64,8 +64,10 @@ pub(crate) struct Hooks {
     ended: Option<mpsc::Receiver<()>>,
     /// The places of the running hooks.
     places: Shared,
-    /// The places in the program before, until the first call of [`Self::set`]. Other hooks begin at 0.
+    /// The places in the program before, until the first call of [`Self::set`]. Other hooks begin at [`Self::since`].
     begin: Option<BTreeMap<HookName, Spot>>,
+    /// 0, or after a hand-over the end of the events then: what is new is told what comes.
+    since: u64,
 }
 
 /// The places of running hooks, shared with their thread.
@@ -102,16 +104,17 @@ impl Hooks {
     pub(crate) fn thaw(ring: Ring, places: Places, deliveries: Deliveries) -> Self {
         let spot = |(position, missed)| Spot { position, missed, under_way: None };
         let begin = Some(places.into_iter().map(|(name, place)| (name, spot(place))).collect());
-        let places = Shared::default();
-        Self { ring, deliveries, wanted: None, ended: None, places, begin }
+        let (places, since) = (Shared::default(), ring.end());
+        Self { ring, deliveries, wanted: None, ended: None, places, begin, since }
     }
 
     /// Replaces the set of running hooks. Returns at once. Those of the first call are told everything since the start.
     pub(crate) fn set(&mut self, hooks: &BTreeMap<HookName, Question>) {
-        let (first, end) = (self.begin.take(), self.ring.end());
-        let begin = |name: &HookName| match &first {
-            Some(places) => places.get(name).copied().unwrap_or_default(),
-            None => Spot { position: end, ..Spot::default() },
+        let first = self.begin.take();
+        let end = if first.is_some() { self.since } else { self.ring.end() };
+        let begin = |name: &HookName| {
+            let place = first.as_ref().and_then(|places| places.get(name).copied());
+            place.unwrap_or(Spot { position: end, ..Spot::default() })
         };
         if !hooks.is_empty() && self.wanted.is_none() {
             self.start();
@@ -161,18 +164,18 @@ impl Hooks {
 
     /// Waits for the deliveries under way, at most for `patience`, and then kills what still runs. Returns the place of
     /// each hook for the next program: its position, and the events that it has missed. A program that was killed is
-    /// not run again; a request is made again with the same id.
-    pub(crate) fn freeze(&mut self, patience: Duration) -> impl Future<Output = Places> + use<> {
+    /// not run again; a request is made again with the same id. The boolean is false if the thread hangs.
+    pub(crate) fn freeze(&mut self, patience: Duration) -> impl Future<Output = (Places, bool)> + use<> {
         // Each is behind this position already.
         let (ended, places) = (self.end_at(0, patience), Arc::clone(&self.places));
         async move {
-            ended.await;
+            let has_ended = ended.await;
             let places = places.lock().unwrap_or_else(PoisonError::into_inner);
             let place = |(name, place): (&HookName, &Place)| {
                 let Spot { position, missed, .. } = place.now();
                 (name.clone(), (position, missed))
             };
-            places.iter().map(place).collect()
+            (places.iter().map(place).collect(), has_ended)
         }
     }
 
@@ -181,17 +184,20 @@ impl Hooks {
         self.end_at(self.ring.end(), patience).await;
     }
 
-    fn end_at(&mut self, end: u64, patience: Duration) -> impl Future<Output = ()> + use<> {
+    /// False: the thread hangs, and is left behind.
+    fn end_at(&mut self, end: u64, patience: Duration) -> impl Future<Output = bool> + use<> {
         let running = self.wanted.take().zip(self.ended.take());
         async move {
-            let Some((wanted, mut ended)) = running else { return };
+            let Some((wanted, mut ended)) = running else { return true };
             wanted.send_modify(|wanted| wanted.end = Some(end));
             if tokio::time::timeout(patience, ended.recv()).await.is_err() {
                 drop(wanted);
                 if tokio::time::timeout(GRACE * 2, ended.recv()).await.is_err() {
                     trouble!("the thread of the hooks does not end; it is left behind with its events");
+                    return false;
                 }
             }
+            true
         }
     }
 }

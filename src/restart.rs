@@ -12,6 +12,7 @@ mod trial;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,7 +41,24 @@ pub(crate) const THAW: &str = "thaw";
 const FOLLOWS: &str = "VIPCAST_FOLLOWS";
 
 /// The result of testing the next program.
-pub type Rehearsal = oneshot::Receiver<Result<Program, Refusal>>;
+pub type Rehearsal = oneshot::Receiver<Result<Rehearsed, Refusal>>;
+
+/// A program that was tested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// What it says that it is.
+    pub(crate) program: Program,
+    path: PathBuf,
+    file: Option<FileState>,
+}
+
+/// What changes when a file is replaced or written: its device, inode, size, and the time of its last change.
+type FileState = (u64, u64, u64, (i64, i64));
+
+fn state_of(path: &Path) -> Option<FileState> {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino(), file.size(), (file.ctime(), file.ctime_nsec())))
+}
 
 /// Runs the next program with `version` and `check`, on a separate thread: it may be another version that reads the
 /// configuration differently, and it may hang.
@@ -51,13 +69,39 @@ pub fn rehearse(config: &Path, copy: Option<Vec<u8>>) -> Rehearsal {
     let config = config.to_owned();
     let rehearsal = thread::Builder::new().name("rehearsal".to_owned());
     let rehearse = move || {
-        let next = try_out(&program(), &config, copy.as_deref())?;
+        let path = program();
+        let file = state_of(&path);
+        let program = try_out(&path, &config, copy.as_deref())?;
         none_hangs()?;
-        Ok(next)
+        Ok(Rehearsed { program, path, file })
     };
     // Without a thread, or without a result, the receiver is disconnected.
     drop(rehearsal.spawn(move || drop(sender.send(rehearse()))));
     receiver
+}
+
+/// Looks a last time before a hand-over, on a separate thread: the program is the one that was rehearsed and can be started,
+/// and no thread hangs.
+pub fn look_again(rehearsed: Rehearsed) -> oneshot::Receiver<Result<(), Refusal>> {
+    let (sender, receiver) = oneshot::channel();
+    let look = move || is_as_rehearsed(&rehearsed).and_then(|()| none_hangs());
+    let thread = thread::Builder::new().name("rehearsal".to_owned());
+    drop(thread.spawn(move || drop(sender.send(look()))));
+    receiver
+}
+
+fn is_as_rehearsed(Rehearsed { program, path, file }: &Rehearsed) -> Result<(), Refusal> {
+    let changed = |is_same: bool| match is_same {
+        true => Ok(()),
+        false => Err(Refusal {
+            error: format!("{} was changed since it was tried out", path.display()),
+            hint: Some("nothing was changed; try again when the new program is in its place".to_owned()),
+        }),
+    };
+    changed(*file == state_of(path))?;
+    // Somebody may have it open to write, which only a start finds.
+    let next = identify(path, Way::HandOver { dry: false })?;
+    changed(next == *program && *file == state_of(path))
 }
 
 /// Refuses if a thread hangs: `execve` would wait for it, with every session closed.
@@ -201,7 +245,7 @@ pub(crate) fn exec_with(variables: &[(&str, &str)]) -> io::Error {
 
 /// Whether this program has replaced another vipcast: routers keep its routes, and its addresses are on the host.
 pub fn follows() -> bool {
-    is_of_this_process(std::env::var_os(FOLLOWS))
+    is_of_this_process(std::env::var_os(FOLLOWS)) || handover::is_arrival()
 }
 
 /// Programs that we start may inherit the variable: it is only for the process with this id.
@@ -302,6 +346,25 @@ mod tests {
         let panics = "echo thread panicked >&2; exit 101";
         let said = "PROGRAM cannot go on from the state of this one (exit status: 101):\nthread panicked";
         assert_eq!(tried(panics).unwrap_err(), said);
+    }
+
+    #[test]
+    fn a_program_that_was_changed_since_it_was_tried_out_is_refused() {
+        let text = IDENTITY.replace(r#""takes_over": 99"#, r#""takes_over": 99, "hands_over": [1]"#);
+        let path = script("changes", &text);
+        let program = Program { version: "9.9.9".to_owned(), commit: None };
+        let rehearsed = Rehearsed { program, file: state_of(&path), path };
+        let path = &rehearsed.path;
+        assert_eq!(is_as_rehearsed(&rehearsed), Ok(()));
+        let said = format!("{} was changed since it was tried out", path.display());
+        // Other content of the same length, and another file with the same content.
+        let other = text.replace("9.9.9", "9.9.8");
+        fs::write(path, format!("#!/bin/sh\n{other}\n")).unwrap();
+        assert_eq!(is_as_rehearsed(&rehearsed).unwrap_err().error, said);
+        let another = Rehearsed { file: state_of(path), ..rehearsed.clone() };
+        assert_eq!(is_as_rehearsed(&another).unwrap_err().error, said, "it says another version");
+        fs::remove_file(path).unwrap();
+        assert_eq!(is_as_rehearsed(&rehearsed).unwrap_err().error, said);
     }
 
     #[test]

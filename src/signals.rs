@@ -42,7 +42,7 @@ use crate::{log, restart};
 const MENTIONED: Duration = Duration::from_secs(60);
 /// The longest time of a start after a signal to stop.
 const START_PATIENCE: Duration = Duration::from_secs(5);
-/// The same after a graceful restart: routers keep the predecessor's routes.
+/// The same after a change of process: routers keep the predecessor's routes.
 const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 

@@ -22,8 +22,9 @@
 //! **Isolation.** A check is a task that shares only bounded resources with others (`shared::Shared`). A panic inside a
 //! probe is a failed probe; a panic outside ends the task, and the check begins anew in `Unknown`.
 //!
-//! **A hand-over.** `Runner::freeze` ends the thread, and returns the health of each check and what it has told. A probe
+//! **A hand-over.** `Runner::freeze` ends every check, and returns the health of each check and what it has told. A probe
 //! under way is dropped, and the next program makes it anew; a check whose probe is not due yet waits for its own time.
+//! If the hand-over is given up, `Runner::go_on` does the same on this thread.
 //!
 //! **Cancel safety.** `keep_running` awaits only `watch::Receiver::changed` and `JoinSet::join_next_with_id`, which are
 //! cancel-safe. A check's task may be aborted at any await: its probe is dropped (see `probe`), with a report that was
@@ -39,7 +40,7 @@ use std::{io, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use vipcast_bgp::Instant;
 use vipcast_bgp::net::clock;
@@ -81,8 +82,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 struct Wanted {
     checks: Table<CheckName, Arc<Check>>,
     owners: Table<CheckName, Owner>,
-    /// Every check gives back its health and ends.
-    freezes: bool,
+    /// The number of a freeze: every check gives its health, and does not go on before this is `None` again.
+    freezes: Option<u64>,
 }
 
 /// The frozen health of each check.
@@ -93,8 +94,10 @@ pub type Frozen = BTreeMap<CheckName, frozen::Health>;
 pub struct Runner {
     /// `None` once it has been told to end.
     wanted: Option<watch::Sender<Wanted>>,
-    /// Taken by the freeze.
-    given: Option<oneshot::Receiver<Frozen>>,
+    /// What each freeze has given, by its number.
+    given: watch::Receiver<Option<(u64, Frozen)>>,
+    /// The number of the last freeze.
+    freezes: u64,
     lateness: Arc<Lateness>,
     latest: Latest,
     tally: Tally,
@@ -135,7 +138,7 @@ impl Runner {
         let teller = Teller::new(reports, latest.clone(), tally.clone());
         let (tell, began) = blocking::sync_channel(1);
         let (ends, ended) = blocking::channel();
-        let (give, given) = oneshot::channel();
+        let (give, given) = watch::channel(None);
         // It makes the runtime itself: one that comes to nothing must not be dropped on a thread that runs another.
         let handle = thread::Builder::new().name("probes".into()).spawn(move || {
             let _dropped_at_the_end: blocking::Sender<()> = ends;
@@ -147,19 +150,20 @@ impl Runner {
                 }
             };
             tell.send(Ok(())).ok();
-            runtime.block_on(keep_running(wishes, teller, here, noted, frozen, give));
+            runtime.block_on(run(wishes, teller, here, noted, frozen, give));
             // Not `drop`: a lookup that hangs on its blocking thread must not hold up the end.
             runtime.shutdown_background();
         })?;
         began.recv().unwrap_or_else(|_panicked| Err(io::Error::other("its thread panicked")))?;
-        let (wanted, given) = (Some(wanted), Some(given));
-        Ok(Self { wanted, given, lateness, latest, tally, thread: Some(Thread { handle, ended }) })
+        let (wanted, thread) = (Some(wanted), Some(Thread { handle, ended }));
+        Ok(Self { wanted, given, freezes: 0, lateness, latest, tally, thread })
     }
 
     /// Replaces the set of running checks, and the services that they are asked for. Returns at once.
     pub fn set(&self, checks: Table<CheckName, Arc<Check>>, services: &Table<ServiceName, Service>) {
         if let Some(wanted) = &self.wanted {
-            wanted.send_replace(Wanted { checks, owners: owners(services), freezes: false });
+            let owners = owners(services);
+            wanted.send_modify(|wanted| *wanted = Wanted { checks, owners, freezes: wanted.freezes });
         }
     }
 
@@ -179,21 +183,27 @@ impl Runner {
     }
 
     /// Ends every check, kills every program, and returns the health of each. Reports must be taken meanwhile: a check that
-    /// waits for room hands its report over first. A check of a thread that hangs is not in it, and begins anew.
-    pub(crate) fn freeze(&mut self) -> impl Future<Output = Frozen> + use<> {
+    /// waits for room hands its report over first. `None`: the thread hangs. [`Self::go_on`] takes it back.
+    pub(crate) fn freeze(&mut self) -> impl Future<Output = Option<Frozen>> + use<> {
+        self.freezes += 1;
+        let (number, mut given) = (self.freezes, self.given.clone());
         if let Some(wanted) = &self.wanted {
-            wanted.send_modify(|wanted| wanted.freezes = true);
+            wanted.send_modify(|wanted| wanted.freezes = Some(number));
         }
-        let given = self.given.take();
         async move {
-            let Some(given) = given else { return Frozen::new() };
-            match tokio::time::timeout(PATIENCE, given).await {
-                Ok(Ok(frozen)) => frozen,
-                Ok(Err(_)) | Err(_) => {
-                    trouble!("the thread of the checks hangs: every check begins anew");
-                    Frozen::new()
-                }
+            let is_given =
+                |given: &Option<(u64, Frozen)>| given.as_ref().is_some_and(|(of, _)| *of == number);
+            match tokio::time::timeout(PATIENCE, given.wait_for(is_given)).await {
+                Ok(Ok(given)) => given.clone().map(|(_, frozen)| frozen),
+                Ok(Err(_)) | Err(_) => None,
             }
+        }
+    }
+
+    /// After a freeze, whether it has succeeded or not: every check goes on where it was.
+    pub(crate) fn go_on(&self) {
+        if let Some(wanted) = &self.wanted {
+            wanted.send_modify(|wanted| wanted.freezes = None);
         }
     }
 
@@ -255,14 +265,36 @@ struct Running {
 }
 
 /// Everything that happens on the thread, until the [`Runner`] is dropped.
-async fn keep_running(
+async fn run(
     mut wishes: watch::Receiver<Wanted>,
     teller: Teller,
     here: Here,
     lateness: Arc<Lateness>,
-    frozen: Frozen,
-    give: oneshot::Sender<Frozen>,
+    mut frozen: Frozen,
+    give: watch::Sender<Option<(u64, Frozen)>>,
 ) {
+    loop {
+        let (teller, here, lateness) = (teller.clone(), here.clone(), Arc::clone(&lateness));
+        let ended = keep_running(&mut wishes, teller, here, lateness, frozen).await;
+        let Some((number, health)) = ended else { return };
+        give.send_replace(Some((number, health.clone())));
+        // Until the hand-over, or until it is given up.
+        if wishes.wait_for(|wanted| wanted.freezes != Some(number)).await.is_err() {
+            return;
+        }
+        wishes.mark_changed();
+        frozen = health;
+    }
+}
+
+/// Runs the checks until a freeze, with its number and the health of each; `None`: until the [`Runner`] is dropped.
+async fn keep_running(
+    wishes: &mut watch::Receiver<Wanted>,
+    teller: Teller,
+    here: Here,
+    lateness: Arc<Lateness>,
+    frozen: Frozen,
+) -> Option<(u64, Frozen)> {
     let (mut shared, drained) = Shared::new();
     shared.here = here;
     let mut checks = CheckTasks {
@@ -281,8 +313,8 @@ async fn keep_running(
             changed = wishes.changed() => match changed {
                 Ok(()) => {
                     let wanted = wishes.borrow_and_update().clone();
-                    if wanted.freezes {
-                        frozen = Some(checks.freeze().await);
+                    if let Some(number) = wanted.freezes {
+                        frozen = Some((number, checks.freeze().await));
                         break;
                     }
                     checks.reconcile(wanted);
@@ -297,10 +329,7 @@ async fn keep_running(
     if tokio::time::timeout(GRACE, drained.wait()).await.is_err() {
         trouble!("a program of a check cannot be killed; it is left behind");
     }
-    if let Some(frozen) = frozen {
-        // The daemon may have given up.
-        drop(give.send(frozen));
-    }
+    frozen
 }
 
 /// What runs.
@@ -341,7 +370,8 @@ impl CheckTasks {
     /// Ends every check, and returns the health of each.
     async fn freeze(&mut self) -> Frozen {
         self.freezes.send_replace(true);
-        let mut frozen = Frozen::new();
+        // Those that were not begun.
+        let mut frozen = std::mem::take(&mut self.frozen);
         while let Some(ended) = self.tasks.join_next().await {
             // A task that was aborted or panicked has no health: the check begins anew.
             frozen.extend(ended.ok().flatten());

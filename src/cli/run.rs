@@ -1,7 +1,7 @@
 //! `vipcast run`: the daemon in the foreground.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -12,7 +12,7 @@ use vipcast_node::model::Control;
 use vipcast_node::observe::Observer;
 
 use super::{ConfigArgs, Failure, block_on};
-use crate::config::{self, Host};
+use crate::config::{self, Host, Loaded};
 use crate::daemon::{Daemon, in_words};
 use crate::handover::{self, Arrival};
 use crate::log::trouble;
@@ -52,6 +52,14 @@ fn observers_socket() -> PathBuf {
     }
 }
 
+/// The configuration on disk. After a hand-over that failed, a fault of it is no reason to stay away: systemd tries again.
+fn read(path: &Path, failed: bool) -> Result<Loaded, Failure> {
+    config::load(path, Host::Lenient).map_err(|diagnostics| match super::check::rendered(&diagnostics) {
+        text if failed || diagnostics.may_pass() => Failure::Unread(text),
+        text => Failure::Config(text),
+    })
+}
+
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     // Before any thread is started, so that all threads inherit the mask.
     signals::block().map_err(anyhow::Error::from)?;
@@ -65,9 +73,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         Arrival::Failed(reason) => (None, Some(reason)),
         Arrival::Form(form, mut descriptors) => {
             let bfd = form.bfd.as_ref().map(|bfd| BfdRunning::thaw(bfd, &mut descriptors)).transpose();
-            match bfd {
+            match bfd.map_err(|error| format!("BFD: {}", in_words(&error))) {
                 Ok(bfd) => (Some((form, descriptors, bfd)), None),
-                Err(error) => (None, Some(handover::give_up(&format!("BFD: {}", in_words(&error))))),
+                Err(reason) => (None, Some(handover::give_up(&reason))),
             }
         }
     };
@@ -77,13 +85,14 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
             trouble!(%error, "the daemon keeps the real-time priority of the hand-over");
         }
     }
-    let loaded =
-        config::load(args.config.path(), Host::Lenient).map_err(
-            |diagnostics| match super::check::rendered(&diagnostics) {
-                text if diagnostics.may_pass() => Failure::Unread(text),
-                text => Failure::Config(text),
-            },
-        )?;
+    let (loaded, arrived) = match arrived {
+        // The files may have been changed since the conditions were looked at, and nobody asked for a reload.
+        Some((form, mut descriptors, bfd)) => match handover::configuration(&form, &mut descriptors) {
+            Ok(loaded) => (loaded, Some((form, descriptors, bfd))),
+            Err(reason) => return Err(anyhow::Error::msg(handover::give_up(&reason)).into()),
+        },
+        None => (read(args.config.path(), failed.is_some())?, None),
+    };
     log::set(loaded.config.log);
     // When this returns, the daemon, its runtime and every socket are gone.
     let ended = block_on(async {

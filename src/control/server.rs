@@ -144,8 +144,8 @@ impl Server {
     }
 
     /// Stops accepting, ends the streams, waits for the last answers, and returns the listening sockets. Requests must be
-    /// taken meanwhile. The file of the control socket stays.
-    pub(crate) fn freeze(&mut self) -> impl Future<Output = Handed> + use<> {
+    /// taken meanwhile. The file of the control socket stays. The boolean is false if the thread hangs.
+    pub(crate) fn freeze(&mut self) -> impl Future<Output = (Handed, bool)> + use<> {
         let (give, given) = oneshot::channel();
         // Without its thread there are no sockets.
         let asked = self.stop.take().map(|stop| stop.send(give).is_ok());
@@ -153,17 +153,18 @@ impl Server {
         async move {
             let mut handed = Handed::default();
             if asked != Some(true) {
-                return handed;
+                return (handed, true);
             }
-            let listeners = tokio::time::timeout(CLOSING * 2, given).await.ok().and_then(Result::ok);
-            for (door, listener) in listeners.into_iter().flatten() {
+            let listeners = tokio::time::timeout(CLOSING * 2, given).await;
+            let hangs = listeners.is_err();
+            for (door, listener) in listeners.into_iter().flatten().flatten() {
                 match door {
                     Door::Control => handed.control = place.freeze().map(|file| (listener, file)),
                     Door::Api => handed.api = Some(listener),
                     Door::Metrics => handed.metrics = Some(listener),
                 }
             }
-            handed
+            (handed, !hangs)
         }
     }
 

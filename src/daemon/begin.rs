@@ -148,6 +148,7 @@ impl Daemon {
             by,
             frozen_at,
             descriptors: _,
+            configuration: _,
             node,
             speaker,
             bfd: _,
@@ -279,6 +280,7 @@ impl Daemon {
             jobs: Jobs {
                 reading: Reading::new(config_path.clone()),
                 rehearsal: None,
+                rehearsed: None,
                 note: None,
                 saving: JoinSet::new(),
             },
@@ -314,9 +316,13 @@ impl Before {
             .and_then(|lines| Ok(Ring::thaw(run, begin, &lines)?));
         match content {
             Ok(ring) => {
+                // A reader behind the last event would wait for as many more.
+                let end = ring.end();
+                let sane = |(position, missed): (u64, u64)| (position.min(end), missed.min(end));
                 self.ring = Some(ring);
-                self.unwritten = unwritten;
-                self.hooks = hooks.into_iter().map(|(name, place)| (name.as_str().into(), place)).collect();
+                self.unwritten = unwritten.min(end);
+                self.hooks =
+                    hooks.into_iter().map(|(name, place)| (name.as_str().into(), sane(place))).collect();
             }
             Err(error) => trouble!(%error, "the events of the program before are forgotten"),
         }
@@ -338,4 +344,23 @@ fn birth(config: &Arc<Config>, warnings: &Diagnostics, path: &Path, left: Left) 
 pub(crate) fn in_words(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_behind_the_last_event_is_taken_for_its_end() {
+        let lines =
+            r#"{"seq":1,"at":"2026-01-01T00:00:00.000Z","event":"announced","level":"info","message":"up"}"#;
+        let file = handover::memory_with("test", lines.as_bytes()).unwrap();
+        let hooks = [("page".to_owned(), (u64::MAX, u64::MAX)), ("late".to_owned(), (6, 1))].into();
+        let events = Events { run: "0".to_owned(), begin: 5, lines: 1, unwritten: u64::MAX, hooks };
+        let mut before = Before::default();
+        before.remember(events, Some(file.into()));
+        assert_eq!((before.unwritten, before.ring.map(|ring| ring.end())), (6, Some(6)));
+        let places: Vec<_> = before.hooks.into_values().collect();
+        assert_eq!(places, [(6, 1), (6, 6)]);
+    }
 }

@@ -2,33 +2,35 @@
 //! time, and becomes the next program.
 //!
 //! ```text
-//!  the loop goes on ──────────────────────────────────────────────────► │ silence ───────────────────────────────► │
-//!  settle ─► doors close ─► readers of events ─► checks freeze ─► flush │ sessions, BFD ─► last inputs ─► node ─► form │ execve
+//!  the loop goes on ───────────────────────────────────────────────────────────────► │ silence
+//!  settle, prepare ─► slow BFD ─► doors ─► readers of events ─► look ─► checks ─► flush │ sessions, BFD ─► last inputs ─► form ─► execve
 //! ```
 //!
-//! Until the silence everything can be thawed in this process, and is if the conditions have changed. Signals stay
-//! pending, and are for the next program.
+//! Until the silence everything can be thawed in this process, and is if a condition has changed or something hangs.
+//! What may fail is done before it. Signals stay pending, and are for the next program.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 use vipcast_bgp::net::{Descriptors, clock};
 use vipcast_node::commands::Refusal;
 use vipcast_node::input::Input;
+use vipcast_node::model::Config;
 
-use super::{Daemon, HOOKS_PATIENCE_OF_RESTART, REPORTS, read_clocks};
-use crate::check::runner::{Frozen, Runner};
+use super::{Daemon, HOOKS_PATIENCE_OF_RESTART, read_clocks};
+use crate::check::runner::Frozen;
 use crate::control::server::{Handed, Server};
 use crate::events::file::EventFile;
 use crate::handover::{self, Copy, CopyV1, Events, Metrics, OfDaemon, Sockets, V1};
 use crate::hooks::{Hooks, Places};
-use crate::log;
+use crate::log::{self, trouble};
+use crate::restart;
 use crate::version::Identity;
 use crate::vip::namespace::NamespaceLock;
 
@@ -36,20 +38,40 @@ use crate::vip::namespace::NamespaceLock;
 const SETTLE: Duration = Duration::from_secs(3);
 /// A silence of BFD that no session may take for a failure: several times what one takes with a thousand VIPs.
 const SILENCE: Duration = Duration::from_millis(100);
+/// The longest wait for a reload of files that were changed during the upgrade, and the interval between looks.
+const CHANGED_PATIENCE: Duration = Duration::from_secs(1);
+const CHANGED_AGAIN: Duration = Duration::from_millis(20);
 /// The longest wait for routers to take longer timers, and the interval between looks.
 const SLOW_PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// The longest wait for the log before the silence.
+/// The interval between looks for an answer of the thread of BFD.
+const BFD_ANSWERS: Duration = Duration::from_millis(1);
+/// The longest wait for an empty backlog of the log, while the loop goes on.
+const BACKLOG: Duration = Duration::from_secs(1);
+/// The same for the last few lines before the silence.
 const FLUSH: Duration = Duration::from_millis(200);
 /// The same in the silence.
-const LAST_FLUSH: Duration = Duration::from_millis(5);
+const LAST_FLUSH: Duration = Duration::from_millis(20);
 
-/// What was closed while the loop went on.
+/// What can fail, and is made before anything is closed.
+struct Prepared {
+    /// For the form.
+    form: File,
+    /// For the latest events.
+    events: File,
+    /// The texts of the configuration in force.
+    configuration: File,
+    in_force: Config,
+    state_lock: Option<OwnedFd>,
+    namespace_lock: Option<OwnedFd>,
+}
+
+/// What was closed while the loop went on. `None`: that was not reached.
+#[derive(Default)]
 struct Closed {
-    doors: Handed,
-    hooks: Places,
-    unwritten: u64,
-    checks: Frozen,
+    doors: Option<Handed>,
+    readers: Option<(Places, u64)>,
+    checks: Option<Frozen>,
 }
 
 impl Daemon {
@@ -58,20 +80,24 @@ impl Daemon {
     /// # Errors
     /// Sessions are frozen, and the next program could not be started: this process must end.
     pub(super) async fn hand_over(mut self) -> io::Result<Self> {
-        let memory = match handover::memory("vipcast state") {
-            Ok(memory) => memory,
-            Err(error) => return Ok(self.stays(format!("no memory for the state: {error}"))),
+        let prepared = match self.prepare().await {
+            Ok(prepared) => prepared,
+            Err(refusal) => return Ok(self.stays(refusal.error)),
         };
-        if let Err(refusal) = self.settle().await {
-            return Ok(self.stays(refusal.error));
-        }
-        self.slow_bfd().await;
-        let closed = self.close().await;
-        if let Err(refusal) = self.node.may_hand_over() {
+        let mut closed = Closed::default();
+        if let Err(refusal) = self.close(&mut closed, &prepared.in_force).await {
             return Ok(self.resume(closed, refusal.error).await);
         }
-        // The names of the loop's last lines are in the log before the silence.
-        drop(timeout(FLUSH, self.journal.finish()).await);
+        let Prepared {
+            form: memory,
+            events: mut lines,
+            configuration,
+            state_lock,
+            namespace_lock,
+            in_force: _,
+        } = prepared;
+        // The loop's last lines are in the log before the silence.
+        self.journal.flushed(FLUSH).await;
         log::flush(FLUSH);
         let frozen_at = clock::now();
         let mut descriptors = Descriptors::new();
@@ -80,33 +106,48 @@ impl Daemon {
         let bfd = self.speaker.freeze_bfd(&mut descriptors)?;
         self.take_the_last();
         self.speaker.complete(&mut speaker);
-        drop(timeout(LAST_FLUSH, self.journal.finish()).await);
-        let (run, begin, lines) = self.events.freeze();
-        let lines = descriptors.put(handover::memory_with("vipcast events", &lines)?);
+        if !self.journal.flushed(LAST_FLUSH).await {
+            // They are neither in the log nor in the events, and that is not hidden.
+            self.counts.left_out(self.journal.waiting());
+        }
+        let (run, begin, latest) = self.events.freeze();
+        // Without them the next program has no events from before, which is no reason to end here.
+        if let Err(error) = handover::fill(&mut lines, &latest) {
+            trouble!(%error, "the latest events are not handed over");
+        }
+        let lines = descriptors.put(lines);
+        let configuration = descriptors.put(configuration);
         let mut put = |descriptor: Option<OwnedFd>| descriptor.map(|descriptor| descriptors.put(descriptor));
-        let Handed { control, api, metrics } = closed.doors;
+        let Handed { control, api, metrics } = closed.doors.unwrap_or_default();
+        let (hooks, unwritten) = closed.readers.unwrap_or_default();
         let form = V1 {
             by: Identity::program(),
             frozen_at,
             // Known when they are inherited.
             descriptors: [].into(),
+            configuration,
             node: self.node.freeze(),
             speaker,
             bfd,
-            checks: closed.checks.into_iter().map(|(name, health)| (name.to_string(), health)).collect(),
+            checks: closed
+                .checks
+                .into_iter()
+                .flatten()
+                .map(|(name, health)| (name.to_string(), health))
+                .collect(),
             sockets: Sockets {
                 control: control.and_then(|(socket, file)| Some((put(Some(socket))?, put(Some(file))?))),
                 api: put(api),
                 metrics: put(metrics),
-                state_lock: put(self.store.lock()),
-                namespace_lock: put(self.namespace.as_ref().and_then(NamespaceLock::freeze)),
+                state_lock: put(state_lock),
+                namespace_lock: put(namespace_lock),
             },
             events: Events {
                 run,
                 begin,
                 lines,
-                unwritten: closed.unwritten,
-                hooks: closed.hooks.into_iter().map(|(name, place)| (name.to_string(), place)).collect(),
+                unwritten,
+                hooks: hooks.into_iter().map(|(name, place)| (name.to_string(), place)).collect(),
             },
             metrics: Metrics {
                 counts: self.counts.freeze(),
@@ -161,26 +202,111 @@ impl Daemon {
         }
     }
 
-    /// Negotiates longer timers where the silence could exceed a detection time. A router that does not answer does not
-    /// hold up the hand-over.
-    async fn slow_bfd(&mut self) {
+    /// Looks once more at the configuration, and makes what may fail. From here on signals are for the next program.
+    async fn prepare(&mut self) -> Result<Prepared, Refusal> {
+        let until = clock::now() + CHANGED_PATIENCE;
+        let (in_force, texts) = loop {
+            self.settle().await?;
+            let reading = self.jobs.reading.again();
+            let (config, texts) = self.meanwhile(reading).await?;
+            let is_same = config == **self.node.engine().config();
+            if is_same && self.node.may_hand_over().is_ok() {
+                self.inputs.are_last = true;
+                break (config, texts);
+            }
+            if !is_same && until <= clock::now() {
+                let path = self.config_path.display();
+                return Err(refused(format!("{path} was changed during the upgrade, and is not in force")));
+            }
+            // Who changes the file may be about to ask for a reload.
+            self.meanwhile(clock::sleep_until(clock::now() + CHANGED_AGAIN)).await;
+        };
+        let make = || {
+            Ok::<_, io::Error>(Prepared {
+                form: handover::memory("vipcast state")?,
+                events: handover::memory("vipcast events")?,
+                configuration: handover::memory_with("vipcast configuration", &serde_json::to_vec(&texts)?)?,
+                in_force,
+                state_lock: self.store.lock()?,
+                namespace_lock: self.namespace.as_ref().and_then(NamespaceLock::freeze),
+            })
+        };
+        make().map_err(|error| refused(format!("no memory for the state: {error}")))
+    }
+
+    /// Negotiates longer timers where the silence could exceed a detection time.
+    async fn slow_bfd(&mut self) -> Result<(), Refusal> {
         let until = clock::now() + SLOW_PATIENCE;
         self.speaker.slow_bfd(SILENCE);
-        while !self.speaker.bfd_is_slow(SILENCE) && clock::now() < until {
+        while !self.bfd_is_slow().await? {
+            if until <= clock::now() {
+                let peers = self.speaker.quick_bfd(SILENCE).join(", ");
+                return Err(refused(format!(
+                    "BFD with {peers} could go down in the pause: the router has not agreed to longer timers"
+                )));
+            }
             self.meanwhile(clock::sleep_until(clock::now() + LOOK_AGAIN)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether no session of BFD goes down in the silence. Refuses if its thread does not answer.
+    async fn bfd_is_slow(&mut self) -> Result<bool, Refusal> {
+        let until = clock::now() + SLOW_PATIENCE;
+        let Some(answer) = self.speaker.ask_bfd_is_slow(SILENCE) else { return Ok(true) };
+        loop {
+            match answer.try_recv() {
+                Ok(is_slow) => return Ok(is_slow),
+                Err(TryRecvError::Empty) if clock::now() < until => {}
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                    return Err(refused("the thread of BFD does not answer".to_owned()));
+                }
+            }
+            self.meanwhile(clock::sleep_until(clock::now() + BFD_ANSWERS)).await;
         }
     }
 
-    /// Closes everything that the loop can be without for a moment.
-    async fn close(&mut self) -> Closed {
-        self.inputs.are_last = true;
+    /// Closes everything that the loop can be without for a moment. What was closed is in `closed`, whatever is refused.
+    async fn close(&mut self, closed: &mut Closed, in_force: &Config) -> Result<(), Refusal> {
+        self.slow_bfd().await?;
+        let hangs =
+            |what: &str| Err(refused(format!("{what} does not end, and the upgrade would wait for it")));
         let closing = self.server.freeze();
-        let doors = self.meanwhile(closing).await;
+        let (doors, has_ended) = self.meanwhile(closing).await;
+        closed.doors = Some(doors);
+        if !has_ended {
+            return hangs("the thread of the control socket");
+        }
         let (hooks, file) = (self.hooks.freeze(HOOKS_PATIENCE_OF_RESTART), self.event_file.freeze());
-        let (hooks, unwritten) = self.meanwhile(async { tokio::join!(hooks, file) }).await;
+        let ((hooks, has_ended), (unwritten, is_written)) =
+            self.meanwhile(async { tokio::join!(hooks, file) }).await;
+        closed.readers = Some((hooks, unwritten));
+        if !has_ended {
+            return hangs("the thread of the hooks");
+        }
+        if !is_written {
+            return hangs("the write of the file of events");
+        }
+        if let Some(rehearsed) = self.jobs.rehearsed.clone() {
+            let looked = self.meanwhile(restart::look_again(rehearsed)).await;
+            looked.unwrap_or_else(|_gone| Err(refused("no thread to look at the program".to_owned())))?;
+        }
+        let flushed = self.journal.flushed(BACKLOG);
+        if !self.meanwhile(flushed).await {
+            return hangs("the backlog of the log");
+        }
         let freezing = self.runner.freeze();
-        let checks = self.meanwhile(freezing).await;
-        Closed { doors, hooks, unwritten, checks }
+        closed.checks = self.meanwhile(freezing).await;
+        if closed.checks.is_none() {
+            return hangs("the thread of the checks");
+        }
+        if !self.bfd_is_slow().await? {
+            return Err(refused("a session of BFD with short timers came up".to_owned()));
+        }
+        if in_force != &**self.node.engine().config() {
+            return Err(refused("a reload came in between".to_owned()));
+        }
+        self.node.may_hand_over()
     }
 
     /// Does this while the loop goes on.
@@ -198,25 +324,19 @@ impl Daemon {
 
     /// Goes on in this process.
     async fn resume(mut self, closed: Closed, why: String) -> Self {
-        let Closed { doors, hooks, unwritten, checks } = closed;
+        let Closed { doors, readers, checks: _ } = closed;
         let config = Arc::clone(self.node.engine().config());
-        let last: Vec<Input> =
-            std::iter::from_fn(|| self.inputs.checks.try_recv().ok()).map(Input::from).collect();
-        self.handle(last);
-        let (server, requests) = Server::thaw(&config, self.events.clone(), false, doors).await;
-        (self.server, self.inputs.requests, self.inputs.are_last) = (server, requests, false);
-        self.hooks = Hooks::thaw(self.events.clone(), hooks, self.hooks.deliveries().clone());
-        self.hooks.set(&config.hooks);
-        self.event_file = EventFile::new(self.events.clone(), &config.state_dir, unwritten);
-        self.event_file.set(config.event_file);
-        let (reports, results) = mpsc::channel(REPORTS);
-        match Runner::thaw(reports, self.binder.here(), checks, self.runner.tally().clone()) {
-            Ok(runner) => {
-                runner.set(config.checks.clone(), &config.services);
-                (self.runner, self.inputs.checks) = (runner, results);
-            }
-            // Nobody probes any more: verdicts would be worth nothing.
-            Err(error) => panic!("the checks cannot go on after a hand-over that was given up: {error}"),
+        self.runner.go_on();
+        self.speaker.restore_bfd();
+        if let Some((hooks, unwritten)) = readers {
+            self.hooks = Hooks::thaw(self.events.clone(), hooks, self.hooks.deliveries().clone());
+            self.hooks.set(&config.hooks);
+            self.event_file = EventFile::new(self.events.clone(), &config.state_dir, unwritten);
+            self.event_file.set(config.event_file);
+        }
+        if let Some(doors) = doors {
+            let opening = Server::thaw(&config, self.events.clone(), false, doors);
+            (self.server, self.inputs.requests) = self.meanwhile(opening).await;
         }
         self.stays(why)
     }
@@ -232,9 +352,13 @@ impl Daemon {
 
     /// Nothing was changed.
     fn stays(mut self, why: String) -> Self {
-        self.hands_over = false;
+        (self.hands_over, self.inputs.are_last) = (false, false);
         self.not_upgraded = Some(why.clone());
         self.handle([Input::NotHandedOver(why)]);
         self
     }
+}
+
+fn refused(error: String) -> Refusal {
+    Refusal { error, hint: None }
 }

@@ -13,7 +13,7 @@ use vipcast_node::jobs::NotRead;
 use vipcast_node::record::Warning;
 
 use crate::blocking::{NoAnswer, Threads};
-use crate::config::{self, Diagnostics, Host, Loaded};
+use crate::config::{self, Config, Diagnostics, Host, Loaded, Texts};
 
 /// The time-out for reading all files of a configuration.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,6 +54,19 @@ impl Reading {
         };
         self.under_way = None;
         read.map(|Loaded { config, warnings }| Read { config: Arc::new(config), warnings: told(&warnings) })
+    }
+
+    /// Reads once more before a hand-over, for the next program: the configuration, and its texts.
+    pub(super) fn again(&self) -> impl Future<Output = Result<(Config, Texts), Refusal>> + Send + use<> {
+        let (threads, path, patience) = (self.threads.clone(), self.path.clone(), self.patience);
+        async move {
+            let shown = path.display().to_string();
+            let read = move || match config::load_with_texts(&path, Host::Strict) {
+                Ok((Loaded { config, warnings: _ }, texts)) => Ok((config, texts)),
+                Err(diagnostics) => Err(Refusal { error: diagnostics.render(false), hint: None }),
+            };
+            threads.within(patience, read).await.unwrap_or_else(|failed| Err(unread(&shown, failed)))
+        }
     }
 
     /// Begins. Returns at once.
@@ -133,6 +146,27 @@ mod tests {
             assert_eq!(config.peers.values().next().map(|peer| peer.local_as.0), Some(local_as));
         }
         fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_next_program_needs_the_texts_and_not_the_files() {
+        let directory = scratch("again");
+        let file = directory.join("vipcast.yaml");
+        fs::create_dir(directory.join("services.d")).unwrap();
+        fs::write(&file, VALID).unwrap();
+        let drop_in = directory.join("services.d/x.yaml");
+        fs::write(&drop_in, "checks: {up: {tcp: \"127.0.0.1:80\"}}\n").unwrap();
+        let mut reading = Reading::new(file.clone());
+        reading.begin();
+        let config = reading.finished().await.unwrap().config;
+        let (again, texts) = reading.again().await.unwrap();
+        assert_eq!(again, *config);
+        fs::write(&file, "local_as: [\n").unwrap();
+        assert!(reading.again().await.is_err(), "a file that is broken now is found now");
+        fs::remove_dir_all(directory).unwrap();
+        let json = serde_json::to_string(&texts).unwrap();
+        let loaded = config::load_texts(serde_json::from_str(&json).unwrap(), Host::Lenient).unwrap();
+        assert_eq!(loaded.config, *config);
     }
 
     #[tokio::test]

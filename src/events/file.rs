@@ -153,13 +153,14 @@ impl EventFile {
         Some(format!("events are not written to {path}: {cause}"))
     }
 
-    /// Ends the thread after the events so far, and returns the position of the first event for the next program.
-    pub(crate) fn freeze(&mut self) -> impl Future<Output = u64> + use<> {
+    /// Ends the thread after the events so far, and returns the position of the first event for the next program. The
+    /// boolean is false if the thread hangs.
+    pub(crate) fn freeze(&mut self) -> impl Future<Output = (u64, bool)> + use<> {
         let (progress, ring) = (self.progress.clone(), self.ring.clone());
         let (is_on, finished) = (progress.now().is_on, self.end());
         async move {
-            finished.await;
-            if is_on { progress.now().position } else { ring.end() }
+            let has_ended = finished.await;
+            (if is_on { progress.now().position } else { ring.end() }, has_ended)
         }
     }
 

@@ -100,8 +100,11 @@ impl Ring {
     /// The ring of the program before: readers go on behind the event that they have seen last.
     ///
     /// # Errors
-    /// A line is no event.
+    /// A line is no event, or the position cannot be that of an event.
     pub(crate) fn thaw(run: String, begin: u64, lines: &[u8]) -> serde_json::Result<Self> {
+        if begin > u64::MAX / 2 {
+            return Err(serde::de::Error::custom("the position of the oldest event is out of range"));
+        }
         let mut kept = Kept { begin, limit: MEMORY, ..Kept::default() };
         for line in lines.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
             let Head { seq, event } = serde_json::from_slice(line)?;
@@ -300,6 +303,7 @@ mod tests {
             "as many as fitted, and one"
         );
         assert!(Ring::thaw("0".to_owned(), 0, b"{\"seq\":1}\n").is_err());
+        assert!(Ring::thaw("0".to_owned(), u64::MAX, b"").is_err(), "the next event would have no position");
     }
 
     #[tokio::test]

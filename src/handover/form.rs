@@ -39,6 +39,8 @@ pub(crate) struct V1 {
     pub(crate) frozen_at: Instant,
     /// The descriptor of each number.
     pub(crate) descriptors: BTreeMap<u32, RawFd>,
+    /// A file of the texts of the configuration in force, as JSON.
+    pub(crate) configuration: u32,
     pub(crate) node: frozen::Node,
     /// BGP sessions and their listeners.
     pub(crate) speaker: vipcast_bgp::frozen::Speaker,

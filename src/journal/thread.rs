@@ -100,17 +100,27 @@ impl Journal {
 
     /// Waits until everything is in the log, for at most a second.
     pub async fn finish(&mut self) {
+        self.flushed(PATIENCE).await;
+    }
+
+    /// Waits until everything so far is in the log. False: it is not, after this time.
+    pub(crate) fn flushed(&mut self, patience: Duration) -> impl Future<Output = bool> + use<> {
         let (done, is_done) = oneshot::channel();
-        let left_out = std::mem::take(&mut self.left_out);
-        let flushed = async {
+        let (left_out, entries) = (std::mem::take(&mut self.left_out), self.entries.clone());
+        let flushed = async move {
             if left_out > 0 {
-                self.entries.send(Entry::LeftOut(left_out)).await.ok();
+                entries.send(Entry::LeftOut(left_out)).await.ok();
             }
-            if self.entries.send(Entry::Flush(done)).await.is_ok() {
+            if entries.send(Entry::Flush(done)).await.is_ok() {
                 is_done.await.ok();
             }
         };
-        tokio::time::timeout(PATIENCE, flushed).await.ok();
+        async move { tokio::time::timeout(patience, flushed).await.is_ok() }
+    }
+
+    /// The number of records that wait for the thread.
+    pub(crate) fn waiting(&self) -> u64 {
+        u64::try_from(self.entries.max_capacity() - self.entries.capacity()).unwrap_or(u64::MAX)
     }
 }
 

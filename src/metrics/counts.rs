@@ -77,7 +77,12 @@ impl Counts {
     /// The counts of the program before.
     pub(crate) fn thaw(frozen: Frozen) -> Self {
         let Frozen { events, left_out, sessions, failover, reloaded, configured, failing } = frozen;
-        let of = |(peer, (established, ended))| (peer, Sessions { established, ended });
+        // None of them can have grown so far; each must still be able to grow.
+        let sane = |count: u64| count.min(u64::MAX / 2);
+        let events = events.into_iter().map(|(kind, count)| (kind, sane(count))).collect();
+        let of = |(peer, (established, ended))| {
+            (peer, Sessions { established: sane(established), ended: sane(ended) })
+        };
         Self(Arc::new(Mutex::new(Counted {
             events,
             left_out,
@@ -164,5 +169,18 @@ impl Counted {
             What::NotReloaded { .. } => self.reloaded = false,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_of_the_program_before_can_still_grow() {
+        let all = [("announced".to_owned(), u64::MAX)].into();
+        let counts = Counts::thaw(Frozen { events: all, ..Counts::default().freeze() });
+        counts.event(&EventKind::Announced);
+        assert_eq!(counts.now().events["announced"], u64::MAX / 2 + 1);
     }
 }

@@ -9,10 +9,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use vipcast_bgp::bfd::{BfdEvent, Sessions};
+use vipcast_bgp::bfd::{BfdEvent, Sessions, State, Status};
 use vipcast_bgp::frozen;
 use vipcast_bgp::net::bfd::{Bfd, Options, hurry};
 use vipcast_bgp::net::{self, Descriptors, Resume, ThawError, Thawed};
@@ -160,9 +161,23 @@ impl Speaker {
         }
     }
 
-    /// Whether no session of BFD goes down in a pause of less than `least`.
-    pub fn bfd_is_slow(&self, least: Duration) -> bool {
-        self.bfd.as_ref().is_none_or(|bfd| bfd.is_slow(least).unwrap_or(false))
+    /// Asks the thread of BFD whether no session goes down in a pause of less than `least`. `None`: it does not run.
+    pub fn ask_bfd_is_slow(&self, least: Duration) -> Option<Receiver<bool>> {
+        self.bfd.as_ref().map(|bfd| bfd.ask_is_slow(least))
+    }
+
+    /// The peers whose session of BFD could go down in such a pause.
+    pub fn quick_bfd(&self, least: Duration) -> Vec<String> {
+        let Some(report) = self.bfd_report() else { return Vec::new() };
+        let is_quick = |status: &Status| {
+            let theirs =
+                status.transmit_interval.map(|time| time * u32::from(status.config.multiplier.get()));
+            let times = [theirs, status.detection_time];
+            status.state == State::Up
+                && (status.polling || times.into_iter().flatten().any(|time| time < least))
+        };
+        let quick = report.sessions.into_iter().filter(|(_, session)| is_quick(&session.status));
+        quick.map(|(name, _)| name.to_string()).collect()
     }
 }
 

@@ -177,8 +177,11 @@ impl Store {
         let held = Held::default();
         let keep = Arc::clone(&held);
         let open = move || {
-            let handed = handed.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let directory = StateDir::open_with(&path_of_disk, mode, handed)?;
+            // Kept until a directory has it: a disk that fails at first is tried again.
+            let mut handed = handed.lock().unwrap_or_else(PoisonError::into_inner);
+            let lock = handed.as_ref().and_then(|lock| lock.try_clone().ok());
+            let directory = StateDir::open_with(&path_of_disk, mode, lock)?;
+            *handed = None;
             *keep.lock().unwrap_or_else(PoisonError::into_inner) = directory.lock_for_next();
             Ok((directory.left()?, directory))
         };
@@ -187,9 +190,13 @@ impl Store {
         Ok(opened)
     }
 
-    /// The lock for the next program, if there is one.
-    pub(crate) fn lock(&self) -> Option<OwnedFd> {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take().map(OwnedFd::from)
+    /// Another descriptor of the lock, for the next program, if there is a lock.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub(crate) fn lock(&self) -> std::io::Result<Option<OwnedFd>> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.as_ref().map(|lock| Ok(lock.try_clone()?.into())).transpose()
     }
 
     /// A port without a directory: nothing was left, and nothing is saved.

@@ -152,9 +152,14 @@ impl Bfd {
     /// Whether a pause of less than `least` brings no session down: the other sides know the timers. `None` if the
     /// thread does not answer within a second.
     pub fn is_slow(&self, least: Duration) -> Option<bool> {
+        self.ask_is_slow(least).recv_timeout(PATIENCE).ok()
+    }
+
+    /// The same for a caller that must not wait.
+    pub fn ask_is_slow(&self, least: Duration) -> Receiver<bool> {
         let (answer, answered) = sync_channel(1);
         self.tell(Command::IsSlow(least, answer));
-        answered.recv_timeout(PATIENCE).ok()
+        answered
     }
 
     /// The scheduling priority of the thread; the caller logs it at start.

@@ -448,7 +448,7 @@ fn frozen(bench: &mut Bench) -> (Frozen, Vec<CheckNews>) {
         let mut freezing = pin!(runner.freeze());
         loop {
             tokio::select! {
-                frozen = &mut freezing => return frozen,
+                frozen = &mut freezing => return frozen.unwrap(),
                 Some(news) = reports.recv() => heard.push(news),
             }
         }
@@ -499,6 +499,39 @@ fn after_a_hand_over_each_check_goes_on_at_its_time_and_nothing_is_told_twice() 
     for name in ["slow", "third"].map(CheckName::from) {
         assert_eq!(again[&name], health[&name]);
     }
+}
+
+#[test]
+fn after_a_hand_over_that_is_given_up_each_check_goes_on_at_its_time() {
+    static PROBES: AtomicUsize = AtomicUsize::new(0);
+    let address = server(|stream| {
+        PROBES.fetch_add(1, Ordering::SeqCst);
+        answer(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let mut bench = Bench::new(8);
+    let slow = Check { interval: Duration::from_secs(3600), ..quick(http(address, "web", None)) };
+    bench.set([("slow", &slow)]);
+    while bench.next().state != HealthState::Up {}
+    let probes = PROBES.load(Ordering::SeqCst);
+    let mut runner = bench.runner.take().unwrap();
+    let first = bench.receiving.block_on(runner.freeze()).unwrap();
+    // A set meanwhile does not end the freeze.
+    runner.set([("slow".into(), Arc::new(slow.clone()))].into_iter().collect(), &Table::default());
+    runner.go_on();
+    // One that nobody waited for does not answer for the next.
+    drop(runner.freeze());
+    runner.go_on();
+    let again = bench.receiving.block_on(runner.freeze()).unwrap();
+    assert_eq!(again, first);
+    assert_eq!(PROBES.load(Ordering::SeqCst), probes, "it is not due");
+    runner.go_on();
+    bench.runner = Some(runner);
+    let quick = Check { interval: Duration::from_millis(5), ..slow };
+    bench.set([("slow", &quick)]);
+    eventually(|| match PROBES.load(Ordering::SeqCst) {
+        more if more > probes + 2 => Ok(()),
+        few => Err(format!("{few} probes")),
+    });
 }
 
 #[test]

@@ -101,7 +101,8 @@ async fn at_a_hand_over_no_client_is_refused_and_streams_end_to_go_on_at_the_nex
         tokio::time::sleep(Duration::from_millis(20)).await;
         reply.send(Said::done("done".to_owned()));
     };
-    let (handed, ()) = tokio::join!(rig.server.freeze(), answers);
+    let ((handed, has_ended), ()) = tokio::join!(rig.server.freeze(), answers);
+    assert!(has_ended);
     assert!(ordering.await.unwrap().contains("done"));
     let mut rest = String::new();
     tokio::time::timeout(LONG, stream.read_to_string(&mut rest)).await.expect("an end").unwrap();

@@ -144,7 +144,8 @@ async fn after_a_hand_over_a_hook_goes_on_where_it_was_and_what_runs_is_waited_f
         tokio::time::sleep(Duration::from_millis(50)).await;
         fs::write(&go, "").unwrap();
     };
-    let (places, ()) = tokio::join!(fixture.hooks.freeze(LONG), opens);
+    let ((places, has_ended), ()) = tokio::join!(fixture.hooks.freeze(LONG), opens);
+    assert!(has_ended);
     assert_eq!(directory.text("out"), "0-1\n", "the others are for the next program");
     assert_eq!(places, BTreeMap::from([(HookName::from("h"), (1, 0))]));
     fixture.hooks = Hooks::thaw(fixture.ring.clone(), places, fixture.hooks.deliveries().clone());
@@ -161,8 +162,24 @@ async fn after_a_hand_over_a_hook_goes_on_where_it_was_and_what_runs_is_waited_f
     fixture.set(&waits);
     fixture.push([4]);
     until("it runs", || directory.text("out").ends_with("0-4\n")).await;
-    let places = fixture.hooks.freeze(Duration::from_millis(20)).await;
+    let (places, _) = fixture.hooks.freeze(Duration::from_millis(20)).await;
     assert_eq!(places, BTreeMap::from([(HookName::from("h"), (4, 7))]), "and nothing missed is forgotten");
+}
+
+#[tokio::test]
+async fn a_hook_that_the_program_before_did_not_have_is_not_told_of_old_events() {
+    let directory = Directory::new("unknown");
+    let out = directory.file("out");
+    let tells = script(&format!("echo $VIPCAST_ID >> {out}"), "");
+    let mut fixture = Fixture::new(&tells);
+    fixture.push(1..=3);
+    fixture.hooks.freeze(LONG).await;
+    drop(fs::remove_file(&out));
+    fixture.hooks = Hooks::thaw(fixture.ring.clone(), BTreeMap::new(), Deliveries::default());
+    fixture.push([4]);
+    fixture.set(&tells);
+    fixture.hooks.finish(LONG).await;
+    assert_eq!(directory.text("out"), "0-4\n");
 }
 
 #[test]

@@ -100,7 +100,8 @@ async fn a_hand_over_that_was_given_up_restores_the_timers_of_bfd() {
     let before = report(&speaker).config;
     let pause = Duration::from_secs(20);
     speaker.slow_bfd(pause);
-    until("slow", &speaker, &|| speaker.bfd_is_slow(pause)).await;
+    until("slow", &speaker, &|| speaker.ask_bfd_is_slow(pause).is_none_or(|answer| answer.recv().unwrap()))
+        .await;
     assert_ne!(report(&speaker).config, before);
     speaker.restore_bfd();
     until("restored", &speaker, &|| report(&speaker).config == before).await;

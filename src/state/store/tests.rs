@@ -162,16 +162,28 @@ async fn the_lock_goes_to_the_next_program_and_no_moment_is_without_it() {
     let is_taken = || matches!(StateDir::open(&path, 0o700), Err(StateError::Taken { .. }));
     let Opened { mut store, .. } = Store::open(&path, 0o700).unwrap();
     store.finish().await;
-    let lock = store.lock();
+    // A hand-over that is given up does not cost the lock.
+    drop(store.lock().unwrap());
+    let lock = store.lock().unwrap();
     drop(store);
     assert!(lock.is_some() && is_taken());
     let Opened { store: next, .. } = Store::thaw(&path, 0o700, lock).unwrap();
     assert!(is_taken());
     // Another file has the name of the lock: ours is dropped, and the other one taken.
-    let lock = next.lock();
+    let lock = next.lock().unwrap();
     drop(next);
     std::fs::rename(path.join("lock"), path.join("old")).unwrap();
     let Opened { store: next, .. } = Store::thaw(&path, 0o700, lock).unwrap();
+    assert!(is_taken());
+    // A directory that cannot be used at first does not cost it either.
+    let (lock, aside) = (next.lock().unwrap(), path.with_extension("aside"));
+    drop(next);
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let Opened { store: next, left } = Store::thaw(&path, 0o700, lock).unwrap();
+    assert!(left.unread);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
     assert!(is_taken());
     drop(next);
     std::fs::remove_dir_all(path).unwrap();
