@@ -128,7 +128,7 @@ impl<'a> Site<'a> {
         let router = lab.router(kind, &tor, &router)?;
         for pid in tor.pids()? {
             // A router has a processor of its own for BFD. Here it would be late, and end the session.
-            tor.run(["chrt", "--rr", "--pid", "10", &pid.to_string()])?;
+            tor.run(["chrt", "--all-tasks", "--rr", "--pid", "10", &pid.to_string()])?;
         }
         let said = tor.capture(&link.end(&tor).interface, &format!("tcp port 179 and src host {edge4}"))?;
         let service = EchoServer::start(&edge, "web", "[::]:7".parse()?, Some("[::]:8080".parse()?))?;
