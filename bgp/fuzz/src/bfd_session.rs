@@ -247,7 +247,9 @@ impl Bench {
             assert!(deadline.is_some_and(|at| at <= sent + interval), "it stops sending");
         }
         if let (Some(detection), Some(heard)) = (status.detection_time, self.heard) {
-            let latest = (heard + detection).max(self.now + detection);
+            // After a late wake-up it waits for an interval and a quarter, whatever the multiplier.
+            let grace = status.receive_interval.unwrap_or_default() * 5 / 4;
+            let latest = (heard + detection).max(self.now + detection.max(grace));
             assert!(deadline.is_some_and(|at| at <= latest), "it stops listening");
         }
         for _ in 0..MAX_TICKS {
