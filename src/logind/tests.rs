@@ -240,7 +240,8 @@ fn is_ready(pipe: &PipeReader, patience: Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut ready = [PollFd::new(pipe, PollFlags::IN)];
     let patience = Timespec::try_from(patience).unwrap();
-    poll(&mut ready, Some(&patience)).unwrap() > 0
+    // The end of a child interrupts it.
+    rustix::io::retry_on_intr(|| poll(&mut ready, Some(&patience))).unwrap() > 0
 }
 
 #[test]

@@ -221,8 +221,10 @@ async fn what_is_mounted_over_the_directory_is_read_and_merged_before_it_is_writ
     assert_eq!(store.overrides_saved(PATIENCE).await, Ok(()));
     assert!(drains().contains("both"));
     assert!(matches!(StateDir::open(&path, 0o700), Err(StateError::Taken { .. })), "it is locked");
-    // Removed: it is made again, with all contents.
-    std::fs::remove_dir_all(&path).unwrap();
+    // Removed, while it may still be written to: it is made again, with all contents.
+    while std::fs::remove_dir_all(&path)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::DirectoryNotEmpty)
+    {}
     store.save_overrides(Arc::new(drained("again")));
     let Late(late) = store.late().await;
     assert!(late.overrides == Overrides::default());
