@@ -78,6 +78,7 @@ impl World {
                 }
             }
             Action::Restart(Node(node)) => self.command(node, Command::Restart),
+            Action::Upgrade(Node(node)) => self.command(node, Command::Upgrade { dry: false }),
             Action::Reload(Node(node), shape) => {
                 self.hosts[node].file = Some(shape);
                 self.tell(node, Port::Operator, Duration::ZERO, Input::HangUp);

@@ -79,6 +79,8 @@ pub enum Action {
     Hurry(Node),
     /// `vipcast restart`.
     Restart(Node),
+    /// `vipcast upgrade`.
+    Upgrade(Node),
     /// The configuration file is this one now, and SIGHUP.
     Reload(Node, Shape),
     /// The configuration file is broken now, and SIGHUP.
@@ -174,6 +176,7 @@ impl fmt::Display for Action {
             Self::Terminate(node) => write!(f, "terminate {node}"),
             Self::Hurry(node) => write!(f, "hurry {node}"),
             Self::Restart(node) => write!(f, "restart {node}"),
+            Self::Upgrade(node) => write!(f, "upgrade {node}"),
             Self::Reload(node, shape) => write!(f, "reload {node} to {shape}"),
             Self::ReloadBroken(node) => write!(f, "reload {node} broken"),
             Self::Drain(node, service, None) => write!(f, "drain {} on {node}", what(service)),
@@ -238,6 +241,7 @@ impl FromStr for Action {
             "accept" => Self::Refuse(words.after("at")?, false),
             "restart" if words.peek() == Some("router") => Self::RestartRouter(words.after("router")?),
             "restart" => Self::Restart(words.parse()?),
+            "upgrade" => Self::Upgrade(words.parse()?),
             "crash" => Self::Crash(words.parse()?, duration(words.word_after("for")?)?),
             "power-loss" => Self::PowerLoss(words.parse()?, duration(words.word_after("for")?)?),
             "terminate" => Self::Terminate(words.parse()?),

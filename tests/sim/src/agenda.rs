@@ -32,6 +32,11 @@ impl<T> Agenda<T> {
         self.heap.push(Entry { at, sequence: self.sequence, due });
     }
 
+    /// Forgets what is not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.heap.retain(|entry| keep(&entry.due));
+    }
+
     /// When the next thing is due.
     pub fn next_at(&self) -> Option<Instant> {
         self.heap.peek().map(|entry| entry.at)

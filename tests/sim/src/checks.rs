@@ -126,7 +126,7 @@ impl World {
         self.arm_check(number, check);
     }
 
-    fn arm_check(&mut self, number: usize, check: &CheckName) {
+    pub(crate) fn arm_check(&mut self, number: usize, check: &CheckName) {
         let now = self.now;
         let Some(running) = self.hosts[number].checks.get_mut(check) else { return };
         let Some(deadline) = running.health.deadline() else { return };

@@ -65,6 +65,8 @@ pub struct Host {
     pub reading: Option<Shape>,
     /// The next process is the follower of a restart.
     pub restarted: bool,
+    /// Nobody reads what the kernel says: the next program has not asked it yet.
+    pub deaf: bool,
     /// How far the wall clock is off, in seconds.
     pub wall_offset: i64,
     /// Its kernel.
@@ -79,17 +81,17 @@ pub struct Host {
     pub truth: Truth,
     pub(crate) runs: u64,
     armed: Option<Instant>,
-    sessions: BTreeMap<PeerId, Peering>,
-    advertised: Advertised,
-    watched: Arc<Watched>,
+    pub(crate) sessions: BTreeMap<PeerId, Peering>,
+    pub(crate) advertised: Advertised,
+    pub(crate) watched: Arc<Watched>,
     orders: BTreeMap<Port, Instant>,
     tickets: u64,
 }
 
 /// A peer of the node, as it runs.
 #[derive(Debug)]
-struct Peering {
-    speaker: usize,
+pub(crate) struct Peering {
+    pub(crate) speaker: usize,
     router: usize,
 }
 
@@ -106,6 +108,7 @@ impl Host {
             file: Some(Shape::default()),
             reading: None,
             restarted: false,
+            deaf: false,
             wall_offset: 0,
             kernel: Kernel::default(),
             disk: Disk::default(),
@@ -241,7 +244,7 @@ impl World {
     }
 
     /// Does what the node says.
-    fn perform(&mut self, number: usize, out: Outbox) {
+    pub(crate) fn perform(&mut self, number: usize, out: Outbox) {
         let mut effects = out.effects;
         if let Some(bug) = self.setup.bug {
             effects = bug.does(&self.hosts[number], effects);
@@ -313,11 +316,7 @@ impl World {
                 let next = Program { version: "next".to_owned(), commit: None };
                 self.tell(number, Port::Operator, after, Input::Rehearsed(Ok(next)));
             }
-            // Nobody asks for it here.
-            Effect::HandOver => {
-                let why = "it cannot be handed over".to_owned();
-                self.tell(number, Port::Operator, Duration::ZERO, Input::NotHandedOver(why));
-            }
+            Effect::HandOver => self.hand_over(number),
             Effect::LeaveNote(vips) => {
                 let disk = &mut self.hosts[number].disk;
                 let result = match (disk.hangs, disk.full) {
@@ -427,6 +426,9 @@ impl World {
     /// The kernel says what has changed, to whoever listens.
     pub fn kernel_says(&mut self, number: usize, news: Vec<Event>) {
         self.dirty[number] = true;
+        if self.hosts[number].deaf {
+            return;
+        }
         let late = if self.rng.chance(3) { 40_000 } else { 1_000 };
         for event in news {
             let after = self.rng.between(Duration::from_micros(20), Duration::from_micros(late));
@@ -467,6 +469,7 @@ impl World {
         host.truth.ends(self.now);
         host.epoch += 1;
         host.armed = None;
+        host.deaf = false;
         host.checks.clear();
         let peerings = std::mem::take(&mut host.sessions);
         host.disk.forget();

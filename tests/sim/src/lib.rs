@@ -21,6 +21,7 @@
 //! | the configurations of nodes | [`shape`] |
 //! | the behaviour of a port | [`kernel`], [`disk`], [`probe`], [`net`] |
 //! | the handling of a node's inputs and effects | [`host`], [`checks`] |
+//! | the hand-over to the next program | [`handover`] |
 //! | a bug that must be found | [`bug`] |
 //!
 //! `cargo run --profile sim -p vipcast-sim -- seeds 1000` runs seeds; `-- replay FILE` runs a [`scenario`].
@@ -31,6 +32,7 @@ pub mod agenda;
 pub mod bug;
 pub mod checks;
 pub mod disk;
+pub mod handover;
 pub mod host;
 pub mod kernel;
 pub mod net;

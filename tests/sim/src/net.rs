@@ -368,6 +368,17 @@ impl World {
         Some(Input::Queue(conn, queue))
     }
 
+    /// Closes every connection of a machine that is not among these.
+    pub fn close_others(&mut self, which: usize, kept: &[u64]) {
+        let Some(speaker) = self.speakers.get(which).and_then(Option::as_ref) else { return };
+        let owner = speaker.owner;
+        let others =
+            speaker.conns.iter().map(|(conn, _)| *conn).filter(|conn| !kept.contains(&conn.as_u64()));
+        for conn in others.collect::<Vec<_>>() {
+            self.close(which, owner, conn);
+        }
+    }
+
     fn close(&mut self, which: usize, owner: Owner, conn: ConnId) {
         let Some(wire) = self.wire_of(which, conn) else { return };
         let side = owner.side();

@@ -16,7 +16,7 @@ use crate::world::Setup;
 /// Faults begin then: sessions stand and checks are settled.
 const BEGIN: Duration = Duration::from_secs(5);
 /// The numbers that stand for actions.
-const KINDS: u64 = 112;
+const KINDS: u64 = 118;
 /// Addresses that are flushed and added.
 const ADDRESSES: [&str; 6] =
     ["192.0.2.10", "2001:db8::10", "192.0.2.53", "192.0.2.80", "192.0.2.99", "198.51.100.7"];
@@ -58,17 +58,23 @@ pub fn schedule(setup: Setup, lasts: Duration) -> Vec<Timed> {
             let after = Duration::from_millis(u64::try_from(after.as_millis()).unwrap_or_default());
             actions.push(Timed { at: at + after, action: end });
         }
+        // A hand-over is tried out for some time, and comes in the middle of something.
+        if rng.chance(15) {
+            let before = Duration::from_millis(rng.below(400));
+            let node = Node(index(&mut rng, setup.nodes));
+            actions.push(Timed { at: at - before, action: Action::Upgrade(node) });
+        }
         actions.push(Timed { at, action });
     }
     actions.sort_by_key(|timed| timed.at);
     actions
 }
 
+fn index(rng: &mut Rng, of: usize) -> usize {
+    usize::try_from(rng.below(u64::try_from(of).unwrap_or(1))).unwrap_or_default()
+}
+
 fn action(kind: u64, setup: Setup, rng: &mut Rng) -> Action {
-    let index = |rng: &mut Rng, of: usize| {
-        let of = u64::try_from(of).unwrap_or(1);
-        usize::try_from(rng.below(of)).unwrap_or_default()
-    };
     let node = Node(index(rng, setup.nodes));
     let tor = Tor(index(rng, setup.routers));
     let probed = PROBED[index(rng, PROBED.len())].to_owned();
@@ -115,6 +121,7 @@ fn action(kind: u64, setup: Setup, rng: &mut Rng) -> Action {
         107..109 => Action::Force(node, service, Force::Down, Some(millis(rng, 20_000))),
         109..110 => Action::Force(node, None, Force::Up, None),
         110..111 => Action::Force(node, None, Force::Down, Some(millis(rng, 20_000))),
+        111..117 => Action::Upgrade(node),
         _ => Action::Clear(node, if rng.chance(50) { service } else { None }),
     }
 }
@@ -151,6 +158,7 @@ fn end_of(action: &Action) -> Option<Action> {
         | Action::Terminate(_)
         | Action::Hurry(_)
         | Action::Restart(_)
+        | Action::Upgrade(_)
         | Action::Reload(..)
         | Action::Drain(_, _, Some(_))
         | Action::Undrain(..)

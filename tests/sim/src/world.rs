@@ -86,6 +86,15 @@ pub enum Due {
         epoch: u64,
         input: Box<Input>,
     },
+    /// The next program asks a kernel for everything.
+    Listing {
+        /// Of which node.
+        node: usize,
+        /// Which of its processes.
+        epoch: u64,
+        /// Requests without an answer.
+        unanswered: Vec<Binding>,
+    },
     /// A probe has ended.
     Probed {
         /// On which node.
@@ -241,6 +250,7 @@ impl World {
             Due::Broken { wire, side } => self.broken(wire, side),
             Due::Request { node, boot, address, asked } => self.kernel_works(node, boot, address, asked),
             Due::Told { node, epoch, input } => self.deliver(node, epoch, *input),
+            Due::Listing { node, epoch, unanswered } => self.list_anew(node, epoch, unanswered),
             Due::Probed { node, epoch, check, run, outcome } => {
                 self.probed(node, epoch, &check, run, outcome)
             }
