@@ -74,8 +74,9 @@ impl Shared {
 /// How many questions may be under way over the network at a time: three quarters of the descriptors that this process may
 /// have, but for those that it needs before it asks anything.
 fn places() -> usize {
-    /// Sockets of BGP and of the control socket, netlink, epoll, the state directory, stderr: 30 with one peer and no client.
-    const OTHERS: u64 = 36;
+    /// Sockets of BGP and of the control socket, netlink, epoll, signals, the state directory, stderr: 39 with one peer and no
+    /// client.
+    const OTHERS: u64 = 45;
     /// With any number of descriptors: a probe without one fails with that reason.
     const LEAST: u64 = 8;
     /// However many there are: more would only make each of them late.
