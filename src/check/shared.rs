@@ -76,9 +76,9 @@ impl Shared {
 fn places() -> usize {
     /// Sockets of BGP and of the control socket, netlink, epoll, signals, the state directory, stderr: 39 with one peer and no
     /// client.
-    const OTHERS: u64 = 45;
+    const OTHERS: u64 = 48;
     /// With any number of descriptors: a probe without one fails with that reason.
-    const LEAST: u64 = 8;
+    const LEAST: u64 = 4;
     /// However many there are: more would only make each of them late.
     const MOST: u64 = 4096;
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft);

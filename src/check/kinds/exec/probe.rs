@@ -77,9 +77,10 @@ pub(in crate::check) struct Slots {
 
 impl Slots {
     pub(in crate::check) fn new(alive: mpsc::Sender<()>) -> Self {
-        // Each has two pipes, and seven descriptors while it starts.
+        // Each has two pipes, and seven descriptors while it starts. With 64 in all, the daemon and its other probes leave
+        // room for one.
         let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-        let most = usize::try_from(allowed / 24).unwrap_or(RUNNING).clamp(2, RUNNING);
+        let most = usize::try_from(allowed / 48).unwrap_or(RUNNING).clamp(1, RUNNING);
         Self { free: Arc::new(Semaphore::new(most)), most, alive }
     }
 }
