@@ -72,17 +72,18 @@ pub enum Error {
 }
 
 /// A time that has passed.
-pub(crate) fn past(at: Instant, now: Instant, field: &'static str) -> Result<Instant, Error> {
+///
+/// # Errors
+/// It is later than `now`.
+pub fn past(at: Instant, now: Instant, field: &'static str) -> Result<Instant, Error> {
     if at <= now { Ok(at) } else { Err(Error::Future(field)) }
 }
 
 /// A deadline that is at most `longest` away.
-pub(crate) fn ahead(
-    at: Instant,
-    now: Instant,
-    longest: Duration,
-    field: &'static str,
-) -> Result<Instant, Error> {
+///
+/// # Errors
+/// It is further away.
+pub fn ahead(at: Instant, now: Instant, longest: Duration, field: &'static str) -> Result<Instant, Error> {
     if at <= now + longest { Ok(at) } else { Err(Error::TooFar(field)) }
 }
 
@@ -97,12 +98,15 @@ pub(crate) fn size(size: u64, field: &'static str) -> Result<usize, Error> {
 }
 
 /// A duration in nanoseconds, at most 584 years.
-pub(crate) fn nanos(duration: Duration) -> u64 {
+pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Errs unless the fields agree.
-pub(crate) fn agree(agrees: bool, field: &'static str) -> Result<(), Error> {
+///
+/// # Errors
+/// They do not.
+pub fn agree(agrees: bool, field: &'static str) -> Result<(), Error> {
     if agrees { Ok(()) } else { Err(Error::Contradiction(field)) }
 }
 

@@ -26,43 +26,16 @@ pub mod peers;
 pub(crate) mod tests;
 pub mod verdict;
 
-use std::time::Duration;
-
-use vipcast_bgp::Instant;
 pub use vipcast_bgp::frozen::Error;
+pub(crate) use vipcast_bgp::frozen::{agree, ahead, nanos, past};
 
 pub(crate) use self::digest::of_debug;
 pub use self::health::Health;
 pub use self::node::Node;
 
-/// A time that has passed.
-pub(crate) fn past(at: Instant, now: Instant, field: &'static str) -> Result<Instant, Error> {
-    if at <= now { Ok(at) } else { Err(Error::Future(field)) }
-}
-
-/// A deadline that is at most `longest` away.
-pub(crate) fn ahead(
-    at: Instant,
-    now: Instant,
-    longest: Duration,
-    field: &'static str,
-) -> Result<Instant, Error> {
-    if at <= now + longest { Ok(at) } else { Err(Error::TooFar(field)) }
-}
-
 /// A counter with room to count on.
 pub(crate) fn count(count: u32, field: &'static str) -> Result<u32, Error> {
     if count <= u32::MAX / 2 { Ok(count) } else { Err(Error::Range(field)) }
-}
-
-/// A duration in nanoseconds, at most 584 years.
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Errs unless the fields agree.
-pub(crate) fn agree(agrees: bool, field: &'static str) -> Result<(), Error> {
-    if agrees { Ok(()) } else { Err(Error::Contradiction(field)) }
 }
 
 /// An enum of the format that has the variants of one of the crate's enums, with the conversions.
