@@ -110,8 +110,10 @@ pub fn agree(agrees: bool, field: &'static str) -> Result<(), Error> {
     if agrees { Ok(()) } else { Err(Error::Contradiction(field)) }
 }
 
-/// An enum of the format that has the variants of one of the crate's enums, with the conversions.
-macro_rules! mirror {
+/// An enum of the format that has the variants of another enum, with the conversions. For the crates of vipcast.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __mirror {
     ($(#[$meta:meta])* $name:ident = $of:ty { $($(#[$of_variant:meta])* $variant:ident,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -138,4 +140,5 @@ macro_rules! mirror {
         }
     };
 }
-pub(crate) use mirror;
+#[doc(hidden)]
+pub use __mirror as mirror;

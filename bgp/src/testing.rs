@@ -1,4 +1,4 @@
-//! Shared by the tests of several modules.
+//! Shared by the tests of several modules, of `vipcast-node` too.
 
 use proptest::test_runner::Config;
 

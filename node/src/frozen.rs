@@ -27,7 +27,7 @@ pub(crate) mod tests;
 pub mod verdict;
 
 pub use vipcast_bgp::frozen::Error;
-pub(crate) use vipcast_bgp::frozen::{agree, ahead, nanos, past};
+pub(crate) use vipcast_bgp::frozen::{agree, ahead, mirror, nanos, past};
 
 pub(crate) use self::digest::of_debug;
 pub use self::health::Health;
@@ -37,33 +37,3 @@ pub use self::node::Node;
 pub(crate) fn count(count: u32, field: &'static str) -> Result<u32, Error> {
     if count <= u32::MAX / 2 { Ok(count) } else { Err(Error::Range(field)) }
 }
-
-/// An enum of the format that has the variants of one of the crate's enums, with the conversions.
-macro_rules! mirror {
-    ($(#[$meta:meta])* $name:ident = $of:ty { $($(#[$of_variant:meta])* $variant:ident,)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name {
-            $($(#[$of_variant])* $variant,)*
-        }
-
-        impl From<$of> for $name {
-            fn from(value: $of) -> Self {
-                type Of = $of;
-                match value {
-                    $(Of::$variant => Self::$variant,)*
-                }
-            }
-        }
-
-        impl From<$name> for $of {
-            fn from(value: $name) -> Self {
-                match value {
-                    $($name::$variant => Self::$variant,)*
-                }
-            }
-        }
-    };
-}
-pub(crate) use mirror;
