@@ -361,9 +361,9 @@ impl Jobs {
             result = rehearsed => {
                 self.rehearsal = None;
                 Input::Rehearsed(result.map(|rehearsed| {
-                    let program = rehearsed.program.clone();
+                    let next = rehearsed.next();
                     self.rehearsed = Some(rehearsed);
-                    program
+                    next
                 }))
             }
             result = noted => {

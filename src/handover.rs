@@ -1,18 +1,21 @@
 //! The hand-over: this process becomes the next program, and everything goes on. See `docs/adr/0019`.
 //!
 //! ```text
-//!  Effect::HandOver ─► settle ─► close the doors ─► freeze the checks ─► freeze sessions, then BFD ─► last inputs
-//!    ─► Node::freeze ─► form ─► execve ─► BFD thaws ─► configuration ─► Node::thaw ─► sessions thaw ─► the rest
+//!  Effect::HandOver ─► settle ─► close the doors ─► freeze the checks ─► freeze sessions ─► last inputs
+//!    ─► Node::freeze ─► form ─► freeze BFD ─► execve ─► BFD thaws ─► the form is read ─► configuration ─► Node::thaw ─► sessions thaw ─► the rest
 //! ```
 //!
-//! The form lies in memory without a name (memfd_create(2)). An environment variable has its descriptor and the process
-//! id, because programs that we start inherit variables.
+//! The form lies in memory without a name (memfd_create(2)), and BFD in another, so that the next program goes on with BFD
+//! before it reads the rest. An environment variable has their descriptors and the process id, because programs that we
+//! start inherit variables.
 //!
 //! **A failed thaw** begins anew as after a crash. The process may then have threads and sockets of half a thaw, so it
 //! replaces itself once more, with every descriptor closed and the reason in another variable.
 
 mod form;
+mod version;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, Write as _};
@@ -21,13 +24,19 @@ use std::os::unix::fs::FileExt as _;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use vipcast_bgp::net::Descriptors;
+use serde::Serialize;
+use vipcast_bgp::bfd::BfdEvent;
+use vipcast_bgp::frozen::BfdThread;
+use vipcast_bgp::frozen::bfd::Event;
+use vipcast_bgp::net::{Descriptors, clock};
 
-pub(crate) use self::form::{Copy, CopyV1, Events, Form, Metrics, OfDaemon, Sockets, V1};
+pub(crate) use self::form::{Copy, Events, Metrics, OfDaemon, Sockets, V2};
+use self::form::{Form, FormOfBfd, OfBfd, V1};
+pub(crate) use self::version::Version;
 use crate::config::{self, Host, Loaded};
 use crate::{log, restart};
 
-/// The variable with the process id and the descriptor of the form.
+/// The variable with the process id and the descriptor of the form, and of that of BFD since version 2: `7:17,18`.
 const HANDS_OVER: &str = "VIPCAST_HANDS_OVER";
 /// The variable with the process id and the reason of a failed thaw.
 const FAILED: &str = "VIPCAST_NOT_THAWED";
@@ -43,7 +52,7 @@ pub(crate) enum Arrival {
     /// No program was before it.
     Nothing,
     /// The state and the descriptors of the program before.
-    Form(Box<V1>, Descriptors),
+    Form(Box<Arrived>),
     /// The thaw failed for this reason.
     Failed(String),
 }
@@ -95,29 +104,98 @@ pub(crate) fn content(file: &File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Writes the form into `memory` and replaces this process. Returns only on failure.
-pub(crate) fn hand_over(form: Box<V1>, memory: File, mut descriptors: Descriptors) -> io::Error {
-    match written(form, memory, &mut descriptors) {
-        Ok(variable) => restart::exec_with(&[(HANDS_OVER, &variable)]),
+/// Memory for the form. It is made early, so that a process without a descriptor or memory finds out before it is silent.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    form: File,
+    bfd: File,
+}
+
+/// Everything but BFD is written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    form: RawFd,
+    bfd: File,
+    descriptors: Descriptors,
+}
+
+impl Memory {
+    /// # Errors
+    /// As [`memory`].
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { form: memory("vipcast state")?, bfd: memory("vipcast bfd")? })
+    }
+
+    /// Writes everything but BFD, which goes on meanwhile.
+    ///
+    /// # Errors
+    /// The kernel has no memory.
+    pub(crate) fn write(self, form: Box<V2>, mut descriptors: Descriptors) -> io::Result<Written> {
+        let with = |descriptors| Form::V2(Box::new(V2 { descriptors, ..*form }));
+        Ok(Written { form: write(self.form, &mut descriptors, with)?, bfd: self.bfd, descriptors })
+    }
+
+    /// Writes everything, for a program that reads no later version than 1, and replaces this process. Returns only on
+    /// failure.
+    pub(crate) fn hand_over_v1(
+        self,
+        form: Box<V2>,
+        bfd: Option<BfdThread>,
+        mut descriptors: Descriptors,
+    ) -> io::Error {
+        let with = |descriptors| Form::V1(Box::new(V1::of(V2 { descriptors, ..*form }, bfd)));
+        let written = write(self.form, &mut descriptors, with).and_then(|form| {
+            descriptors.inherit()?;
+            Ok(form.to_string())
+        });
+        become_next(written)
+    }
+}
+
+impl Written {
+    /// Writes BFD, with its `sockets`, and replaces this process. Returns only on failure.
+    pub(crate) fn hand_over(
+        self,
+        sessions: Option<BfdThread>,
+        news: Vec<Event>,
+        mut sockets: Descriptors,
+    ) -> io::Error {
+        let Self { form, bfd, descriptors } = self;
+        let with = |descriptors| FormOfBfd::V2(OfBfd { descriptors, sessions, news });
+        let written = write(bfd, &mut sockets, with).and_then(|bfd| {
+            // A child that starts before this inherits nothing.
+            descriptors.inherit()?;
+            sockets.inherit()?;
+            Ok(format!("{form},{bfd}"))
+        });
+        become_next(written)
+    }
+}
+
+fn become_next(written: io::Result<String>) -> io::Error {
+    match written {
+        Ok(files) => restart::exec_with(&[(HANDS_OVER, &of_this_process(&files))]),
         Err(error) => error,
     }
 }
 
-/// The value of the variable, when the form is written and the next program inherits everything. A child that starts
-/// meanwhile inherits nothing.
-fn written(mut form: Box<V1>, memory: File, descriptors: &mut Descriptors) -> io::Result<String> {
+/// Writes the form with the descriptor of each number, also that of the file itself, which is the result.
+fn write<T: Serialize>(
+    memory: File,
+    descriptors: &mut Descriptors,
+    form: impl FnOnce(BTreeMap<u32, RawFd>) -> T,
+) -> io::Result<RawFd> {
     let file = memory.try_clone()?;
     let inherited = memory.as_raw_fd();
     descriptors.put(memory);
-    form.descriptors =
-        descriptors.iter().map(|(number, descriptor)| (number, descriptor.as_raw_fd())).collect();
+    let form =
+        form(descriptors.iter().map(|(number, descriptor)| (number, descriptor.as_raw_fd())).collect());
     let mut buffered = BufWriter::with_capacity(1 << 16, &file);
-    serde_json::to_writer(&mut buffered, &Form::V1(form))?;
+    serde_json::to_writer(&mut buffered, &form)?;
     buffered.flush()?;
     drop(buffered);
     seal(&file)?;
-    descriptors.inherit()?;
-    Ok(of_this_process(&inherited.to_string()))
+    Ok(inherited)
 }
 
 /// Whether a program was before this one in this process, whose sessions go on or have just ended.
@@ -131,17 +209,74 @@ pub(crate) fn arrive() -> Arrival {
         return Arrival::Failed(reason);
     }
     let Some(inherited) = value(std::env::var_os(HANDS_OVER)) else { return Arrival::Nothing };
-    match received(&inherited) {
-        Ok((form, descriptors)) => Arrival::Form(form, descriptors),
-        Err(error) => Arrival::Failed(give_up(&format!("the form cannot be read: {error}"))),
+    match Arrived::of(&inherited) {
+        Ok(arrived) => Arrival::Form(Box::new(arrived)),
+        Err(error) => Arrival::Failed(give_up(&unreadable(&error))),
     }
 }
 
-fn received(inherited: &str) -> io::Result<(Box<V1>, Descriptors)> {
-    let file = descriptor(inherited.parse().map_err(io::Error::other)?)?;
-    let Form::V1(mut form) = serde_json::from_slice(&content(&file)?)?;
-    let descriptors = Descriptors::adopt(&std::mem::take(&mut form.descriptors))?;
-    Ok((form, descriptors))
+/// What the program before has left: BFD, and the rest, which may be long and is read later.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    /// The sessions of BFD; `None`: it did not run.
+    pub(crate) bfd: Option<BfdThread>,
+    /// What they have done since the node was frozen.
+    pub(crate) news: Vec<BfdEvent>,
+    /// Their sockets; of version 1 all.
+    pub(crate) sockets: Descriptors,
+    rest: Rest,
+}
+
+#[derive(Debug)]
+enum Rest {
+    Unread(File),
+    Read(Box<V2>),
+}
+
+impl Arrived {
+    fn of(inherited: &str) -> io::Result<Self> {
+        let file = |number: &str| descriptor(number.parse().map_err(io::Error::other)?);
+        let Some((form, bfd)) = inherited.split_once(',') else {
+            // Version 1.
+            let (mut form, bfd) = read(&file(inherited)?)?;
+            let sockets = Descriptors::adopt(&std::mem::take(&mut form.descriptors))?;
+            return Ok(Self { bfd, news: Vec::new(), sockets, rest: Rest::Read(form) });
+        };
+        let FormOfBfd::V2(OfBfd { descriptors, sessions, news }) =
+            serde_json::from_slice(&content(&file(bfd)?)?)?;
+        let now = clock::now();
+        let news = news.iter().map(|event| BfdEvent::thaw(event, now));
+        Ok(Self {
+            bfd: sessions,
+            news: news.collect::<Result<_, _>>().map_err(io::Error::other)?,
+            sockets: Descriptors::adopt(&descriptors)?,
+            rest: Rest::Unread(file(form)?),
+        })
+    }
+
+    /// The rest, and its descriptors.
+    ///
+    /// # Errors
+    /// The reason, in words: it cannot be read.
+    pub(crate) fn rest(self) -> Result<(Box<V2>, Descriptors), String> {
+        let rest = || match self.rest {
+            Rest::Read(form) => Ok((form, self.sockets)),
+            Rest::Unread(file) => {
+                let (mut form, _in_its_own) = read(&file)?;
+                let descriptors = Descriptors::adopt(&std::mem::take(&mut form.descriptors))?;
+                Ok((form, descriptors))
+            }
+        };
+        rest().map_err(|error: io::Error| unreadable(&error))
+    }
+}
+
+fn read(file: &File) -> io::Result<(Box<V2>, Option<BfdThread>)> {
+    Ok(serde_json::from_slice::<Form>(&content(file)?)?.into_newest())
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("the form cannot be read: {error}")
 }
 
 /// Another descriptor of what is inherited by this number.
@@ -159,7 +294,7 @@ fn descriptor(number: RawFd) -> io::Result<File> {
 ///
 /// # Errors
 /// The reason, in words.
-pub(crate) fn configuration(form: &V1, descriptors: &mut Descriptors) -> Result<Loaded, String> {
+pub(crate) fn configuration(form: &V2, descriptors: &mut Descriptors) -> Result<Loaded, String> {
     let file = descriptors.take(form.configuration).ok_or("there is no configuration in the form")?;
     let texts = content(&File::from(file)).and_then(|texts| Ok(serde_json::from_slice(&texts)?));
     let texts = texts.map_err(|error| format!("the configuration of the form: {error}"))?;
@@ -228,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_form_of_another_version_is_refused_with_its_name() {
-        let error = serde_json::from_str::<Form>(r#"{"v2": {}}"#).unwrap_err().to_string();
-        assert!(error.starts_with("unknown variant `v2`, expected `v1`"), "{error}");
+        let error = serde_json::from_str::<Form>(r#"{"v9": {}}"#).unwrap_err().to_string();
+        assert!(error.starts_with("unknown variant `v9`, expected `v1` or `v2`"), "{error}");
     }
 }

@@ -256,9 +256,9 @@ impl Lines {
             What::NotRestarted { reason } => told!(warn NotRestarted: reason, "not restarted"),
             What::UpgradeAsked { by, dry: false } => told!(info UpgradeAsked: by, "upgrade"),
             What::UpgradeAsked { by, dry: true } => told!(info UpgradeAsked: by, "rehearsal of an upgrade"),
-            What::Rehearsed { next } => {
+            What::Rehearsed { next, older_form } => {
                 let to = next.to_string();
-                told!(info Rehearsed: to, "the next program was rehearsed, and can take over")
+                told!(info Rehearsed: to, older_form, "the next program was rehearsed, and can take over")
             }
             What::NotUpgraded { reason, hint } => {
                 told!(warn NotUpgraded: hint, "not upgraded, nothing was changed: {reason}")

@@ -20,11 +20,11 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use vipcast_node::jobs::{Program, Way};
+use vipcast_node::jobs::{Next, Program, Way};
 
 use self::trial::{Outcome, Trouble, run};
 use crate::control::api::Refusal;
-use crate::handover;
+use crate::handover::{self, Copy, Version};
 use crate::log::trouble;
 use crate::version::Identity;
 
@@ -48,8 +48,19 @@ pub type Rehearsal = oneshot::Receiver<Result<Rehearsed, Refusal>>;
 pub struct Rehearsed {
     /// What it says that it is.
     pub(crate) program: Program,
+    /// The newest form of a hand-over that it reads.
+    pub(crate) form: Version,
     path: PathBuf,
     file: Option<FileState>,
+}
+
+impl Rehearsed {
+    /// As the node knows it.
+    pub(crate) fn next(&self) -> Next {
+        let older_form =
+            self.form.means().map(|means| format!("form {} of the state: {means}", self.form.number()));
+        Next { program: self.program.clone(), older_form }
+    }
 }
 
 /// What changes when a file is replaced or written: its device, inode, size, and the time of its last change.
@@ -64,16 +75,16 @@ fn state_of(path: &Path) -> Option<FileState> {
 /// configuration differently, and it may hang.
 ///
 /// With a `copy` of the state the program must be able to go on from that, without a socket.
-pub fn rehearse(config: &Path, copy: Option<Vec<u8>>) -> Rehearsal {
+pub(crate) fn rehearse(config: &Path, copy: Option<Copy>) -> Rehearsal {
     let (sender, receiver) = oneshot::channel();
     let config = config.to_owned();
     let rehearsal = thread::Builder::new().name("rehearsal".to_owned());
     let rehearse = move || {
         let path = program();
         let file = state_of(&path);
-        let program = try_out(&path, &config, copy.as_deref())?;
+        let (program, form) = try_out(&path, &config, copy)?;
         none_hangs()?;
-        Ok(Rehearsed { program, path, file })
+        Ok(Rehearsed { program, form, path, file })
     };
     // Without a thread, or without a result, the receiver is disconnected.
     drop(rehearsal.spawn(move || drop(sender.send(rehearse()))));
@@ -90,7 +101,7 @@ pub fn look_again(rehearsed: Rehearsed) -> oneshot::Receiver<Result<(), Refusal>
     receiver
 }
 
-fn is_as_rehearsed(Rehearsed { program, path, file }: &Rehearsed) -> Result<(), Refusal> {
+fn is_as_rehearsed(Rehearsed { program, form, path, file }: &Rehearsed) -> Result<(), Refusal> {
     let changed = |is_same: bool| match is_same {
         true => Ok(()),
         false => Err(Refusal {
@@ -101,7 +112,7 @@ fn is_as_rehearsed(Rehearsed { program, path, file }: &Rehearsed) -> Result<(), 
     changed(*file == state_of(path))?;
     // Somebody may have it open to write, which only a start finds.
     let next = identify(path, Way::HandOver { dry: false })?;
-    changed(next == *program && *file == state_of(path))
+    changed((&next.0, next.1) == (program, *form) && *file == state_of(path))
 }
 
 /// Refuses if a thread hangs: `execve` would wait for it, with every session closed.
@@ -126,9 +137,10 @@ fn none_hangs() -> Result<(), Refusal> {
     }
 }
 
-fn try_out(program: &Path, config: &Path, copy: Option<&[u8]>) -> Result<Program, Refusal> {
+/// The program, and the form of a hand-over to it.
+fn try_out(program: &Path, config: &Path, copy: Option<Copy>) -> Result<(Program, Version), Refusal> {
     let way = if copy.is_some() { Way::HandOver { dry: true } } else { Way::GracefulRestart };
-    let next = identify(program, way)?;
+    let (next, form) = identify(program, way)?;
     let check = [OsString::from("check"), config.into()];
     match run(program, &check, Stdio::null(), CHECK_PATIENCE) {
         Ok(outcome) if outcome.status.success() => {}
@@ -144,18 +156,19 @@ fn try_out(program: &Path, config: &Path, copy: Option<&[u8]>) -> Result<Program
         }
         Err(trouble) => return Err(troubled(program, "check", &trouble)),
     }
-    copy.map_or(Ok(()), |copy| thaw(program, config, copy))?;
-    Ok(next)
+    copy.map_or(Ok(()), |copy| thaw(program, config, copy, form))?;
+    Ok((next, form))
 }
 
-/// Lets the program go on from a copy of the state.
-fn thaw(program: &Path, config: &Path, copy: &[u8]) -> Result<(), Refusal> {
+/// Lets the program go on from a copy of the state, in this form.
+fn thaw(program: &Path, config: &Path, copy: Copy, form: Version) -> Result<(), Refusal> {
     let refuse = |error: String| {
         let hint =
             "nothing was changed; `vipcast restart --graceful`, or stop and start, does not need the state";
         Err(Refusal { error, hint: Some(hint.to_owned()) })
     };
-    let copy = match handover::memory_with("vipcast copy", copy) {
+    let copy = copy.write(form).map_err(io::Error::from);
+    let copy = match copy.and_then(|copy| handover::memory_with("vipcast copy", &copy)) {
         Ok(copy) => copy,
         Err(error) => return refuse(format!("no memory for a copy of the state: {error}")),
     };
@@ -171,8 +184,9 @@ fn thaw(program: &Path, config: &Path, copy: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Checks that the program is a vipcast that can take over: any program may exit with 0.
-fn identify(program: &Path, way: Way) -> Result<Program, Refusal> {
+/// Checks that the program is a vipcast that can take over: any program may exit with 0. Its name, and the form of a
+/// hand-over to it, which does not count in a restart.
+fn identify(program: &Path, way: Way) -> Result<(Program, Version), Refusal> {
     if machine::is_foreign(program) {
         return Err(Refusal {
             error: format!("{} is a program for another architecture", program.display()),
@@ -186,30 +200,49 @@ fn identify(program: &Path, way: Way) -> Result<Program, Refusal> {
     let refuse = |error: String, hint: &str| {
         Err(Refusal { error, hint: Some(format!("nothing was changed; {hint}")) })
     };
-    match identity.filter(|identity| outcome.status.success() && identity.name == "vipcast") {
-        Some(identity) if identity.follows_us(way) => {
-            Ok(Program { version: identity.version, commit: identity.commit })
-        }
-        Some(Identity { version, commit, .. }) => {
-            let instead = match way {
-                Way::GracefulRestart => "stop and start instead, which drains first",
-                Way::HandOver { .. } => {
-                    "it does not read the state of this version: `vipcast restart --graceful`, or stop and start"
-                }
-            };
-            let next = Program { version, commit };
-            refuse(
-                format!("{} is vipcast {next}, which cannot take over from this one", program.display()),
-                instead,
-            )
-        }
-        None => refuse(
+    let Some(identity) = identity.filter(|identity| outcome.status.success() && identity.name == "vipcast")
+    else {
+        return refuse(
             format!(
                 "{} is no vipcast that can take over: it does not say so when run with `version --json`",
                 program.display()
             ),
             "put the right program for this machine there; to go back to an old vipcast, stop and start, which drains first",
+        );
+    };
+    let form = match way {
+        Way::GracefulRestart => identity.takes_over().then_some(Version::NEWEST),
+        Way::HandOver { .. } => identity.form(),
+    };
+    let Identity { version, commit, hands_over: theirs, .. } = identity;
+    let next = Program { version, commit };
+    match (form, way) {
+        (Some(form), _) => Ok((next, form)),
+        (None, Way::GracefulRestart) => refuse(
+            format!("{} is vipcast {next}, which cannot take over from this one", program.display()),
+            "stop and start instead, which drains first",
         ),
+        (None, Way::HandOver { .. }) => refuse(
+            format!(
+                "{} is vipcast {next}, which does not read the state of this one: it reads {}, this one writes {}",
+                program.display(),
+                forms(&theirs),
+                forms(&Version::ALL.map(Version::number))
+            ),
+            "`vipcast restart --graceful`, or stop and start, does not need the state",
+        ),
+    }
+}
+
+/// Versions of the form, in words.
+fn forms(numbers: &[u32]) -> String {
+    match numbers {
+        [] => "no form of it".to_owned(),
+        [one] => format!("form {one}"),
+        [begin @ .., last] => {
+            let begin: Vec<String> = begin.iter().map(u32::to_string).collect();
+            format!("forms {} and {last}", begin.join(", "))
+        }
     }
 }
 
@@ -276,7 +309,13 @@ fn own_path() -> Option<PathBuf> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
     use std::time::Instant;
+
+    use jiff::Timestamp;
+    use vipcast_node::engine::Left;
+    use vipcast_node::model::Config;
+    use vipcast_node::node::{Birth, Node};
 
     use super::*;
 
@@ -302,6 +341,19 @@ mod tests {
         assert!(!is_of_this_process(None) && !follows());
     }
 
+    /// A copy of a node that has just begun.
+    fn copy() -> Copy {
+        let birth = Birth {
+            config: Arc::new(Config::new([], [])),
+            warnings: Vec::new(),
+            path: String::new(),
+            left: Left::default(),
+            version: (String::new(), None),
+            seed: 7,
+        };
+        Copy { by: Identity::program(), at: Timestamp::UNIX_EPOCH, node: Node::new(birth).freeze() }
+    }
+
     const IDENTITY: &str = r#"[ $1 = version ] && { echo '{"name": "vipcast", "version": "9.9.9", "takes_over": 99}'; exit 0; }"#;
 
     #[test]
@@ -324,28 +376,40 @@ mod tests {
 
     #[test]
     fn a_vipcast_that_does_not_read_our_state_cannot_be_handed_over_to() {
-        let path = script("before", &format!("{IDENTITY}\nexit 0"));
-        let refusal = try_out(&path, Path::new("/nonexistent"), Some(b"{}")).unwrap_err();
-        fs::remove_file(&path).unwrap();
-        let error = format!("{} is vipcast 9.9.9, which cannot take over from this one", path.display());
-        assert_eq!(refusal.error, error);
-        assert!(refusal.hint.unwrap().contains("does not read the state of this version"));
+        let tried = |forms: &str| {
+            let text = IDENTITY.replace(r#""takes_over": 99"#, &format!(r#""takes_over": 99{forms}"#));
+            let path = script("before", &format!("{text}\nexit 0"));
+            let refusal = try_out(&path, Path::new("/nonexistent"), Some(copy())).unwrap_err();
+            fs::remove_file(&path).unwrap();
+            let hint = "nothing was changed; `vipcast restart --graceful`, or stop and start, does not need the state";
+            assert_eq!(refusal.hint.as_deref(), Some(hint));
+            refusal.error.replace(&path.display().to_string(), "PROGRAM")
+        };
+        let says = "PROGRAM is vipcast 9.9.9, which does not read the state of this one";
+        assert_eq!(tried(""), format!("{says}: it reads no form of it, this one writes forms 1 and 2"));
+        let later = tried(r#", "hands_over": [7, 8, 9]"#);
+        assert_eq!(later, format!("{says}: it reads forms 7, 8 and 9, this one writes forms 1 and 2"));
     }
 
     #[test]
     fn a_vipcast_that_cannot_go_on_from_the_state_is_refused_with_its_words() {
-        let reads = IDENTITY.replace(r#""takes_over": 99"#, r#""takes_over": 99, "hands_over": [1]"#);
-        let tried = |text: &str| {
+        let tried = |forms: &str, text: &str| {
+            let reads = IDENTITY.replace(r#""takes_over": 99"#, &format!(r#""hands_over": {forms}"#));
             let path = script("thaws", &format!("{reads}\n[ $1 = check ] && exit 0\n{text}"));
-            let tried = try_out(&path, Path::new("/nonexistent"), Some(b"{\"v1\": 7}"));
+            let tried = try_out(&path, Path::new("/nonexistent"), Some(copy()));
             fs::remove_file(&path).unwrap();
             tried.map_err(|refusal| refusal.error.replace(&path.display().to_string(), "PROGRAM"))
         };
-        let next = tried(r#"[ "$1 $2" = "thaw /nonexistent" ] && [ "$(cat)" = '{"v1": 7}' ]"#).unwrap();
-        assert_eq!(next, Program { version: "9.9.9".to_owned(), commit: None });
+        let program = Program { version: "9.9.9".to_owned(), commit: None };
+        for (forms, key, version) in
+            [("[1]", "v1", Version::V1), ("[1, 2]", "v2", Version::V2), ("[2, 3]", "v2", Version::V2)]
+        {
+            let reads = format!(r#"[ "$1 $2" = "thaw /nonexistent" ] && [ "$(head -c 5)" = '{{"{key}"' ]"#);
+            assert_eq!(tried(forms, &reads), Ok((program.clone(), version)));
+        }
         let panics = "echo thread panicked >&2; exit 101";
         let said = "PROGRAM cannot go on from the state of this one (exit status: 101):\nthread panicked";
-        assert_eq!(tried(panics).unwrap_err(), said);
+        assert_eq!(tried("[1]", panics).unwrap_err(), said);
     }
 
     #[test]
@@ -353,7 +417,7 @@ mod tests {
         let text = IDENTITY.replace(r#""takes_over": 99"#, r#""takes_over": 99, "hands_over": [1]"#);
         let path = script("changes", &text);
         let program = Program { version: "9.9.9".to_owned(), commit: None };
-        let rehearsed = Rehearsed { program, file: state_of(&path), path };
+        let rehearsed = Rehearsed { program, form: Version::V1, file: state_of(&path), path };
         let path = &rehearsed.path;
         assert_eq!(is_as_rehearsed(&rehearsed), Ok(()));
         let said = format!("{} was changed since it was tried out", path.display());

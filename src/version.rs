@@ -1,7 +1,9 @@
 //! The version of this program.
 
 use serde::{Deserialize, Serialize};
-use vipcast_node::jobs::{Program, Way};
+use vipcast_node::jobs::Program;
+
+use crate::handover::Version;
 
 /// The version, as in `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -9,9 +11,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of the hand-over at a graceful restart: blocked signals, and the note in the state directory. It is
 /// raised when that changes, and a program takes over from every number up to its own.
 const TAKES_OVER: u32 = 1;
-
-/// The versions of the form of a hand-over (`handover::form`) that this program reads. It writes the last of them.
-const HANDS_OVER: &[u32] = &[1];
 
 /// The output of `vipcast version --json`, which an upgrade and a graceful restart read from the next program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +25,7 @@ pub struct Identity {
     /// The highest hand-over version that it supports.
     #[serde(default)]
     pub takes_over: u32,
-    /// The versions of the form of an upgrade that it reads; empty in a program from before upgrades.
+    /// The versions of the form of a hand-over (`handover::form`) that it reads and writes; empty in a program from before upgrades.
     #[serde(default)]
     pub hands_over: Vec<u32>,
 }
@@ -40,7 +39,7 @@ impl Identity {
             version: VERSION.to_owned(),
             commit,
             takes_over: TAKES_OVER,
-            hands_over: HANDS_OVER.to_vec(),
+            hands_over: Version::ALL.map(Version::number).to_vec(),
         }
     }
 
@@ -49,12 +48,14 @@ impl Identity {
         Program { version: VERSION.to_owned(), commit: commit().map(str::to_owned) }
     }
 
-    /// Whether it can take over from this program, in this way.
-    pub fn follows_us(&self, way: Way) -> bool {
-        match way {
-            Way::GracefulRestart => self.takes_over >= TAKES_OVER,
-            Way::HandOver { .. } => HANDS_OVER.last().is_some_and(|ours| self.hands_over.contains(ours)),
-        }
+    /// Whether it can take over from this program in a graceful restart.
+    pub fn takes_over(&self) -> bool {
+        self.takes_over >= TAKES_OVER
+    }
+
+    /// The form of a hand-over to it; `None`: it knows none that this program knows.
+    pub(crate) fn form(&self) -> Option<Version> {
+        Version::for_reader_of(&self.hands_over)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::commands::{Answer, Refusal};
 use crate::effect::{Effect, Ending};
 use crate::engine::Cordon;
 use crate::input::Read;
-use crate::jobs::{Asker, Job, NotRead, Program, Replacement, Reply, Stage, Ticket, Way};
+use crate::jobs::{Asker, Job, Next, NotRead, Replacement, Reply, Stage, Ticket, Way};
 use crate::names::PeerName;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -132,12 +132,13 @@ impl Node {
     }
 
     /// The next program was tested.
-    pub(crate) fn rehearsed(&mut self, result: Result<Program, Refusal>, out: &mut Outbox) {
+    pub(crate) fn rehearsed(&mut self, result: Result<Next, Refusal>, out: &mut Outbox) {
         let is_rehearsing = |asked: &mut Replacement| asked.stage == Stage::Rehearsing;
         let Some(asked) = self.jobs.replacement.take_if(is_rehearsing) else { return };
         let next = match (result, asked.way) {
             (Ok(next), Way::HandOver { .. }) => {
-                out.tell(What::Rehearsed { next: next.clone() });
+                let Next { program, older_form } = next.clone();
+                out.tell(What::Rehearsed { next: program, older_form });
                 Ok(next)
             }
             (result, _) => result,
@@ -145,16 +146,24 @@ impl Node {
         // The conditions may have changed since the request.
         match next.and_then(|next| self.goes_on(asked).map(|()| next)) {
             Err(refusal) => refuse(asked, refusal, out),
-            Ok(next) => match asked.way {
+            Ok(Next { program: next, older_form }) => match asked.way {
                 Way::GracefulRestart => {
                     out.push(Effect::LeaveNote(self.engine.announced().collect()));
                     self.jobs.replacement = Some(Replacement { stage: Stage::Noting, ..asked });
                 }
                 Way::HandOver { dry: true } => {
-                    answer(asked, Answer::done(format!("vipcast {next} could take over")), out);
+                    answer(
+                        asked,
+                        Answer::done(format!("vipcast {next} could take over{}", by(older_form))),
+                        out,
+                    );
                 }
                 Way::HandOver { dry: false } => {
-                    answer(asked, Answer::done(format!("vipcast {next} can take over")), out);
+                    answer(
+                        asked,
+                        Answer::done(format!("vipcast {next} can take over{}", by(older_form))),
+                        out,
+                    );
                     out.tell(What::HandingOver { next });
                     out.push(Effect::HandOver);
                     self.jobs.replacement =
@@ -203,6 +212,11 @@ impl Node {
         }
         self.may_be_replaced(asked.way)
     }
+}
+
+/// The older form of the state, as a part of the answer.
+fn by(older_form: Option<String>) -> String {
+    older_form.map_or_else(String::new, |form| format!(", with {form}"))
 }
 
 fn refuse(asked: Replacement, refusal: Refusal, out: &mut Outbox) {

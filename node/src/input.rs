@@ -12,7 +12,7 @@ use crate::commands::{Command, Refusal};
 use crate::effect::PeerId;
 use crate::engine::{Cordon, Event, Left, Order};
 use crate::health::report::CheckNews;
-use crate::jobs::{NotRead, Program, Ticket, Unsaved};
+use crate::jobs::{Next, NotRead, Program, Ticket, Unsaved};
 use crate::model::{Config, KeySource};
 use crate::names::PeerName;
 use crate::notice::Notice;
@@ -63,7 +63,7 @@ pub enum Input {
     /// The configuration was read, or could not be.
     Read(Result<Read, NotRead>),
     /// The next program was tested.
-    Rehearsed(Result<Program, Refusal>),
+    Rehearsed(Result<Next, Refusal>),
     /// The note for the next process is written, or could not be.
     NoteLeft(Result<(), String>),
     /// The overrides are saved, or are not.

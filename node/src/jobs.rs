@@ -132,6 +132,15 @@ pub(crate) enum Stage {
     HandingOver,
 }
 
+/// A program that was tested, and can take over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// What it is.
+    pub program: Program,
+    /// It reads only an older form of the state: which, and what that means, in words.
+    pub older_form: Option<String>,
+}
+
 /// The next program, as it names itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {

@@ -290,7 +290,12 @@ pub enum What {
         dry: bool,
     },
     /// The next program can take over.
-    Rehearsed { next: Program },
+    Rehearsed {
+        /// What it is.
+        next: Program,
+        /// It reads only an older form of the state: which, and what that means, in words.
+        older_form: Option<String>,
+    },
     /// A requested upgrade does not take place, and nothing was changed.
     NotUpgraded {
         /// The reason, in words.

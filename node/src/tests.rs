@@ -205,7 +205,8 @@ fn told(what: &What) -> Option<String> {
         What::UpgradeAsked { by, dry } => {
             format!("# {by} wants an upgrade{}", if *dry { ", rehearsed only" } else { "" })
         }
-        What::Rehearsed { next } => format!("# rehearsed {next}"),
+        What::Rehearsed { next, older_form: None } => format!("# rehearsed {next}"),
+        What::Rehearsed { next, older_form: Some(form) } => format!("# rehearsed {next} with {form}"),
         What::NotUpgraded { reason, .. } => format!("# not upgraded: {reason}"),
         What::HandingOver { next } => format!("# handing over to {next}"),
         What::Upgraded { from, to, pause } => format!("# upgraded from {from} to {to} in {pause:?}"),

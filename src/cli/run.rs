@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use nix::unistd::geteuid;
+use vipcast_bgp::net::Descriptors;
 use vipcast_bgp::net::bfd::no_hurry;
 use vipcast_node::effect::Ending;
 use vipcast_node::model::Control;
@@ -14,7 +15,7 @@ use vipcast_node::observe::Observer;
 use super::{ConfigArgs, Failure, block_on};
 use crate::config::{self, Host, Loaded};
 use crate::daemon::{Daemon, in_words};
-use crate::handover::{self, Arrival};
+use crate::handover::{self, Arrival, Arrived, V2};
 use crate::log::trouble;
 use crate::speaker::BfdRunning;
 use crate::{log, restart, signals};
@@ -60,6 +61,15 @@ fn read(path: &Path, failed: bool) -> Result<Loaded, Failure> {
     })
 }
 
+/// BFD goes on, then the rest is read.
+fn go_on(mut arrived: Arrived) -> Result<(Box<V2>, Descriptors, Option<BfdRunning>), String> {
+    let Arrived { bfd, news, sockets, .. } = &mut arrived;
+    let bfd = bfd.as_ref().map(|bfd| BfdRunning::thaw(bfd, std::mem::take(news), sockets)).transpose();
+    let bfd = bfd.map_err(|error| format!("BFD: {}", in_words(&error)))?;
+    let (form, descriptors) = arrived.rest()?;
+    Ok((form, descriptors, bfd))
+}
+
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     // Before any thread is started, so that all threads inherit the mask.
     signals::block().map_err(anyhow::Error::from)?;
@@ -71,13 +81,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let (arrived, failed) = match arrival {
         Arrival::Nothing => (None, None),
         Arrival::Failed(reason) => (None, Some(reason)),
-        Arrival::Form(form, mut descriptors) => {
-            let bfd = form.bfd.as_ref().map(|bfd| BfdRunning::thaw(bfd, &mut descriptors)).transpose();
-            match bfd.map_err(|error| format!("BFD: {}", in_words(&error))) {
-                Ok(bfd) => (Some((form, descriptors, bfd)), None),
-                Err(reason) => (None, Some(handover::give_up(&reason))),
-            }
-        }
+        Arrival::Form(arrived) => match go_on(*arrived) {
+            Ok(arrived) => (Some(arrived), None),
+            Err(reason) => (None, Some(handover::give_up(&reason))),
+        },
     };
     if !is_anew {
         // The thread of BFD has its own priority again, and the rest may take its time.

@@ -14,14 +14,13 @@ use vipcast_node::now::Now;
 
 use super::{Failure, output};
 use crate::config::{self, Host};
-use crate::handover::{Copy, CopyV1};
+use crate::handover::Copy;
 use crate::version::{Identity, VERSION, commit};
 
 pub(super) fn thaw(path: &Path) -> Result<(), Failure> {
     let mut copy = Vec::new();
     std::io::stdin().lock().read_to_end(&mut copy).context("cannot read the state")?;
-    let Copy::V1(CopyV1 { by, at: _, node }) =
-        serde_json::from_slice(&copy).context("cannot read the state")?;
+    let Copy { by, at: _, node } = Copy::read(&copy).context("cannot read the state")?;
     let loaded = config::load(path, Host::Strict)
         .map_err(|diagnostics| super::check::rendered(&diagnostics))
         .map_err(Failure::Config)?;

@@ -39,7 +39,7 @@ use crate::drain_file::DrainFile;
 use crate::events::file::EventFile;
 use crate::events::ring::Ring;
 use crate::exporters::Exporters;
-use crate::handover::{self, Events, OfDaemon, Sockets, V1};
+use crate::handover::{self, Events, OfDaemon, Sockets, V2};
 use crate::hooks::{Deliveries, Hooks, Places};
 use crate::journal::Journal;
 use crate::log::trouble;
@@ -138,20 +138,19 @@ impl Daemon {
     pub(crate) async fn thaw(
         config_path: PathBuf,
         loaded: Loaded,
-        form: V1,
+        form: V2,
         mut descriptors: Descriptors,
-        bfd: Option<BfdRunning>,
+        mut bfd: Option<BfdRunning>,
     ) -> Result<Self, String> {
         let Loaded { config, warnings } = loaded;
         let config = Arc::new(config);
-        let V1 {
+        let V2 {
             by,
             frozen_at,
             descriptors: _,
             configuration: _,
             node,
             speaker,
-            bfd: _,
             checks,
             sockets,
             events,
@@ -163,6 +162,7 @@ impl Daemon {
             Node::thaw(birth, &node, &|id| speaker.has(id.as_u64()), read_clocks())
                 .map_err(|error| format!("the state of the node: {error}"))?;
         let ports = mpsc::unbounded_channel();
+        let news = bfd.as_mut().map(BfdRunning::take_news).unwrap_or_default();
         let (speaker, streams) = Speaker::thaw(&speaker, &mut descriptors, peers, bfd, ports.0.clone())
             .map_err(|error| format!("the sessions: {}", in_words(&error)))?;
         let known = if node.peers().router_id().is_none() { speaker.find_identity(&config) } else { None };
@@ -209,6 +209,7 @@ impl Daemon {
             .map_err(|error| in_words(&error))?;
         daemon.inputs.ports = ports.1;
         daemon.known.insert(0, Input::HandedOver { from: by, pause });
+        daemon.known.extend(news.into_iter().map(Input::Bfd));
         Ok(daemon)
     }
 

@@ -107,8 +107,7 @@ impl Daemon {
     fn rehearse(&self, way: Way) -> Rehearsal {
         let copy = match way {
             Way::GracefulRestart => None,
-            // Without a copy the program cannot show that it reads the state.
-            Way::HandOver { .. } => Some(self.copy().unwrap_or_default()),
+            Way::HandOver { .. } => Some(self.copy()),
         };
         restart::rehearse(&self.config_path, copy)
     }

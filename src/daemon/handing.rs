@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  the loop goes on ───────────────────────────────────────────────────────────────► │ silence
-//!  settle, prepare ─► slow BFD ─► doors ─► readers of events ─► look ─► checks ─► flush │ sessions, BFD ─► last inputs ─► form ─► execve
+//!  settle, prepare ─► slow BFD ─► doors ─► readers of events ─► look ─► checks ─► flush │ sessions ─► last inputs ─► form ─► BFD ─► execve
 //! ```
 //!
 //! Until the silence everything can be thawed in this process, and is if a condition has changed or something hangs.
@@ -27,7 +27,7 @@ use super::{Daemon, HOOKS_PATIENCE_OF_RESTART, read_clocks};
 use crate::check::runner::Frozen;
 use crate::control::server::{Handed, Server};
 use crate::events::file::EventFile;
-use crate::handover::{self, Copy, CopyV1, Events, Metrics, OfDaemon, Sockets, V1};
+use crate::handover::{self, Copy, Events, Memory, Metrics, OfDaemon, Sockets, V2, Version};
 use crate::hooks::{Hooks, Places};
 use crate::log::{self, trouble};
 use crate::restart;
@@ -56,7 +56,7 @@ const LAST_FLUSH: Duration = Duration::from_millis(20);
 /// What can fail, and is made before anything is closed.
 struct Prepared {
     /// For the form.
-    form: File,
+    form: Memory,
     /// For the latest events.
     events: File,
     /// The texts of the configuration in force.
@@ -102,8 +102,11 @@ impl Daemon {
         let frozen_at = clock::now();
         let mut descriptors = Descriptors::new();
         let mut speaker = self.speaker.freeze(&mut descriptors).await;
-        // Last, so that it is silent for the shortest time.
-        let bfd = self.speaker.freeze_bfd(&mut descriptors)?;
+        let version = self.jobs.rehearsed.as_ref().map_or(Version::NEWEST, |rehearsed| rehearsed.form);
+        let old_bfd = match version {
+            Version::V1 => self.speaker.freeze_bfd(&mut descriptors)?,
+            Version::V2 => None,
+        };
         self.take_the_last();
         self.speaker.complete(&mut speaker);
         if !self.journal.flushed(LAST_FLUSH).await {
@@ -120,7 +123,7 @@ impl Daemon {
         let mut put = |descriptor: Option<OwnedFd>| descriptor.map(|descriptor| descriptors.put(descriptor));
         let Handed { control, api, metrics } = closed.doors.unwrap_or_default();
         let (hooks, unwritten) = closed.readers.unwrap_or_default();
-        let form = V1 {
+        let form = Box::new(V2 {
             by: Identity::program(),
             frozen_at,
             // Known when they are inherited.
@@ -128,7 +131,6 @@ impl Daemon {
             configuration,
             node: self.node.freeze(),
             speaker,
-            bfd,
             checks: closed
                 .checks
                 .into_iter()
@@ -159,9 +161,16 @@ impl Daemon {
                 born: self.born,
                 hand_overs: self.handed_over.as_ref().map_or(0, |over| over.count),
             },
-        };
+        });
         log::flush(LAST_FLUSH);
-        Err(handover::hand_over(Box::new(form), memory, descriptors))
+        if version == Version::V1 {
+            return Err(memory.hand_over_v1(form, old_bfd, descriptors));
+        }
+        let written = memory.write(form, descriptors)?;
+        // Last, so that it is silent for the shortest time.
+        let mut sockets = Descriptors::new();
+        let bfd = self.speaker.freeze_bfd(&mut sockets)?;
+        Err(written.hand_over(bfd, self.speaker.news_of_bfd(), sockets))
     }
 
     /// Everything that the ports have said. Effects on sessions have none any more: the next program makes the
@@ -223,7 +232,7 @@ impl Daemon {
         };
         let make = || {
             Ok::<_, io::Error>(Prepared {
-                form: handover::memory("vipcast state")?,
+                form: Memory::new()?,
                 events: handover::memory("vipcast events")?,
                 configuration: handover::memory_with("vipcast configuration", &serde_json::to_vec(&texts)?)?,
                 in_force,
@@ -342,12 +351,8 @@ impl Daemon {
     }
 
     /// A copy of the state for the rehearsal.
-    pub(super) fn copy(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&Copy::V1(CopyV1 {
-            by: Identity::program(),
-            at: self.now.wall,
-            node: self.node.freeze(),
-        }))
+    pub(super) fn copy(&self) -> Copy {
+        Copy { by: Identity::program(), at: self.now.wall, node: self.node.freeze() }
     }
 
     /// Nothing was changed.

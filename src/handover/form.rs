@@ -1,12 +1,17 @@
-//! The form of a hand-over: one document, written by one program and read by the next.
+//! The form of a hand-over: two documents, written by one program and read by the next. BFD has one of its own, which is
+//! written last and read first.
 //!
 //! ```json
-//! {"v1": {"by": {"version": "0.2.0", "commit": "…"}, "frozen_at": 123, "descriptors": {"1": 17}, "node": {"v1": …}, "checks": …}}
+//! {"v2": {"by": {"version": "0.2.0", "commit": "…"}, "frozen_at": 123, "descriptors": {"1": 17}, "node": {"v1": …}, "checks": …}}
+//! {"v2": {"descriptors": {"1": 31}, "sessions": {"v1": …}, "news": []}}
 //! ```
 //!
 //! It follows the rules of [`vipcast_bgp::frozen`]: a version is a variant, a field may not be absent, an unknown one is
 //! refused, and times are absolute. A released version never changes: a new one is a new variant, and its number goes
-//! into `HANDS_OVER` of [`crate::version`]. Sockets and files are numbers of [`Descriptors`](vipcast_bgp::net::Descriptors).
+//! into [`Version`]. The daemon knows the newest alone; the older
+//! ones are converted when they are read and written (`docs/adr/0020`). Sockets and files are numbers of [`Descriptors`](vipcast_bgp::net::Descriptors).
+
+mod v1;
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -14,25 +19,43 @@ use std::os::fd::RawFd;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vipcast_bgp::Instant;
+use vipcast_bgp::frozen::{BfdThread, Speaker, bfd};
 use vipcast_node::frozen;
 use vipcast_node::jobs::Program;
 
+pub(crate) use self::v1::V1;
+use super::version::Version;
 use crate::check::tally;
 use crate::hooks::deliveries;
 use crate::metrics::counts;
 
-/// Everything that the next program needs.
+/// Everything that the next program needs, but BFD.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Form {
-    /// Version 1.
+    /// Version 1, which has BFD.
     V1(Box<V1>),
+    /// Version 2.
+    V2(Box<V2>),
 }
 
-/// Version 1.
+impl Form {
+    /// The newest version, and BFD if that is in it.
+    pub(super) fn into_newest(self) -> (Box<V2>, Option<BfdThread>) {
+        match self {
+            Self::V1(form) => {
+                let (form, bfd) = form.into_newest();
+                (Box::new(form), bfd)
+            }
+            Self::V2(form) => (form, None),
+        }
+    }
+}
+
+/// Version 2.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct V1 {
+pub(crate) struct V2 {
     /// The program that wrote it.
     pub(crate) by: Program,
     /// When sessions were no longer served.
@@ -43,15 +66,33 @@ pub(crate) struct V1 {
     pub(crate) configuration: u32,
     pub(crate) node: frozen::Node,
     /// BGP sessions and their listeners.
-    pub(crate) speaker: vipcast_bgp::frozen::Speaker,
-    /// BFD sessions; `None`: BFD does not run.
-    pub(crate) bfd: Option<vipcast_bgp::frozen::BfdThread>,
+    pub(crate) speaker: Speaker,
     /// The health of checks, by name.
     pub(crate) checks: BTreeMap<String, frozen::Health>,
     pub(crate) sockets: Sockets,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) daemon: OfDaemon,
+}
+
+/// BFD, which the next program goes on with before it reads the rest. Since version 2.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FormOfBfd {
+    /// Version 2.
+    V2(OfBfd),
+}
+
+/// Version 2.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfBfd {
+    /// The descriptor of each number, apart from those of the other document.
+    pub(crate) descriptors: BTreeMap<u32, RawFd>,
+    /// The sessions; `None`: BFD does not run.
+    pub(crate) sessions: Option<BfdThread>,
+    /// What happened after the node was frozen, which the next one has to be told of.
+    pub(crate) news: Vec<bfd::Event>,
 }
 
 /// The sockets that are never closed, and the locks.
@@ -113,20 +154,45 @@ pub(crate) struct OfDaemon {
 /// A copy of the state for a rehearsal, without sockets: what the next program must be able to read.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Copy {
+pub(crate) enum FormOfCopy {
     /// Version 1.
-    V1(CopyV1),
+    V1(Copy),
+    /// Version 2.
+    V2(Copy),
 }
 
-/// Version 1.
-#[derive(Debug, Serialize, Deserialize)]
+/// Both versions have the same fields; their parts differ.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct CopyV1 {
+pub(crate) struct Copy {
     /// The program that wrote it.
     pub(crate) by: Program,
     /// The wall clock.
     pub(crate) at: Timestamp,
     pub(crate) node: frozen::Node,
+}
+
+impl Copy {
+    /// The document in this version.
+    ///
+    /// # Errors
+    /// It has no form as JSON, which no state has shown.
+    pub(crate) fn write(self, version: Version) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&match version {
+            Version::V1 => FormOfCopy::V1(self),
+            Version::V2 => FormOfCopy::V2(self),
+        })
+    }
+
+    /// The copy that was written, in the newest version.
+    ///
+    /// # Errors
+    /// It is damaged, or of a version that this program does not know.
+    pub(crate) fn read(document: &[u8]) -> serde_json::Result<Self> {
+        Ok(match serde_json::from_slice(document)? {
+            FormOfCopy::V1(copy) | FormOfCopy::V2(copy) => copy,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -29,16 +29,27 @@ use super::{Discovery, Speaker, Streams, give, identity};
 pub struct BfdRunning {
     bfd: Bfd,
     events: mpsc::UnboundedReceiver<BfdEvent>,
+    /// What the node is told first.
+    news: Vec<BfdEvent>,
 }
 
 impl BfdRunning {
-    /// Goes on with the sessions of [`Speaker::freeze_bfd`].
+    /// Goes on with the sessions of [`Speaker::freeze_bfd`], after the `news` of them.
     ///
     /// # Errors
     /// The form is damaged; its sockets are closed then.
-    pub fn thaw(frozen: &frozen::BfdThread, sockets: &mut Descriptors) -> Result<Self, ThawError> {
+    pub fn thaw(
+        frozen: &frozen::BfdThread,
+        news: Vec<BfdEvent>,
+        sockets: &mut Descriptors,
+    ) -> Result<Self, ThawError> {
         let (bfd, events) = Bfd::thaw(Options::default(), frozen, sockets)?;
-        Ok(Self { bfd, events })
+        Ok(Self { bfd, events, news })
+    }
+
+    /// What has happened since the node was frozen.
+    pub(crate) fn take_news(&mut self) -> Vec<BfdEvent> {
+        std::mem::take(&mut self.news)
     }
 }
 
@@ -54,6 +65,10 @@ impl Speaker {
     /// ended.
     pub async fn freeze(&mut self, sockets: &mut Descriptors) -> frozen::Speaker {
         self.is_frozen = true;
+        if self.bfd.is_some() {
+            // The next program ends it.
+            hurry();
+        }
         let peers = self.handles.iter_mut().map(|(id, handle)| (id.as_u64(), handle));
         let form = self.speaker.freeze(peers, sockets).await;
         let goes_on: Vec<net::PeerId> = self.handles.values().map(net::PeerHandle::id).collect();
@@ -82,9 +97,13 @@ impl Speaker {
     pub fn freeze_bfd(&mut self, sockets: &mut Descriptors) -> io::Result<Option<frozen::BfdThread>> {
         self.is_frozen = true;
         let Some(bfd) = self.bfd.take() else { return Ok(None) };
-        // The next program ends the hurry.
-        hurry();
         bfd.freeze(sockets).map(Some)
+    }
+
+    /// What BFD has done since the node was frozen.
+    pub fn news_of_bfd(&mut self) -> Vec<frozen::bfd::Event> {
+        let next = || self.bfd_events.as_mut()?.try_recv().ok();
+        std::iter::from_fn(next).map(|event| event.freeze()).collect()
     }
 
     /// The port goes on with exactly these peers. The node's newer sets, settings and watched prefixes are given to them
@@ -108,7 +127,7 @@ impl Speaker {
         let resumes = starts.iter().map(resume).collect();
         let Thawed { speaker, events, notices, mut handles } = net::Speaker::thaw(frozen, sockets, resumes)?;
         let (ended, ended_rx) = mpsc::unbounded_channel();
-        let (bfd, bfd_events) = bfd.map(|BfdRunning { bfd, events }| (bfd, events)).unzip();
+        let (bfd, bfd_events) = bfd.map(|BfdRunning { bfd, events, news: _ }| (bfd, events)).unzip();
         let mut port = Self {
             speaker,
             handles: BTreeMap::new(),

@@ -83,6 +83,16 @@ pub struct Transition {
     pub at: Instant,
 }
 
+/// A change of state that the next program has to be told of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// The session.
+    pub session: String,
+    /// The change.
+    pub transition: Transition,
+}
+
 /// The cause of a change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -210,10 +210,11 @@ impl Drop for Bfd {
     }
 }
 
-/// Gives the calling thread the priority that the thread of a [`Bfd`] has by default, if the host grants it. It outlives an
-/// `execve`: on a busy machine a hand-over would otherwise wait for its turn while BFD is silent.
+/// Gives the calling thread a real-time priority, if the host grants it: one less than that of the thread of a [`Bfd`], so
+/// that it never keeps that one waiting. It outlives an `execve`: on a busy machine a hand-over would otherwise wait for its
+/// turn while BFD is silent.
 pub fn hurry() {
-    let _granted = ask_for(Options::default().priority);
+    let _granted = ask_for(Options::default().priority.map(|priority| priority.saturating_sub(1).max(1)));
 }
 
 /// Ends [`hurry`], also that of the program before.

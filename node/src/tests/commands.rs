@@ -7,7 +7,7 @@ use super::*;
 use crate::commands::Refusal;
 use crate::effect::Ending;
 use crate::engine::Force;
-use crate::jobs::{NotRead, Program, Unsaved};
+use crate::jobs::{Next, NotRead, Program, Unsaved};
 
 const KEEPS: Option<Keeping> = Some(Keeping { restart_time: 20, notification: true });
 
@@ -218,8 +218,9 @@ fn a_restart_that_would_lose_something_is_refused_and_one_that_fails_changes_not
 }
 
 /// The answer of the next program.
-fn next() -> Program {
-    Program { version: "9.9.9".to_owned(), commit: Some("abc".to_owned()) }
+fn next() -> Next {
+    let program = Program { version: "9.9.9".to_owned(), commit: Some("abc".to_owned()) };
+    Next { program, older_form: None }
 }
 
 const UPGRADE: Command = Command::Upgrade { dry: false };
@@ -250,6 +251,16 @@ fn an_upgrade_is_asked_read_rehearsed_answered_and_handed_over() {
     story.tell(read(config()));
     let lines = story.tell(Input::Rehearsed(Ok(next())));
     assert_eq!(lines, ["answer 4: vipcast 9.9.9 (abc) could take over", "# rehearsed 9.9.9 (abc)"]);
+    story.ask(5, Command::Upgrade { dry: true });
+    story.tell(read(config()));
+    let older = Next { older_form: Some("form 1: it lacks all".to_owned()), ..next() };
+    assert_eq!(
+        story.tell(Input::Rehearsed(Ok(older))),
+        [
+            "answer 5: vipcast 9.9.9 (abc) could take over, with form 1: it lacks all",
+            "# rehearsed 9.9.9 (abc) with form 1: it lacks all"
+        ]
+    );
     assert_eq!(story.ask(5, UPGRADE), asked, "nothing is under way");
 }
 

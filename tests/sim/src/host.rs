@@ -13,7 +13,7 @@ use vipcast_node::commands::{Command, Refusal};
 use vipcast_node::effect::{Effect, Ending, PeerId, Start};
 use vipcast_node::engine::{Advertised, Asked, Binding, Event, Left};
 use vipcast_node::input::{Input, Read};
-use vipcast_node::jobs::{NotRead, Program, Ticket};
+use vipcast_node::jobs::{Next, NotRead, Program, Ticket};
 use vipcast_node::names::CheckName;
 use vipcast_node::node::{Birth, Node};
 use vipcast_node::outbox::Outbox;
@@ -313,7 +313,8 @@ impl World {
             }
             Effect::Rehearse(_) => {
                 let after = self.rng.between(Duration::from_millis(30), Duration::from_millis(200));
-                let next = Program { version: "next".to_owned(), commit: None };
+                let program = Program { version: "next".to_owned(), commit: None };
+                let next = Next { program, older_form: None };
                 self.tell(number, Port::Operator, after, Input::Rehearsed(Ok(next)));
             }
             Effect::HandOver => self.hand_over(number),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Agreed, End, Heard, Pace, Session};
 use crate::bfd::poll::Poll;
-use crate::bfd::{Cause, Counters, Diagnostic, Interval, Remote, SessionConfig, State, Transition};
+use crate::bfd::{BfdEvent, Cause, Counters, Diagnostic, Interval, Remote, SessionConfig, State, Transition};
 use crate::frozen::bfd::{self as frozen, LONGEST};
 use crate::frozen::{Error, agree, ahead, count, nanos, past};
 use crate::jitter::Jitter;
@@ -115,6 +115,23 @@ impl Session {
             ahead(*grace, now, self.grace(heard), "grace")?;
         }
         Ok(())
+    }
+}
+
+impl BfdEvent {
+    /// The frozen form of an event that nobody was told of.
+    pub fn freeze(&self) -> frozen::Event {
+        let Self { session, transition } = self;
+        frozen::Event { session: session.to_string(), transition: freeze_transition(*transition) }
+    }
+
+    /// The event that was frozen.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn thaw(frozen: &frozen::Event, now: Instant) -> Result<Self, Error> {
+        let frozen::Event { session, transition } = frozen;
+        Ok(Self { session: session.as_str().into(), transition: thaw_transition(*transition, now)? })
     }
 }
 
