@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::initrd;
+use crate::initrd::{self, Contents};
 use crate::machine::{Machine, tail};
 use crate::supplies::{self, Supplies};
 
@@ -72,7 +72,8 @@ pub(crate) fn trials(needs: &Result<(), String>, supplies: &Arc<Supplies>) -> Ve
     let trial = |(suite, version): (&'static str, &'static str)| {
         let name = format!("kernels::{version}x_runs_the_demo_and_removes_what_a_killed_daemon_left");
         let supplies = Arc::clone(supplies);
-        vipcast_lab::trial(&name, needs.clone(), move || boots(&supplies, suite, version))
+        let needs = needs.clone().and_then(|()| supplies::has(suite));
+        vipcast_lab::trial(&name, needs, move || boots(&supplies, suite, version))
     };
     SUITES.into_iter().map(trial).collect()
 }
@@ -83,7 +84,11 @@ fn boots(supplies: &Supplies, suite: &str, version: &str) -> Result<()> {
     fs::create_dir_all(&directory).context("cannot make a directory for a machine")?;
     let program = directory.join("vipcast");
     fs::copy(supplies::program(), &program).context("cannot copy the program")?;
-    let initrd = initrd::make(&directory, &kernel, &[], &[program], INIT)?;
+    let initrd = initrd::make(
+        &directory,
+        &kernel,
+        &Contents { programs: &[program], init: INIT, ..Contents::default() },
+    )?;
     let began = Instant::now();
     let mut machine = Machine::start(None, &directory, &kernel, &initrd, &[])?;
     machine.wait_off()?;

@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
-use vipcast_lab::{Lab, RouterKind};
 
-use crate::reboots;
-use crate::site::{API, OLD_PACKAGE, PACKAGE, Site, WEB, config};
+use crate::site::{API, LIFE, OLD_PACKAGE, PACKAGE, Site, WEB, config};
 use crate::supplies::Supplies;
 
 type Test = fn(&mut Site) -> Result<()>;
@@ -36,7 +34,7 @@ pub(crate) fn trials(needs: &Result<(), String>, supplies: &Arc<Supplies>) -> Ve
             let mut place = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let mut site = match place.take() {
                 Some(site) => site,
-                None => Site::boot(&supplies)?,
+                None => Site::boot(&supplies, &LIFE, None)?,
             };
             let began = Instant::now();
             let result = test(&mut site);
@@ -48,19 +46,7 @@ pub(crate) fn trials(needs: &Result<(), String>, supplies: &Arc<Supplies>) -> Ve
             result
         })
     };
-    let mut trials: Vec<Trial> = TESTS.into_iter().map(trial).collect();
-    // It has a machine of its own, and takes its turn with the others because of the memory and the processor.
-    let supplies = Arc::clone(supplies);
-    let needs = needs
-        .clone()
-        .and_then(|()| Lab::available_with(&[RouterKind::Bird]))
-        .and_then(|()| reboots::available());
-    trials.push(vipcast_lab::trial(reboots::NAME, needs, move || {
-        let mut place = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        *place = None;
-        reboots::run(&supplies)
-    }));
-    trials
+    TESTS.into_iter().map(trial).collect()
 }
 
 fn installed(site: &mut Site) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::supplies::{Kernel, output};
 /// More than a boot takes on a busy machine.
 pub(crate) const BOOT: Duration = Duration::from_secs(300);
 /// More than any command there takes.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A machine that is switched off when it is dropped.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Switches a machine on. `host` is the one in whose network qemu has its ports; `arguments` are those of qemu for its devices.
+    /// A machine with a port is not to lose a datagram for want of the processor: it comes before the others.
     pub(crate) fn start(
         host: Option<&Host>,
         directory: &Path,
@@ -42,7 +43,10 @@ impl Machine {
         qemu.args([
             "--signal",
             "KILL",
-            "1800",
+            "7200",
+            "nice",
+            "-n",
+            if host.is_some() { "-5" } else { "0" },
             "qemu-system-x86_64",
             "-accel",
             "tcg",
@@ -108,6 +112,17 @@ impl Drop for Machine {
 pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+/// The arguments of qemu for a network card, whose other end is the port `name` on the host outside. `number` is that of the card
+/// among those that meet.
+pub(crate) fn network(name: &str, number: u8) -> [String; 4] {
+    [
+        "-netdev".to_owned(),
+        format!("tap,id=wire,ifname={name},script=no,downscript=no"),
+        "-device".to_owned(),
+        format!("virtio-net-pci,netdev=wire,mac=52:54:00:00:00:{number:02x}"),
+    ]
 }
 
 /// The line to the agent of a machine.

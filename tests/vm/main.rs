@@ -1,5 +1,5 @@
 //! The daemon and its package on virtual machines: Debian booted by qemu, with systemd as the first process, disks that fill
-//! and a clock that can be set; and the demo on older and newer kernels.
+//! and a clock that can be set; a rack of which a node and the router are machines; and the demo on older and newer kernels.
 //!
 //! ```text
 //!  qemu (no hardware needed)
@@ -14,7 +14,8 @@
 //! * [`machine`] boots, and runs commands there.
 //! * [`site`] is a machine with the package, a router and a service.
 //! * [`life`] has the tests of a node's life; they share one machine, one after the other, in any order.
-//! * [`reboots`] stops a machine in each way while another node has the VIP, both behind a router of the lab.
+//! * [`rack`] has two nodes and a [`router`], of which one and the router are machines: [`packages`] are installed under load, and
+//!   [`reboots`] stops the machine in each way.
 //! * [`kernels`] boots other kernels with nothing but the program.
 
 #![expect(clippy::print_stdout, reason = "measurements")]
@@ -23,7 +24,10 @@ mod initrd;
 mod kernels;
 mod life;
 mod machine;
+mod packages;
+mod rack;
 mod reboots;
+mod router;
 mod site;
 mod supplies;
 
@@ -42,8 +46,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut trials = kernels::trials(&needs, &supplies);
+    // The longest first.
+    let mut trials = rack::trials(&needs, &supplies);
     trials.extend(life::trials(&needs, &supplies));
+    trials.extend(kernels::trials(&needs, &supplies));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     supplies.clear();
     conclusion.exit_code()

@@ -1,4 +1,4 @@
-//! A machine that is an edge node: the package, a router in a namespace, a web server, and the agent.
+//! A machine that is an edge node, with the agent and the packages; [`LIFE`] has a router in a namespace and a web server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use vipcast_lab::Host;
 
-use crate::initrd;
-use crate::machine::{Agent, Machine, tail};
-use crate::supplies::{Kernel, SUITE, Supplies, output};
+use crate::initrd::{self, Contents};
+use crate::machine::{self, Agent, Machine, tail};
+use crate::supplies::{Kernel, Recipe, SUITE, Supplies, output};
 
 /// More than anything on the machine takes.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
@@ -20,7 +20,7 @@ pub(crate) const API: &str = "192.0.2.11";
 pub(crate) const PACKAGE: &str = "/root/vipcast_0.1.0-1_amd64.deb";
 pub(crate) const OLD_PACKAGE: &str = "/root/vipcast_0.0.9-1_amd64.deb";
 
-/// The end of its network card on the host outside; 10.0.9.2 is its address.
+/// The end of its network card on the host outside.
 pub(crate) const PORT: &str = "edge-a";
 
 /// What the first file system of the disk's kernel needs, in any order.
@@ -39,14 +39,15 @@ done
 exec /bin/busybox switch_root /root /sbin/init
 ";
 
-const AGENT: &str = r#"#!/bin/sh
+/// Also for busybox.
+pub(crate) const AGENT: &str = r#"#!/bin/sh
 exec 3<>/dev/ttyS1
 stty -F /dev/ttyS1 raw -echo
 echo ready >&3
 while read -r number script <&3; do
     status=0
-    said=$(sh -ec "$(printf %s "$script" | base64 --decode)" 2>&1 </dev/null) || status=$?
-    printf '%s %s %s\n' "$number" "$status" "$(printf %s "$said" | base64 --wrap 0)" >&3
+    said=$(sh -ec "$(printf %s "$script" | base64 -d)" 2>&1 </dev/null) || status=$?
+    printf '%s %s %s\n' "$number" "$status" "$(printf %s "$said" | base64 -w 0)" >&3
 done
 "#;
 
@@ -60,12 +61,6 @@ ip link set uplink up
 ip -n tor address add 10.0.1.1/24 dev port
 ip -n tor link set lo up
 ip -n tor link set port up
-# The way to the routers outside, where there are some.
-if modprobe virtio_net && [ -e /sys/class/net/eth0 ]; then
-    ip address add 10.0.9.2/24 dev eth0
-    ip link set eth0 up
-    ip route add default via 10.0.9.1
-fi
 ";
 
 const BIRD: &str = "router id 10.0.1.1;
@@ -79,24 +74,25 @@ protocol bgp edge {
 }
 ";
 
-/// Files of the machine, each with its text.
-const FILES: [(&str, &str); 9] = [
+pub(crate) const AGENT_UNIT: &str = "[Unit]\nDescription=Runs the commands of the test\n\
+     [Service]\nExecStart=/usr/local/sbin/agent\nRestart=always\n[Install]\nWantedBy=multi-user.target\n";
+
+/// The node with its router on one machine.
+pub(crate) const LIFE: Recipe = Recipe {
+    name: "life",
+    suite: SUITE,
+    packages: ",bird2",
+    services: "agent.service rack.service web.service",
+    ready: "birdc -s /run/tor.ctl show status >/dev/null",
+    files: &FILES,
+};
+
+const FILES: [(&str, &str); 7] = [
     ("usr/local/sbin/agent", AGENT),
     ("usr/local/sbin/rack", RACK),
     ("etc/tor.conf", BIRD),
     ("srv/www/healthz", "ok\n"),
-    ("srv/health", "200"),
-    (
-        "etc/systemd/system/echo.service",
-        "[Unit]\nDescription=Answers datagrams\n\
-         [Service]\nExecStart=/usr/local/sbin/lab-agent server edge-a [::]:7 /srv/health [::]:8081\n\
-         [Install]\nWantedBy=multi-user.target\n",
-    ),
-    (
-        "etc/systemd/system/agent.service",
-        "[Unit]\nDescription=Runs the commands of the test\n\
-         [Service]\nExecStart=/usr/local/sbin/agent\nRestart=always\n[Install]\nWantedBy=multi-user.target\n",
-    ),
+    ("etc/systemd/system/agent.service", AGENT_UNIT),
     (
         "etc/systemd/system/rack.service",
         "[Unit]\nDescription=The router\nBefore=network-online.target\n\
@@ -110,17 +106,6 @@ const FILES: [(&str, &str); 9] = [
          [Install]\nWantedBy=multi-user.target\n",
     ),
 ];
-
-pub(crate) fn write_files(root: &Path) -> Result<()> {
-    for (name, text) in FILES {
-        let path = root.join(name);
-        fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    fs::copy(vipcast_lab::agent()?, root.join("usr/local/sbin/lab-agent"))
-        .context("cannot copy the agent")?;
-    fs::create_dir_all(root.join("root")).context("cannot make a directory")
-}
 
 /// The node's configuration, with this MED on its routes.
 pub(crate) fn config(med: u32) -> String {
@@ -145,39 +130,37 @@ pub(crate) struct Site {
     directory: PathBuf,
     kernel: Kernel,
     initrd: PathBuf,
+    ready: &'static str,
     /// The host outside to which its network card leads.
     port: Option<Host>,
 }
 
 impl Site {
-    pub(crate) fn boot(supplies: &Supplies) -> Result<Self> {
-        Self::boot_beside(supplies, None)
-    }
-
-    /// The same with a network card, whose other end is [`PORT`] on that host.
-    pub(crate) fn boot_beside(supplies: &Supplies, port: Option<Host>) -> Result<Self> {
+    /// With `port`, it has a network card, whose other end is [`PORT`] on that host.
+    pub(crate) fn boot(supplies: &Supplies, recipe: &Recipe, port: Option<Host>) -> Result<Self> {
         let began = Instant::now();
         let kernel = supplies.kernel(SUITE)?;
-        let disk = supplies.disk(&kernel)?;
-        println!("kernel, packages and disk: {:?}", began.elapsed());
-        let directory = supplies.directory().join("site");
+        let directory = supplies.directory().join(recipe.name);
         fs::create_dir_all(&directory).context("cannot make a directory for the machine")?;
+        let contents = Contents { modules: &MODULES, init: INIT, ..Contents::default() };
+        let initrd = initrd::make(&directory, &kernel, &contents)?;
+        let disk = supplies.disk(recipe, &kernel, &initrd)?;
+        println!("kernel, packages and disk: {:?}", began.elapsed());
         // The machine writes to a copy, which the next one replaces.
         output(Command::new("cp").arg("--sparse=always").arg(&disk).arg(directory.join("disk.img")))?;
-        let initrd = initrd::make(&directory, &kernel, &MODULES, &[], INIT)?;
         let began = Instant::now();
         let (machine, agent) = switch_on(&directory, &kernel, &initrd, port.as_ref())?;
-        let mut site = Self { machine, agent, directory, kernel, initrd, port };
+        let mut site = Self { machine, agent, directory, kernel, initrd, ready: recipe.ready, port };
         site.booted()?;
         println!("{}; booted in {:?}", site.shell("uname -r")?, began.elapsed());
         Ok(site)
     }
 
-    /// Waits for the agent and the router.
-    fn booted(&mut self) -> Result<()> {
+    /// Waits for the agent and what else there is, after a boot.
+    pub(crate) fn booted(&mut self) -> Result<()> {
         let ready = self.agent.wait_ready();
         ready.with_context(|| format!("the console: {}", tail(&self.machine.console())))?;
-        self.agent.until("the router to run", "birdc -s /run/tor.ctl show status >/dev/null", SOON).map(drop)
+        self.agent.until("the machine to be ready", self.ready, SOON).map(drop)
     }
 
     /// Reboots: the machine shuts down and resets itself, where qemu ends, and is switched on again with its disk.
@@ -278,8 +261,7 @@ fn switch_on(
     arguments
         .extend(["-drive".to_owned(), format!("file={},if=virtio,format=raw,cache=unsafe", disk.display())]);
     if port.is_some() {
-        let tap = format!("tap,id=rack,ifname={PORT},script=no,downscript=no");
-        arguments.extend(["-netdev", &tap, "-device", "virtio-net-pci,netdev=rack"].map(str::to_owned));
+        arguments.extend(machine::network(PORT, 1));
     }
     let machine = Machine::start(port, directory, kernel, initrd, &arguments)?;
     Ok((machine, Agent::connect(directory)?))

@@ -1,5 +1,5 @@
 //! What the machines are made of: kernels from the mirror that this machine uses, packages of this tree, a disk with a Debian.
-//! All of it is made in the run, in a directory of its own.
+//! All of it is made in the run, in a directory of its own; a disk for each [`Recipe`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,21 +10,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use vipcast_lab::{debian, find_program};
 
-use crate::site;
-
 pub(crate) const OLD: &str = "0.0.9-1";
 pub(crate) const NEW: &str = "0.1.0-1";
-/// The suite of the machine with systemd.
+/// The suite of the kernel of machines with systemd, and of most of their disks.
 pub(crate) const SUITE: &str = "bookworm";
 
-/// What is on the disk beside the smallest system.
-const PACKAGES: &str = "--include=systemd,systemd-sysv,dbus,iproute2,bird2,busybox,kmod";
+/// What is on every disk beside the smallest system.
+const PACKAGES: &str = "--include=systemd,systemd-sysv,dbus,iproute2,busybox,kmod";
 /// Nothing that only people read.
 const UNREAD: [&str; 2] =
     ["--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/doc/*"];
 /// Units that wait for devices without udev, or do work that no test needs.
 const MASKED: &str = "serial-getty@ttyS0.service getty@tty1.service e2scrub_reap.service e2scrub_all.timer \
-                      apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer bird.service";
+                      apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer bird.service \
+                      kexec.service kexec-load.service";
 
 /// Adds the kernel's modules, our files and packages to the new system `$1`. `$2` is the unpacked kernel, `$3` a tree to copy.
 const FURNISH: &str = r#"set -eu
@@ -36,10 +35,24 @@ for version in "$root"/usr/lib/modules/*; do
 done
 cp -r "$3"/. "$root/"
 chmod 755 "$root/usr/local/sbin"/*
-chroot "$root" systemctl --quiet enable agent.service rack.service web.service echo.service
+chroot "$root" systemctl --quiet enable SERVICES
 chroot "$root" systemctl --quiet mask MASKED
 echo vm >"$root/etc/hostname"
 "#;
+
+/// What a disk is made of.
+pub(crate) struct Recipe {
+    pub(crate) name: &'static str,
+    pub(crate) suite: &'static str,
+    /// Beside [`PACKAGES`], each with a comma before it.
+    pub(crate) packages: &'static str,
+    /// Units of its files that begin at the boot.
+    pub(crate) services: &'static str,
+    /// A script that succeeds when a machine of it is in service.
+    pub(crate) ready: &'static str,
+    /// Each with its text.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+}
 
 /// An unpacked kernel.
 #[derive(Debug, Clone)]
@@ -51,7 +64,8 @@ pub(crate) struct Kernel {
 pub(crate) struct Supplies {
     directory: PathBuf,
     kernels: Mutex<BTreeMap<String, Kernel>>,
-    disk: Mutex<Option<PathBuf>>,
+    packages: Mutex<Option<PathBuf>>,
+    disks: Mutex<BTreeMap<&'static str, PathBuf>>,
 }
 
 /// Why there can be no virtual machine here.
@@ -67,6 +81,18 @@ pub(crate) fn available() -> Result<(), String> {
         find_program(name).ok_or_else(|| format!("{name} is missing (Debian package {package})"))?;
     }
     debian::mirror(SUITE).map(drop).ok_or_else(|| format!("apt knows no mirror of Debian {SUITE}"))
+}
+
+/// Whether the mirror has a suite; those that are old go elsewhere one day.
+pub(crate) fn has(suite: &str) -> Result<(), String> {
+    let missing = || format!("the mirror has no Debian {suite}");
+    let url = format!("{}/dists/{suite}/InRelease", debian::mirror(SUITE).ok_or_else(missing)?);
+    let mut fetch = Command::new("/usr/lib/apt/apt-helper");
+    // It is told to write a file, and may leave none.
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("release-{}", std::process::id()));
+    let fetched = output(fetch.args(["download-file", &url]).arg(&place));
+    let _absent = fs::remove_file(&place);
+    fetched.map(drop).map_err(|_| missing())
 }
 
 /// The program under test: the release build if `tests/run` made one.
@@ -86,7 +112,12 @@ impl Supplies {
         }
         let directory = place.join(format!("vm-{}", std::process::id()));
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        Ok(Arc::new(Self { directory, kernels: Mutex::default(), disk: Mutex::default() }))
+        Ok(Arc::new(Self {
+            directory,
+            kernels: Mutex::default(),
+            packages: Mutex::default(),
+            disks: Mutex::default(),
+        }))
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -145,38 +176,73 @@ impl Supplies {
         Ok(Kernel { image: only_file(&tree.join("boot"), "vmlinuz-")?, tree })
     }
 
-    /// A disk with Debian, our scripts, and the packages of this tree in `/root`; made once. Machines do not write to it.
-    pub(crate) fn disk(&self, kernel: &Kernel) -> Result<PathBuf> {
-        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
-        if disk.is_none() {
-            *disk = Some(self.make_disk(kernel)?);
+    /// A disk with Debian, the files of the recipe, a kernel with its first file system in `/boot`, and the packages of this
+    /// tree in `/root`; made once. Machines do not write to it.
+    pub(crate) fn disk(&self, recipe: &Recipe, kernel: &Kernel, initrd: &Path) -> Result<PathBuf> {
+        let disks = || self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(disk) = disks().get(recipe.name) {
+            return Ok(disk.clone());
         }
-        disk.clone().context("there is no disk")
+        // Others may make theirs meanwhile.
+        let disk = self.make_disk(recipe, kernel, initrd)?;
+        disks().insert(recipe.name, disk.clone());
+        Ok(disk)
     }
 
-    fn make_disk(&self, kernel: &Kernel) -> Result<PathBuf> {
-        let (files, root) = (self.directory.join("files"), self.directory.join("root"));
-        site::write_files(&files)?;
-        for version in [OLD, NEW] {
-            let here = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/deb/build");
-            let mut build = Command::new(here);
-            build.args(["--fast", "--version", version, "--binary"]).arg(program());
-            output(build.arg("--output").arg(files.join("root")))?;
+    fn make_disk(&self, recipe: &Recipe, kernel: &Kernel, initrd: &Path) -> Result<PathBuf> {
+        let directory = self.directory.join(format!("disk-{}", recipe.name));
+        let (files, root) = (directory.join("files"), directory.join("root"));
+        for (name, text) in recipe.files {
+            let path = files.join(name);
+            fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let script = self.directory.join("furnish.sh");
-        fs::write(&script, FURNISH.replace("MASKED", MASKED)).context("cannot write a script")?;
+        for place in ["root", "boot", "usr/local/sbin"] {
+            fs::create_dir_all(files.join(place)).context("cannot make a directory")?;
+        }
+        let copy = |from: &Path, to: &str| {
+            let copied = fs::copy(from, files.join(to));
+            copied.map(drop).with_context(|| format!("cannot copy {}", from.display()))
+        };
+        copy(&vipcast_lab::agent()?, "usr/local/sbin/lab-agent")?;
+        copy(&kernel.image, "boot/vmlinuz")?;
+        copy(initrd, "boot/initrd")?;
+        for entry in fs::read_dir(self.packages()?).context("cannot list the packages")?.flatten() {
+            copy(&entry.path(), &format!("root/{}", entry.file_name().to_string_lossy()))?;
+        }
+        let script = directory.join("furnish.sh");
+        let furnish = FURNISH.replace("MASKED", MASKED).replace("SERVICES", recipe.services);
+        fs::write(&script, furnish).context("cannot write a script")?;
         let hook = format!(
             "--customize-hook=sh {} \"$1\" {} {}",
             script.display(),
             kernel.tree.display(),
             files.display()
         );
-        let options = ["--format=directory", PACKAGES, UNREAD[0], UNREAD[1], &hook].map(str::to_owned);
-        debian::make(SUITE, &options, &root)?;
-        let disk = self.directory.join("disk.img");
+        let packages = format!("{PACKAGES}{}", recipe.packages);
+        let options = ["--format=directory", &packages, UNREAD[0], UNREAD[1], &hook].map(str::to_owned);
+        debian::make(recipe.suite, &options, &root)?;
+        let disk = directory.join("disk.img");
         output(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(&root).arg(&disk).arg("1G"))?;
         fs::remove_dir_all(&root).context("cannot remove the files of the disk")?;
         Ok(disk)
+    }
+
+    /// A directory with the packages of both versions, made once.
+    fn packages(&self) -> Result<PathBuf> {
+        let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(packages) = &*packages {
+            return Ok(packages.clone());
+        }
+        let directory = self.directory.join("packages");
+        for version in [OLD, NEW] {
+            let here = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/deb/build");
+            let mut build = Command::new(here);
+            build.args(["--fast", "--version", version, "--binary"]).arg(program());
+            output(build.arg("--output").arg(&directory))?;
+        }
+        *packages = Some(directory.clone());
+        Ok(directory)
     }
 }
 

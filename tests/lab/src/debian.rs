@@ -45,10 +45,14 @@ pub fn make(suite: &str, options: &[String], tar: &Path) -> Result<()> {
     run(&mut command).map(drop).with_context(|| format!("cannot make a Debian {suite}"))
 }
 
-/// The mirror that this machine's apt uses for a suite. Without one, mmdebstrap has its own default.
+/// The mirror that this machine's apt uses for a suite, or for another one: it has them all. Without one, mmdebstrap has its own
+/// default.
 pub fn mirror(suite: &str) -> Option<String> {
     let mut command = Command::new("apt-get");
     command.args(["indextargets", "--format", "$(SITE) $(CODENAME)", "Created-By: Packages"]);
     let targets = run(&mut command).ok()?;
-    targets.lines().find_map(|line| line.strip_suffix(suite)?.strip_suffix(' ').map(str::to_owned))
+    let of = |suite: &str| {
+        targets.lines().find_map(|line| line.strip_suffix(suite)?.strip_suffix(' ').map(str::to_owned))
+    };
+    [suite, "bookworm", "trixie"].into_iter().find_map(of)
 }
