@@ -143,7 +143,10 @@ async fn a_socket_of_ipv6_takes_ipv4_unless_it_says_otherwise() {
         );
         let (_only, port) = any_v6(kind, true);
         let failed = fail(listener(transport, port, Some("192.0.2.10"))).await;
-        assert!(failed.starts_with(&format!("no program listens on {transport} 192.0.2.10:{port}, only on ")), "{failed}");
+        assert!(
+            failed.starts_with(&format!("no program listens on {transport} 192.0.2.10:{port}, only on ")),
+            "{failed}"
+        );
         // Another test may have the port of an address of IPv4.
         assert!(failed.contains(&format!("[::]:{port} (IPv6 alone)")), "{failed}");
         pass(listener(transport, port, Some("2001:db8::10"))).await;
