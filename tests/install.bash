@@ -8,6 +8,8 @@ PROGRAMS=(
     "ip iproute2" "ss iproute2" "ethtool ethtool" "nft nftables" "tcpdump tcpdump" "ps procps"
     "nsenter util-linux" "chrt util-linux" "prlimit util-linux" "setpriv util-linux"
     "strace strace" "curl curl" "busybox busybox" "cc gcc"
+    # The other side of VRRP.
+    "keepalived keepalived"
     # The other programs of the bench command.
     "haproxy haproxy" "exabgp exabgp"
     # The Debian package.
@@ -90,7 +92,7 @@ install_packages() {
                     systemctl disable --now docker.socket containerd >>"$OUTPUT/apt.log" 2>&1 || true
                     unit=docker
                     ;;
-                openbgpd | redis-server | knot | unbound | chrony | postgresql | haproxy | exabgp | prometheus) unit=$package ;;
+                openbgpd | keepalived | redis-server | knot | unbound | chrony | postgresql | haproxy | exabgp | prometheus) unit=$package ;;
                 *) continue ;;
             esac
             systemctl disable --now "$unit" >>"$OUTPUT/apt.log" 2>&1 || true

@@ -1,4 +1,4 @@
-//! An embeddable VRRP instance for hosts that share addresses: a pure codec and a pure state machine.
+//! An embeddable VRRP instance for hosts that share addresses: a pure codec, a pure state machine, and raw sockets for a driver.
 //!
 //! ```text
 //!                 ┌──────────────────── Instance ───────────────────┐
@@ -11,7 +11,8 @@
 //!                 └─────────────────────────────────────────────────┘
 //! ```
 //!
-//! Time is an argument; a driver needs only [`Instance::handle`] and [`Instance::deadline`].
+//! Time is an argument; a driver needs only [`Instance::handle`] and [`Instance::deadline`]. Everything except `net` (feature
+//! `net`, on by default) is pure: no socket, clock, task or random source.
 //!
 //! # The driver
 //!
@@ -59,6 +60,8 @@ mod endpoints;
 pub mod iana;
 mod instance;
 mod io;
+#[cfg(feature = "net")]
+pub mod net;
 mod status;
 mod time;
 mod values;
