@@ -4,20 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot begin has failed")]
 #![expect(clippy::print_stdout, reason = "measurements")]
 
+#[path = "hand_over/form.rs"]
+mod form;
 mod support;
+#[path = "hand_over/told.rs"]
+mod told;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde_json::Value;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use vipcast_bgp::frozen;
 use vipcast_bgp::fsm::{DialError, DownReason, Liveness};
 use vipcast_bgp::jitter::Jitter;
@@ -25,12 +25,10 @@ use vipcast_bgp::net::{Descriptors, PeerHandle, PeerId, Resume, Speaker, Thawed,
 use vipcast_bgp::secret::Secret;
 use vipcast_bgp::transport::{Authentication, PeerAddress, Transport};
 use vipcast_bgp::wire::iana::notification::{CEASE, cease};
-use vipcast_bgp::wire::{Attribute, Message, Notification, Peering};
-use vipcast_bgp::{
-    ConnectMode, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State, Version, Watched,
-};
+use vipcast_bgp::wire::{Message, Notification, Peering};
+use vipcast_bgp::{ConnectMode, PeerConfig, PeerEvent, PeerStatus, RouteAttributes, Routes, State, Version};
 
-use support::{PATIENCE, RAW_AS, Raw, config, encode, open};
+use support::{PATIENCE, RAW_AS, Raw, config, open};
 
 /// A speaker with one peer that can be handed over.
 struct Node {
@@ -154,39 +152,6 @@ async fn a_session_goes_on_and_nobody_is_told() {
     assert!(a.told.contains(&synced(2)), "{:?}", a.told);
 }
 
-/// What a peer that is handed over has announced, as the bare peer on the other side has read it.
-#[derive(Default)]
-struct Read {
-    routes: BTreeMap<IpNet, u32>,
-    messages: usize,
-}
-
-impl Read {
-    /// Takes a message in: nothing may be told twice, and nothing withdrawn that was not told.
-    fn take(&mut self, message: &Message) {
-        self.messages += 1;
-        match message {
-            Message::Update(update) => {
-                for prefix in update.withdrawn_prefixes() {
-                    assert!(
-                        self.routes.remove(&prefix).is_some(),
-                        "{prefix} is withdrawn, and was not announced"
-                    );
-                }
-                let med = update.attributes.iter().find_map(|attribute| {
-                    if let Attribute::MultiExitDisc(med) = attribute { Some(*med) } else { None }
-                });
-                for prefix in update.announced() {
-                    let before = self.routes.insert(prefix, med.unwrap());
-                    assert_ne!(before, med, "{prefix} is announced twice");
-                }
-            }
-            Message::Keepalive => {}
-            Message::Open(_) | Message::Notification(_) | Message::RouteRefresh(_) => panic!("{message:?}"),
-        }
-    }
-}
-
 /// A set that differs from others in about every second route.
 fn random_routes(random: &mut Jitter, count: u32) -> Routes {
     let med = u32::try_from(random.next() % 3).unwrap() * 100_000;
@@ -197,71 +162,6 @@ fn random_routes(random: &mut Jitter, count: u32) -> Routes {
         }
     }
     chosen
-}
-
-fn meds(routes: &Routes) -> BTreeMap<IpNet, u32> {
-    routes.iter().map(|(prefix, attributes)| (*prefix, attributes.med.unwrap())).collect()
-}
-
-/// The peer reads now and then, and writes its KEEPALIVEs octet by octet, while its router is handed over.
-async fn hand_over_at_random(seed: u64, listener: TcpListener, node: Node, (count, rounds): (u32, u32)) {
-    let mut random = Jitter::new(seed);
-    let mut raw = Raw::establish(&listener, 240).await;
-    let mut node = node;
-    wait("session", &node.handle, is_up).await;
-    let (mut version, mut wanted) = (0, Routes::new());
-    let (mut read, mut owed) = (Read::default(), 0_usize);
-    let keepalive = encode(&Message::Keepalive);
-    for _ in 0..rounds {
-        match random.next() % 6 {
-            0 | 1 => {
-                version += 1;
-                wanted = random_routes(&mut random, count);
-                node.handle.advertise(Version(version), wanted.clone());
-            }
-            2 => {
-                // Full messages, some time.
-                for _ in 0..random.next() % 2_000 {
-                    match timeout(Duration::from_millis(2), raw.receive()).await {
-                        Ok(message) => read.take(&message.expect("an open connection")),
-                        Err(_nothing) => break,
-                    }
-                }
-            }
-            3 => {
-                // A part of a message.
-                let part = usize::try_from(random.next() % 30).unwrap();
-                for _ in 0..part {
-                    raw.stream.write_all(&keepalive[owed..=owed]).await.unwrap();
-                    owed = (owed + 1) % keepalive.len();
-                }
-            }
-            4 => sleep(Duration::from_micros(random.next() % 3_000)).await,
-            _ => {
-                for _ in 0..random.next() % 20 {
-                    yield_now().await;
-                }
-            }
-        }
-        node = node.hand_over().await;
-        node.note();
-        assert_eq!((node.sessions(), node.losses()), (1, 0), "{:?}", node.told);
-    }
-    node.handle.advertise(Version(version + 1), wanted.clone());
-    let wanted = meds(&wanted);
-    while read.routes != wanted {
-        read.take(&raw.receive().await.expect("an open connection"));
-    }
-    wait_told(&mut node, &PeerEvent::Synced(Version(version + 1))).await;
-    // The whole KEEPALIVEs were read, and the rest is one, too.
-    raw.stream.write_all(&keepalive[owed..]).await.unwrap();
-    node.handle.advertise(Version(version + 2), Routes::new());
-    while !read.routes.is_empty() {
-        read.take(&raw.receive().await.expect("an open connection"));
-    }
-    wait_told(&mut node, &PeerEvent::Synced(Version(version + 2))).await;
-    assert_eq!((node.sessions(), node.losses()), (1, 0), "{:?}", node.told);
-    println!("{rounds} hand-overs, {version} sets, {} messages", read.messages);
 }
 
 async fn wait_told(node: &mut Node, event: &PeerEvent) {
@@ -277,20 +177,6 @@ async fn wait_told(node: &mut Node, event: &PeerEvent) {
 fn dialler(address: SocketAddr) -> Node {
     let to = PeerAddress { remote: address, source: None };
     Node::new(None, to, config(65001, RAW_AS, ConnectMode::Active, 240))
-}
-
-#[tokio::test]
-async fn every_route_is_told_once_however_often_the_program_changes() {
-    for seed in 0..2 {
-        let (listener, address) = Raw::listen([127, 7, 2, 1]);
-        hand_over_at_random(seed, listener, dialler(address), (600, 150)).await;
-    }
-}
-
-#[tokio::test]
-async fn what_waits_for_a_full_window_waits_for_the_next_program() {
-    let (listener, address) = Raw::listen_small([127, 7, 3, 1]);
-    hand_over_at_random(10, listener, dialler(address), (2_000, 30)).await;
 }
 
 #[tokio::test]
@@ -535,131 +421,4 @@ async fn a_peer_is_told_every_change_of_bfd_since_the_freeze() {
     let Some(Message::Notification(said)) = last else { panic!("the loss is forgotten: {last:?}") };
     assert_eq!((said.code, said.subcode), (CEASE, cease::BFD_DOWN));
     drop(thawed);
-}
-
-/// A number, text or list in the form that is another one, or is missing.
-fn damage(value: &mut Value, random: &mut Jitter) {
-    let mut pick = |count: usize| usize::try_from(random.next()).unwrap_or(0) % count.max(1);
-    match value {
-        Value::Object(fields) if !fields.is_empty() && pick(12) != 0 => {
-            let index = pick(fields.len());
-            let key = fields.keys().nth(index).unwrap().clone();
-            match pick(30) {
-                0 => drop(fields.remove(&key)),
-                1 => drop(fields.insert("more".to_owned(), Value::Null)),
-                _ => damage(&mut fields[&key], random),
-            }
-        }
-        Value::Array(items) if !items.is_empty() && pick(12) != 0 => {
-            let index = pick(items.len());
-            match pick(20) {
-                0 => drop(items.remove(index)),
-                1 => items.push(items[index].clone()),
-                _ => damage(&mut items[index], random),
-            }
-        }
-        Value::Number(number) => {
-            let number = number.as_u64().unwrap_or_default();
-            let others =
-                [0, 1, number.wrapping_add(1), number.wrapping_sub(1), number / 2, u64::MAX, 1 << 40];
-            *value = others[pick(others.len())].into();
-        }
-        Value::String(text) => match pick(3) {
-            0 => text.clear(),
-            1 => text.push('0'),
-            _ => drop(text.pop()),
-        },
-        Value::Bool(it) => *it = !*it,
-        Value::Null | Value::Array(_) | Value::Object(_) => {
-            *value = [Value::Null, 7.into(), Value::Array(Vec::new())][pick(3)].clone()
-        }
-    }
-}
-
-/// The same sockets once more.
-fn copy(descriptors: &Descriptors) -> Descriptors {
-    let mut copied = Descriptors::new();
-    for (_, descriptor) in descriptors.iter() {
-        copied.put(descriptor.try_clone_to_owned().unwrap());
-    }
-    copied
-}
-
-#[tokio::test]
-async fn a_damaged_form_is_refused_or_harmless() {
-    let (listener, address) = Raw::listen([127, 7, 10, 1]);
-    let node = Node::new(
-        Some([127, 7, 10, 2].into()),
-        PeerAddress { remote: address, source: None },
-        config(65001, RAW_AS, ConnectMode::Both, 240),
-    );
-    let _raw = Raw::establish(&listener, 240).await;
-    wait("session", &node.handle, is_up).await;
-    node.handle.watch(Arc::new(Watched::from(["192.0.2.0/24".parse().unwrap()])));
-    node.handle.advertise(Version(1), routes(20, 1));
-    let (text, descriptors, transport, config, _) = node.freeze().await;
-    let whole: Value = serde_json::from_str(&text).unwrap();
-    let resume = || {
-        let (transport, config) = (transport.clone(), config.clone());
-        vec![Resume { id: 7, transport, config, liveness: Liveness::Unknown }]
-    };
-    let mut random = Jitter::new(5);
-    let (mut refused, mut unread) = (0, 0);
-    for _ in 0..2_000 {
-        let mut damaged = whole.clone();
-        damage(&mut damaged, &mut random);
-        let Ok(form) = serde_json::from_value(damaged) else {
-            unread += 1;
-            continue;
-        };
-        refused += u32::from(Speaker::thaw(&form, &mut copy(&descriptors), resume()).is_err());
-    }
-    println!("of 2000: {unread} not read, {refused} refused");
-    assert!(unread > 200 && refused > 200, "{unread} {refused}");
-
-    let whole: frozen::Speaker = serde_json::from_str(&text).unwrap();
-    let why = |form: &frozen::Speaker, resumes: Vec<Resume>, descriptors: &mut Descriptors| {
-        let error = Speaker::thaw(form, descriptors, resumes).unwrap_err();
-        format!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default())
-    };
-    let mut missing = copy(&descriptors);
-    let _taken = missing.take(1);
-    assert_eq!(why(&whole, resume(), &mut missing), "the socket of a connection is missing: ");
-    let mut swapped = Descriptors::new();
-    for number in [2, 1] {
-        let descriptor = descriptors.iter().find(|(other, _)| *other == number).unwrap().1;
-        swapped.put(descriptor.try_clone_to_owned().unwrap());
-    }
-    assert_eq!(why(&whole, resume(), &mut swapped), "listener contradicts other fields: ");
-    let mut others = Descriptors::new();
-    for _ in 0..2 {
-        others.put(std::fs::File::open("/dev/null").unwrap());
-    }
-    assert_eq!(why(&whole, resume(), &mut others), "socket contradicts other fields: ");
-    let mut another = resume();
-    another[0].id = 8;
-    assert_eq!(why(&whole, another, &mut copy(&descriptors)), "peers.id contradicts other fields: ");
-    let mut moved = resume();
-    moved[0].transport.address.remote = "127.7.10.3:1".parse().unwrap();
-    let said = why(&whole, moved, &mut copy(&descriptors));
-    assert_eq!(said, "peer 127.7.10.1: the setting address has changed since the freeze");
-}
-
-/// Version 1 of the form, as the first program that had it wrote it.
-const GOLDEN: &str = include_str!("hand_over/speaker_v1.json");
-
-#[test]
-fn the_first_version_of_the_form_is_read_for_ever() {
-    let form: frozen::Speaker = serde_json::from_str(GOLDEN).unwrap();
-    assert_eq!(serde_json::to_string_pretty(&form).unwrap() + "\n", GOLDEN);
-    let frozen::Speaker::V1(v1) = &form;
-    assert_eq!((v1.sets.len(), v1.peers.len(), v1.listeners.len(), v1.waiting.len()), (1, 2, 2, 1));
-    for (field, value) in [("more", Value::Null), ("sets", 1.into())] {
-        let mut damaged: Value = serde_json::from_str(GOLDEN).unwrap();
-        damaged["v1"][field] = value;
-        assert!(serde_json::from_value::<frozen::Speaker>(damaged).is_err(), "{field}");
-    }
-    let newer = GOLDEN.replacen("v1", "v2", 1);
-    let error = serde_json::from_str::<frozen::Speaker>(&newer).unwrap_err().to_string();
-    assert!(error.starts_with("unknown variant `v2`"), "{error}");
 }
