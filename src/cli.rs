@@ -20,6 +20,7 @@ mod run;
 mod schema;
 mod screen;
 mod status;
+mod successor;
 mod thaw;
 mod top;
 mod upgrade;

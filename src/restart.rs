@@ -432,6 +432,25 @@ mod tests {
     }
 
     #[test]
+    fn the_last_look_refuses_while_a_thread_hangs_in_the_kernel() {
+        let text = IDENTITY.replace(r#""takes_over": 99"#, r#""takes_over": 99, "hands_over": [1]"#);
+        let path = script("waits", &text);
+        let program = Program { version: "9.9.9".to_owned(), commit: None };
+        let rehearsed = Rehearsed { program, form: Version::V1, file: state_of(&path), path: path.clone() };
+        let hung = hanging::tests::Hung::new("hung-for-look");
+        let refused = look_again(rehearsed.clone()).blocking_recv().unwrap().unwrap_err();
+        assert!(
+            refused.error.contains("hangs in the kernel (") && refused.error.contains("hung-for-look"),
+            "{refused:?}"
+        );
+        drop(hung);
+        // A thread of another test may hang then.
+        let after = look_again(rehearsed).blocking_recv().unwrap();
+        assert!(after.err().is_none_or(|refused| !refused.error.contains("hung-for-look")));
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn a_program_that_hangs_is_killed_with_what_it_has_started_and_refused() {
         let began = Instant::now();
         let pid = std::env::temp_dir().join(format!("vipcast-rehearsal-{}-child", std::process::id()));

@@ -8,9 +8,8 @@
 
 use crate::commands::{Answer, Refusal};
 use crate::effect::{Effect, Ending};
-use crate::engine::Cordon;
 use crate::input::Read;
-use crate::jobs::{Asker, Job, Next, NotRead, Replacement, Reply, Stage, Ticket, Way};
+use crate::jobs::{Asker, Job, Jobs, Next, NotRead, Replacement, Reply, Stage, Ticket, Way};
 use crate::names::PeerName;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -58,56 +57,79 @@ impl Node {
         let under_way = match self.jobs.replacement.map(|replacement| replacement.way) {
             Some(Way::HandOver { .. }) => "an upgrade is under way already",
             Some(Way::GracefulRestart) => "a restart is under way already",
-            None if self.engine.facts().restart.is_some() => "a restart is under way already",
             None => return Ok(()),
         };
         Err(Refusal::new(under_way, "`vipcast status` shows what it waits for"))
     }
 
+    /// Refuses a change of process. What is over in a moment does not count: a hand-over waits for that.
     fn may_be_replaced(&self, way: Way) -> Result<(), Refusal> {
-        if self.engine.facts().shutdown.is_some() {
-            return Err(Refusal::new("vipcast is stopping", "start it again when it has stopped"));
-        }
+        refused(self.obstacles(way).into_iter().filter(|obstacle| !obstacle.passes))
+    }
+
+    /// Refuses a hand-over while something is under way that the next program could not finish. The frozen form has no
+    /// place for it.
+    ///
+    /// # Errors
+    /// All reasons, in words.
+    pub fn may_hand_over(&self) -> Result<(), Refusal> {
+        refused(self.obstacles(Way::HandOver { dry: false }))
+    }
+
+    /// Everything that is in the way of a change of process now.
+    fn obstacles(&self, way: Way) -> Vec<Obstacle> {
+        let facts = self.engine.facts();
+        let mut all = Vec::new();
+        let mut add = |is_so: bool, passes: bool, error: &str, hint: &str| {
+            if is_so {
+                all.push(Obstacle { refusal: Refusal::new(error, hint), passes });
+            }
+        };
+        let is_stopping = self.over || facts.shutdown.is_some();
+        add(is_stopping, false, "vipcast is stopping", "start it again when it has stopped");
+        let status = "`vipcast status` shows what it waits for";
+        add(facts.restart.is_some(), false, "a restart is under way already", status);
         match way {
-            Way::GracefulRestart => self.may_restart(),
-            Way::HandOver { .. } => self.may_upgrade(),
+            Way::GracefulRestart => all.extend(self.losses().map(Obstacle::lasting)),
+            Way::HandOver { .. } => {
+                let kept = self.engine.is_restarting() && facts.restart.is_none();
+                add(kept, false, "routers may still keep routes of before the last restart", status);
+                let goes_down = facts.farewell.is_some();
+                let anyway = "the next start takes the new program anyway";
+                add(goes_down, false, "the machine is going down", anyway);
+                // The upgrade itself is a replacement under way, and refuses any other.
+                let Jobs { reading, waiting, replacement: _, saving } = &self.jobs;
+                let reloads = reading.is_some() || !waiting.is_empty();
+                add(reloads, false, "a reload is under way", "try again when it has ended");
+                let soon = "try again in a moment";
+                add(!facts.is_listed, true, "the addresses of this host are not known yet", soon);
+                add(!saving.is_empty(), true, "a command waits for the state directory", soon);
+                add(!facts.asked.is_empty(), true, "a request to the kernel is under way", soon);
+                if let Some(peer) = self.peers.stopping() {
+                    add(true, true, &format!("the session with {peer} is being closed"), soon);
+                }
+            }
         }
+        all
     }
 
-    /// Refuses a graceful restart that would lose traffic.
-    fn may_restart(&self) -> Result<(), Refusal> {
-        let refuse = |error: String, hint: &str| Err(Refusal::new(error, hint));
-        let list =
-            |names: Vec<&PeerName>| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let watching: Vec<&PeerName> = self.peers.watching().iter().collect();
-        if !watching.is_empty() {
-            return refuse(
-                format!("{} watches us with BFD and would take the restart for a failure", list(watching)),
-                "`vipcast upgrade` keeps the sessions and BFD; or stop and start, which drains first",
-            );
-        }
-        let without: Vec<&PeerName> = self.peers.forgetful().collect();
-        if !without.is_empty() {
-            return refuse(
-                format!("{} would drop our routes: graceful restart is not negotiated", list(without)),
-                "`vipcast upgrade` keeps the sessions; or set `graceful_restart: true` for every peer",
-            );
-        }
-        Ok(())
-    }
-
-    /// Refuses a hand-over while something is under way that the next program could not go on with.
-    fn may_upgrade(&self) -> Result<(), Refusal> {
-        if self.jobs.reading.is_some() || !self.jobs.waiting.is_empty() {
-            return Err(Refusal::new("a reload is under way", "try again when it has ended"));
-        }
-        if self.engine.facts().cordons.contains_key(&Cordon::Machine) {
-            return Err(Refusal::new(
-                "the machine is going down",
-                "the next start takes the new program anyway",
-            ));
-        }
-        Ok(())
+    /// The traffic that a graceful restart would lose.
+    fn losses(&self) -> impl Iterator<Item = Refusal> {
+        let refuse = |names: Vec<&PeerName>, error: &str, hint: &str| {
+            let names = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            (!names.is_empty()).then(|| Refusal::new(format!("{names} {error}"), hint))
+        };
+        let watching = refuse(
+            self.peers.watching().iter().collect(),
+            "watches us with BFD and would take the restart for a failure",
+            "`vipcast upgrade` keeps the sessions and BFD; or stop and start, which drains first",
+        );
+        let forgetful = refuse(
+            self.peers.forgetful().collect(),
+            "would drop our routes: graceful restart is not negotiated",
+            "`vipcast upgrade` keeps the sessions; or set `graceful_restart: true` for every peer",
+        );
+        watching.into_iter().chain(forgetful)
     }
 
     /// The configuration on disk was read, or could not be. Without an upgrade that waits for it this does nothing.
@@ -152,11 +174,11 @@ impl Node {
                     self.jobs.replacement = Some(Replacement { stage: Stage::Noting, ..asked });
                 }
                 Way::HandOver { dry: true } => {
-                    answer(
-                        asked,
-                        Answer::done(format!("vipcast {next} could take over{}", by(older_form))),
-                        out,
-                    );
+                    let message = format!("vipcast {next} could take over{}", by(older_form));
+                    let first = self.may_hand_over().err();
+                    let warning =
+                        first.map(|first| format!("an upgrade would wait for this first: {}", first.error));
+                    answer(asked, Answer::Done { message, warning }, out);
                 }
                 Way::HandOver { dry: false } => {
                     answer(
@@ -217,6 +239,26 @@ impl Node {
 /// The older form of the state, as a part of the answer.
 fn by(older_form: Option<String>) -> String {
     older_form.map_or_else(String::new, |form| format!(", with {form}"))
+}
+
+/// What is in the way of a change of process.
+struct Obstacle {
+    refusal: Refusal,
+    /// Whether it is over in a moment, unless something hangs.
+    passes: bool,
+}
+
+impl Obstacle {
+    fn lasting(refusal: Refusal) -> Self {
+        Self { refusal, passes: false }
+    }
+}
+
+/// One refusal with all errors, and the hint of the first.
+fn refused(obstacles: impl IntoIterator<Item = Obstacle>) -> Result<(), Refusal> {
+    let mut refusals = obstacles.into_iter().map(|obstacle| obstacle.refusal);
+    let Some(first) = refusals.next() else { return Ok(()) };
+    Err(refusals.fold(first, |all, next| Refusal { error: format!("{}; {}", all.error, next.error), ..all }))
 }
 
 fn refuse(asked: Replacement, refusal: Refusal, out: &mut Outbox) {

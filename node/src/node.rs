@@ -69,7 +69,7 @@ pub struct Node {
     /// When the clocks must be compared at the latest.
     look_at: Option<Instant>,
     next_record: u64,
-    over: bool,
+    pub(crate) over: bool,
 }
 
 impl Node {

@@ -1,22 +1,17 @@
 //! `vipcast upgrade`: has the program on disk rehearsed, and waits until it has taken over.
 
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use clap::Args;
-use tokio::time::sleep;
 
+use super::successor::{REHEARSAL, until_over};
 use super::{ClientArgs, Failure, block_on, output, overrides};
 use crate::control::api::{Done, HandOver, Status, UpgradeRequest};
-use crate::control::client::{Client, ClientError};
 use crate::control::routes;
 
-/// The time-out for reading the configuration and testing the program on disk.
-const REHEARSAL: Duration = Duration::from_secs(60);
 /// The longest wait for the next program.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The time-out for one of its answers.
-const ANSWER: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Args)]
 pub(super) struct UpgradeArgs {
@@ -48,37 +43,23 @@ async fn run(args: &UpgradeArgs) -> Result<(), Failure> {
 
 /// The hand-over, when the next program answers.
 async fn taken_over(args: &UpgradeArgs, before: &Status) -> Result<HandOver, Failure> {
-    let (asked, client) = (Instant::now(), Client::new(args.client.socket(), ANSWER));
     let count = |status: &Status| status.hand_over.as_ref().map_or(0, |over| over.count);
-    loop {
-        let last = match client.call(&routes::STATUS, &()).await {
-            Ok(status) if count(&status) > count(before) => {
-                // It says so itself.
-                if let Some(over) = status.hand_over {
-                    return Ok(over);
-                }
-                "the next program does not say what it has taken over".to_owned()
+    until_over(&args.client, "upgrade", PATIENCE, |status| {
+        let last = if count(&status) > count(before) {
+            // It says so itself.
+            match status.hand_over {
+                Some(over) => return Ok(ControlFlow::Break(over)),
+                None => "the next program does not say what it has taken over",
             }
-            Ok(status) if status.uptime_ms < before.uptime_ms => {
-                let hint = "`vipcast events` says why";
-                return Err(anyhow::anyhow!("the hand-over failed: vipcast began anew\nhint: {hint}").into());
-            }
-            Ok(status) => match status.not_upgraded {
-                Some(why) => return Err(anyhow::anyhow!("not upgraded, nothing was changed: {why}").into()),
-                None => "the program before still runs".to_owned(),
-            },
-            // A process that begins anew does not answer for a moment.
-            Err(
-                error @ (ClientError::Connect { .. }
-                | ClientError::Silent { .. }
-                | ClientError::Http(_)
-                | ClientError::Refused(_)),
-            ) => error.to_string(),
-            Err(error) => return Err(error.into()),
+        } else if status.uptime_ms < before.uptime_ms {
+            let hint = "`vipcast events` says why";
+            return Err(anyhow::anyhow!("the hand-over failed: vipcast began anew\nhint: {hint}").into());
+        } else if let Some(why) = status.not_upgraded {
+            return Err(anyhow::anyhow!("not upgraded, nothing was changed: {why}").into());
+        } else {
+            "the program before still runs"
         };
-        if asked.elapsed() > PATIENCE {
-            return Err(anyhow::anyhow!("the upgrade is not over after {PATIENCE:?}: {last}").into());
-        }
-        sleep(LOOK_AGAIN).await;
-    }
+        Ok(ControlFlow::Continue(last.to_owned()))
+    })
+    .await
 }

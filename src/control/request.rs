@@ -35,12 +35,13 @@ pub enum Request {
 /// The channel of the answer to an order.
 #[derive(Debug)]
 pub struct Reply {
-    sender: oneshot::Sender<Said>,
+    /// `None`: the next program answers.
+    sender: oneshot::Sender<Option<Said>>,
     line: Line,
 }
 
 impl Reply {
-    pub(super) fn to(line: Line) -> (Self, oneshot::Receiver<Said>) {
+    pub(super) fn to(line: Line) -> (Self, oneshot::Receiver<Option<Said>>) {
         let (sender, receiver) = oneshot::channel();
         (Self { sender, line }, receiver)
     }
@@ -52,7 +53,12 @@ impl Reply {
 
     /// Sends the answer. A client that has gone is no error.
     pub fn send(self, said: Said) {
-        drop(self.sender.send(said));
+        drop(self.sender.send(Some(said)));
+    }
+
+    /// Tells the client to ask the next program, because this one hands over and takes no order any more.
+    pub fn hand_over(self) {
+        drop(self.sender.send(None));
     }
 }
 

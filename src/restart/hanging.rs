@@ -62,8 +62,67 @@ fn parse(status: &str) -> Option<Thread> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::thread::JoinHandle;
+    use std::time::Instant;
+
+    use nix::sched::{CloneFlags, clone};
+    use nix::sys::signal::Signal;
+    use nix::sys::wait::waitpid;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
+
+    /// A thread that hangs in the kernel until this is dropped: it waits for a child, as it would for a disk
+    /// (`CLONE_VFORK`, clone(2)).
+    pub(in crate::restart) struct Hung {
+        let_go: UnixStream,
+        thread: Option<JoinHandle<()>>,
+    }
+
+    impl Hung {
+        pub(in crate::restart) fn new(name: &str) -> Self {
+            let (let_go, waits) = UnixStream::pair().unwrap();
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+                let mut stack = vec![0; 64 << 10];
+                let child = Box::new(|| {
+                    let patience = Timespec { tv_sec: 120, tv_nsec: 0 };
+                    let _woken = poll(&mut [PollFd::new(&waits, PollFlags::IN)], Some(&patience));
+                    0
+                });
+                let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+                #[expect(unsafe_code, reason = "nothing else hangs without a disk that does")]
+                // SAFETY: the child makes one system call, and this thread, with its stack, waits for its end.
+                let child = unsafe { clone(child, &mut stack, flags, Some(Signal::SIGCHLD as i32)) };
+                waitpid(child.unwrap(), None).unwrap();
+            });
+            let hung = Self { let_go, thread: Some(thread.unwrap()) };
+            let begin = Instant::now();
+            let hangs = |thread: &Thread| thread.name == name && thread.state == 'D';
+            while !threads().unwrap().values().any(hangs) {
+                assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", threads());
+                thread::sleep(Duration::from_millis(1));
+            }
+            hung
+        }
+    }
+
+    impl Drop for Hung {
+        fn drop(&mut self) {
+            self.let_go.write_all(b"!").unwrap();
+            drop(self.thread.take().map(JoinHandle::join));
+        }
+    }
+
+    #[test]
+    fn a_thread_that_hangs_in_the_kernel_is_found_until_it_goes_on() {
+        let hung = Hung::new("hung-for-test");
+        assert!(hanging().unwrap().contains(&"hung-for-test".to_owned()));
+        drop(hung);
+        assert!(!hanging().unwrap().contains(&"hung-for-test".to_owned()));
+    }
 
     fn all(threads: &[(u32, char, u64)]) -> BTreeMap<u32, Thread> {
         let thread = |state, switches| Thread { name: format!("{state}{switches}"), state, switches };

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::{Birth, Node, is_set};
-use crate::commands::Refusal;
 use crate::effect::{PeerId, Start};
 use crate::engine::{Binding, Engine, Event};
 use crate::frozen::{Error, node as frozen, past};
@@ -32,47 +31,6 @@ pub struct Thawed {
 }
 
 impl Node {
-    /// Refuses a hand-over while something is under way that the next program could not finish. The frozen form has no
-    /// place for it.
-    ///
-    /// # Errors
-    /// The reason, in words.
-    pub fn may_hand_over(&self) -> Result<(), Refusal> {
-        let refuse = |error: &str, hint: &str| Err(Refusal::new(error, hint));
-        let facts = self.engine.facts();
-        if self.over || facts.shutdown.is_some() {
-            return refuse("vipcast is stopping", "start it again when it has stopped");
-        }
-        if facts.farewell.is_some() {
-            return refuse("the machine is going down", "upgrade it after the boot");
-        }
-        // The upgrade itself is a replacement under way, and refuses any other.
-        let Jobs { reading, waiting, replacement: _, saving } = &self.jobs;
-        if self.engine.is_restarting() {
-            return refuse(
-                "routers may still keep routes of before the last restart",
-                "wait until the restart is over; `vipcast status` shows what it waits for",
-            );
-        }
-        if reading.is_some() || !waiting.is_empty() {
-            return refuse("a reload is under way", "try again when it is over");
-        }
-        if !saving.is_empty() {
-            return refuse("a command waits for the state directory", "try again in a moment");
-        }
-        if !facts.is_listed {
-            return refuse("the addresses of this host are not known yet", "try again in a moment");
-        }
-        if !facts.asked.is_empty() {
-            return refuse("a request to the kernel is under way", "try again in a moment");
-        }
-        if let Some(peer) = self.peers.stopping() {
-            let error = format!("the session with {peer} is being closed");
-            return Err(Refusal::new(error, "try again in a moment"));
-        }
-        Ok(())
-    }
-
     /// The frozen form of the node. Only of a node that [may be handed over](Self::may_hand_over).
     pub fn freeze(&self) -> frozen::Node {
         let Self {

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use vipcast_bgp::bfd::{BfdEvent, Cause, Diagnostic, State, Transition};
 
 use super::*;
-use crate::engine::{HeldBack, Link};
+use crate::engine::{Cordon, HeldBack, Link, Order};
 use crate::frozen::{self, Error};
-use crate::model::{Bfd, GracefulRestart, KeySource};
+use crate::jobs::{Next, Program};
+use crate::model::{Bfd, Check, GracefulRestart, KeySource, Question};
 use crate::node::Thawed;
 
 /// Version 1, written by the first program that had it.
@@ -225,6 +227,152 @@ fn a_hand_over_is_refused_while_something_is_under_way() {
     graceful.peers.get_mut("tor-a").unwrap().graceful_restart = Some(GracefulRestart::default());
     let (story, _) = Story::begin(graceful);
     assert_eq!(refused(&story).as_deref(), Some("routers may still keep routes of before the last restart"));
+}
+
+/// A node without its first listing, and one with this configuration.
+fn unlisted() -> Story {
+    let birth = Birth { config: Arc::new(config()), ..birth(&Story::with_sessions(config()).node) };
+    let now = Now { mono: Instant::BOOT, wall: "2026-11-27T12:00:00Z".parse().unwrap() };
+    let mut story = Story { node: Node::new(birth), now, seen: 0, given: Given::default() };
+    let out = story.node.start([], now);
+    story.lines(out);
+    story
+}
+
+fn listed() -> Story {
+    let (mut story, _) = Story::begin(config());
+    let lo = Link { name: "lo".to_owned(), altnames: [].into(), up: true };
+    let links = [(1, lo)].into_iter().collect();
+    story.tell(Input::Fact(Event::Listed(Listing { links, ..Listing::default() })));
+    story
+}
+
+fn told_all(inputs: impl IntoIterator<Item = Input>) -> Story {
+    let mut story = Story::with_sessions(config());
+    inputs.into_iter().for_each(|input| drop(story.tell(input)));
+    story
+}
+
+fn closing() -> Story {
+    let mut other = config();
+    other.peers.get_mut("tor-a").unwrap().hold_time = HoldTime::from_secs(30).unwrap();
+    told_all([Input::HangUp, read(other)])
+}
+
+/// After a graceful restart, with a check that has not settled or without.
+fn kept(is_undecided: bool) -> Story {
+    let mut graceful = config();
+    if is_undecided {
+        let alive = Arc::new(Check::new(Question::new("alive")));
+        graceful.checks = [("alive".into(), alive)].into_iter().collect();
+        graceful.services.get_mut("web").unwrap().checks = Condition::Check("alive".into());
+    }
+    graceful.peers.get_mut("tor-a").unwrap().graceful_restart = Some(GracefulRestart::default());
+    Story::begin(graceful).0
+}
+
+fn goes_down() -> Input {
+    let order = Order { by: "logind".to_owned(), reason: None };
+    Input::Cordon(Cordon::Machine, Some(order))
+}
+
+fn unsaved() -> Input {
+    Input::Command { ticket: Ticket(1), by: "alice".to_owned(), command: drain(None) }
+}
+
+/// The answer to a command, whose refusal is the status 409.
+fn answered(story: &mut Story, command: Command) -> Result<String, String> {
+    let input = Input::Command { ticket: Ticket(9), by: "alice".to_owned(), command };
+    let mut out = story.node.clone().handle(input.clone(), story.now);
+    story.tell(input);
+    let is_reading = out.effects.contains(&Effect::ReadConfiguration);
+    if is_reading {
+        let same =
+            Input::Read(Ok(Read { config: Arc::clone(story.node.engine().config()), warnings: Vec::new() }));
+        story.tell(same);
+        let program = Program { version: "9.9.9".to_owned(), commit: None };
+        let next = Next { program, older_form: None };
+        let rehearsed = Input::Rehearsed(Ok(next));
+        out = story.node.clone().handle(rehearsed.clone(), story.now);
+        story.tell(rehearsed);
+    }
+    let answer = |effect| if let Effect::Answer(Ticket(9), answer) = effect { Some(answer) } else { None };
+    match out.effects.into_iter().find_map(answer) {
+        Some(Answer::Done { message, warning }) => Ok(warning.unwrap_or(message)),
+        Some(Answer::Conflict(refusal)) => Err(refusal.error),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_reason_to_refuse_an_upgrade_is_told_by_the_dry_run() {
+    let lasting: [(fn() -> Story, &str); 7] = [
+        (|| told_all([Input::Stop]), "vipcast is stopping"),
+        (|| kept(true), "a restart is under way already"),
+        (|| kept(false), "routers may still keep routes of before the last restart"),
+        (|| told_all([goes_down()]), "the machine is going down"),
+        (|| told_all([Input::HangUp]), "a reload is under way"),
+        (|| told_all([goes_down(), Input::HangUp]), "the machine is going down; a reload is under way"),
+        (
+            || {
+                told_all([Input::Command {
+                    ticket: Ticket(1),
+                    by: "alice".to_owned(),
+                    command: Command::Upgrade { dry: true },
+                }])
+            },
+            "an upgrade is under way already",
+        ),
+    ];
+    for (story, why) in lasting {
+        for dry in [true, false] {
+            assert_eq!(answered(&mut story(), Command::Upgrade { dry }), Err(why.to_owned()));
+        }
+    }
+    let passing: [(fn() -> Story, &str); 5] = [
+        (unlisted, "the addresses of this host are not known yet"),
+        (|| told_all([unsaved()]), "a command waits for the state directory"),
+        (listed, "a request to the kernel is under way"),
+        (closing, "the session with tor-a is being closed"),
+        (
+            || {
+                let mut story = closing();
+                story.tell(unsaved());
+                story
+            },
+            "a command waits for the state directory; the session with tor-a is being closed",
+        ),
+    ];
+    for (begin, why) in passing {
+        let mut story = begin();
+        let error = |story: &Story| story.node.may_hand_over().map_err(|refusal| refusal.error);
+        assert_eq!(error(&story), Err(why.to_owned()), "the hand-over waits for it");
+        let waits = format!("an upgrade would wait for this first: {why}");
+        assert_eq!(answered(&mut story, Command::Upgrade { dry: true }), Ok(waits));
+        let asked = answered(&mut begin(), Command::Upgrade { dry: false });
+        assert_eq!(asked, Ok("vipcast 9.9.9 can take over".to_owned()));
+    }
+}
+
+#[test]
+fn a_restart_names_everything_that_would_lose_traffic() {
+    let mut with_bfd = config();
+    with_bfd.peers.get_mut("tor-a").unwrap().bfd = Some(Bfd::default());
+    let mut story = Story::with_sessions(with_bfd);
+    let session = story.node.peers().bfd_names()["tor-a"].clone();
+    let transition = Transition {
+        from: State::Init,
+        to: State::Up,
+        cause: Cause::Received { state: State::Up, diagnostic: Diagnostic::NONE },
+        diagnostic: Diagnostic::NONE,
+        at: story.now.mono,
+    };
+    story.tell(Input::Bfd(BfdEvent { session, transition }));
+    let why = "tor-a watches us with BFD and would take the restart for a failure; \
+               tor-a, tor-b would drop our routes: graceful restart is not negotiated";
+    assert_eq!(answered(&mut story, Command::Restart), Err(why.to_owned()));
+    let why = "vipcast is stopping; tor-a, tor-b would drop our routes: graceful restart is not negotiated";
+    assert_eq!(answered(&mut told_all([Input::Stop]), Command::Restart), Err(why.to_owned()));
 }
 
 #[test]

@@ -150,7 +150,9 @@ fn what_bfd_says_reaches_its_peer_and_a_strict_one_waits_for_it() {
     );
     story.up(&"tor-a".into(), None);
     let lines = story.ask(1, Command::Restart);
-    assert_eq!(lines[0], "answer 1: NO: tor-a watches us with BFD and would take the restart for a failure");
+    let why = "tor-a watches us with BFD and would take the restart for a failure; \
+               tor-a would drop our routes: graceful restart is not negotiated";
+    assert_eq!(lines[0], format!("answer 1: NO: {why}"));
     let lines = story.tell(change(State::Up, State::Down, Cause::DetectionTimeExpired));
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[0].starts_with("liveness Lost") && lines[1] == "liveness Awaited", "{lines:?}");

@@ -124,6 +124,77 @@ async fn at_a_hand_over_no_client_is_refused_and_streams_end_to_go_on_at_the_nex
 }
 
 #[tokio::test]
+async fn an_order_for_the_next_program_is_503_and_one_that_nobody_answers_409() {
+    let mut rig = Rig::new("order").await;
+    for (code, is_for_the_next) in [(503, true), (409, false)] {
+        let path = rig.path();
+        let ordering = tokio::spawn(async move { asked(&path, &post("/v1/upgrade", "", "{}")).await });
+        let Some(Request::Order { command, reply, .. }) = rig.requests.recv().await else {
+            panic!("no order")
+        };
+        assert_eq!(command, Wish::Upgrade { dry: false });
+        if is_for_the_next {
+            reply.hand_over();
+        } else {
+            drop(reply);
+        }
+        let answer = ordering.await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_comes_while_the_doors_close_is_answered_by_this_program_or_the_next() {
+    const CLIENTS: usize = 8;
+    let mut rig = Rig::new("closing").await;
+    for _ in 0..5 {
+        let path = rig.path();
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            // Connected before the doors close; the request comes when they do.
+            clients.push(connected(&path).await);
+        }
+        let ask = async {
+            // The doors are closing by then.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            for client in &mut clients {
+                let close = GET_STATUS.replace("host: ", "connection: close\r\nhost: ");
+                client.write_all(close.as_bytes()).await.unwrap();
+            }
+        };
+        let answer = async {
+            while let Some(Request::Snapshot(asker)) = rig.requests.recv().await {
+                drop(asker.send(Box::new(snapshot(1))));
+            }
+            pending::<()>().await;
+        };
+        let freezing = async { tokio::join!(rig.server.freeze(), ask).0 };
+        let (handed, has_ended) = tokio::select! {
+            frozen = freezing => frozen,
+            () = answer => panic!("the server has gone"),
+        };
+        assert!(has_ended);
+        (rig.server, rig.requests) = Server::thaw(&config(&rig.control), Ring::new(), false, handed).await;
+        let answer = async {
+            while let Some(Request::Snapshot(asker)) = rig.requests.recv().await {
+                drop(asker.send(Box::new(snapshot(1))));
+            }
+        };
+        let read = async {
+            for mut client in clients {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+            }
+        };
+        tokio::select! {
+            read = tokio::time::timeout(LONG, read) => read.expect("all answers"),
+            () = answer => panic!("the server has gone"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_caller_is_who_the_kernel_says_and_only_root_may_speak_for_somebody() {
     let mut rig = Rig::new("caller").await;
     let path = rig.path();
