@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vipcast_bgp::adj_rib_out::Withheld;
 use vipcast_bgp::wire::Asn;
-use vipcast_bgp::{Extent, Instant, PrefixMap, RouteAttributes, Routes, Version};
+use vipcast_bgp::{Extent, HoldTime, Instant, PrefixMap, RestartTime, RouteAttributes, Routes, Version};
 
 use super::contest::Contest;
 use super::facts::{CheckFact, PeerFact};
@@ -179,6 +179,7 @@ impl Engine {
         frozen: &frozen::Engine,
         now: Instant,
     ) -> Result<(Self, Option<Before>), Error> {
+        frozen.configured.peers.values().try_for_each(|time| kept(*time, "configured.peers").map(drop))?;
         let before = (frozen.configured != configured(&config)).then(|| before(&config, frozen));
         let facts = thaw_facts(frozen, now)?;
         let mut standing = Table::default();
@@ -400,6 +401,14 @@ fn thaw_advertised(frozen: &frozen::Advertised) -> Result<(Advertised, Table<Vip
     Ok((Advertised { version, routes, extent: Extent::Whole }, sent_in))
 }
 
+/// The time for which a peer keeps routes, in nanoseconds: at most as long as a configuration can ask for. A longer one
+/// would become a time that the next hand-over refuses.
+fn kept(time: Option<u64>, field: &'static str) -> Result<Option<Duration>, Error> {
+    let longest = RestartTime::MAX.duration() + HoldTime::MAX.duration();
+    let time = time.map(Duration::from_nanos);
+    if time.is_none_or(|time| time <= longest) { Ok(time) } else { Err(Error::Range(field)) }
+}
+
 fn thaw_facts(frozen: &frozen::Engine, now: Instant) -> Result<Facts, Error> {
     let ahead = |at: Instant, field| ahead(at, now, LONGEST, field);
     frozen.pending.values().try_for_each(|at| ahead(*at, "pending").map(drop))?;
@@ -425,7 +434,7 @@ fn thaw_facts(frozen: &frozen::Engine, now: Instant) -> Result<Facts, Error> {
                 synced: peer.synced.map(|version| thaw_version(version, "synced")).transpose()?,
                 withheld: thaw_withheld(&peer.withheld),
                 keeps_until: peer.keeps_until.map(|at| ahead(at, "keeps_until")).transpose()?,
-                asked_before: peer.asked_before.map(Duration::from_nanos),
+                asked_before: kept(peer.asked_before, "asked_before")?,
             },
         );
     }

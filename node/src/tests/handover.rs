@@ -201,6 +201,14 @@ fn what_cannot_be_is_refused_with_the_name_of_the_field() {
         thaw(&|frozen| frozen.engine.advertised.routes.push(("192.0.2.9/32".parse().unwrap(), 7, 0))),
         Err(Error::Contradiction("advertised.routes"))
     );
+    let peer = |frozen: &mut frozen::node::V1| {
+        frozen.engine.peers.values_mut().next().unwrap().asked_before = Some(u64::MAX)
+    };
+    assert_eq!(thaw(&peer), Err(Error::Range("asked_before")));
+    let configured = |frozen: &mut frozen::node::V1| {
+        *frozen.engine.configured.peers.values_mut().next().unwrap() = Some(u64::MAX)
+    };
+    assert_eq!(thaw(&configured), Err(Error::Range("configured.peers")));
     assert_eq!(thaw(&|frozen| frozen.engine.standing[0].since = later), Err(Error::Future("standing.since")));
 }
 
@@ -228,6 +236,8 @@ fn a_hand_over_is_refused_while_something_is_under_way() {
     let (story, _) = Story::begin(graceful);
     assert_eq!(refused(&story).as_deref(), Some("routers may still keep routes of before the last restart"));
 }
+
+type Begin = fn() -> Story;
 
 /// A node without its first listing, and one with this configuration.
 fn unlisted() -> Story {
@@ -306,7 +316,7 @@ fn answered(story: &mut Story, command: Command) -> Result<String, String> {
 
 #[test]
 fn every_reason_to_refuse_an_upgrade_is_told_by_the_dry_run() {
-    let lasting: [(fn() -> Story, &str); 7] = [
+    let lasting: [(Begin, &str); 7] = [
         (|| told_all([Input::Stop]), "vipcast is stopping"),
         (|| kept(true), "a restart is under way already"),
         (|| kept(false), "routers may still keep routes of before the last restart"),
@@ -329,7 +339,7 @@ fn every_reason_to_refuse_an_upgrade_is_told_by_the_dry_run() {
             assert_eq!(answered(&mut story(), Command::Upgrade { dry }), Err(why.to_owned()));
         }
     }
-    let passing: [(fn() -> Story, &str); 5] = [
+    let passing: [(Begin, &str); 5] = [
         (unlisted, "the addresses of this host are not known yet"),
         (|| told_all([unsaved()]), "a command waits for the state directory"),
         (listed, "a request to the kernel is under way"),
