@@ -1,5 +1,7 @@
 //! Each version is read for ever: the golden files beside these tests never change.
 
+mod fuzz;
+
 use serde_json::Value;
 
 use super::*;
