@@ -92,7 +92,8 @@ pub(super) mod tests {
                     let _woken = poll(&mut [PollFd::new(&waits, PollFlags::IN)], Some(&patience));
                     0
                 });
-                let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+                // With the same descriptors: a copy would keep programs of other tests open for writing.
+                let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | CloneFlags::CLONE_FILES;
                 #[expect(unsafe_code, reason = "nothing else hangs without a disk that does")]
                 // SAFETY: the child makes one system call, and this thread, with its stack, waits for its end.
                 let child = unsafe { clone(child, &mut stack, flags, Some(Signal::SIGCHLD as i32)) };
