@@ -46,6 +46,8 @@ pub(crate) mod base64;
 mod context;
 #[cfg(test)]
 pub(crate) mod dead_mount;
+#[cfg(test)]
+mod definitions;
 mod file_reader;
 mod http2;
 pub(crate) mod kind;

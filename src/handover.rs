@@ -30,7 +30,7 @@ use vipcast_bgp::frozen::BfdThread;
 use vipcast_bgp::frozen::bfd::Event;
 use vipcast_bgp::net::{Descriptors, clock};
 
-pub(crate) use self::form::{Copy, Events, Metrics, OfDaemon, Sockets, V2};
+pub(crate) use self::form::{Copy, Events, Metrics, OfDaemon, Sockets, Told, V2};
 use self::form::{Form, FormOfBfd, OfBfd, V1};
 pub(crate) use self::version::Version;
 use crate::config::{self, Host, Loaded};

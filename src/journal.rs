@@ -20,6 +20,7 @@ use vipcast_node::engine::{Order, Override, Place, Verdict};
 use vipcast_node::health::report::HealthState;
 use vipcast_node::record::{Record, Warning, What};
 
+pub(crate) use self::sessions::Frozen;
 use self::sessions::Sessions;
 pub use self::thread::Journal;
 pub(crate) use self::told::Told;
@@ -35,8 +36,14 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn new(observes: bool) -> Self {
-        Self { observes, ..Self::default() }
+    /// After what the program before has told of sessions.
+    pub(crate) fn thaw(observes: bool, before: &Frozen) -> Self {
+        Self { sessions: Sessions::thaw(before), observes }
+    }
+
+    /// What it has told of sessions.
+    pub(crate) fn freeze(&self) -> Frozen {
+        self.sessions.freeze()
     }
 
     /// Writes a record to the log, and returns its line. `None`: repeated, or of interest only for debugging.

@@ -29,7 +29,7 @@ pub mod verdict;
 pub use vipcast_bgp::frozen::Error;
 pub(crate) use vipcast_bgp::frozen::{agree, ahead, mirror, nanos, past};
 
-pub(crate) use self::digest::of_debug;
+pub(crate) use self::digest::{of_debug, text_of};
 pub use self::health::Health;
 pub use self::node::Node;
 

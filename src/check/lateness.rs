@@ -37,6 +37,11 @@ impl Default for Lateness {
 }
 
 impl Lateness {
+    /// After so many probes of the program before. Its last seconds are not ours: they say how late it was.
+    pub(super) fn after(probes: u64) -> Self {
+        Self { probes: AtomicU64::new(probes), ..Self::default() }
+    }
+
     /// Notes one probe that began now.
     pub(super) fn note(&self, late: Duration, now: Instant) {
         self.turn(now);

@@ -39,6 +39,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -89,6 +90,16 @@ struct Wanted {
 /// The frozen health of each check.
 pub type Frozen = BTreeMap<CheckName, frozen::Health>;
 
+/// The numbers of results, in their frozen form.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Results {
+    /// The number of probes since the start.
+    probes: u64,
+    /// Of each check whose latest result was no news: how long the probe took, in nanoseconds, and when the result came.
+    latest: BTreeMap<String, (u64, Instant)>,
+}
+
 /// Runs checks and reports every result that says anything new. Dropping it ends them all.
 #[derive(Debug)]
 pub struct Runner {
@@ -117,7 +128,7 @@ impl Runner {
     /// # Errors
     /// When the system grants no thread, or no epoll instance.
     pub fn start(reports: mpsc::Sender<CheckNews>, here: Here) -> io::Result<Self> {
-        Self::thaw(reports, here, Frozen::new(), Tally::default())
+        Self::thaw(reports, here, Frozen::new(), Tally::default(), Results::default())
     }
 
     /// The same after a hand-over: checks with a frozen health go on with it in the first set. One that cannot be thawed
@@ -130,11 +141,13 @@ impl Runner {
         here: Here,
         frozen: Frozen,
         tally: Tally,
+        before: Results,
     ) -> io::Result<Self> {
         let (wanted, wishes) = watch::channel(Wanted::default());
-        let lateness = Arc::new(Lateness::default());
+        let Results { probes, latest } = before;
+        let lateness = Arc::new(Lateness::after(probes));
         let noted = Arc::clone(&lateness);
-        let latest = Latest::default();
+        let latest = Latest::thaw(latest);
         let teller = Teller::new(reports, latest.clone(), tally.clone());
         let (tell, began) = blocking::sync_channel(1);
         let (ends, ended) = blocking::channel();
@@ -175,6 +188,11 @@ impl Runner {
     /// The numbers of results that were not reported because nothing else was new in them.
     pub fn latest(&self) -> &Latest {
         &self.latest
+    }
+
+    /// The numbers of results, for the next program.
+    pub(crate) fn results(&self) -> Results {
+        Results { probes: self.lateness.probes(), latest: self.latest.freeze() }
     }
 
     /// The results of the checks since the start.

@@ -9,12 +9,14 @@
 //!
 //! **Cancel safety.** `tell` either hands a report over or keeps nothing of it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use vipcast_bgp::Instant;
+use vipcast_bgp::frozen::nanos;
 use vipcast_node::health::report::{CheckNews, CheckReport};
 use vipcast_node::names::CheckName;
 use vipcast_node::table::Table;
@@ -89,6 +91,21 @@ impl Teller {
 }
 
 impl Latest {
+    /// Those of the program before.
+    pub(crate) fn thaw(frozen: BTreeMap<String, (u64, Instant)>) -> Self {
+        let of = |(check, (took, at)): (String, (u64, Instant))| {
+            (CheckName::from(check.as_str()), Numbers { took: Duration::from_nanos(took), at })
+        };
+        Self(Arc::new(Mutex::new(frozen.into_iter().map(of).collect())))
+    }
+
+    /// For the next program, by name: how long the probe took, in nanoseconds, and when the result came.
+    pub(crate) fn freeze(&self) -> BTreeMap<String, (u64, Instant)> {
+        let of =
+            |(check, Numbers { took, at }): (&CheckName, &Numbers)| (check.to_string(), (nanos(*took), *at));
+        self.map().iter().map(of).collect()
+    }
+
     /// The numbers of the last result of `check`, unless that was told in full.
     pub fn of(&self, check: &CheckName) -> Option<Numbers> {
         self.map().get(check).copied()

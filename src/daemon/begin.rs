@@ -31,7 +31,7 @@ use super::answers::Waiting;
 use super::heartbeat::{Heartbeat, Systemd};
 use super::reading::{Reading, told};
 use super::{Daemon, DaemonError, Inputs, Jobs, REPORTS, chance, orphans, read_clocks, state_mode};
-use crate::check::runner::{Frozen, Runner, raise_descriptor_limit};
+use crate::check::runner::{Frozen, Results, Runner, raise_descriptor_limit};
 use crate::check::tally::Tally;
 use crate::config::{Diagnostics, Loaded};
 use crate::control::server::{Handed, Server};
@@ -41,7 +41,7 @@ use crate::events::ring::Ring;
 use crate::exporters::Exporters;
 use crate::handover::{self, Events, OfDaemon, Sockets, V2};
 use crate::hooks::{Deliveries, Hooks, Places};
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::log::trouble;
 use crate::logind::Logind;
 use crate::metrics::counts::Counts;
@@ -87,6 +87,8 @@ struct Before {
     counts: Counts,
     tally: Tally,
     deliveries: Deliveries,
+    results: Results,
+    failures: journal::Frozen,
     of_daemon: Option<OfDaemon>,
     handed_over: Option<HandedOver>,
 }
@@ -156,6 +158,8 @@ impl Daemon {
             events,
             metrics,
             daemon,
+            results,
+            told,
         } = form;
         let birth = birth(&config, &warnings, &config_path, Left::default());
         let Thawed { node, peers, unanswered, out } =
@@ -165,6 +169,7 @@ impl Daemon {
         let news = bfd.as_mut().map(BfdRunning::take_news).unwrap_or_default();
         let (speaker, streams) = Speaker::thaw(&speaker, &mut descriptors, peers, bfd, ports.0.clone())
             .map_err(|error| format!("the sessions: {}", in_words(&error)))?;
+        speaker.know_strangers(told.strangers);
         let known = if node.peers().router_id().is_none() { speaker.find_identity(&config) } else { None };
         let pause = clock::now().saturating_duration_since(frozen_at);
         let counted = metrics;
@@ -195,6 +200,8 @@ impl Daemon {
             counts: Counts::thaw(counted.counts),
             tally: Tally::thaw(counted.checks),
             deliveries: Deliveries::thaw(counted.hooks),
+            results,
+            failures: told.failures,
             ..Before::default()
         };
         before.remember(events, lines);
@@ -249,7 +256,7 @@ impl Daemon {
         let now = read_clocks();
         let (started, born) =
             before.of_daemon.map_or((now.mono, now.wall), |daemon| (daemon.started, daemon.born));
-        let runner = Runner::thaw(reports, binder.here(), before.checks, before.tally);
+        let runner = Runner::thaw(reports, binder.here(), before.checks, before.tally, before.results);
         Ok(Self {
             inputs: Inputs {
                 checks,
@@ -295,7 +302,7 @@ impl Daemon {
             systemd: Systemd::new(),
             heartbeat: Heartbeat::of_environment(now.mono),
             ending: None,
-            journal: Journal::start(events.clone(), counts.clone(), observes),
+            journal: Journal::start(events.clone(), counts.clone(), observes, &before.failures),
             events,
             event_file,
             hooks,

@@ -27,8 +27,9 @@ use super::{Daemon, HOOKS_PATIENCE_OF_RESTART, read_clocks};
 use crate::check::runner::Frozen;
 use crate::control::server::{Handed, Server};
 use crate::events::file::EventFile;
-use crate::handover::{self, Copy, Events, Memory, Metrics, OfDaemon, Sockets, V2, Version};
+use crate::handover::{self, Copy, Events, Memory, Metrics, OfDaemon, Sockets, Told, V2, Version};
 use crate::hooks::{Hooks, Places};
+use crate::journal;
 use crate::log::{self, trouble};
 use crate::restart;
 use crate::version::Identity;
@@ -109,10 +110,11 @@ impl Daemon {
         };
         self.take_the_last();
         self.speaker.complete(&mut speaker);
-        if !self.journal.flushed(LAST_FLUSH).await {
+        let failures = self.journal.freeze(LAST_FLUSH).await.unwrap_or_else(|| {
             // They are neither in the log nor in the events, and that is not hidden.
             self.counts.left_out(self.journal.waiting());
-        }
+            journal::Frozen::default()
+        });
         let (run, begin, latest) = self.events.freeze();
         // Without them the next program has no events from before, which is no reason to end here.
         if let Err(error) = handover::fill(&mut lines, &latest) {
@@ -161,6 +163,8 @@ impl Daemon {
                 born: self.born,
                 hand_overs: self.handed_over.as_ref().map_or(0, |over| over.count),
             },
+            results: self.runner.results(),
+            told: Told { failures, strangers: self.speaker.strangers() },
         });
         log::flush(LAST_FLUSH);
         if version == Version::V1 {

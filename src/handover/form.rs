@@ -14,6 +14,7 @@
 mod v1;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use jiff::Timestamp;
@@ -25,8 +26,10 @@ use vipcast_node::jobs::Program;
 
 pub(crate) use self::v1::V1;
 use super::version::Version;
+use crate::check::runner::Results;
 use crate::check::tally;
 use crate::hooks::deliveries;
+use crate::journal;
 use crate::metrics::counts;
 
 /// Everything that the next program needs, but BFD.
@@ -73,6 +76,19 @@ pub(crate) struct V2 {
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) daemon: OfDaemon,
+    /// The numbers of the results of checks.
+    pub(crate) results: Results,
+    pub(crate) told: Told,
+}
+
+/// What is not told once more.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Told {
+    /// Of each peer the failures since its last session, the latest first.
+    pub(crate) failures: journal::Frozen,
+    /// Hosts whose connections were turned away, and when that was told.
+    pub(crate) strangers: Vec<(IpAddr, Instant)>,
 }
 
 /// BFD, which the next program goes on with before it reads the rest. Since version 2.

@@ -8,7 +8,7 @@
 pub(crate) enum Version {
     /// One document.
     V1,
-    /// BFD is in a document of its own.
+    /// BFD is in a document of its own; failures that were told, and the numbers of results.
     V2,
 }
 
@@ -35,7 +35,9 @@ impl Version {
     /// What it means that the next program reads no later one, in words. `None`: this is the newest.
     pub(crate) const fn means(self) -> Option<&'static str> {
         match self {
-            Self::V1 => Some("BFD is silent until all of it is written and read"),
+            Self::V1 => Some(
+                "BFD is silent until all of it is written and read, and failures of sessions are told once more",
+            ),
             Self::V2 => None,
         }
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use tracing::debug;
 use vipcast_bgp::Instant;
+use vipcast_bgp::frozen::end;
 use vipcast_bgp::fsm::DownReason;
 use vipcast_bgp::net::Limiter;
 use vipcast_node::names::PeerName;
@@ -33,7 +34,27 @@ pub(super) struct Sessions {
     complained: BTreeMap<PeerName, VecDeque<DownReason>>,
 }
 
+/// The failures that were logged of each peer, the latest first. A session that is down is not told once more after a
+/// hand-over.
+pub(crate) type Frozen = BTreeMap<String, Vec<end::Reason>>;
+
 impl Sessions {
+    /// The failures that were told. The counts of the limiter are not frozen: at most a burst of lines is written more.
+    pub(super) fn freeze(&self) -> Frozen {
+        let of = |(peer, complained): (&PeerName, &VecDeque<DownReason>)| {
+            (peer.to_string(), complained.iter().map(end::Reason::from).collect())
+        };
+        self.complained.iter().map(of).collect()
+    }
+
+    pub(super) fn thaw(frozen: &Frozen) -> Self {
+        let of = |(peer, complained): (&String, &Vec<end::Reason>)| {
+            let complained = complained.iter().take(COMPLAINTS).map(DownReason::from).collect();
+            (PeerName::from(peer.as_str()), complained)
+        };
+        Self { limiter: Limiter::default(), complained: frozen.iter().map(of).collect() }
+    }
+
     /// Tells an event of a session; `None`: it was told before.
     pub(super) fn tell(
         &mut self,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tracing::level_filters::LevelFilter;
-use vipcast_bgp::fsm::Dropped;
+use vipcast_bgp::fsm::{DownReason, Dropped};
 use vipcast_bgp::{ArrivalLimit, Instant, Notice as Speaker};
 use vipcast_node::effect::{Effect, Ending};
 use vipcast_node::engine::Left;
@@ -13,6 +13,7 @@ use vipcast_node::input::Input;
 use vipcast_node::node::{Birth, Node};
 use vipcast_node::notice::{Notice, OtherDaemon};
 use vipcast_node::now::Now;
+use vipcast_node::record::OfSession;
 
 use super::*;
 
@@ -193,6 +194,24 @@ fn what_ports_notice_after_the_end_is_told_and_nothing_else_is_heard() {
 fn a_daemon_that_only_observes_starts_no_speaker() {
     let started =
         Record { seq: 1, at: at(0), what: What::SpeakerStarted { router_id: [10, 0, 0, 2].into() } };
-    assert!(Lines::new(true).tell(&started).is_none());
-    assert!(Lines::new(false).tell(&started).is_some());
+    assert!(Lines::thaw(true, &Frozen::new()).tell(&started).is_none());
+    assert!(Lines::thaw(false, &Frozen::new()).tell(&started).is_some());
+}
+
+/// A peer that is down for a day would be told of with every upgrade.
+#[test]
+fn a_failure_that_was_told_before_a_hand_over_is_not_told_again() {
+    let failed = |reason| {
+        let what = OfSession::Failed { reason, earlier: None, hint: None };
+        let what = What::Session { peer: "tor".into(), address: [192, 0, 2, 1].into(), what };
+        Record { seq: 1, at: at(1), what }
+    };
+    let known = failed(DownReason::SendHoldTimerExpired);
+    let mut lines = Lines::default();
+    assert!(lines.tell(&known).is_some() && lines.tell(&known).is_none());
+    let text = serde_json::to_string(&lines.freeze()).unwrap();
+    assert_eq!(text, r#"{"tor":["send_hold_timer_expired"]}"#);
+    let mut next = Lines::thaw(false, &serde_json::from_str(&text).unwrap());
+    assert!(next.tell(&known).is_none());
+    assert!(next.tell(&failed(DownReason::LocalAddressGone)).is_some(), "another one is news");
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 use vipcast_node::record::Record;
 
-use super::Lines;
+use super::{Frozen, Lines};
 use crate::events;
 use crate::events::ring::Ring;
 use crate::metrics::counts::Counts;
@@ -37,7 +37,13 @@ struct Teller {
     counts: Counts,
 }
 
-impl Teller {
+/// What the thread does.
+trait Tells: Send + 'static {
+    fn tell(&mut self, record: &Record);
+    fn freeze(&self) -> Frozen;
+}
+
+impl Tells for Teller {
     fn tell(&mut self, record: &Record) {
         self.counts.record(record);
         if let Some(told) = self.lines.tell(record) {
@@ -46,39 +52,45 @@ impl Teller {
             self.events.push(record.seq, told.kind, json);
         }
     }
+
+    fn freeze(&self) -> Frozen {
+        self.lines.freeze()
+    }
 }
 
 #[derive(Debug)]
 enum Entry {
     Record(Record),
     LeftOut(u64),
-    /// Answered when everything before it is in the log.
-    Flush(oneshot::Sender<()>),
+    /// Answered when everything before it is in the log, with what was told so far.
+    Flush(oneshot::Sender<Frozen>),
 }
 
 impl Journal {
-    /// Starts the thread, for a daemon that only observes or one that announces. If the system has no thread, the lines
-    /// are written at once.
-    pub fn start(events: Ring, counts: Counts, observes: bool) -> Self {
-        let teller =
-            || Teller { lines: Lines::new(observes), events: events.clone(), counts: counts.clone() };
-        let mut of_thread = teller();
-        Self::start_with(ROOM, teller(), move |record| of_thread.tell(record))
+    /// Starts the thread, for a daemon that only observes or one that announces, after what the program `before` has told.
+    /// If the system has no thread, the lines are written at once.
+    pub(crate) fn start(events: Ring, counts: Counts, observes: bool, before: &Frozen) -> Self {
+        let teller = || Teller {
+            lines: Lines::thaw(observes, before),
+            events: events.clone(),
+            counts: counts.clone(),
+        };
+        Self::start_with(ROOM, teller(), teller())
     }
 
-    fn start_with(room: usize, teller: Teller, mut tell: impl FnMut(&Record) + Send + 'static) -> Self {
+    fn start_with(room: usize, teller: Teller, mut of_thread: impl Tells) -> Self {
         let (entries, mut receiver) = mpsc::channel(room);
         let counts = teller.counts.clone();
         let thread = thread::Builder::new().name("journal".to_owned()).stack_size(STACK);
         drop(thread.spawn(move || {
             while let Some(entry) = receiver.blocking_recv() {
                 match entry {
-                    Entry::Record(record) => tell(&record),
+                    Entry::Record(record) => of_thread.tell(&record),
                     Entry::LeftOut(count) => {
                         counts.left_out(count);
                         warn!(count, "more happened than could be logged");
                     }
-                    Entry::Flush(done) => drop(done.send(())),
+                    Entry::Flush(done) => drop(done.send(of_thread.freeze())),
                 }
             }
         }));
@@ -105,17 +117,25 @@ impl Journal {
 
     /// Waits until everything so far is in the log. False: it is not, after this time.
     pub(crate) fn flushed(&mut self, patience: Duration) -> impl Future<Output = bool> + use<> {
+        let frozen = self.freeze(patience);
+        async move { frozen.await.is_some() }
+    }
+
+    /// The same, and what was told, for the next program. `None`: it is not in the log after this time.
+    pub(crate) fn freeze(&mut self, patience: Duration) -> impl Future<Output = Option<Frozen>> + use<> {
         let (done, is_done) = oneshot::channel();
         let (left_out, entries) = (std::mem::take(&mut self.left_out), self.entries.clone());
+        let without_thread = self.teller.freeze();
         let flushed = async move {
             if left_out > 0 {
                 entries.send(Entry::LeftOut(left_out)).await.ok();
             }
-            if entries.send(Entry::Flush(done)).await.is_ok() {
-                is_done.await.ok();
+            if entries.send(Entry::Flush(done)).await.is_err() {
+                return without_thread;
             }
+            is_done.await.unwrap_or_default()
         };
-        async move { tokio::time::timeout(patience, flushed).await.is_ok() }
+        async move { tokio::time::timeout(patience, flushed).await.ok() }
     }
 
     /// The number of records that wait for the thread.
@@ -139,6 +159,18 @@ mod tests {
         Teller { lines: Lines::default(), events: Ring::new(), counts: Counts::default() }
     }
 
+    struct Closure<F>(F);
+
+    impl<F: FnMut(&Record) + Send + 'static> Tells for Closure<F> {
+        fn tell(&mut self, record: &Record) {
+            self.0(record);
+        }
+
+        fn freeze(&self) -> Frozen {
+            Frozen::new()
+        }
+    }
+
     fn record(number: usize) -> Record {
         let at = Now { mono: Instant::BOOT, wall: Timestamp::UNIX_EPOCH };
         Record { seq: 1, at, what: What::NoInterface(number.to_string()) }
@@ -148,10 +180,14 @@ mod tests {
     async fn what_happens_while_nothing_can_be_written_is_counted_and_nobody_waits() {
         let (go, may_go) = std_mpsc::channel::<()>();
         let (written, seen) = std_mpsc::channel();
-        let mut journal = Journal::start_with(4, teller(), move |record| {
-            may_go.recv().ok();
-            written.send(format!("{:?}", record.what)).unwrap();
-        });
+        let mut journal = Journal::start_with(
+            4,
+            teller(),
+            Closure(move |record: &Record| {
+                may_go.recv().ok();
+                written.send(format!("{:?}", record.what)).unwrap();
+            }),
+        );
         for number in 0..100 {
             journal.note(record(number));
         }
@@ -173,9 +209,11 @@ mod tests {
     async fn everything_is_written_in_its_order_before_the_end() {
         let written = std::sync::Arc::new(Mutex::new(Vec::new()));
         let copy = std::sync::Arc::clone(&written);
-        let mut journal = Journal::start_with(ROOM, teller(), move |record| {
-            copy.lock().unwrap().push(format!("{:?}", record.what))
-        });
+        let mut journal = Journal::start_with(
+            ROOM,
+            teller(),
+            Closure(move |record: &Record| copy.lock().unwrap().push(format!("{:?}", record.what))),
+        );
         let expected: Vec<String> = (0..5000).map(|number| format!("{:?}", record(number).what)).collect();
         (0..5000).for_each(|number| journal.note(record(number)));
         journal.finish().await;

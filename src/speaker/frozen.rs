@@ -9,10 +9,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use vipcast_bgp::Instant;
 use vipcast_bgp::bfd::{BfdEvent, Sessions, State, Status};
 use vipcast_bgp::frozen;
 use vipcast_bgp::net::bfd::{Bfd, Options, hurry};
@@ -77,6 +79,16 @@ impl Speaker {
             let _ending = self.ended.send(*id);
         }
         form
+    }
+
+    /// The strangers that were reported, for [`Self::know_strangers`] of the next one.
+    pub fn strangers(&self) -> Vec<(IpAddr, Instant)> {
+        self.speaker.strangers()
+    }
+
+    /// Does not report these once more.
+    pub fn know_strangers(&self, strangers: Vec<(IpAddr, Instant)>) {
+        self.speaker.know_strangers(strangers);
     }
 
     /// Adds to the form what peers were to be told of BFD since their freeze. Call it after the last input.

@@ -132,6 +132,16 @@ impl Speaker {
         })
     }
 
+    /// The hosts whose connections were turned away and reported, and when. They are no part of the form.
+    pub fn strangers(&self) -> Vec<(IpAddr, Instant)> {
+        self.gate.strangers()
+    }
+
+    /// Does not report these again that the speaker before has reported.
+    pub fn know_strangers(&self, strangers: Vec<(IpAddr, Instant)>) {
+        self.gate.know_strangers(strangers);
+    }
+
     /// A speaker that goes on where the frozen one was. The sockets of frozen peers that are not among `peers` are
     /// closed after a NOTIFICATION (Cease / Other Configuration Change), and their keys are removed from the listeners.
     ///

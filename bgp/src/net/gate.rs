@@ -153,6 +153,18 @@ impl Gate {
         (std::mem::take(&mut inner.listeners), shut)
     }
 
+    /// The strangers that were reported, and when.
+    pub(super) fn strangers(&self) -> Vec<(IpAddr, Instant)> {
+        self.lock().strangers.iter().map(|(ip, seen)| (*ip, *seen)).collect()
+    }
+
+    /// Knows strangers that the program before has reported. One of the future is none.
+    pub(super) fn know_strangers(&self, strangers: Vec<(IpAddr, Instant)>) {
+        let now = clock::now();
+        let past = strangers.into_iter().filter(|(_, seen)| *seen <= now);
+        self.lock().strangers.extend(past.take(STRANGERS));
+    }
+
     /// Knows a listening socket of the program before.
     pub(super) fn resume_listener(&self, address: SocketAddr, socket: Socket) {
         self.lock().listeners.push((address, socket));
@@ -334,5 +346,29 @@ fn authenticate(transport: &Transport, listener: SocketAddr, socket: &Socket, no
             notices.tell(Notice::KeyNotSet { peer: transport.ip(), listener, cause: error.in_words() });
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_that_the_program_before_has_reported_is_not_reported_again() {
+        let [one, other, later] = [1, 2, 3].map(|last| IpAddr::from([192, 0, 2, last]));
+        let (notices, mut told) = Notices::new();
+        let before = Gate::new(notices.clone());
+        before.lock().turn_away(one);
+        before.lock().turn_away(one);
+        assert_eq!(told.try_recv().ok(), Some(Notice::Stranger { ip: one }));
+        assert!(told.try_recv().is_err(), "once");
+        let next = Gate::new(notices);
+        let mut strangers = before.strangers();
+        strangers.push((later, clock::now() + REMEMBERED));
+        next.know_strangers(strangers);
+        assert_eq!(next.strangers(), before.strangers(), "what is yet to come was not reported");
+        next.lock().turn_away(one);
+        next.lock().turn_away(other);
+        assert_eq!(told.try_recv().ok(), Some(Notice::Stranger { ip: other }));
     }
 }

@@ -7,11 +7,17 @@ use fnv::FnvHasher;
 
 /// The digest of a value by its `Debug` form without the fields that say nothing: FNV-1a with 64 bits. A secret is not in
 /// that form. A later program may have one more field: the digest stays as long as the field is `None`, `false` or empty.
-/// Golden digests in the tests tell when anything else has changed.
+/// A golden text of each kind of check and of a service (`check/definitions.rs`, `node/src/frozen/tests`) tells when a name
+/// or anything else has changed.
 pub(crate) fn of_debug(value: &dyn fmt::Debug) -> u64 {
     let mut hash = FnvHasher::default();
-    hash.write(telling(&format!("{value:?}")).as_bytes());
+    hash.write(text_of(value).as_bytes());
     hash.finish()
+}
+
+/// The text that the digest is of.
+pub(crate) fn text_of(value: &dyn fmt::Debug) -> String {
+    telling(&format!("{value:?}"))
 }
 
 /// What a field has that is not given.

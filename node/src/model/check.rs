@@ -38,6 +38,11 @@ impl Check {
         frozen::of_debug(self)
     }
 
+    /// The text that the digest is of. Two programs agree on a definition if it is the same in both.
+    pub fn definition(&self) -> String {
+        frozen::text_of(self)
+    }
+
     /// A check with the defaults of the configuration.
     pub fn new(question: Question) -> Self {
         Self {

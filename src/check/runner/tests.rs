@@ -487,7 +487,11 @@ fn after_a_hand_over_each_check_goes_on_at_its_time_and_nothing_is_told_twice() 
     let frozen_at = clock::now();
     let (tell, reports) = mpsc::channel(8);
     bench.reports = reports;
-    bench.runner = Some(Runner::thaw(tell, Here::default(), health.clone(), Tally::default()).unwrap());
+    let of = |name: &str| (name.to_owned(), (7, frozen_at));
+    let results = Results { probes: 9, latest: [of("slow"), of("gone")].into() };
+    bench.runner =
+        Some(Runner::thaw(tell, Here::default(), health.clone(), Tally::default(), results.clone()).unwrap());
+    assert_eq!(bench.runner.as_ref().unwrap().results(), results);
     let changed = Check { fall: NonZeroU32::new(2).unwrap(), ..slow.clone() };
     bench.set([("slow", &slow), ("changed", &changed), ("third", &slow)]);
     let report = loop {
@@ -498,6 +502,9 @@ fn after_a_hand_over_each_check_goes_on_at_its_time_and_nothing_is_told_twice() 
         }
     };
     assert!(report.since > frozen_at, "another definition begins anew");
+    let results = bench.runner.as_ref().unwrap().results();
+    assert_eq!(results.latest, [of("slow")].into(), "a check that is gone has no numbers");
+    assert!(results.probes >= 9, "{results:?}");
     assert_eq!(PROBES.load(Ordering::SeqCst), 3 + 2);
     let (again, _) = frozen(&mut bench);
     for name in ["slow", "third"].map(CheckName::from) {
@@ -554,7 +561,8 @@ fn a_program_that_runs_is_killed_at_a_hand_over_and_run_anew_by_the_next_one() {
     assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
     let (tell, reports) = mpsc::channel(8);
     bench.reports = reports;
-    bench.runner = Some(Runner::thaw(tell, Here::default(), health, Tally::default()).unwrap());
+    bench.runner =
+        Some(Runner::thaw(tell, Here::default(), health, Tally::default(), Results::default()).unwrap());
     bench.set([("exec", &hangs)]);
     eventually(|| if all().len() == 2 { Ok(()) } else { Err("it does not run again".to_owned()) });
     drop(bench);

@@ -62,7 +62,11 @@ fn what_was_read_in_version_1_is_written_in_it_as_it_was() {
 fn version_1_is_converted_to_the_newest_and_back() {
     let (newest, from_it) = read(&golden_v1()).unwrap().into_newest();
     assert_eq!(serde_json::to_value(&from_it).unwrap(), bfd());
-    assert_eq!(serde_json::to_value(Form::V2(newest)).unwrap(), golden_v2());
+    // What version 1 does not have.
+    let mut empty = golden_v2();
+    empty["v2"]["results"] = serde_json::json!({"probes": 0, "latest": {}});
+    empty["v2"]["told"] = serde_json::json!({"failures": {}, "strangers": []});
+    assert_eq!(serde_json::to_value(Form::V2(newest)).unwrap(), empty);
     let (newest, none) = read(&golden_v2()).unwrap().into_newest();
     assert!(none.is_none(), "it has a document of its own");
     assert_eq!(serde_json::to_value(Form::V1(Box::new(V1::of(*newest, from_it)))).unwrap(), golden_v1());
@@ -123,10 +127,15 @@ const OWN: [&str; 9] = [
     "/daemon",
 ];
 
+/// The same since version 2.
+const SINCE_V2: [&str; 2] = ["/results", "/told"];
+
 /// Each version, with the path of each of its objects.
 fn objects() -> impl Iterator<Item = (Value, String)> {
-    let versions = [("v1", golden_v1()), ("v2", golden_v2())];
-    versions.into_iter().flat_map(|(key, golden)| OWN.map(|path| (golden.clone(), format!("/{key}{path}"))))
+    let versions = [("v1", golden_v1(), &[][..]), ("v2", golden_v2(), &SINCE_V2)];
+    versions.into_iter().flat_map(|(key, golden, more)| {
+        OWN.iter().chain(more).map(move |path| (golden.clone(), format!("/{key}{path}"))).collect::<Vec<_>>()
+    })
 }
 
 #[test]

@@ -9,7 +9,7 @@ use vipcast_bgp::frozen::{BfdThread, Speaker};
 use vipcast_node::frozen;
 use vipcast_node::jobs::Program;
 
-use super::{Events, Metrics, OfDaemon, Sockets, V2};
+use super::{Events, Metrics, OfDaemon, Results, Sockets, Told, V2};
 
 /// Version 1.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +65,10 @@ impl V1 {
             events,
             metrics,
             daemon,
+            // Until its next result, a check shows the last one that was news.
+            results: Results::default(),
+            // Each is told once more.
+            told: Told::default(),
         };
         (newest, bfd)
     }
@@ -83,6 +87,8 @@ impl V1 {
             events,
             metrics,
             daemon,
+            results: _,
+            told: _,
         } = newest;
         Self {
             by,
