@@ -13,11 +13,13 @@
 //! | `refused` | programs that cannot take over, and other reasons to refuse |
 //! | `cut` | signals in the middle of an upgrade, and the death of the next program |
 //! | `versions` | there and back between two builds |
+//! | `before` | … and between two forms of the state |
 //!
 //! `VIPCAST_UPGRADES=1000` makes so many of each, with BFD of 50 ms × 3; `--test-threads 1` belongs to it. Beside other
 //! tests BFD has 300 ms × 3.
 
 mod again;
+mod before;
 mod cut;
 mod meanwhile;
 mod refused;
@@ -62,6 +64,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         refused::trials(),
         cut::trials(),
         versions::trials(),
+        before::trials(),
     ]
     .into_iter()
     .flatten()
@@ -108,6 +111,18 @@ struct Before {
 impl<'a> Site<'a> {
     /// `peer` is further keys of the peer, `more` further sections of the file.
     fn new(lab: &'a Lab, kind: RouterKind, peer: &str, services: &str, more: &str) -> Result<Self> {
+        Self::by(REPLACEABLE, lab, kind, peer, services, more)
+    }
+
+    /// The same with a program that this command starts.
+    fn by(
+        command: &'static [&'static str],
+        lab: &'a Lab,
+        kind: RouterKind,
+        peer: &str,
+        services: &str,
+        more: &str,
+    ) -> Result<Self> {
         let (tor, edge, client) = (lab.host("tor")?, lab.host("edge")?, lab.host("client")?);
         let link = lab.link(&tor, &edge, Subnet::dual(1))?;
         let outside = lab.link(&tor, &client, Subnet::dual(9))?;
@@ -133,7 +148,7 @@ impl<'a> Site<'a> {
         let said = tor.capture(&link.end(&tor).interface, &format!("tcp port 179 and src host {edge4}"))?;
         let service = EchoServer::start(&edge, "web", "[::]:7".parse()?, Some("[::]:8080".parse()?))?;
         let config = config(&format!("tor: {{address: {tor4}, peer_as: 65000{bfd}{peer}}}"), services, more);
-        let node = Node::start_by(REPLACEABLE, lab, &edge, &config)?;
+        let node = Node::start_by(command, lab, &edge, &config)?;
         let site = Self { lab, edge, client, router, edge4, service, node, said, began: Instant::now() };
         site.settle()?;
         Ok(Self { began: Instant::now(), ..site })

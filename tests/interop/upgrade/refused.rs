@@ -42,7 +42,7 @@ enum Next {
 }
 
 /// What is put there, and the words of the refusal.
-const PROGRAMS: [(&str, Next, &str); 7] = [
+const PROGRAMS: [(&str, Next, &str); 8] = [
     ("a file that is not executable", Next::Mode(0o644), "Permission denied"),
     ("a program for another architecture", Next::Machine, "is a program for another architecture"),
     ("another program", Next::Program("/bin/true"), "is no vipcast"),
@@ -52,6 +52,13 @@ const PROGRAMS: [(&str, Next, &str); 7] = [
             r#"[ $1 = version ] && { echo '{"name": "vipcast", "version": "0.0.9", "takes_over": 1}'; exit 0; }"#,
         ),
         "0.0.9",
+    ),
+    (
+        "a vipcast that reads only later forms of the state",
+        Next::Script(
+            r#"[ $1 = version ] && { echo '{"name": "vipcast", "version": "9.9.9", "hands_over": [8, 9]}'; exit 0; }"#,
+        ),
+        "it reads forms 8 and 9, this one writes forms 1 and 2",
     ),
     (
         "a vipcast that refuses the configuration",
