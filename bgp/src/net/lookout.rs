@@ -174,8 +174,8 @@ impl Watch {
             match message {
                 Message::Change(change) => self.is_news |= self.host.fold(change),
                 // All answers here are to our own questions, or to those before a fresh start.
-                Message::Done { interrupted: true } => self.asking = Asking::Afresh,
-                Message::Done { interrupted: false } => match self.asking {
+                Message::Torn => self.asking = Asking::Afresh,
+                Message::Done => match self.asking {
                     Asking::For(Question::Links) => self.ask(Question::Addresses)?,
                     Asking::For(Question::Addresses) => {
                         self.asking = Asking::Nothing;

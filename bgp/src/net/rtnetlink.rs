@@ -24,12 +24,12 @@ const TYPE_MASK: u16 = 0x3FFF;
 pub(super) enum Message {
     /// A link or an address has changed.
     Change(Change),
-    /// The answer to a question is complete.
-    Done {
-        /// The host changed during the answer, so it may be incomplete.
-        interrupted: bool,
-    },
-    /// The kernel refused to answer, with this error number.
+    /// The host changed during the answer, so that it may be incomplete. The kernel says so once, with the first part
+    /// behind the change, whether another part follows or not.
+    Torn,
+    /// The answer to a question has ended.
+    Done,
+    /// The kernel refused to answer, or broke off, with this error number.
     Refused(i32),
 }
 
@@ -69,20 +69,23 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message> {
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     })
-    .filter_map(message)
+    .flat_map(|bytes| {
+        let flags = short(bytes, 6).map_or(0, i32::from);
+        let torn = (flags & libc::NLM_F_DUMP_INTR != 0).then_some(Message::Torn);
+        torn.into_iter().chain(message(bytes))
+    })
 }
 
 fn message(message: &[u8]) -> Option<Message> {
     let kind = short(message, 4)?;
-    let flags = i32::from(short(message, 6)?);
     let body = message.get(HEADER..)?;
-    match i32::from(kind) {
-        libc::NLMSG_DONE => Some(Message::Done { interrupted: flags & libc::NLM_F_DUMP_INTR != 0 }),
-        libc::NLMSG_ERROR => match i32::from_ne_bytes(*body.first_chunk()?) {
-            0 => None,
-            errno => Some(Message::Refused(-errno)),
-        },
-        _rtnetlink => match kind {
+    // The end of an answer has one, too; zero: nothing failed.
+    let errno = || body.first_chunk().map_or(0, |errno| i32::from_ne_bytes(*errno));
+    match (i32::from(kind), errno()) {
+        (libc::NLMSG_DONE, 0) => Some(Message::Done),
+        (libc::NLMSG_ERROR, 0) => None,
+        (libc::NLMSG_DONE | libc::NLMSG_ERROR, errno) => Some(Message::Refused(errno.saturating_neg())),
+        (_rtnetlink, _) => match kind {
             libc::RTM_NEWLINK => link(body, false),
             libc::RTM_DELLINK => link(body, true),
             libc::RTM_NEWADDR => address(body, false),
@@ -250,20 +253,26 @@ mod tests {
                 for octet in [0, 1, 4, 0x7F, 0xFF] {
                     let mut broken = whole.clone();
                     broken[at] = octet;
-                    assert!(messages(&broken).count() <= 1);
+                    assert!(messages(&broken).filter(|message| *message != Message::Torn).count() <= 1);
                 }
             }
         }
     }
 
     #[test]
-    fn the_end_of_an_answer_says_whether_it_is_whole() {
-        let done = "14000000 0300 0200 01000000 00000000 00000000";
-        assert_eq!(messages(&bytes(done)).collect::<Vec<_>>(), [Message::Done { interrupted: false }]);
-        let torn = "14000000 0300 1200 01000000 00000000 00000000";
-        assert_eq!(messages(&bytes(torn)).collect::<Vec<_>>(), [Message::Done { interrupted: true }]);
-        let refused = "14000000 0200 0000 01000000 00000000 f0ffffff";
-        assert_eq!(messages(&bytes(refused)).collect::<Vec<_>>(), [Message::Refused(16)]);
+    fn every_part_of_an_answer_says_whether_it_is_whole() {
+        let read = |hex: &str| messages(&bytes(hex)).collect::<Vec<_>>();
+        assert_eq!(read("14000000 0300 0200 01000000 00000000 00000000"), [Message::Done]);
+        assert_eq!(read("14000000 0300 1200 01000000 00000000 00000000"), [Message::Torn, Message::Done]);
+        // The end that follows says nothing of it.
+        let mut torn = bytes(V4);
+        torn[6] |= 0x10;
+        torn.extend(bytes("14000000 0300 0200 01000000 00000000 00000000"));
+        let got: Vec<Message> = messages(&torn).collect();
+        assert!(matches!(got[..], [Message::Torn, Message::Change(_), Message::Done]), "{got:?}");
+        assert_eq!(read("14000000 0200 0000 01000000 00000000 f0ffffff"), [Message::Refused(16)]);
+        // An answer that the kernel has broken off.
+        assert_eq!(read("14000000 0300 0200 01000000 00000000 f4ffffff"), [Message::Refused(12)]);
         assert_eq!(
             Question::Addresses.encode(7),
             bytes("18000000 1600 0103 07000000 00000000 0000000000000000")
