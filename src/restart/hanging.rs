@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 /// A thread that was not scheduled for this time hangs; a thread that reads and writes is scheduled.
 const MOMENT: Duration = Duration::from_secs(1);
+/// The interval between looks in that time.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The state of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,14 +24,25 @@ struct Thread {
     switches: u64,
 }
 
-/// The names of the threads that hang. Blocks for a second if one may hang.
+/// The names of the threads that hang. Blocks for as long as one may hang, a second at most.
 pub(super) fn hanging() -> io::Result<Vec<String>> {
-    let before = threads()?;
-    if before.values().all(|thread| thread.state != 'D') {
-        return Ok(Vec::new());
+    hanging_in(threads, || thread::sleep(LOOK_AGAIN))
+}
+
+/// The same with threads that a test tells, and its pause.
+fn hanging_in(
+    threads: impl Fn() -> io::Result<BTreeMap<u32, Thread>>,
+    pause: impl Fn(),
+) -> io::Result<Vec<String>> {
+    let (before, since) = (threads()?, Instant::now());
+    loop {
+        let stuck = stuck(&before, &threads()?);
+        // A disk that answers does so within milliseconds: an upgrade does not wait a second for it.
+        if stuck.is_empty() || since.elapsed() >= MOMENT {
+            return Ok(stuck);
+        }
+        pause();
     }
-    thread::sleep(MOMENT);
-    Ok(stuck(&before, &threads()?))
 }
 
 /// The threads that wait at both times without a context switch in between.
@@ -63,10 +76,10 @@ fn parse(status: &str) -> Option<Thread> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::cell::Cell;
     use std::io::Write as _;
     use std::os::unix::net::UnixStream;
     use std::thread::JoinHandle;
-    use std::time::Instant;
 
     use nix::sched::{CloneFlags, clone};
     use nix::sys::signal::Signal;
@@ -135,6 +148,23 @@ pub(super) mod tests {
         let before = all(&[(1, 'S', 5), (2, 'D', 7), (3, 'D', 9), (4, 'R', 1), (6, 'D', 3)]);
         let after = all(&[(1, 'S', 5), (2, 'D', 7), (3, 'D', 10), (4, 'D', 2), (5, 'D', 1)]);
         assert_eq!(stuck(&before, &after), ["D7"]);
+    }
+
+    #[test]
+    fn a_thread_that_moves_again_is_not_waited_for() {
+        let looks = Cell::new(0);
+        // One reads from a disk for three looks; another begins to at each.
+        let moves = || {
+            looks.set(looks.get() + 1);
+            let first = if looks.get() < 4 { (2, 'D', 7) } else { (2, 'D', 8) };
+            Ok(all(&[first, (3, 'D', looks.get())]))
+        };
+        assert_eq!(hanging_in(moves, || {}).unwrap(), [""; 0]);
+        assert_eq!(looks.get(), 4);
+        let begin = Instant::now();
+        let hangs = || Ok(all(&[(2, 'D', 7), (3, 'S', 9)]));
+        assert_eq!(hanging_in(hangs, || thread::sleep(LOOK_AGAIN)).unwrap(), ["D7"]);
+        assert!(begin.elapsed() >= MOMENT);
     }
 
     #[test]
