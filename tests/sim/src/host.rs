@@ -249,8 +249,13 @@ impl World {
         if let Some(bug) = self.setup.bug {
             effects = bug.does(&self.hosts[number], effects);
         }
+        // As in the daemon, which notes the order and goes on when everything else is done.
+        let hands_over = effects.iter().any(|effect| matches!(effect, Effect::HandOver));
         for effect in effects {
             self.perform_one(number, effect);
+        }
+        if hands_over {
+            self.hand_over(number);
         }
         self.arm_node(number);
     }
@@ -317,7 +322,8 @@ impl World {
                 let next = Next { program, older_form: None };
                 self.tell(number, Port::Operator, after, Input::Rehearsed(Ok(next)));
             }
-            Effect::HandOver => self.hand_over(number),
+            // Last of all.
+            Effect::HandOver => {}
             Effect::LeaveNote(vips) => {
                 let disk = &mut self.hosts[number].disk;
                 let result = match (disk.hangs, disk.full) {
