@@ -66,7 +66,6 @@ mod endpoints;
 pub mod frozen;
 pub mod fsm;
 pub mod host;
-pub mod jitter;
 #[cfg(feature = "net")]
 pub mod net;
 mod next_hop;
@@ -76,7 +75,6 @@ mod route;
 pub mod secret;
 #[cfg(test)]
 mod testing;
-pub mod time;
 pub mod transport;
 pub mod wire;
 
@@ -90,4 +88,4 @@ pub use next_hop::{NextHop, SessionNextHops};
 pub use notice::{ArrivalLimit, Notice};
 pub use prefix_map::PrefixMap;
 pub use route::{NextHops, RouteAttributes, Routes, family_of};
-pub use time::Instant;
+pub use vipcast_machine::{Instant, jitter, time};

@@ -120,7 +120,7 @@ fn no_link_between_pages_is_dead() {
 /// A path in back quotes is a promise, too.
 #[test]
 fn every_file_that_a_page_names_is_there() {
-    let path = Regex::new(r"`((?:docs|packaging|tests|src|node|bgp|vrrp|examples)/[a-z0-9_./-]+)`")
+    let path = Regex::new(r"`((?:docs|packaging|tests|src|machine|node|bgp|vrrp|examples)/[a-z0-9_./-]+)`")
         .expect("an expression");
     let mut faults = Vec::new();
     let mut seen = 0;

@@ -8,8 +8,8 @@ use crate::config::{Config, Preempt};
 use crate::discard::{Discard, Discards};
 use crate::io::{Cause, Input, Notice, Occasion, Output, State, Transition, Transmission};
 use crate::status::{Counters, Status};
-use crate::time::Instant;
 use crate::values::Priority;
+use vipcast_machine::Instant;
 
 /// A notice of one kind is given no more often.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(60);

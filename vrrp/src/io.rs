@@ -10,8 +10,8 @@ use crate::checksum::Coverage;
 use crate::config::Config;
 use crate::discard::Discard;
 use crate::endpoints::Endpoints;
-use crate::time::Instant;
 use crate::values::Priority;
+use vipcast_machine::Instant;
 
 /// An input of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -63,7 +63,6 @@ mod io;
 #[cfg(feature = "net")]
 pub mod net;
 mod status;
-mod time;
 mod values;
 
 pub use advertisement::{Advertisement, Form, HEADER_LEN, Packet, Version};
@@ -74,5 +73,5 @@ pub use endpoints::Endpoints;
 pub use instance::Instance;
 pub use io::{Cause, Input, Notice, Occasion, Output, State, Transition, Transmission};
 pub use status::{Counters, Status};
-pub use time::Instant;
 pub use values::{AddressList, Addresses, Authentication, Interval, Priority, Seconds, Vrid};
+pub use vipcast_machine::Instant;

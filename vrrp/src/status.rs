@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use crate::advertisement::Version;
 use crate::discard::Discards;
 use crate::io::{State, Transition};
-use crate::time::Instant;
 use crate::values::{Addresses, Priority, Vrid};
+use vipcast_machine::Instant;
 
 /// A snapshot of an instance. Times are in microseconds in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -64,7 +64,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (configs, interval, version_2) = configs(&mut random);
         // Active_Down_Interval with the longest Skew_Time, the wait after a late wake-up, the way of two packets.
         let skew = if version_2 { Duration::from_secs(1) } else { interval };

@@ -11,7 +11,7 @@ use super::bfd::Config;
 use super::{Error, count};
 use crate::bfd;
 #[cfg(feature = "net")]
-use crate::bfd::Discard;
+use crate::bfd::{Discard, Discards};
 use crate::time::Instant;
 
 /// A frozen driver.
@@ -148,20 +148,19 @@ impl From<Config> for bfd::SessionConfig {
     }
 }
 
+/// The frozen form of the numbers of dropped packets.
 #[cfg(feature = "net")]
-impl bfd::Discards {
-    /// The frozen form.
-    pub(crate) fn freeze(&self) -> Discarded {
-        self.iter().map(|(reason, number)| (reason.name().to_owned(), number)).collect()
-    }
+pub(crate) fn freeze_discards(discards: &Discards) -> Discarded {
+    discards.iter().map(|(reason, number)| (reason.name().to_owned(), number)).collect()
+}
 
-    /// The counts that were frozen.
-    pub(crate) fn thaw(frozen: &Discarded) -> Result<Self, Error> {
-        let mut discards = Self::default();
-        for (name, number) in frozen {
-            let reason = Discard::ALL.into_iter().find(|reason| reason.name() == name);
-            discards.set(reason.ok_or(Error::Range("discarded"))?, count(*number, "discarded")?);
-        }
-        Ok(discards)
+/// The numbers that were frozen.
+#[cfg(feature = "net")]
+pub(crate) fn thaw_discards(frozen: &Discarded) -> Result<Discards, Error> {
+    let mut discards = Discards::default();
+    for (name, number) in frozen {
+        let reason = Discard::ALL.into_iter().find(|reason| reason.name() == name);
+        discards.set(reason.ok_or(Error::Range("discarded"))?, count(*number, "discarded")?);
     }
+    Ok(discards)
 }

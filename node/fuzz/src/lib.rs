@@ -10,3 +10,7 @@ mod story;
 
 pub use health::health;
 pub use node::node;
+use vipcast_fuzz::{Target, target};
+
+/// Every target.
+pub const TARGETS: [Target; 2] = [target!(node), target!(health)];

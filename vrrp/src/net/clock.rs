@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::time::Instant;
+use vipcast_machine::Instant;
 
 /// CLOCK_MONOTONIC now.
 pub fn now() -> Instant {

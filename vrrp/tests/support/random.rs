@@ -1,21 +1,23 @@
-//! SplitMix64: reproducible from its seed.
+//! Choices of a simulation, reproducible from its seed.
 
 use std::time::Duration;
 
-pub(crate) struct Random(pub u64);
+use vipcast_machine::jitter::Jitter;
+
+pub(crate) struct Random(Jitter);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Jitter::new(seed))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     /// 0 up to `limit`, which is left out.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit.max(1)
+        self.0.next() % limit.max(1)
     }
 
     pub(crate) fn up_to(&mut self, limit: Duration) -> Duration {

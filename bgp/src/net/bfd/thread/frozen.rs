@@ -8,8 +8,8 @@ use super::super::super::Descriptors;
 use super::super::super::frozen::ThawError;
 use super::super::transmit::{Frozen, Transmitter};
 use super::{Slot, Thread};
-use crate::bfd::{Discards, Session, SessionSettings};
-use crate::frozen::bfd_thread::{self as frozen, V1};
+use crate::bfd::{Session, SessionSettings};
+use crate::frozen::bfd_thread::{self as frozen, V1, freeze_discards, thaw_discards};
 use crate::frozen::{self as forms, agree, nanos, past};
 use crate::jitter::Jitter;
 use crate::time::Instant;
@@ -22,7 +22,7 @@ impl Thread {
             sessions: slots.map(|slot| slot.freeze(descriptors)).collect(),
             receivers: self.receivers.into_iter().map(|receiver| receiver.freeze(descriptors)).collect(),
             random: self.random.state(),
-            discarded: self.discarded.freeze(),
+            discarded: freeze_discards(&self.discarded),
             worst_wakeup: nanos(self.worst_wakeup),
             emptied: self.emptied,
         })
@@ -49,7 +49,7 @@ impl Thread {
             receiver.thaw(form, descriptors, now)?;
         }
         self.random = Jitter::new(frozen.random);
-        self.discarded = Discards::thaw(&frozen.discarded)?;
+        self.discarded = thaw_discards(&frozen.discarded)?;
         self.worst_wakeup = Duration::from_nanos(frozen.worst_wakeup);
         // Packets that wait since then keep their time.
         self.emptied = past(frozen.emptied, now, "emptied")?;
@@ -77,7 +77,7 @@ impl Slot {
             proven,
             errors,
             error,
-            discarded: discarded.freeze(),
+            discarded: freeze_discards(&discarded),
         }
     }
 
@@ -107,7 +107,7 @@ impl Slot {
             error: frozen.error.clone(),
         };
         let transmitter = Transmitter::thaw(transmitter, descriptors).map_err(in_session)?;
-        let discarded = Discards::thaw(&frozen.discarded)?;
+        let discarded = thaw_discards(&frozen.discarded)?;
         let same_family = frozen.local.is_none_or(|local| local.is_ipv4() == frozen.remote.is_ipv4());
         agree(same_family, "local")?;
         let name = Arc::from(frozen.name.as_str());

@@ -1,7 +1,6 @@
 //! Time as a number, so that it can be an argument, be stored and be simulated.
 //!
-//! The core never reads a clock. The driver of a machine reads CLOCK_MONOTONIC once for each input, for example with
-//! `net::clock`, and hands the reading in.
+//! A machine never reads a clock. Its driver reads CLOCK_MONOTONIC once for each input, and hands the reading in.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
