@@ -220,6 +220,7 @@ impl Lines {
                 return self.sessions.tell(peer, *address, what, record.at.mono);
             }
             What::SessionStopped { peer, reason } => {
+                self.sessions.forget(peer);
                 told!(info SessionStopped: %peer, reason, "session stopped")
             }
             What::HandedOver { peer, version } => {

@@ -48,8 +48,8 @@ pub type Rehearsal = oneshot::Receiver<Result<Rehearsed, Refusal>>;
 pub struct Rehearsed {
     /// What it says that it is.
     pub(crate) program: Program,
-    /// The newest form of a hand-over that it reads.
-    pub(crate) form: Version,
+    /// The newest form of a hand-over that both programs know; `None`: it was tried out for a graceful restart.
+    pub(crate) form: Option<Version>,
     path: PathBuf,
     file: Option<FileState>,
 }
@@ -57,8 +57,9 @@ pub struct Rehearsed {
 impl Rehearsed {
     /// As the node knows it.
     pub(crate) fn next(&self) -> Next {
-        let older_form =
-            self.form.means().map(|means| format!("form {} of the state: {means}", self.form.number()));
+        let older_form = self
+            .form
+            .and_then(|form| Some(format!("form {} of the state: {}", form.number(), form.means()?)));
         Next { program: self.program.clone(), older_form }
     }
 }
@@ -138,7 +139,7 @@ fn none_hangs() -> Result<(), Refusal> {
 }
 
 /// The program, and the form of a hand-over to it.
-fn try_out(program: &Path, config: &Path, copy: Option<Copy>) -> Result<(Program, Version), Refusal> {
+fn try_out(program: &Path, config: &Path, copy: Option<Copy>) -> Result<(Program, Option<Version>), Refusal> {
     let way = if copy.is_some() { Way::HandOver { dry: true } } else { Way::GracefulRestart };
     let (next, form) = identify(program, way)?;
     let check = [OsString::from("check"), config.into()];
@@ -156,7 +157,9 @@ fn try_out(program: &Path, config: &Path, copy: Option<Copy>) -> Result<(Program
         }
         Err(trouble) => return Err(troubled(program, "check", &trouble)),
     }
-    copy.map_or(Ok(()), |copy| thaw(program, config, copy, form))?;
+    if let Some((copy, form)) = copy.zip(form) {
+        thaw(program, config, copy, form)?;
+    }
     Ok((next, form))
 }
 
@@ -186,7 +189,7 @@ fn thaw(program: &Path, config: &Path, copy: Copy, form: Version) -> Result<(), 
 
 /// Checks that the program is a vipcast that can take over: any program may exit with 0. Its name, and the form of a
 /// hand-over to it, which does not count in a restart.
-fn identify(program: &Path, way: Way) -> Result<(Program, Version), Refusal> {
+fn identify(program: &Path, way: Way) -> Result<(Program, Option<Version>), Refusal> {
     if machine::is_foreign(program) {
         return Err(Refusal {
             error: format!("{} is a program for another architecture", program.display()),
@@ -210,15 +213,13 @@ fn identify(program: &Path, way: Way) -> Result<(Program, Version), Refusal> {
             "put the right program for this machine there; to go back to an old vipcast, stop and start, which drains first",
         );
     };
-    let form = match way {
-        Way::GracefulRestart => identity.takes_over().then_some(Version::NEWEST),
-        Way::HandOver { .. } => identity.form(),
-    };
+    let (form, takes_over) = (identity.form(), identity.takes_over());
     let Identity { version, commit, hands_over: theirs, .. } = identity;
     let next = Program { version, commit };
     match (form, way) {
-        (Some(form), _) => Ok((next, form)),
-        (None, Way::GracefulRestart) => refuse(
+        (form @ Some(_), Way::HandOver { .. }) => Ok((next, form)),
+        (_, Way::GracefulRestart) if takes_over => Ok((next, None)),
+        (_, Way::GracefulRestart) => refuse(
             format!("{} is vipcast {next}, which cannot take over from this one", program.display()),
             "stop and start instead, which drains first",
         ),
@@ -405,7 +406,7 @@ mod tests {
             [("[1]", "v1", Version::V1), ("[1, 2]", "v2", Version::V2), ("[2, 3]", "v2", Version::V2)]
         {
             let reads = format!(r#"[ "$1 $2" = "thaw /nonexistent" ] && [ "$(head -c 5)" = '{{"{key}"' ]"#);
-            assert_eq!(tried(forms, &reads), Ok((program.clone(), version)));
+            assert_eq!(tried(forms, &reads), Ok((program.clone(), Some(version))));
         }
         let panics = "echo thread panicked >&2; exit 101";
         let said = "PROGRAM cannot go on from the state of this one (exit status: 101):\nthread panicked";
@@ -417,7 +418,7 @@ mod tests {
         let text = IDENTITY.replace(r#""takes_over": 99"#, r#""takes_over": 99, "hands_over": [1]"#);
         let path = script("changes", &text);
         let program = Program { version: "9.9.9".to_owned(), commit: None };
-        let rehearsed = Rehearsed { program, form: Version::V1, file: state_of(&path), path };
+        let rehearsed = Rehearsed { program, form: Some(Version::V1), file: state_of(&path), path };
         let path = &rehearsed.path;
         assert_eq!(is_as_rehearsed(&rehearsed), Ok(()));
         let said = format!("{} was changed since it was tried out", path.display());
@@ -436,7 +437,8 @@ mod tests {
         let text = IDENTITY.replace(r#""takes_over": 99"#, r#""takes_over": 99, "hands_over": [1]"#);
         let path = script("waits", &text);
         let program = Program { version: "9.9.9".to_owned(), commit: None };
-        let rehearsed = Rehearsed { program, form: Version::V1, file: state_of(&path), path: path.clone() };
+        let rehearsed =
+            Rehearsed { program, form: Some(Version::V1), file: state_of(&path), path: path.clone() };
         let hung = hanging::tests::Hung::new("hung-for-look");
         let refused = look_again(rehearsed.clone()).blocking_recv().unwrap().unwrap_err();
         assert!(

@@ -136,7 +136,7 @@ fn bfd() {
         size = text.len();
         let form: BfdThread = serde_json::from_slice(&text).unwrap();
         let words = begin.elapsed() - freeze;
-        (bfd, _) = Bfd::thaw(options, &form, &mut descriptors).unwrap();
+        (bfd, _) = Bfd::thaw(options, &form, Vec::new(), &mut descriptors).unwrap();
         let thaw = begin.elapsed() - freeze - words;
         for (best, time) in best.iter_mut().zip([freeze, words, thaw]) {
             *best = time.min(*best);

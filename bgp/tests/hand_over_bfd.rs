@@ -61,15 +61,16 @@ impl Node {
     }
 
     fn hand_over(self, pause: Duration) -> Self {
-        let Self { bfd, mut events, settings, options, mut told } = self;
+        let Self { bfd, mut events, settings, options, told } = self;
         let mut descriptors = Descriptors::new();
         let form = bfd.freeze(&mut descriptors).unwrap();
-        told.extend(std::iter::from_fn(|| events.try_recv().ok()));
+        // What nobody has read goes with it.
+        let news = std::iter::from_fn(|| events.try_recv().ok()).collect();
         let text = serde_json::to_string(&form).unwrap();
         std::thread::sleep(pause);
         let form: BfdThread = serde_json::from_str(&text).unwrap();
-        let (bfd, events) =
-            Bfd::thaw(options, &form, &mut descriptors).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let (bfd, events) = Bfd::thaw(options, &form, news, &mut descriptors)
+            .unwrap_or_else(|error| panic!("{error}: {text}"));
         assert!(descriptors.is_empty(), "{text}");
         Self { bfd, events, settings, options, told }
     }
@@ -149,7 +150,7 @@ fn packets_of_the_pause_have_the_time_of_their_arrival() {
     let (mut silent, options) = (Descriptors::new(), second.options);
     let silent_form = second.bfd.freeze(&mut silent).unwrap();
     let thawed = clock::now();
-    (first.bfd, first.events) = Bfd::thaw(first.options, &form, &mut descriptors).unwrap();
+    (first.bfd, first.events) = Bfd::thaw(first.options, &form, Vec::new(), &mut descriptors).unwrap();
     // Those of the pause are read at once.
     first.wait_for("what came meanwhile", |report| report.status.counters.received >= before + 8);
     assert_eq!(downs(&first), 0);
@@ -158,7 +159,7 @@ fn packets_of_the_pause_have_the_time_of_their_arrival() {
     let last = machine.remote.unwrap().at;
     assert!(last < thawed, "{last:?} {thawed:?}");
     assert_eq!(machine.counters.late_wakeups, 0);
-    let (bfd, _events) = Bfd::thaw(options, &silent_form, &mut silent).unwrap();
+    let (bfd, _events) = Bfd::thaw(options, &silent_form, Vec::new(), &mut silent).unwrap();
     assert_eq!(bfd.report().unwrap().sessions["it"].status.counters.downs, 0);
 }
 
@@ -219,7 +220,7 @@ fn damaged_forms_are_refused_and_their_sockets_closed() {
         change(&mut damaged["v1"]);
         match serde_json::from_value::<BfdThread>(damaged) {
             Ok(form) => {
-                let error = Bfd::thaw(options, &form, &mut copy()).unwrap_err();
+                let error = Bfd::thaw(options, &form, Vec::new(), &mut copy()).unwrap_err();
                 std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
             }
             Err(unread) => unread.to_string(),

@@ -68,7 +68,7 @@ async fn life() {
         let Thawed { speaker: next, events: told, notices: noticed, mut handles } = thawed;
         (speaker, events, notices) = (next, told, noticed);
         handle = handles.remove(&1).unwrap();
-        (bfd, changes) = Bfd::thaw(options, &thread, &mut descriptors).unwrap();
+        (bfd, changes) = Bfd::thaw(options, &thread, Vec::new(), &mut descriptors).unwrap();
         assert!(descriptors.is_empty());
         while_running.push(open_descriptors());
     }

@@ -87,6 +87,24 @@ pub enum Effect {
     Exit(Ending),
 }
 
+impl Effect {
+    /// Whether others notice it: it sends, binds, starts or ends something. A program that goes on from another one's state
+    /// does nothing of the kind unasked.
+    pub const fn is_felt(&self) -> bool {
+        matches!(
+            self,
+            Self::Bind(_)
+                | Self::Unbind(_)
+                | Self::Advertise(_)
+                | Self::StartPeer(_)
+                | Self::StopPeer(..)
+                | Self::Tune(..)
+                | Self::Liveness(..)
+                | Self::Exit(_)
+        )
+    }
+}
+
 /// The id of a peer that runs, or is being stopped; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct PeerId(pub(crate) u64);

@@ -174,11 +174,12 @@ impl Node {
                     self.jobs.replacement = Some(Replacement { stage: Stage::Noting, ..asked });
                 }
                 Way::HandOver { dry: true } => {
-                    let message = format!("vipcast {next} could take over{}", by(older_form));
-                    let first = self.may_hand_over().err();
-                    let warning =
-                        first.map(|first| format!("an upgrade would wait for this first: {}", first.error));
-                    answer(asked, Answer::Done { message, warning }, out);
+                    let mut message = format!("vipcast {next} could take over{}", by(older_form));
+                    // No warning, which would stand for something half done: the upgrade waits for it.
+                    if let Err(first) = self.may_hand_over() {
+                        message.push_str(&format!("; an upgrade would wait for this first: {}", first.error));
+                    }
+                    answer(asked, Answer::done(message), out);
                 }
                 Way::HandOver { dry: false } => {
                     answer(

@@ -147,7 +147,7 @@ impl Runner {
         let Results { probes, latest } = before;
         let lateness = Arc::new(Lateness::after(probes));
         let noted = Arc::clone(&lateness);
-        let latest = Latest::thaw(latest);
+        let latest = Latest::thaw(latest, clock::now());
         let teller = Teller::new(reports, latest.clone(), tally.clone());
         let (tell, began) = blocking::sync_channel(1);
         let (ends, ended) = blocking::channel();

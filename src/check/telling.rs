@@ -91,12 +91,13 @@ impl Teller {
 }
 
 impl Latest {
-    /// Those of the program before.
-    pub(crate) fn thaw(frozen: BTreeMap<String, (u64, Instant)>) -> Self {
+    /// Those of the program before. One of the future is none.
+    pub(crate) fn thaw(frozen: BTreeMap<String, (u64, Instant)>, now: Instant) -> Self {
         let of = |(check, (took, at)): (String, (u64, Instant))| {
             (CheckName::from(check.as_str()), Numbers { took: Duration::from_nanos(took), at })
         };
-        Self(Arc::new(Mutex::new(frozen.into_iter().map(of).collect())))
+        let past = frozen.into_iter().filter(|(_, (_, at))| *at <= now);
+        Self(Arc::new(Mutex::new(past.map(of).collect())))
     }
 
     /// For the next program, by name: how long the probe took, in nanoseconds, and when the result came.

@@ -142,7 +142,7 @@ impl Daemon {
         loaded: Loaded,
         form: V2,
         mut descriptors: Descriptors,
-        mut bfd: Option<BfdRunning>,
+        bfd: Option<BfdRunning>,
     ) -> Result<Self, String> {
         let Loaded { config, warnings } = loaded;
         let config = Arc::new(config);
@@ -166,7 +166,6 @@ impl Daemon {
             Node::thaw(birth, &node, &|id| speaker.has(id.as_u64()), read_clocks())
                 .map_err(|error| format!("the state of the node: {error}"))?;
         let ports = mpsc::unbounded_channel();
-        let news = bfd.as_mut().map(BfdRunning::take_news).unwrap_or_default();
         let (speaker, streams) = Speaker::thaw(&speaker, &mut descriptors, peers, bfd, ports.0.clone())
             .map_err(|error| format!("the sessions: {}", in_words(&error)))?;
         speaker.know_strangers(told.strangers);
@@ -216,7 +215,6 @@ impl Daemon {
             .map_err(|error| in_words(&error))?;
         daemon.inputs.ports = ports.1;
         daemon.known.insert(0, Input::HandedOver { from: by, pause });
-        daemon.known.extend(news.into_iter().map(Input::Bfd));
         Ok(daemon)
     }
 

@@ -31,7 +31,7 @@ use crate::handover::{self, Copy, Events, Memory, Metrics, OfDaemon, Sockets, To
 use crate::hooks::{Hooks, Places};
 use crate::journal;
 use crate::log::{self, trouble};
-use crate::restart;
+use crate::restart::{self, Rehearsed};
 use crate::version::Identity;
 use crate::vip::namespace::NamespaceLock;
 
@@ -65,6 +65,9 @@ struct Prepared {
     in_force: Config,
     state_lock: Option<OwnedFd>,
     namespace_lock: Option<OwnedFd>,
+    rehearsed: Rehearsed,
+    /// The form that it reads.
+    version: Version,
 }
 
 /// What was closed while the loop went on. `None`: that was not reached.
@@ -86,7 +89,7 @@ impl Daemon {
             Err(refusal) => return Ok(self.stays(refusal.error)),
         };
         let mut closed = Closed::default();
-        if let Err(refusal) = self.close(&mut closed, &prepared.in_force).await {
+        if let Err(refusal) = self.close(&mut closed, &prepared).await {
             return Ok(self.resume(closed, refusal.error).await);
         }
         let Prepared {
@@ -95,7 +98,9 @@ impl Daemon {
             configuration,
             state_lock,
             namespace_lock,
+            version,
             in_force: _,
+            rehearsed: _,
         } = prepared;
         // The loop's last lines are in the log before the silence.
         self.journal.flushed(FLUSH).await;
@@ -103,7 +108,6 @@ impl Daemon {
         let frozen_at = clock::now();
         let mut descriptors = Descriptors::new();
         let mut speaker = self.speaker.freeze(&mut descriptors).await;
-        let version = self.jobs.rehearsed.as_ref().map_or(Version::NEWEST, |rehearsed| rehearsed.form);
         let old_bfd = match version {
             Version::V1 => self.speaker.freeze_bfd(&mut descriptors)?,
             Version::V2 => None,
@@ -217,6 +221,10 @@ impl Daemon {
 
     /// Looks once more at the configuration, and makes what may fail. From here on signals are for the next program.
     async fn prepare(&mut self) -> Result<Prepared, Refusal> {
+        let rehearsed = self.jobs.rehearsed.clone();
+        let Some((rehearsed, version)) = rehearsed.and_then(|it| it.form.map(|form| (it, form))) else {
+            return Err(refused("no program was tried out for it".to_owned()));
+        };
         let until = clock::now() + CHANGED_PATIENCE;
         let (in_force, texts) = loop {
             self.settle().await?;
@@ -242,6 +250,8 @@ impl Daemon {
                 in_force,
                 state_lock: self.store.lock()?,
                 namespace_lock: self.namespace.as_ref().and_then(NamespaceLock::freeze),
+                rehearsed,
+                version,
             })
         };
         make().map_err(|error| refused(format!("no memory for the state: {error}")))
@@ -280,7 +290,7 @@ impl Daemon {
     }
 
     /// Closes everything that the loop can be without for a moment. What was closed is in `closed`, whatever is refused.
-    async fn close(&mut self, closed: &mut Closed, in_force: &Config) -> Result<(), Refusal> {
+    async fn close(&mut self, closed: &mut Closed, prepared: &Prepared) -> Result<(), Refusal> {
         self.slow_bfd().await?;
         let hangs =
             |what: &str| Err(refused(format!("{what} does not end, and the upgrade would wait for it")));
@@ -300,10 +310,8 @@ impl Daemon {
         if !is_written {
             return hangs("the write of the file of events");
         }
-        if let Some(rehearsed) = self.jobs.rehearsed.clone() {
-            let looked = self.meanwhile(restart::look_again(rehearsed)).await;
-            looked.unwrap_or_else(|_gone| Err(refused("no thread to look at the program".to_owned())))?;
-        }
+        let looked = self.meanwhile(restart::look_again(prepared.rehearsed.clone())).await;
+        looked.unwrap_or_else(|_gone| Err(refused("no thread to look at the program".to_owned())))?;
         let flushed = self.journal.flushed(BACKLOG);
         if !self.meanwhile(flushed).await {
             return hangs("the backlog of the log");
@@ -316,7 +324,7 @@ impl Daemon {
         if !self.bfd_is_slow().await? {
             return Err(refused("a session of BFD with short timers came up".to_owned()));
         }
-        if in_force != &**self.node.engine().config() {
+        if prepared.in_force != **self.node.engine().config() {
             return Err(refused("a reload came in between".to_owned()));
         }
         self.node.may_hand_over()

@@ -177,7 +177,7 @@ pub(crate) enum FormOfCopy {
     V2(Copy),
 }
 
-/// Both versions have the same fields; their parts differ.
+/// The same in both versions, until a part of it has a second one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Copy {

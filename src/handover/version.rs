@@ -13,11 +13,8 @@ pub(crate) enum Version {
 }
 
 impl Version {
-    /// All, the oldest first. This program reads and writes each.
+    /// All, the oldest first. This program reads and writes each, and works with the last.
     pub(crate) const ALL: [Self; 2] = [Self::V1, Self::V2];
-
-    /// The one that the daemon works with.
-    pub(crate) const NEWEST: Self = Self::V2;
 
     /// Its number.
     pub(crate) const fn number(self) -> u32 {
@@ -64,7 +61,7 @@ mod tests {
     #[test]
     fn an_older_version_says_what_it_means() {
         let (newest, older) = Version::ALL.split_last().unwrap();
-        assert_eq!((*newest, newest.means()), (Version::NEWEST, None));
+        assert_eq!((*newest, newest.means()), (Version::V2, None));
         assert!(older.iter().all(|version| version.means().is_some()));
     }
 }

@@ -30,7 +30,7 @@ enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     limiter: Limiter<(PeerName, Kind)>,
-    /// The failures that were logged since the last session. At most [`COMPLAINTS`] of a peer.
+    /// The failures of each peer that runs, logged since its last session. At most [`COMPLAINTS`] of a peer.
     complained: BTreeMap<PeerName, VecDeque<DownReason>>,
 }
 
@@ -103,6 +103,11 @@ impl Sessions {
                 Some(told!(warn SessionStalled: %peer, %address, left_out, "{stall}"))
             }
         }
+    }
+
+    /// The peer was removed or changed: whatever fails next is news.
+    pub(super) fn forget(&mut self, peer: &PeerName) {
+        self.complained.remove(peer);
     }
 
     /// Whether a line of this kind is written now: `Some` with the number of lines left out, if any.

@@ -214,4 +214,8 @@ fn a_failure_that_was_told_before_a_hand_over_is_not_told_again() {
     let mut next = Lines::thaw(false, &serde_json::from_str(&text).unwrap());
     assert!(next.tell(&known).is_none());
     assert!(next.tell(&failed(DownReason::LocalAddressGone)).is_some(), "another one is news");
+    let stopped = What::SessionStopped { peer: "tor".into(), reason: "removed".to_owned() };
+    assert!(next.tell(&Record { seq: 1, at: at(1), what: stopped }).is_some());
+    assert!(next.freeze().is_empty());
+    assert!(next.tell(&known).is_some(), "the peer is there again");
 }

@@ -31,12 +31,10 @@ use super::{Discovery, Speaker, Streams, give, identity};
 pub struct BfdRunning {
     bfd: Bfd,
     events: mpsc::UnboundedReceiver<BfdEvent>,
-    /// What the node is told first.
-    news: Vec<BfdEvent>,
 }
 
 impl BfdRunning {
-    /// Goes on with the sessions of [`Speaker::freeze_bfd`], after the `news` of them.
+    /// Goes on with the sessions of [`Speaker::freeze_bfd`], whose `news` are told before anything else of them.
     ///
     /// # Errors
     /// The form is damaged; its sockets are closed then.
@@ -45,13 +43,8 @@ impl BfdRunning {
         news: Vec<BfdEvent>,
         sockets: &mut Descriptors,
     ) -> Result<Self, ThawError> {
-        let (bfd, events) = Bfd::thaw(Options::default(), frozen, sockets)?;
-        Ok(Self { bfd, events, news })
-    }
-
-    /// What has happened since the node was frozen.
-    pub(crate) fn take_news(&mut self) -> Vec<BfdEvent> {
-        std::mem::take(&mut self.news)
+        let (bfd, events) = Bfd::thaw(Options::default(), frozen, news, sockets)?;
+        Ok(Self { bfd, events })
     }
 }
 
@@ -139,7 +132,7 @@ impl Speaker {
         let resumes = starts.iter().map(resume).collect();
         let Thawed { speaker, events, notices, mut handles } = net::Speaker::thaw(frozen, sockets, resumes)?;
         let (ended, ended_rx) = mpsc::unbounded_channel();
-        let (bfd, bfd_events) = bfd.map(|BfdRunning { bfd, events, news: _ }| (bfd, events)).unzip();
+        let (bfd, bfd_events) = bfd.map(|BfdRunning { bfd, events }| (bfd, events)).unzip();
         let mut port = Self {
             speaker,
             handles: BTreeMap::new(),

@@ -130,16 +130,18 @@ impl Bfd {
         Ok(thread.freeze(descriptors))
     }
 
-    /// Goes on where the frozen thread was: what was due meanwhile is sent at once. The options must be the same.
+    /// Goes on where the frozen thread was: what was due meanwhile is sent at once. The options must be the same. The
+    /// receiver gets `news` first, the events that nobody had read at the freeze.
     ///
     /// # Errors
     /// The form is damaged; its sockets are closed then.
     pub fn thaw(
         options: Options,
         frozen: &frozen::BfdThread,
+        news: Vec<BfdEvent>,
         descriptors: &mut Descriptors,
     ) -> Result<(Self, UnboundedReceiver<BfdEvent>), ThawError> {
-        Self::start_with(options, |thread| thread.thaw(frozen, descriptors, clock::now()))
+        Self::start_with(options, |thread| thread.thaw(frozen, news, descriptors, clock::now()))
     }
 
     /// Before a pause: negotiates longer timers with the sessions that are Up and whose detection time, in either

@@ -89,6 +89,8 @@ struct Watch {
     /// The remaining questions, and whether an answer is awaited.
     asking: Asking,
     sequence: u32,
+    /// When it was last begun to ask for everything.
+    asked_at: Option<Instant>,
     /// Whether the host differs from the last snapshot.
     is_news: bool,
     told_at: Option<Instant>,
@@ -98,7 +100,8 @@ struct Watch {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asking {
-    /// Notifications were lost: start again as soon as the socket is empty.
+    /// Notifications were lost, or an answer is torn: start again when the socket is empty, but not more often than
+    /// pictures are told.
     Afresh,
     For(Question),
     Nothing,
@@ -118,6 +121,7 @@ impl Watch {
             host: Host::default(),
             asking: Asking::Afresh,
             sequence: 0,
+            asked_at: None,
             is_news: false,
             told_at: None,
             empty_at: None,
@@ -137,15 +141,14 @@ impl Watch {
             let is_empty = self.read(&mut buffer, notices)?;
             if is_empty {
                 self.empty_at = Some(before);
-                if self.asking == Asking::Afresh {
-                    self.ask_afresh()?;
-                    continue;
-                }
             }
-            let due = self.tell_at();
-            let now = clock::now();
+            let (due, now) = (self.due(), clock::now());
             if due.is_some_and(|due| due <= now) {
-                self.tell(pictures, is_empty, now);
+                match self.asking {
+                    Asking::Afresh if is_empty => self.ask_afresh(now)?,
+                    Asking::Afresh => {}
+                    Asking::For(_) | Asking::Nothing => self.tell(pictures, is_empty, now),
+                }
                 continue;
             }
             if is_empty {
@@ -189,8 +192,9 @@ impl Watch {
         Ok(false)
     }
 
-    fn ask_afresh(&mut self) -> io::Result<()> {
+    fn ask_afresh(&mut self, now: Instant) -> io::Result<()> {
         self.host = Host::default();
+        self.asked_at = Some(now);
         self.ask(Question::Links)
     }
 
@@ -201,10 +205,14 @@ impl Watch {
         Ok(())
     }
 
-    /// When the next snapshot is due. `None` while the host is incomplete.
-    fn tell_at(&self) -> Option<Instant> {
-        let is_due = self.is_news && self.asking == Asking::Nothing;
-        is_due.then(|| self.told_at.map_or_else(clock::now, |at| at + PACE))
+    /// When the next question for everything, or the next snapshot is due. `None` while an answer is awaited, or nothing is new.
+    fn due(&self) -> Option<Instant> {
+        let last = match self.asking {
+            Asking::Afresh => self.asked_at,
+            Asking::Nothing if self.is_news => self.told_at,
+            Asking::For(_) | Asking::Nothing => return None,
+        };
+        Some(last.map_or(Instant::BOOT, |at| at + PACE))
     }
 
     fn tell(&mut self, pictures: &watch::Sender<Host>, is_empty: bool, now: Instant) {

@@ -82,19 +82,7 @@ fn handed_over(node: &Node, now: Now) -> Node {
     let birth = story::birth(Arc::clone(node.engine().config()));
     let thawed = Node::thaw(birth, &frozen, &|_| true, now);
     let Thawed { node, out, .. } = thawed.unwrap_or_else(|error| panic!("{error}: {text}"));
-    let acts = |effect: &&Effect| {
-        matches!(
-            effect,
-            Effect::Bind(_)
-                | Effect::Unbind(_)
-                | Effect::Advertise(_)
-                | Effect::StartPeer(_)
-                | Effect::StopPeer(..)
-                | Effect::Tune(..)
-                | Effect::Liveness(..)
-        )
-    };
-    let acts: Vec<&Effect> = out.effects.iter().filter(acts).collect();
+    let acts: Vec<&Effect> = out.effects.iter().filter(|effect| effect.is_felt()).collect();
     assert!(acts.is_empty(), "I13: {acts:?}");
     node
 }

@@ -308,7 +308,8 @@ fn answered(story: &mut Story, command: Command) -> Result<String, String> {
     }
     let answer = |effect| if let Effect::Answer(Ticket(9), answer) = effect { Some(answer) } else { None };
     match out.effects.into_iter().find_map(answer) {
-        Some(Answer::Done { message, warning }) => Ok(warning.unwrap_or(message)),
+        // A warning would be an exit status of 1.
+        Some(Answer::Done { message, warning: None }) => Ok(message),
         Some(Answer::Conflict(refusal)) => Err(refusal.error),
         other => panic!("{other:?}"),
     }
@@ -357,7 +358,7 @@ fn every_reason_to_refuse_an_upgrade_is_told_by_the_dry_run() {
         let mut story = begin();
         let error = |story: &Story| story.node.may_hand_over().map_err(|refusal| refusal.error);
         assert_eq!(error(&story), Err(why.to_owned()), "the hand-over waits for it");
-        let waits = format!("an upgrade would wait for this first: {why}");
+        let waits = format!("vipcast 9.9.9 could take over; an upgrade would wait for this first: {why}");
         assert_eq!(answered(&mut story, Command::Upgrade { dry: true }), Ok(waits));
         let asked = answered(&mut begin(), Command::Upgrade { dry: false });
         assert_eq!(asked, Ok("vipcast 9.9.9 can take over".to_owned()));

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vipcast_bgp::State;
 use vipcast_bgp::fsm::{Input as PeerInput, Peer};
-use vipcast_node::effect::{Effect, Start};
+use vipcast_bgp::{Instant, State};
+use vipcast_node::effect::Start;
 use vipcast_node::engine::{Binding, Event, Left};
 use vipcast_node::health::Health;
 use vipcast_node::input::Input;
@@ -20,12 +20,32 @@ use crate::host::Port;
 use crate::rules::Violation;
 use crate::world::{Due, World};
 
+/// How long a process waits for what passes by itself.
+const SETTLE: Duration = Duration::from_secs(3);
+/// The interval between looks; a daemon looks after every input.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 impl World {
-    /// The process becomes the next program, if the node may be handed over now.
+    /// The process becomes the next program as soon as the node may be handed over.
     pub fn hand_over(&mut self, number: usize) {
-        let Some(node) = &self.hosts[number].node else { return };
+        self.hand_over_until(number, self.hosts[number].epoch, self.now + SETTLE);
+    }
+
+    /// The same, if that is by `until`.
+    pub fn hand_over_until(&mut self, number: usize, epoch: u64, until: Instant) {
+        let host = &self.hosts[number];
+        let Some(node) = host.node.as_ref().filter(|_| host.epoch == epoch) else { return };
         if let Err(refusal) = node.may_hand_over() {
-            return self.tell(number, Port::Operator, Duration::ZERO, Input::NotHandedOver(refusal.error));
+            if self.now >= until {
+                return self.tell(
+                    number,
+                    Port::Operator,
+                    Duration::ZERO,
+                    Input::NotHandedOver(refusal.error),
+                );
+            }
+            self.agenda.add(until.min(self.now + LOOK_AGAIN), Due::HandOver { node: number, epoch, until });
+            return;
         }
         let name = self.hosts[number].name.clone();
         self.trace.tell(self.now, || format!("{name}: hands over"));
@@ -59,7 +79,7 @@ impl World {
         for start in peers {
             self.peer_goes_on(number, start)?;
         }
-        let done = out.effects.iter().find(|effect| changes(effect));
+        let done = out.effects.iter().find(|effect| effect.is_felt());
         if let Some(effect) = done.filter(|_| !was_due) {
             return Err(format!("it does {effect:?}"));
         }
@@ -139,21 +159,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// Whether an effect sends, binds or ends something.
-fn changes(effect: &Effect) -> bool {
-    matches!(
-        effect,
-        Effect::Bind(_)
-            | Effect::Unbind(_)
-            | Effect::Advertise(_)
-            | Effect::StartPeer(_)
-            | Effect::StopPeer(..)
-            | Effect::Tune(..)
-            | Effect::Liveness(..)
-            | Effect::Exit(_)
-    )
 }
 
 /// A frozen form after its way through a file.

@@ -204,8 +204,12 @@ impl World {
     /// A set of routes is given to the peers.
     pub fn i2_what_is_new_is_bound(&mut self, node: usize, before: &Routes, after: &Routes) {
         let kernel = &self.hosts[node].kernel;
-        let config = self.hosts[node].truth.config.as_ref();
-        let is_new = |vip: &&IpNet| !before.contains_key(vip) && config.is_none_or(|it| is_carried(it, vip));
+        let truth = &self.hosts[node].truth;
+        // In the moment of a reload it may have been announced by the configuration before.
+        let replaced = truth.replaced.as_ref().filter(|(_, until)| *until == self.now).map(|(old, _)| old);
+        let in_force = || truth.config.iter().chain(replaced);
+        let is_new =
+            |vip: &&IpNet| !before.contains_key(vip) && in_force().all(|config| is_carried(config, vip));
         let was_bound = |vip: &IpNet| {
             let lost = kernel.lost.get(vip);
             kernel.is_usable((*vip).into()) || lost.is_some_and(|lost| *lost + NEWS > self.now)

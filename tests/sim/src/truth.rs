@@ -89,6 +89,8 @@ pub struct Truth {
     pub shape: Option<Shape>,
     /// The same.
     pub config: Option<Arc<Config>>,
+    /// The one before, and until when it was in force.
+    pub replaced: Option<(Arc<Config>, Instant)>,
     /// What operators have ordered.
     pub orders: Orders,
     /// What operators have forced.
@@ -206,7 +208,8 @@ impl Truth {
             self.fresh.extend(fresh.map(|(name, _)| name.clone()));
             self.fresh.retain(|name| config.checks.contains_key(name));
         }
-        (self.shape, self.config) = (Some(shape), Some(config));
+        self.replaced = self.config.replace(config).map(|old| (old, now));
+        self.shape = Some(shape);
     }
 }
 

@@ -86,6 +86,15 @@ pub enum Due {
         epoch: u64,
         input: Box<Input>,
     },
+    /// A process looks again whether it may be handed over.
+    HandOver {
+        /// Of which node.
+        node: usize,
+        /// Which of its processes.
+        epoch: u64,
+        /// Until when it waits for what passes.
+        until: Instant,
+    },
     /// The next program asks a kernel for everything.
     Listing {
         /// Of which node.
@@ -250,6 +259,7 @@ impl World {
             Due::Broken { wire, side } => self.broken(wire, side),
             Due::Request { node, boot, address, asked } => self.kernel_works(node, boot, address, asked),
             Due::Told { node, epoch, input } => self.deliver(node, epoch, *input),
+            Due::HandOver { node, epoch, until } => self.hand_over_until(node, epoch, until),
             Due::Listing { node, epoch, unanswered } => self.list_anew(node, epoch, unanswered),
             Due::Probed { node, epoch, check, run, outcome } => {
                 self.probed(node, epoch, &check, run, outcome)

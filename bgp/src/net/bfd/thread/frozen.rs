@@ -8,7 +8,7 @@ use super::super::super::Descriptors;
 use super::super::super::frozen::ThawError;
 use super::super::transmit::{Frozen, Transmitter};
 use super::{Slot, Thread};
-use crate::bfd::{Session, SessionSettings};
+use crate::bfd::{BfdEvent, Session, SessionSettings};
 use crate::frozen::bfd_thread::{self as frozen, V1, freeze_discards, thaw_discards};
 use crate::frozen::{self as forms, agree, nanos, past};
 use crate::jitter::Jitter;
@@ -32,6 +32,7 @@ impl Thread {
     pub(in super::super) fn thaw(
         mut self,
         frozen: &forms::BfdThread,
+        news: Vec<BfdEvent>,
         descriptors: &mut Descriptors,
         now: Instant,
     ) -> Result<Self, ThawError> {
@@ -53,6 +54,10 @@ impl Thread {
         self.worst_wakeup = Duration::from_nanos(frozen.worst_wakeup);
         // Packets that wait since then keep their time.
         self.emptied = past(frozen.emptied, now, "emptied")?;
+        for event in news {
+            // The receiver is here.
+            let _told = self.events.send(event);
+        }
         Ok(self)
     }
 }
